@@ -1,0 +1,1 @@
+"""Config-driven INT8 post-training quantization for TensorFlow graphs."""

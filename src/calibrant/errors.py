@@ -1,0 +1,87 @@
+"""One family of errors: each carries every problem that was found, with its place and what is allowed instead."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with an input.
+
+    Parameters
+    ----------
+    message : what was found, one sentence without a full stop.
+    file : path of the file that holds it, as the user gave it.
+    line, column : place in that file, counted from 1.
+    source : the text of that line, for the caret.
+    path : the field's path inside a structured input
+        (``override_layer_configs[0].calibration_config.ifmr_quantize.search_step``) or the place inside a model.
+    allowed : what would be accepted.
+    hint : what to do about it ("did you mean 'Conv2D'?").
+    """
+
+    message: str
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+    source: str | None = None
+    path: str | None = None
+    allowed: str | None = None
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
+        lines = [": ".join(part for part in (place, self.path, self.message) if part)]
+        if self.source is not None and self.column is not None:
+            shown = self.source[:200].replace("\t", " ")
+            lines.append(f"    {shown}")
+            if self.column <= len(shown) + 1:
+                lines.append("    " + " " * (self.column - 1) + "^")
+        if self.allowed:
+            lines.append(f"    allowed: {self.allowed}")
+        if self.hint:
+            lines.append(f"    hint: {self.hint}")
+        return "\n".join(lines)
+
+    def as_dict(self) -> dict[str, str | int]:
+        """The fields that are set, for machine-readable output."""
+        return {key: value for key, value in vars(self).items() if value is not None}
+
+
+class CalibrantError(Exception):
+    """Bad input or an impossible request; ``problems`` lists everything that was found, not only the first."""
+
+    def __init__(self, *problems: Problem | str):
+        self.problems = tuple(p if isinstance(p, Problem) else Problem(p) for p in problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class ConfigError(CalibrantError):
+    """A configuration, record or mapping file that cannot be used as it is."""
+
+
+class ModelError(CalibrantError):
+    """A model that cannot be read, or cannot be quantized as asked."""
+
+
+class DataError(CalibrantError):
+    """Calibration or evaluation data that do not fit the model or the configuration."""
+
+
+class OutputError(CalibrantError):
+    """The results cannot be written where they were asked for."""
+
+
+class DependencyError(CalibrantError):
+    """Something that has to be installed is missing or too old."""
+
+
+def did_you_mean(word: str, candidates: Iterable[str], most: int = 3) -> str | None:
+    """A hint naming the closest of the candidates, or None where nothing comes near."""
+    close = difflib.get_close_matches(word, list(candidates), n=most, cutoff=0.6)
+    if not close:
+        return None
+    return "did you mean " + " or ".join(repr(name) for name in close) + "?"
