@@ -1,0 +1,152 @@
+"""The arithmetic of one quantizer: range to factors, and values to codes and back (spec 02, "Arithmetic")."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
+
+FLOAT32_EPSILON = float(np.finfo(np.float32).eps)
+_SMALLEST_FLOAT16 = np.float16(2.0**-24)
+_LARGEST_FLOAT16 = np.finfo(np.float16).max
+
+
+@dataclass(frozen=True)
+class Quantizer:
+    """A uniform quantizer: ``q = clip(rint(x * inverse) + offset, lowest, highest)``, ``x' = (q - offset) * scale``.
+
+    Rounding is to nearest, ties to even. Everything is float32, operation for operation what the simulating graph
+    (Mul, Round, AddV2, clip, Sub, Mul) computes, so both agree bit for bit. Real zero is always representable.
+
+    Parameters
+    ----------
+    scale : positive and finite; the distance of two neighbouring levels in real units, held as float32.
+    offset : the code of real zero, in [-2^(bits-1), 2^(bits-1) - 1].
+    bits : 2 to 16.
+
+    Raises
+    ------
+    ValueError : if a parameter is outside these ranges.
+    """
+
+    scale: np.float32
+    offset: int
+    bits: int = 8
+
+    def __post_init__(self):
+        with np.errstate(over="ignore"):
+            object.__setattr__(self, "scale", np.float32(self.scale))
+        object.__setattr__(self, "offset", int(self.offset))
+        object.__setattr__(self, "bits", _checked_bits(self.bits))
+        if not (np.isfinite(self.scale) and self.scale > 0):
+            raise ValueError(f"scale must be a positive finite float32, not {self.scale}")
+        if not self.lowest <= self.offset <= self.highest:
+            raise ValueError(f"offset must be in [{self.lowest}, {self.highest}], not {self.offset}")
+
+    @classmethod
+    def from_range(cls, low: float, high: float, bits: int = 8, asymmetric: bool = True) -> Quantizer:
+        """The factors for the real range [low, high], widened to hold zero (spec 02, "Range to factors").
+
+        The scale is rounded to float32 first and the offset is computed from that scale. A scale below the float32
+        epsilon (constant or all-zero data) becomes 1, with real zero at the lowest code when asymmetric,
+        at 0 otherwise.
+
+        Raises
+        ------
+        ValueError : if the range is not finite, or low > high.
+        """
+        low, high, bits = float(low), float(high), _checked_bits(bits)
+        if not (math.isfinite(low) and math.isfinite(high)) or low > high:
+            raise ValueError(f"a range must be finite and in order, not [{low}, {high}]")
+        low, high = min(low, 0.0), max(high, 0.0)
+        lowest, highest = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+        if asymmetric:
+            scale = (high - low) / (2**bits - 1)
+        elif high >= -low:
+            scale = high / highest
+        else:
+            scale = low / lowest
+        scale = float(np.float32(scale))
+        if scale < FLOAT32_EPSILON:
+            return cls(np.float32(1), lowest if asymmetric else 0, bits)
+        offset = min(max(round(lowest - low / scale), lowest), highest) if asymmetric else 0
+        return cls(np.float32(scale), offset, bits)
+
+    @property
+    def inverse(self) -> np.float32:
+        """The factor values are multiplied with: the float32 reciprocal of the scale."""
+        return np.float32(1) / self.scale
+
+    @property
+    def lowest(self) -> int:
+        """The lowest code, -2^(bits-1)."""
+        return -(2 ** (self.bits - 1))
+
+    @property
+    def highest(self) -> int:
+        """The highest code, 2^(bits-1) - 1."""
+        return 2 ** (self.bits - 1) - 1
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The lowest and the highest real value that can be represented."""
+        low, high = self.dequantize(np.array([self.lowest, self.highest]))
+        return float(low), float(high)
+
+    def quantize(self, values: np.ndarray) -> np.ndarray:
+        """Codes of finite real values: int8 up to 8 bits, int32 above; the shape is kept."""
+        return self._codes(values).astype(np.int8 if self.bits <= 8 else np.int32)
+
+    def dequantize(self, codes: np.ndarray) -> np.ndarray:
+        """The real values (float32) that codes stand for."""
+        return (np.asarray(codes).astype(np.float32) - np.float32(self.offset)) * self.scale
+
+    def fake_quantize(self, values: np.ndarray) -> np.ndarray:
+        """Quantize and dequantize: the float32 values that are left of ``values``; NaN stays NaN."""
+        return (self._codes(values) - np.float32(self.offset)) * self.scale
+
+    def _codes(self, values: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            codes = np.rint(np.asarray(values, np.float32) * self.inverse) + np.float32(self.offset)
+        return np.clip(codes, np.float32(self.lowest), np.float32(self.highest))
+
+    def with_float16_scale(self) -> Quantizer:
+        """This quantizer with its scale rounded to the nearest float16 (FORCE_FP16_QUANT), still held as float32.
+
+        The offset is kept. Scales outside float16's range saturate: above 65504 to 65504 (the largest values clip),
+        below 2^-24 to 2^-24.
+        """
+        with np.errstate(over="ignore", under="ignore"):
+            rounded = np.float16(self.scale)
+        rounded = min(max(rounded, _SMALLEST_FLOAT16), _LARGEST_FLOAT16)
+        return Quantizer(np.float32(rounded), self.offset, self.bits)
+
+
+def shortest_decimal(value: float) -> Decimal:
+    """The decimal a number was written as: the shortest that reads back as the same float32 (if it is one) or float64.
+
+    A configuration file's 0.7 arrives as the float32 0.699999988079071; this gives 0.7 back.
+    """
+    narrow = np.float32(value)
+    return Decimal(str(narrow)) if float(narrow) == float(value) else Decimal(repr(float(value)))
+
+
+def decimal_range(start: float, end: float, step: float) -> tuple[float, ...]:
+    """start, start + step, ... up to and including end, counted in decimal: 0.7 to 1.3 by 0.01 gives 61 numbers.
+
+    Raises
+    ------
+    ValueError : unless the three are finite, step is positive and start <= end.
+    """
+    if not all(math.isfinite(number) for number in (start, end, step)) or step <= 0 or start > end:
+        raise ValueError(f"cannot count from {start} to {end} in steps of {step}")
+    first, last, distance = (shortest_decimal(number) for number in (start, end, step))
+    return tuple(float(first + distance * index) for index in range(int((last - first) / distance) + 1))
+
+
+def _checked_bits(bits: int) -> int:
+    if not 2 <= bits <= 16 or bits != int(bits):
+        raise ValueError(f"bits must be a whole number from 2 to 16, not {bits}")
+    return int(bits)
