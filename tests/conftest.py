@@ -1,0 +1,30 @@
+"""Fixtures of the whole suite."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# TensorFlow reads this while it is imported, and conftest.py is imported before every test module.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+_REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the project's source tree."""
+    return _REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real models and data that lies outside the project; the test is skipped where there is none."""
+    named = os.environ.get("CALIBRANT_SHARED")
+    folder = Path(named) if named else _REPOSITORY.parent / "shared"
+    if not folder.is_dir():
+        told = "that CALIBRANT_SHARED names" if named else "beside the project; CALIBRANT_SHARED can name another place"
+        pytest.skip(f"no folder of real models at {folder} ({told})")
+    return folder.resolve()
