@@ -1,0 +1,115 @@
+"""The plan: what is done to every layer of one graph, with every setting resolved to a value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class WeightPlan:
+    """How the weights of one layer are quantized.
+
+    Parameters
+    ----------
+    algorithm : ``'arq'`` (uniform) or ``'nuq'`` (at most ``num_steps`` of the 256 levels occur).
+    channel_wise : one scale per output channel instead of one for the tensor.
+    bits : 6, 7 or 8; always 8 for ``'nuq'``.
+    num_steps : 16 or 32, for ``'nuq'`` only.
+    num_of_iteration : 0 to 5 rounds of refinement, for ``'nuq'`` only.
+    """
+
+    algorithm: str = "arq"
+    channel_wise: bool = False
+    bits: int = 8
+    num_steps: int | None = None
+    num_of_iteration: int | None = None
+
+
+@dataclass(frozen=True)
+class ActivationPlan:
+    """How one activation is quantized.
+
+    Parameters
+    ----------
+    algorithm : ``'ifmr'`` (search over clipping ranges) or ``'hfmg'`` (greedy walk over a histogram).
+    asymmetric : with an offset.
+    bits : always 8.
+    search_range_start, search_range_end, search_step : ratios tried, for ``'ifmr'`` only.
+    max_percentile, min_percentile : in (0.5, 1], where the search begins, for ``'ifmr'`` only.
+    num_of_bins : 1024, 2048, 4096 or 8192, for ``'hfmg'`` only.
+    """
+
+    algorithm: str = "ifmr"
+    asymmetric: bool = True
+    bits: int = 8
+    search_range_start: float | None = None
+    search_range_end: float | None = None
+    search_step: float | None = None
+    max_percentile: float | None = None
+    min_percentile: float | None = None
+    num_of_bins: int | None = None
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """Everything that is done to one layer.
+
+    Parameters
+    ----------
+    name, type : the node's name and operator.
+    weights : None for a layer without weights.
+    activation : of its data input (of both inputs for a product of two activations).
+    migration_strength : in [0.2, 0.8], or None where the layer is not balanced.
+    sources : (block, origin) pairs for the blocks ``weights``, ``activation``, ``asymmetric`` and ``balancer``;
+        an origin is ``override_layer_configs[0]``, ``override_layer_types[1]``, ``common_config``, ``nuq_config``,
+        ``activation_offset``, ``symmetric only``, ``config.json`` or ``default``. Not part of a comparison.
+    """
+
+    name: str
+    type: str
+    weights: WeightPlan | None
+    activation: ActivationPlan
+    migration_strength: float | None = None
+    sources: tuple[tuple[str, str], ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True)
+class TensorPlan:
+    """Quantization of one input of a MaxPool or Add node."""
+
+    layer_name: str
+    input_index: int
+    activation: ActivationPlan
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is done to one graph.
+
+    Parameters
+    ----------
+    batch_num : number of batches the calibration consumes.
+    activation_offset : what an activation without a setting of its own uses; already applied in ``layers``.
+    joint_quant : one scale for the inputs of an addition and everything that shares it.
+    do_fusion, skip_fusion_layers : whether norms are folded, and the layers whose fusion is left out.
+    force_float16_scale : scales of activations are rounded to float16 in the fake-quantized model.
+    nuq_mapping_file : the mapping file that chose layers for non-uniform weights, resolved; None without one.
+    layers : in graph order.
+    tensors : inputs of MaxPool and Add nodes that are quantized, in the order of the file.
+    disabled : quantizable layers that are left in float, with the settings they would have.
+    skipped : (name, type, reason) of everything that could be meant as a layer and is left in float.
+    warnings : sentences for the user about settings that have no effect.
+    """
+
+    batch_num: int = 1
+    activation_offset: bool = True
+    joint_quant: bool = False
+    do_fusion: bool = True
+    skip_fusion_layers: tuple[str, ...] = ()
+    force_float16_scale: bool = False
+    nuq_mapping_file: str | None = None
+    layers: tuple[LayerPlan, ...] = ()
+    tensors: tuple[TensorPlan, ...] = ()
+    disabled: tuple[LayerPlan, ...] = ()
+    skipped: tuple[tuple[str, str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
