@@ -1,0 +1,152 @@
+"""What makes a graph unfit: dangling inputs, variables, training mode, unknown ops, cycles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tensorflow.core.framework.node_def_pb2 import NodeDef
+
+from calibrant.errors import ModelError, Problem, did_you_mean
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Graph
+from calibrant.graph.tensorflow import tensorflow
+
+VARIABLES = frozenset({"Variable", "VariableV2", "VarHandleOp", "AutoReloadVariable"})
+NORMS = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"})
+RANDOM = frozenset({"RandomUniform", "RandomStandardNormal", "TruncatedNormal", "StatelessRandomUniform", "StatelessRandomUniformV2", "StatefulUniform"})
+LOOP_EDGES = frozenset({"NextIteration", "RefNextIteration"})
+MOST = 20
+
+
+def dangling_inputs(nodes: Mapping[str, NodeDef], source: str) -> None:
+    """Every input names a node of the graph.
+
+    Raises
+    ------
+    ModelError : naming the nodes and the missing inputs.
+    """
+    problems = [
+        Problem(
+            f"reads {nd.node_name(reference)!r}, which is not in the graph",
+            file=source,
+            path=node.name,
+            hint=did_you_mean(nd.node_name(reference), nodes),
+        )
+        for node in nodes.values()
+        for reference in node.input
+        if nd.node_name(reference) not in nodes
+    ]
+    if problems:
+        raise ModelError(*problems[:MOST])
+
+
+def runnable(graph: Graph) -> None:
+    """The graph can be run for inference as it stands.
+
+    Raises
+    ------
+    ModelError : listing training-mode ops, variables without a value, a cycle, or an op that TensorFlow does not know.
+    """
+    problems = [*_training_mode(graph), *_variables(graph), *_cycle(graph), *_stale_inputs(graph)]
+    if problems:
+        raise ModelError(*problems[:MOST])
+    importable(graph)
+
+
+def importable(graph: Graph) -> None:
+    """TensorFlow knows every op and accepts every edge.
+
+    Raises
+    ------
+    ModelError : with TensorFlow's reason.
+    """
+    tf = tensorflow()
+    from tensorflow.python.framework import op_def_registry
+
+    known = {function.signature.name for function in graph.library.function}
+    unknown = [node for node in graph.nodes.values() if node.op not in known and op_def_registry.get(node.op) is None]
+    if unknown:
+        raise ModelError(
+            *(
+                Problem(
+                    f"op {node.op!r} is not known to TensorFlow {tf.__version__}",
+                    file=graph.source,
+                    path=node.name,
+                    hint="cut the graph before it with --outputs, or install the package that defines it",
+                )
+                for node in unknown[:MOST]
+            )
+        )
+    try:
+        graph.shape(next(f"{name}:0" for name, node in graph.nodes.items() if node.op not in {"NoOp", "Assert"}))
+    except StopIteration:
+        return
+    except (ValueError, TypeError, tf.errors.OpError) as error:
+        raise ModelError(Problem(f"TensorFlow does not accept the graph: {str(error).splitlines()[0]}", file=graph.source)) from None
+
+
+def _training_mode(graph: Graph) -> list[Problem]:
+    problems = []
+    for node in graph.nodes.values():
+        if node.op in NORMS and nd.attribute(node, "is_training", True):
+            problems.append(
+                Problem(
+                    "batch norm is in training mode (is_training is true)",
+                    file=graph.source,
+                    path=node.name,
+                    hint="export the model for inference",
+                )
+            )
+        elif node.op in RANDOM:
+            problems.append(
+                Problem(
+                    f"{node.op} makes the result random; a dropout that is still live looks like this",
+                    file=graph.source,
+                    path=node.name,
+                    hint="export the model for inference",
+                )
+            )
+    return problems
+
+
+def _variables(graph: Graph) -> list[Problem]:
+    return [
+        Problem("is a variable, whose value is not in the file", file=graph.source, path=node.name, hint="freeze the graph, or give the SavedModel folder")
+        for node in graph.nodes.values()
+        if node.op in VARIABLES
+    ]
+
+
+def _stale_inputs(graph: Graph) -> list[Problem]:
+    return [
+        Problem(
+            "is needed by the outputs but is not among the inputs",
+            file=graph.source,
+            path=name,
+            hint=f"add it to --inputs, which are {', '.join(graph.input_keys)}",
+        )
+        for name, node in graph.nodes.items()
+        if node.op == "Placeholder" and name not in graph.input_nodes
+    ]
+
+
+def _cycle(graph: Graph) -> list[Problem]:
+    state: dict[str, int] = {}
+    for root in graph.nodes:
+        stack = [(root, False)]
+        while stack:
+            name, done = stack.pop()
+            if done:
+                state[name] = 2
+                continue
+            if state.get(name) == 2:
+                continue
+            state[name] = 1
+            stack.append((name, True))
+            for reference in graph.nodes[name].input:
+                producer = nd.node_name(reference)
+                if state.get(producer) == 1 and graph.nodes[producer].op not in LOOP_EDGES:
+                    return [Problem(f"the graph has a cycle that is not a loop, through {producer!r}", file=graph.source, path=name)]
+                if producer not in state and graph.nodes[producer].op not in LOOP_EDGES:
+                    stack.append((producer, False))
+    return []

@@ -1,0 +1,197 @@
+"""Frozen GraphDefs: reading, checking, choosing inputs and outputs, cutting at inner tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from google.protobuf import text_format
+from google.protobuf.message import DecodeError
+from tensorflow.core.framework.graph_pb2 import GraphDef
+from tensorflow.core.framework.node_def_pb2 import NodeDef
+
+from calibrant.errors import ModelError, Problem, did_you_mean
+from calibrant.graph import checks
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Graph, ordered
+from calibrant.graph.tensorflow import tensorflow
+
+NEVER_OUTPUTS = frozenset({"Const", "NoOp", "Assert", "Placeholder", "PlaceholderWithDefault", "Print", "PrintV2"})
+CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
+
+
+def from_binary(path: Path, inputs: Sequence[str] | None, outputs: Sequence[str] | None) -> Graph:
+    """A binary GraphDef file."""
+    content = _read(path)
+    graph_def = GraphDef()
+    try:
+        graph_def.ParseFromString(content)
+        damaged = not graph_def.node or any(not node.name or not node.op for node in graph_def.node)
+    except DecodeError:
+        damaged = True
+    if damaged:
+        raise ModelError(
+            Problem(
+                f"is not a frozen TensorFlow graph, or is cut short ({len(content)} bytes)",
+                file=str(path),
+                allowed="a binary GraphDef (.pb), a text one (.pbtxt), a SavedModel folder, a .keras or .h5 file",
+            )
+        )
+    return select(graph_def, str(path), inputs, outputs)
+
+
+def from_text(path: Path, inputs: Sequence[str] | None, outputs: Sequence[str] | None) -> Graph:
+    """A text GraphDef file."""
+    graph_def = GraphDef()
+    try:
+        text_format.Parse(_read(path).decode(), graph_def)
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise ModelError(Problem(f"is not a GraphDef in text form: {error}", file=str(path))) from None
+    return select(graph_def, str(path), inputs, outputs)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(Problem(f"cannot be read: {error.strerror}", file=str(path))) from None
+
+
+def select(
+    graph_def: GraphDef,
+    source: str,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    input_keys: Sequence[str] = (),
+    output_keys: Sequence[str] = (),
+) -> Graph:
+    """A checked Graph of what lies between the inputs and the outputs.
+
+    ``inputs`` may name inner tensors: their producers become placeholders and what lies before them is dropped.
+    """
+    nodes = _unique_nodes(graph_def, source)
+    if any(node.op in CALLS for node in nodes.values()):
+        nodes = _unique_nodes(_inlined(graph_def, nodes, inputs, outputs), source)
+    output_tensors = _resolve(nodes, outputs, "output", source) if outputs else _only_sink(nodes, source)
+    checks.dangling_inputs(nodes, source)
+    if inputs:
+        input_tensors = _resolve(nodes, inputs, "input", source)
+        nodes, input_tensors = _cut(graph_def, nodes, input_tensors, source)
+    else:
+        needed = ordered(nodes, output_tensors)
+        input_tensors = tuple(f"{name}:0" for name, node in needed.items() if node.op == "Placeholder")
+        if not input_tensors:
+            raise ModelError(
+                Problem("has no placeholder that leads to the outputs", file=source, hint="name the tensor to feed with --inputs")
+            )
+    kept = ordered(nodes, (*output_tensors, *input_tensors))
+    graph = Graph(
+        nodes=kept,
+        inputs=input_tensors,
+        outputs=output_tensors,
+        input_keys=tuple(input_keys) or tuple(nd.input_reference(tensor) for tensor in input_tensors),
+        output_keys=tuple(output_keys) or tuple(nd.input_reference(tensor) for tensor in output_tensors),
+        library=graph_def.library,
+        versions=graph_def.versions,
+        source=source,
+    )
+    checks.runnable(graph)
+    return graph
+
+
+def _unique_nodes(graph_def: GraphDef, source: str) -> dict[str, NodeDef]:
+    nodes = {node.name: node for node in graph_def.node}
+    if not nodes:
+        raise ModelError(Problem("the graph has no nodes", file=source))
+    if len(nodes) != len(graph_def.node):
+        raise ModelError(Problem("two nodes have the same name", file=source))
+    return nodes
+
+
+def _resolve(nodes: Mapping[str, NodeDef], names: Sequence[str], role: str, source: str) -> tuple[str, ...]:
+    problems = []
+    tensors = []
+    for name in names:
+        tensor = nd.tensor_name(name.strip())
+        if nd.node_name(tensor) in nodes:
+            tensors.append(tensor)
+        else:
+            problems.append(
+                Problem(
+                    f"there is no node {nd.node_name(tensor)!r} to be an {role}",
+                    file=source,
+                    allowed="for example " + ", ".join(_candidates(nodes, role)) if _candidates(nodes, role) else None,
+                    hint=did_you_mean(nd.node_name(tensor), nodes),
+                )
+            )
+    if len(set(tensors)) != len(tensors):
+        problems.append(Problem(f"an {role} is named twice: {', '.join(names)}", file=source))
+    if problems:
+        raise ModelError(*problems)
+    return tuple(tensors)
+
+
+def _candidates(nodes: Mapping[str, NodeDef], role: str) -> list[str]:
+    if role == "input":
+        return [name for name, node in nodes.items() if node.op.startswith("Placeholder")][:8]
+    read = {nd.node_name(reference) for node in nodes.values() for reference in node.input}
+    return [name for name, node in nodes.items() if name not in read and node.op not in NEVER_OUTPUTS][:8]
+
+
+def _only_sink(nodes: Mapping[str, NodeDef], source: str) -> tuple[str, ...]:
+    sinks = _candidates(nodes, "output")
+    if len(sinks) == 1:
+        return (f"{sinks[0]}:0",)
+    raise ModelError(
+        Problem(
+            f"the file does not say which tensors are outputs, and {len(sinks)} nodes have no reader" if sinks else "has no node that could be an output",
+            file=source,
+            allowed=", ".join(sinks) if sinks else None,
+            hint="name them with --outputs",
+        )
+    )
+
+
+def _cut(
+    graph_def: GraphDef, nodes: Mapping[str, NodeDef], tensors: Sequence[str], source: str
+) -> tuple[dict[str, NodeDef], tuple[str, ...]]:
+    """Replace the producers of the tensors by placeholders; those already placeholders stay."""
+    if all(nodes[nd.node_name(tensor)].op == "Placeholder" for tensor in tensors):
+        return dict(nodes), tuple(tensors)
+    whole = Graph(nodes=ordered(nodes, nodes), inputs=(), outputs=(), library=graph_def.library, versions=graph_def.versions, source=source)
+    checks.importable(whole)
+    edit = whole.edit()
+    renamed: dict[str, str] = {}
+    for tensor in tensors:
+        name, index = nd.split_tensor(tensor)
+        shape, dtype = whole.shape(tensor), whole.dtype(tensor)
+        free = name if index == 0 and not any(whole.consumers(f"{name}:{other}") for other in range(1, 7)) else edit.free_name(f"{name}_input")
+        placeholder = nd.make_node("Placeholder", free, [], dtype=dtype)
+        proto = placeholder.attr["shape"].shape
+        if shape is None:
+            proto.unknown_rank = True
+        else:
+            for size in shape:
+                proto.dim.add().size = -1 if size is None else size
+        renamed[tensor] = edit.put(placeholder)
+        if free != name:
+            for node, position in whole.consumers(tensor):
+                edit.set_input(node.name, position, renamed[tensor])
+    return edit.nodes, tuple(renamed[tensor] for tensor in tensors)
+
+
+def _inlined(
+    graph_def: GraphDef, nodes: Mapping[str, NodeDef], inputs: Sequence[str] | None, outputs: Sequence[str] | None
+) -> GraphDef:
+    """The graph with its function calls inlined as far as TensorFlow can."""
+    tf = tensorflow()
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    feeds = [f"{name}:0" for name, node in nodes.items() if node.op == "Placeholder"]
+    fetches = [nd.tensor_name(name) for name in outputs or _candidates(nodes, "output")]
+    try:
+        wrapped = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(graph_def, name=""), [])
+        pruned = wrapped.prune(feeds, fetches)
+        return convert_variables_to_constants_v2(pruned).graph.as_graph_def()
+    except (ValueError, KeyError, tf.errors.OpError):
+        return graph_def

@@ -1,0 +1,174 @@
+"""One in-memory graph of NodeDefs, never changed in place: every rewrite gives a new one that shares the old nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from tensorflow.core.framework.function_pb2 import FunctionDefLibrary
+from tensorflow.core.framework.graph_pb2 import GraphDef
+from tensorflow.core.framework.node_def_pb2 import NodeDef
+from tensorflow.core.framework.versions_pb2 import VersionDef
+
+from calibrant.graph import nodes as nd
+from calibrant.graph.constants import ConstantReader
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A model as data.
+
+    Parameters
+    ----------
+    nodes : name → NodeDef, producers before consumers. Treat the NodeDefs as frozen; change copies.
+    inputs : tensors that are fed, ``node:index``.
+    outputs : tensors that are the model's results, ``node:index``.
+    input_keys, output_keys : the names under which a signature knows them; equal to the node names where the format has none.
+    library, versions : function library and producer versions of the GraphDef.
+    source : what the user called the model; for messages.
+    """
+
+    nodes: Mapping[str, NodeDef]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    input_keys: tuple[str, ...] = ()
+    output_keys: tuple[str, ...] = ()
+    library: FunctionDefLibrary = field(default_factory=FunctionDefLibrary)
+    versions: VersionDef = field(default_factory=VersionDef)
+    source: str = "model"
+
+    def producer(self, tensor: str) -> NodeDef:
+        """The node that makes a tensor."""
+        return self.nodes[nd.node_name(tensor)]
+
+    @cached_property
+    def _readers(self) -> dict[str, tuple[tuple[NodeDef, int], ...]]:
+        readers: dict[str, list[tuple[NodeDef, int]]] = {}
+        for node in self.nodes.values():
+            for index, tensor in enumerate(nd.data_inputs(node)):
+                readers.setdefault(tensor, []).append((node, index))
+        return {tensor: tuple(found) for tensor, found in readers.items()}
+
+    @cached_property
+    def _control_targets(self) -> frozenset[str]:
+        return frozenset(name for node in self.nodes.values() for name in nd.control_inputs(node))
+
+    def consumers(self, tensor: str) -> tuple[tuple[NodeDef, int], ...]:
+        """Every (node, input index) that reads a tensor."""
+        return self._readers.get(nd.tensor_name(tensor), ())
+
+    def only_consumer(self, name: str) -> tuple[NodeDef, int] | None:
+        """The single reader of a node, or None if it has several, feeds another output, or is a result itself."""
+        if name in self.output_nodes or name in self._control_targets:
+            return None
+        readers = self.consumers(f"{name}:0")
+        if len(readers) != 1 or any(self.consumers(f"{name}:{index}") for index in range(1, 7)):
+            return None
+        return readers[0]
+
+    @cached_property
+    def output_nodes(self) -> frozenset[str]:
+        """Names of the nodes that make the outputs."""
+        return frozenset(nd.node_name(tensor) for tensor in self.outputs)
+
+    @cached_property
+    def input_nodes(self) -> frozenset[str]:
+        """Names of the nodes that are fed."""
+        return frozenset(nd.node_name(tensor) for tensor in self.inputs)
+
+    @cached_property
+    def _constants(self) -> ConstantReader:
+        return ConstantReader(self.nodes)
+
+    def constant(self, tensor: str) -> np.ndarray | None:
+        """The value of a tensor that depends on constants only, read-only; None where it depends on an input."""
+        return self._constants.value(nd.tensor_name(tensor))
+
+    def constant_source(self, tensor: str) -> str | None:
+        """The Const node behind a tensor, through Identity and its kind; None where there is none."""
+        return self._constants.source(nd.tensor_name(tensor))
+
+    @cached_property
+    def _shapes(self) -> dict[str, tuple[tuple[int | None, ...] | None, Any]]:
+        from calibrant.graph.shapes import infer_shapes
+
+        return infer_shapes(self)
+
+    def shape(self, tensor: str) -> tuple[int | None, ...] | None:
+        """Static shape of a tensor as far as TensorFlow can tell; None where even the rank is unknown."""
+        return self._shapes[nd.tensor_name(tensor)][0]
+
+    def dtype(self, tensor: str) -> Any:
+        """TensorFlow dtype of a tensor."""
+        return self._shapes[nd.tensor_name(tensor)][1]
+
+    def graph_def(self) -> GraphDef:
+        """The graph as a protobuf message."""
+        result = GraphDef(versions=self.versions, library=self.library)
+        result.node.extend(self.nodes.values())
+        return result
+
+    def edit(self) -> Edit:
+        """Start a rewrite."""
+        return Edit(self)
+
+
+class Edit:
+    """A rewrite in progress. Collect changes, then ``finish`` for the new, pruned and ordered graph."""
+
+    def __init__(self, graph: Graph):
+        self.graph = graph
+        self.nodes: dict[str, NodeDef] = dict(graph.nodes)
+
+    def put(self, node: NodeDef) -> str:
+        """Add a node, or replace the one of that name. Returns its first output tensor."""
+        self.nodes[node.name] = node
+        return f"{node.name}:0"
+
+    def add(self, op: str, name: str, inputs: Iterable[str], **attributes: Any) -> str:
+        """Add a node under a name that is still free (a number is appended if it is not); its first output tensor."""
+        return self.put(nd.make_node(op, self.free_name(name), inputs, **attributes))
+
+    def add_constant(self, name: str, value: np.ndarray) -> str:
+        """Add a Const under a name that is still free; its tensor."""
+        return self.put(nd.constant_node(self.free_name(name), value))
+
+    def free_name(self, name: str) -> str:
+        """``name``, or ``name_1``, ``name_2`` … where it is taken."""
+        candidate, number = name, 0
+        while candidate in self.nodes:
+            number += 1
+            candidate = f"{name}_{number}"
+        return candidate
+
+    def set_input(self, name: str, index: int, tensor: str) -> None:
+        """Let data input ``index`` of a node read another tensor."""
+        node = self.nodes[name]
+        inputs = list(nd.data_inputs(node))
+        inputs[index] = tensor
+        self.put(nd.copy_node(node, [*inputs, *(f"^{control}" for control in nd.control_inputs(node))]))
+
+    def finish(self, **changes: Any) -> Graph:
+        """The new graph: what the outputs need, producers first. ``changes`` are fields of Graph to replace."""
+        changed = replace(self.graph, **changes)
+        return replace(changed, nodes=ordered(self.nodes, (*changed.outputs, *changed.inputs)))
+
+
+def ordered(nodes: Mapping[str, NodeDef], tensors: Iterable[str]) -> dict[str, NodeDef]:
+    """The nodes that the given tensors depend on, producers before consumers (loop edges aside), always in the same order."""
+    result: dict[str, NodeDef] = {}
+    seen: set[str] = set()
+    for root in dict.fromkeys(nd.node_name(tensor) for tensor in tensors):
+        stack: list[tuple[str, bool]] = [(root, False)]
+        while stack:
+            name, done = stack.pop()
+            if done:
+                result[name] = nodes[name]
+            elif name not in seen:
+                seen.add(name)
+                stack.append((name, True))
+                stack.extend((nd.node_name(reference), False) for reference in reversed(nodes[name].input))
+    return result

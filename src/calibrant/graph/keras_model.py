@@ -1,0 +1,59 @@
+"""Keras models, in memory and in files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from calibrant.errors import ModelError, Problem
+from calibrant.graph.graph import Graph
+from calibrant.graph.saved_model import freeze
+from calibrant.graph.tensorflow import tensorflow
+
+
+def from_file(path: Path, inputs: Sequence[str] | None, outputs: Sequence[str] | None) -> Graph:
+    """A ``.keras`` or ``.h5`` file, Keras 3 or Keras 2 format.
+
+    Raises
+    ------
+    ModelError : Keras cannot load it, for example because it needs custom objects.
+    """
+    tensorflow()
+    import keras
+
+    try:
+        model = keras.models.load_model(str(path), compile=False)
+    except Exception as error:  # Keras raises many kinds for files it cannot read
+        raise ModelError(
+            Problem(
+                f"Keras {keras.__version__} cannot load it: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+                file=str(path),
+                hint="a model with custom objects can be loaded in Python and given to calibrant.quantize, or exported as a SavedModel",
+            )
+        ) from None
+    return from_keras(model, inputs, outputs, source=str(path))
+
+
+def from_keras(model: Any, inputs: Sequence[str] | None, outputs: Sequence[str] | None, source: str = "Keras model") -> Graph:
+    """A Keras model run for inference (``training=False``), batch size left open."""
+    tf = tensorflow()
+    if not getattr(model, "inputs", None):
+        raise ModelError(Problem("the Keras model has not been built, its inputs are unknown", file=source, hint="call it once"))
+    specifications = [
+        tf.TensorSpec([None, *tuple(tensor.shape)[1:]], tensor.dtype, name=_input_name(tensor, position))
+        for position, tensor in enumerate(model.inputs)
+    ]
+
+    def infer(*tensors: Any) -> Any:
+        arguments = list(tensors) if len(tensors) > 1 else tensors[0]
+        results = tf.nest.flatten(model(arguments, training=False))
+        names = list(getattr(model, "output_names", [])) or [f"output_{index}" for index in range(len(results))]
+        return {name: tf.identity(result, name=name) for name, result in zip(names, results, strict=True)}
+
+    return freeze(tf.function(infer).get_concrete_function(*specifications), source, inputs, outputs)
+
+
+def _input_name(tensor: Any, position: int) -> str:
+    name = str(getattr(tensor, "name", "") or f"input_{position}")
+    return name.split(":")[0].replace("/", "_")

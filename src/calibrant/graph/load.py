@@ -1,0 +1,80 @@
+"""Any model a user brings → one Graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from calibrant.errors import ModelError, Problem
+from calibrant.graph import frozen, keras_model, saved_model
+from calibrant.graph.graph import Graph
+
+
+def load(
+    model: Any,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    signature: str | None = None,
+) -> Graph:
+    """Read a model into one graph of nodes and constants.
+
+    Parameters
+    ----------
+    model : path of a frozen graph (``.pb``, ``.pbtxt``), a SavedModel folder, a Keras file (``.keras``, ``.h5``);
+        or in memory: a ``GraphDef``, a ``tf.Graph`` without variables, a Keras model, a :class:`Graph`.
+    inputs : tensors to feed; the graph is cut there. By default the placeholders that the outputs need.
+    outputs : tensors that are the results. By default those of the signature or Keras model, or the only node that nobody reads.
+    signature : of a SavedModel; ``serving_default``, or the only one, by default.
+
+    Raises
+    ------
+    ModelError : the file is missing, damaged or of an unknown kind, holds variables, training-mode ops, unknown ops or
+        cycles, or a named tensor does not exist.
+    """
+    if isinstance(model, Graph):
+        return frozen.select(model.graph_def(), model.source, inputs or model.inputs, outputs or model.outputs)
+    if isinstance(model, (str, Path)):
+        return _load_file(Path(model), inputs, outputs, signature)
+    if hasattr(model, "as_graph_def"):
+        return frozen.select(model.as_graph_def(), "tf.Graph", inputs, outputs)
+    if hasattr(model, "node") and hasattr(model, "library"):
+        return frozen.select(model, "GraphDef", inputs, outputs)
+    if hasattr(model, "layers") and callable(model):
+        return keras_model.from_keras(model, inputs, outputs)
+    raise ModelError(
+        Problem(
+            f"a model cannot be a {type(model).__name__}",
+            allowed="a path, GraphDef, tf.Graph, Keras model or calibrant graph",
+        )
+    )
+
+
+def _load_file(path: Path, inputs: Sequence[str] | None, outputs: Sequence[str] | None, signature: str | None) -> Graph:
+    try:
+        is_folder = path.is_dir()
+        exists = path.exists()
+    except OSError as error:
+        raise ModelError(Problem(f"cannot be read: {error.strerror}", file=str(path))) from None
+    if not exists:
+        raise ModelError(Problem("there is no such model", file=str(path)))
+    if is_folder:
+        if not any((path / name).exists() for name in ("saved_model.pb", "saved_model.pbtxt")):
+            raise ModelError(
+                Problem(
+                    "is a folder, but not a SavedModel",
+                    file=str(path),
+                    allowed="a folder with saved_model.pb, a .pb, .pbtxt, .keras or .h5 file",
+                )
+            )
+        return saved_model.from_saved_model(path, signature, inputs, outputs)
+    if signature is not None:
+        raise ModelError(Problem("only a SavedModel has signatures", file=str(path), hint="leave out --signature"))
+    suffix = path.suffix.lower()
+    if suffix in {".keras", ".h5", ".hdf5"}:
+        return keras_model.from_file(path, inputs, outputs)
+    if suffix == ".pbtxt":
+        return frozen.from_text(path, inputs, outputs)
+    if path.name == "saved_model.pb":
+        return saved_model.from_saved_model(path.parent, signature, inputs, outputs)
+    return frozen.from_binary(path, inputs, outputs)

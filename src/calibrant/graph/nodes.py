@@ -1,0 +1,125 @@
+"""NodeDefs: making them, and reading the names and attributes in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from tensorflow.core.framework.attr_value_pb2 import AttrValue
+from tensorflow.core.framework.node_def_pb2 import NodeDef
+from tensorflow.python.framework import dtypes, tensor_util
+
+PASS_THROUGH = frozenset({"Identity", "ReadVariableOp", "StopGradient", "PreventGradient", "CheckNumerics", "Snapshot"})
+
+
+def tensor_name(reference: str) -> str:
+    """The canonical ``node:index`` of an input reference (``node``, ``node:0`` and ``node:1`` are all in use)."""
+    node, separator, index = reference.rpartition(":")
+    return reference if separator and index.isdigit() and node else f"{reference}:0"
+
+
+def node_name(reference: str) -> str:
+    """The name of the node behind ``name``, ``name:0`` or ``^name``."""
+    return split_tensor(reference.removeprefix("^"))[0]
+
+
+def split_tensor(reference: str) -> tuple[str, int]:
+    """Node name and output index of a tensor reference."""
+    node, _, index = tensor_name(reference).rpartition(":")
+    return node, int(index)
+
+
+def input_reference(tensor: str) -> str:
+    """The form a NodeDef keeps: ``node`` for output 0, ``node:index`` otherwise."""
+    node, index = split_tensor(tensor)
+    return node if index == 0 else f"{node}:{index}"
+
+
+def data_inputs(node: NodeDef) -> tuple[str, ...]:
+    """Canonical names of the tensors a node reads, control inputs left out."""
+    return tuple(tensor_name(reference) for reference in node.input if not reference.startswith("^"))
+
+
+def control_inputs(node: NodeDef) -> tuple[str, ...]:
+    """Names of the nodes a node waits for."""
+    return tuple(reference[1:] for reference in node.input if reference.startswith("^"))
+
+
+def attribute(node: NodeDef, key: str, default: Any = None) -> Any:
+    """An attribute as a plain Python value: int, float, bool, str, NumPy dtype or a list of these."""
+    if key not in node.attr:
+        return default
+    value = node.attr[key]
+    kind = value.WhichOneof("value")
+    if kind == "list":
+        items = value.list
+        if items.s:
+            return [item.decode() for item in items.s]
+        return list(items.i) or list(items.f) or list(items.b) or [dtypes.as_dtype(t) for t in items.type]
+    if kind == "s":
+        return value.s.decode()
+    if kind == "type":
+        return dtypes.as_dtype(value.type)
+    if kind in {"i", "f", "b"}:
+        return getattr(value, kind)
+    return value
+
+
+def constant_node(name: str, value: np.ndarray) -> NodeDef:
+    """A Const node holding an array."""
+    array = np.ascontiguousarray(value)
+    node = NodeDef(op="Const", name=name)
+    proto = tensor_util.make_tensor_proto(array, shape=np.shape(value))
+    node.attr["dtype"].type = proto.dtype
+    node.attr["value"].tensor.CopyFrom(proto)
+    return node
+
+
+def make_node(op: str, name: str, inputs: Iterable[str], **attributes: Any) -> NodeDef:
+    """A NodeDef from plain values: dtypes, ints, floats, bools, strings, lists of them, or ready AttrValues."""
+    node = NodeDef(op=op, name=name)
+    node.input.extend(reference if reference.startswith("^") else input_reference(reference) for reference in inputs)
+    for key, value in attributes.items():
+        set_attribute(node, key, value)
+    return node
+
+
+def copy_node(node: NodeDef, inputs: Iterable[str] | None = None, name: str | None = None) -> NodeDef:
+    """A copy that may be changed, with other inputs or another name where given."""
+    result = NodeDef()
+    result.CopyFrom(node)
+    if name is not None:
+        result.name = name
+    if inputs is not None:
+        del result.input[:]
+        result.input.extend(r if r.startswith("^") else input_reference(r) for r in inputs)
+    return result
+
+
+def set_attribute(node: NodeDef, key: str, value: Any) -> None:
+    """Set one attribute of a node from a plain value."""
+    slot = node.attr[key]
+    if isinstance(value, AttrValue):
+        slot.CopyFrom(value)
+    elif isinstance(value, bool):
+        slot.b = value
+    elif isinstance(value, (int, np.integer)):
+        slot.i = int(value)
+    elif isinstance(value, float):
+        slot.f = value
+    elif isinstance(value, str):
+        slot.s = value.encode()
+    elif isinstance(value, dtypes.DType):
+        slot.type = value.as_datatype_enum
+    elif isinstance(value, (list, tuple)):
+        slot.list.SetInParent()
+        for item in value:
+            if isinstance(item, (int, np.integer)) and not isinstance(item, bool):
+                slot.list.i.append(int(item))
+            elif isinstance(item, float):
+                slot.list.f.append(item)
+            else:
+                slot.list.s.append(str(item).encode())
+    else:
+        raise TypeError(f"attribute {key!r} of {node.name!r}: {type(value).__name__} is not an attribute value")

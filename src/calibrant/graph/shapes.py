@@ -1,0 +1,41 @@
+"""Static shapes and dtypes, by TensorFlow's own shape functions, without copying the weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tensorflow.core.framework.graph_pb2 import GraphDef
+from tensorflow.core.framework.node_def_pb2 import NodeDef
+
+from calibrant.graph import nodes as nd
+
+if TYPE_CHECKING:
+    from calibrant.graph.graph import Graph
+
+LARGE = 4096
+
+
+def infer_shapes(graph: Graph) -> dict[str, tuple[tuple[int | None, ...] | None, Any]]:
+    """Shape and dtype of every output of every node. Large constants take part as placeholders of their shape."""
+    from calibrant.graph.tensorflow import tensorflow
+
+    tf = tensorflow()
+    skeleton = GraphDef(versions=graph.versions, library=graph.library)
+    for node in graph.nodes.values():
+        skeleton.node.append(_light(node))
+    with tf.Graph().as_default() as imported:
+        tf.graph_util.import_graph_def(skeleton, name="")
+    result = {}
+    for operation in imported.get_operations():
+        for tensor in operation.outputs:
+            shape = tuple(tensor.shape.as_list()) if tensor.shape.rank is not None else None
+            result[tensor.name] = (shape, tensor.dtype)
+    return result
+
+
+def _light(node: NodeDef) -> NodeDef:
+    if node.op != "Const" or node.attr["value"].tensor.ByteSize() < LARGE:
+        return node
+    placeholder = nd.make_node("Placeholder", node.name, [], dtype=node.attr["dtype"])
+    placeholder.attr["shape"].shape.CopyFrom(node.attr["value"].tensor.tensor_shape)
+    return placeholder

@@ -1,0 +1,42 @@
+"""The one place that imports TensorFlow itself, and says what to install where there is none."""
+
+from __future__ import annotations
+
+import os
+from types import ModuleType
+
+from calibrant.errors import DependencyError, Problem
+
+MINIMUM = (2, 16)
+
+
+def tensorflow() -> ModuleType:
+    """The TensorFlow module.
+
+    Raises
+    ------
+    DependencyError : neither ``tensorflow`` nor ``tensorflow-cpu`` is installed, or it is older than 2.16.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        import tensorflow as tf
+    except ModuleNotFoundError as error:
+        if error.name != "tensorflow":
+            raise
+        raise DependencyError(
+            Problem(
+                "TensorFlow is not installed",
+                allowed="tensorflow or tensorflow-cpu, 2.16 or newer",
+                hint="pip install 'calibrant[tensorflow-cpu]', or 'calibrant[tensorflow]' for the GPU build",
+            )
+        ) from None
+    version = tuple(int(part) for part in tf.__version__.split(".")[:2])
+    if version < MINIMUM:
+        raise DependencyError(
+            Problem(
+                f"TensorFlow {tf.__version__} is too old",
+                allowed="2.16 or newer",
+                hint="pip install -U tensorflow, or tensorflow-cpu, whichever is in use",
+            )
+        )
+    return tf
