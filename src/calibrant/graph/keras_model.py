@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from calibrant.errors import ModelError, Problem
+from calibrant.graph import frozen
 from calibrant.graph.graph import Graph
-from calibrant.graph.saved_model import freeze
-from calibrant.graph.tensorflow import tensorflow
+from calibrant.graph.tensorflow import quiet, tensorflow
 
 
 def from_file(path: Path, inputs: Sequence[str] | None, outputs: Sequence[str] | None) -> Graph:
@@ -38,6 +38,8 @@ def from_file(path: Path, inputs: Sequence[str] | None, outputs: Sequence[str] |
 def from_keras(model: Any, inputs: Sequence[str] | None, outputs: Sequence[str] | None, source: str = "Keras model") -> Graph:
     """A Keras model run for inference (``training=False``), batch size left open."""
     tf = tensorflow()
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
     if not getattr(model, "inputs", None):
         raise ModelError(Problem("the Keras model has not been built, its inputs are unknown", file=source, hint="call it once"))
     specifications = [
@@ -51,7 +53,15 @@ def from_keras(model: Any, inputs: Sequence[str] | None, outputs: Sequence[str] 
         names = list(getattr(model, "output_names", [])) or [f"output_{index}" for index in range(len(results))]
         return {name: tf.identity(result, name=name) for name, result in zip(names, results, strict=True)}
 
-    return freeze(tf.function(infer).get_concrete_function(*specifications), source, inputs, outputs)
+    function = tf.function(infer).get_concrete_function(*specifications)
+    with quiet():
+        constant = convert_variables_to_constants_v2(function, lower_control_flow=False)
+    graph_def = constant.graph.as_graph_def()
+    feeds = [tensor.name for tensor in constant.inputs if tensor.dtype != tf.resource]
+    fetches = [tensor.name for tensor in constant.outputs]
+    if inputs or outputs:
+        return frozen.select(graph_def, source, inputs or feeds, outputs or fetches)
+    return frozen.select(graph_def, source, feeds, fetches, output_keys=sorted(function.structured_outputs))
 
 
 def _input_name(tensor: Any, position: int) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 from calibrant.errors import DependencyError, Problem
@@ -40,3 +42,15 @@ def tensorflow() -> ModuleType:
             )
         )
     return tf
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep TensorFlow's deprecation notices about its own functions away from the user."""
+    logger = tensorflow().get_logger()
+    level = logger.level
+    logger.setLevel("ERROR")
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
