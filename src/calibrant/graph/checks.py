@@ -13,7 +13,16 @@ from calibrant.graph.tensorflow import tensorflow
 
 VARIABLES = frozenset({"Variable", "VariableV2", "VarHandleOp", "AutoReloadVariable"})
 NORMS = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"})
-RANDOM = frozenset({"RandomUniform", "RandomStandardNormal", "TruncatedNormal", "StatelessRandomUniform", "StatelessRandomUniformV2", "StatefulUniform"})
+RANDOM = frozenset(
+    {
+        "RandomUniform",
+        "RandomStandardNormal",
+        "TruncatedNormal",
+        "StatelessRandomUniform",
+        "StatelessRandomUniformV2",
+        "StatefulUniform",
+    }
+)
 LOOP_EDGES = frozenset({"NextIteration", "RefNextIteration"})
 MOST = 20
 
@@ -82,7 +91,9 @@ def importable(graph: Graph) -> None:
     except StopIteration:
         return
     except (ValueError, TypeError, tf.errors.OpError) as error:
-        raise ModelError(Problem(f"TensorFlow does not accept the graph: {str(error).splitlines()[0]}", file=graph.source)) from None
+        raise ModelError(
+            Problem(f"TensorFlow does not accept the graph: {str(error).splitlines()[0]}", file=graph.source)
+        ) from None
 
 
 def _training_mode(graph: Graph) -> list[Problem]:
@@ -111,7 +122,12 @@ def _training_mode(graph: Graph) -> list[Problem]:
 
 def _variables(graph: Graph) -> list[Problem]:
     return [
-        Problem("is a variable, whose value is not in the file", file=graph.source, path=node.name, hint="freeze the graph, or give the SavedModel folder")
+        Problem(
+            "is a variable, whose value is not in the file",
+            file=graph.source,
+            path=node.name,
+            hint="freeze the graph, or give the SavedModel folder",
+        )
         for node in graph.nodes.values()
         if node.op in VARIABLES
     ]
@@ -146,7 +162,13 @@ def _cycle(graph: Graph) -> list[Problem]:
             for reference in graph.nodes[name].input:
                 producer = nd.node_name(reference)
                 if state.get(producer) == 1 and graph.nodes[producer].op not in LOOP_EDGES:
-                    return [Problem(f"the graph has a cycle that is not a loop, through {producer!r}", file=graph.source, path=name)]
+                    return [
+                        Problem(
+                            f"the graph has a cycle that is not a loop, through {producer!r}",
+                            file=graph.source,
+                            path=name,
+                        )
+                    ]
                 if producer not in state and graph.nodes[producer].op not in LOOP_EDGES:
                     stack.append((producer, False))
     return []

@@ -14,7 +14,7 @@ from calibrant.errors import ModelError, Problem, did_you_mean
 from calibrant.graph import checks
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph, ordered
-from calibrant.graph.tensorflow import tensorflow
+from calibrant.graph.inline import inline_calls
 
 NEVER_OUTPUTS = frozenset({"Const", "NoOp", "Assert", "Placeholder", "PlaceholderWithDefault", "Print", "PrintV2"})
 CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
@@ -71,7 +71,9 @@ def select(
     """
     nodes = _unique_nodes(graph_def, source)
     if any(node.op in CALLS for node in nodes.values()):
-        nodes = _unique_nodes(_inlined(graph_def, nodes, inputs, outputs), source)
+        fetches = [nd.tensor_name(name) for name in outputs or _candidates(nodes, "output")]
+        graph_def = inline_calls(graph_def, fetches)
+        nodes = _unique_nodes(graph_def, source)
     output_tensors = _resolve(nodes, outputs, "output", source) if outputs else _only_sink(nodes, source)
     checks.dangling_inputs(nodes, source)
     if inputs:
@@ -82,7 +84,11 @@ def select(
         input_tensors = tuple(f"{name}:0" for name, node in needed.items() if node.op == "Placeholder")
         if not input_tensors:
             raise ModelError(
-                Problem("has no placeholder that leads to the outputs", file=source, hint="name the tensor to feed with --inputs")
+                Problem(
+                    "has no placeholder that leads to the outputs",
+                    file=source,
+                    hint="name the tensor to feed with --inputs",
+                )
             )
     kept = ordered(nodes, (*output_tensors, *input_tensors))
     graph = Graph(
@@ -144,7 +150,9 @@ def _only_sink(nodes: Mapping[str, NodeDef], source: str) -> tuple[str, ...]:
         return (f"{sinks[0]}:0",)
     raise ModelError(
         Problem(
-            f"the file does not say which tensors are outputs, and {len(sinks)} nodes have no reader" if sinks else "has no node that could be an output",
+            f"the file does not say which tensors are outputs, and {len(sinks)} nodes have no reader"
+            if sinks
+            else "has no node that could be an output",
             file=source,
             allowed=", ".join(sinks) if sinks else None,
             hint="name them with --outputs",
@@ -158,14 +166,25 @@ def _cut(
     """Replace the producers of the tensors by placeholders; those already placeholders stay."""
     if all(nodes[nd.node_name(tensor)].op == "Placeholder" for tensor in tensors):
         return dict(nodes), tuple(tensors)
-    whole = Graph(nodes=ordered(nodes, nodes), inputs=(), outputs=(), library=graph_def.library, versions=graph_def.versions, source=source)
+    whole = Graph(
+        nodes=ordered(nodes, nodes),
+        inputs=(),
+        outputs=(),
+        library=graph_def.library,
+        versions=graph_def.versions,
+        source=source,
+    )
     checks.importable(whole)
     edit = whole.edit()
     renamed: dict[str, str] = {}
     for tensor in tensors:
         name, index = nd.split_tensor(tensor)
         shape, dtype = whole.shape(tensor), whole.dtype(tensor)
-        free = name if index == 0 and not any(whole.consumers(f"{name}:{other}") for other in range(1, 7)) else edit.free_name(f"{name}_input")
+        free = (
+            name
+            if index == 0 and not any(whole.consumers(f"{name}:{other}") for other in range(1, 7))
+            else edit.free_name(f"{name}_input")
+        )
         placeholder = nd.make_node("Placeholder", free, [], dtype=dtype)
         proto = placeholder.attr["shape"].shape
         if shape is None:
@@ -178,20 +197,3 @@ def _cut(
             for node, position in whole.consumers(tensor):
                 edit.set_input(node.name, position, renamed[tensor])
     return edit.nodes, tuple(renamed[tensor] for tensor in tensors)
-
-
-def _inlined(
-    graph_def: GraphDef, nodes: Mapping[str, NodeDef], inputs: Sequence[str] | None, outputs: Sequence[str] | None
-) -> GraphDef:
-    """The graph with its function calls inlined as far as TensorFlow can."""
-    tf = tensorflow()
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
-    feeds = [f"{name}:0" for name, node in nodes.items() if node.op == "Placeholder"]
-    fetches = [nd.tensor_name(name) for name in outputs or _candidates(nodes, "output")]
-    try:
-        wrapped = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(graph_def, name=""), [])
-        pruned = wrapped.prune(feeds, fetches)
-        return convert_variables_to_constants_v2(pruned).graph.as_graph_def()
-    except (ValueError, KeyError, tf.errors.OpError):
-        return graph_def

@@ -35,13 +35,17 @@ def from_file(path: Path, inputs: Sequence[str] | None, outputs: Sequence[str] |
     return from_keras(model, inputs, outputs, source=str(path))
 
 
-def from_keras(model: Any, inputs: Sequence[str] | None, outputs: Sequence[str] | None, source: str = "Keras model") -> Graph:
+def from_keras(
+    model: Any, inputs: Sequence[str] | None, outputs: Sequence[str] | None, source: str = "Keras model"
+) -> Graph:
     """A Keras model run for inference (``training=False``), batch size left open."""
     tf = tensorflow()
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     if not getattr(model, "inputs", None):
-        raise ModelError(Problem("the Keras model has not been built, its inputs are unknown", file=source, hint="call it once"))
+        raise ModelError(
+            Problem("the Keras model has not been built, its inputs are unknown", file=source, hint="call it once")
+        )
     specifications = [
         tf.TensorSpec([None, *tuple(tensor.shape)[1:]], tensor.dtype, name=_input_name(tensor, position))
         for position, tensor in enumerate(model.inputs)
@@ -49,9 +53,12 @@ def from_keras(model: Any, inputs: Sequence[str] | None, outputs: Sequence[str] 
 
     def infer(*tensors: Any) -> Any:
         arguments = list(tensors) if len(tensors) > 1 else tensors[0]
-        results = tf.nest.flatten(model(arguments, training=False))
+        result = model(arguments, training=False)
+        if isinstance(result, dict):
+            return {str(name): tf.identity(tensor, name=str(name)) for name, tensor in result.items()}
+        results = tf.nest.flatten(result)
         names = list(getattr(model, "output_names", [])) or [f"output_{index}" for index in range(len(results))]
-        return {name: tf.identity(result, name=name) for name, result in zip(names, results, strict=True)}
+        return {name: tf.identity(tensor, name=name) for name, tensor in zip(names, results, strict=True)}
 
     function = tf.function(infer).get_concrete_function(*specifications)
     with quiet():

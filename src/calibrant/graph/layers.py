@@ -159,7 +159,9 @@ def _layer(graph: Graph, node: NodeDef) -> Layer | str:
             shape = tuple(weights.shape)
     if weight_input is None and dtype == dtypes.float16:
         return "computes in float16, where only layers with weights are quantized"
-    return Layer(node.name, node.op, data_inputs, weight_input, channel_axes, reduced_axis, source, shape, _bias(graph, node))
+    return Layer(
+        node.name, node.op, data_inputs, weight_input, channel_axes, reduced_axis, source, shape, _bias(graph, node)
+    )
 
 
 def _bias(graph: Graph, node: NodeDef) -> str | None:
@@ -177,7 +179,9 @@ def _inside_functions(graph: Graph) -> list[Rejected]:
         if value.WhichOneof("value") == "func"
     }
     return [
-        Rejected(f"{function.signature.name}/{node.name}", node.op, "stays inside a function, where it cannot be reached")
+        Rejected(
+            f"{function.signature.name}/{node.name}", node.op, "stays inside a function, where it cannot be reached"
+        )
         for function in graph.library.function
         if function.signature.name in called
         for node in function.node_def

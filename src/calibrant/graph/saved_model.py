@@ -47,9 +47,7 @@ def from_saved_model(
 
 def _choose(path: Path, signature: str | None, signatures: Sequence[str]) -> str:
     names = sorted(name for name in signatures if not name.startswith("__"))
-    chosen = signature or (
-        "serving_default" if "serving_default" in names else names[0] if len(names) == 1 else None
-    )
+    chosen = signature or ("serving_default" if "serving_default" in names else names[0] if len(names) == 1 else None)
     if chosen in names:
         return chosen
     raise ModelError(

@@ -1,0 +1,41 @@
+"""Function calls inlined, as far as TensorFlow can."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tensorflow.core.framework.graph_pb2 import GraphDef
+
+from calibrant.graph.tensorflow import quiet, tensorflow
+
+
+def inline_calls(graph_def: GraphDef, fetches: Sequence[str]) -> GraphDef:
+    """The graph that the fetched tensors need, with its (Stateful)PartitionedCalls inlined; loops and branches stay functions.
+
+    Grappler's function optimizer does it, alone, on the GraphDef: nothing is registered in the process, so that a function of
+    the same name that is alive there does no harm. Where it cannot inline, the graph comes back as it was.
+    """
+    tf = tensorflow()
+    from tensorflow.core.protobuf.config_pb2 import ConfigProto
+    from tensorflow.python.grappler import tf_optimizer
+
+    config = ConfigProto()
+    config.graph_options.rewrite_options.min_graph_nodes = -1
+    config.graph_options.rewrite_options.optimizers.append("function")
+    try:
+        with quiet(), tf.Graph().as_default() as imported:
+            tf.graph_util.import_graph_def(_with_functional_loops(graph_def), name="")
+            meta_graph = tf.compat.v1.train.export_meta_graph(graph=imported, clear_extraneous_savers=True)
+        meta_graph.collection_def["train_op"].node_list.value.extend(fetches)
+        return tf_optimizer.OptimizeGraph(config, meta_graph)
+    except (ValueError, KeyError, tf.errors.OpError):
+        return graph_def
+
+
+def _with_functional_loops(graph_def: GraphDef) -> GraphDef:
+    result = GraphDef()
+    result.CopyFrom(graph_def)
+    for nodes in (result.node, *(function.node_def for function in result.library.function)):
+        for node in nodes:
+            node.attr.pop("_lower_using_switch_merge", None)
+    return result
