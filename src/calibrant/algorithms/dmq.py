@@ -1,0 +1,72 @@
+"""DMQ balancer: moves range between activations and weights, input channel by input channel (spec 02, "DMQ").
+
+References
+----------
+G. Xiao et al., "SmoothQuant: accurate and efficient post-training quantization for large language models", ICML 2023,
+equation 4.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from calibrant.algorithms.arithmetic import FLOAT32_EPSILON
+
+_SMALLEST = np.nextafter(np.float32(FLOAT32_EPSILON), np.float32(1))
+_LARGEST = np.nextafter(np.float32(1 / FLOAT32_EPSILON), np.float32(1))
+
+
+def balance_factors(
+    activation_absolute_maximum: np.ndarray, weight_absolute_maximum: np.ndarray, migration_strength: float = 0.5
+) -> np.ndarray:
+    """The factors s that activations are divided by and weights multiplied with.
+
+    A channel with a = max|x| and w = max|weight| gets s = a^m / w^(1-m), which leaves (a w)^(1-m) as the largest
+    activation and (a w)^m as the largest weight. A maximum below the float32 epsilon counts as zero, and then:
+
+    - both sides zero: s = 1;
+    - only the weights zero: s = a / A with A the largest a/s among the channels where neither side is zero, so that
+      this channel's activations reach just as far as the largest balanced ones, and neither widen the range nor
+      leave part of it empty;
+    - only the activations zero: s = W / w with W the largest w*s among those channels, by the same reasoning;
+    - no channel with two sides that are not zero, so that A and W do not exist: s = 1.
+
+    At last every factor is brought into the open interval (epsilon, 1 / epsilon).
+
+    Parameters
+    ----------
+    activation_absolute_maximum : (channels,), max|x| of each input channel over the calibration data; finite, >= 0.
+    weight_absolute_maximum : (channels,), max|weight| over the layer's weights that read the channel; finite, >= 0.
+    migration_strength : m, 0 … 1: how much of the activations' range goes over to the weights; a configuration allows
+        0.2 … 0.8.
+
+    Returns
+    -------
+    float32, (channels,).
+
+    Raises
+    ------
+    ValueError : arrays of different or more than one dimension, values that are negative or not finite, m out of range.
+    """
+    activations = np.asarray(activation_absolute_maximum, np.float64)
+    weights = np.asarray(weight_absolute_maximum, np.float64)
+    if activations.ndim != 1 or activations.shape != weights.shape:
+        raise ValueError(f"maxima of shapes {activations.shape} and {weights.shape}, not of one value a channel")
+    for side in (activations, weights):
+        if not (np.isfinite(side).all() and (side >= 0).all()):
+            raise ValueError("the maxima must be finite and not negative")
+    if not 0 <= migration_strength <= 1:
+        raise ValueError(f"migration_strength {migration_strength}; allowed is 0 to 1")
+
+    active, weighty = activations >= FLOAT32_EPSILON, weights >= FLOAT32_EPSILON
+    both = active & weighty
+    factors = np.ones(activations.shape)
+    factors[both] = activations[both] ** migration_strength / weights[both] ** (1 - migration_strength)
+    factors = np.clip(factors, _SMALLEST, _LARGEST)
+    if both.any():
+        largest_activation = (activations[both] / factors[both]).max()
+        largest_weight = (weights[both] * factors[both]).max()
+        only_activations, only_weights = active & ~weighty, weighty & ~active
+        factors[only_activations] = activations[only_activations] / largest_activation
+        factors[only_weights] = largest_weight / weights[only_weights]
+    return np.clip(factors, _SMALLEST, _LARGEST).astype(np.float32)
