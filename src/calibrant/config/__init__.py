@@ -1,1 +1,56 @@
+"""The configuration file: its text to checked values, and these with a graph's facts to one plan per layer."""
 
+from calibrant.config.facts import CHANNEL_TYPES, QUANTIZABLE_TYPES, TENSOR_TYPES, GraphFacts, LayerFacts
+from calibrant.config.graph_check import graph_problems
+from calibrant.config.json_file import read_config_json
+from calibrant.config.json_write import write_config_json
+from calibrant.config.load import load_config, read_config
+from calibrant.config.model import (
+    ARQuantize,
+    CalibrationConfig,
+    Configuration,
+    DMQBalancer,
+    FMRQuantize,
+    HFMGQuantize,
+    NuqConfig,
+    NUQuantize,
+    OverrideLayer,
+    OverrideLayerType,
+    TensorQuantize,
+)
+from calibrant.config.plan import ActivationPlan, LayerPlan, Plan, TensorPlan, WeightPlan
+from calibrant.config.resolve import check_config, resolve
+from calibrant.config.rows import PlanRow, plan_rows
+
+__all__ = [
+    "ARQuantize",
+    "ActivationPlan",
+    "CHANNEL_TYPES",
+    "CalibrationConfig",
+    "Configuration",
+    "DMQBalancer",
+    "FMRQuantize",
+    "GraphFacts",
+    "HFMGQuantize",
+    "LayerFacts",
+    "LayerPlan",
+    "NUQuantize",
+    "NuqConfig",
+    "OverrideLayer",
+    "OverrideLayerType",
+    "Plan",
+    "PlanRow",
+    "QUANTIZABLE_TYPES",
+    "TENSOR_TYPES",
+    "TensorPlan",
+    "TensorQuantize",
+    "WeightPlan",
+    "check_config",
+    "graph_problems",
+    "load_config",
+    "plan_rows",
+    "read_config",
+    "read_config_json",
+    "resolve",
+    "write_config_json",
+]

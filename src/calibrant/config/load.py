@@ -1,0 +1,129 @@
+"""From a configuration file, or its text, to a checked ``Configuration``."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from calibrant.config.check import rule_problems
+from calibrant.config.model import MESSAGES, Configuration
+from calibrant.config.parse import parse
+from calibrant.config.problems import ProblemList
+from calibrant.config.schema import ROOT, messages
+from calibrant.config.source import SIZE_LIMIT, Source, check_size, read_source
+from calibrant.config.tree import ParsedMessage
+
+_FIRST_FIELD = re.compile(r"(?:\s|#[^\n]*\n)*([a-z_0-9]+)\s*[:{<]")
+
+
+def load_config(source: str | os.PathLike[str] | Configuration | None = None) -> Configuration:
+    """Read and check a configuration file.
+
+    Parameters
+    ----------
+    source : the path of a file; or the text itself (a string with a line break, or one that begins with a field of the
+        schema); or None for a configuration that sets nothing, so that every default holds. A ``Configuration`` is
+        checked and returned.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read, or breaks the rules of the schema; the error lists every problem.
+
+    Examples
+    --------
+    >>> load_config("batch_num : 2  skip_layers : 'conv1'").skip_layers
+    ('conv1',)
+    """
+    configuration, problems = read_config(source)
+    problems.raise_if_any()
+    return configuration
+
+
+def read_config(source: str | os.PathLike[str] | Configuration | None = None) -> tuple[Configuration, ProblemList]:
+    """What ``load_config`` reads together with everything that is wrong with it, so that more problems can be added.
+
+    A value that cannot be read is missing from the configuration.
+
+    Raises
+    ------
+    ConfigError
+        There is no text to read: no such file, a directory, too large, not UTF-8.
+    """
+    if source is None:
+        return Configuration(), ProblemList()
+    if isinstance(source, Configuration):
+        problems = ProblemList()
+        problems.extend(rule_problems(source))
+        return source, problems
+    text = _as_text(source)
+    if text is not None:
+        check_size(len(text), "configuration", SIZE_LIMIT)
+    read = read_source(source) if text is None else Source.of(text)
+    tree, problems = parse(read)
+    places: dict[str, tuple[int, int]] = {}
+    configuration = replace(_build(tree, "", places), source=read, places=places)
+    problems.extend(rule_problems(configuration))
+    return _find_mapping_file(configuration, problems), problems
+
+
+def _as_text(source: str | os.PathLike[str]) -> str | None:
+    """The source if it is a text and no path."""
+    if not isinstance(source, str):
+        return None
+    first = _FIRST_FIELD.match(source)
+    is_text = "\n" in source or (first and first.group(1) in messages()[ROOT].fields)
+    return source if is_text else None
+
+
+def _build(parsed: ParsedMessage, path: str, places: dict[str, tuple[int, int]]) -> Any:
+    """The dataclass of a block, and the place of each of its values."""
+    values: dict[str, Any] = {}
+    for name, written in parsed.fields.items():
+        repeated = messages()[parsed.type].fields[name].repeated
+        base = f"{path}.{name}" if path else name
+        elements = []
+        for element in written:
+            inner = f"{base}[{len(elements)}]" if repeated else base
+            places[inner] = (element.line, element.column)
+            is_block = isinstance(element, ParsedMessage)
+            elements.append(_build(element, inner, places) if is_block else element.value)
+        if repeated:
+            values[name] = tuple(elements)
+        elif elements:
+            values[name] = elements[-1]
+    return MESSAGES[parsed.type](**values)
+
+
+def _find_mapping_file(configuration: Configuration, problems: ProblemList) -> Configuration:
+    """Look the mapping file up beside the configuration file first, then in the working directory."""
+    nuq = configuration.nuq_config
+    if nuq is None or not nuq.mapping_file:
+        return configuration
+    beside = Path(configuration.source.name).parent if configuration.source and configuration.source.name else Path()
+    candidates = list(dict.fromkeys([beside / nuq.mapping_file, Path(nuq.mapping_file)]))
+    for candidate in candidates:
+        if _is_file(candidate):
+            return replace(configuration, nuq_config=replace(nuq, mapping_path=str(candidate)))
+    looked_up = " and ".join(repr(str(candidate)) for candidate in candidates)
+    problems.extend(
+        [
+            configuration.problem(
+                "nuq_config.mapping_file",
+                "the mapping file does not exist",
+                allowed="a JSON file, relative to the configuration file or to the working directory",
+                hint=f"looked up: {looked_up}"[:400],
+            )
+        ]
+    )
+    return configuration
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,89 @@
+"""Settings that are legal and have no effect: the user is told, nothing is silently ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from calibrant.config.facts import GraphFacts
+from calibrant.config.model import CalibrationConfig, Configuration
+
+_MOST_NAMES = 5
+
+
+def plan_warnings(
+    configuration: Configuration, facts: GraphFacts, skipped: frozenset[str], nuq_layers: frozenset[str] | None
+) -> tuple[str, ...]:
+    """One sentence per setting that changes nothing for this graph.
+
+    Parameters
+    ----------
+    skipped : quantizable layers that the configuration leaves in float.
+    nuq_layers : layers selected by the mapping file; None where it was not read.
+    """
+    return (
+        *_lists(configuration, facts),
+        *_overrides(configuration, facts, skipped),
+        *_tensors(configuration),
+        *_nuq(configuration, facts, skipped, nuq_layers),
+    )
+
+
+def _lists(configuration: Configuration, facts: GraphFacts) -> Iterator[str]:
+    if configuration.skip_approximation_layers:
+        yield "skip_approximation_layers has no effect: there is no calibrated approximation in this version"
+    layers = {layer.name for layer in facts.layers} | {name for name, _, _ in facts.rejected}
+    tensors = {tensor.layer_name for tensor in configuration.tensor_quantize}
+    idle = [name for name in configuration.skip_layers if name not in layers and name not in tensors]
+    if idle:
+        yield f"skip_layers: {_names(idle)} would not be quantized anyway"
+    if configuration.skip_fusion_layers and configuration.do_fusion is False:
+        yield "skip_fusion_layers has no effect: do_fusion is false"
+
+
+def _overrides(configuration: Configuration, facts: GraphFacts, skipped: frozenset[str]) -> Iterator[str]:
+    layers = {layer.name: layer for layer in facts.layers}
+    for index, override in enumerate(configuration.override_layer_configs):
+        path, layer = f"override_layer_configs[{index}]", layers[override.layer_name]
+        settings = override.calibration_config
+        if layer.name in skipped:
+            yield f"{path} has no effect: {layer.name!r} is skipped"
+        elif settings == CalibrationConfig():
+            yield f"{path} has no effect: it sets nothing for {layer.name!r}"
+        elif not layer.has_weights:
+            idle = [
+                name for name in ("arq_quantize", "nuq_quantize", "dmq_balancer") if getattr(settings, name) is not None
+            ]
+            if idle:
+                yield f"{path}: {' and '.join(idle)} has no effect: {layer.name!r} has no weights"
+    present = {layer.type for layer in facts.layers if layer.name not in skipped}
+    for index, override in enumerate(configuration.override_layer_types):
+        if override.layer_type not in present:
+            yield f"override_layer_types[{index}] has no effect: no {override.layer_type} is quantized in this graph"
+
+
+def _tensors(configuration: Configuration) -> Iterator[str]:
+    seen: dict[tuple[str, int], int] = {}
+    for index, tensor in enumerate(configuration.tensor_quantize):
+        key = (tensor.layer_name, tensor.input_index)
+        if tensor.layer_name in configuration.skip_layers:
+            yield f"tensor_quantize[{index}] has no effect: {tensor.layer_name!r} is listed in skip_layers"
+        elif key in seen and configuration.tensor_quantize[seen[key]] != tensor:
+            earlier = f"tensor_quantize[{seen[key]}]"
+            yield f"{earlier} has no effect: tensor_quantize[{index}] sets the same input of {tensor.layer_name!r}"
+        seen[key] = index
+
+
+def _nuq(
+    configuration: Configuration, facts: GraphFacts, skipped: frozenset[str], nuq_layers: frozenset[str] | None
+) -> Iterator[str]:
+    if configuration.nuq_config is not None and nuq_layers is None:
+        yield "nuq_config has no effect: its mapping file has not been read"
+    usable = {layer.name for layer in facts.layers if layer.has_weights and layer.name not in skipped}
+    idle = sorted((nuq_layers or frozenset()) - usable)
+    if idle:
+        yield f"nuq_config: {_names(idle)} is not quantized, so its weights stay as they are"
+
+
+def _names(names: list[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:_MOST_NAMES])
+    return shown + (f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else "")
