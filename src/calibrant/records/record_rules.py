@@ -1,0 +1,80 @@
+"""What the values of a record must be like: one small check after the other, each finding with its field."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from google.protobuf.message import Message
+
+_FACTOR = "a finite number above 0"
+_REPEATED = ("scale_w", "offset_w", "shift_bit", "cluster", "tensor_balance_factor")
+_INT8 = "-128 … 127"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One value that cannot be; ``index`` of the ``count`` values of a repeated field."""
+
+    field: str
+    message: str
+    allowed: str
+    index: int | None = None
+    count: int = 1
+
+    @property
+    def path(self) -> str:
+        """The field inside its entry."""
+        inside = self.field if self.field in ("key", "value") else f"value.{self.field}"
+        return inside if self.index is None else f"{inside}[{self.index}]"
+
+
+def entry_findings(entry: Message) -> Iterator[Finding]:
+    """Everything that is wrong with one entry by itself."""
+    if not entry.key:
+        yield Finding("key", "a record without the name of its layer", 'key: "layer"')
+    if not entry.HasField("value"):
+        yield Finding("value", "a record without factors", "value { … }")
+    value = entry.value
+    for field in ("scale_d", "scale_w", "tensor_balance_factor"):
+        yield from _each(value, field, _is_factor, _FACTOR)
+    for field in ("offset_d", "cluster"):
+        yield from _each(value, field, lambda number: -128 <= number <= 127, _INT8)
+    yield from _each(value, "offset_w", lambda number: number == 0, "0, weights are symmetric")
+    yield from _each(value, "shift_bit", lambda number: number <= 31, "0 … 31")
+    for field, types in (("dst_type", ("INT8",)), ("act_type", ("INT8",)), ("wts_type", ("INT6", "INT7", "INT8"))):
+        yield from _each(value, field, types.__contains__, ", ".join(types))
+    yield from _together(value)
+
+
+def _each(value: Message, field: str, fits: Callable[[float], bool], allowed: str) -> Iterator[Finding]:
+    repeated = field in _REPEATED
+    if not repeated and not value.HasField(field):
+        return
+    found = getattr(value, field) if repeated else [getattr(value, field)]
+    for index, number in enumerate(found):
+        if not fits(number):
+            shown = repr(number) if isinstance(number, str) else f"{number:.9g}"
+            yield Finding(field, f"{field} is {shown}", allowed, index if repeated else None, len(found))
+
+
+def _is_factor(number: float) -> bool:
+    return math.isfinite(number) and number > 0
+
+
+def _together(value: Message) -> Iterator[Finding]:
+    """Fields that depend on each other."""
+    weights = len(value.scale_w)
+    if value.HasField("offset_d") and not value.HasField("scale_d"):
+        yield Finding("offset_d", "offset_d without scale_d", "both or none")
+    if len(value.offset_w) not in (0, weights):
+        found = f"{len(value.offset_w)} offset_w beside {weights} scale_w"
+        yield Finding("offset_w", found, "one for each scale_w, or none")
+    if len(value.shift_bit) not in (0, 1, weights):
+        found = f"{len(value.shift_bit)} shift_bit beside {weights} scale_w"
+        yield Finding("shift_bit", found, "one, one for each scale_w, or none")
+    if value.cluster and not weights:
+        yield Finding("cluster", "cluster without scale_w", "levels of a layer with weights")
+    if len(set(value.cluster)) < len(value.cluster):
+        yield Finding("cluster", "a level of the cluster is there twice", "distinct levels")
