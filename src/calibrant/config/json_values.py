@@ -58,7 +58,15 @@ class JsonValues:
                 values[key.value] = value
         return values
 
-    def scalar(self, values: dict[str, JsonNode], key: str, kind: str, label: str, path: str = "", **rest: Any) -> Any:
+    def scalar(
+        self,
+        values: dict[str, JsonNode],
+        key: str,
+        kind: str,
+        label: str,
+        path: str = "",
+        allowed: str | None = None,
+    ) -> Any:
         """The value of a key, or None where it is missing or of another type."""
         node = values.get(key)
         if node is None:
@@ -67,14 +75,11 @@ class JsonValues:
         types, words = _KINDS[kind]
         if path:
             self.place(path, node, label)
-        if (
-            node.kind != "scalar"
-            or isinstance(node.value, bool) != (kind == "bool")
-            or not isinstance(node.value, type)
-        ):
-            self.report(node, label, f"{shown(node)} is not {words}", allowed=rest.get("allowed") or words)
+        value = node.value
+        if node.kind != "scalar" or isinstance(value, bool) != (kind == "bool") or not isinstance(value, types):
+            self.report(node, label, f"{shown(node)} is not {words}", allowed=allowed or words)
             return None
-        return node.value
+        return value
 
     def choice(self, values: dict[str, JsonNode], key: str, kind: str, label: str, *choices: Any) -> Any:
         """A key whose value is one of a few; the first stands for a missing or wrong one."""
