@@ -1,0 +1,173 @@
+"""What a model asks of its data: one specification per input, completed by what the user says about raw files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from calibrant.errors import DataError, Problem, did_you_mean
+
+Shape = tuple["int | None", ...]
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """One input of a model.
+
+    Parameters
+    ----------
+    name : the tensor as the user sees it, with or without ``:0``; batches are keyed by exactly this name.
+    shape : the dimensions, None where one is not fixed; None altogether where even the rank is unknown.
+        The first is the batch.
+    dtype : the numpy type that the model is fed with; ``object`` for strings.
+    """
+
+    name: str
+    shape: Shape | None
+    dtype: np.dtype
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dtype", np.dtype(self.dtype))
+        if self.shape is not None:
+            shape = tuple(None if size is None or size < 0 else int(size) for size in self.shape)
+            object.__setattr__(self, "shape", shape)
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """The batch dimension where the model fixes it."""
+        return self.shape[0] if self.shape else None
+
+
+def plain(name: str) -> str:
+    """A tensor's name without ``:0``, so that both forms compare equal."""
+    return name.removesuffix(":0")
+
+
+def show(shape: Sequence[int | None] | None) -> str:
+    """``[?, 49, 10]``: a shape as messages show it."""
+    return "of any rank" if shape is None else "[" + ", ".join("?" if n is None else str(n) for n in shape) + "]"
+
+
+def match_names(keys: Sequence[str], inputs: Sequence[InputSpec], what: str) -> dict[str, str]:
+    """Input name → the key that means it.
+
+    Raises
+    ------
+    DataError : for every key that is no input, with the closest names.
+    """
+    by_plain = {plain(spec.name): spec.name for spec in inputs}
+    names = [spec.name for spec in inputs]
+    problems = [
+        Problem(
+            f"{what} is given for {key!r}, which is no input", allowed=", ".join(names), hint=did_you_mean(key, names)
+        )
+        for key in keys
+        if plain(key) not in by_plain
+    ]
+    if problems:
+        raise DataError(*problems)
+    return {by_plain[plain(key)]: key for key in keys}
+
+
+def with_shapes(
+    inputs: Sequence[InputSpec], shapes: Mapping[str, Sequence[int | None]] | None
+) -> tuple[InputSpec, ...]:
+    """The inputs with the dimensions that the user added (None or -1: unknown) filled in.
+
+    Raises
+    ------
+    DataError : a name that is no input, or a shape that contradicts the model's.
+    """
+    if not shapes:
+        return tuple(inputs)
+    keys = match_names(list(shapes), inputs, "a shape")
+    problems, completed = [], []
+    for spec in inputs:
+        if spec.name not in keys:
+            completed.append(spec)
+            continue
+        given = replace(spec, shape=tuple(shapes[keys[spec.name]])).shape
+        merged = _merge(spec.shape, given)
+        if merged is None:
+            message = f"the shape given is {show(given)}, the model's is {show(spec.shape)}"
+            problems.append(Problem(message, path=f"input {spec.name!r}"))
+        else:
+            completed.append(replace(spec, shape=merged))
+    if problems:
+        raise DataError(*problems)
+    return tuple(completed)
+
+
+def raw_dtypes(inputs: Sequence[InputSpec], dtypes: Mapping[str, object] | None) -> dict[str, np.dtype]:
+    """Input name → the type of its raw files: what the user says, else the model's own."""
+    given = dtypes or {}
+    keys = match_names(list(given), inputs, "a data type")
+    return {spec.name: _dtype(given[keys[spec.name]]) if spec.name in keys else spec.dtype for spec in inputs}
+
+
+def parse_input_shapes(text: str) -> dict[str, Shape]:
+    """``"name:n,h,w,c;name:n,d"`` → shapes by name; -1 stands for an unknown dimension, a name may end in ``:0``.
+
+    Raises
+    ------
+    DataError : a part of another form, or a name given twice.
+    """
+    shapes: dict[str, Shape] = {}
+    problems = []
+    for part in filter(None, (part.strip() for part in text.split(";"))):
+        name, _, dimensions = part.rpartition(":")
+        try:
+            sizes = tuple(int(size) for size in dimensions.split(","))
+        except ValueError:
+            sizes = (0,)
+        if not name or any(size == 0 or size < -1 for size in sizes):
+            problems.append(
+                Problem(f"the input shape {part!r} cannot be read", allowed="name:n,h,w,c;name:n,d (-1: any)")
+            )
+        elif plain(name) in map(plain, shapes):
+            problems.append(Problem(f"the shape of {name!r} is given twice"))
+        else:
+            shapes[name] = tuple(None if size < 0 else size for size in sizes)
+    if not shapes and not problems:
+        problems.append(Problem("the input shape is empty", allowed="name:n,h,w,c;name:n,d (-1: any)"))
+    if problems:
+        raise DataError(*problems)
+    return shapes
+
+
+def parse_data_types(text: str, names: Sequence[str]) -> dict[str, np.dtype]:
+    """``"float32;int32"`` → types by name, one for each of the names in their order.
+
+    Raises
+    ------
+    DataError : an unknown type, or another number of types than names.
+    """
+    words = [word.strip() for word in text.split(";") if word.strip()]
+    if len(words) != len(names):
+        message = f"{len(words)} data types are given for {len(names)} inputs ({', '.join(names)})"
+        raise DataError(Problem(message, allowed="one type per input, separated by ';'"))
+    return {name: _dtype(word) for name, word in zip(names, words, strict=True)}
+
+
+def _dtype(given: object) -> np.dtype:
+    try:
+        dtype = np.dtype(given)
+    except TypeError:
+        dtype = None
+    if dtype is None or dtype.kind not in "biuf":
+        known = ["float32", "float64", "float16", "int8", "int16", "int32", "int64", "uint8", "uint16", "bool"]
+        hint = did_you_mean(str(given), known)
+        raise DataError(Problem(f"the data type {given!r} is not known", allowed=", ".join(known), hint=hint))
+    return dtype
+
+
+def _merge(model: Shape | None, given: Shape) -> Shape | None:
+    if model is None:
+        return given
+    if len(model) != len(given) or any(
+        None not in pair and pair[0] != pair[1] for pair in zip(model, given, strict=True)
+    ):
+        return None
+    return tuple(known if known is not None else told for known, told in zip(model, given, strict=True))

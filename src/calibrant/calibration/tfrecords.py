@@ -1,0 +1,62 @@
+"""TFRecord files, parsed by a function of the user's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from calibrant.errors import DataError, Problem
+
+
+_DECORATION = re.compile(r"^\{\{.*?\}\} ?| *\[Op:.*$")
+"""The name of the internal node and operation around TensorFlow's own message."""
+
+
+@dataclass(frozen=True)
+class TFRecords:
+    """Samples in TFRecord files, as a source of data.
+
+    Parameters
+    ----------
+    paths : one file or several, read in this order.
+    parse : scalar string tensor → one sample without batch dimension (a tensor, a tuple in the order of the inputs, or
+        a dict by input name), as for ``tf.data.Dataset.map``; usually a call of ``tf.io.parse_single_example``.
+    compression : "", "GZIP" or "ZLIB".
+    """
+
+    paths: str | Path | Sequence[str | Path]
+    parse: Callable[[object], object]
+    compression: str = ""
+
+    @property
+    def files(self) -> list[str]:
+        """The paths as a list.
+
+        Raises
+        ------
+        DataError : lists those that do not exist.
+        """
+        given = [self.paths] if isinstance(self.paths, (str, Path)) else list(self.paths)
+        missing = [Problem("no such file", file=str(path)) for path in given if not Path(path).is_file()]
+        if missing:
+            raise DataError(*missing)
+        return [str(path) for path in given]
+
+    def batches(self, batch_size: int, whole_only: bool) -> Iterator[object]:
+        """Batches of parsed samples; ``whole_only`` leaves out a last one with fewer samples.
+
+        Raises
+        ------
+        DataError : a damaged file, records that the function cannot parse, or samples of different shapes.
+        """
+        import tensorflow as tf
+
+        files = self.files
+        dataset = tf.data.TFRecordDataset(files, compression_type=self.compression).map(self.parse)
+        try:
+            yield from dataset.batch(batch_size, drop_remainder=whole_only)
+        except tf.errors.OpError as error:
+            reason = _DECORATION.sub("", str(error.message).splitlines()[0])
+            raise DataError(Problem(f"the records cannot be read: {reason}", file=";".join(files))) from error
