@@ -41,16 +41,6 @@ class Mapping:
 
     ops: tuple[MappedOp, ...]
 
-    @property
-    def nuq_layer_names(self) -> tuple[str, ...]:
-        """The original nodes of the ops with weight compression, each once, in the order of the file.
-
-        An op that names no original node stands for the node of its own name. Only some of the names belong to a
-        layer: quantizers, Pad, Relu and so on are fused with it.
-        """
-        names = (op.original_names or (op.name,) for op in self.ops if op.weight_compress)
-        return tuple(dict.fromkeys(chain.from_iterable(names)))
-
 
 def read_mapping(path: str | os.PathLike[str]) -> Mapping:
     """Read a mapping file: {"graph": [{"op": [{"name", "type", "attr": [{"key", "value"} …]} …]} …]}.
@@ -74,6 +64,16 @@ def read_mapping(path: str | os.PathLike[str]) -> Mapping:
     if reader.problems:
         raise ConfigError(*reader.listing())
     return Mapping(tuple(ops))
+
+
+def nuq_layer_names(mapping: Mapping) -> tuple[str, ...]:
+    """The original nodes of the ops with weight compression, each once, in the order of the file.
+
+    An op that names no original node stands for the node of its own name. Only some of the names belong to a layer:
+    quantizers, Pad, Relu and so on are fused with it.
+    """
+    names = (op.original_names or (op.name,) for op in mapping.ops if op.weight_compress)
+    return tuple(dict.fromkeys(chain.from_iterable(names)))
 
 
 def mapping_json(ops: Iterable[MappedOp]) -> str:

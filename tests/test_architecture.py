@@ -1,0 +1,123 @@
+"""Imports point one way, from the story down to the arithmetic; TensorFlow is only imported to touch a model."""
+
+import ast
+import importlib.util
+import subprocess
+import sys
+
+import pytest
+
+# A part may import the parts of the levels above its own line, and nothing beside itself.
+LEVELS = [
+    {"algorithms"},
+    {"graph", "records"},
+    {"factors"},
+    {"emit", "calibration", "fold", "config"},
+    {"steps", "report"},
+    {"result"},
+    {"quantization"},
+    {"evaluation"},
+    {"cli", "amct", "__main__"},
+]
+LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}
+FOR_ALL_BUT_ALGORITHMS = {"errors", "progress"}
+SAME_LEVEL = {("__main__", "cli")}
+ALGORITHMS_MAY_USE = {"numpy", "numba"} | sys.stdlib_module_names
+
+
+def part_of(path, package):
+    """The first name below the package: 'config' for config/parse.py, 'quantize' for quantize.py."""
+    return path.relative_to(package).with_suffix("").parts[0]
+
+
+def imported_names(tree, path, package):
+    """Absolute dotted names of everything a module imports, ``from a import b`` as a.b."""
+    inside = ("calibrant", *path.relative_to(package).parts[:-1])
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = inside[: len(inside) - node.level + 1] if node.level else ()
+            base = ".".join((*start, *([node.module] if node.module else [])))
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def allowed(importer, name, package):
+    """Whether a module of the part ``importer`` may import the dotted name."""
+    first, *rest = name.split(".")
+    if first != "calibrant":
+        return importer != "algorithms" or first in ALGORITHMS_MAY_USE
+    imported = rest[0] if rest else ""
+    if not ((package / imported).is_dir() or (package / f"{imported}.py").is_file()) or not imported:
+        return importer == "__init__" or LEVEL.get(importer) == len(LEVELS) - 1  # a name from the package's front door
+    if imported in FOR_ALL_BUT_ALGORITHMS:
+        return importer not in {"algorithms"} | FOR_ALL_BUT_ALGORITHMS
+    if importer in ("__init__", imported) or (importer, imported) in SAME_LEVEL:
+        return True
+    return importer not in FOR_ALL_BUT_ALGORITHMS and LEVEL[importer] > LEVEL[imported]
+
+
+def wrong_imports(package):
+    """One line for each import that points the wrong way."""
+    for path in sorted(package.rglob("*.py")):
+        importer = part_of(path, package)
+        assert importer in {"__init__"} | FOR_ALL_BUT_ALGORITHMS | LEVEL.keys(), (
+            f"give {importer} a level in {__file__}"
+        )
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for name in imported_names(tree, path, package):
+            if not allowed(importer, name, package):
+                yield f"{path.relative_to(package)} imports {name}"
+
+
+def test_imports_point_one_way(repository):
+    assert list(wrong_imports(repository / "src" / "calibrant")) == []
+
+
+@pytest.mark.parametrize(
+    "path, line, right",
+    [
+        ("config/parse.py", "from calibrant.graph.graph import Graph", True),
+        ("graph/graph.py", "from calibrant.config.plan import Plan", False),
+        ("graph/graph.py", "from calibrant import config", False),
+        ("graph/graph.py", "from ..config import plan", False),
+        ("graph/graph.py", "from . import config", True),
+        ("graph/graph.py", "import calibrant.records.record_file", False),
+        ("graph/graph.py", "def f():\n    import calibrant.fold", False),
+        ("graph/graph.py", "from calibrant import quantization", False),
+        ("graph/graph.py", "from calibrant import __version__", False),
+        ("graph/graph.py", "from calibrant.errors import Problem", True),
+        ("fold/norm.py", "from calibrant.config.plan import Plan", False),
+        ("evaluation/fallback.py", "from calibrant.quantization import quantize", True),
+        ("report/html.py", "from calibrant.quantization import quantize", False),
+        ("cli.py", "from calibrant import quantize, __version__", True),
+        ("cli.py", "from calibrant.amct import save_model", False),
+        ("algorithms/ifmr.py", "from calibrant.algorithms.histogram import Histogram", True),
+        ("algorithms/ifmr.py", "from calibrant.errors import Problem", False),
+        ("algorithms/ifmr.py", "import tensorflow as tf", False),
+        ("algorithms/ifmr.py", "import numpy.typing, math", True),
+        ("errors.py", "from calibrant.config import plan", False),
+    ],
+)
+def test_the_check_sees_what_it_should(tmp_path, path, line, right):
+    for part in ("algorithms", "graph", "records", "fold", "config", "evaluation", "report", "amct"):
+        (tmp_path / part).mkdir()
+    for part in ("quantization", "cli", "errors", "__init__"):
+        (tmp_path / f"{part}.py").touch()
+    (tmp_path / path).write_text(line)
+    assert (list(wrong_imports(tmp_path)) == []) == right
+
+
+@pytest.mark.parametrize("module", ["calibrant", "config", "records", "algorithms", "errors", "cli"])
+def test_tensorflow_is_not_imported_needlessly(repository, module):
+    folder = repository / "src" / "calibrant" / module
+    if module == "calibrant":
+        names = ["calibrant"]
+    else:
+        names = [f"calibrant.{module}"]
+        names += [f"calibrant.{module}.{file.stem}" for file in sorted(folder.glob("*.py")) if file.stem != "__init__"]
+    if importlib.util.find_spec(names[0]) is None:
+        pytest.skip(f"there is no {names[0]}")
+    code = f"import sys, {', '.join(names)}; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, f"importing {names} imports TensorFlow {result.stderr}"
