@@ -116,7 +116,7 @@ def fit_scale(weights: np.ndarray, codes: np.ndarray, scale: np.ndarray) -> np.n
         products += np.einsum("rc,rc->c", weights[rows], part)
         squares += np.einsum("rc,rc->c", part, part)
     fitted = (products / np.maximum(squares, 1)).astype(np.float32)
-    return np.where((squares > 0) & (fitted >= FLOAT32_EPSILON), fitted, scale)
+    return np.where(fitted >= FLOAT32_EPSILON, fitted, scale)
 
 
 def _collect(weights: np.ndarray, scale: np.ndarray, lowest: int, highest: int) -> tuple[np.ndarray, np.ndarray]:
