@@ -1,0 +1,16 @@
+"""Fusion 7: an addition of a constant that is a bias in shape becomes the layer's BiasAdd."""
+
+from __future__ import annotations
+
+from tensorflow.core.framework.node_def_pb2 import NodeDef
+
+from calibrant.fold.constant_operand import addend
+from calibrant.fold.layout import Layout
+from calibrant.fold.step import SHIFT, Step
+from calibrant.graph.graph import Graph
+
+
+def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> Step | None:
+    """BiasAdd, or Add, AddV2 and Sub of a constant with one value per channel or one value for all."""
+    shift = addend(graph, node, index, layout)
+    return None if shift is None else Step(node, SHIFT, layout, shift=shift)

@@ -1,0 +1,48 @@
+"""Constant operands of elementwise operations, read as one value per channel."""
+
+from __future__ import annotations
+
+import numpy as np
+from tensorflow.core.framework.node_def_pb2 import NodeDef
+
+from calibrant.fold.layout import Layout
+from calibrant.fold.step import usable
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Graph
+
+FACTORS = frozenset({"Mul", "RealDiv"})
+ADDITIONS = frozenset({"Add", "AddV2"})
+
+
+def constant_operand(graph: Graph, node: NodeDef, index: int) -> np.ndarray | None:
+    """The value of the other operand than the one at ``index``; None where it depends on an input."""
+    return graph.constant(nd.data_inputs(node)[1 - index])
+
+
+def factor(graph: Graph, node: NodeDef, index: int, layout: Layout) -> tuple[np.ndarray, bool] | None:
+    """What x · c, c · x or x / c multiplies each channel with, float64 [channels], and whether c is a single number."""
+    if node.op not in FACTORS or (node.op == "RealDiv" and index != 0):
+        return None
+    constant = constant_operand(graph, node, index)
+    values = None if constant is None else layout.per_channel(constant)
+    if values is None:
+        return None
+    if node.op == "RealDiv":
+        with np.errstate(divide="ignore"):
+            values = 1 / values
+    single = constant.ndim == 0 or (constant.size == 1 and layout.channels > 1)
+    return (values, single) if usable(values) else None
+
+
+def addend(graph: Graph, node: NodeDef, index: int, layout: Layout) -> np.ndarray | None:
+    """What x + c, c + x, x − c or BiasAdd(x, c) adds to each channel, float64 [channels]."""
+    if node.op == "BiasAdd":
+        if index != 0 or not layout.agrees(nd.attribute(node, "data_format")):
+            return None
+    elif node.op not in ADDITIONS and not (node.op == "Sub" and index == 0):
+        return None
+    constant = constant_operand(graph, node, index)
+    values = None if constant is None else layout.per_channel(constant)
+    if values is None or not usable(values):
+        return None
+    return -values if node.op == "Sub" else values

@@ -1,0 +1,27 @@
+"""Fusion 2: BatchToSpaceND between a layer and its norm – the dilated convolution of TensorFlow 1.x.
+
+It moves positions from the batch to the image and crops there. Channels keep their axis and their values, so that what
+happens to them behind it can as well happen in the layer.
+"""
+
+from __future__ import annotations
+
+from tensorflow.core.framework.node_def_pb2 import NodeDef
+
+from calibrant.fold.layout import Layout
+from calibrant.fold.step import STAYS, Step
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Graph
+
+
+def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> Step | None:
+    """A BatchToSpaceND whose blocks leave the axis of the channels alone."""
+    if node.op != "BatchToSpaceND" or index != 0 or layout.rank is None:
+        return None
+    block, crops = (graph.constant(tensor) for tensor in nd.data_inputs(node)[1:3])
+    if block is None or crops is None:
+        return None
+    position = layout.rank + layout.axis - 1
+    if position < block.size and (block[position] != 1 or crops[position].any()):
+        return None
+    return Step(node, STAYS, layout, remark="dilated convolution")

@@ -1,0 +1,45 @@
+"""Fusion 1: FusedBatchNorm, V2 and V3 behind a layer."""
+
+from __future__ import annotations
+
+import numpy as np
+from tensorflow.core.framework.node_def_pb2 import NodeDef
+
+from calibrant.fold.layout import Layout
+from calibrant.fold.step import NORM, Step, usable
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Graph
+
+FUSED_NORMS = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"})
+DEFAULT_EPSILON = 1e-4
+
+
+def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> Step | str | None:
+    """A norm in inference mode: y = (x − mean) / √(variance + ε) · gamma + beta, all of them [channels].
+
+    Returns the step, the reason why this norm cannot be folded, or None for other nodes.
+    """
+    if node.op not in FUSED_NORMS:
+        return None
+    if index != 0:
+        return "the layer gives the norm a parameter, not its data"
+    if nd.attribute(node, "is_training", True):
+        return "it is in training mode"
+    if any(graph.consumers(f"{node.name}:{output}") for output in range(1, 6)) or any(
+        f"{node.name}:{output}" in graph.outputs for output in range(1, 6)
+    ):
+        return "its statistics are read"
+    if not layout.agrees(nd.attribute(node, "data_format")):
+        return f"its data format {nd.attribute(node, 'data_format', 'NHWC')} is not that of the layer"
+    parameters = [graph.constant(tensor) for tensor in nd.data_inputs(node)[1:5]]
+    if any(parameter is None for parameter in parameters):
+        return "its parameters are not constant"
+    if any(parameter.size != layout.channels for parameter in parameters):
+        return f"its parameters are not for {layout.channels} channels"
+    gamma, beta, mean, variance = (parameter.reshape(-1).astype(np.float64) for parameter in parameters)
+    with np.errstate(all="ignore"):
+        scale = gamma / np.sqrt(variance + nd.attribute(node, "epsilon", DEFAULT_EPSILON))
+        shift = beta - mean * scale
+    if not (usable(scale) and usable(shift)):
+        return "its parameters give infinite or undefined factors"
+    return Step(node, NORM, layout, scale, shift)

@@ -1,0 +1,23 @@
+"""What ``skip_fusion_layers`` may name."""
+
+from __future__ import annotations
+
+from calibrant.fold.apply import taken_in
+from calibrant.fold.chain import Chain
+from calibrant.fold.fused_norm import FUSED_NORMS
+from calibrant.fold.order import chains
+from calibrant.graph.graph import Graph
+from calibrant.graph.layers import KINDS
+
+
+def fusible_nodes(graph: Graph) -> frozenset[str]:
+    """Names of the layers of a kind that fusions act on, of batch norms, and of nodes that a fusion would take in."""
+    names = {
+        node.name
+        for node in graph.nodes.values()
+        if node.op in FUSED_NORMS or (node.op in KINDS and KINDS[node.op].weight_input is not None)
+    }
+    for chain in chains(graph, skip=()):
+        if isinstance(chain, Chain):
+            names |= taken_in(chain.steps)
+    return frozenset(names)

@@ -1,0 +1,48 @@
+"""What folding has done, and what it left alone, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from calibrant.graph.graph import Graph
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """One operation that a layer has taken in.
+
+    Parameters
+    ----------
+    kind : what was folded: ``batch norm``, ``written-out batch norm``, ``scalar multiplication`` or ``bias``;
+        with the structure around it where there is one, as in ``batch norm of a dilated convolution``.
+    layer : the layer that took it in. A group convolution has one entry for each of its convolutions.
+    absorbed : original nodes on the data path that the layer and its BiasAdd now stand for, in the order of the data.
+    """
+
+    kind: str
+    layer: str
+    absorbed: tuple[str, ...]
+
+
+class Left(NamedTuple):
+    """A norm that is still there after folding, with the reason."""
+
+    node: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Folded:
+    """A folded graph.
+
+    Parameters
+    ----------
+    graph : gives the same outputs as the original up to rounding.
+    fusions : what was folded.
+    left : norms that were not, and why.
+    """
+
+    graph: Graph
+    fusions: tuple[Fusion, ...] = ()
+    left: tuple[Left, ...] = ()
