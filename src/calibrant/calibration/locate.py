@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from calibrant.calibration.bin_folder import BinColumn
-from calibrant.calibration.column import Column, Window
+from calibrant.calibration.column import Column, Window, reading
 from calibrant.calibration.idx_files import idx_column, is_idx_name
 from calibrant.calibration.images import IMAGE_SUFFIXES, ImageColumn, ImageOptions
 from calibrant.calibration.inputs import InputSpec, plain
@@ -75,7 +75,7 @@ def columns_of(
         return columns_in_order(words, inputs, dtypes, options)
     selection = Selection.parse(source)
     if len(inputs) == 1:
-        return {inputs[0].name: _column(selection, inputs[0], dtypes, options, only_input=True)}
+        return {inputs[0].name: _column(selection, inputs[0], dtypes, options)}
     if selection.path.is_dir():
         return _folder_of_inputs(selection.path, inputs, dtypes, options)
     if selection.path.suffix == ".npz" and selection.member is None:
@@ -100,9 +100,7 @@ def columns_in_order(
         listed = "; ".join(map(str, words))
         raise DataError(Problem(f"{len(words)} sources for {len(inputs)} inputs ({names}): {listed}"))
     by_name = {spec.name: word for spec, word in zip(inputs, words, strict=True)}
-    return _collect(
-        inputs, lambda spec: _column(Selection.parse(by_name[spec.name]), spec, dtypes, options, only_input=True)
-    )
+    return _collect(inputs, lambda spec: _column(Selection.parse(by_name[spec.name]), spec, dtypes, options))
 
 
 def _collect(inputs: Iterable[InputSpec], make: Callable[[InputSpec], Column]) -> dict[str, Column]:
@@ -118,9 +116,7 @@ def _collect(inputs: Iterable[InputSpec], make: Callable[[InputSpec], Column]) -
     return columns
 
 
-def _column(
-    selection: Selection, spec: InputSpec, dtypes: dict[str, np.dtype], options: ImageOptions, only_input: bool
-) -> Column:
+def _column(selection: Selection, spec: InputSpec, dtypes: dict[str, np.dtype], options: ImageOptions) -> Column:
     path, word = selection.path, selection.word
     if path.is_dir():
         if selection.window:
@@ -130,7 +126,7 @@ def _column(
         return npy_column(path, word, selection.window)
     if path.suffix == ".npz":
         archive = NpzFile(path)
-        return archive.column(selection.member or archive.key_of(spec, only_input), selection.window)
+        return archive.column(selection.member or archive.key_of(spec, only_input=True), selection.window)
     if is_idx_name(path):
         return idx_column(path, word, selection.window)
     if path.suffix == ".bin" and not selection.window:
@@ -140,23 +136,14 @@ def _column(
     hint = None
     if path.suffix in _RECORD_SUFFIXES or ".tfrecord" in path.name:
         hint = "TFRecords need a function that parses them: pass TFRecords(path, parse) from Python"
-    raise DataError(
-        Problem(
-            f"{path.suffix or 'a file without suffix'} is no known kind of data",
-            word,
-            None,
-            None,
-            None,
-            f"input {spec.name!r}",
-            KINDS,
-            hint,
-        )
-    )
+    message = f"{path.suffix or 'a file without suffix'} is no known kind of data"
+    raise DataError(Problem(message, file=word, path=f"input {spec.name!r}", allowed=KINDS, hint=hint))
 
 
 def _folder(path: Path, spec: InputSpec, dtypes: dict[str, np.dtype], options: ImageOptions) -> Column:
     word = str(path)
-    files = sorted((file for file in path.iterdir() if _visible_file(file)), key=lambda file: file.name)
+    with reading(word):
+        files = sorted((file for file in path.iterdir() if _visible_file(file)), key=lambda file: file.name)
     kinds = {
         ".bin": [file for file in files if file.suffix == ".bin"],
         "image": [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES],
@@ -190,14 +177,15 @@ def _folder(path: Path, spec: InputSpec, dtypes: dict[str, np.dtype], options: I
 def _folder_of_inputs(
     path: Path, inputs: Sequence[InputSpec], dtypes: dict[str, np.dtype], options: ImageOptions
 ) -> dict[str, Column]:
-    present = sorted(file.name for file in path.iterdir() if not file.name.startswith("."))
+    with reading(str(path)):
+        present = sorted(file.name for file in path.iterdir() if not file.name.startswith("."))
 
     def find(spec: InputSpec) -> Column:
         for name in dict.fromkeys((plain(spec.name), plain(spec.name).replace("/", "_"))):
             for candidate in (path / name, path / f"{name}.npy", path / f"{name}.bin"):
                 if candidate.exists():
                     selection = Selection(str(candidate), candidate, None, None)
-                    return _column(selection, spec, dtypes, options, only_input=True)
+                    return _column(selection, spec, dtypes, options)
         listed = ", ".join(present[:20]) or "nothing"
         stems = [Path(name).stem for name in present]
         message = f"neither a folder nor an array of this name; there is {listed}"

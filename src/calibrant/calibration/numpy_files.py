@@ -61,10 +61,9 @@ class NpzFile:
                     with archive.open(member) as stream:
                         self._headers[member.removesuffix(".npy")] = _header(stream)
 
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """The names of the arrays, in the order of the file."""
-        return tuple(self._headers)
+    def arrays(self) -> list[tuple[str, Shape, np.dtype]]:
+        """Name, shape and type of every array, in the order of the file."""
+        return [(key, shape, dtype) for key, (shape, _, dtype) in self._headers.items()]
 
     def listing(self) -> str:
         """The arrays with type and shape, for messages."""

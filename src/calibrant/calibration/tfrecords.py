@@ -9,7 +9,6 @@ from pathlib import Path
 
 from calibrant.errors import DataError, Problem
 
-
 _DECORATION = re.compile(r"^\{\{.*?\}\} ?| *\[Op:.*$")
 """The name of the internal node and operation around TensorFlow's own message."""
 

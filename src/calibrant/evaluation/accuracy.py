@@ -1,0 +1,255 @@
+"""How right a model is, and how near to another one: scores that are gathered batch by batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from calibrant.errors import DataError, Problem
+
+
+@dataclass(frozen=True)
+class Score:
+    """What was measured on one model; None where it could not be.
+
+    Parameters
+    ----------
+    name : the model's.
+    samples : how many samples were scored.
+    top1, top5 : shares in 0...1 of the samples whose label is the largest output, or among the five largest (None
+        with five classes or fewer).
+    mse : mean squared difference to the reference's outputs.
+    cosine : cosine of the angle between all outputs and the reference's, -1...1.
+    sqnr_db : signal-to-quantization-noise ratio of the outputs, 10·log10(Σ reference² / Σ difference²), in decibels;
+        infinite where there is no difference.
+    largest_difference : of any single output.
+    agreement : share in 0...1 of the samples for which both have the same largest output.
+
+    The last five are None for the reference itself.
+    """
+
+    name: str
+    samples: int
+    top1: float | None = None
+    top5: float | None = None
+    mse: float | None = None
+    cosine: float | None = None
+    sqnr_db: float | None = None
+    largest_difference: float | None = None
+    agreement: float | None = None
+
+
+def top_k(outputs: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
+    """Whether each label is among the k largest outputs of its sample.
+
+    Of equal outputs the one with the lower index counts as larger, as for argmax. A sample with NaN is never right.
+
+    Parameters
+    ----------
+    outputs : [N, classes] scores, larger is likelier; dimensions of size 1 behind the first may be anywhere.
+    labels : [N] integers in 0...classes-1.
+    k : > 0.
+
+    Returns
+    -------
+    [N] bool.
+
+    Raises
+    ------
+    DataError : another number of labels than samples, or a label that is no class.
+    """
+    scores = _per_sample(outputs)
+    labels = np.asarray(labels)
+    if labels.shape != (len(scores),):
+        raise DataError(Problem(f"{len(scores)} samples have labels of shape {list(labels.shape)}"))
+    classes = scores.shape[1]
+    outside = np.flatnonzero((labels < 0) | (labels >= classes))
+    if outside.size:
+        message = f"label {labels[outside[0]]} is no class of a model with {classes} outputs"
+        hint = "the output is one number a sample, choose another one" if classes == 1 else None
+        raise DataError(Problem(message, allowed=f"0...{classes - 1}", hint=hint))
+    own = scores[np.arange(len(labels)), labels][:, np.newaxis]
+    earlier = np.arange(classes) < labels[:, np.newaxis]
+    ahead = np.sum((scores > own) | ((scores == own) & earlier), axis=1)
+    return (ahead < k) & ~np.isnan(scores).any(axis=1)
+
+
+@dataclass
+class LabelCount:
+    """Counts of right answers over batches.
+
+    ``ignore`` are labels whose samples are left out of the count.
+    """
+
+    ignore: Collection[int] = ()
+    samples: int = field(default=0, init=False)
+    classes: int = field(default=0, init=False)
+    right1: int = field(default=0, init=False)
+    right5: int = field(default=0, init=False)
+
+    def update(self, outputs: np.ndarray, labels: np.ndarray) -> None:
+        """Count a batch; see :func:`top_k` for the arguments and errors."""
+        kept = ~np.isin(labels, list(self.ignore))
+        outputs, labels = _per_sample(outputs)[kept], np.asarray(labels)[kept]
+        self.classes = outputs.shape[1]
+        self.samples += len(labels)
+        self.right1 += int(top_k(outputs, labels, 1).sum())
+        self.right5 += int(top_k(outputs, labels, 5).sum())
+
+    @property
+    def top1(self) -> float | None:
+        """Share of right answers."""
+        return self.right1 / self.samples if self.samples else None
+
+    @property
+    def top5(self) -> float | None:
+        """Share of samples whose label is among the five largest outputs; None where there are no more than five."""
+        return self.right5 / self.samples if self.samples and self.classes > 5 else None
+
+
+@dataclass
+class Difference:
+    """Difference of a model's outputs to a reference's over batches, summed in float64."""
+
+    values: int = field(default=0, init=False)
+    samples: int = field(default=0, init=False)
+    same: int = field(default=0, init=False)
+    comparable: bool = field(default=True, init=False)
+    noise: float = field(default=0.0, init=False)
+    signal: float = field(default=0.0, init=False)
+    energy: float = field(default=0.0, init=False)
+    product: float = field(default=0.0, init=False)
+    largest: float = field(default=0.0, init=False)
+
+    def update(self, reference: np.ndarray, outputs: np.ndarray) -> None:
+        """Add a batch of both models' outputs.
+
+        Raises
+        ------
+        DataError : their shapes differ.
+        """
+        if np.shape(reference) != np.shape(outputs):
+            found = f"outputs of shapes {list(np.shape(reference))} and {list(np.shape(outputs))}"
+            raise DataError(Problem(f"{found} cannot be compared", hint="choose outputs that mean the same"))
+        first = _per_sample(reference).astype(np.float64)
+        second = _per_sample(outputs).astype(np.float64)
+        apart = second - first
+        self.values += first.size
+        self.samples += len(first)
+        self.comparable &= first.shape[1] > 1
+        self.same += int(np.sum(np.argmax(first, axis=1) == np.argmax(second, axis=1))) if self.comparable else 0
+        self.noise += float(np.vdot(apart, apart))
+        self.signal += float(np.vdot(first, first))
+        self.energy += float(np.vdot(second, second))
+        self.product += float(np.vdot(first, second))
+        self.largest = float(np.maximum(self.largest, np.max(np.abs(apart), initial=0.0)))
+
+    @property
+    def mse(self) -> float | None:
+        """Mean squared difference."""
+        return self.noise / self.values if self.values else None
+
+    @property
+    def cosine(self) -> float | None:
+        """Cosine of the angle between all outputs; 1 where both are all zero, 0 where one is."""
+        if not self.values:
+            return None
+        length = math.sqrt(self.signal) * math.sqrt(self.energy)
+        if length == 0:
+            return 1.0 if self.signal == self.energy else 0.0
+        return max(-1.0, min(1.0, self.product / length)) if math.isfinite(length) else math.nan
+
+    @property
+    def sqnr_db(self) -> float | None:
+        """10·log10(Σ reference² / Σ difference²); infinite without a difference."""
+        if not self.values:
+            return None
+        if self.noise == 0:
+            return math.inf
+        return 10 * math.log10(self.signal / self.noise) if self.signal > 0 else -math.inf
+
+    @property
+    def agreement(self) -> float | None:
+        """Share of samples with the same largest output; None where a sample has one output only."""
+        return self.same / self.samples if self.samples and self.comparable else None
+
+
+class Scoreboard:
+    """Scores of several models on the same batches; the first model is the reference of the others.
+
+    Parameters
+    ----------
+    names : the models', at least one.
+    ignore : labels whose samples are left out of top1 and top5.
+
+    Example
+    -------
+    >>> board = Scoreboard(["float", "int8"])
+    >>> board.update([np.array([[0.1, 0.9]]), np.array([[0.2, 0.8]])], labels=np.array([1]))
+    >>> [score.top1 for score in board.scores()], board.agreement()[0][1]
+    ([1.0, 1.0], 1.0)
+    """
+
+    def __init__(self, names: Sequence[str], ignore: Collection[int] = ()):
+        self._names = tuple(names)
+        self._samples = 0
+        self._labelled = False
+        self._counts = [LabelCount(ignore) for _ in self._names]
+        many = len(self._names)
+        self._pairs = {(a, b): Difference() for a in range(many) for b in range(a + 1, many)}
+
+    def update(self, outputs: Sequence[np.ndarray], labels: np.ndarray | None = None) -> None:
+        """Add a batch: the outputs of every model [N, ...] in the order of the names, and the labels [N] if there are.
+
+        Raises
+        ------
+        DataError : labels that do not fit, or outputs of different shapes, with the models' names.
+        """
+        self._samples += len(outputs[0])
+        for name, count, output in zip(self._names, self._counts, outputs, strict=True):
+            if labels is not None:
+                self._labelled = True
+                _naming(name, count.update, output, labels)
+        for (a, b), pair in self._pairs.items():
+            _naming(f"{self._names[a]} and {self._names[b]}", pair.update, outputs[a], outputs[b])
+
+    def scores(self) -> tuple[Score, ...]:
+        """One score per model."""
+        scores = []
+        for index, (name, count) in enumerate(zip(self._names, self._counts, strict=True)):
+            pair = self._pairs.get((0, index), Difference())
+            scores.append(
+                Score(
+                    name,
+                    samples=count.samples if self._labelled else self._samples,
+                    top1=count.top1,
+                    top5=count.top5,
+                    mse=pair.mse,
+                    cosine=pair.cosine,
+                    sqnr_db=pair.sqnr_db,
+                    largest_difference=pair.largest if pair.values else None,
+                    agreement=pair.agreement,
+                )
+            )
+        return tuple(scores)
+
+    def agreement(self) -> list[list[float | None]]:
+        """Agreement of every model (row) with every other (column)."""
+        many = range(len(self._names))
+        return [[1.0 if a == b else self._pairs[min(a, b), max(a, b)].agreement for b in many] for a in many]
+
+
+def _per_sample(outputs: np.ndarray) -> np.ndarray:
+    """[N, values] from [N, ...]; a scalar per sample becomes [N, 1]."""
+    outputs = np.asarray(outputs)
+    return outputs.reshape(len(outputs), math.prod(outputs.shape[1:])) if outputs.ndim else outputs.reshape(1, 1)
+
+
+def _naming(name: str, call, *arguments) -> None:
+    try:
+        call(*arguments)
+    except DataError as error:
+        raise DataError(*(Problem(**{**vars(problem), "path": name}) for problem in error.problems)) from error

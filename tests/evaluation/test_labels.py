@@ -1,0 +1,100 @@
+"""Files of labels of every kind."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+
+import numpy as np
+import pytest
+
+from calibrant.errors import DataError
+from calibrant.evaluation.labels import load_labels
+
+LABELS = np.array([3, 0, 9, 1, 1])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.int64, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(5,), (5, 1)])
+def test_class_numbers_of_every_type(tmp_path, dtype, shape):
+    np.save(tmp_path / "y.npy", LABELS.astype(dtype).reshape(shape))
+    labels = load_labels(tmp_path / "y.npy")
+    assert labels.dtype == np.int64 and labels.tolist() == LABELS.tolist()
+
+
+@pytest.mark.parametrize("dtype", [bool, np.float32])
+def test_one_hot_rows(tmp_path, dtype):
+    np.save(tmp_path / "y.npy", np.eye(10, dtype=dtype)[LABELS])
+    assert load_labels(tmp_path / "y.npy").tolist() == LABELS.tolist()
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"x": np.ones((5, 4, 4)), "y": LABELS, "label_names": np.array(["a", "b"])},
+        {"x": np.ones((5, 4), np.float32), "anything": LABELS},
+        {"specs": np.ones((5, 3, 1, 4)), "labels": LABELS.astype(np.float64)},
+        {"index": np.arange(5), "y": LABELS},
+    ],
+)
+def test_labels_among_other_arrays(tmp_path, arrays):
+    np.savez(tmp_path / "a.npz", **arrays)
+    assert load_labels(tmp_path / "a.npz").tolist() == LABELS.tolist()
+
+
+def test_several_candidates_are_listed_and_one_can_be_chosen(tmp_path):
+    np.savez(tmp_path / "a.npz", y_one=LABELS, y_two=LABELS + 1)
+    with pytest.raises(DataError, match=r"several arrays can be labels: y_one, y_two(.|\n)*a\.npz:NAME"):
+        load_labels(tmp_path / "a.npz")
+    assert load_labels(f"{tmp_path}/a.npz:y_two[1:3]").tolist() == [1, 10]
+
+
+def test_text(tmp_path):
+    (tmp_path / "y.txt").write_text("3\n0\n9\r\n 1\n1\n\n")
+    assert load_labels(tmp_path / "y.txt").tolist() == LABELS.tolist()
+    assert load_labels(f"{tmp_path}/y.txt[2:4]").tolist() == [9, 1]
+
+
+@pytest.mark.parametrize("line", ["label", "1.5", "-1", "1,2", "", "٣", "9" * 30])
+def test_text_that_is_no_number_names_the_line(tmp_path, line):
+    (tmp_path / "y.csv").write_text(f"0\n{line}\n1\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"y\.csv:2: .* is no class number"):
+        load_labels(tmp_path / "y.csv")
+
+
+def test_idx(tmp_path):
+    content = struct.pack(">BBBBI", 0, 0, 8, 1, 5) + LABELS.astype(np.uint8).tobytes()
+    (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(content))
+    assert load_labels(tmp_path / "t10k-labels-idx1-ubyte.gz").tolist() == LABELS.tolist()
+
+
+@pytest.mark.parametrize(
+    "array, message",
+    [
+        (np.array([0, 1, -2]), r"label -2 of sample 2 is no class number"),
+        (np.array([0, 1.5]), r"label 1\.5 of sample 1 is no class number"),
+        (np.array([np.nan]), "label nan of sample 0"),
+        (np.array([[0, 1, 0], [1, 1, 0]]), r"label \[1 1 0\] of sample 1 is no one-hot row"),
+        (np.array([[0.0, 0.0]]), "is no one-hot row"),
+        (np.array(["cat"]), "labels of type"),
+        (np.ones((2, 2, 2)), r"labels of shape \[2, 2, 2\]"),
+    ],
+)
+def test_values_that_are_no_labels(tmp_path, array, message):
+    np.save(tmp_path / "y.npy", array)
+    with pytest.raises(DataError, match=message):
+        load_labels(tmp_path / "y.npy")
+
+
+@pytest.mark.parametrize("name, content", [("y.txt", b""), ("y.txt", b"\xff\xfe1"), ("y.png", b"x"), ("y.npz", b"x")])
+def test_files_that_hold_no_labels(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=name):
+        load_labels(tmp_path / name)
+
+
+def test_nothing_there(tmp_path):
+    with pytest.raises(DataError, match="no such file"):
+        load_labels(tmp_path / "none.npy")
+    with pytest.raises(DataError, match="no file of labels"):
+        load_labels(tmp_path)
