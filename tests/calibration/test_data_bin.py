@@ -134,6 +134,14 @@ def test_mixed_folder(tmp_path):
         open_data(tmp_path, [IMAGE])
 
 
+@pytest.mark.parametrize(
+    "source, message", [("", "is empty"), ("  ", "is empty"), ("x" * 5000, "no such"), ("a\0b", "no such")]
+)
+def test_paths_that_are_none(source, message):
+    with pytest.raises(DataError, match=message):
+        open_data(source, [IMAGE])
+
+
 def test_nothing_there_names_the_nearest(tmp_path):
     (tmp_path / "calibration").mkdir()
     with pytest.raises(DataError, match="no such file or folder(.|\n)*did you mean 'calibration'"):

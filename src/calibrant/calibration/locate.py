@@ -44,19 +44,24 @@ class Selection:
         DataError : no such file or folder, with the nearest names beside it.
         """
         text, window, member = str(word), None, None
-        if not Path(text).exists():
+        if not _exists(text):
             window_found = _WINDOW.search(text)
             if window_found:
                 start, stop = window_found.groups()
                 window = Window(int(start or 0), int(stop) if stop else None)
                 text = text[: window_found.start()]
             member_found = _MEMBER.match(text)
-            if member_found and not Path(text).exists():
+            if member_found and not _exists(text):
                 text, member = member_found.groups()
         path = Path(text)
-        if not path.exists():
+        if not text.strip():
+            raise DataError(Problem("the path of the data is empty", allowed=KINDS))
+        if not _exists(text):
             folder = path.parent
-            near = did_you_mean(path.name, (other.name for other in folder.iterdir())) if folder.is_dir() else None
+            near = None
+            if _exists(folder) and folder.is_dir():
+                with reading(str(folder)):
+                    near = did_you_mean(path.name, [other.name for other in folder.iterdir()])
             raise DataError(Problem("no such file or folder", file=text, hint=near))
         return cls(str(word), path, member, window)
 
@@ -71,7 +76,7 @@ def columns_of(
     DataError : nothing there, an unknown kind of file, an empty folder, or no data for some input.
     """
     words = [word.strip() for word in str(source).split(";") if word.strip()]
-    if len(words) > 1 and not Path(source).exists():
+    if len(words) > 1 and not _exists(source):
         return columns_in_order(words, inputs, dtypes, options)
     selection = Selection.parse(source)
     if len(inputs) == 1:
@@ -150,7 +155,7 @@ def _folder(path: Path, spec: InputSpec, dtypes: dict[str, np.dtype], options: I
         ".npy": [file for file in files if file.suffix == ".npy"],
     }
     if not any(kinds.values()):
-        deeper = (file for file in path.rglob("*") if _visible_file(file) and file.suffix.lower() in IMAGE_SUFFIXES)
+        deeper = (file for file in path.glob("*/*") if _visible_file(file) and file.suffix.lower() in IMAGE_SUFFIXES)
         kinds["image"] = sorted(deeper, key=lambda file: file.relative_to(path).as_posix())
     present = {kind: found for kind, found in kinds.items() if found}
     if len(present) > 1:
@@ -192,6 +197,14 @@ def _folder_of_inputs(
         raise DataError(Problem(message, str(path), path=f"input {spec.name!r}", hint=did_you_mean(spec.name, stems)))
 
     return _collect(inputs, find)
+
+
+def _exists(path: str | Path) -> bool:
+    """Whether there is such a file; a name that the system refuses to look up is no file."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _visible_file(path: Path) -> bool:
