@@ -57,22 +57,10 @@ class Quantizer:
         ------
         ValueError : if the range is not finite, or low > high.
         """
-        low, high, bits = float(low), float(high), _checked_bits(bits)
         if not (math.isfinite(low) and math.isfinite(high)) or low > high:
             raise ValueError(f"a range must be finite and in order, not [{low}, {high}]")
-        low, high = min(low, 0.0), max(high, 0.0)
-        lowest, highest = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
-        if asymmetric:
-            scale = (high - low) / (2**bits - 1)
-        elif high >= -low:
-            scale = high / highest
-        else:
-            scale = low / lowest
-        scale = float(np.float32(scale))
-        if scale < FLOAT32_EPSILON:
-            return cls(np.float32(1), lowest if asymmetric else 0, bits)
-        offset = min(max(round(lowest - low / scale), lowest), highest) if asymmetric else 0
-        return cls(np.float32(scale), offset, bits)
+        scales, offsets = factors_from_ranges(np.array([low]), np.array([high]), _checked_bits(bits), asymmetric)
+        return cls(scales[0], int(offsets[0]), int(bits))
 
     @property
     def inverse(self) -> np.float32:
@@ -122,6 +110,24 @@ class Quantizer:
             rounded = np.float16(self.scale)
         rounded = min(max(rounded, _SMALLEST_FLOAT16), _LARGEST_FLOAT16)
         return Quantizer(np.float32(rounded), self.offset, self.bits)
+
+
+def factors_from_ranges(
+    lows: np.ndarray, highs: np.ndarray, bits: int = 8, asymmetric: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """`Quantizer.from_range` for many finite ranges at once: scales (float32) and offsets (int32), in their shape."""
+    lows, highs = np.minimum(np.asarray(lows, np.float64), 0.0), np.maximum(np.asarray(highs, np.float64), 0.0)
+    lowest, highest = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    if asymmetric:
+        scales = ((highs - lows) / (2**bits - 1)).astype(np.float32)
+    else:
+        scales = np.where(highs >= -lows, highs / highest, lows / lowest).astype(np.float32)
+    tiny = scales < np.float32(FLOAT32_EPSILON)
+    scales = np.where(tiny, np.float32(1), scales)
+    if not asymmetric:
+        return scales, np.zeros(scales.shape, np.int32)
+    offsets = np.clip(np.rint(lowest - lows / scales.astype(np.float64)), lowest, highest)
+    return scales, np.where(tiny, lowest, offsets).astype(np.int32)
 
 
 def shortest_decimal(value: float) -> Decimal:

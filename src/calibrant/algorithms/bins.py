@@ -1,0 +1,122 @@
+"""The bins of a histogram: counts and sums of positions on a window of float32 keys.
+
+See `calibrant.algorithms.kernels` for what key, position and packed bins are. The window holds OCTAVES octaves; where
+it lies follows from the largest magnitude alone. Row 0 is the positive side, row 1, if there is one, the negative.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from calibrant.algorithms.kernels import (
+    COUNT_SHIFT,
+    MANTISSA_BITS,
+    NEAR_ZERO_SLOTS,
+    OCTAVES,
+    PACKED_LIMIT,
+    POSITION_BITS,
+    WINDOW,
+    kernels,
+)
+
+
+def first_key_for(magnitude_bits: int) -> int:
+    """The key at which the window begins when this is the largest magnitude, given as float32 bits."""
+    return max((magnitude_bits >> 23) - (OCTAVES - 1), 0) << MANTISSA_BITS
+
+
+def values_at(keys: np.ndarray, mean_positions: np.ndarray) -> np.ndarray:
+    """The magnitudes (float64) at the given positions, in [0, 2^POSITION_BITS), of the bins with these keys."""
+    exponents = keys >> MANTISSA_BITS
+    mantissas = (keys & ((1 << MANTISSA_BITS) - 1)) << POSITION_BITS
+    mantissas += np.where(exponents > 0, 1 << 23, 0)
+    return np.ldexp(mantissas + mean_positions, np.maximum(exponents, 1) - 150)
+
+
+class Bins:
+    """Integer bins that only grow; zeros and magnitudes below the window are not kept."""
+
+    __slots__ = ("_packed", "_packed_count", "_totals", "first_key", "signs")
+
+    def __init__(self):
+        self.first_key = 0
+        self.signs = 1
+        self._packed = None  # the newest values, moved to the totals before a packed bin could overflow
+        self._packed_count = 0
+        self._totals = None  # int64 [2, signs, WINDOW]: counts and sums of positions
+
+    def fit(self, first_key: int, signs: int) -> None:
+        """Move the window up to ``first_key`` and make room for ``signs`` sides; both never go back."""
+        dropped = min(first_key - self.first_key, WINDOW)
+        added = signs - self.signs
+        self.first_key, self.signs = first_key, signs
+        if self._totals is not None:
+            self._totals = _moved(self._totals, dropped, added)
+        if self._packed is not None and (dropped or added):
+            sides = self._packed[NEAR_ZERO_SLOTS:].reshape(1, -1, WINDOW)
+            self._packed = _with_slots(_moved(sides, dropped, added))
+
+    def add(self, bits: np.ndarray) -> None:
+        """Count finite float32 values, given as contiguous int32 bits [n], that the window fits."""
+        for start in range(0, bits.size, PACKED_LIMIT):
+            piece = bits[start : start + PACKED_LIMIT]
+            if self._packed_count + piece.size > PACKED_LIMIT:
+                self._totals, self._packed, self._packed_count = self.totals(), None, 0
+            if self._packed is None:
+                self._packed = _with_slots(np.zeros((1, self.signs, WINDOW), np.uint64))
+            kernels().accumulate(piece, self._packed, self.first_key)
+            self._packed_count += piece.size
+
+    def add_bins(self, other: Bins) -> None:
+        """Add what another has counted; this window must fit it."""
+        dropped = min(self.first_key - other.first_key, WINDOW)
+        self._totals = self.totals()
+        self._totals += _moved(other.totals(), dropped, self.signs - other.signs)
+
+    def totals(self) -> np.ndarray:
+        """A new int64 array [2, signs, WINDOW]: the counts, and the sums of the positions."""
+        totals = np.zeros((2, self.signs, WINDOW), np.int64) if self._totals is None else self._totals.copy()
+        if self._packed is not None:
+            packed = self._packed[NEAR_ZERO_SLOTS:].reshape(self.signs, WINDOW)
+            totals[0] += (packed >> np.uint64(COUNT_SHIFT)).astype(np.int64)
+            totals[1] += (packed & np.uint64((1 << COUNT_SHIFT) - 1)).astype(np.int64)
+        return totals
+
+    def filled(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Bins that are not empty, in ascending order of their values.
+
+        Returns
+        -------
+        codes : int64; the key of a positive bin, ``-1 - key`` of a negative one.
+        counts, position_sums : int64.
+        """
+        counts, sums = self.totals()
+        parts = []
+        for side in reversed(range(self.signs)):
+            (places,) = counts[side].nonzero()
+            places = places[::-1] if side else places
+            keys = places + self.first_key
+            parts.append((-1 - keys if side else keys, counts[side, places], sums[side, places]))
+        codes, counts, sums = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return codes, counts, sums
+
+    def put(self, codes: np.ndarray, counts: np.ndarray, position_sums: np.ndarray) -> None:
+        """The reverse of `filled`, into bins that are empty; every key must lie in the window."""
+        keys = np.where(codes < 0, -1 - codes, codes) - self.first_key
+        sides = (codes < 0).astype(np.int64)
+        self._totals = np.zeros((2, self.signs, WINDOW), np.int64)
+        self._totals[0, sides, keys] = counts
+        self._totals[1, sides, keys] = position_sums
+
+
+def _moved(arrays: np.ndarray, dropped: int, added_signs: int) -> np.ndarray:
+    """Arrays [..., signs, WINDOW] without their first ``dropped`` bins, with empty ones at the end and in new sides."""
+    if not dropped and not added_signs:
+        return arrays
+    moved = np.zeros((arrays.shape[0], arrays.shape[1] + added_signs, WINDOW), arrays.dtype)
+    moved[:, : arrays.shape[1], : WINDOW - dropped] = arrays[:, :, dropped:]
+    return moved
+
+
+def _with_slots(sides: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.zeros(NEAR_ZERO_SLOTS, np.uint64), sides.reshape(-1)])

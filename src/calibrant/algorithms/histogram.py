@@ -1,0 +1,299 @@
+"""The one statistic that is ever accumulated: a mergeable histogram with exact tails.
+
+Bins are cut from the bits of a float32: exponent and the first MANTISSA_BITS of the mantissa are the bin, the rest is
+the position inside it. So the bins need no range known beforehand, they get finer towards zero, and an outlier costs
+the other values nothing. A bin holds a count and the sum of the positions, both integers: any order and any grouping
+of the values gives the same state, bit for bit, and every bin knows the mean of its values.
+
+Bins are kept for OCTAVES octaves below the largest magnitude seen. Smaller values, and zeros, are only counted; they
+are what is left of the total, so that moving the window up loses no count and depends on the largest magnitude alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from calibrant.algorithms.arithmetic import shortest_decimal
+from calibrant.algorithms.bins import Bins, first_key_for, values_at
+from calibrant.algorithms.kernels import MANTISSA_BITS, OCTAVES, TAIL, WINDOW
+from calibrant.algorithms.tails import Tail, outermost
+
+_INFINITY = 0x7F800000
+_LAYOUT = (1, MANTISSA_BITS, OCTAVES, TAIL)
+
+
+class NonFiniteError(ValueError):
+    """Values that are NaN or infinite: ``nan_count``, ``infinite_count``; ``index``: place of the array in a list."""
+
+    def __init__(self, nan_count: int, infinite_count: int, index: int | None = None):
+        super().__init__(f"{nan_count} NaN and {infinite_count} infinite values")
+        self.nan_count, self.infinite_count, self.index = nan_count, infinite_count, index
+
+
+@dataclass(frozen=True)
+class OrderStatistic:
+    """A value counted from one end; where not exact, the mean of the bin that holds it."""
+
+    value: float
+    exact: bool
+
+
+class Histogram:
+    """An accumulator of float32 values. Two are equal when they have seen the same values, up to the bins' resolution.
+
+    Memory is bounded: 192 KiB a sign, 576 KiB once 33 million values have come, and at most 128 KiB for the tails.
+    One instance must not be updated by two threads at once; different instances may be.
+    """
+
+    __slots__ = ("_bins", "_bottom", "_highest", "_lowest", "_top", "count")
+    __hash__ = None
+
+    def __init__(self):
+        self.count = 0  # values seen
+        self._bins = Bins()
+        self._lowest, self._highest = 0, 0  # ordered bits
+        self._top, self._bottom = Tail(), Tail()  # ordered bits, those of the bottom as complements
+
+    def update(self, array: np.ndarray) -> None:
+        """Add all values of a float32 array of any shape.
+
+        Raises
+        ------
+        NonFiniteError : if there are NaN or infinite values; nothing is added then.
+        """
+        values = np.ascontiguousarray(array, np.float32).reshape(-1)
+        if not values.size:
+            return
+        bits = values.view(np.int32)
+        lowest, highest, for_top, for_bottom = outermost(bits, self._top, self._bottom)
+        if highest >= _INFINITY or lowest <= ~_INFINITY:
+            nan_count = int(np.isnan(values).sum())
+            raise NonFiniteError(nan_count, int(values.size - np.isfinite(values).sum()) - nan_count)
+        self._extend(for_top, for_bottom, lowest, highest)
+        self.count += bits.size
+        self._bins.add(bits)
+
+    def merge(self, other: Histogram) -> Histogram:
+        """A new histogram: the one that would have seen the values of both."""
+        merged = Histogram()
+        for part in (self, other):
+            if part.count:
+                merged._extend(part._top.values(), part._bottom.values(), part._lowest, part._highest)
+                merged._bins.add_bins(part._bins)
+                merged.count += part.count
+        return merged
+
+    @property
+    def minimum(self) -> float:
+        """The smallest value seen. ValueError if there was none."""
+        return self._value(self._lowest)
+
+    @property
+    def maximum(self) -> float:
+        """The largest value seen. ValueError if there was none."""
+        return self._value(self._highest)
+
+    @property
+    def absolute_maximum(self) -> float:
+        """The largest magnitude seen. ValueError if there was none."""
+        return max(self.maximum, -self.minimum)
+
+    @property
+    def power(self) -> float:
+        """The mean of the squared values, each taken at the mean of its bin. ValueError if there was none."""
+        self._require_values()
+        means, counts = self.bins()
+        return float(np.square(means) @ counts) / self.count
+
+    def value_from_top(self, percentile: float) -> OrderStatistic:
+        """The value that the fraction ``percentile`` of all values reaches in ascending order (clip_max_init, spec 02).
+
+        It is the k-th largest of n, k = n - int(percentile * n), at least 1; exact for k up to TAIL.
+
+        Raises
+        ------
+        ValueError : if percentile is not in (0, 1], or there are no values.
+        """
+        position = self._position(percentile)
+        tail = self._top.values()
+        if position <= tail.size:
+            return OrderStatistic(self._value(tail[-position]), True)
+        means, counts = self.bins()
+        return OrderStatistic(float(means[::-1][np.searchsorted(np.cumsum(counts[::-1]), position)]), False)
+
+    def value_from_bottom(self, percentile: float) -> OrderStatistic:
+        """The same in descending order (clip_min_init, spec 02): the k-th smallest."""
+        position = self._position(percentile)
+        tail = self._bottom.values()
+        if position <= tail.size:
+            return OrderStatistic(self._value(~tail[-position]), True)
+        means, counts = self.bins()
+        return OrderStatistic(float(means[np.searchsorted(np.cumsum(counts), position)]), False)
+
+    def bins(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean (float64, ascending) and count (int64) of every bin that is not empty.
+
+        Zeros and magnitudes below the window together are one bin at 0.
+        """
+        codes, counts, sums = self._bins.filled()
+        means = np.where(codes < 0, -1.0, 1.0) * values_at(np.where(codes < 0, -1 - codes, codes), sums / counts)
+        near_zero = self.count - int(counts.sum())
+        if near_zero:
+            negative = int((codes < 0).sum())
+            means, counts = np.insert(means, negative, 0.0), np.insert(counts, negative, near_zero)
+        return means, counts
+
+    def bin_edges(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper edge (float64) of every bin that `bins` lists; those of the near-zero bin are both 0."""
+        codes, counts, _ = self._bins.filled()
+        keys = np.where(codes < 0, -1 - codes, codes)
+        inner, outer = values_at(keys, np.zeros(len(keys))), values_at(keys + 1, np.zeros(len(keys)))
+        low, high = np.where(codes < 0, -outer, inner), np.where(codes < 0, -inner, outer)
+        if self.count > counts.sum():
+            negative = int((codes < 0).sum())
+            low, high = np.insert(low, negative, 0.0), np.insert(high, negative, 0.0)
+        return low, high
+
+    def sums_outwards(self, negative: bool) -> tuple[np.ndarray, int]:
+        """Per bin of one side, how many values lie in it or farther out, and the sum of their magnitudes.
+
+        Returns
+        -------
+        table : float64 [WINDOW + 2, 2]; the last two rows are zero.
+        first_key : key of the first bin.
+        """
+        table = np.zeros((WINDOW + 2, 2))
+        if int(negative) < self._bins.signs:
+            counts, sums = self._bins.totals()[:, int(negative)]
+            (places,) = counts.nonzero()
+            magnitudes = values_at(places + self._bins.first_key, sums[places] / counts[places])
+            table[places, 0] = counts[places]
+            table[places, 1] = counts[places] * magnitudes
+        return np.ascontiguousarray(np.cumsum(table[::-1], axis=0)[::-1]), self._bins.first_key
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """The whole state, for writing it to an .npz file; equal states give equal arrays."""
+        codes, counts, sums = self._bins.filled()
+        return {
+            "layout": np.array(_LAYOUT, np.int64),
+            "count": np.array(self.count, np.int64),
+            "codes": codes,
+            "counts": counts,
+            "position_sums": sums,
+            "top": _values(self._top.values()),
+            "bottom": _values(~self._bottom.values()[::-1]),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Histogram:
+        """The histogram that `to_arrays` was called on.
+
+        Raises
+        ------
+        ValueError : if the arrays are not such a state, or were written with other bins.
+        """
+        histogram = cls()
+        _check_state(arrays)
+        top, bottom = _ordered(arrays["top"]), _ordered(arrays["bottom"])
+        if not top.size:
+            return histogram
+        histogram.count = int(arrays["count"])
+        histogram._extend(top, ~bottom, int(bottom.min()), int(top.max()))
+        codes = np.asarray(arrays["codes"], np.int64)
+        keys = np.where(codes < 0, -1 - codes, codes) - histogram._bins.first_key
+        sides_held = histogram._bins.signs == 2 or not (codes < 0).any()
+        if not sides_held or ((keys < 0) | (keys >= WINDOW)).any():
+            raise ValueError("the bins of this histogram state do not fit its extremes")
+        histogram._bins.put(codes, arrays["counts"], arrays["position_sums"])
+        return histogram
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Histogram):
+            return NotImplemented
+        mine, theirs = self.to_arrays(), other.to_arrays()
+        return all(mine[name].tobytes() == theirs[name].tobytes() for name in mine)
+
+    def __reduce__(self):
+        return Histogram.from_arrays, (self.to_arrays(),)
+
+    def __repr__(self) -> str:
+        return f"Histogram({self.count} values)" if self.count else "Histogram()"
+
+    def _extend(self, for_top: np.ndarray, for_bottom: np.ndarray, lowest: int, highest: int) -> None:
+        self._lowest = min(lowest, self._lowest) if self.count else lowest
+        self._highest = max(highest, self._highest) if self.count else highest
+        self._top.add(for_top)
+        self._bottom.add(for_bottom)
+        # Ordered bits of a negative value are the complement of its magnitude's bits; ~0 is -0.0.
+        self._bins.fit(first_key_for(max(self._highest, ~self._lowest)), 2 if self._lowest < ~0 else 1)
+
+    def _value(self, ordered: int) -> float:
+        self._require_values()
+        return float(_values(np.array([ordered], np.int32))[0]) + 0.0
+
+    def _position(self, percentile: float) -> int:
+        self._require_values()
+        if not 0 < percentile <= 1:
+            raise ValueError(f"a percentile must be in (0, 1], not {percentile}")
+        return max(1, self.count - math.floor(Fraction(shortest_decimal(percentile)) * self.count))
+
+    def _require_values(self) -> None:
+        if not self.count:
+            raise ValueError("the histogram has seen no values")
+
+
+def update_many(pairs: Iterable[tuple[Histogram, np.ndarray]], executor: Executor | None = None) -> None:
+    """Update each histogram with its array, the largest arrays first, on the threads of an executor if one is given.
+
+    The loops release the GIL, so threads run side by side. No histogram may occur twice.
+
+    Raises
+    ------
+    NonFiniteError : for the first array in the list that has such values, with its ``index``; the histograms of all
+        others are updated.
+    """
+    pairs = [(histogram, np.asarray(array)) for histogram, array in pairs]
+    if len({id(histogram) for histogram, _ in pairs}) < len(pairs):
+        raise ValueError("a histogram occurs twice")
+    order = sorted(range(len(pairs)), key=lambda index: -pairs[index][1].size)
+    failures = (executor.map if executor else map)(lambda index: _failure(index, *pairs[index]), order)
+    failures = [failure for failure in failures if failure]
+    if failures:
+        raise min(failures, key=lambda failure: failure.index)
+
+
+def _failure(index: int, histogram: Histogram, array: np.ndarray) -> NonFiniteError | None:
+    try:
+        histogram.update(array)
+    except NonFiniteError as error:
+        return NonFiniteError(error.nan_count, error.infinite_count, index)
+    return None
+
+
+def _values(ordered: np.ndarray) -> np.ndarray:
+    return (ordered ^ ((ordered >> 31) & np.int32(0x7FFFFFFF))).view(np.float32)
+
+
+def _ordered(values: np.ndarray) -> np.ndarray:
+    bits = np.ascontiguousarray(values, np.float32).view(np.int32)
+    return bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))
+
+
+def _check_state(arrays: dict[str, np.ndarray]) -> None:
+    missing = {"layout", "count", "codes", "counts", "position_sums", "top", "bottom"} - set(arrays)
+    if missing:
+        raise ValueError(f"a histogram state without {', '.join(sorted(missing))}")
+    if np.asarray(arrays["layout"]).tolist() != list(_LAYOUT):
+        raise ValueError("a histogram state written with other bins")
+    count, counts, top, bottom = (np.asarray(arrays[name]) for name in ("count", "counts", "top", "bottom"))
+    lengths = {np.asarray(arrays[name]).shape for name in ("codes", "counts", "position_sums")}
+    if len(lengths) != 1 or counts.ndim != 1 or (counts <= 0).any() or counts.sum() > count:
+        raise ValueError("the counts of this histogram state contradict each other")
+    if any(tail.shape != (min(int(count), TAIL),) or not np.isfinite(tail).all() for tail in (top, bottom)):
+        raise ValueError("the tails of this histogram state are incomplete")

@@ -1,0 +1,98 @@
+"""IFMR: the clipping range of an activation by searching around its percentiles (spec 02, "IFMR")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from calibrant.algorithms.arithmetic import Quantizer, decimal_range, factors_from_ranges, shortest_decimal
+from calibrant.algorithms.histogram import Histogram
+from calibrant.algorithms.kernels import kernels
+from calibrant.algorithms.search_result import SearchResult
+
+# Relative to the signal's power, what float32 arithmetic itself leaves of an error that should be zero.
+_RESOLUTION = 2.0**-46
+
+
+@dataclass(frozen=True)
+class IfmrSettings:
+    """Settings of the search.
+
+    Parameters
+    ----------
+    search_range_start, search_range_end, search_step : the ratios tried on either bound, the end included.
+    max_percentile, min_percentile : in (0, 1]; where the bounds start from.
+    asymmetric : whether the two bounds are searched for independently, with an offset.
+    bits : width of the codes.
+    """
+
+    search_range_start: float = 0.7
+    search_range_end: float = 1.3
+    search_step: float = 0.01
+    max_percentile: float = 0.999999
+    min_percentile: float = 0.999999
+    asymmetric: bool = True
+    bits: int = 8
+
+
+def search(histogram: Histogram, settings: IfmrSettings = IfmrSettings()) -> SearchResult:
+    """The candidate range of least mean squared error over all values of the histogram.
+
+    Candidates whose errors differ by less than float32 arithmetic resolves (2^-46 of the signal's power) tie. Of
+    these the one wins whose ratios are nearest to 1: by the sum of the two distances |ratio - 1|, then by the larger
+    of the two, then the wider upper bound, then the wider lower bound. A bound of zero has the one ratio 1.
+
+    Raises
+    ------
+    ValueError : if the histogram has seen no values, or settings are out of range.
+    """
+    top = histogram.value_from_top(settings.max_percentile)
+    bottom = histogram.value_from_bottom(settings.min_percentile)
+    low_ratios, high_ratios = _ratio_pairs(min(bottom.value, 0.0), max(top.value, 0.0), settings)
+    low, high = min(bottom.value, 0.0), max(top.value, 0.0)
+    if not settings.asymmetric:
+        high = max(high, -low)
+        low = -high
+    scales, offsets = factors_from_ranges(low * low_ratios, high * high_ratios, settings.bits, settings.asymmetric)
+    errors = quantization_errors(histogram, scales, offsets, settings.bits)
+    power = histogram.power
+    (tied,) = (errors <= errors.min() + _RESOLUTION * power).nonzero()
+    best = min(tied, key=lambda index: _preference(low_ratios[index], high_ratios[index]))
+    return SearchResult(
+        quantizer=Quantizer(scales[best], int(offsets[best]), settings.bits),
+        low=float(low * low_ratios[best]),
+        high=float(high * high_ratios[best]),
+        mean_squared_error=float(errors[best]),
+        signal_power=power,
+        low_is_exact=bottom.exact,
+        high_is_exact=top.exact,
+        candidates=len(errors),
+    )
+
+
+def quantization_errors(histogram: Histogram, scales: np.ndarray, offsets: np.ndarray, bits: int = 8) -> np.ndarray:
+    """Mean squared error (float64) of the histogram's values under each quantizer (scales[i], offsets[i]).
+
+    All values of a bin are taken at their mean. The error with nothing but level zero is the signal's power; every
+    further level takes its gain off (`calibrant.algorithms.kernels_numpy.gains`).
+    """
+    scales, offsets = scales.astype(np.float64), offsets.astype(np.int64)
+    errors = np.full(len(scales), histogram.power * histogram.count)
+    errors -= kernels().gains(scales, 2 ** (bits - 1) - 1 - offsets, *histogram.sums_outwards(negative=False))
+    errors -= kernels().gains(scales, 2 ** (bits - 1) + offsets, *histogram.sums_outwards(negative=True))
+    return np.maximum(errors, 0.0) / histogram.count
+
+
+def _ratio_pairs(low: float, high: float, settings: IfmrSettings) -> tuple[np.ndarray, np.ndarray]:
+    ratios = decimal_range(settings.search_range_start, settings.search_range_end, settings.search_step)
+    if not settings.asymmetric:
+        ratios = np.array(ratios if low or high else (1.0,))
+        return ratios, ratios
+    pairs = np.meshgrid(ratios if low else (1.0,), ratios if high else (1.0,), indexing="ij")
+    return pairs[0].reshape(-1), pairs[1].reshape(-1)
+
+
+def _preference(low_ratio: float, high_ratio: float) -> tuple:
+    distances = [abs(shortest_decimal(ratio) - 1) for ratio in (low_ratio, high_ratio)]
+    return sum(distances), max(distances), -high_ratio, -low_ratio

@@ -1,0 +1,160 @@
+"""The loops compiled with numba; what each computes is said in `calibrant.algorithms.kernels_numpy`.
+
+Compilation happens on import and is read from numba's cache ever after. No loop is parallel in itself: they release
+the GIL, so that several tensors can be observed by as many threads (numba's own thread pool is not safe for that).
+The inner loops of fixed length without branches are what the compiler turns into vector instructions.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numba.types import Array, float64, int32, int64, uint64
+
+from calibrant.algorithms.kernels import COUNT_SHIFT, NEAR_ZERO_SLOTS, POSITION_BITS, TAIL, WINDOW
+
+_BLOCK = 128
+_CHUNK = 2048
+_ROOM = 4 * TAIL
+_ORDER = np.int32(0x7FFFFFFF)
+_POSITION = np.uint32((1 << POSITION_BITS) - 1)
+_ONE = np.uint64(1 << COUNT_SHIFT)
+_SHIFT = np.int32(POSITION_BITS)
+
+_bits = Array(int32, 1, "C", readonly=True)
+_table = Array(float64, 2, "C", readonly=True)
+_floats = Array(float64, 1, "C", readonly=True)
+_integers = Array(int64, 1, "C", readonly=True)
+
+
+def _compiled(signature):
+    def compile_function(function):
+        try:
+            return numba.njit(signature, nogil=True, cache=True)(function)
+        except RuntimeError:  # no directory can be written to for the cache
+            return numba.njit(signature, nogil=True)(function)
+
+    return compile_function
+
+
+@_compiled(numba.types.Tuple((int32, int32, int32[::1], int32[::1]))(_bits, int64, int64))
+def scan(bits, above, below):
+    """See `kernels_numpy.scan`; what is collected may be fewer than all as soon as it holds the TAIL outermost."""
+    top = np.empty(_ROOM, np.int32)
+    bottom = np.empty(_ROOM, np.int32)
+    in_top = 0
+    in_bottom = 0
+    highest = np.int32(-(2**31))
+    lowest = np.int32(2**31 - 1)
+    blocks = (bits.size + _BLOCK - 1) // _BLOCK
+    for block in range(blocks):
+        start = block * _BLOCK
+        stop = min(start + _BLOCK, bits.size)
+        high = np.int32(-(2**31))
+        low = np.int32(2**31 - 1)
+        if stop - start == _BLOCK:
+            for index in range(_BLOCK):
+                value = bits[start + index]
+                value = value ^ ((value >> 31) & _ORDER)
+                high = value if value > high else high
+                low = value if value < low else low
+        else:
+            for index in range(start, stop):
+                value = bits[index]
+                value = value ^ ((value >> 31) & _ORDER)
+                high = max(high, value)
+                low = min(low, value)
+        highest = max(highest, high)
+        lowest = min(lowest, low)
+        if high > above:
+            for index in range(start, stop):
+                value = bits[index] ^ ((bits[index] >> 31) & _ORDER)
+                if value > above:
+                    top[in_top] = value
+                    in_top += 1
+            if in_top > _ROOM - _BLOCK:
+                top[:TAIL] = np.partition(top[:in_top], in_top - TAIL)[in_top - TAIL :]
+                in_top = TAIL
+                above = max(above, np.int64(top[:TAIL].min()))
+        if low < below:
+            for index in range(start, stop):
+                value = bits[index] ^ ((bits[index] >> 31) & _ORDER)
+                if value < below:
+                    bottom[in_bottom] = value
+                    in_bottom += 1
+            if in_bottom > _ROOM - _BLOCK:
+                bottom[:TAIL] = np.partition(bottom[:in_bottom], TAIL - 1)[:TAIL]
+                in_bottom = TAIL
+                below = min(below, np.int64(bottom[:TAIL].max()))
+    return lowest, highest, top[:in_top].copy(), bottom[:in_bottom].copy()
+
+
+@_compiled(numba.void(_bits, uint64[::1], int32))
+def accumulate(bits, packed, first_key):
+    """See `kernels_numpy.accumulate`."""
+    smallest = max(np.int32(first_key << _SHIFT), np.int32(1))
+    chosen = np.empty(_CHUNK, np.uint32)
+    shift_positive = np.int32(NEAR_ZERO_SLOTS - first_key)
+    shift_negative = np.int32(NEAR_ZERO_SLOTS + WINDOW - first_key)
+    whole = bits.size // _CHUNK
+    for chunk in range(whole):
+        start = chunk * _CHUNK
+        for index in range(_CHUNK):
+            value = bits[start + index]
+            magnitude = np.int32(value & _ORDER)
+            place = np.int32(magnitude >> _SHIFT) + (shift_negative if value < 0 else shift_positive)
+            chosen[index] = np.uint32(place if magnitude >= smallest else np.int32(index & (NEAR_ZERO_SLOTS - 1)))
+        for index in range(_CHUNK):
+            packed[chosen[index]] += np.uint64(_ONE + np.uint64(np.uint32(bits[start + index]) & _POSITION))
+    for index in range(whole * _CHUNK, bits.size):
+        value = bits[index]
+        magnitude = np.int32(value & _ORDER)
+        if magnitude >= smallest:
+            place = np.int32(magnitude >> _SHIFT) + (shift_negative if value < 0 else shift_positive)
+            packed[np.uint32(place)] += np.uint64(_ONE + np.uint64(np.uint32(value) & _POSITION))
+        else:
+            packed[0] += _ONE
+
+
+@_compiled(float64[::1](_floats, _integers, _table, int64))
+def gains(scales, levels, table, first_key):
+    """See `kernels_numpy.gains`."""
+    result = np.empty(scales.size, np.float64)
+    for candidate in range(scales.size):
+        scale = scales[candidate]
+        total = 0.0
+        for level in range(levels[candidate]):
+            threshold = (level + 0.5) * scale
+            key = np.int64(np.float32(threshold).view(np.int32) >> _SHIFT) - first_key
+            if key >= WINDOW:
+                break
+            key = max(key, np.int64(0))
+            with_bin = table[key, 1] - threshold * table[key, 0]
+            without = table[key + 1, 1] - threshold * table[key + 1, 0]
+            total += max(with_bin, without)
+        result[candidate] = 2.0 * scale * total
+    return result
+
+
+@_compiled(float64[::1](_floats, _integers, _table, float64, float64))
+def gains_of_uniform_bins(scales, levels, table, low, width):
+    """See `kernels_numpy.gains_of_uniform_bins`."""
+    result = np.empty(scales.size, np.float64)
+    bins = table.shape[0] - 1
+    for candidate in range(scales.size):
+        scale = scales[candidate]
+        total = 0.0
+        for level in range(levels[candidate]):
+            threshold = (level + 0.5) * scale
+            place = (threshold - low) / width
+            if place >= bins:
+                break
+            if place < 0.0:
+                total += table[0, 1] - threshold * table[0, 0]
+            else:
+                index = np.int64(place)
+                rest = index + 1 - place
+                inside = (table[index, 0] - table[index + 1, 0]) * width * rest * rest * 0.5
+                total += table[index + 1, 1] - threshold * table[index + 1, 0] + inside
+        result[candidate] = 2.0 * scale * total
+    return result
