@@ -101,6 +101,7 @@ class TestFixedBatch:
     def test_leaves_out_what_makes_no_whole_batch_and_says_so(self):
         batches = open_data(images(10), [self.FIXED])
         assert (batches.count, batches.samples) == (2, 8)
+        assert [len(batch["image"]) for batch in batches] == [4, 4]
         assert "last 2 make no whole batch" in batches.describe()
 
     def test_too_few_for_one(self):

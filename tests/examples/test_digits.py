@@ -34,6 +34,17 @@ def test_files_stay_small(digits):
     assert sum(path.stat().st_size for path in digits.iterdir() if path.is_file()) < 2_000_000
 
 
+def test_configuration_is_accepted_and_names_a_layer_of_the_network(digits):
+    from calibrant.config.load import load_config
+
+    configuration = load_config(digits / "quant.cfg")
+    assert configuration.batch_num == 4
+    assert all(
+        layer.layer_name.encode() in (digits / "digits.pb").read_bytes()
+        for layer in configuration.override_layer_configs
+    )
+
+
 def test_frozen_network_recognises_the_held_out_digits(digits, arrays):
     tf = pytest.importorskip("tensorflow")
     _, x, y = arrays
