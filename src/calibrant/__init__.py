@@ -1,1 +1,54 @@
-"""Config-driven INT8 post-training quantization for TensorFlow graphs."""
+"""Config-driven INT8 post-training quantization for TensorFlow graphs.
+
+TensorFlow is imported when the first model is read, not before.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from calibrant.errors import (
+    CalibrantError,
+    ConfigError,
+    DataError,
+    DependencyError,
+    ModelError,
+    OutputError,
+    Problem,
+)
+
+if TYPE_CHECKING:
+    from calibrant.config import load_config
+    from calibrant.evaluation.evaluate import evaluate
+    from calibrant.quantization import quantize
+    from calibrant.result import Result
+
+__all__ = [
+    "CalibrantError",
+    "ConfigError",
+    "DataError",
+    "DependencyError",
+    "ModelError",
+    "OutputError",
+    "Problem",
+    "Result",
+    "evaluate",
+    "load_config",
+    "quantize",
+]
+
+_LAZY = {
+    "Result": "calibrant.result",
+    "evaluate": "calibrant.evaluation.evaluate",
+    "load_config": "calibrant.config",
+    "quantize": "calibrant.quantization",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'calibrant' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value

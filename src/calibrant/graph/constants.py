@@ -1,4 +1,4 @@
-"""Values of tensors that depend on constants alone: weights behind Identity, the small arithmetic of a written-out norm."""
+"""Values of tensors that depend on constants alone: weights behind Identity, the arithmetic of a written-out norm."""
 
 from __future__ import annotations
 

@@ -26,7 +26,8 @@ class Graph:
     nodes : name → NodeDef, producers before consumers. Treat the NodeDefs as frozen; change copies.
     inputs : tensors that are fed, ``node:index``.
     outputs : tensors that are the model's results, ``node:index``.
-    input_keys, output_keys : the names under which a signature knows them; equal to the node names where the format has none.
+    input_keys, output_keys : the names under which a signature knows them; equal to the node names where the format
+        has none.
     library, versions : function library and producer versions of the GraphDef.
     source : what the user called the model; for messages.
     """
@@ -158,7 +159,7 @@ class Edit:
 
 
 def ordered(nodes: Mapping[str, NodeDef], tensors: Iterable[str]) -> dict[str, NodeDef]:
-    """The nodes that the given tensors depend on, producers before consumers (loop edges aside), always in the same order."""
+    """The nodes that tensors depend on, producers before consumers (loop edges aside), always in the same order."""
     result: dict[str, NodeDef] = {}
     seen: set[str] = set()
     for root in dict.fromkeys(nd.node_name(tensor) for tensor in tensors):

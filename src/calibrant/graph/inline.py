@@ -10,9 +10,10 @@ from calibrant.graph.tensorflow import quiet, tensorflow
 
 
 def inline_calls(graph_def: GraphDef, fetches: Sequence[str]) -> GraphDef:
-    """The graph that the fetched tensors need, with its (Stateful)PartitionedCalls inlined; loops and branches stay functions.
+    """The graph that the fetched tensors need, (Stateful)PartitionedCalls inlined; loops and branches stay functions.
 
-    Grappler's function optimizer does it, alone, on the GraphDef: nothing is registered in the process, so that a function of
+    Grappler's function optimizer does it, alone, on the GraphDef: nothing is registered in the process, so that a
+    function of
     the same name that is alive there does no harm. Where it cannot inline, the graph comes back as it was.
     """
     tf = tensorflow()

@@ -25,11 +25,12 @@ def from_file(path: Path, inputs: Sequence[str] | None, outputs: Sequence[str] |
     try:
         model = keras.models.load_model(str(path), compile=False)
     except Exception as error:  # Keras raises many kinds for files it cannot read
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ModelError(
             Problem(
-                f"Keras {keras.__version__} cannot load it: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+                f"Keras {keras.__version__} cannot load it: {reason}",
                 file=str(path),
-                hint="a model with custom objects can be loaded in Python and given to calibrant.quantize, or exported as a SavedModel",
+                hint="load a model with custom objects in Python, or export it as a SavedModel",
             )
         ) from None
     return from_keras(model, inputs, outputs, source=str(path))

@@ -38,8 +38,10 @@ class Layer:
 
     Parameters
     ----------
-    data_inputs, weight_input, channel_axes, reduced_axis : as in LayerKind; a BatchMatMul of two activations has two data inputs.
-    constant : name of the Const node with the weights (shared weights: the same name); None for layers without constant weights.
+    data_inputs, weight_input, channel_axes, reduced_axis : as in LayerKind; a BatchMatMul of two activations has two
+        data inputs.
+    constant : name of the Const node with the weights (shared weights: the same name); None for layers without
+        constant weights.
     weights_shape : its shape.
     bias : name of the BiasAdd node that is the only reader of the layer, or None.
     """

@@ -24,7 +24,8 @@ def load(
     model : path of a frozen graph (``.pb``, ``.pbtxt``), a SavedModel folder, a Keras file (``.keras``, ``.h5``);
         or in memory: a ``GraphDef``, a ``tf.Graph`` without variables, a Keras model, a :class:`Graph`.
     inputs : tensors to feed; the graph is cut there. By default the placeholders that the outputs need.
-    outputs : tensors that are the results. By default those of the signature or Keras model, or the only node that nobody reads.
+    outputs : tensors that are the results. By default those of the signature or Keras model, or the only node that
+        nobody reads.
     signature : of a SavedModel; ``serving_default``, or the only one, by default.
 
     Raises

@@ -15,7 +15,8 @@ from calibrant.graph.tensorflow import tensorflow
 class Runner:
     """A graph made ready to run again and again with the same feeds and fetches.
 
-    Constant folding is off: it would push the multiplication of a quantizer into the weights of a convolution in front of it,
+    Constant folding is off: it would push the multiplication of a quantizer into the weights of a convolution in
+    front of it,
     and the fake-quantized numbers would no longer be exactly those of the arithmetic.
 
     Parameters

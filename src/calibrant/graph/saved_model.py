@@ -16,7 +16,8 @@ def from_saved_model(
 ) -> Graph:
     """The graph of one signature.
 
-    The meta graph is loaded into a session rather than revived as Python objects, so that optimizers or custom classes that
+    The meta graph is loaded into a session rather than revived as Python objects, so that optimizers or custom
+    classes that
     were saved along do not matter.
 
     Raises

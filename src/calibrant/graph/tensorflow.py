@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -19,9 +21,13 @@ def tensorflow() -> ModuleType:
     ------
     DependencyError : neither ``tensorflow`` nor ``tensorflow-cpu`` is installed, or it is older than 2.16.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        import tensorflow as tf
+        if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+            import tensorflow as tf
+        else:
+            os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+            with _without_start_up_messages():
+                import tensorflow as tf
     except ModuleNotFoundError as error:
         if error.name != "tensorflow":
             raise
@@ -42,6 +48,24 @@ def tensorflow() -> ModuleType:
             )
         )
     return tf
+
+
+@contextmanager
+def _without_start_up_messages() -> Iterator[None]:
+    """Keep what TensorFlow's libraries write to file descriptor 2 while they load; shown after all if loading fails."""
+    sys.stderr.flush()
+    standard_error = os.dup(2)
+    with tempfile.TemporaryFile() as kept:
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            kept.seek(0)
+            os.write(standard_error, kept.read())
+            raise
+        finally:
+            os.dup2(standard_error, 2)
+            os.close(standard_error)
 
 
 @contextmanager

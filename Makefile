@@ -1,0 +1,49 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo test lint format bench proto lock clean
+
+help:
+	@echo "make demo    quantize the bundled network and compare float with INT8"
+	@echo "make test    run the tests"
+	@echo "make lint    ruff and the import rules"
+	@echo "make bench   measure time, memory and accuracy"
+
+$(READY): pyproject.toml requirements.lock
+	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 10), 'Python 3.10 or newer is needed: make PYTHON=python3.11'"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/calibrant quantize examples/digits/digits.pb --config examples/digits/quant.cfg \
+	    --data examples/digits/calibration.npz --out out/digits
+	$(BIN)/calibrant evaluate examples/digits/digits.pb out/digits/digits_fakequant.pb \
+	    --data examples/digits/test.npz --labels examples/digits/test.npz:y
+
+test: $(READY)
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python bench/run.py
+
+proto: $(READY)
+	$(BIN)/python tools/compile_protos.py
+
+lock:
+	uv pip compile --universal --python-version 3.10 --extra dev --no-header --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) out build dist

@@ -1,0 +1,111 @@
+"""Options that say how data files become batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+_OPTIONS = (
+    click.option("--batch-size", type=click.IntRange(min=1), help="Samples a batch (default 16, or the model's own)."),
+    click.option("--input_shape", "--input-shape", help='Shapes of .bin data: "name:n,h,w,c;name:…".'),
+    click.option(
+        "--data_types", "--data-types", "--data_type", help='Types of .bin data, in input order: "float32;…".'
+    ),
+    click.option("--image-size", help="Height and width that images are resized to: 224,224."),
+    click.option("--crop", type=float, help="Central fraction of each image that is kept before resizing."),
+    click.option(
+        "--resize-side", type=int, help="Resize the shorter side to this, then cut the size out of the centre."
+    ),
+    click.option("--scale", help="Factor on raw values, a number or a fraction like 1/255."),
+    click.option("--mean", help="Mean to subtract: one number, or one per channel."),
+    click.option("--std", help="Standard deviation to divide by: one number, or one per channel."),
+    click.option("--colour", "--color", type=click.Choice(["RGB", "BGR"]), help="Order of colour channels (RGB)."),
+)
+
+
+def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options to a command."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def read_data_options(options: dict[str, Any], input_names: list[str] | None = None) -> dict[str, Any]:
+    """The keyword arguments that :func:`calibrant.quantize` and :func:`calibrant.evaluate` understand."""
+    result: dict[str, Any] = {"batch_size": options["batch_size"]}
+    if options["input_shape"]:
+        result["shapes"] = _shapes(options["input_shape"])
+    if options["data_types"]:
+        result["dtypes"] = _dtypes(options["data_types"], list(result.get("shapes", {})) or input_names)
+    images = {
+        "size": _integers("--image-size", options["image_size"]),
+        "crop": options["crop"],
+        "resize_side": options["resize_side"],
+        "scale": _fraction(options["scale"]),
+        "mean": _numbers("--mean", options["mean"]),
+        "std": _numbers("--std", options["std"]),
+        "colour": options["colour"],
+    }
+    chosen = {key: value for key, value in images.items() if value is not None}
+    if chosen:
+        from calibrant.calibration.images import ImageOptions
+
+        result["image_options"] = ImageOptions(**chosen)
+    return result
+
+
+def _shapes(text: str) -> dict[str, tuple[int, ...]]:
+    shapes = {}
+    for part in filter(None, (piece.strip() for piece in text.split(";"))):
+        name, colon, sizes = part.rpartition(":")
+        try:
+            shapes[name.strip()] = tuple(int(size) for size in sizes.split(","))
+        except ValueError:
+            colon = ""
+        if not colon or not name:
+            raise click.BadParameter(f'{part!r} is not of the form "name:n,h,w,c"', param_hint="--input_shape")
+    return shapes
+
+
+def _dtypes(text: str, names: list[str] | None) -> dict[str, str]:
+    types = [kind.strip() for kind in text.split(";") if kind.strip()]
+    if not names or len(names) != len(types):
+        raise click.BadParameter(
+            f"{len(types)} types for {len(names or ())} inputs; give --input_shape with a name for each",
+            param_hint="--data_types",
+        )
+    return dict(zip(names, types, strict=True))
+
+
+def _fraction(text: str | None) -> float | None:
+    if text is None:
+        return None
+    numerator, _, denominator = text.partition("/")
+    try:
+        return float(numerator) / float(denominator or 1)
+    except (ValueError, ZeroDivisionError):
+        raise click.BadParameter(f"{text!r} is neither a number nor a fraction", param_hint="--scale") from None
+
+
+def _numbers(option: str, text: str | None) -> float | tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a list of numbers", param_hint=option) from None
+    return values[0] if len(values) == 1 else values
+
+
+def _integers(option: str, text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        values = tuple(int(part) for part in text.replace("x", ",").split(","))
+    except ValueError:
+        values = ()
+    if len(values) not in (1, 2):
+        raise click.BadParameter(f"{text!r} is not height,width", param_hint=option)
+    return values if len(values) == 2 else values * 2

@@ -1,0 +1,70 @@
+"""``calibrant evaluate``: several models on the same data, side by side."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from calibrant.cli.data_options import data_options, read_data_options
+from calibrant.cli.options import model_options
+
+SHARES = frozenset({"top1", "top5", "agreement"})
+TITLES = {
+    "name": "model",
+    "top1": "top-1",
+    "top5": "top-5",
+    "mse": "mean squared error",
+    "sqnr_db": "SQNR dB",
+    "largest_difference": "largest difference",
+}
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True, type=click.Path())
+@click.option("--data", required=True, help="Inputs: folder of .bin files or images, .npy, .npz or idx file.")
+@click.option("--labels", help="Labels: .npy, .npz, .txt, .csv or idx file; without them outputs are compared.")
+@click.option("--ignore-label", type=int, multiple=True, help="Samples with this label do not count.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+@model_options
+@data_options
+@click.pass_obj
+def evaluate(
+    settings: dict[str, bool],
+    models: tuple[str, ...],
+    data: str,
+    labels: str | None,
+    ignore_label: tuple[int, ...],
+    as_json: bool,
+    inputs: list[str] | None,
+    outputs: list[str] | None,
+    signature: str | None,
+    **options: Any,
+) -> None:
+    """Compare MODELS on the same data: accuracy where there are labels, and each against the first."""
+    import calibrant
+    from calibrant.cli.show import table, tracker
+
+    scores = calibrant.evaluate(
+        models,
+        data,
+        labels,
+        ignore_labels=ignore_label,
+        inputs=inputs,
+        outputs=outputs,
+        signature=signature,
+        track=tracker(settings["quiet"]),
+        **read_data_options(options),
+    )
+    if as_json:
+        click.echo(json.dumps([asdict(score) for score in scores], indent=2))
+        return
+    columns = [key for key in asdict(scores[0]) if any(getattr(score, key) is not None for score in scores)]
+    rows = [[_shown(key, getattr(score, key)) for key in columns] for score in scores]
+    table("evaluation", [TITLES.get(key, key) for key in columns], rows)
+
+
+def _shown(key: str, value: Any) -> Any:
+    return f"{100 * value:.2f} %" if value is not None and key in SHARES else value

@@ -1,0 +1,68 @@
+"""The ``calibrant`` command: finds the sub-command, turns errors into one clear text and exit code 2."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from typing import Any
+
+import click
+
+from calibrant.errors import CalibrantError
+
+COMMANDS = {
+    "check": "Check a configuration file, and show what it does to a model.",
+    "inspect": "List inputs, outputs, quantizable layers and fusions of a model.",
+    "quantize": "Quantize a model.",
+    "evaluate": "Compare models on labelled data.",
+}
+
+
+class Commands(click.Group):
+    """Sub-commands that are imported only when they are run, so that ``--help`` is quick."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        return getattr(importlib.import_module(f"calibrant.cli.{name}"), name)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="calibrant")
+@click.option("-q", "--quiet", is_flag=True, help="Only errors and the requested results.")
+@click.option("-v", "--verbose", is_flag=True, help="Say more about what is done.")
+@click.pass_context
+def cli(context: click.Context, quiet: bool, verbose: bool) -> None:
+    """INT8 post-training quantization of TensorFlow graphs, steered by one configuration file."""
+    context.obj = {"quiet": quiet, "verbose": verbose}
+    level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(message)s")
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Entry point; exits 0 when all went well, 2 for bad input, 130 when interrupted."""
+    try:
+        cli.main(arguments, prog_name="calibrant", standalone_mode=False)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except CalibrantError as error:
+        count = len(error.problems)
+        click.echo(f"error: {count} problems\n{error}" if count > 1 else f"error: {error}", err=True)
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted; nothing was written", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)

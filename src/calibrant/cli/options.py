@@ -1,0 +1,61 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from calibrant.config.facts import GraphFacts
+    from calibrant.config.model import Configuration
+    from calibrant.fold import Folded
+    from calibrant.graph.graph import Graph
+    from calibrant.graph.layers import Layer
+
+
+def split_names(context: click.Context, parameter: click.Parameter, value: str | None) -> list[str] | None:
+    """``A,B`` or ``A;B`` → two names."""
+    if value is None:
+        return None
+    return [name.strip() for name in value.replace(";", ",").split(",") if name.strip()]
+
+
+def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """How a model is read."""
+    for option in (
+        click.option("--signature", help="Signature of a SavedModel."),
+        click.option("--outputs", callback=split_names, help="Tensors that are the results: A,B."),
+        click.option("--inputs", callback=split_names, help="Tensors to feed: A,B; inner tensors cut the graph there."),
+    ):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True)
+class ReadModel:
+    """A model and what a configuration may say about it."""
+
+    original: Graph
+    folded: Folded
+    facts: GraphFacts
+    layers: Mapping[str, Layer]
+
+
+def read_model(
+    model: str,
+    configuration: Configuration,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    signature: str | None = None,
+) -> ReadModel:
+    """Load a model and fold it as the configuration wants."""
+    from calibrant.fold import fold
+    from calibrant.graph.load import load
+    from calibrant.steps.facts import graph_facts
+
+    original = load(model, inputs, outputs, signature)
+    folded = fold(original, configuration.do_fusion is not False, configuration.skip_fusion_layers)
+    return ReadModel(original, folded, *graph_facts(original, folded.graph))

@@ -1,0 +1,95 @@
+"""``calibrant quantize``: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from calibrant.cli.data_options import data_options, read_data_options
+from calibrant.cli.options import model_options
+
+
+@click.command()
+@click.argument("model", type=click.Path())
+@click.option("--config", type=click.Path(), help="Configuration file; the defaults apply without one.")
+@click.option("--data", required=True, help="Calibration data: folder of .bin files or images, .npy or .npz.")
+@click.option("--out", required=True, type=click.Path(), help="Folder for the results.")
+@click.option("--name", help="Prefix of the files; the model's name by default.")
+@model_options
+@data_options
+@click.pass_obj
+def quantize(
+    settings: dict[str, bool],
+    model: str,
+    config: str | None,
+    data: str,
+    out: str,
+    name: str | None,
+    inputs: list[str] | None,
+    outputs: list[str] | None,
+    signature: str | None,
+    **options: Any,
+) -> None:
+    """Quantize MODEL with calibration data and write the results to a folder."""
+    import calibrant
+    from calibrant.cli.show import tracker
+
+    result = calibrant.quantize(
+        model,
+        config=Path(config) if config is not None else None,
+        data=data,
+        out=out,
+        inputs=inputs,
+        outputs=outputs,
+        signature=signature,
+        name=name,
+        track=tracker(settings["quiet"]),
+        **read_data_options(options),
+    )
+    for warning in result.plan.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    if not settings["quiet"]:
+        show_result(result, out)
+
+
+def show_result(result: Any, out: str) -> None:
+    """Tables of the layers, what stayed in float, totals and times."""
+    from calibrant.cli.show import table
+
+    report = result.report
+    rows = []
+    for row in report["layers"]:
+        weights = row.get("weights", {})
+        for entry in row["inputs"]:
+            rows.append(
+                (
+                    row["layer"],
+                    row["type"],
+                    entry["scale"],
+                    entry["offset"],
+                    f"{entry['low']:.4g} .. {entry['high']:.4g}",
+                    _decibels(entry["signal_to_noise_db"]),
+                    weights.get("bits"),
+                    weights.get("scales"),
+                    _decibels(weights.get("signal_to_noise_db")),
+                )
+            )
+    columns = ("layer", "type", "scale", "offset", "range", "SQNR dB", "bits", "scales", "weights SQNR dB")
+    table("quantized layers", columns, rows)
+    if report["left_in_float"]:
+        click.echo()
+        left = [(entry["layer"], entry["type"], entry["reason"]) for entry in report["left_in_float"]]
+        table("left in float", ("layer", "type", "reason"), left)
+    totals = report["totals"]
+    click.echo(
+        f"\n{totals['quantized_layers']} layers and {totals['quantized_tensors']} tensors quantized, "
+        f"{totals['layers_left_in_float']} left in float, {totals['fusions']} fusions, {totals['batches']} batches"
+    )
+    click.echo("time: " + ", ".join(f"{step} {seconds:.2f} s" for step, seconds in result.seconds.items()))
+    click.echo(f"written to {out}: " + ", ".join(path.name for path in result.files))
+
+
+def _decibels(value: float | None) -> str | None:
+    return None if value is None else f"{value:.1f}"

@@ -1,0 +1,89 @@
+"""Running several models on the same data and scoring them side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+
+from calibrant.calibration.data import InputSpec, open_data
+from calibrant.errors import DataError, Problem
+from calibrant.evaluation.accuracy import Score, Scoreboard
+from calibrant.evaluation.labels import as_labels, load_labels
+from calibrant.graph.graph import Graph
+from calibrant.graph.load import load
+from calibrant.graph.run import Runner, input_shapes
+from calibrant.progress import Track, untracked
+
+
+def evaluate(
+    models: Sequence[Any],
+    data: Any,
+    labels: Any = None,
+    *,
+    ignore_labels: Collection[int] = (),
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    signature: str | None = None,
+    names: Sequence[str] | None = None,
+    track: Track = untracked,
+    **data_options: Any,
+) -> tuple[Score, ...]:
+    """Score models on the same data; the first is the reference of the others.
+
+    Parameters
+    ----------
+    models : what :func:`calibrant.graph.load.load` takes, at least one.
+    data : what :func:`calibrant.calibration.data.open_data` takes; all of it is used. It is read once per model, side
+        by side, so it has to be restartable for more than one.
+    labels : path or array of class numbers; None: outputs are compared with those of the first model only.
+    ignore_labels : samples with these labels do not count for the accuracy.
+    inputs, outputs, signature : as for :func:`calibrant.quantize`, for every model that has tensors of these names.
+    names : how the models are called in the result; their files by default.
+
+    Returns
+    -------
+    tuple of Score, in the order of the models.
+
+    Raises
+    ------
+    CalibrantError : a model cannot be read, data or labels do not fit, outputs have different shapes.
+    """
+    graphs = [load(model, inputs, outputs, signature) for model in models]
+    truth = None
+    if labels is not None:
+        truth = load_labels(labels) if isinstance(labels, (str,)) or hasattr(labels, "__fspath__") else labels
+        truth = as_labels(np.asarray(truth), "labels")
+    board = Scoreboard(list(names or (graph.source for graph in graphs)), ignore_labels)
+    sources = [_open(graph, data, data_options) for graph in graphs]
+    if len(graphs) > 1 and not sources[0].restartable:
+        raise DataError(
+            Problem("the data can be read only once, but there are several models", hint="give files or arrays")
+        )
+    runners = [Runner(graph) for graph in graphs]
+    done = 0
+    try:
+        for batches in track(zip(*sources, strict=True), "evaluating", sources[0].count):
+            results = [np.array(runner(batch)[0]) for runner, batch in zip(runners, batches, strict=True)]
+            board.update(results, _labels_of(truth, done, len(results[0])))
+            done += len(results[0])
+    finally:
+        for runner in runners:
+            runner.close()
+    if truth is not None and done != len(truth):
+        raise DataError(Problem(f"{len(truth)} labels for {done} samples", allowed="one label a sample"))
+    return board.scores()
+
+
+def _open(graph: Graph, data: Any, options: dict[str, Any]) -> Any:
+    specifications = [InputSpec(key, *rest) for key, rest in input_shapes(graph).items()]
+    return open_data(data, specifications, **options)
+
+
+def _labels_of(truth: np.ndarray | None, done: int, count: int) -> np.ndarray | None:
+    if truth is None:
+        return None
+    if done + count > len(truth):
+        raise DataError(Problem(f"{len(truth)} labels, but there are more samples", allowed="one label a sample"))
+    return truth[done : done + count]

@@ -1,0 +1,122 @@
+"""The story from top to bottom: a model, a configuration and some data in, a quantized network out.
+
+model ─► load ─► fold ─► plan ─► balance ─► weights ─► observe ─► search ─► emit ─► report
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from calibrant.calibration.data import InputSpec, open_data
+from calibrant.calibration.observe import observe_histograms
+from calibrant.config import load_config
+from calibrant.emit.fakequant import fake_quantized
+from calibrant.emit.folder import check_writable, write_folder
+from calibrant.factors import QuantizedLayer, QuantizedNetwork
+from calibrant.fold import fold
+from calibrant.graph.load import load
+from calibrant.graph.run import input_shapes
+from calibrant.progress import Track, untracked
+from calibrant.result import Result, Stopwatch, result_files
+from calibrant.steps.activations import quantized_places, read_tensor, search_all
+from calibrant.steps.facts import graph_facts
+from calibrant.steps.plan import make_plan
+from calibrant.steps.weights import bias_of, quantize_all_weights, with_quantized_weights
+
+
+def quantize(
+    model: Any,
+    config: Any = None,
+    data: Any = None,
+    out: str | Path | None = None,
+    *,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    signature: str | None = None,
+    batch_size: int | None = None,
+    name: str | None = None,
+    track: Track = untracked,
+    **data_options: Any,
+) -> Result:
+    """Quantize a trained TensorFlow model to INT8.
+
+    Parameters
+    ----------
+    model : path of a frozen graph, SavedModel or Keras file, or one of these in memory; see
+        :func:`calibrant.graph.load.load`.
+    config : path of a configuration file, its text, a ``Configuration``, or None for the defaults.
+    data : calibration data: a path, arrays, or an iterable of batches; see
+        :func:`calibrant.calibration.data.open_data`.
+    out : folder for the results; nothing is written without one.
+    inputs, outputs : tensors where the graph is fed and read; ``inputs`` may be inner tensors.
+    signature : of a SavedModel.
+    batch_size : samples a batch, where the data are not batches already; 16, or the model's own, by default.
+    name : how the files are called: ``NAME_fakequant.pb`` …; the model file's name by default.
+    track : shows progress; see :mod:`calibrant.progress`.
+    data_options : ``shapes``, ``dtypes``, ``image_options`` for data that need them.
+
+    Returns
+    -------
+    Result with the fake-quantized graph, the factors of every layer and the report.
+
+    Raises
+    ------
+    CalibrantError : with every problem that was found; nothing has been written then.
+
+    Examples
+    --------
+    >>> result = quantize("digits.pb", config="quant.cfg", data="calibration.npz", out="out")  # doctest: +SKIP
+    """
+    watch = Stopwatch()
+    if out is not None:
+        check_writable(Path(out))
+    configuration = load_config(config)
+    with watch.step("load"):
+        original = load(model, inputs, outputs, signature)
+    with watch.step("fold"):
+        folded = fold(original, configuration.do_fusion is not False, configuration.skip_fusion_layers)
+        facts, layers = graph_facts(original, folded.graph)
+    plan = make_plan(configuration, facts)
+    specifications = [InputSpec(key, *rest) for key, rest in input_shapes(original).items()]
+    batches = open_data(data, specifications, batch_size=batch_size, batch_num=plan.batch_num, **data_options)
+    graph = folded.graph
+    with watch.step("weights"):
+        weights = quantize_all_weights(graph, layers, plan.layers)
+    places = quantized_places(graph, layers, plan)
+    with watch.step("calibrate"):
+        observed = with_quantized_weights(graph, layers, weights)
+        histograms = observe_histograms(observed, [read_tensor(graph, place) for place in places], batches, track)
+    with watch.step("search"):
+        found = search_all(graph, places, histograms)
+    network = QuantizedNetwork(
+        graph=graph,
+        layers=tuple(
+            QuantizedLayer(
+                layer=layers[entry.name],
+                inputs=tuple(found[entry.name, index] for index in layers[entry.name].data_inputs),
+                weights=weights[entry.name].quantized if entry.name in weights else None,
+                float_weights=weights[entry.name].float_values if entry.name in weights else None,
+                bias=bias_of(graph, layers[entry.name]),
+            )
+            for entry in plan.layers
+        ),
+        tensors=tuple(found[entry.layer_name, entry.input_index] for entry in plan.tensors),
+        force_float16_scale=plan.force_float16_scale,
+    )
+    with watch.step("emit"):
+        fakequant = fake_quantized(network)
+    result = Result(
+        name=name or Path(original.source).stem,
+        original=original,
+        folded=folded,
+        plan=plan,
+        network=network,
+        fakequant=fakequant,
+        seconds=watch.seconds,
+    )
+    if out is not None:
+        with watch.step("write"):
+            result.files = write_folder(Path(out), result_files(result))
+    return result

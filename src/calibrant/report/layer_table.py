@@ -1,0 +1,79 @@
+"""One row per quantized layer: what was found and how much of the signal is left."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from calibrant.factors import QuantizedInput, QuantizedLayer, QuantizedNetwork
+
+
+def decibels(signal: float, noise: float) -> float | None:
+    """Signal-to-quantization-noise ratio in dB; None where there is no noise or no signal."""
+    return 10 * math.log10(signal / noise) if signal > 0 and noise > 0 else None
+
+
+def layer_rows(network: QuantizedNetwork) -> list[dict[str, Any]]:
+    """A dict per layer, then one per quantized tensor, in graph order; plain values, ready for JSON."""
+    return [
+        *(layer_row(layer) for layer in network.layers),
+        *(
+            {"layer": f"{entry.node}:{entry.index}", "type": "tensor", "inputs": [input_row(entry)]}
+            for entry in network.tensors
+        ),
+    ]
+
+
+def layer_row(layer: QuantizedLayer) -> dict[str, Any]:
+    """Everything about one layer."""
+    row: dict[str, Any] = {
+        "layer": layer.layer.name,
+        "type": layer.layer.type,
+        "inputs": [input_row(entry) for entry in layer.inputs],
+    }
+    if layer.weights is not None:
+        row["weights"] = weights_row(layer)
+    if layer.bias is not None:
+        row["bias"] = {"node": layer.layer.bias, "channels": int(layer.bias.size)}
+    if layer.balance is not None:
+        row["balance"] = {"smallest": float(layer.balance.min()), "largest": float(layer.balance.max())}
+    return row
+
+
+def input_row(entry: QuantizedInput) -> dict[str, Any]:
+    """One quantized activation."""
+    found = entry.search
+    low, high = entry.quantizer.range
+    row: dict[str, Any] = {
+        "tensor": entry.tensor,
+        "index": entry.index,
+        "scale": float(entry.quantizer.scale),
+        "offset": entry.quantizer.offset,
+        "bits": entry.quantizer.bits,
+        "low": low,
+        "high": high,
+        "signal_to_noise_db": decibels(found.signal_power, found.mean_squared_error),
+        "percentiles_exact": bool(found.low_is_exact and found.high_is_exact),
+    }
+    if entry.group is not None:
+        row["joint_group"] = entry.group
+    return row
+
+
+def weights_row(layer: QuantizedLayer) -> Mapping[str, Any]:
+    """The weights of one layer."""
+    weights = layer.weights
+    power = float(np.square(layer.float_weights, dtype=np.float64).sum())
+    row: dict[str, Any] = {
+        "bits": weights.bits,
+        "scales": int(weights.scale.size),
+        "smallest_scale": float(weights.scale.min()),
+        "largest_scale": float(weights.scale.max()),
+        "signal_to_noise_db": decibels(power, weights.squared_error(layer.float_weights)),
+    }
+    if weights.levels is not None:
+        row["levels"] = list(weights.levels)
+    return row

@@ -1,0 +1,42 @@
+"""``report.json``: what happened to every layer, and what was left alone and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from calibrant.config.plan import Plan
+from calibrant.factors import QuantizedNetwork
+from calibrant.fold import Folded
+from calibrant.graph.graph import Graph
+from calibrant.report.layer_table import layer_rows
+
+VERSION = 1
+
+
+def report(original: Graph, folded: Folded, plan: Plan, network: QuantizedNetwork) -> dict[str, Any]:
+    """Plain values, in a fixed order, without times or paths: the same inputs give the same bytes."""
+    return {
+        "version": VERSION,
+        "model": {
+            "inputs": list(original.input_keys),
+            "outputs": list(original.output_keys),
+            "nodes": len(original.nodes),
+        },
+        "totals": {
+            "quantized_layers": len(network.layers),
+            "quantized_tensors": len(network.tensors),
+            "layers_left_in_float": len(plan.skipped),
+            "fusions": len(folded.fusions),
+            "batches": plan.batch_num,
+            "quantized_weights": int(
+                sum(layer.weights.values.size for layer in network.layers if layer.weights is not None)
+            ),
+        },
+        "layers": layer_rows(network),
+        "left_in_float": [{"layer": name, "type": kind, "reason": reason} for name, kind, reason in plan.skipped],
+        "fusions": [
+            {"kind": fusion.kind, "layer": fusion.layer, "absorbed": list(fusion.absorbed)} for fusion in folded.fusions
+        ],
+        "not_fused": [{"node": node, "reason": reason} for node, reason in folded.left],
+        "warnings": list(plan.warnings),
+    }

@@ -1,0 +1,86 @@
+"""What a quantization gives back, and the files it is written as."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from calibrant.config import write_config_json
+from calibrant.config.plan import Plan
+from calibrant.emit.node_map import node_map
+from calibrant.factors import QuantizedNetwork
+from calibrant.fold import Folded
+from calibrant.graph.graph import Graph
+from calibrant.records.record_file import write_records
+from calibrant.report.report import report
+from calibrant.steps.records import layer_records
+
+
+class Stopwatch:
+    """Seconds spent in each named step."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Count the time of a block towards a step."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+@dataclass(eq=False)
+class Result:
+    """The outcome of :func:`calibrant.quantize`.
+
+    Parameters
+    ----------
+    name : the prefix of the files.
+    original, folded, plan, network : the model as it was read, after fusion, what was planned and what was found.
+    fakequant : the fake-quantized graph.
+    seconds : wall-clock time per step.
+    files : what was written, in order; empty without an output folder.
+    """
+
+    name: str
+    original: Graph
+    folded: Folded
+    plan: Plan
+    network: QuantizedNetwork
+    fakequant: Graph
+    seconds: dict[str, float]
+    files: tuple[Path, ...] = field(default=())
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """What ``report.json`` holds."""
+        return report(self.original, self.folded, self.plan, self.network)
+
+
+def result_files(result: Result) -> dict[str, bytes]:
+    """File name → content of everything that a quantization writes."""
+    texts = {
+        "config.json": write_config_json(result.plan),
+        "record.txt": write_records(layer_records(result.network, result.plan.skip_fusion_layers)),
+        f"{result.name}_quant.json": node_map(result.fakequant, result.original, _absorbed(result.folded)),
+        "report.json": json.dumps(result.report, indent=2) + "\n",
+    }
+    return {
+        f"{result.name}_fakequant.pb": result.fakequant.graph_def().SerializeToString(deterministic=True),
+        **{name: text.encode() for name, text in texts.items()},
+    }
+
+
+def _absorbed(folded: Folded) -> dict[str, list[str]]:
+    absorbed: dict[str, list[str]] = {}
+    for fusion in folded.fusions:
+        absorbed.setdefault(fusion.layer, []).extend(fusion.absorbed)
+    return absorbed

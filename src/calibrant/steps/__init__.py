@@ -1,0 +1,1 @@
+"""The steps of the story in ``calibrant.quantize`` that turn a plan and a graph into factors, one file each."""

@@ -1,0 +1,62 @@
+"""Step: from the observed histograms to the scale and offset of every quantized activation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from calibrant.algorithms import hfmg, ifmr
+from calibrant.algorithms.histogram import Histogram
+from calibrant.algorithms.search_result import SearchResult
+from calibrant.config.plan import ActivationPlan, Plan
+from calibrant.factors import QuantizedInput
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Graph
+from calibrant.graph.layers import Layer
+
+
+def search(histogram: Histogram, plan: ActivationPlan) -> SearchResult:
+    """Run the activation algorithm that the plan names on one histogram."""
+    if plan.algorithm == "hfmg":
+        return hfmg.search(histogram, hfmg.HfmgSettings(plan.num_of_bins, plan.asymmetric, plan.bits))
+    return ifmr.search(
+        histogram,
+        ifmr.IfmrSettings(
+            search_range_start=plan.search_range_start,
+            search_range_end=plan.search_range_end,
+            search_step=plan.search_step,
+            max_percentile=plan.max_percentile,
+            min_percentile=plan.min_percentile,
+            asymmetric=plan.asymmetric,
+            bits=plan.bits,
+        ),
+    )
+
+
+def quantized_places(graph: Graph, layers: Mapping[str, Layer], plan: Plan) -> dict[tuple[str, int], ActivationPlan]:
+    """(node, input index) → settings of every activation that gets a quantizer; those of layers first."""
+    places = {
+        (entry.name, index): entry.activation for entry in plan.layers for index in layers[entry.name].data_inputs
+    }
+    places.update({(entry.layer_name, entry.input_index): entry.activation for entry in plan.tensors})
+    return places
+
+
+def read_tensor(graph: Graph, place: tuple[str, int]) -> str:
+    """The tensor that a node reads at an input index."""
+    return nd.data_inputs(graph.nodes[place[0]])[place[1]]
+
+
+def search_all(
+    graph: Graph,
+    places: Mapping[tuple[str, int], ActivationPlan],
+    histograms: Mapping[str, Histogram],
+) -> dict[tuple[str, int], QuantizedInput]:
+    """Factors for every place; readers of one tensor with the same settings share one search."""
+    found: dict[tuple[str, ActivationPlan], SearchResult] = {}
+    result = {}
+    for place, settings in places.items():
+        tensor = read_tensor(graph, place)
+        if (tensor, settings) not in found:
+            found[tensor, settings] = search(histograms[tensor], settings)
+        result[place] = QuantizedInput(*place, tensor, found[tensor, settings])
+    return result
