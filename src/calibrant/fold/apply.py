@@ -97,12 +97,11 @@ def _controls(nodes: Iterable[NodeDef]) -> tuple[str, ...]:
 
 
 def _fusions(chain: Chain) -> Iterable[Fusion]:
-    of = f" of a {chain.remark}" if chain.remark else ""
     for number, group in enumerate(chain.groups):
         absorbed = [step.node.name for step in group.steps if step.role != STAYS]
         for branch in chain.head.branches:
             inner = [branch.end.name] if number == 0 and branch.end is not branch.layer else []
-            yield Fusion(group.kind + of, branch.layer.name, (*inner, *absorbed))
+            yield Fusion(f"{group.kind} {chain.remark}".rstrip(), branch.layer.name, (*inner, *absorbed))
 
 
 def taken_in(steps: Iterable[Step]) -> frozenset[str]:

@@ -49,9 +49,9 @@ class Chain:
 
     @property
     def remark(self) -> str:
-        """The structure around the layer."""
+        """The structure around the layer, to be read after the kind of a fusion."""
         found = (self.head.remark, *(step.remark for step in self.steps))
-        return " and ".join(dict.fromkeys(remark for remark in found if remark))
+        return " ".join(dict.fromkeys(remark for remark in found if remark))
 
     def affine(self) -> tuple[np.ndarray, np.ndarray | None]:
         """Factor and addend of each channel, float64 [channels]; no addend where nothing on the way adds anything."""

@@ -37,12 +37,16 @@ def factor(graph: Graph, node: NodeDef, index: int, layout: Layout) -> tuple[np.
 def addend(graph: Graph, node: NodeDef, index: int, layout: Layout) -> np.ndarray | None:
     """What x + c, c + x, x − c or BiasAdd(x, c) adds to each channel, float64 [channels]."""
     if node.op == "BiasAdd":
-        if index != 0 or not layout.agrees(nd.attribute(node, "data_format")):
-            return None
-    elif node.op not in ADDITIONS and not (node.op == "Sub" and index == 0):
+        agrees = index == 0 and layout.agrees(nd.attribute(node, "data_format"))
+    else:
+        agrees = node.op in ADDITIONS or (node.op == "Sub" and index == 0)
+    constant = constant_operand(graph, node, index) if agrees else None
+    if constant is None:
         return None
-    constant = constant_operand(graph, node, index)
-    values = None if constant is None else layout.per_channel(constant)
+    if node.op == "BiasAdd":
+        values = constant.astype(np.float64) if constant.shape == (layout.channels,) else None
+    else:
+        values = layout.per_channel(constant)
     if values is None or not usable(values):
         return None
     return -values if node.op == "Sub" else values

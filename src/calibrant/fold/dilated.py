@@ -24,4 +24,4 @@ def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> Step |
     position = layout.rank + layout.axis - 1
     if position < block.size and (block[position] != 1 or crops[position].any()):
         return None
-    return Step(node, STAYS, layout, remark="dilated convolution")
+    return Step(node, STAYS, layout, remark="of a dilated convolution")

@@ -38,7 +38,7 @@ def group_head(graph: Graph, node: NodeDef, skip: Collection[str]) -> Head | str
     layout = replace(layouts.pop(), channels=sum(head.layout.channels for head in heads))
     if position.item() % layout.rank != layout.rank + layout.axis:
         return None
-    return Head(tuple(branch for head in heads for branch in head.branches), node, layout, "group convolution")
+    return Head(tuple(branch for head in heads for branch in head.branches), node, layout, "of a group convolution")
 
 
 def _branch(graph: Graph, tensor: str, skip: Collection[str]) -> Head | str | None:

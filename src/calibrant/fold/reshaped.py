@@ -20,7 +20,7 @@ def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> Step |
         changed = _reshaped(graph, node, layout.channels)
     else:
         return None
-    return None if changed is None else Step(node, STAYS, changed, remark=f"layer with a {node.op} behind it")
+    return None if changed is None else Step(node, STAYS, changed, remark=f"behind a {node.op}")
 
 
 def _squeezed(node: NodeDef, layout: Layout) -> Layout | None:

@@ -15,7 +15,8 @@ class Fusion:
     Parameters
     ----------
     kind : what was folded: ``batch norm``, ``written-out batch norm``, ``scalar multiplication`` or ``bias``;
-        with the structure around it where there is one, as in ``batch norm of a dilated convolution``.
+        with the structure around it where there is one: ``of a dilated convolution``, ``of a group convolution``,
+        ``behind a Reshape``.
     layer : the layer that took it in. A group convolution has one entry for each of its convolutions.
     absorbed : original nodes on the data path that the layer and its BiasAdd now stand for, in the order of the data.
     """
