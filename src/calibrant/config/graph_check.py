@@ -95,7 +95,7 @@ def _tensor_problems(
     inputs = facts.float_inputs.get(name, ())
     usable = " or ".join(str(position) for position, is_float in enumerate(inputs) if is_float)
     allowed = usable or "no input of this node carries float data"
-    if index is None:
+    if index is None or index < 0:
         return
     if index >= len(inputs):
         message = f"{_short(name)} has {len(inputs)} input{'' if len(inputs) == 1 else 's'}, counted from 0"

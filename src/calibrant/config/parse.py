@@ -109,7 +109,7 @@ class _Parser:
 
     def field(self, name: Token, parsed: ParsedMessage, schema: Message, path: str) -> None:
         known = schema.fields.get(name.text)
-        inner = f"{path}.{name.text}" if path else name.text
+        inner = f"{path}.{name.text[:80]}" if path else name.text[:80]
         if known is None:
             self.unknown_field(name, schema, inner)
             self.skip_after_name()
@@ -167,7 +167,7 @@ class _Parser:
             return
         if self.stream.take("="):
             self.report(token, path, f"'=' after {name.text!r}", allowed="':'")
-        elif known.kind != "message":
+        elif known.kind != "message" and token.text not in CLOSERS:
             self.report(token, path, f"a colon is missing after {name.text!r}", allowed="':'")
 
     def value(self, known: Field, parsed: ParsedMessage, path: str, name: Token | None) -> bool:

@@ -44,21 +44,29 @@ def _overrides(configuration: Configuration, facts: GraphFacts, skipped: frozens
     layers = {layer.name: layer for layer in facts.layers}
     for index, override in enumerate(configuration.override_layer_configs):
         path, layer = f"override_layer_configs[{index}]", layers[override.layer_name]
-        settings = override.calibration_config
+        idle = _blocks_of_weights(override.calibration_config)
         if layer.name in skipped:
             yield f"{path} has no effect: {layer.name!r} is skipped"
-        elif settings == CalibrationConfig():
+        elif override.calibration_config == CalibrationConfig():
             yield f"{path} has no effect: it sets nothing for {layer.name!r}"
-        elif not layer.has_weights:
-            idle = [
-                name for name in ("arq_quantize", "nuq_quantize", "dmq_balancer") if getattr(settings, name) is not None
-            ]
-            if idle:
-                yield f"{path}: {' and '.join(idle)} has no effect: {layer.name!r} has no weights"
-    present = {layer.type for layer in facts.layers if layer.name not in skipped}
+        elif idle and not layer.has_weights:
+            yield f"{path}: {idle} has no effect: {layer.name!r} has no weights"
+    weighted: dict[str, bool] = {}
+    for layer in facts.layers:
+        if layer.name not in skipped:
+            weighted[layer.type] = weighted.get(layer.type, False) or layer.has_weights
     for index, override in enumerate(configuration.override_layer_types):
-        if override.layer_type not in present:
-            yield f"override_layer_types[{index}] has no effect: no {override.layer_type} is quantized in this graph"
+        path, type = f"override_layer_types[{index}]", override.layer_type
+        idle = _blocks_of_weights(override.calibration_config)
+        if type not in weighted:
+            yield f"{path} has no effect: no {type} is quantized in this graph"
+        elif idle and not weighted[type]:
+            yield f"{path}: {idle} has no effect: no {type} of this graph has weights"
+
+
+def _blocks_of_weights(settings: CalibrationConfig) -> str:
+    names = ("arq_quantize", "nuq_quantize", "dmq_balancer")
+    return " and ".join(name for name in names if getattr(settings, name) is not None)
 
 
 def _tensors(configuration: Configuration) -> Iterator[str]:
