@@ -1,0 +1,64 @@
+"""The compiled loops and the numpy ones give the same bits; numba is loaded on first use only."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from calibrant.algorithms import hfmg, ifmr, kernels, kernels_numpy
+from calibrant.algorithms.histogram import Histogram
+
+numba = pytest.importorskip("numba", reason="without numba there is nothing to compare")
+USERS = ("bins", "tails", "ifmr", "hfmg")
+
+
+def samples():
+    generator = np.random.default_rng(5)
+    normal = generator.standard_normal(300_000)
+    return {
+        "normal": normal,
+        "relu": np.maximum(normal, 0),
+        "heavy": generator.standard_t(2, 300_001),
+        "whole numbers": generator.integers(0, 256, 20_000),
+        "negative": -np.abs(normal[:5000]),
+        "constant": np.full(200_000, 3.7),
+        "zeros": np.zeros(300),
+        "outliers": np.append(normal[:9000], [1e4, -1e30]),
+        "one": [1e-40],
+    }
+
+
+def everything(values):
+    """The state, and whatever is found from it."""
+    histogram = Histogram()
+    for part in np.array_split(np.asarray(values, np.float32), 2):
+        histogram.update(part)
+    found = [
+        algorithm.search(histogram, settings(asymmetric=asymmetric))
+        for algorithm, settings in ((ifmr, ifmr.IfmrSettings), (hfmg, hfmg.HfmgSettings))
+        for asymmetric in (True, False)
+    ]
+    return histogram, found
+
+
+@pytest.mark.parametrize("name", samples())
+def test_both_forms_agree_bit_for_bit(name, monkeypatch):
+    values = samples()[name]
+    assert kernels.kernels().__name__.endswith("numba")
+    compiled = everything(values)
+    for user in USERS:
+        monkeypatch.setattr(f"calibrant.algorithms.{user}.kernels", lambda: kernels_numpy)
+    assert everything(values) == compiled
+
+
+def test_without_numba_numpy_is_used(monkeypatch):
+    monkeypatch.setitem(sys.modules, "numba", None)
+    monkeypatch.delitem(sys.modules, "calibrant.algorithms.kernels_numba", raising=False)
+    monkeypatch.delattr("calibrant.algorithms.kernels_numba", raising=False)
+    assert kernels.kernels.__wrapped__() is kernels_numpy
+
+
+def test_numba_is_not_loaded_before_it_is_needed():
+    lines = "import sys, calibrant.algorithms.ifmr, calibrant.algorithms.hfmg; sys.exit('numba' in sys.modules)"
+    subprocess.run([sys.executable, "-c", lines], check=True, env={"PYTHONPATH": ":".join(filter(None, sys.path))})
