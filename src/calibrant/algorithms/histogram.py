@@ -109,7 +109,7 @@ class Histogram:
         """The mean of the squared values, each taken at the mean of its bin. ValueError if there was none."""
         self._require_values()
         means, counts = self.bins()
-        return float(np.square(means) @ counts) / self.count
+        return float(np.sum(np.square(means) * counts)) / self.count
 
     def value_from_top(self, percentile: float) -> OrderStatistic:
         """The value that the fraction ``percentile`` of all values reaches in ascending order (clip_max_init, spec 02).
