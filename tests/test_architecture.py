@@ -13,7 +13,7 @@ LEVELS = [
     {"graph", "records"},
     {"factors"},
     {"emit", "calibration", "fold", "config"},
-    {"steps", "report"},
+    {"steps", "report", "exports"},
     {"result"},
     {"quantization"},
     {"evaluation"},

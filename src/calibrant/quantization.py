@@ -14,6 +14,8 @@ from calibrant.calibration.observe import observe_histograms
 from calibrant.config import load_config
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.emit.folder import check_writable, write_folder
+from calibrant.emit.tflite.settings import TfliteSettings
+from calibrant.exports import EXPORTS, checked_exports
 from calibrant.factors import QuantizedLayer, QuantizedNetwork
 from calibrant.fold import fold
 from calibrant.graph.load import load
@@ -37,6 +39,9 @@ def quantize(
     signature: str | None = None,
     batch_size: int | None = None,
     name: str | None = None,
+    export: str | Sequence[str] = (),
+    tflite_io: str = "float32",
+    tflite_batch: int | None = None,
     track: Track = untracked,
     **data_options: Any,
 ) -> Result:
@@ -54,6 +59,9 @@ def quantize(
     signature : of a SavedModel.
     batch_size : samples a batch, where the data are not batches already; 16, or the model's own, by default.
     name : how the files are called: ``NAME_fakequant.pb`` …; the model file's name by default.
+    export : further formats to write, of :data:`calibrant.exports.EXPORTS`: ``("tflite",)`` or ``"tflite"``.
+    tflite_io : ``'float32'`` or ``'int8'``: inputs and outputs of the ``.tflite`` file.
+    tflite_batch : its fixed number of samples a run; the model's own, which may be open, by default.
     track : shows progress; see :mod:`calibrant.progress`.
     data_options : ``shapes``, ``dtypes``, ``image_options`` for data that need them.
 
@@ -70,6 +78,8 @@ def quantize(
     >>> result = quantize("digits.pb", config="quant.cfg", data="calibration.npz", out="out")  # doctest: +SKIP
     """
     watch = Stopwatch()
+    formats = checked_exports(export)
+    tflite = TfliteSettings(tflite_io, tflite_batch)
     if out is not None:
         check_writable(Path(out))
     configuration = load_config(config)
@@ -115,7 +125,11 @@ def quantize(
         network=network,
         fakequant=fakequant,
         seconds=watch.seconds,
+        tflite=tflite,
     )
+    for form in formats:
+        with watch.step(form):
+            result.exported.update(EXPORTS[form](result))
     if out is not None:
         with watch.step("write"):
             result.files = write_folder(Path(out), result_files(result))

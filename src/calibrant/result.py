@@ -13,6 +13,8 @@ from typing import Any
 from calibrant.config import write_config_json
 from calibrant.config.plan import Plan
 from calibrant.emit.node_map import node_map
+from calibrant.emit.tflite.settings import TfliteSettings
+from calibrant.exports import Content
 from calibrant.factors import QuantizedNetwork
 from calibrant.fold import Folded
 from calibrant.graph.graph import Graph
@@ -47,6 +49,8 @@ class Result:
     original, folded, plan, network : the model as it was read, after fusion, what was planned and what was found.
     fakequant : the fake-quantized graph.
     seconds : wall-clock time per step.
+    tflite : how a ``.tflite`` file is to be made.
+    exported : file name → content of what was exported.
     files : what was written, in order; empty without an output folder.
     """
 
@@ -57,6 +61,8 @@ class Result:
     network: QuantizedNetwork
     fakequant: Graph
     seconds: dict[str, float]
+    tflite: TfliteSettings = field(default_factory=TfliteSettings)
+    exported: dict[str, Content] = field(default_factory=dict)
     files: tuple[Path, ...] = field(default=())
 
     @property
@@ -65,7 +71,7 @@ class Result:
         return report(self.original, self.folded, self.plan, self.network)
 
 
-def result_files(result: Result) -> dict[str, bytes]:
+def result_files(result: Result) -> dict[str, Content]:
     """File name → content of everything that a quantization writes."""
     texts = {
         "config.json": write_config_json(result.plan),
@@ -75,6 +81,7 @@ def result_files(result: Result) -> dict[str, bytes]:
     }
     return {
         f"{result.name}_fakequant.pb": result.fakequant.graph_def().SerializeToString(deterministic=True),
+        **result.exported,
         **{name: text.encode() for name, text in texts.items()},
     }
 

@@ -9,6 +9,7 @@ import click
 
 from calibrant.cli.data_options import data_options, read_data_options
 from calibrant.cli.options import model_options
+from calibrant.exports import EXPORTS
 
 
 @click.command()
@@ -17,6 +18,9 @@ from calibrant.cli.options import model_options
 @click.option("--data", required=True, help="Calibration data: folder of .bin files or images, .npy or .npz.")
 @click.option("--out", required=True, type=click.Path(), help="Folder for the results.")
 @click.option("--name", help="Prefix of the files; the model's name by default.")
+@click.option("--export", multiple=True, help=f"More formats to write: {', '.join(EXPORTS)}; repeatable, or A,B.")
+@click.option("--tflite-io", default="float32", show_default=True, help="Inputs and outputs of the .tflite: int8 too.")
+@click.option("--tflite-batch", type=int, help="Samples a run of the .tflite; the model's own by default.")
 @model_options
 @data_options
 @click.pass_obj
@@ -27,6 +31,9 @@ def quantize(
     data: str,
     out: str,
     name: str | None,
+    export: tuple[str, ...],
+    tflite_io: str,
+    tflite_batch: int | None,
     inputs: list[str] | None,
     outputs: list[str] | None,
     signature: str | None,
@@ -45,6 +52,9 @@ def quantize(
         outputs=outputs,
         signature=signature,
         name=name,
+        export=export,
+        tflite_io=tflite_io,
+        tflite_batch=tflite_batch,
         track=tracker(settings["quiet"]),
         **read_data_options(options),
     )
