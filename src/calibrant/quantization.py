@@ -23,7 +23,9 @@ from calibrant.graph.run import input_shapes
 from calibrant.progress import Track, untracked
 from calibrant.result import Result, Stopwatch, result_files
 from calibrant.steps.activations import quantized_places, read_tensor, search_all
+from calibrant.steps.balance import balance
 from calibrant.steps.facts import graph_facts
+from calibrant.steps.joint import joint_groups, with_joint_places
 from calibrant.steps.plan import make_plan
 from calibrant.steps.weights import bias_of, quantize_all_weights, with_quantized_weights
 
@@ -91,15 +93,19 @@ def quantize(
     plan = make_plan(configuration, facts)
     specifications = [InputSpec(key, *rest) for key, rest in input_shapes(original).items()]
     batches = open_data(data, specifications, batch_size=batch_size, batch_num=plan.batch_num, **data_options)
-    graph = folded.graph
+    with watch.step("balance"):
+        balanced = balance(folded.graph, layers, plan, batches, track)
+        graph, layers = balanced.graph, balanced.layers
     with watch.step("weights"):
         weights = quantize_all_weights(graph, layers, plan.layers)
     places = quantized_places(graph, layers, plan)
+    groups = joint_groups(graph, layers, places, configuration.skip_layers) if plan.joint_quant else ()
+    places = with_joint_places(places, groups)
     with watch.step("calibrate"):
         observed = with_quantized_weights(graph, layers, weights)
         histograms = observe_histograms(observed, [read_tensor(graph, place) for place in places], batches, track)
     with watch.step("search"):
-        found = search_all(graph, places, histograms)
+        found = search_all(graph, places, histograms, groups)
     network = QuantizedNetwork(
         graph=graph,
         layers=tuple(
@@ -109,10 +115,11 @@ def quantize(
                 weights=weights[entry.name].quantized if entry.name in weights else None,
                 float_weights=weights[entry.name].float_values if entry.name in weights else None,
                 bias=bias_of(graph, layers[entry.name]),
+                balance=balanced.factors.get(entry.name),
             )
             for entry in plan.layers
         ),
-        tensors=tuple(found[entry.layer_name, entry.input_index] for entry in plan.tensors),
+        tensors=tuple(found[place] for place in places if place[0] not in layers),
         force_float16_scale=plan.force_float16_scale,
     )
     with watch.step("emit"):

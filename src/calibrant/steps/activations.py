@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from calibrant.algorithms import hfmg, ifmr
 from calibrant.algorithms.histogram import Histogram
@@ -12,6 +12,7 @@ from calibrant.factors import QuantizedInput
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
+from calibrant.steps.joint import JointGroup, joint_histograms
 
 
 def search(histogram: Histogram, plan: ActivationPlan) -> SearchResult:
@@ -50,13 +51,17 @@ def search_all(
     graph: Graph,
     places: Mapping[tuple[str, int], ActivationPlan],
     histograms: Mapping[str, Histogram],
+    groups: Collection[JointGroup] = (),
 ) -> dict[tuple[str, int], QuantizedInput]:
-    """Factors for every place; readers of one tensor with the same settings share one search."""
-    found: dict[tuple[str, ActivationPlan], SearchResult] = {}
+    """Factors for every place; a joint group, and readers of one tensor with the same settings, share one search."""
+    merged = joint_histograms(graph, groups, histograms)
+    found: dict[tuple[str | None, str, ActivationPlan], SearchResult] = {}
     result = {}
     for place, settings in places.items():
         tensor = read_tensor(graph, place)
-        if (tensor, settings) not in found:
-            found[tensor, settings] = search(histograms[tensor], settings)
-        result[place] = QuantizedInput(*place, tensor, found[tensor, settings])
+        group, histogram = merged.get(place, (None, histograms[tensor]))
+        key = (group, "" if group else tensor, settings)
+        if key not in found:
+            found[key] = search(histogram, settings)
+        result[place] = QuantizedInput(*place, tensor, found[key], group)
     return result

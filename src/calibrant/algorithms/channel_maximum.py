@@ -1,0 +1,71 @@
+"""The largest magnitude of every channel: what the balancer has to know about an activation (spec 02, "DMQ")."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from calibrant.algorithms.histogram import NonFiniteError
+
+
+class ChannelMaximum:
+    """max|x| of each channel over everything seen; order and grouping of the batches do not matter.
+
+    Parameters
+    ----------
+    axis : the axis that numbers the channels, from the front or from the end.
+    """
+
+    def __init__(self, axis: int = -1):
+        self.axis = axis
+        self._maximum: np.ndarray | None = None
+
+    def update(self, array: np.ndarray) -> None:
+        """Add all values of a float32 array that has the axis.
+
+        Raises
+        ------
+        NonFiniteError : if there are NaN or infinite values; nothing is added then.
+        ValueError : another number of channels than before, or no such axis.
+        """
+        values = np.asarray(array, np.float32)
+        if not -values.ndim <= self.axis < values.ndim:
+            raise ValueError(f"an array of shape {values.shape} has no axis {self.axis}")
+        if not values.size:
+            return
+        channel = self.axis % values.ndim
+        others = tuple(axis for axis in range(values.ndim) if axis != channel)
+        found = np.maximum(values.max(axis=others), -values.min(axis=others))
+        if not np.isfinite(found).all():
+            nan_count = int(np.isnan(values).sum())
+            raise NonFiniteError(nan_count, int(np.isinf(values).sum()))
+        self._take(found)
+
+    def merge(self, other: ChannelMaximum) -> ChannelMaximum:
+        """A new statistic: the one that would have seen the values of both.
+
+        Raises
+        ------
+        ValueError : their axes or numbers of channels differ.
+        """
+        if self.axis != other.axis:
+            raise ValueError(f"channels on axis {self.axis} and on axis {other.axis} cannot be merged")
+        merged = ChannelMaximum(self.axis)
+        for part in (self._maximum, other._maximum):
+            if part is not None:
+                merged._take(part)
+        return merged
+
+    @property
+    def maximum(self) -> np.ndarray:
+        """float32, (channels,). ValueError if no value was seen."""
+        if self._maximum is None:
+            raise ValueError("the statistic has seen no values")
+        return self._maximum
+
+    def _take(self, found: np.ndarray) -> None:
+        if self._maximum is None:
+            self._maximum = found
+        elif found.shape != self._maximum.shape:
+            raise ValueError(f"{found.size} channels after {self._maximum.size}")
+        else:
+            self._maximum = np.maximum(self._maximum, found)

@@ -1,0 +1,196 @@
+"""Step: balance activations against weights, channel by channel, before anything else is measured (spec 02, "DMQ")."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from calibrant.algorithms.channel_maximum import ChannelMaximum
+from calibrant.algorithms.dmq import balance_factors
+from calibrant.calibration.data import Batches
+from calibrant.calibration.observe import observe
+from calibrant.config.plan import Plan
+from calibrant.errors import DataError, ModelError, Problem
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Edit, Graph
+from calibrant.graph.layers import Layer, find_layers
+from calibrant.progress import Track, untracked
+from calibrant.steps.division import Edge, along, constants_to_divide, divided, input_layout
+
+
+@dataclass(frozen=True, eq=False)
+class Balanced:
+    """A graph with balanced layers; its outputs are those of the graph before, up to rounding.
+
+    Parameters
+    ----------
+    graph, layers : the graph, and its layers by name.
+    factors : layer → float32 factors per input channel, by which its activations were divided.
+    absorbed : layer → nodes in front of it that took the division in; () where it is an operation of its own.
+    """
+
+    graph: Graph
+    layers: Mapping[str, Layer]
+    factors: Mapping[str, np.ndarray] = field(default_factory=dict)
+    absorbed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def balance(
+    graph: Graph, layers: Mapping[str, Layer], plan: Plan, batches: Batches, track: Track = untracked
+) -> Balanced:
+    """Balance every layer that the plan gives a migration strength, with one pass over the data for all of them.
+
+    Layers are taken from the last to the first, so that weights which take in the division for a later layer are
+    balanced as they will be. Layers that share their weights and their strength are balanced as one, with the largest
+    activation that any of them sees, and go on sharing.
+
+    Raises
+    ------
+    DataError : the data can be read only once; calibration reads them again.
+    """
+    strengths = {entry.name: entry.migration_strength for entry in plan.layers if entry.migration_strength is not None}
+    if not strengths:
+        return Balanced(graph, layers)
+    if not batches.restartable:
+        raise DataError(
+            Problem(
+                f"dmq_balancer needs the data twice, but they can be read only once ({batches.describe()})",
+                hint="give files, arrays, or a function that returns a new iterator",
+            )
+        )
+    maxima = _observe(graph, [layers[name] for name in strengths], batches, track)
+    work = _Work(graph, layers)
+    factors: dict[str, np.ndarray] = {}
+    for members in reversed(_groups(layers, strengths)):
+        activations = np.max([maxima[member.name] for member in members], axis=0)
+        found = work.balance(members, activations, strengths[members[0].name])
+        factors.update({member.name: found for member in members})
+    balanced = work.finish()
+    found_layers = {layer.name: layer for layer in find_layers(balanced)[0]}
+    return Balanced(balanced, found_layers, {name: factors[name] for name in strengths}, work.absorbed)
+
+
+def _observe(graph: Graph, layers: Sequence[Layer], batches: Batches, track: Track) -> dict[str, np.ndarray]:
+    """max|x| per channel of what each layer reads; layers that read the same tensor share the statistic."""
+    places = {}
+    for layer in layers:
+        layout = input_layout(graph, layer)
+        if layout is None:
+            raise ModelError(
+                Problem("has a data format that cannot be balanced", file=graph.source, path=layer.name, allowed="NHWC")
+            )
+        places[layer.name] = (_read(graph, (layer.name, layer.data_inputs[0])), layout.axis)
+    statistics = {place: ChannelMaximum(place[1]) for place in places.values()}
+    by_tensor: dict[str, list[ChannelMaximum]] = {}
+    for (tensor, _), statistic in statistics.items():
+        by_tensor.setdefault(tensor, []).append(statistic)
+    observe(graph, by_tensor, batches, track, "balancing")
+    return {name: statistics[place].maximum for name, place in places.items()}
+
+
+def _groups(layers: Mapping[str, Layer], strengths: Mapping[str, float]) -> list[list[Layer]]:
+    """The layers to balance, those with common weights and strength together; in the order of each group's last."""
+    groups: dict[tuple[object, ...], list[Layer]] = {}
+    for name, strength in strengths.items():
+        layer = layers[name]
+        key = (layer.constant, layer.type, strength)
+        groups[key] = [*groups.pop(key, []), layer]
+    return list(groups.values())
+
+
+class _Work:
+    """Constants that change while one layer after the other is balanced, on the structure of the graph as it was."""
+
+    def __init__(self, graph: Graph, layers: Mapping[str, Layer]):
+        self.graph, self.layers = graph, layers
+        self.absorbed: dict[str, tuple[str, ...]] = {}
+        self._constants: dict[Edge, tuple[int, np.ndarray]] = {}
+        self._muls: list[tuple[Layer, np.ndarray]] = []
+        self._next = 0
+
+    def balance(self, members: Sequence[Layer], activations: np.ndarray, strength: float) -> np.ndarray:
+        """Multiply the common weights of layers and divide what each of them reads; the factors."""
+        edges = [(layer.name, layer.weight_input) for layer in members]
+        weights = self._value(edges[0])
+        channel = channel_of_weights(weights.shape, members[0].reduced_axis, activations.size)
+        reduced = tuple(axis for axis, size in enumerate(channel.shape) if size == 1)
+        largest = np.zeros(activations.shape, np.float32)
+        np.maximum.at(largest, channel, np.abs(weights).max(axis=reduced, keepdims=True).astype(np.float32))
+        factors = balance_factors(activations, largest, strength)
+        self._put(edges, (weights * factors[channel]).astype(weights.dtype))
+        for layer in members:
+            self._divide(layer, factors)
+        return factors
+
+    def _divide(self, layer: Layer, factors: np.ndarray) -> None:
+        edge = (layer.name, layer.data_inputs[0])
+        layout = input_layout(self.graph, layer, factors.size)
+        wanted = constants_to_divide(self.graph, edge, layout, self.layers)
+        if wanted is None:
+            self._muls.append((layer, factors))
+            self.absorbed[layer.name] = ()
+            return
+        for place, where in wanted:
+            producer = self.layers.get(place[0])
+            owner = producer if producer is not None and place[1] == producer.weight_input else None
+            self._put([place], divided(self._value(place), factors, where, owner))
+        self.absorbed[layer.name] = tuple(dict.fromkeys(place[0] for place, _ in wanted))
+
+    def _value(self, edge: Edge) -> np.ndarray:
+        return self._constants[edge][1] if edge in self._constants else self.graph.constant(_read(self.graph, edge))
+
+    def _put(self, edges: Sequence[Edge], value: np.ndarray) -> None:
+        self._next += 1
+        for edge in edges:
+            self._constants[edge] = (self._next, value)
+
+    def finish(self) -> Graph:
+        """The graph with the new constants, and the divisions that found no place further up."""
+        edit = self.graph.edit()
+        placed: dict[int, str] = {}
+        for edge, (number, value) in self._constants.items():
+            if number not in placed:
+                placed[number] = _add_constant(edit, edge, value)
+            edit.set_input(*edge, placed[number])
+        shared: dict[tuple[str, bytes], str] = {}
+        for layer, factors in reversed(self._muls):
+            edge = (layer.name, layer.data_inputs[0])
+            tensor = _read(self.graph, edge)
+            key = (tensor, factors.tobytes())
+            if key not in shared:
+                dtype = self.graph.dtype(tensor)
+                shape = along(input_layout(self.graph, layer, factors.size))
+                inverse = (np.float32(1) / factors).reshape(shape).astype(dtype.as_numpy_dtype)
+                constant = edit.add_constant(f"{layer.name}/balance/inverse_factors", inverse)
+                shared[key] = edit.add("Mul", f"{layer.name}/balance/divided", [tensor, constant], T=dtype)
+            edit.set_input(*edge, shared[key])
+        return edit.finish()
+
+
+def channel_of_weights(shape: Sequence[int], reduced_axis: int, channels: int) -> np.ndarray:
+    """Which input channel each weight reads; int array that broadcasts against weights of that shape.
+
+    A grouped convolution has fewer weights along ``reduced_axis`` than the data have channels: its last axis, the
+    output channels, is then cut into as many groups, each of which reads the next channels.
+    """
+    per_group = shape[reduced_axis]
+    index = np.arange(per_group).reshape([-1 if axis == reduced_axis else 1 for axis in range(len(shape))])
+    if per_group == channels:
+        return index
+    group = np.arange(shape[-1]) // (shape[-1] * per_group // channels)
+    return index + group * per_group
+
+
+def _add_constant(edit: Edit, edge: Edge, value: np.ndarray) -> str:
+    """A new constant for one input; it waits for what the old one waits for (loop frames)."""
+    node = nd.constant_node(edit.free_name(f"{edge[0]}/balanced_{edge[1]}"), value)
+    source = edit.graph.constant_source(_read(edit.graph, edge))
+    if source is not None:
+        node.input.extend(f"^{control}" for control in nd.control_inputs(edit.graph.nodes[source]))
+    return edit.put(node)
+
+
+def _read(graph: Graph, edge: Edge) -> str:
+    return nd.data_inputs(graph.nodes[edge[0]])[edge[1]]
