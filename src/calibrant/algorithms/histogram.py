@@ -21,7 +21,7 @@ import numpy as np
 
 from calibrant.algorithms.arithmetic import shortest_decimal
 from calibrant.algorithms.bins import Bins, first_key_for, values_at
-from calibrant.algorithms.kernels import MANTISSA_BITS, OCTAVES, TAIL, WINDOW
+from calibrant.algorithms.kernels import MANTISSA_BITS, OCTAVES, TAIL, WINDOW, ordered_bits
 from calibrant.algorithms.tails import Tail, outermost
 
 _INFINITY = 0x7F800000
@@ -277,12 +277,11 @@ def _failure(index: int, histogram: Histogram, array: np.ndarray) -> NonFiniteEr
 
 
 def _values(ordered: np.ndarray) -> np.ndarray:
-    return (ordered ^ ((ordered >> 31) & np.int32(0x7FFFFFFF))).view(np.float32)
+    return ordered_bits(ordered).view(np.float32)
 
 
 def _ordered(values: np.ndarray) -> np.ndarray:
-    bits = np.ascontiguousarray(values, np.float32).view(np.int32)
-    return bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))
+    return ordered_bits(np.ascontiguousarray(values, np.float32).view(np.int32))
 
 
 def _check_state(arrays: dict[str, np.ndarray]) -> None:

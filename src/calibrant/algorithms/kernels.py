@@ -7,7 +7,7 @@ Layout shared by both, see `calibrant.algorithms.histogram`:
 
 - a float32 is handled by its bits; magnitude bits ``>> POSITION_BITS`` are its *key*, the low bits its *position* in
   the bin of that key;
-- *ordered* bits sort like the values: ``bits ^ ((bits >> 31) & 0x7fffffff)`` as int32;
+- *ordered* bits sort like the values, see `ordered_bits`;
 - a *packed* bin is a uint64: count in the bits from COUNT_SHIFT on, sum of the positions below.
 """
 
@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import functools
 from types import ModuleType
+
+import numpy as np
 
 # Compiled loops hold these numbers, and numba's cache only notices a change of kernels_numba.py itself.
 MANTISSA_BITS = 10  # bins per octave, as a power of two
@@ -37,3 +39,8 @@ def kernels() -> ModuleType:
 
         return kernels_numpy
     return kernels_numba
+
+
+def ordered_bits(bits: np.ndarray) -> np.ndarray:
+    """The int32 bits of float32 values made to sort like the values; applied twice, the bits again."""
+    return bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))

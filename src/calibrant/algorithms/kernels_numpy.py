@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from calibrant.algorithms.kernels import COUNT_SHIFT, NEAR_ZERO_SLOTS, POSITION_BITS, TAIL, WINDOW
+from calibrant.algorithms.kernels import COUNT_SHIFT, NEAR_ZERO_SLOTS, POSITION_BITS, TAIL, WINDOW, ordered_bits
 
 _CHUNK = 1 << 20
 
@@ -18,7 +18,7 @@ def scan(bits: np.ndarray, above: int, below: int) -> tuple[int, int, np.ndarray
     top, bottom : values > above, and values < below, in any order; where they are more than TAIL, at least the TAIL
         outermost of them (ties included as often as they occur).
     """
-    ordered = bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))
+    ordered = ordered_bits(bits)
     top, bottom = ordered[ordered > above], ordered[ordered < below]
     if top.size > TAIL:
         top = np.partition(top, top.size - TAIL)[-TAIL:]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from calibrant.algorithms.kernels import TAIL, kernels
+from calibrant.algorithms.kernels import TAIL, kernels, ordered_bits
 
 _ROOM = 3 * TAIL
 _ALL = -(2**31) - 1
@@ -67,7 +67,7 @@ def _starting_point(bits: np.ndarray, tail: Tail, complement: int) -> int:
     if bits.size < _WORTH_GUESSING:
         return _ALL
     sample = bits[:: bits.size // _SAMPLE | 1]
-    sample = sample ^ ((sample >> 31) & np.int32(0x7FFFFFFF)) ^ np.int32(complement)
+    sample = ordered_bits(sample) ^ np.int32(complement)
     rank = max(8, 3 * TAIL * sample.size // bits.size)
     return int(np.partition(sample, sample.size - rank)[-rank]) - 1
 
