@@ -90,7 +90,7 @@ def quantize(
     with watch.step("fold"):
         folded = fold(original, configuration.do_fusion is not False, configuration.skip_fusion_layers)
         facts, layers = graph_facts(original, folded.graph)
-    plan = make_plan(configuration, facts)
+    plan = make_plan(configuration, facts, folded.graph)
     specifications = [InputSpec(key, *rest) for key, rest in input_shapes(original).items()]
     batches = open_data(data, specifications, batch_size=batch_size, batch_num=plan.batch_num, **data_options)
     with watch.step("balance"):

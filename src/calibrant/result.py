@@ -18,6 +18,7 @@ from calibrant.exports import Content
 from calibrant.factors import QuantizedNetwork
 from calibrant.fold import Folded
 from calibrant.graph.graph import Graph
+from calibrant.records.mapping_file import nuq_record_text
 from calibrant.records.record_file import write_records
 from calibrant.report.report import report
 from calibrant.steps.records import layer_records
@@ -77,6 +78,7 @@ def result_files(result: Result) -> dict[str, Content]:
         "config.json": write_config_json(result.plan),
         "record.txt": write_records(layer_records(result.network, result.plan.skip_fusion_layers)),
         f"{result.name}_quant.json": node_map(result.fakequant, result.original, _absorbed(result.folded)),
+        **_nuq_record(result),
         "report.json": json.dumps(result.report, indent=2) + "\n",
     }
     return {
@@ -84,6 +86,16 @@ def result_files(result: Result) -> dict[str, Content]:
         **result.exported,
         **{name: text.encode() for name, text in texts.items()},
     }
+
+
+def _nuq_record(result: Result) -> dict[str, str]:
+    """The list of the layers with non-uniform weights, where there are any."""
+    names = [
+        layer.layer.name
+        for layer in result.network.layers
+        if layer.weights is not None and layer.weights.levels is not None
+    ]
+    return {f"{result.name}_nuq_record.txt": nuq_record_text(names)} if names else {}
 
 
 def _absorbed(folded: Folded) -> dict[str, list[str]]:

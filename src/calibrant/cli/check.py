@@ -54,7 +54,7 @@ def _checked(config: Path, model: str | None, model_choice: dict[str, list[str] 
         raise ConfigError(*problems)
     from calibrant.steps.plan import make_plan
 
-    return make_plan(configuration, read.facts)
+    return make_plan(configuration, read.facts, read.folded.graph)
 
 
 def _as_dict(plan: Plan | None) -> dict[str, object]:

@@ -8,6 +8,7 @@ from calibrant.config.plan import Plan
 from calibrant.factors import QuantizedNetwork
 from calibrant.fold import Folded
 from calibrant.graph.graph import Graph
+from calibrant.report.choices import joint_group_rows, nonuniform_rows
 from calibrant.report.layer_table import layer_rows
 
 VERSION = 1
@@ -15,6 +16,7 @@ VERSION = 1
 
 def report(original: Graph, folded: Folded, plan: Plan, network: QuantizedNetwork) -> dict[str, Any]:
     """Plain values, in a fixed order, without times or paths: the same inputs give the same bytes."""
+    origins = {entry.name: dict(entry.sources) for entry in plan.layers}
     return {
         "version": VERSION,
         "model": {
@@ -32,7 +34,9 @@ def report(original: Graph, folded: Folded, plan: Plan, network: QuantizedNetwor
                 sum(layer.weights.values.size for layer in network.layers if layer.weights is not None)
             ),
         },
-        "layers": layer_rows(network),
+        "layers": [{**row, "settings_from": origins.get(row["layer"], {})} for row in layer_rows(network)],
+        "nonuniform_weights": nonuniform_rows(plan, network),
+        "joint_groups": joint_group_rows(network),
         "left_in_float": [{"layer": name, "type": kind, "reason": reason} for name, kind, reason in plan.skipped],
         "fusions": [
             {"kind": fusion.kind, "layer": fusion.layer, "absorbed": list(fusion.absorbed)} for fusion in folded.fusions

@@ -142,9 +142,7 @@ def _alternatives(
 
     if node.op in HOMOGENEOUS or (node.op in POOLING and _keeps_channels(node, layout)):
         yield inputs(0)
-    elif node.op == "BiasAdd" and layout.agrees(nd.attribute(node, "data_format")):
-        yield inputs(0, 1)
-    elif node.op in SUMS:
+    elif node.op in SUMS or (node.op == "BiasAdd" and layout.agrees(nd.attribute(node, "data_format"))):
         yield inputs(0, 1)
     elif node.op == "RealDiv":
         yield inputs(0)

@@ -72,7 +72,7 @@ def joint_groups(
 def with_joint_places(
     places: Mapping[Place, ActivationPlan], groups: Collection[JointGroup]
 ) -> dict[Place, ActivationPlan]:
-    """All quantizers: those that there were, in their order, then the additions' inputs; groups share their settings."""
+    """The quantizers that there were, in their order, then the additions' inputs; a group shares its settings."""
     return {**places, **{place: group.settings for group in groups for place in group.places}}
 
 
@@ -84,7 +84,7 @@ def joint_histograms(
     for group in groups:
         tensors = dict.fromkeys(_read(graph, place) for place in group.places)
         merged = reduce(Histogram.merge, [histograms[tensor] for tensor in tensors])
-        result.update({place: (group.name, merged) for place in group.places})
+        result.update(dict.fromkeys(group.places, (group.name, merged)))
     return result
 
 
