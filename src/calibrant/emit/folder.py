@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from calibrant.emit.exchange import take_place
+from calibrant.emit.staging import LEFT_OVER, staging_folder
 from calibrant.errors import OutputError, Problem
 
-Content = "bytes | Callable[[Path], None]"
-LEFT_OVER = ".calibrant-partial-"
+Content = bytes | Callable[[Path], None]
+"""What a file holds, or a function that writes a file or folder at a path."""
 
 
 def check_writable(folder: Path) -> None:
@@ -24,45 +27,82 @@ def check_writable(folder: Path) -> None:
     ------
     OutputError : the folder, or the one it would be made in, is a file or cannot be written to.
     """
-    existing = folder
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
-    if not existing.is_dir():
-        raise OutputError(Problem("is in the way of the output folder, as it is not a folder", file=str(existing)))
+    try:
+        existing = folder.resolve()
+        while not existing.exists() and existing != existing.parent:
+            existing = existing.parent
+        if not existing.is_dir():
+            raise OutputError(Problem("is in the way of the output folder, as it is not a folder", file=str(existing)))
+        os.stat(folder)  # noqa: PTH116 - says what Path.exists keeps to itself: a name too long, a loop of links
+    except FileNotFoundError:
+        pass
+    except (OSError, RuntimeError, ValueError) as error:
+        raise _unwritable(folder, error) from None
     try:
         with tempfile.TemporaryFile(dir=existing, prefix=LEFT_OVER):
             pass
     except OSError as error:
-        raise OutputError(
-            Problem(f"cannot be written to: {error.strerror}", file=str(existing), hint="choose another --out")
-        ) from None
+        raise _unwritable(existing, error) from None
+
+
+def _unwritable(folder: Path, error: Exception) -> OutputError:
+    reason = getattr(error, "strerror", None) or str(error)
+    return OutputError(Problem(f"cannot be written to: {reason}", file=str(folder), hint="choose another --out"))
 
 
 def write_folder(folder: Path, files: Mapping[str, Content]) -> tuple[Path, ...]:
     """Write files, given as bytes or as a function that writes a file or folder at a path; all of them or none.
+
+    A folder that is there already is exchanged for the new one in one step, with all else that it holds. Where that
+    cannot be (see :func:`calibrant.emit.exchange.take_place`) the files are renamed into it one after the other,
+    which only a kill in these microseconds can cut in two.
 
     Raises
     ------
     OutputError : the disk is full, or the folder cannot be written to. The previous result is then still whole.
     """
     check_writable(folder)
-    staging = None
+    made: list[Path] = []
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        _clear_left_overs(folder)
-        staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{LEFT_OVER}{folder.name}-"))
-        for name, content in files.items():
-            _stage(staging / name, content)
-        staging.chmod(0o755)
-        with _undisturbed():
-            _move_into_place(staging, folder, files)
+        place = folder.resolve()
+        made = _make_parents(place)
+        with _staging(place) as staging:
+            for name, content in files.items():
+                _stage(staging / name, content)
+            with _undisturbed():
+                _move_into_place(staging, place, files)
     except OSError as error:
-        place = error.filename or folder
-        raise OutputError(Problem(f"cannot be written: {error.strerror or error}", file=str(place))) from None
-    finally:
-        if staging is not None:
-            shutil.rmtree(staging, ignore_errors=True)
+        for parent in made:
+            with suppress(OSError):
+                parent.rmdir()
+        raise OutputError(
+            Problem(f"cannot be written: {error.strerror or error}", file=str(error.filename or folder))
+        ) from None
     return tuple(folder / name for name in files)
+
+
+def _make_parents(folder: Path) -> list[Path]:
+    """Make what is missing above the folder; the new folders, deepest first."""
+    missing = []
+    parent = folder.parent
+    while not parent.exists():
+        missing.append(parent)
+        parent = parent.parent
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+@contextmanager
+def _staging(folder: Path) -> Iterator[Path]:
+    """A place for the new files: beside the folder; inside it where nothing can be made beside it."""
+    with ExitStack() as stack:
+        try:
+            staging = stack.enter_context(staging_folder(folder.parent))
+        except OSError:
+            if not folder.is_dir():
+                raise
+            staging = stack.enter_context(staging_folder(folder))
+        yield staging
 
 
 def _stage(path: Path, content: Content) -> None:
@@ -77,18 +117,31 @@ def _stage(path: Path, content: Content) -> None:
 
 def _move_into_place(staging: Path, folder: Path, files: Mapping[str, Content]) -> None:
     if not folder.exists():
-        staging.rename(folder)
+        try:
+            staging.rename(folder)
+            return
+        except OSError:
+            if not folder.is_dir():  # otherwise another run has just made it
+                raise
+    if take_place(staging, folder, files):
         return
-    for name in files:
+    try:
+        _rename_each(staging, folder, files)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with staging_folder(folder) as inside:  # the folder is a mount point
+            for name in files:
+                shutil.move(staging / name, inside / name)
+            _rename_each(inside, folder, files)
+
+
+def _rename_each(staging: Path, folder: Path, names: Iterable[str]) -> None:
+    for name in names:
         target = folder / name
         if target.is_dir() and not target.is_symlink():
             target.rename(staging / f"{name}.previous")
         (staging / name).replace(target)
-
-
-def _clear_left_overs(folder: Path) -> None:
-    for path in folder.parent.glob(f"{LEFT_OVER}{folder.name}-*"):
-        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager
@@ -98,12 +151,14 @@ def _undisturbed() -> Iterator[None]:
         yield
         return
     received: list[int] = []
-    watched = [signal.SIGINT, signal.SIGTERM]
-    previous = [signal.signal(number, lambda caught, frame: received.append(caught)) for number in watched]
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: handler for number, handler in previous.items() if handler is not None}
+    for number in previous:
+        signal.signal(number, lambda caught, frame: received.append(caught))
     try:
         yield
     finally:
-        for number, handler in zip(watched, previous, strict=True):
+        for number, handler in previous.items():
             signal.signal(number, handler)
         for number in received:
             signal.raise_signal(number)

@@ -1,0 +1,54 @@
+"""Let a new folder take the place of an old one in a single step that nothing can interrupt."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import stat
+from collections.abc import Collection
+from pathlib import Path
+
+AT_FDCWD = -100
+RENAME_EXCHANGE = 2
+MOST_KEPT = 1000
+
+
+def take_place(new: Path, old: Path, replaced: Collection[str]) -> bool:
+    """Swap two folders; what else ``old`` holds than ``replaced`` goes on being there. False: nothing was changed.
+
+    It is not done where the folder is more than a place for results: where it is the working directory, holds other
+    folders or very many files, belongs to somebody else, is a mount point, or where the system cannot swap. ``new``
+    may then hold links to files of ``old``; it is a staging folder, and these disappear with it.
+    """
+    try:
+        return _is_ordinary(new, old) and _keep_others(new, old, replaced) and _swap(new, old)
+    except OSError:
+        return False
+
+
+def _is_ordinary(new: Path, old: Path) -> bool:
+    if Path.cwd().is_relative_to(old):
+        return False
+    mine, theirs = new.stat(), old.stat()
+    return (mine.st_uid, mine.st_gid, mine.st_dev) == (theirs.st_uid, theirs.st_gid, theirs.st_dev)
+
+
+def _keep_others(new: Path, old: Path, replaced: Collection[str]) -> bool:
+    with os.scandir(old) as entries:
+        others = [entry for entry in entries if entry.name not in replaced]
+    if len(others) > MOST_KEPT or any(entry.is_dir(follow_symlinks=False) for entry in others):
+        return False
+    for entry in others:
+        os.link(entry.path, new / entry.name, follow_symlinks=False)
+    new.chmod(stat.S_IMODE(old.stat().st_mode))
+    shutil.copystat(old, new)
+    return True
+
+
+def _swap(first: Path, second: Path) -> bool:
+    """Linux' renameat2 with RENAME_EXCHANGE."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    if rename is None:
+        return False
+    return rename(AT_FDCWD, os.fsencode(first), AT_FDCWD, os.fsencode(second), ctypes.c_uint(RENAME_EXCHANGE)) == 0

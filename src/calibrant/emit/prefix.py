@@ -1,0 +1,39 @@
+"""What the files of one result are called: ``PREFIX_fakequant.pb`` and so on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from calibrant.errors import OutputError, Problem
+
+LONGEST = 200
+IN_MEMORY = "model"
+
+
+def file_prefix(name: str | None, model: Any) -> str:
+    """``name``, or else the name of the model's file or folder; ``model`` for a model in memory.
+
+    Raises
+    ------
+    OutputError : a name that is empty, very long, or would lead to another folder.
+    """
+    if name is None:
+        return _own_name(Path(model)) if isinstance(model, (str, os.PathLike)) else IN_MEMORY
+    if not name.strip() or name != Path(name).name or "\0" in name or len(name.encode()) > LONGEST:
+        raise OutputError(
+            Problem(
+                f"{name[:LONGEST]!r} cannot be what files are called",
+                allowed=f"1 to {LONGEST} characters without a slash",
+                hint="choose another --name; --out says where the files go",
+            )
+        )
+    return name
+
+
+def _own_name(path: Path) -> str:
+    if path.name == "saved_model.pb":
+        path = path.parent
+    path = path.resolve()
+    return (path.name if path.is_dir() else path.stem) or IN_MEMORY

@@ -1,0 +1,302 @@
+"""The output folder holds one whole result at every moment, whatever happens to the run that writes it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from calibrant.emit import exchange, folder
+from calibrant.emit.folder import check_writable, write_folder
+from calibrant.emit.staging import LEFT_OVER, staging_folder
+from calibrant.errors import OutputError
+from command_line import tree
+
+OLD = {"a.pb": b"old a", "b.json": b"old b"}
+NEW = {"a.pb": b"new a", "b.json": b"new b", "c.txt": b"new c"}
+
+
+@pytest.fixture
+def out(tmp_path):
+    """A folder that holds a previous result and a file of the user's."""
+    path = tmp_path / "out"
+    write_folder(path, OLD)
+    (path / "notes.txt").write_bytes(b"mine")
+    return path
+
+
+def left_overs(path):
+    return sorted(str(found) for found in path.rglob(f"{LEFT_OVER}*"))
+
+
+@pytest.fixture(params=["exchanged", "one by one"])
+def way(request, monkeypatch):
+    """Both ways into place: in one step, and renamed file by file where the system cannot do that."""
+    if request.param == "one by one":
+        monkeypatch.setattr(exchange, "_swap", lambda first, second: False)
+
+
+def test_makes_the_folder_and_those_above_it(tmp_path):
+    files = write_folder(tmp_path / "a" / "b" / "out", NEW)
+    assert files == tuple(tmp_path / "a" / "b" / "out" / name for name in NEW)
+    assert tree(tmp_path / "a" / "b" / "out") == NEW
+    assert left_overs(tmp_path) == []
+
+
+def test_replaces_a_result_and_keeps_the_other_files(out, way):
+    write_folder(out, NEW)
+    assert tree(out) == {**NEW, "notes.txt": b"mine"}
+    assert left_overs(out.parent) == []
+
+
+def test_keeps_what_is_in_other_folders(out):
+    (out / "plots").mkdir()
+    (out / "plots" / "one.png").write_bytes(b"png")
+    write_folder(out, NEW)
+    assert tree(out) == {**NEW, "notes.txt": b"mine", "plots": None, "plots/one.png": b"png"}
+
+
+def test_the_other_files_are_the_same_files(out):
+    (out / "notes.txt").chmod(0o600)
+    (out / "link").symlink_to("notes.txt")
+    before = (out / "notes.txt").stat()
+    write_folder(out, NEW)
+    after = (out / "notes.txt").stat()
+    assert (before.st_ino, before.st_mode, after.st_nlink) == (after.st_ino, after.st_mode, 1)
+    assert (out / "link").readlink() == Path("notes.txt")
+
+
+def test_the_folder_keeps_its_permissions_and_a_new_one_has_the_usual(out, way):
+    out.chmod(0o2750)
+    write_folder(out, NEW)
+    assert stat.S_IMODE(out.stat().st_mode) == 0o2750
+    before = os.umask(0o027)
+    try:
+        write_folder(out.parent / "other", NEW)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((out.parent / "other").stat().st_mode) == 0o750
+
+
+def test_a_folder_takes_the_place_of_a_folder_of_that_name(out, way):
+    def saved_model(path):
+        path.mkdir()
+        (path / "saved_model.pb").write_bytes(b"model")
+
+    for _ in range(2):
+        write_folder(out, {"saved": saved_model})
+        assert tree(out / "saved") == {"saved_model.pb": b"model"}
+        (out / "saved" / "old").write_bytes(b"stale")
+    assert left_overs(out.parent) == []
+
+
+@pytest.mark.parametrize("name", [".", "./", "..", "out/", "out/.", "out/../out", ""])
+def test_all_ways_to_write_a_path(name, out, tmp_path, monkeypatch):
+    monkeypatch.chdir({".": out, "./": out, "": out, "..": out / ".."}.get(name, tmp_path))
+    if name == "..":
+        monkeypatch.chdir(out)
+    place = Path(name).resolve()
+    before = tree(place)
+    check_writable(Path(name))
+    files = write_folder(Path(name), NEW)
+    assert tree(place) == {**before, **NEW}
+    assert all(file.is_file() for file in files), "as the caller would open them"
+    assert left_overs(tmp_path) == []
+
+
+def test_the_working_directory_stays_where_it_is(out, monkeypatch):
+    monkeypatch.chdir(out)
+    identity = out.stat().st_ino
+    write_folder(Path(), NEW)
+    assert out.stat().st_ino == identity and Path("a.pb").read_bytes() == b"new a"
+
+
+def test_a_link_to_a_folder_stays_a_link(out, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(out)
+    write_folder(link, NEW)
+    assert link.is_symlink() and tree(out) == {**NEW, "notes.txt": b"mine"}
+    ahead = tmp_path / "ahead"
+    ahead.symlink_to(tmp_path / "not there yet")
+    write_folder(ahead, NEW)
+    assert ahead.is_symlink() and tree(tmp_path / "not there yet") == NEW
+
+
+def test_names_that_a_shell_would_expand(tmp_path):
+    write_folder(tmp_path / "out[1]*?", OLD)
+    write_folder(tmp_path / "out[1]*?", NEW)
+    assert tree(tmp_path) == {"out[1]*?": None, **{f"out[1]*?/{name}": content for name, content in NEW.items()}}
+
+
+def test_where_nothing_can_be_made_beside_the_folder(out, monkeypatch):
+    """As for a mounted folder: what is above it is another disk, or is not ours."""
+    real = folder.staging_folder
+
+    def refuse(parent):
+        if parent == out.parent:
+            raise PermissionError(13, "Permission denied", str(parent))
+        return real(parent)
+
+    monkeypatch.setattr(folder, "staging_folder", refuse)
+    write_folder(out, NEW)
+    assert tree(out) == {**NEW, "notes.txt": b"mine"}
+
+
+def test_a_folder_that_is_a_mount_point(out, monkeypatch):
+    """Nothing can be renamed from beside it into it; the answer is the one that Linux gives."""
+    rename_each = folder._rename_each
+
+    def refuse(staging, place, names):
+        if staging.parent != place:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        rename_each(staging, place, names)
+
+    monkeypatch.setattr(exchange, "_swap", lambda first, second: False)
+    monkeypatch.setattr(folder, "_rename_each", refuse)
+    write_folder(out, NEW)
+    assert tree(out) == {**NEW, "notes.txt": b"mine"}
+    assert left_overs(out.parent) == []
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), ValueError("bug")])
+def test_an_error_while_writing_leaves_the_previous_result(error, out, tmp_path):
+    def fail(path):
+        path.write_bytes(b"half")
+        raise error
+
+    before = tree(tmp_path)
+    with pytest.raises(OutputError if isinstance(error, OSError) else type(error)):
+        write_folder(out, {**NEW, "last": fail})
+    assert tree(tmp_path) == before
+    if isinstance(error, OSError):
+        with pytest.raises(OutputError, match="No space left"):
+            write_folder(tmp_path / "x" / "y" / "out", {**NEW, "last": fail})
+        assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("make", ["file", "below a file", "/proc/out", "long", "loop"])
+def test_places_that_cannot_be_written_to(make, tmp_path):
+    (tmp_path / "file").write_bytes(b"in the way")
+    (tmp_path / "loop").symlink_to("loop")
+    place = {
+        "file": tmp_path / "file",
+        "below a file": tmp_path / "file" / "x" / "out",
+        "/proc/out": Path("/proc/out"),
+        "long": tmp_path / ("x" * 300) / "out",
+        "loop": tmp_path / "loop" / "out",
+    }[make]
+    before = tree(tmp_path)
+    for attempt in (lambda: check_writable(place), lambda: write_folder(place, NEW)):
+        with pytest.raises(OutputError):
+            attempt()
+        assert tree(tmp_path) == before
+
+
+def test_a_living_run_is_left_alone_and_a_dead_one_is_cleared(out, tmp_path):
+    dead = tmp_path / f"{LEFT_OVER}dead"
+    dead.mkdir()
+    (dead / "half.pb").write_bytes(b"half")
+    with staging_folder(tmp_path) as living:
+        (living / "half.pb").write_bytes(b"half")
+        write_folder(out, NEW)
+        assert not dead.exists() and tree(living) == {"half.pb": b"half"}
+
+
+def test_two_runs_at_once(tmp_path):
+    """Each writes its own bytes many times into the same folder: the result is always that of one of them."""
+    place = tmp_path / "out"
+    errors = []
+
+    def many(content):
+        try:
+            for _ in range(30):
+                write_folder(place, dict.fromkeys(NEW, content))
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=many, args=(content,)) for content in (b"first", b"second")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert tree(place) in (dict.fromkeys(NEW, b"first"), dict.fromkeys(NEW, b"second"))
+    assert left_overs(tmp_path) == []
+
+
+# Runs write_folder again and again, each time in a child that gets the signal one file operation later than the last.
+DRIVER = """
+import os, signal, sys, json
+from pathlib import Path
+from calibrant.emit.folder import write_folder
+
+out, number, moments = Path(sys.argv[1]), int(sys.argv[2]), 0
+old, new = json.loads(sys.argv[3]), json.loads(sys.argv[4])
+
+def state():
+    return {str(p.relative_to(out)): p.read_text() for p in out.rglob("*")} if out.exists() else None
+
+def write(files):
+    write_folder(out, {name: text.encode() for name, text in files.items()})
+
+if old:
+    write(old)
+before = state()
+while True:
+    child = os.fork()
+    if child == 0:
+        passed = 0
+        def hook(event, arguments):
+            global passed
+            if event.split(".")[0] in ("open", "os", "shutil", "tempfile", "fcntl", "ctypes", "glob", "pathlib"):
+                passed += 1
+                if passed == moments + 1:
+                    os.kill(os.getpid(), number)
+        sys.addaudithook(hook)
+        try:
+            write(new)
+        except KeyboardInterrupt:
+            os._exit(3)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    after = state()
+    assert after in (before, {**(before or {}), **new}), (moments, after)
+    ended = os.waitstatus_to_exitcode(status)
+    if ended == 0 and after != before:
+        break
+    assert ended in (-number, 3), (moments, ended)
+    if after != before:                       # back to the start: and what the dead run left must not be in the way
+        for path in list(out.iterdir()):
+            path.unlink()
+        if before is None:
+            out.rmdir()
+        else:
+            write(before)
+    moments += 1
+write(new)
+assert not list(out.parent.glob(".calibrant*"))
+print(moments)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+@pytest.mark.parametrize("old", [OLD, {}], ids=["over a result", "first result"])
+def test_a_signal_at_any_moment_leaves_one_whole_result(number, old, tmp_path, repository):
+    texts = [json.dumps({name: content.decode() for name, content in files.items()}) for files in (old, NEW)]
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER, str(tmp_path / "out"), str(int(number)), *texts],
+        env={**os.environ, "PYTHONPATH": str(repository / "src")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 12, "moments at which it was interrupted"
