@@ -14,6 +14,7 @@ from calibrant.calibration.observe import observe_histograms
 from calibrant.config import load_config
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.emit.folder import check_writable, write_folder
+from calibrant.emit.prefix import file_prefix
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.exports import EXPORTS, checked_exports
 from calibrant.factors import QuantizedLayer, QuantizedNetwork
@@ -80,6 +81,7 @@ def quantize(
     >>> result = quantize("digits.pb", config="quant.cfg", data="calibration.npz", out="out")  # doctest: +SKIP
     """
     watch = Stopwatch()
+    prefix = file_prefix(name, model)
     formats = checked_exports(export)
     tflite = TfliteSettings(tflite_io, tflite_batch)
     if out is not None:
@@ -125,7 +127,7 @@ def quantize(
     with watch.step("emit"):
         fakequant = fake_quantized(network)
     result = Result(
-        name=name or Path(original.source).stem,
+        name=prefix,
         original=original,
         folded=folded,
         plan=plan,

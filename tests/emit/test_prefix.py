@@ -1,0 +1,29 @@
+"""How the files of a result are called."""
+
+import pytest
+
+from calibrant.emit.prefix import file_prefix
+from calibrant.errors import OutputError
+
+
+@pytest.mark.parametrize("name", ["", " ", "a/b", "../a", "/a", "a/", "..", ".", "x" * 300, "a\0b"])
+def test_names_that_lead_elsewhere_are_refused(name):
+    with pytest.raises(OutputError, match="--name"):
+        file_prefix(name, "model.pb")
+
+
+@pytest.mark.parametrize("name", ["model", "my model 2", "résumé", ".hidden", "v1.2"])
+def test_other_names_are_taken_as_they_are(name):
+    assert file_prefix(name, "other.pb") == name
+
+
+def test_the_model_gives_its_name(tmp_path, monkeypatch):
+    folder = tmp_path / "resnet.v1"
+    folder.mkdir()
+    (folder / "saved_model.pb").touch()
+    monkeypatch.chdir(folder)
+    assert file_prefix(None, "some/where/resnet8.pb") == "resnet8"
+    assert file_prefix(None, tmp_path / "model.v2.keras") == "model.v2"
+    for saved_model in (folder, f"{folder}/", folder / "saved_model.pb", ".", "saved_model.pb"):
+        assert file_prefix(None, saved_model) == "resnet.v1"
+    assert file_prefix(None, object()) == "model"
