@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> Any:
         click.echo(f"error: {count} problems\n{error}" if count > 1 else f"error: {error}", err=True)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted; nothing was written", err=True)
+        click.echo("interrupted; the output folder holds one whole result or none", err=True)
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()

@@ -58,10 +58,11 @@ def quantize(
         track=tracker(settings["quiet"]),
         **read_data_options(options),
     )
+    if settings["quiet"]:
+        return
     for warning in result.plan.warnings:
         click.echo(f"warning: {warning}", err=True)
-    if not settings["quiet"]:
-        show_result(result, out)
+    show_result(result, out)
 
 
 def show_result(result: Any, out: str) -> None:

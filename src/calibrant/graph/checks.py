@@ -54,9 +54,15 @@ def runnable(graph: Graph) -> None:
 
     Raises
     ------
-    ModelError : listing training-mode ops, variables without a value, a cycle, or an op that TensorFlow does not know.
+    ModelError : listing training-mode ops, variables without a value, a cycle, an input that is missing, an op that
+        TensorFlow does not know, or an input or output that its node does not have.
     """
-    problems = [*_training_mode(graph), *_variables(graph), *_cycle(graph), *_stale_inputs(graph)]
+    problems = [
+        *_training_mode(graph),
+        *variables(graph.nodes, graph.source),
+        *_cycle(graph),
+        *_stale_inputs(graph),
+    ]
     if problems:
         raise ModelError(*problems[:MOST])
     importable(graph)
@@ -87,13 +93,25 @@ def importable(graph: Graph) -> None:
             )
         )
     try:
-        graph.shape(next(f"{name}:0" for name, node in graph.nodes.items() if node.op not in {"NoOp", "Assert"}))
-    except StopIteration:
-        return
+        tensors = graph.tensors
     except (ValueError, TypeError, tf.errors.OpError) as error:
         raise ModelError(
             Problem(f"TensorFlow does not accept the graph: {str(error).splitlines()[0]}", file=graph.source)
         ) from None
+    absent = [tensor for tensor in (*graph.inputs, *graph.outputs) if tensor not in tensors]
+    if absent:
+        raise ModelError(*(_no_such_output(graph, tensor) for tensor in absent))
+
+
+def _no_such_output(graph: Graph, tensor: str) -> Problem:
+    name, index = nd.split_tensor(tensor)
+    many = sum(nd.node_name(other) == name for other in graph.tensors)
+    return Problem(
+        f"has no output {index}: {graph.nodes[name].op} has {many} output{'s' if many != 1 else ''}",
+        file=graph.source,
+        path=name,
+        allowed=", ".join(f"{name}:{number}" for number in range(min(many, 8))) or None,
+    )
 
 
 def _training_mode(graph: Graph) -> list[Problem]:
@@ -120,15 +138,16 @@ def _training_mode(graph: Graph) -> list[Problem]:
     return problems
 
 
-def _variables(graph: Graph) -> list[Problem]:
+def variables(nodes: Mapping[str, NodeDef], source: str) -> list[Problem]:
+    """A problem for each variable: a frozen graph has none."""
     return [
         Problem(
             "is a variable, whose value is not in the file",
-            file=graph.source,
+            file=source,
             path=node.name,
             hint="freeze the graph, or give the SavedModel folder",
         )
-        for node in graph.nodes.values()
+        for node in nodes.values()
         if node.op in VARIABLES
     ]
 

@@ -16,7 +16,20 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph, ordered
 from calibrant.graph.inline import inline_calls
 
-NEVER_OUTPUTS = frozenset({"Const", "NoOp", "Assert", "Placeholder", "PlaceholderWithDefault", "Print", "PrintV2"})
+NEVER_OUTPUTS = frozenset(
+    {
+        "Assert",
+        "Assign",
+        "AssignVariableOp",
+        "Const",
+        "NoOp",
+        "Placeholder",
+        "PlaceholderWithDefault",
+        "Print",
+        "PrintV2",
+        "VarIsInitializedOp",
+    }
+)
 CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 
 
@@ -74,8 +87,8 @@ def select(
         fetches = [nd.tensor_name(name) for name in outputs or _candidates(nodes, "output")]
         graph_def = inline_calls(graph_def, fetches)
         nodes = _unique_nodes(graph_def, source)
-    output_tensors = _resolve(nodes, outputs, "output", source) if outputs else _only_sink(nodes, source)
     checks.dangling_inputs(nodes, source)
+    output_tensors = _resolve(nodes, outputs, "output", source) if outputs else _only_sink(nodes, source)
     if inputs:
         input_tensors = _resolve(nodes, inputs, "input", source)
         nodes, input_tensors = _cut(graph_def, nodes, input_tensors, source)
@@ -119,15 +132,17 @@ def _resolve(nodes: Mapping[str, NodeDef], names: Sequence[str], role: str, sour
     tensors = []
     for name in names:
         tensor = nd.tensor_name(name.strip())
-        if nd.node_name(tensor) in nodes:
+        node = nd.split_tensor(tensor)[0]
+        if node in nodes:
             tensors.append(tensor)
         else:
+            candidates = _candidates(nodes, role)
             problems.append(
                 Problem(
-                    f"there is no node {nd.node_name(tensor)!r} to be an {role}",
+                    f"there is no node {node!r} to be an {role}",
                     file=source,
-                    allowed="for example " + ", ".join(_candidates(nodes, role)) if _candidates(nodes, role) else None,
-                    hint=did_you_mean(nd.node_name(tensor), nodes),
+                    allowed="for example " + ", ".join(candidates) if candidates else None,
+                    hint=did_you_mean(node, nodes),
                 )
             )
     if len(set(tensors)) != len(tensors):
@@ -149,6 +164,7 @@ def _only_sink(nodes: Mapping[str, NodeDef], source: str) -> tuple[str, ...]:
     if len(sinks) == 1:
         return (f"{sinks[0]}:0",)
     raise ModelError(
+        *checks.variables(nodes, source)[: checks.MOST],
         Problem(
             f"the file does not say which tensors are outputs, and {len(sinks)} nodes have no reader"
             if sinks
@@ -156,7 +172,7 @@ def _only_sink(nodes: Mapping[str, NodeDef], source: str) -> tuple[str, ...]:
             file=source,
             allowed=", ".join(sinks) if sinks else None,
             hint="name them with --outputs",
-        )
+        ),
     )
 
 
@@ -168,7 +184,7 @@ def _cut(
         return dict(nodes), tuple(tensors)
     whole = Graph(
         nodes=ordered(nodes, nodes),
-        inputs=(),
+        inputs=tuple(tensors),
         outputs=(),
         library=graph_def.library,
         versions=graph_def.versions,
@@ -180,11 +196,7 @@ def _cut(
     for tensor in tensors:
         name, index = nd.split_tensor(tensor)
         shape, dtype = whole.shape(tensor), whole.dtype(tensor)
-        free = (
-            name
-            if index == 0 and not any(whole.consumers(f"{name}:{other}") for other in range(1, 7))
-            else edit.free_name(f"{name}_input")
-        )
+        free = name if index == 0 and whole.read_outputs(name) in ((), (0,)) else edit.free_name(f"{name}_input")
         placeholder = nd.make_node("Placeholder", free, [], dtype=dtype)
         proto = placeholder.attr["shape"].shape
         if shape is None:

@@ -66,9 +66,19 @@ class Graph:
         if name in self.output_nodes or name in self._control_targets:
             return None
         readers = self.consumers(f"{name}:0")
-        if len(readers) != 1 or any(self.consumers(f"{name}:{index}") for index in range(1, 7)):
-            return None
-        return readers[0]
+        return readers[0] if len(readers) == 1 and self.read_outputs(name) == (0,) else None
+
+    @cached_property
+    def _read_outputs(self) -> dict[str, tuple[int, ...]]:
+        read: dict[str, list[int]] = {}
+        for tensor in self._readers:
+            name, index = nd.split_tensor(tensor)
+            read.setdefault(name, []).append(index)
+        return {name: tuple(sorted(indices)) for name, indices in read.items()}
+
+    def read_outputs(self, name: str) -> tuple[int, ...]:
+        """Which outputs of a node other nodes read, in order."""
+        return self._read_outputs.get(name, ())
 
     @cached_property
     def output_nodes(self) -> frozenset[str]:
@@ -93,18 +103,19 @@ class Graph:
         return self._constants.source(nd.tensor_name(tensor))
 
     @cached_property
-    def _shapes(self) -> dict[str, tuple[tuple[int | None, ...] | None, Any]]:
+    def tensors(self) -> Mapping[str, tuple[tuple[int | None, ...] | None, Any]]:
+        """Shape and dtype of every tensor; raises what TensorFlow raises where it does not accept the graph."""
         from calibrant.graph.shapes import infer_shapes
 
         return infer_shapes(self)
 
     def shape(self, tensor: str) -> tuple[int | None, ...] | None:
         """Static shape of a tensor as far as TensorFlow can tell; None where even the rank is unknown."""
-        return self._shapes[nd.tensor_name(tensor)][0]
+        return self.tensors[nd.tensor_name(tensor)][0]
 
     def dtype(self, tensor: str) -> Any:
         """TensorFlow dtype of a tensor."""
-        return self._shapes[nd.tensor_name(tensor)][1]
+        return self.tensors[nd.tensor_name(tensor)][1]
 
     def graph_def(self) -> GraphDef:
         """The graph as a protobuf message."""

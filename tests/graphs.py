@@ -1,0 +1,58 @@
+"""Graphs of a few nodes, written with TensorFlow's own functions, and files that hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from calibrant.graph.tensorflow import tensorflow
+
+tf = tensorflow()
+v1 = tf.compat.v1
+
+
+def numbers(*shape: int, seed: int = 0, scale: float = 1.0) -> np.ndarray:
+    """Gaussian float32 values, the same in every run."""
+    return np.random.default_rng(seed).normal(0, scale, shape).astype(np.float32)
+
+
+def graph_def(build: Callable[[], Any]) -> Any:
+    """The GraphDef of what a function adds to the current TF 1.x graph."""
+    with tf.Graph().as_default() as graph:
+        build()
+    return graph.as_graph_def()
+
+
+def placeholder(shape: list[int | None], name: str = "x", dtype: Any = None) -> Any:
+    """An input."""
+    return v1.placeholder(dtype or tf.float32, shape, name=name)
+
+
+def conv(x: Any, channels: int = 4, name: str = "conv", seed: int = 1, **options: Any) -> Any:
+    """A 3x3 convolution with constant weights behind an Identity."""
+    weights = tf.constant(numbers(3, 3, int(x.shape[-1]), channels, seed=seed, scale=0.3), name=f"{name}/weights")
+    return tf.nn.conv2d(x, tf.identity(weights, f"{name}/read"), 1, "SAME", name=name, **options)
+
+
+def dense(x: Any, units: int = 3, name: str = "dense", seed: int = 2) -> Any:
+    """A product with constant weights and a BiasAdd."""
+    weights = tf.constant(numbers(int(x.shape[-1]), units, seed=seed), name=f"{name}/weights")
+    product = tf.matmul(x, weights, name=name)
+    return tf.nn.bias_add(product, tf.constant(numbers(units, seed=seed + 1), name=f"{name}/b"), name=f"{name}/bias")
+
+
+def small_network() -> None:
+    """x [?, 6, 6, 2] -> conv -> bias -> relu -> avgpool -> dense -> out [?, 3]."""
+    x = placeholder([None, 6, 6, 2])
+    y = tf.nn.relu(tf.nn.bias_add(conv(x), tf.constant(numbers(4, seed=5)), name="conv/bias"), name="relu")
+    pooled = tf.nn.avg_pool2d(y, 2, 2, "VALID", name="pool")
+    tf.identity(dense(tf.reshape(pooled, [-1, 36], name="flat")), name="out")
+
+
+def save(definition: Any, path: Path) -> Path:
+    """Write a GraphDef; returns the path."""
+    path.write_bytes(definition.SerializeToString())
+    return path
