@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,16 @@ Content = bytes | Callable[[Path], None]
 def _tflite(result: Any) -> dict[str, Content]:
     from calibrant.emit.tflite.model import tflite_model
 
-    return {f"{result.name}_int8.tflite": tflite_model(result.network, result.tflite)}
+    made = tflite_model(result.network, result.tflite, {"calibrant": _version(), **result.signature})
+    result.export_notes["tflite"] = {"weights_clipped_to_-127": dict(made.clipped)}
+    return {f"{result.name}_int8.tflite": made.content}
+
+
+def _version() -> str:
+    try:
+        return version("calibrant")
+    except PackageNotFoundError:
+        return "not installed"
 
 
 EXPORTS: dict[str, Callable[[Any], dict[str, Content]]] = {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -82,12 +83,14 @@ class QuantizedNetwork:
     layers : in graph order.
     tensors : inputs of MaxPool and Add nodes that are quantized without a layer.
     force_float16_scale : the fake-quantized model uses scale_d rounded to float16.
+    between : tensor → factors of tensors that no layer reads; for exports that run on integers between layers as well.
     """
 
     graph: Graph
     layers: tuple[QuantizedLayer, ...]
     tensors: tuple[QuantizedInput, ...] = ()
     force_float16_scale: bool = False
+    between: Mapping[str, SearchResult] = field(default_factory=dict)
 
     def every_input(self) -> tuple[QuantizedInput, ...]:
         """All quantized activations, those of layers first."""

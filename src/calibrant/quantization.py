@@ -25,6 +25,7 @@ from calibrant.progress import Track, untracked
 from calibrant.result import Result, Stopwatch, result_files
 from calibrant.steps.activations import quantized_places, read_tensor, search_all
 from calibrant.steps.balance import balance
+from calibrant.steps.between import search_between, tensors_between
 from calibrant.steps.facts import graph_facts
 from calibrant.steps.joint import joint_groups, with_joint_places
 from calibrant.steps.plan import make_plan
@@ -105,7 +106,9 @@ def quantize(
     places = with_joint_places(places, groups)
     with watch.step("calibrate"):
         observed = with_quantized_weights(graph, layers, weights)
-        histograms = observe_histograms(observed, [read_tensor(graph, place) for place in places], batches, track)
+        between = tensors_between(graph, [layers[entry.name] for entry in plan.layers], places, formats)
+        tensors = [*(read_tensor(graph, place) for place in places), *between]
+        histograms = observe_histograms(observed, tensors, batches, track)
     with watch.step("search"):
         found = search_all(graph, places, histograms, groups)
     network = QuantizedNetwork(
@@ -123,6 +126,7 @@ def quantize(
         ),
         tensors=tuple(found[place] for place in places if place[0] not in layers),
         force_float16_scale=plan.force_float16_scale,
+        between=search_between(histograms, between, plan.activation_offset),
     )
     with watch.step("emit"):
         fakequant = fake_quantized(network)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Iterator
@@ -52,6 +53,7 @@ class Result:
     seconds : wall-clock time per step.
     tflite : how a ``.tflite`` file is to be made.
     exported : file name → content of what was exported.
+    export_notes : format → plain values for the report on what the format could not hold as it is.
     files : what was written, in order; empty without an output folder.
     """
 
@@ -64,12 +66,20 @@ class Result:
     seconds: dict[str, float]
     tflite: TfliteSettings = field(default_factory=TfliteSettings)
     exported: dict[str, Content] = field(default_factory=dict)
+    export_notes: dict[str, dict[str, Any]] = field(default_factory=dict)
     files: tuple[Path, ...] = field(default=())
 
     @property
     def report(self) -> dict[str, Any]:
         """What ``report.json`` holds."""
-        return report(self.original, self.folded, self.plan, self.network)
+        found = report(self.original, self.folded, self.plan, self.network)
+        return {**found, "exports": self.export_notes} if self.export_notes else found
+
+    @property
+    def signature(self) -> dict[str, str]:
+        """What tells this result from others in files that have room for it: a hash of the resolved configuration."""
+        configuration = write_config_json(self.plan).encode()
+        return {"configuration_sha256": hashlib.sha256(configuration).hexdigest()}
 
 
 def result_files(result: Result) -> dict[str, Content]:

@@ -1,0 +1,75 @@
+"""Running TensorFlow's converter on a graph with FakeQuant operations."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from collections.abc import Iterator
+
+from calibrant.emit.tflite.settings import TfliteSettings
+from calibrant.errors import ModelError, Problem
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Graph
+from calibrant.graph.tensorflow import tensorflow
+
+LONGEST_REASON = 400
+
+
+def convert(graph: Graph, settings: TfliteSettings) -> bytes:
+    """The LiteRT file as the converter writes it.
+
+    Raises
+    ------
+    ModelError : the converter does not take the graph; with its reason.
+    """
+    tf = tensorflow()
+    graph_def = graph.graph_def()
+    _set_batch(graph_def, graph, settings.batch)
+    with _silence():
+        function = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(graph_def, name=""), [])
+        pruned = function.prune(
+            [function.graph.as_graph_element(tensor) for tensor in graph.inputs],
+            [function.graph.as_graph_element(tensor) for tensor in graph.outputs],
+        )
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([pruned], None)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if settings.io == "int8":
+            converter.inference_input_type = converter.inference_output_type = tf.int8
+        try:
+            return converter.convert()
+        except (ValueError, RuntimeError, TypeError, tf.errors.OpError) as error:
+            raise ModelError(
+                Problem(
+                    f"TensorFlow's converter does not make a LiteRT file of it: {_reason(error)}", file=graph.source
+                )
+            ) from None
+        except Exception as error:  # ConverterError is private and derives from Exception alone
+            if type(error).__name__ != "ConverterError":
+                raise
+            raise ModelError(
+                Problem(
+                    f"TensorFlow's converter does not make a LiteRT file of it: {_reason(error)}", file=graph.source
+                )
+            ) from None
+
+
+def _set_batch(graph_def, graph: Graph, batch: int | None) -> None:
+    if batch is None:
+        return
+    fed = {nd.node_name(tensor) for tensor in graph.inputs}
+    for node in graph_def.node:
+        if node.name in fed and node.op == "Placeholder" and node.attr["shape"].shape.dim:
+            node.attr["shape"].shape.dim[0].size = batch
+
+
+def _reason(error: Exception) -> str:
+    text = re.sub(r"\s+", " ", str(error)).strip()
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]} …"
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """The converter reports on Python's stdout and stderr what nobody asked for."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield

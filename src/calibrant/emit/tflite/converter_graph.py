@@ -1,0 +1,122 @@
+"""The graph that TensorFlow's converter turns into a LiteRT file: the float network with FakeQuant operations.
+
+It is made from the factors, not from the fake-quantized model: the converter recognises FakeQuant operations only. What
+they compute does not matter, as they vanish in the conversion; what counts is that scale and offset come back.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from tensorflow.python.framework import dtypes
+
+from calibrant.algorithms.arithmetic import Quantizer
+from calibrant.emit.tflite.integer_part import IntegerPart, Own
+from calibrant.emit.tflite.pooling import image_axes, is_global_pool
+from calibrant.factors import QuantizedLayer, QuantizedNetwork
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Edit, Graph
+
+HIGHEST_WEIGHT = 127
+
+
+def tensor_factors(network: QuantizedNetwork, part: IntegerPart) -> dict[str, Quantizer]:
+    """Scale and offset of every tensor of the integer part."""
+    at_place = {(found.node, found.index): effective(network, found.quantizer) for found in network.every_input()}
+    factors = {}
+    for tensor, source in part.sources.items():
+        if source is Own.OBSERVED:
+            factors[tensor] = effective(network, network.between[tensor].quantizer)
+        else:
+            factors[tensor] = source if isinstance(source, Quantizer) else at_place[source]
+    return factors
+
+
+def effective(network: QuantizedNetwork, quantizer: Quantizer) -> Quantizer:
+    """The factors as the fake-quantized model uses them."""
+    return quantizer.with_float16_scale() if network.force_float16_scale else quantizer
+
+
+def converter_graph(network: QuantizedNetwork, part: IntegerPart) -> Graph:
+    """The network with FakeQuant behind every tensor of the integer part, at every place, and on the weights."""
+    graph, edit = network.graph, network.graph.edit()
+    factors = tensor_factors(network, part)
+    outputs = list(graph.outputs)
+    quantized: dict[tuple[str, Quantizer], str] = {}
+    for tensor, quantizer in factors.items():
+        quantized[tensor, quantizer] = _fake_quant(edit, tensor, quantizer)
+        for reader, index in graph.consumers(tensor):
+            edit.set_input(reader.name, index, quantized[tensor, quantizer])
+        outputs = [quantized[tensor, quantizer] if output == tensor else output for output in outputs]
+    for found in network.every_input():
+        key = (found.tensor, effective(network, found.quantizer))
+        if key not in quantized:
+            source = quantized.get((found.tensor, factors.get(found.tensor)), found.tensor)
+            quantized[key] = _fake_quant(edit, source, key[1])
+        edit.set_input(found.node, found.index, quantized[key])
+    weights: dict[int, str] = {}
+    for layer in network.layers:
+        if layer.weights is not None:
+            if id(layer.weights) not in weights:
+                weights[id(layer.weights)] = _weights(edit, layer)
+            edit.set_input(layer.layer.name, layer.layer.weight_input, weights[id(layer.weights)])
+    _replace_what_does_not_convert(edit)
+    return edit.finish(outputs=tuple(outputs))
+
+
+def real_range(quantizer: Quantizer) -> tuple[np.float32, np.float32]:
+    """The float32 ends of a FakeQuant whose scale, (max - min) / 255, comes nearest to the quantizer's."""
+    scale = float(quantizer.scale)
+    low, high = (quantizer.lowest - quantizer.offset) * scale, (quantizer.highest - quantizer.offset) * scale
+    return np.float32(low), np.float32(high)
+
+
+def _fake_quant(edit: Edit, tensor: str, quantizer: Quantizer) -> str:
+    name = nd.input_reference(tensor).replace(":", "_") + "/quantized"
+    low, high = real_range(quantizer)
+    ends = (edit.add_constant(f"{name}/{end}", value) for end, value in (("low", low), ("high", high)))
+    return edit.add("FakeQuantWithMinMaxVars", name, [tensor, *ends], num_bits=8, narrow_range=False)
+
+
+def _weights(edit: Edit, layer: QuantizedLayer) -> str:
+    """The dequantized weights behind a FakeQuant that the converter turns into exactly the integers they came from."""
+    name, weights = f"{layer.layer.name}/weights_quantized", layer.weights
+    values = weights.dequantize()
+    ends = HIGHEST_WEIGHT * weights.scale
+    axes = weights.channel_axes
+    if not axes:
+        constant = edit.add_constant(name, values)
+        low, high = (edit.add_constant(f"{name}/{end}", value) for end, value in (("low", -ends[0]), ("high", ends[0])))
+        return edit.add("FakeQuantWithMinMaxVars", f"{name}/fake", [constant, low, high], num_bits=8, narrow_range=True)
+    order = (*(axis for axis in range(values.ndim) if axis not in axes), *axes)
+    moved = np.transpose(values, order)
+    shape = (*moved.shape[: values.ndim - len(axes)], *(1,) * (len(axes) - 1), weights.scale.size)
+    constant = edit.add_constant(name, moved.reshape(shape))
+    low, high = (edit.add_constant(f"{name}/{end}", value) for end, value in (("low", -ends), ("high", ends)))
+    tensor = edit.add(
+        "FakeQuantWithMinMaxVarsPerChannel", f"{name}/fake", [constant, low, high], num_bits=8, narrow_range=True
+    )
+    if shape != moved.shape:
+        target = edit.add_constant(f"{name}/shape", np.array(moved.shape, np.int32))
+        tensor = edit.add("Reshape", f"{name}/reshaped", [tensor, target], T=dtypes.float32, Tshape=dtypes.int32)
+    if order != tuple(range(values.ndim)):
+        back = edit.add_constant(f"{name}/order", np.argsort(order).astype(np.int32))
+        tensor = edit.add("Transpose", f"{name}/transposed", [tensor, back], T=dtypes.float32, Tperm=dtypes.int32)
+    return tensor
+
+
+def _replace_what_does_not_convert(edit: Edit) -> None:
+    """ClipByValue, and AvgPool over whole images, become operations that mean the same.
+
+    The kernel of AvgPool keeps its input's factors, which are several times too coarse for an average over a whole
+    image; the one of Mean rounds once, to the factors of what comes next.
+    """
+    for node in list(edit.nodes.values()):
+        controls = tuple(f"^{name}" for name in nd.control_inputs(node))
+        if node.op == "ClipByValue":
+            values, low, high = nd.data_inputs(node)
+            bounded = edit.add("Minimum", f"{node.name}/bounded", [values, high], T=node.attr["T"])
+            edit.put(nd.make_node("Maximum", node.name, [bounded, low, *controls], T=node.attr["T"]))
+        elif node.op == "AvgPool" and is_global_pool(edit.graph, edit.graph.nodes[node.name]):
+            axes = edit.add_constant(f"{node.name}/axes", np.array(image_axes(node), np.int32))
+            inputs = [*nd.data_inputs(node), axes, *controls]
+            edit.put(nd.make_node("Mean", node.name, inputs, T=dtypes.float32, Tidx=dtypes.int32, keep_dims=True))

@@ -1,0 +1,63 @@
+"""What a LiteRT file computes, as a graph of stock operations: the fake-quantized model with quantizers between layers.
+
+``NAME_fakequant.pb`` quantizes where layers read, as the device does. A file of integer kernels rounds behind every
+layer, addition and pooling as well; this graph shows what that alone costs, and the file is held against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from tensorflow.python.framework import dtypes
+
+from calibrant.algorithms.arithmetic import Quantizer
+from calibrant.algorithms.arq import QuantizedWeights
+from calibrant.algorithms.search_result import SearchResult
+from calibrant.emit.fakequant import fake_quantized
+from calibrant.emit.tflite.layer_check import integer_codes
+from calibrant.factors import QuantizedInput, QuantizedNetwork
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Graph
+
+
+def simulation(network: QuantizedNetwork, factors: Mapping[str, Quantizer]) -> Graph:
+    """The graph; ``factors`` are those of every tensor of the integer part.
+
+    Weights of -128 are -127, as in the file. Names are those of the fake-quantized model.
+    """
+    edit = network.graph.edit()
+    outputs = list(network.graph.outputs)
+    stops: dict[str, str] = {}
+    for tensor in factors:
+        name = f"{nd.input_reference(tensor).replace(':', '_')}/between"
+        stops[tensor] = edit.add("Identity", name, [tensor], T=dtypes.float32)
+        for reader, index in network.graph.consumers(tensor):
+            edit.set_input(reader.name, index, stops[tensor])
+        outputs = [stops[tensor] if output == tensor else output for output in outputs]
+    between = [QuantizedInput(nd.node_name(stop), 0, tensor, _found(factors[tensor])) for tensor, stop in stops.items()]
+    held: dict[int, QuantizedWeights] = {}
+    layers = [
+        replace(
+            layer,
+            inputs=tuple(_moved(found, stops) for found in layer.inputs),
+            weights=None
+            if layer.weights is None
+            else held.setdefault(id(layer.weights), replace(layer.weights, values=integer_codes(layer))),
+        )
+        for layer in network.layers
+    ]
+    tensors = [*(_moved(found, stops) for found in network.tensors), *between]
+    graph = edit.finish(outputs=tuple(outputs))
+    changed = replace(network, graph=graph, layers=tuple(layers), tensors=tuple(tensors), between={}, output_tensors=())
+    return fake_quantized(changed)
+
+
+def _moved(found: QuantizedInput, stops: Mapping[str, str]) -> QuantizedInput:
+    return replace(found, tensor=stops.get(found.tensor, found.tensor))
+
+
+def _found(quantizer: Quantizer) -> SearchResult:
+    low, high = quantizer.range
+    return SearchResult(quantizer, low, high, float(np.nan), float(np.nan), True, True, 0)
