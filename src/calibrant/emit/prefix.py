@@ -21,7 +21,7 @@ def file_prefix(name: str | None, model: Any) -> str:
     """
     if name is None:
         return _own_name(Path(model)) if isinstance(model, (str, os.PathLike)) else IN_MEMORY
-    if not name.strip() or name != Path(name).name or "\0" in name or len(name.encode()) > LONGEST:
+    if not name.strip() or name == ".." or name != Path(name).name or "\0" in name or len(name.encode()) > LONGEST:
         raise OutputError(
             Problem(
                 f"{name[:LONGEST]!r} cannot be what files are called",

@@ -9,6 +9,7 @@ from tensorflow.core.framework.node_def_pb2 import NodeDef
 from calibrant.errors import ModelError, Problem, did_you_mean
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
+from calibrant.graph.inside import called_functions
 from calibrant.graph.tensorflow import tensorflow
 
 VARIABLES = frozenset({"Variable", "VariableV2", "VarHandleOp", "AutoReloadVariable"})
@@ -62,6 +63,7 @@ def runnable(graph: Graph) -> None:
         *variables(graph.nodes, graph.source),
         *_cycle(graph),
         *_stale_inputs(graph),
+        *_missing_functions(graph),
     ]
     if problems:
         raise ModelError(*problems[:MOST])
@@ -163,6 +165,11 @@ def _stale_inputs(graph: Graph) -> list[Problem]:
         for name, node in graph.nodes.items()
         if node.op == "Placeholder" and name not in graph.input_nodes
     ]
+
+
+def _missing_functions(graph: Graph) -> list[Problem]:
+    _, missing = called_functions(graph.nodes.values(), graph.library)
+    return [Problem(f"calls the function {name!r}, which is not in the file", file=graph.source) for name in missing]
 
 
 def _cycle(graph: Graph) -> list[Problem]:

@@ -15,6 +15,7 @@ from calibrant.graph import checks
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph, ordered
 from calibrant.graph.inline import inline_calls
+from calibrant.graph.inside import needed_library
 
 NEVER_OUTPUTS = frozenset(
     {
@@ -110,7 +111,7 @@ def select(
         outputs=output_tensors,
         input_keys=tuple(input_keys) or tuple(nd.input_reference(tensor) for tensor in input_tensors),
         output_keys=tuple(output_keys) or tuple(nd.input_reference(tensor) for tensor in output_tensors),
-        library=graph_def.library,
+        library=needed_library(kept.values(), graph_def.library),
         versions=graph_def.versions,
         source=source,
     )

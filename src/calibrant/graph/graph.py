@@ -15,6 +15,7 @@ from tensorflow.core.framework.versions_pb2 import VersionDef
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.constants import ConstantReader
+from calibrant.graph.inside import inside
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +90,11 @@ class Graph:
     def input_nodes(self) -> frozenset[str]:
         """Names of the nodes that are fed."""
         return frozenset(nd.node_name(tensor) for tensor in self.inputs)
+
+    @cached_property
+    def regions(self) -> Mapping[str, str]:
+        """The nodes inside loops and branches of TensorFlow 1.x, with which of the two."""
+        return inside(self.nodes)
 
     @cached_property
     def _constants(self) -> ConstantReader:

@@ -10,6 +10,7 @@ from tensorflow.python.framework import dtypes
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
+from calibrant.graph.inside import called_functions
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,8 @@ def find_layers(graph: Graph) -> tuple[tuple[Layer, ...], tuple[Rejected, ...]]:
     rejected: list[Rejected] = []
     for node in graph.nodes.values():
         if node.op in KINDS:
-            found = _layer(graph, node)
+            region = graph.regions.get(node.name)
+            found = _layer(graph, node) if region is None else f"is inside {region}, where it cannot be observed"
             if isinstance(found, str):
                 rejected.append(Rejected(node.name, node.op, found))
             else:
@@ -174,18 +176,10 @@ def _bias(graph: Graph, node: NodeDef) -> str | None:
 
 
 def _inside_functions(graph: Graph) -> list[Rejected]:
-    called = {
-        value.func.name
-        for node in graph.nodes.values()
-        for value in node.attr.values()
-        if value.WhichOneof("value") == "func"
-    }
+    called, _ = called_functions(graph.nodes.values(), graph.library)
     return [
-        Rejected(
-            f"{function.signature.name}/{node.name}", node.op, "stays inside a function, where it cannot be reached"
-        )
-        for function in graph.library.function
-        if function.signature.name in called
+        Rejected(f"{name}/{node.name}", node.op, "stays inside a function, where it cannot be reached")
+        for name, function in called.items()
         for node in function.node_def
         if node.op in KINDS
     ]

@@ -22,7 +22,9 @@ def graph_facts(original: Graph, folded: Graph) -> tuple[GraphFacts, Mapping[str
         node_types={name: node.op for name, node in original.nodes.items()},
         rejected=tuple((entry.name, entry.type, entry.reason) for entry in rejected),
         float_inputs={
-            node.name: tuple(_is_activation(folded, tensor) for tensor in nd.data_inputs(node))
+            node.name: tuple(
+                node.name not in folded.regions and _is_activation(folded, tensor) for tensor in nd.data_inputs(node)
+            )
             for node in folded.nodes.values()
             if node.op in TENSOR_QUANTIZABLE
         },

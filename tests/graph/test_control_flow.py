@@ -1,0 +1,137 @@
+"""Functions, loops and branches: what can be inlined is, what cannot is named with the reason, and all still runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from calibrant import quantize
+from calibrant.graph.layers import find_layers
+from calibrant.graph.load import load
+from calibrant.graph.run import run_once
+from graphs import conv, dense, graph_def, numbers, placeholder, tf, v1
+
+BATCH = numbers(4, 3, seed=9)
+
+
+def square(x, name, seed):
+    """A layer of three units on three."""
+    return tf.matmul(x, tf.constant(numbers(3, 3, seed=seed, scale=0.4)), name=name)
+
+
+def one_loop(x):
+    """Its body holds what folding would take in: a bias and a factor."""
+
+    def body(i, h):
+        return i + 1, tf.tanh(0.7 * (square(h, "inside", 2) + tf.constant(numbers(3, seed=6))))
+
+    return tf.while_loop(lambda i, h: i < 3, body, [0, x])[1]
+
+
+def a_branch(x):
+    return tf.cond(tf.reduce_sum(x) > 0, lambda: square(x, "yes", 2), lambda: square(x, "no", 3))
+
+
+def nested(x):
+    return tf.cond(tf.reduce_sum(x) > 0, lambda: one_loop(x), lambda: x)
+
+
+def case(x):
+    choice = tf.cast(tf.reduce_sum(x) > 0, tf.int32)
+    return tf.switch_case(choice, [lambda: square(x, "first", 2), lambda: square(x, "second", 3)])
+
+
+def around(inner):
+    """before -> inner -> after -> out."""
+
+    def build():
+        x = placeholder([None, 3])
+        y = inner(square(x, "before", 1))
+        y.set_shape([None, 3])
+        tf.identity(square(y, "after", 4), name="out")
+
+    return build
+
+
+@pytest.fixture(params=["functions", "switch and merge"])
+def style(request):
+    """Both ways in which TensorFlow writes control flow."""
+    enabled = v1.control_flow_v2_enabled()
+    (v1.enable_control_flow_v2 if request.param == "functions" else v1.disable_control_flow_v2)()
+    yield request.param
+    (v1.enable_control_flow_v2 if enabled else v1.disable_control_flow_v2)()
+
+
+@pytest.mark.parametrize("inner, hidden", [(one_loop, 1), (a_branch, 2), (nested, 1), (case, 2)])
+def test_layers_inside_are_left_alone_with_a_reason(style, inner, hidden):
+    definition = graph_def(around(inner))
+    graph = load(definition, outputs=["out"])
+    layers, rejected = find_layers(graph)
+    assert [layer.name for layer in layers] == ["before", "after"]
+    assert len(rejected) == hidden
+    for entry in rejected:
+        assert entry.type == "MatMul" and "inside" in entry.reason
+    result = quantize(definition, data=BATCH, outputs=["out"])
+    (expected,), (found,) = (run_once(graph, {"x": BATCH}) for graph in (graph, result.fakequant))
+    assert 0 < np.abs(expected - found).max() < 0.2
+    assert {entry["layer"] for entry in result.report["left_in_float"]} >= {entry.name for entry in rejected}
+
+
+def test_calls_are_inlined_and_their_layers_quantized():
+    @tf.function
+    def inner(x):
+        return conv(x, name="inner_conv")
+
+    @tf.function
+    def outer(x):
+        return tf.nn.relu(inner(x))
+
+    def build():
+        tf.identity(outer(placeholder([None, 6, 6, 2])), name="out")
+
+    definition = graph_def(build)
+    assert not any(node.op == "Conv2D" for node in definition.node)
+    graph = load(definition)
+    (layer,), rejected = find_layers(graph)
+    assert layer.type == "Conv2D" and rejected == ()
+    assert not any("Call" in node.op for node in graph.nodes.values())
+    assert len(graph.library.function) == 0
+    data = numbers(16, 6, 6, 2)
+    result = quantize(definition, data=data)
+    assert len(result.network.layers) == 1
+
+
+def test_only_functions_that_are_needed_stay():
+    def build():
+        x = placeholder([None, 3])
+        tf.identity(a_branch(x), name="out")
+        tf.identity(one_loop(x), name="other")
+
+    v1.enable_control_flow_v2()
+    definition = graph_def(build)
+    graph = load(definition, outputs=["out"])
+    called = {function.signature.name for function in graph.library.function}
+    assert 2 <= len(called) < len(definition.library.function)
+    assert run_once(graph, {"x": BATCH})[0].shape == (4, 3)
+
+
+def test_a_call_that_nobody_defines_is_an_error():
+    @tf.function
+    def inner(x):
+        return tf.nn.relu(x)
+
+    definition = graph_def(lambda: tf.identity(inner(placeholder([None, 3])), name="out"))
+    definition.library.Clear()
+    with pytest.raises(Exception, match="inner") as caught:
+        load(definition)
+    assert type(caught.value).__name__ == "ModelError"
+
+
+def test_a_layer_behind_a_loop_in_an_old_graph_has_its_weights_found():
+    v1.disable_control_flow_v2()
+    try:
+        definition = graph_def(lambda: tf.identity(dense(one_loop(placeholder([None, 3]))), name="out"))
+    finally:
+        v1.enable_control_flow_v2()
+    (layer,), _ = find_layers(load(definition, outputs=["out"]))
+    assert layer.name == "dense" and layer.bias == "dense/bias"
