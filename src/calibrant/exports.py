@@ -13,11 +13,42 @@ Content = bytes | Callable[[Path], None]
 
 
 def _tflite(result: Any) -> dict[str, Content]:
-    from calibrant.emit.tflite.model import tflite_model
+    from calibrant.emit.tflite.model import tflite_model, tflite_simulation
 
-    made = tflite_model(result.network, result.tflite, {"calibrant": _version(), **result.signature})
-    result.export_notes["tflite"] = {"weights_clipped_to_-127": dict(made.clipped)}
-    return {f"{result.name}_int8.tflite": made.content}
+    simulation = tflite_simulation(result.network).graph_def()
+    files: dict[str, Content] = {
+        f"{result.name}_int8.tflite": tflite_model(result.network, result.tflite, _about(result)),
+        f"{result.name}_int8_fakequant.pb": simulation.SerializeToString(deterministic=True),
+    }
+    result.export_notes["tflite"] = {
+        "files": list(files),
+        "io": result.tflite.io,
+        "batch": result.tflite.batch,
+        "weight_codes": [-127, 127],
+        "tensors_observed_between_layers": len(result.network.between),
+    }
+    return files
+
+
+def _about(result: Any) -> dict[str, str]:
+    return {"calibrant": _version(), **result.signature}
+
+
+def _ascend(result: Any) -> dict[str, Content]:
+    from calibrant.emit.ascend.model import ascend_model
+    from calibrant.emit.ascend.node_map import ascend_node_map
+
+    made = ascend_model(result.network)
+    return {
+        f"{result.name}_quantized.pb": made.graph.graph_def().SerializeToString(deterministic=True),
+        f"{result.name}_quant.json": ascend_node_map(made, result.network, result.original, result.absorbed).encode(),
+    }
+
+
+def _saved_model(result: Any) -> dict[str, Content]:
+    from calibrant.emit.saved_model import saved_model_writer
+
+    return {f"{result.name}_saved_model": saved_model_writer(result.fakequant)}
 
 
 def _version() -> str:
@@ -29,6 +60,8 @@ def _version() -> str:
 
 EXPORTS: dict[str, Callable[[Any], dict[str, Content]]] = {
     "tflite": _tflite,
+    "ascend": _ascend,
+    "saved_model": _saved_model,
 }
 """Format → function that takes a :class:`calibrant.result.Result` and gives file name → bytes, or → a function that
 writes the file or folder at a path."""

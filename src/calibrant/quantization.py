@@ -28,6 +28,7 @@ from calibrant.steps.balance import balance
 from calibrant.steps.between import search_between, tensors_between
 from calibrant.steps.facts import graph_facts
 from calibrant.steps.joint import joint_groups, with_joint_places
+from calibrant.steps.narrow import holdable_weights
 from calibrant.steps.plan import make_plan
 from calibrant.steps.weights import bias_of, quantize_all_weights, with_quantized_weights
 
@@ -100,7 +101,7 @@ def quantize(
         balanced = balance(folded.graph, layers, plan, batches, track)
         graph, layers = balanced.graph, balanced.layers
     with watch.step("weights"):
-        weights = quantize_all_weights(graph, layers, plan.layers)
+        weights = holdable_weights(quantize_all_weights(graph, layers, plan.layers), formats)
     places = quantized_places(graph, layers, plan)
     groups = joint_groups(graph, layers, places, configuration.skip_layers) if plan.joint_quant else ()
     places = with_joint_places(places, groups)

@@ -8,12 +8,11 @@ got other factors, is not written.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from calibrant.algorithms.arithmetic import Quantizer
-from calibrant.emit.tflite.converter_graph import HIGHEST_WEIGHT, effective
+from calibrant.emit.tflite.converter_graph import effective
 from calibrant.emit.tflite.flatbuffer import File, Operator, Tensor
 from calibrant.errors import ModelError, Problem
 from calibrant.factors import QuantizedLayer, QuantizedNetwork
@@ -31,31 +30,16 @@ KERNELS = {
 NEAR = 1e-6
 
 
-@dataclass(frozen=True)
-class FoundLayer:
-    """A quantized layer in the file.
-
-    Parameters
-    ----------
-    layer : its name.
-    operator : that runs it.
-    clipped : how many weights are -128 in our factors and -127 in the file, where -128 is not allowed.
-    """
-
-    layer: str
-    operator: Operator
-    clipped: int
-
-
-def found_layers(file: File, network: QuantizedNetwork) -> tuple[FoundLayer, ...]:
-    """Every quantized layer with the operator that runs it; weights and biases are set to our integers.
+def check_layers(file: File, network: QuantizedNetwork) -> dict[str, Operator]:
+    """Layer → the operator that runs it; scales of weights and biases, and the biases, are set to exactly ours.
 
     Raises
     ------
     ModelError : layers that are not there on integers with their weights and factors, all of them.
     """
     free = {operator.outputs[0].index: operator for operator in file.operators()}
-    found, problems = [], []
+    found: dict[str, Operator] = {}
+    problems = []
     for layer in network.layers:
         quantizers = [effective(network, entry.quantizer) for entry in layer.inputs]
         candidates = [
@@ -72,10 +56,11 @@ def found_layers(file: File, network: QuantizedNetwork) -> tuple[FoundLayer, ...
             problems.append(_missing(file, network, layer))
             continue
         free.pop(chosen[0].outputs[0].index)
-        found.append(FoundLayer(layer.layer.name, chosen[0], _set_numbers(chosen[0], layer, quantizers[0])))
+        found[layer.layer.name] = chosen[0]
+        _set_numbers(chosen[0], layer, quantizers[0])
     if problems:
         raise ModelError(*problems)
-    return tuple(found)
+    return found
 
 
 def set_factors(file: File, known: Mapping[str, Quantizer]) -> None:
@@ -88,11 +73,6 @@ def set_factors(file: File, known: Mapping[str, Quantizer]) -> None:
         if near:
             scale = float(tensor.scale[0])
             tensor.scale = np.array([min((q.scale for q in near), key=lambda s: abs(float(s) - scale))])
-
-
-def integer_codes(layer: QuantizedLayer) -> np.ndarray:
-    """Our integers where LiteRT can hold them: -128 becomes -127."""
-    return np.maximum(layer.weights.values, np.int8(-HIGHEST_WEIGHT))
 
 
 def _matches(tensor: Tensor | None, quantizer: Quantizer) -> bool:
@@ -123,7 +103,7 @@ def _weights_of(operator: Operator, layer: QuantizedLayer) -> Tensor | None:
 
 
 def _in_file_layout(operator: Operator, layer: QuantizedLayer) -> np.ndarray:
-    codes = integer_codes(layer)
+    codes = layer.weights.values
     if layer.layer.type == "DepthwiseConv2dNative":
         codes = codes.reshape(1, *codes.shape[:2], -1)
         return np.moveaxis(codes, -1, 0) if operator.name == "CONV_2D" else codes
@@ -134,9 +114,9 @@ def _in_file_layout(operator: Operator, layer: QuantizedLayer) -> np.ndarray:
     return codes.T if operator.name == "FULLY_CONNECTED" else codes
 
 
-def _set_numbers(operator: Operator, layer: QuantizedLayer, quantizer: Quantizer) -> int:
+def _set_numbers(operator: Operator, layer: QuantizedLayer, quantizer: Quantizer) -> None:
     if layer.weights is None:
-        return 0
+        return
     operator.inputs[1].scale = layer.weights.scale
     bias = next(
         (t for t in operator.inputs[2:] if t is not None and t.dtype == np.int32 and t.values is not None), None
@@ -145,7 +125,6 @@ def _set_numbers(operator: Operator, layer: QuantizedLayer, quantizer: Quantizer
         bias.scale = layer.bias_scale(quantizer).astype(np.float32)
         if layer.bias is not None:
             bias.values = layer.integer_bias(quantizer)
-    return int(np.count_nonzero(layer.weights.values == -HIGHEST_WEIGHT - 1))
 
 
 def _missing(file: File, network: QuantizedNetwork, layer: QuantizedLayer) -> Problem:

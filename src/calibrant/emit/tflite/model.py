@@ -4,33 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from calibrant.emit.tflite.convert import convert
 from calibrant.emit.tflite.converter_graph import converter_graph, tensor_factors
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.integer_part import IntegerPart, integer_part
-from calibrant.emit.tflite.layer_check import found_layers, set_factors
+from calibrant.emit.tflite.layer_check import check_layers, set_factors
 from calibrant.emit.tflite.refusals import refuse
 from calibrant.emit.tflite.settings import TfliteSettings
+from calibrant.emit.tflite.simulation import simulation
 from calibrant.factors import QuantizedNetwork
+from calibrant.graph.graph import Graph
 
 METADATA = "calibrant"
-
-
-@dataclass(frozen=True)
-class TfliteModel:
-    """A LiteRT file.
-
-    Parameters
-    ----------
-    content : its bytes.
-    clipped : layer → how many of its weights are -128 in our factors and -127 in the file; layers without are left out.
-    """
-
-    content: bytes
-    clipped: Mapping[str, int]
 
 
 def part_of(network: QuantizedNetwork) -> IntegerPart:
@@ -39,10 +26,15 @@ def part_of(network: QuantizedNetwork) -> IntegerPart:
     return integer_part(network.graph, [layer.layer for layer in network.layers], places)
 
 
+def tflite_simulation(network: QuantizedNetwork) -> Graph:
+    """What the file computes, as stock operations; see :mod:`calibrant.emit.tflite.simulation`."""
+    return simulation(network, tensor_factors(network, part_of(network)))
+
+
 def tflite_model(
     network: QuantizedNetwork, settings: TfliteSettings | None = None, about: Mapping[str, Any] | None = None
-) -> TfliteModel:
-    """Make the file: every quantized layer on an int8 kernel, with the network's factors.
+) -> bytes:
+    """The file's bytes: every quantized layer on an int8 kernel, with the network's factors.
 
     Parameters
     ----------
@@ -60,6 +52,6 @@ def tflite_model(
     factors = tensor_factors(network, part)
     at_places = {f"{found.node}:{found.index}": found.quantizer for found in network.every_input()}
     set_factors(file, {**at_places, **factors})
-    layers = found_layers(file, network)
+    check_layers(file, network)
     file.add_metadata(METADATA, json.dumps(about or {}, sort_keys=True, indent=1).encode())
-    return TfliteModel(file.content(), {found.layer: found.clipped for found in layers if found.clipped})
+    return file.content()

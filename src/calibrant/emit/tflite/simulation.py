@@ -13,10 +13,8 @@ import numpy as np
 from tensorflow.python.framework import dtypes
 
 from calibrant.algorithms.arithmetic import Quantizer
-from calibrant.algorithms.arq import QuantizedWeights
 from calibrant.algorithms.search_result import SearchResult
 from calibrant.emit.fakequant import fake_quantized
-from calibrant.emit.tflite.layer_check import integer_codes
 from calibrant.factors import QuantizedInput, QuantizedNetwork
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
@@ -25,7 +23,7 @@ from calibrant.graph.graph import Graph
 def simulation(network: QuantizedNetwork, factors: Mapping[str, Quantizer]) -> Graph:
     """The graph; ``factors`` are those of every tensor of the integer part.
 
-    Weights of -128 are -127, as in the file. Names are those of the fake-quantized model.
+    The tensor ``x`` is rounded behind a node called ``x/between``; other names are those of the fake-quantized model.
     """
     edit = network.graph.edit()
     outputs = list(network.graph.outputs)
@@ -37,17 +35,7 @@ def simulation(network: QuantizedNetwork, factors: Mapping[str, Quantizer]) -> G
             edit.set_input(reader.name, index, stops[tensor])
         outputs = [stops[tensor] if output == tensor else output for output in outputs]
     between = [QuantizedInput(nd.node_name(stop), 0, tensor, _found(factors[tensor])) for tensor, stop in stops.items()]
-    held: dict[int, QuantizedWeights] = {}
-    layers = [
-        replace(
-            layer,
-            inputs=tuple(_moved(found, stops) for found in layer.inputs),
-            weights=None
-            if layer.weights is None
-            else held.setdefault(id(layer.weights), replace(layer.weights, values=integer_codes(layer))),
-        )
-        for layer in network.layers
-    ]
+    layers = [replace(layer, inputs=tuple(_moved(found, stops) for found in layer.inputs)) for layer in network.layers]
     tensors = [*(_moved(found, stops) for found in network.tensors), *between]
     graph = edit.finish(outputs=tuple(outputs))
     changed = replace(network, graph=graph, layers=tuple(layers), tensors=tuple(tensors), between={}, output_tensors=())
