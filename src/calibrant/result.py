@@ -76,6 +76,14 @@ class Result:
         return {**found, "exports": self.export_notes} if self.export_notes else found
 
     @property
+    def absorbed(self) -> dict[str, list[str]]:
+        """Layer → the original nodes that folding has put into it."""
+        absorbed: dict[str, list[str]] = {}
+        for fusion in self.folded.fusions:
+            absorbed.setdefault(fusion.layer, []).extend(fusion.absorbed)
+        return absorbed
+
+    @property
     def signature(self) -> dict[str, str]:
         """What tells this result from others in files that have room for it: a hash of the resolved configuration."""
         configuration = write_config_json(self.plan).encode()
@@ -87,14 +95,14 @@ def result_files(result: Result) -> dict[str, Content]:
     texts = {
         "config.json": write_config_json(result.plan),
         "record.txt": write_records(layer_records(result.network, result.plan.skip_fusion_layers)),
-        f"{result.name}_quant.json": node_map(result.fakequant, result.original, _absorbed(result.folded)),
+        f"{result.name}_quant.json": node_map(result.fakequant, result.original, result.absorbed),
         **_nuq_record(result),
         "report.json": json.dumps(result.report, indent=2) + "\n",
     }
     return {
         f"{result.name}_fakequant.pb": result.fakequant.graph_def().SerializeToString(deterministic=True),
-        **result.exported,
         **{name: text.encode() for name, text in texts.items()},
+        **result.exported,
     }
 
 
@@ -106,10 +114,3 @@ def _nuq_record(result: Result) -> dict[str, str]:
         if layer.weights is not None and layer.weights.levels is not None
     ]
     return {f"{result.name}_nuq_record.txt": nuq_record_text(names)} if names else {}
-
-
-def _absorbed(folded: Folded) -> dict[str, list[str]]:
-    absorbed: dict[str, list[str]] = {}
-    for fusion in folded.fusions:
-        absorbed.setdefault(fusion.layer, []).extend(fusion.absorbed)
-    return absorbed

@@ -15,6 +15,7 @@ COMMANDS = {
     "check": "Check a configuration file, and show what it does to a model.",
     "inspect": "List inputs, outputs, quantizable layers and fusions of a model.",
     "quantize": "Quantize a model.",
+    "lower": "Turn a deployable model for Ascend devices into stock TensorFlow operations.",
     "evaluate": "Compare models on labelled data.",
 }
 

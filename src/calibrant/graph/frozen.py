@@ -13,6 +13,7 @@ from tensorflow.core.framework.node_def_pb2 import NodeDef
 from calibrant.errors import ModelError, Problem, did_you_mean
 from calibrant.graph import checks
 from calibrant.graph import nodes as nd
+from calibrant.graph.ascend.lower import has_ascend_operators, lower
 from calibrant.graph.graph import Graph, ordered
 from calibrant.graph.inline import inline_calls
 from calibrant.graph.inside import needed_library
@@ -82,6 +83,7 @@ def select(
     """A checked Graph of what lies between the inputs and the outputs.
 
     ``inputs`` may name inner tensors: their producers become placeholders and what lies before them is dropped.
+    A deployable model in the Ascend operator set is lowered to stock operations on the way.
     """
     nodes = _unique_nodes(graph_def, source)
     if any(node.op in CALLS for node in nodes.values()):
@@ -89,6 +91,9 @@ def select(
         graph_def = inline_calls(graph_def, fetches)
         nodes = _unique_nodes(graph_def, source)
     checks.dangling_inputs(nodes, source)
+    if has_ascend_operators(nodes.values()):
+        graph_def = lower(graph_def, source)
+        nodes = _unique_nodes(graph_def, source)
     output_tensors = _resolve(nodes, outputs, "output", source) if outputs else _only_sink(nodes, source)
     if inputs:
         input_tensors = _resolve(nodes, inputs, "input", source)

@@ -1,0 +1,37 @@
+"""``calibrant lower``: a deployable model for Ascend devices, in stock operations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from calibrant.cli.options import split_names
+
+
+@click.command()
+@click.argument("model", type=click.Path())
+@click.option("--out", required=True, type=click.Path(), help="The .pb file to write.")
+@click.option("--inputs", callback=split_names, help="Tensors to feed: A,B; inner tensors cut the graph there.")
+@click.option("--outputs", callback=split_names, help="Tensors that are the results: A,B.")
+@click.pass_obj
+def lower(settings: dict[str, bool], model: str, out: str, inputs: list[str] | None, outputs: list[str] | None) -> None:
+    """Turn MODEL, a ..._quantized.pb of calibrant or of others, into stock TensorFlow operations.
+
+    Its outputs are those of the fake-quantized model, so that the file can be checked without the device.
+    """
+    from calibrant.emit.folder import write_folder
+    from calibrant.errors import ModelError, Problem
+    from calibrant.graph.ascend.operators import LOWERINGS
+    from calibrant.graph.load import load
+
+    graph = load(model, inputs, outputs)
+    content = Path(model).read_bytes() if Path(model).is_file() else b""
+    if not any(name.encode() in content for name in LOWERINGS):
+        raise ModelError(
+            Problem("holds none of the operators that are lowered", file=model, allowed=", ".join(sorted(LOWERINGS)))
+        )
+    target = Path(out)
+    write_folder(target.parent, {target.name: graph.graph_def().SerializeToString(deterministic=True)})
+    if not settings["quiet"]:
+        click.echo(f"written to {out}: {len(graph.nodes)} nodes")

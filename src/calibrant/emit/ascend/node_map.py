@@ -1,0 +1,34 @@
+"""Which original nodes every node of the deployable model stands for (spec 04, ``PREFIX_quant.json``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from calibrant.emit.ascend.model import ACCUMULATOR, AscendModel
+from calibrant.factors import QuantizedNetwork
+from calibrant.graph.graph import Graph
+from calibrant.records.mapping_file import MappedOp, mapping_json
+
+
+def ascend_node_map(
+    model: AscendModel, network: QuantizedNetwork, original: Graph, absorbed: Mapping[str, Sequence[str]]
+) -> str:
+    """The map as JSON text, for every node that computes something from an input.
+
+    The AscendDequant of a layer is the first node whose values are those of the float network again. It stands for the
+    layer, for its bias and for all that folding has put into it, in the order of the data; the last of these names is
+    the node to compare it with. Quantizers stand for no node. ``absorbed`` holds, by layer, what was folded into it.
+    """
+    biases = {layer.layer.name: layer.layer.bias for layer in network.layers if layer.bias is not None}
+    entries = []
+    for node in model.graph.nodes.values():
+        if node.op in ("Const", "AscendWeightQuant") or (node.op == "Cast" and node.name not in original.nodes):
+            continue
+        layer = model.dequantized.get(node.name)
+        if layer is not None:
+            names = [layer, *absorbed.get(layer, ())]
+            names += [biases[layer]] if layer in biases and biases[layer] not in names else []
+        else:
+            names = [node.name.removesuffix(f"/{ACCUMULATOR}")]
+        entries.append(MappedOp(node.name, node.op, tuple(name for name in names if name in original.nodes)))
+    return mapping_json(entries)

@@ -1,0 +1,73 @@
+"""Matched layers in the form of the fake-quantized model: dequantized inputs, weights and bias.
+
+The integer product times a scale and the product of dequantized operands are the same number, but not the same float32:
+they differ in the last bit, which the next quantizer now and then turns into a whole step. In this form a file of
+calibrant gives the very bits of the fake-quantized model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from tensorflow.core.framework.node_def_pb2 import NodeDef
+from tensorflow.python.framework import dtypes
+
+from calibrant.algorithms.arq import broadcast_shape
+from calibrant.graph import nodes as nd
+from calibrant.graph.ascend.attributes import accumulator_type, float_type, scale_of
+from calibrant.graph.ascend.matched import MatchedLayer
+from calibrant.graph.ascend.pieces import Pieces
+from calibrant.graph.ascend.scales import activation_scale, weight_scale
+
+
+@dataclass
+class DequantizedLayers:
+    """Rewrites layers one by one; tensors and weights that several layers read are made once."""
+
+    pieces: Pieces
+    _tensors: dict[str, str] = field(default_factory=dict)
+    _weights: dict[tuple[str, bytes], str] = field(default_factory=dict)
+
+    def rewrite(self, found: MatchedLayer) -> None:
+        """Let the layer compute on dequantized values; AscendDequant becomes an Identity."""
+        kind = float_type(found.dequant)
+        inputs = list(nd.data_inputs(found.layer))
+        scale_d = np.float64(1)
+        for index, quantizer in found.quantizers.items():
+            inputs[index] = self._dequantized(quantizer, inputs[index])
+            scale_d *= np.float64(activation_scale(scale_of(quantizer)))
+        step = scale_d
+        if found.weight_input is not None:
+            scale_w = weight_scale(found.scale, scale_d)
+            step = scale_d * scale_w.astype(np.float64)
+            inputs[found.weight_input] = self._dequantized_weights(found, scale_w, kind)
+        self._read(found.layer, inputs)
+        if found.bias is not None:
+            value = (found.steps.astype(np.float64) * step).astype(kind.as_numpy_dtype)
+            name = f"{found.layer.name}/bias_dequantized"
+            self._read(found.bias, [nd.data_inputs(found.bias)[0], self.pieces.add_constant(name, value)])
+        result = self.pieces.add("Identity", f"{found.dequant.name}/x", [nd.data_inputs(found.dequant)[0]], T=kind)
+        self.pieces.replace(found.dequant.name, result)
+
+    def _read(self, node: NodeDef, inputs: list[str]) -> None:
+        controls = [f"^{control}" for control in nd.control_inputs(node)]
+        self.pieces.nodes[node.name] = nd.copy_node(node, [*inputs, *controls])
+
+    def _dequantized(self, quantizer: NodeDef, codes: str) -> str:
+        if quantizer.name not in self._tensors:
+            kind, wide = float_type(quantizer), accumulator_type(quantizer)
+            value = np.asarray(activation_scale(scale_of(quantizer)), wide.as_numpy_dtype)
+            scale = self.pieces.add_constant(f"{quantizer.name}/scale", value)
+            result = self.pieces.add("Mul", f"{quantizer.name}/dequantized", [codes, scale], T=wide)
+            self._tensors[quantizer.name] = self.pieces.cast(result, f"{quantizer.name}/narrow", wide, kind)
+        return self._tensors[quantizer.name]
+
+    def _dequantized_weights(self, found: MatchedLayer, scale_w: np.ndarray, kind: dtypes.DType) -> str:
+        source = nd.data_inputs(found.layer)[found.weight_input]
+        key = (source, scale_w.tobytes())
+        if key not in self._weights:
+            values = found.weights * scale_w.reshape(broadcast_shape(found.weights.shape, found.channel_axes))
+            name = f"{found.layer.name}/weights_dequantized"
+            self._weights[key] = self.pieces.add_constant(name, values.astype(kind.as_numpy_dtype))
+        return self._weights[key]

@@ -1,0 +1,74 @@
+"""The nodes that compute on integers: what lies between quantized tensors and AscendDequant or AscendAntiQuant."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from tensorflow.core.framework.node_def_pb2 import NodeDef
+from tensorflow.python.framework import dtypes, op_def_registry
+
+from calibrant.graph import nodes as nd
+from calibrant.graph.ascend.pieces import Pieces
+
+BEGINS = frozenset({"AscendQuant", "AscendWeightQuant"})
+ENDS = frozenset({"AscendDequant", "AscendAntiQuant"})
+ADDS_BIAS = frozenset({"BiasAdd", "BiasAddV1", "Add", "AddV2"})
+
+
+def widen(pieces: Pieces) -> None:
+    """Let float16 nodes of the integer part compute in float32, and cast int32 biases that are read as they are."""
+    for name in _integer_part(pieces):
+        node = nd.copy_node(pieces.nodes[name])
+        narrow = [key for key in node.attr if nd.attribute(node, key) == dtypes.float16]
+        for key in narrow:
+            nd.set_attribute(node, key, dtypes.float32)
+        pieces.nodes[name] = node
+    part = _integer_part(pieces)
+    for name in part:
+        _convert_inputs(pieces, name, part)
+
+
+def _integer_part(pieces: Pieces) -> tuple[str, ...]:
+    readers: dict[str, list[str]] = {}
+    for node in pieces.nodes.values():
+        for tensor in nd.data_inputs(node):
+            readers.setdefault(nd.node_name(tensor), []).append(node.name)
+    waiting = deque(node.name for node in pieces.nodes.values() if node.op in BEGINS)
+    found: dict[str, None] = {}
+    while waiting:
+        for reader in readers.get(waiting.popleft(), ()):
+            if reader not in found and pieces.nodes[reader].op not in ENDS | BEGINS:
+                found[reader] = None
+                waiting.append(reader)
+    return tuple(found)
+
+
+def _convert_inputs(pieces: Pieces, name: str, part: tuple[str, ...]) -> None:
+    """Cast what a node of the part reads from outside it to the type it computes in."""
+    node = pieces.nodes[name]
+    definition = op_def_registry.get(node.op)
+    if definition is None or len(definition.input_arg) != len(nd.data_inputs(node)):
+        return
+    inputs = list(nd.data_inputs(node))
+    for index, argument in enumerate(definition.input_arg):
+        producer = pieces.nodes.get(nd.node_name(inputs[index]))
+        wanted = nd.attribute(node, argument.type_attr) if argument.type_attr else None
+        if producer is None or wanted not in (dtypes.float32, dtypes.float64) or producer.name in part:
+            continue
+        if producer.op in BEGINS | ENDS:
+            continue
+        source, found = inputs[index], _float_or_step_type(producer)
+        if producer.op == "Cast" and found == dtypes.float16:
+            source, found = nd.data_inputs(producer)[0], nd.attribute(producer, "SrcT")
+        if found == dtypes.float16 or (found == dtypes.int32 and node.op in ADDS_BIAS):
+            inputs[index] = pieces.cast(source, f"{name}/input_{index}", found, wanted)
+    controls = [f"^{control}" for control in nd.control_inputs(node)]
+    pieces.nodes[name] = nd.copy_node(node, [*inputs, *controls])
+
+
+def _float_or_step_type(node: NodeDef) -> dtypes.DType | None:
+    for key in ("DstT", "dtype", "T", "Tout"):
+        found = nd.attribute(node, key)
+        if isinstance(found, dtypes.DType):
+            return found
+    return None

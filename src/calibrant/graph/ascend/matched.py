@@ -1,0 +1,87 @@
+"""Layers that are written as calibrant writes them: quantized inputs, the layer, its bias, AscendDequant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from tensorflow.core.framework.node_def_pb2 import NodeDef
+
+from calibrant.graph import nodes as nd
+from calibrant.graph.ascend.deq_scale import unpack
+from calibrant.graph.ascend.pieces import Pieces
+from calibrant.graph.layers import BATCHED, KINDS
+
+
+@dataclass(frozen=True, eq=False)
+class MatchedLayer:
+    """One layer with everything that turns its accumulator into float.
+
+    Parameters
+    ----------
+    layer, bias, dequant : nodes; ``bias`` may be None.
+    quantizers : input index → the AscendQuant node it reads.
+    weight_input : input index of the weights; None without.
+    weights : the integers in their layout, offset_w off, or None.
+    channel_axes : axes of the weights that ``scale`` counts; () where it is one number.
+    steps : the bias in steps of the accumulator, or None.
+    scale : float32, shape (channels,) or (1,); what one step is worth.
+    """
+
+    layer: NodeDef
+    bias: NodeDef | None
+    dequant: NodeDef
+    quantizers: dict[int, NodeDef]
+    weight_input: int | None
+    weights: np.ndarray | None
+    channel_axes: tuple[int, ...]
+    steps: np.ndarray | None
+    scale: np.ndarray
+
+
+def match(pieces: Pieces, dequant: NodeDef) -> MatchedLayer | None:
+    """The layer in front of an AscendDequant; None where anything about it is out of the ordinary."""
+    inputs = nd.data_inputs(dequant)
+    scale, shift, _ = unpack(pieces.constant(inputs[1]).reshape(-1))
+    if shift.any() or not (scale > 0).all():
+        return None
+    layer, bias, steps = pieces.nodes.get(nd.node_name(inputs[0])), None, None
+    if layer is not None and layer.op == "BiasAdd" and pieces.reader_count(layer.name) == 1:
+        bias, steps = layer, pieces.constant(nd.data_inputs(layer)[1])
+        layer = pieces.nodes.get(nd.node_name(nd.data_inputs(bias)[0]))
+        if steps is None:
+            return None
+    if layer is None or layer.op not in KINDS or pieces.reader_count(layer.name) != 1:
+        return None
+    makers = [pieces.nodes[nd.node_name(tensor)] for tensor in nd.data_inputs(layer)]
+    quantizers = {index: maker for index, maker in enumerate(makers) if maker.op == "AscendQuant"}
+    kind = KINDS[layer.op]
+    weight_input = kind.weight_input
+    if layer.op in BATCHED and len(quantizers) == 2:
+        weight_input = None
+    wanted = (0, 1) if layer.op in BATCHED and weight_input is None else kind.data_inputs
+    if tuple(quantizers) != wanted:
+        return None
+    weights, axes = None, ()
+    if weight_input is not None:
+        weights = _weights(pieces, makers[weight_input])
+        if weights is None:
+            return None
+        axes = kind.channel_axes if scale.size > 1 else ()
+        if scale.size != np.prod([weights.shape[axis] for axis in axes], dtype=int):
+            return None
+    elif scale.size > 1:
+        return None
+    return MatchedLayer(layer, bias, dequant, quantizers, weight_input, weights, axes, steps, scale)
+
+
+def _weights(pieces: Pieces, node: NodeDef) -> np.ndarray | None:
+    if node.op != "AscendWeightQuant":
+        return None
+    values, offset = (pieces.constant(tensor) for tensor in nd.data_inputs(node))
+    if values is None or offset is None:
+        return None
+    try:
+        return values.astype(np.float32) - np.broadcast_to(offset, values.shape).astype(np.float32)
+    except ValueError:
+        return None
