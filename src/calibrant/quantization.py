@@ -30,6 +30,7 @@ from calibrant.steps.facts import graph_facts
 from calibrant.steps.joint import joint_groups, with_joint_places
 from calibrant.steps.narrow import holdable_weights
 from calibrant.steps.plan import make_plan
+from calibrant.steps.representable import with_representable_scales
 from calibrant.steps.weights import bias_of, quantize_all_weights, with_quantized_weights
 
 
@@ -129,6 +130,7 @@ def quantize(
         force_float16_scale=plan.force_float16_scale,
         between=search_between(histograms, between, plan.activation_offset),
     )
+    network = with_representable_scales(network)
     with watch.step("emit"):
         fakequant = fake_quantized(network)
     result = Result(
