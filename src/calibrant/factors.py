@@ -50,6 +50,7 @@ class QuantizedLayer:
     float_weights : the weights they stand for, balanced, folded and all.
     bias : float32, shape (channels,); the bias to be rounded to int32 steps of scale_d * scale_w; None where there
         is none.
+    bias_correction : what ``bias`` holds more than the float network's, float64; None without bias correction.
     balance : float32 factors per input channel by which the activations were divided; None where the layer is not
         balanced.
     """
@@ -59,6 +60,7 @@ class QuantizedLayer:
     weights: QuantizedWeights | None = None
     float_weights: np.ndarray | None = None
     bias: np.ndarray | None = None
+    bias_correction: np.ndarray | None = None
     balance: np.ndarray | None = None
 
     def bias_scale(self, quantizer: Quantizer | None = None) -> np.ndarray:
@@ -84,6 +86,9 @@ class QuantizedNetwork:
     tensors : inputs of MaxPool and Add nodes that are quantized without a layer.
     force_float16_scale : the fake-quantized model uses scale_d rounded to float16.
     between : tensor → factors of tensors that no layer reads; for exports that run on integers between layers as well.
+    output_tensors : names of the graph's outputs in the model that was read. They differ where a layer that is an
+        output got a bias: emitted models give the old name to the new node, see
+        :func:`calibrant.emit.output_names.with_output_names`.
     """
 
     graph: Graph
@@ -91,6 +96,7 @@ class QuantizedNetwork:
     tensors: tuple[QuantizedInput, ...] = ()
     force_float16_scale: bool = False
     between: Mapping[str, SearchResult] = field(default_factory=dict)
+    output_tensors: tuple[str, ...] = ()
 
     def every_input(self) -> tuple[QuantizedInput, ...]:
         """All quantized activations, those of layers first."""

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from calibrant.algorithms.histogram import Histogram
 from calibrant.calibration.data import InputSpec, open_data
-from calibrant.calibration.observe import observe_histograms
+from calibrant.calibration.observe import observe
 from calibrant.config import load_config
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.emit.folder import check_writable, write_folder
@@ -26,6 +27,7 @@ from calibrant.result import Result, Stopwatch, result_files
 from calibrant.steps.activations import quantized_places, read_tensor, search_all
 from calibrant.steps.balance import balance
 from calibrant.steps.between import search_between, tensors_between
+from calibrant.steps.bias_correction import bias_corrections, by_tensor, patch_statistics, with_biases
 from calibrant.steps.facts import graph_facts
 from calibrant.steps.joint import joint_groups, with_joint_places
 from calibrant.steps.narrow import holdable_weights
@@ -43,6 +45,7 @@ def quantize(
     inputs: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
     signature: str | None = None,
+    bias_correction: bool = True,
     batch_size: int | None = None,
     name: str | None = None,
     export: str | Sequence[str] = (),
@@ -63,6 +66,8 @@ def quantize(
     out : folder for the results; nothing is written without one.
     inputs, outputs : tensors where the graph is fed and read; ``inputs`` may be inner tensors.
     signature : of a SavedModel.
+    bias_correction : shift biases so that the means of the layers' outputs are those of the float network; the ranges
+        then come from the folded float network, otherwise from the one whose weights are quantized.
     batch_size : samples a batch, where the data are not batches already; 16, or the model's own, by default.
     name : how the files are called: ``NAME_fakequant.pb`` …; the model file's name by default.
     export : further formats to write, of :data:`calibrant.exports.EXPORTS`: ``("tflite",)`` or ``"tflite"``.
@@ -101,16 +106,20 @@ def quantize(
     with watch.step("balance"):
         balanced = balance(folded.graph, layers, plan, batches, track)
         graph, layers = balanced.graph, balanced.layers
+    if bias_correction:
+        graph, layers = with_biases(graph, layers, [entry.name for entry in plan.layers])
     with watch.step("weights"):
         weights = holdable_weights(quantize_all_weights(graph, layers, plan.layers), formats)
     places = quantized_places(graph, layers, plan)
     groups = joint_groups(graph, layers, places, configuration.skip_layers) if plan.joint_quant else ()
     places = with_joint_places(places, groups)
     with watch.step("calibrate"):
-        observed = with_quantized_weights(graph, layers, weights)
+        observed = graph if bias_correction else with_quantized_weights(graph, layers, weights)
         between = tensors_between(graph, [layers[entry.name] for entry in plan.layers], places, formats)
-        tensors = [*(read_tensor(graph, place) for place in places), *between]
-        histograms = observe_histograms(observed, tensors, batches, track)
+        histograms = {tensor: Histogram() for tensor in (*(read_tensor(graph, place) for place in places), *between)}
+        patches = patch_statistics(graph, layers, weights) if bias_correction else {}
+        observe(observed, by_tensor(histograms, patches), batches, track)
+        corrections = bias_corrections(graph, layers, weights, patches) if bias_correction else {}
     with watch.step("search"):
         found = search_all(graph, places, histograms, groups)
     network = QuantizedNetwork(
@@ -121,7 +130,8 @@ def quantize(
                 inputs=tuple(found[entry.name, index] for index in layers[entry.name].data_inputs),
                 weights=weights[entry.name].quantized if entry.name in weights else None,
                 float_weights=weights[entry.name].float_values if entry.name in weights else None,
-                bias=bias_of(graph, layers[entry.name]),
+                bias=bias_of(graph, layers[entry.name], corrections.get(entry.name)),
+                bias_correction=corrections.get(entry.name),
                 balance=balanced.factors.get(entry.name),
             )
             for entry in plan.layers
@@ -129,6 +139,7 @@ def quantize(
         tensors=tuple(found[place] for place in places if place[0] not in layers),
         force_float16_scale=plan.force_float16_scale,
         between=search_between(histograms, between, plan.activation_offset),
+        output_tensors=folded.graph.outputs,
     )
     network = with_representable_scales(network)
     with watch.step("emit"):

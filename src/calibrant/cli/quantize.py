@@ -17,6 +17,11 @@ from calibrant.exports import EXPORTS
 @click.option("--config", type=click.Path(), help="Configuration file; the defaults apply without one.")
 @click.option("--data", required=True, help="Calibration data: folder of .bin files or images, .npy or .npz.")
 @click.option("--out", required=True, type=click.Path(), help="Folder for the results.")
+@click.option(
+    "--bias-correction/--no-bias-correction",
+    default=True,
+    help="Shift biases so that the layers' outputs keep their mean (on by default).",
+)
 @click.option("--name", help="Prefix of the files; the model's name by default.")
 @click.option("--export", multiple=True, help=f"More formats to write: {', '.join(EXPORTS)}; repeatable, or A,B.")
 @click.option("--tflite-io", default="float32", show_default=True, help="Inputs and outputs of the .tflite: int8 too.")
@@ -30,6 +35,7 @@ def quantize(
     config: str | None,
     data: str,
     out: str,
+    bias_correction: bool,
     name: str | None,
     export: tuple[str, ...],
     tflite_io: str,
@@ -48,6 +54,7 @@ def quantize(
         config=Path(config) if config is not None else None,
         data=data,
         out=out,
+        bias_correction=bias_correction,
         inputs=inputs,
         outputs=outputs,
         signature=signature,

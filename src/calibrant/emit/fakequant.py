@@ -6,6 +6,7 @@ import numpy as np
 from tensorflow.python.framework import dtypes
 
 from calibrant.algorithms.arithmetic import Quantizer
+from calibrant.emit.output_names import with_output_names
 from calibrant.factors import QuantizedInput, QuantizedLayer, QuantizedNetwork
 from calibrant.graph.graph import Edit, Graph
 
@@ -27,7 +28,7 @@ def fake_quantized(network: QuantizedNetwork) -> Graph:
         if layer.bias is not None:
             quantizer = layer.inputs[0].quantizer
             _put_bias(edit, layer, quantizer.with_float16_scale() if network.force_float16_scale else quantizer)
-    return edit.finish()
+    return with_output_names(edit.finish(), network.output_tensors)
 
 
 def _quantize_dequantize(edit: Edit, found: QuantizedInput, quantizer: Quantizer) -> str:

@@ -38,6 +38,8 @@ def layer_row(layer: QuantizedLayer) -> dict[str, Any]:
         row["weights"] = weights_row(layer)
     if layer.bias is not None:
         row["bias"] = {"node": layer.layer.bias, "channels": int(layer.bias.size)}
+        if layer.bias_correction is not None:
+            row["bias"]["largest_correction"] = float(np.abs(layer.bias_correction).max())
     if layer.balance is not None:
         row["balance"] = {"smallest": float(layer.balance.min()), "largest": float(layer.balance.max())}
     return row

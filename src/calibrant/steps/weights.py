@@ -88,8 +88,9 @@ def with_quantized_weights(graph: Graph, layers: Mapping[str, Layer], weights: M
     return edit.finish()
 
 
-def bias_of(graph: Graph, layer: Layer) -> np.ndarray | None:
-    """The bias of a layer with weights, float32, shape (channels,)."""
+def bias_of(graph: Graph, layer: Layer, correction: np.ndarray | None = None) -> np.ndarray | None:
+    """The bias of a layer with weights, float32, shape (channels,); ``correction`` is added where there is one."""
     if layer.bias is None or layer.constant is None:
         return None
-    return np.asarray(graph.constant(nd.data_inputs(graph.nodes[layer.bias])[1]), np.float32)
+    bias = np.asarray(graph.constant(nd.data_inputs(graph.nodes[layer.bias])[1]), np.float32)
+    return bias if correction is None else (bias + correction).astype(np.float32)

@@ -1,0 +1,207 @@
+"""The mean input patch of a layer: all that the mean of its output depends on, whatever the weights.
+
+A convolution is linear, so the mean of its outputs over batch and positions is its kernel times the mean of the patches
+it reads, zeros of the padding included. Which positions a kernel offset visits depends on the offset on each axis by
+itself, so a sum over the batch and then one slice per offset and axis gives every patch at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from calibrant.algorithms.ordered_sum import OrderFreeSum
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a kernel moves along one spatial axis.
+
+    Parameters
+    ----------
+    size, stride, dilation : of the kernel, at least 1.
+    padding : ``'SAME'``, ``'VALID'``, or the zeros (before, after) the axis.
+    transposed : a transposed convolution: the kernel is spread over the outputs, ``stride`` of them apart.
+    outputs : number of output positions of a transposed convolution, which its input alone does not tell; None for the
+        number that goes with ``'SAME'`` or ``'VALID'``.
+    """
+
+    size: int
+    stride: int = 1
+    dilation: int = 1
+    padding: str | tuple[int, int] = "VALID"
+    transposed: bool = False
+    outputs: int | None = None
+
+    def positions(self, length: int) -> int:
+        """How many output positions there are along an input axis of this length."""
+        if not self.transposed:
+            return self._steps(length)
+        if self.outputs is not None:
+            return self.outputs
+        if self.padding == "SAME":
+            return length * self.stride
+        before, after = (0, 0) if self.padding == "VALID" else self.padding
+        return (length - 1) * self.stride + self._span - before - after
+
+    def visited(self, length: int) -> tuple[slice, ...]:
+        """For each kernel offset, the input positions that it is multiplied with; padding is left out."""
+        if self.transposed:
+            outputs = self.positions(length)
+            before = self._before(outputs, length)
+            return tuple(_inside(before - offset, self.stride, outputs, length) for offset in self._offsets())
+        count = self._steps(length)
+        before = self._before(length, count)
+        return tuple(_strided(offset - before, self.stride, count, length) for offset in self._offsets())
+
+    def _offsets(self) -> range:
+        return range(0, self.size * self.dilation, self.dilation)
+
+    @property
+    def _span(self) -> int:
+        return (self.size - 1) * self.dilation + 1
+
+    def _steps(self, length: int) -> int:
+        if self.padding == "SAME":
+            return -(-length // self.stride)
+        before, after = (0, 0) if self.padding == "VALID" else self.padding
+        return max((length + before + after - self._span) // self.stride + 1, 0)
+
+    def _before(self, length: int, count: int) -> int:
+        if self.padding == "SAME":
+            return max((count - 1) * self.stride + self._span - length, 0) // 2
+        return 0 if self.padding == "VALID" else self.padding[0]
+
+
+def _strided(first: int, stride: int, count: int, length: int) -> slice:
+    """Those of first, first + stride, … (count of them) that lie in 0…length-1."""
+    skipped = max(-(first // stride), 0)
+    start = first + skipped * stride
+    stop = min(first + count * stride - stride + 1, length)
+    return slice(start, max(stop, start), stride)
+
+
+def _inside(first: int, stride: int, outputs: int, length: int) -> slice:
+    """The inputs i of 0…length-1 with 0 <= i * stride - first < outputs."""
+    start = max(-(-first // stride), 0)
+    stop = min((outputs - 1 + first) // stride + 1, length)
+    return slice(start, max(stop, start))
+
+
+@dataclass(frozen=True)
+class PatchGeometry:
+    """Which axes of a tensor a kernel moves along.
+
+    Parameters
+    ----------
+    channel_axis : of the input channels; all axes that are neither this one nor spatial count as batch.
+    spatial_axes, windows : one window per spatial axis; none for a matrix product.
+    """
+
+    channel_axis: int = -1
+    spatial_axes: tuple[int, ...] = ()
+    windows: tuple[Window, ...] = ()
+
+
+class PatchMean:
+    """Mean of the input over batch and output positions, for every kernel offset and input channel.
+
+    Memory is kernel size times channels. Batches may come in any order and be spread over any number of instances: the
+    merged state is the same, bit for bit.
+    """
+
+    __slots__ = ("_sum", "count", "geometry")
+    __hash__ = None
+
+    def __init__(self, geometry: PatchGeometry):
+        self.geometry = geometry
+        self.count = 0  # output positions seen, over all batches
+        self._sum: OrderFreeSum | None = None
+
+    def update(self, values: np.ndarray) -> None:
+        """Add one batch, float32 of any number of axes that has those of the geometry."""
+        geometry = self.geometry
+        axes = (*geometry.spatial_axes, geometry.channel_axis % values.ndim)
+        batch = tuple(axis for axis in range(values.ndim) if axis not in axes)
+        count = int(np.prod([values.shape[axis] for axis in batch], dtype=np.int64))
+        sums = np.sum(values, axis=batch, dtype=np.float64) if batch else values.astype(np.float64)
+        if axes != tuple(sorted(axes)):
+            sums = np.moveaxis(sums, 0, -1)
+        for place, window in enumerate(geometry.windows):
+            length = sums.shape[place]
+            count *= window.positions(length)
+            moved = np.moveaxis(sums, place, 0)
+            offsets = [moved[visited].sum(axis=0) for visited in window.visited(length)]
+            sums = np.stack(offsets, axis=place)
+        if self._sum is None:
+            self._sum = OrderFreeSum(sums.shape)
+        self._sum.add(sums)
+        self.count += count
+
+    def merge(self, other: PatchMean) -> PatchMean:
+        """A new accumulator: the one that would have seen the batches of both.
+
+        Raises
+        ------
+        ValueError : the two are of different geometry.
+        """
+        if self.geometry != other.geometry:
+            raise ValueError("patches of different layers cannot be merged")
+        result = PatchMean(self.geometry)
+        result.count = self.count + other.count
+        sums = [part._sum for part in (self, other) if part._sum is not None]
+        result._sum = sums[0].merge(sums[1]) if len(sums) == 2 else sums[0] if sums else None
+        return result
+
+    def mean(self) -> np.ndarray:
+        """float64 (*kernel sizes, input channels).
+
+        Raises
+        ------
+        ValueError : nothing has been seen.
+        """
+        if self._sum is None or not self.count:
+            raise ValueError("no patches have been seen")
+        return self._sum.total() / self.count
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """The state, for storing it; empty before the first batch."""
+        return {} if self._sum is None else {"count": np.array(self.count, np.int64), "sum": self._sum.to_array()}
+
+    @classmethod
+    def from_arrays(cls, geometry: PatchGeometry, arrays: dict[str, np.ndarray]) -> PatchMean:
+        """The accumulator whose state was taken by :meth:`to_arrays`."""
+        result = cls(geometry)
+        if arrays:
+            result.count = int(arrays["count"])
+            result._sum = OrderFreeSum.from_array(arrays["sum"])
+        return result
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, PatchMean):
+            return NotImplemented
+        return (self.geometry, self.count) == (other.geometry, other.count) and self._sum == other._sum
+
+
+def mean_of_outputs(patch: np.ndarray, kernel: np.ndarray, depthwise: bool = False) -> np.ndarray:
+    """Mean over batch and positions of a layer's outputs without its bias, float64 [output channels].
+
+    Parameters
+    ----------
+    patch : (*kernel sizes, input channels), of :meth:`PatchMean.mean`.
+    kernel : (*kernel sizes, input channels of one group, output channels); (*kernel sizes, channels, multiplier) for
+        a depthwise kernel, whose outputs are counted channel by channel. As many groups as its inputs fit into the
+        patch's.
+    """
+    kernel = np.asarray(kernel, np.float64)
+    if depthwise:
+        return np.einsum("kc,kcm->cm", _flat(patch, 1), _flat(kernel, 2)).reshape(-1)
+    inputs, outputs = kernel.shape[-2:]
+    groups = patch.shape[-1] // inputs
+    grouped = kernel.reshape(-1, inputs, groups, outputs // groups)
+    return np.einsum("kgc,kcgo->go", patch.reshape(-1, groups, inputs), grouped).reshape(-1)
+
+
+def _flat(array: np.ndarray, kept: int) -> np.ndarray:
+    return array.reshape(-1, *array.shape[array.ndim - kept :])

@@ -1,0 +1,130 @@
+"""Step: shift every bias by what quantizing the weights does to the mean of the layer's outputs.
+
+The shift is the mean over batch and positions of conv(x, W - W_quantized), which is exact from the mean input patch
+(``calibrant.algorithms.patch_mean``): one pass over the data gives it together with the ranges.
+
+References
+----------
+M. Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019, section 4.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from calibrant.algorithms.histogram import Histogram
+from calibrant.algorithms.patch_mean import PatchGeometry, PatchMean, Window, mean_of_outputs
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Graph
+from calibrant.graph.layers import Layer
+from calibrant.steps.weights import LayerWeights
+
+_SPATIAL = {"Conv2D": 2, "DepthwiseConv2dNative": 2, "Conv2DBackpropInput": 2, "Conv3D": 3}
+
+
+def with_biases(graph: Graph, layers: Mapping[str, Layer], names: list[str]) -> tuple[Graph, dict[str, Layer]]:
+    """Give each named layer that has weights but no bias one of zeros, ``LAYER/bias``, which all its readers then read.
+
+    Outputs of the graph that were such a layer become its bias; see ``QuantizedNetwork.output_tensors``.
+    """
+    edit = graph.edit()
+    result = dict(layers)
+    renamed: dict[str, str] = {}
+    for name in names:
+        layer = layers[name]
+        if layer.constant is None or layer.bias is not None:
+            continue
+        node, tensor = graph.nodes[name], f"{name}:0"
+        channels = _output_channels(layer)
+        zeros = edit.add_constant(f"{name}/bias/zeros", np.zeros(channels, graph.dtype(tensor).as_numpy_dtype))
+        first = nd.attribute(node, "data_format") in ("NCHW", "NCDHW")
+        bias = edit.add(
+            "BiasAdd",
+            f"{name}/bias",
+            [tensor, zeros],
+            T=graph.dtype(tensor),
+            data_format="NCHW" if first else "NHWC",
+        )
+        for reader, index in graph.consumers(tensor):
+            edit.set_input(reader.name, index, bias)
+        result[name] = replace(layer, bias=nd.node_name(bias))
+        renamed[tensor] = bias
+    outputs = tuple(renamed.get(nd.tensor_name(output), output) for output in graph.outputs)
+    return edit.finish(outputs=outputs), result
+
+
+def _output_channels(layer: Layer) -> int:
+    shape = layer.weights_shape
+    axes = layer.channel_axes or (len(shape) - 1,)
+    return int(np.prod([shape[axis] for axis in axes], dtype=np.int64))
+
+
+def patch_geometry(graph: Graph, layer: Layer) -> PatchGeometry:
+    """How the kernel of a layer with weights moves over the tensor that it reads."""
+    if layer.type not in _SPATIAL:
+        return PatchGeometry()
+    node = graph.nodes[layer.name]
+    rank = _SPATIAL[layer.type]
+    first = nd.attribute(node, "data_format") in ("NCHW", "NCDHW")
+    spatial = tuple(range(2, 2 + rank) if first else range(1, 1 + rank))
+    strides = nd.attribute(node, "strides")
+    dilations = nd.attribute(node, "dilations") or [1] * (rank + 2)
+    padding = nd.attribute(node, "padding")
+    explicit = nd.attribute(node, "explicit_paddings") or []
+    transposed = layer.type == "Conv2DBackpropInput"
+    outputs = graph.shape(f"{layer.name}:0") if transposed else None
+    windows = tuple(
+        Window(
+            size=layer.weights_shape[place],
+            stride=strides[axis],
+            dilation=dilations[axis],
+            padding=(explicit[2 * axis], explicit[2 * axis + 1]) if padding == "EXPLICIT" else padding,
+            transposed=transposed,
+            outputs=outputs[axis] if outputs is not None else None,
+        )
+        for place, axis in enumerate(spatial)
+    )
+    return PatchGeometry(1 if first else -1, spatial, windows)
+
+
+def patch_statistics(
+    graph: Graph, layers: Mapping[str, Layer], weights: Mapping[str, LayerWeights]
+) -> dict[tuple[str, PatchGeometry], PatchMean]:
+    """(tensor, geometry) → accumulator, for every layer with quantized weights; alike layers share one."""
+    places = (_place(graph, layers[name]) for name in weights)
+    return {place: PatchMean(place[1]) for place in dict.fromkeys(places)}
+
+
+def by_tensor(
+    histograms: Mapping[str, Histogram], patches: Mapping[tuple[str, PatchGeometry], PatchMean]
+) -> dict[str, list[Histogram | PatchMean]]:
+    """Tensor → what is observed of it; histograms first, because they refuse what is not finite."""
+    result: dict[str, list[Histogram | PatchMean]] = {tensor: [found] for tensor, found in histograms.items()}
+    for (tensor, _), found in patches.items():
+        result.setdefault(tensor, []).append(found)
+    return result
+
+
+def _place(graph: Graph, layer: Layer) -> tuple[str, PatchGeometry]:
+    tensor = nd.data_inputs(graph.nodes[layer.name])[layer.data_inputs[0]]
+    return tensor, patch_geometry(graph, layer)
+
+
+def bias_corrections(
+    graph: Graph,
+    layers: Mapping[str, Layer],
+    weights: Mapping[str, LayerWeights],
+    patches: Mapping[tuple[str, PatchGeometry], PatchMean],
+) -> dict[str, np.ndarray]:
+    """Layer → what to add to its bias, float64 [output channels]."""
+    result = {}
+    for name, entry in weights.items():
+        lost = entry.float_values.astype(np.float64) - entry.quantized.dequantize()
+        if layers[name].type == "Conv2DBackpropInput":
+            lost = np.swapaxes(lost, -1, -2)
+        depthwise = layers[name].type == "DepthwiseConv2dNative"
+        result[name] = mean_of_outputs(patches[_place(graph, layers[name])].mean(), lost, depthwise)
+    return result
