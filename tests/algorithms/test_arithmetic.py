@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from calibrant.algorithms.arithmetic import FLOAT32_EPSILON, Quantizer, decimal_range, shortest_decimal
+from calibrant.algorithms.arithmetic import FLOAT32_EPSILON, Quantizer, shortest_decimal
 
 bounds = st.floats(-1e6, 1e6, width=32)
 bit_counts = st.integers(4, 16)
@@ -141,20 +141,3 @@ def test_the_decimal_that_was_written_comes_back(number):
 
 def test_a_decimal_finer_than_float32_is_kept():
     assert str(shortest_decimal(0.999999999)) == "0.999999999"
-
-
-@pytest.mark.parametrize("kind", [float, np.float32])
-def test_candidates_are_counted_in_decimal(kind):
-    ratios = decimal_range(kind(0.7), kind(1.3), kind(0.01))
-    assert ratios == tuple(hundredth / 100 for hundredth in range(70, 131))
-
-
-def test_candidates_stop_before_an_end_that_is_not_on_the_grid():
-    assert decimal_range(0.5, 1.0, 0.3) == (0.5, 0.8)
-    assert decimal_range(1.0, 1.0, 0.1) == (1.0,)
-
-
-@pytest.mark.parametrize("wrong", [(0, 1, 0), (0, 1, -1), (1, 0, 0.1), (0, np.inf, 1), (np.nan, 1, 1)])
-def test_endless_candidates_are_refused(wrong):
-    with pytest.raises(ValueError, match="cannot count"):
-        decimal_range(*wrong)

@@ -184,3 +184,14 @@ def test_real_inputs(shared, path, name):
         values = file[name].astype(np.float32).reshape(-1)[:100_000]
     for asymmetric in (True, False):
         compare(values, asymmetric)
+
+
+@pytest.mark.parametrize("asymmetric", [True, False])
+def test_a_tiny_step_is_searched_from_coarse_to_fine_in_bounded_time_and_no_worse(asymmetric):
+    histogram = Histogram()
+    histogram.update(np.random.default_rng(3).standard_t(4, 20000).astype(np.float32))
+    coarse = search(histogram, IfmrSettings(asymmetric=asymmetric))
+    for step in (1e-5, 1e-30):
+        fine = search(histogram, IfmrSettings(search_step=step, asymmetric=asymmetric))
+        assert fine.mean_squared_error <= coarse.mean_squared_error * 1.0001
+        assert fine.candidates < 20_000

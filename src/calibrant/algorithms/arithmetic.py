@@ -139,19 +139,6 @@ def shortest_decimal(value: float) -> Decimal:
     return Decimal(str(narrow)) if float(narrow) == float(value) else Decimal(repr(float(value)))
 
 
-def decimal_range(start: float, end: float, step: float) -> tuple[float, ...]:
-    """start, start + step, ... up to and including end, counted in decimal: 0.7 to 1.3 by 0.01 gives 61 numbers.
-
-    Raises
-    ------
-    ValueError : unless the three are finite, step is positive and start <= end.
-    """
-    if not all(math.isfinite(number) for number in (start, end, step)) or step <= 0 or start > end:
-        raise ValueError(f"cannot count from {start} to {end} in steps of {step}")
-    first, last, distance = (shortest_decimal(number) for number in (start, end, step))
-    return tuple(float(first + distance * index) for index in range(int((last - first) / distance) + 1))
-
-
 def _checked_bits(bits: int) -> int:
     if not 2 <= bits <= 16 or bits != int(bits):
         raise ValueError(f"bits must be a whole number from 2 to 16, not {bits}")

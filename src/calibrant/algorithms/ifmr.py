@@ -6,13 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibrant.algorithms.arithmetic import Quantizer, decimal_range, factors_from_ranges, shortest_decimal
+from calibrant.algorithms.arithmetic import Quantizer, factors_from_ranges, shortest_decimal
+from calibrant.algorithms.decimal_grid import DecimalGrid, Span
 from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.kernels import kernels
 from calibrant.algorithms.search_result import SearchResult
 
 # Relative to the signal's power, what float32 arithmetic itself leaves of an error that should be zero.
 _RESOLUTION = 2.0**-46
+EXHAUSTIVE = 1201
+AT_ONCE = 101
 
 
 @dataclass(frozen=True)
@@ -43,22 +46,36 @@ def search(histogram: Histogram, settings: IfmrSettings = IfmrSettings()) -> Sea
     these the one wins whose ratios are nearest to 1: by the sum of the two distances |ratio - 1|, then by the larger
     of the two, then the wider upper bound, then the wider lower bound. A bound of zero has the one ratio 1.
 
+    A step so small that a bound has more than EXHAUSTIVE ratios is searched from coarse to fine: evenly spread ones
+    first, then again between the neighbours of the best, down to the step that was asked for.
+
     Raises
     ------
     ValueError : if the histogram has seen no values, or settings are out of range.
     """
     top = histogram.value_from_top(settings.max_percentile)
     bottom = histogram.value_from_bottom(settings.min_percentile)
-    low_ratios, high_ratios = _ratio_pairs(min(bottom.value, 0.0), max(top.value, 0.0), settings)
     low, high = min(bottom.value, 0.0), max(top.value, 0.0)
     if not settings.asymmetric:
         high = max(high, -low)
         low = -high
-    scales, offsets = factors_from_ranges(low * low_ratios, high * high_ratios, settings.bits, settings.asymmetric)
-    errors = quantization_errors(histogram, scales, offsets, settings.bits)
+    grid = DecimalGrid.between(settings.search_range_start, settings.search_range_end, settings.search_step)
+    most = EXHAUSTIVE if grid.count <= EXHAUSTIVE else AT_ONCE
+    low_span = high_span = Span.over(0, grid.count - 1, most)
     power = histogram.power
-    (tied,) = (errors <= errors.min() + _RESOLUTION * power).nonzero()
-    best = min(tied, key=lambda index: _preference(low_ratios[index], high_ratios[index]))
+    while True:
+        lows = [grid.number(index) for index in low_span.indices()] if low else [1.0]
+        highs = [grid.number(index) for index in high_span.indices()] if high else [1.0]
+        low_ratios, high_ratios = _pairs(lows, highs) if settings.asymmetric else (np.array(highs),) * 2
+        scales, offsets = factors_from_ranges(low * low_ratios, high * high_ratios, settings.bits, settings.asymmetric)
+        errors = quantization_errors(histogram, scales, offsets, settings.bits)
+        (tied,) = (errors <= errors.min() + _RESOLUTION * power).nonzero()
+        best = min(tied, key=lambda index: _preference(low_ratios[index], high_ratios[index]))
+        if low_span.stride == high_span.stride == 1:
+            break
+        best_low, best_high = divmod(int(best), len(highs)) if settings.asymmetric else (int(best),) * 2
+        low_span = low_span.around(best_low, most) if low else high_span.around(best_high, most)
+        high_span = high_span.around(best_high, most) if high else low_span
     return SearchResult(
         quantizer=Quantizer(scales[best], int(offsets[best]), settings.bits),
         low=float(low * low_ratios[best]),
@@ -84,13 +101,9 @@ def quantization_errors(histogram: Histogram, scales: np.ndarray, offsets: np.nd
     return np.maximum(errors, 0.0) / histogram.count
 
 
-def _ratio_pairs(low: float, high: float, settings: IfmrSettings) -> tuple[np.ndarray, np.ndarray]:
-    ratios = decimal_range(settings.search_range_start, settings.search_range_end, settings.search_step)
-    if not settings.asymmetric:
-        ratios = np.array(ratios if low or high else (1.0,))
-        return ratios, ratios
-    pairs = np.meshgrid(ratios if low else (1.0,), ratios if high else (1.0,), indexing="ij")
-    return pairs[0].reshape(-1), pairs[1].reshape(-1)
+def _pairs(lows: list[float], highs: list[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Every low ratio with every high one, the high ones running fastest."""
+    return np.repeat(lows, len(highs)), np.tile(highs, len(lows))
 
 
 def _preference(low_ratio: float, high_ratio: float) -> tuple:
