@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+from tensorflow.core.framework.attr_value_pb2 import AttrValue
+from tensorflow.core.framework.tensor_shape_pb2 import TensorShapeProto
 from tensorflow.python.framework import dtypes
 
 from calibrant.algorithms.arithmetic import Quantizer
@@ -32,7 +34,11 @@ def fake_quantized(network: QuantizedNetwork) -> Graph:
 
 
 def _quantize_dequantize(edit: Edit, found: QuantizedInput, quantizer: Quantizer) -> str:
-    """Mul, Round, AddV2, clip, Sub, Mul: the arithmetic of spec 02 operation for operation; the dequantized tensor."""
+    """Mul, Round, AddV2, clip, Sub, Mul: the arithmetic of spec 02 operation for operation; the dequantized tensor.
+
+    The two factors are constants that a caller could replace. Plain ones TensorFlow's optimizer would multiply into the
+    weights of a convolution beside them, or into another factor, and the numbers would no longer be exactly these.
+    """
     graph = edit.graph
     scope = (
         f"{found.node}/act_quant"
@@ -47,16 +53,21 @@ def _quantize_dequantize(edit: Edit, found: QuantizedInput, quantizer: Quantizer
     def scalar(name: str, value: float) -> str:
         return edit.add_constant(f"{scope}/{name}", np.float32(value))
 
+    def factor(name: str, value: np.float32) -> str:
+        shape = AttrValue(shape=TensorShapeProto())
+        constant = scalar(f"{name}/value", value)
+        return edit.add("PlaceholderWithDefault", f"{scope}/{name}", [constant], dtype=dtypes.float32, shape=shape)
+
     def step(op: str, name: str, *inputs: str) -> str:
         return edit.add(op, f"{scope}/{name}", inputs, T=dtypes.float32)
 
     offset = scalar("offset", quantizer.offset)
-    scaled = step("Mul", "scaled", tensor, scalar("inverse_scale", quantizer.inverse))
+    scaled = step("Mul", "scaled", tensor, factor("inverse_scale", quantizer.inverse))
     shifted = step("AddV2", "shifted", step("Round", "rounded", scaled), offset)
     codes = step(
         "ClipByValue", "codes", shifted, scalar("lowest", quantizer.lowest), scalar("highest", quantizer.highest)
     )
-    result = step("Mul", "dequantized", step("Sub", "centred", codes, offset), scalar("scale", quantizer.scale))
+    result = step("Mul", "dequantized", step("Sub", "centred", codes, offset), factor("scale", quantizer.scale))
     if dtype != dtypes.float32:
         result = edit.add("Cast", f"{scope}/from_float32", [result], SrcT=dtypes.float32, DstT=dtype)
     return result

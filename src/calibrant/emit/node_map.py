@@ -15,7 +15,7 @@ def node_map(emitted: Graph, original: Graph, absorbed: Mapping[str, Sequence[st
     """
     entries = []
     for node in emitted.nodes.values():
-        if node.op == "Const":
+        if node.op == "Const" or (node.op == "PlaceholderWithDefault" and node.name not in original.nodes):
             continue
         names = [node.name] if node.name in original.nodes else []
         names += [name for name in absorbed.get(node.name, ()) if name not in names]

@@ -160,7 +160,7 @@ def _resolve(nodes: Mapping[str, NodeDef], names: Sequence[str], role: str, sour
 
 def _candidates(nodes: Mapping[str, NodeDef], role: str) -> list[str]:
     if role == "input":
-        return [name for name, node in nodes.items() if node.op.startswith("Placeholder")][:8]
+        return [name for name, node in nodes.items() if node.op == "Placeholder"][:8]
     read = {nd.node_name(reference) for node in nodes.values() for reference in node.input}
     return [name for name, node in nodes.items() if name not in read and node.op not in NEVER_OUTPUTS][:8]
 
