@@ -36,8 +36,10 @@ def fake_quantized(network: QuantizedNetwork) -> Graph:
 def _quantize_dequantize(edit: Edit, found: QuantizedInput, quantizer: Quantizer) -> str:
     """Mul, Round, AddV2, clip, Sub, Mul: the arithmetic of spec 02 operation for operation; the dequantized tensor.
 
-    The two factors are constants that a caller could replace. Plain ones TensorFlow's optimizer would multiply into the
-    weights of a convolution beside them, or into another factor, and the numbers would no longer be exactly these.
+    Written so that TensorFlow's optimizer, on by default, leaves it alone. Scale and offset are constants that a caller
+    could replace: plain ones would be multiplied into the weights of a convolution beside them or into another factor,
+    or be left out (an offset of zero, which makes -0 to 0). The first product is a MulNoNan, which is the same for a
+    factor that is not zero: a plain one would be regrouped with products in front of it.
     """
     graph = edit.graph
     scope = (
@@ -53,7 +55,7 @@ def _quantize_dequantize(edit: Edit, found: QuantizedInput, quantizer: Quantizer
     def scalar(name: str, value: float) -> str:
         return edit.add_constant(f"{scope}/{name}", np.float32(value))
 
-    def factor(name: str, value: np.float32) -> str:
+    def factor(name: str, value: float) -> str:
         shape = AttrValue(shape=TensorShapeProto())
         constant = scalar(f"{name}/value", value)
         return edit.add("PlaceholderWithDefault", f"{scope}/{name}", [constant], dtype=dtypes.float32, shape=shape)
@@ -61,8 +63,8 @@ def _quantize_dequantize(edit: Edit, found: QuantizedInput, quantizer: Quantizer
     def step(op: str, name: str, *inputs: str) -> str:
         return edit.add(op, f"{scope}/{name}", inputs, T=dtypes.float32)
 
-    offset = scalar("offset", quantizer.offset)
-    scaled = step("Mul", "scaled", tensor, factor("inverse_scale", quantizer.inverse))
+    offset = factor("offset", quantizer.offset)
+    scaled = step("MulNoNan", "scaled", tensor, factor("inverse_scale", quantizer.inverse))
     shifted = step("AddV2", "shifted", step("Round", "rounded", scaled), offset)
     codes = step(
         "ClipByValue", "codes", shifted, scalar("lowest", quantizer.lowest), scalar("highest", quantizer.highest)
