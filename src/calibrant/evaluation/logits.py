@@ -1,0 +1,22 @@
+"""The place where outputs are best compared: in front of a final Softmax, which hides differences."""
+
+from __future__ import annotations
+
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Graph
+
+# What a quantizer and a change of shape are made of.
+HANDING_ON = frozenset({"Identity", "Reshape", "Squeeze", "Cast", "Mul", "Round", "AddV2", "Add", "ClipByValue", "Sub"})
+
+
+def before_softmax(graph: Graph, tensor: str) -> str:
+    """The tensor that the Softmax reads from which an output comes, or the output itself."""
+    current = tensor
+    while True:
+        node = graph.producer(current)
+        if node.op == "Softmax":
+            return nd.data_inputs(node)[0]
+        read = [name for name in nd.data_inputs(node) if graph.constant(name) is None]
+        if node.op not in HANDING_ON or not read or len(read) > 1:
+            return tensor
+        current = read[0]

@@ -1,0 +1,270 @@
+"""Holding the files of one result against each other on the same inputs.
+
+Outputs are compared in front of a final Softmax, in steps of the LiteRT file's output. A file of integer kernels rounds
+between layers as well, so it is held against the fake-quantized model that does the same (``NAME_int8_fakequant.pb``);
+how far both are from ``NAME_fakequant.pb`` is shown beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from calibrant.calibration.data import InputSpec, open_data
+from calibrant.errors import DataError, ModelError, Problem
+from calibrant.evaluation.accuracy import LabelCount
+from calibrant.evaluation.labels import as_labels, load_labels
+from calibrant.evaluation.layer_parting import LayerParting, LayerWatch
+from calibrant.evaluation.logits import before_softmax
+from calibrant.evaluation.parting import Parting
+from calibrant.evaluation.tflite_runner import TfliteRunner, open_tflite
+from calibrant.graph.graph import Graph
+from calibrant.graph.load import load
+from calibrant.graph.run import Runner, input_shapes
+from calibrant.progress import Track, untracked
+
+FAKEQUANT, SIMULATION, TFLITE, LOWERED = "_fakequant.pb", "_int8_fakequant.pb", "_int8.tflite", "_quantized.pb"
+FLOAT = "float"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How far two models may part.
+
+    Parameters
+    ----------
+    share_within : least share of outputs of the LiteRT file within one step of its simulation.
+    agreement : least share of samples with the same largest output in both.
+    relative : largest difference of the lowered model to the fake-quantized one, over the largest output.
+    """
+
+    share_within: float = 0.99
+    agreement: float = 0.99
+    relative: float = 1e-5
+
+
+@dataclass(frozen=True)
+class ModelScore:
+    """One model: its name, where there are labels its top-1 accuracy, and the samples it ran."""
+
+    name: str
+    samples: int
+    top1: float | None
+
+
+@dataclass(frozen=True)
+class PairScore:
+    """Two models.
+
+    Parameters
+    ----------
+    first, second : their names.
+    step : one output step in real units; None where nothing is counted in steps.
+    share_within, share_equal, largest_steps : of the outputs, in steps; None without steps.
+    relative : largest difference over the largest output.
+    agreement : share of the samples with the same largest output.
+    passed : whether they are within the limits; None for pairs that are only shown.
+    parting : the first layer where they part by more than a step; None where there is none or it was not looked for.
+    """
+
+    first: str
+    second: str
+    step: float | None
+    share_within: float | None
+    share_equal: float | None
+    largest_steps: float | None
+    relative: float
+    agreement: float
+    passed: bool | None
+    parting: LayerParting | None = None
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found; ``passed`` is false where a pair parts more than allowed."""
+
+    models: tuple[ModelScore, ...]
+    pairs: tuple[PairScore, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether all pairs that have limits keep to them."""
+        return all(pair.passed is not False for pair in self.pairs)
+
+
+def verify(
+    folder: str | Path,
+    data: Any,
+    labels: Any = None,
+    *,
+    model: Any = None,
+    ignore_labels: Sequence[int] = (),
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    signature: str | None = None,
+    limits: Limits | None = None,
+    track: Track = untracked,
+    **data_options: Any,
+) -> Verification:
+    """Run the models of a result folder side by side.
+
+    Parameters
+    ----------
+    folder : what :func:`calibrant.quantize` has written.
+    data : inputs, as for :func:`calibrant.evaluate`.
+    labels : class numbers, for the accuracy of each model.
+    model : the float model; left out without one. ``inputs``, ``outputs``, ``signature`` are its.
+    limits : what is allowed.
+
+    Raises
+    ------
+    CalibrantError : nothing to compare, a file that cannot be read, data that do not fit.
+    """
+    models = _open_models(Path(folder), model, inputs, outputs, signature)
+    limits = limits or Limits()
+    truth = None if labels is None else _truth(labels)
+    reference = next(entry for entry in models.values() if isinstance(entry, Graph))
+    specifications = [InputSpec(key, *rest) for key, rest in input_shapes(reference).items()]
+    batches = open_data(data, specifications, **data_options)
+    tflite = models.get(TFLITE)
+    step = float(tflite.points[0].scale[0]) if tflite is not None and tflite.points[0].scale.size else None
+    partings = {pair: Parting(step or 1.0) for pair in _pairs(models)}
+    counts = {name: LabelCount(ignore_labels) for name in models}
+    watch = LayerWatch(models[SIMULATION], tflite) if SIMULATION in models and tflite is not None else None
+    runners = {
+        name: Runner(entry, [before_softmax(entry, tensor) for tensor in entry.outputs])
+        for name, entry in models.items()
+        if isinstance(entry, Graph)
+    }
+    done = 0
+    try:
+        for number, batch in enumerate(track(batches, "verifying", batches.count)):
+            fed = {index: np.asarray(batch[key]) for index, key in enumerate(reference.input_keys)}
+            found = {name: _run_graph(runner, fed) for name, runner in runners.items()}
+            if tflite is not None:
+                found[TFLITE] = _run_tflite(tflite, fed)
+                if watch is not None and number == 0 and tflite.fixed_batch in (None, len(fed[0])):
+                    watch.look(fed)
+            size = len(found[next(iter(found))][0])
+            for (first, second), parting in partings.items():
+                for one, other in zip(found[first], found[second], strict=True):
+                    parting.update(one, other)
+            if truth is not None:
+                for name, count in counts.items():
+                    count.update(found[name][0].reshape(size, -1), _labels(truth, done, size))
+            done += size
+    finally:
+        for runner in runners.values():
+            runner.close()
+    return Verification(
+        tuple(
+            ModelScore(_title(name), done, count.top1 if truth is not None else None) for name, count in counts.items()
+        ),
+        tuple(_score(pair, parting, step, limits, watch) for pair, parting in partings.items()),
+    )
+
+
+def _open_models(
+    folder: Path, model: Any, inputs: Sequence[str] | None, outputs: Sequence[str] | None, signature: str | None
+) -> dict[str, Graph | TfliteRunner]:
+    """Float model and files by kind, in the order of the table."""
+    fakes = sorted(path for path in folder.glob(f"*{FAKEQUANT}") if not path.name.endswith(SIMULATION))
+    if len(fakes) != 1:
+        found = ", ".join(path.name for path in fakes) or "none"
+        raise ModelError(
+            Problem(
+                f"{found} found", file=str(folder), allowed=f"a folder with one NAME{FAKEQUANT}, as quantize makes it"
+            )
+        )
+    models: dict[str, Graph | TfliteRunner] = {}
+    if model is not None:
+        models[FLOAT] = load(model, inputs, outputs, signature)
+    models[FAKEQUANT] = load(fakes[0])
+    prefix = fakes[0].name.removesuffix(FAKEQUANT)
+    for kind in (LOWERED, SIMULATION, TFLITE):
+        path = folder / f"{prefix}{kind}"
+        if path.exists():
+            models[kind] = open_tflite(path) if kind == TFLITE else load(path)
+    if len(models) < 2:
+        hint = "quantize with --export tflite or ascend, or give the float model with --model"
+        raise ModelError(Problem("there is nothing to compare", file=str(folder), hint=hint))
+    return models
+
+
+def _pairs(models: Mapping[str, Any]) -> list[tuple[str, str]]:
+    wanted = [
+        (FLOAT, FAKEQUANT),
+        (FAKEQUANT, LOWERED),
+        (SIMULATION, TFLITE),
+        (FAKEQUANT, SIMULATION),
+        (FAKEQUANT, TFLITE),
+        (FLOAT, TFLITE),
+    ]
+    return [pair for pair in wanted if pair[0] in models and pair[1] in models]
+
+
+def _score(
+    pair: tuple[str, str], parting: Parting, step: float | None, limits: Limits, watch: LayerWatch | None
+) -> PairScore:
+    passed = None
+    if pair == (FAKEQUANT, LOWERED):
+        passed = parting.relative <= limits.relative
+    elif pair == (SIMULATION, TFLITE):
+        passed = parting.agreement >= limits.agreement
+        passed = passed and (step is None or parting.share_within >= limits.share_within)
+    return PairScore(
+        _title(pair[0]),
+        _title(pair[1]),
+        step,
+        parting.share_within if step else None,
+        parting.share_equal if step else None,
+        parting.largest if step else None,
+        parting.relative,
+        parting.agreement,
+        passed,
+        watch.first if watch is not None and pair == (SIMULATION, TFLITE) else None,
+    )
+
+
+def _title(kind: str) -> str:
+    return {
+        FLOAT: "float",
+        FAKEQUANT: "fake-quantized",
+        SIMULATION: "fake-quantized between layers too",
+        TFLITE: "TFLite",
+        LOWERED: "lowered",
+    }[kind]
+
+
+def _run_graph(runner: Runner, fed: Mapping[int, np.ndarray]) -> list[np.ndarray]:
+    return [np.array(value) for value in runner(dict(zip(runner.graph.input_keys, fed.values(), strict=True)))]
+
+
+def _run_tflite(runner: TfliteRunner, fed: Mapping[int, np.ndarray]) -> list[np.ndarray]:
+    """The outputs of a batch, run in pieces where the file's batch is fixed."""
+    total = len(fed[0])
+    size = runner.fixed_batch or total
+    if total % size:
+        raise DataError(
+            Problem(f"batches of {total} samples do not fit the .tflite, which takes {size} a run", hint="--batch-size")
+        )
+    pieces = []
+    for start in range(0, total, size):
+        runner.run({index: values[start : start + size] for index, values in fed.items()})
+        pieces.append([runner.real(tensor) for tensor in runner.points])
+    return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
+
+
+def _truth(labels: Any) -> np.ndarray:
+    found = load_labels(labels) if isinstance(labels, (str, Path)) else labels
+    return as_labels(np.asarray(found), "labels")
+
+
+def _labels(truth: np.ndarray, done: int, count: int) -> np.ndarray:
+    if done + count > len(truth):
+        raise DataError(Problem(f"{len(truth)} labels, but there are more samples", allowed="one label a sample"))
+    return truth[done : done + count]
