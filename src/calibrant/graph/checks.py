@@ -78,10 +78,7 @@ def importable(graph: Graph) -> None:
     ModelError : with TensorFlow's reason.
     """
     tf = tensorflow()
-    from tensorflow.python.framework import op_def_registry
-
-    known = {function.signature.name for function in graph.library.function}
-    unknown = [node for node in graph.nodes.values() if node.op not in known and op_def_registry.get(node.op) is None]
+    unknown = unknown_ops(graph)
     if unknown:
         raise ModelError(
             *(
@@ -89,7 +86,8 @@ def importable(graph: Graph) -> None:
                     f"op {node.op!r} is not known to TensorFlow {tf.__version__}",
                     file=graph.source,
                     path=node.name,
-                    hint="cut the graph before it with --outputs, or install the package that defines it",
+                    hint="cut the graph behind it with --inputs or before it with --outputs; or import the package "
+                    "that defines it, from Python",
                 )
                 for node in unknown[:MOST]
             )
@@ -103,6 +101,14 @@ def importable(graph: Graph) -> None:
     absent = [tensor for tensor in (*graph.inputs, *graph.outputs) if tensor not in tensors]
     if absent:
         raise ModelError(*(_no_such_output(graph, tensor) for tensor in absent))
+
+
+def unknown_ops(graph: Graph) -> list[NodeDef]:
+    """The nodes whose op TensorFlow does not know."""
+    from tensorflow.python.framework import op_def_registry
+
+    known = {function.signature.name for function in graph.library.function}
+    return [node for node in graph.nodes.values() if node.op not in known and op_def_registry.get(node.op) is None]
 
 
 def _no_such_output(graph: Graph, tensor: str) -> Problem:

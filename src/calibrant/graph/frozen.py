@@ -14,6 +14,7 @@ from calibrant.errors import ModelError, Problem, did_you_mean
 from calibrant.graph import checks
 from calibrant.graph import nodes as nd
 from calibrant.graph.ascend.lower import has_ascend_operators, lower
+from calibrant.graph.cut import cut
 from calibrant.graph.graph import Graph, ordered
 from calibrant.graph.inline import inline_calls
 from calibrant.graph.inside import needed_library
@@ -87,7 +88,8 @@ def select(
     """
     nodes = _unique_nodes(graph_def, source)
     if any(node.op in CALLS for node in nodes.values()):
-        fetches = [nd.tensor_name(name) for name in outputs or _candidates(nodes, "output")]
+        named = [name for name in outputs or () if nd.node_name(name) in nodes]  # others may be inside a function
+        fetches = [nd.tensor_name(name) for name in named or _candidates(nodes, "output")]
         graph_def = inline_calls(graph_def, fetches)
         nodes = _unique_nodes(graph_def, source)
     checks.dangling_inputs(nodes, source)
@@ -97,7 +99,7 @@ def select(
     output_tensors = _resolve(nodes, outputs, "output", source) if outputs else _only_sink(nodes, source)
     if inputs:
         input_tensors = _resolve(nodes, inputs, "input", source)
-        nodes, input_tensors = _cut(graph_def, nodes, input_tensors, source)
+        nodes, input_tensors = cut(graph_def, nodes, input_tensors, source)
     else:
         needed = ordered(nodes, output_tensors)
         input_tensors = tuple(f"{name}:0" for name, node in needed.items() if node.op == "Placeholder")
@@ -125,12 +127,23 @@ def select(
 
 
 def _unique_nodes(graph_def: GraphDef, source: str) -> dict[str, NodeDef]:
-    nodes = {node.name: node for node in graph_def.node}
+    nodes = {node.name: _without_placement(node) for node in graph_def.node}
     if not nodes:
         raise ModelError(Problem("the graph has no nodes", file=source))
     if len(nodes) != len(graph_def.node):
         raise ModelError(Problem("two nodes have the same name", file=source))
     return nodes
+
+
+def _without_placement(node: NodeDef) -> NodeDef:
+    """The node without what ties it to the machine and the run that made it: device, neighbours, names of functions."""
+    if not (node.device or "_class" in node.attr or node.HasField("experimental_debug_info")):
+        return node
+    free = nd.copy_node(node)
+    free.device = ""
+    free.attr.pop("_class", None)
+    free.ClearField("experimental_debug_info")
+    return free
 
 
 def _resolve(nodes: Mapping[str, NodeDef], names: Sequence[str], role: str, source: str) -> tuple[str, ...]:
@@ -180,38 +193,3 @@ def _only_sink(nodes: Mapping[str, NodeDef], source: str) -> tuple[str, ...]:
             hint="name them with --outputs",
         ),
     )
-
-
-def _cut(
-    graph_def: GraphDef, nodes: Mapping[str, NodeDef], tensors: Sequence[str], source: str
-) -> tuple[dict[str, NodeDef], tuple[str, ...]]:
-    """Replace the producers of the tensors by placeholders; those already placeholders stay."""
-    if all(nodes[nd.node_name(tensor)].op == "Placeholder" for tensor in tensors):
-        return dict(nodes), tuple(tensors)
-    whole = Graph(
-        nodes=ordered(nodes, nodes),
-        inputs=tuple(tensors),
-        outputs=(),
-        library=graph_def.library,
-        versions=graph_def.versions,
-        source=source,
-    )
-    checks.importable(whole)
-    edit = whole.edit()
-    renamed: dict[str, str] = {}
-    for tensor in tensors:
-        name, index = nd.split_tensor(tensor)
-        shape, dtype = whole.shape(tensor), whole.dtype(tensor)
-        free = name if index == 0 and whole.read_outputs(name) in ((), (0,)) else edit.free_name(f"{name}_input")
-        placeholder = nd.make_node("Placeholder", free, [], dtype=dtype)
-        proto = placeholder.attr["shape"].shape
-        if shape is None:
-            proto.unknown_rank = True
-        else:
-            for size in shape:
-                proto.dim.add().size = -1 if size is None else size
-        renamed[tensor] = edit.put(placeholder)
-        if free != name:
-            for node, position in whole.consumers(tensor):
-                edit.set_input(node.name, position, renamed[tensor])
-    return edit.nodes, tuple(renamed[tensor] for tensor in tensors)

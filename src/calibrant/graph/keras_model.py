@@ -41,19 +41,28 @@ def from_keras(
 ) -> Graph:
     """A Keras model run for inference (``training=False``), batch size left open."""
     tf = tensorflow()
+    import keras
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     if not getattr(model, "inputs", None):
         raise ModelError(
-            Problem("the Keras model has not been built, its inputs are unknown", file=source, hint="call it once")
+            Problem(
+                "the Keras model does not say what its inputs are",
+                file=source,
+                hint="call it once if it is a Sequential one; export a subclassed one with model.export(FOLDER)",
+            )
         )
+    structure = getattr(model, "_inputs_struct", None)
     specifications = [
         tf.TensorSpec([None, *tuple(tensor.shape)[1:]], tensor.dtype, name=_input_name(tensor, position))
         for position, tensor in enumerate(model.inputs)
     ]
 
     def infer(*tensors: Any) -> Any:
-        arguments = list(tensors) if len(tensors) > 1 else tensors[0]
+        if structure is not None:
+            arguments = keras.tree.pack_sequence_as(structure, list(tensors))
+        else:
+            arguments = list(tensors) if len(tensors) > 1 else tensors[0]
         result = model(arguments, training=False)
         if isinstance(result, dict):
             return {str(name): tf.identity(tensor, name=str(name)) for name, tensor in result.items()}
@@ -61,7 +70,12 @@ def from_keras(
         names = list(getattr(model, "output_names", [])) or [f"output_{index}" for index in range(len(results))]
         return {name: tf.identity(tensor, name=name) for name, tensor in zip(names, results, strict=True)}
 
-    function = tf.function(infer).get_concrete_function(*specifications)
+    try:
+        function = tf.function(infer, autograph=False).get_concrete_function(*specifications)
+    except Exception as error:  # whatever the layers of a user raise
+        lines = [line.strip() for line in (str(error).strip() or type(error).__name__).splitlines() if line.strip()]
+        reason = " ".join(lines[:2])
+        raise ModelError(Problem(f"the Keras model cannot be run for inference: {reason}", file=source)) from None
     with quiet():
         constant = convert_variables_to_constants_v2(function, lower_control_flow=False)
     graph_def = constant.graph.as_graph_def()

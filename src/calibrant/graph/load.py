@@ -34,7 +34,14 @@ def load(
         cycles, or a named tensor does not exist.
     """
     if isinstance(model, Graph):
-        return frozen.select(model.graph_def(), model.source, inputs or model.inputs, outputs or model.outputs)
+        return frozen.select(
+            model.graph_def(),
+            model.source,
+            inputs or model.inputs,
+            outputs or model.outputs,
+            () if inputs else model.input_keys,
+            () if outputs else model.output_keys,
+        )
     if isinstance(model, (str, Path)):
         return _load_file(Path(model), inputs, outputs, signature)
     if hasattr(model, "as_graph_def"):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from calibrant.errors import ModelError, Problem, did_you_mean
 from calibrant.graph import frozen
+from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.tensorflow import quiet, tensorflow
 
@@ -34,16 +36,29 @@ def from_saved_model(
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise ModelError(Problem(f"cannot be loaded as a SavedModel: {reason}", file=str(path))) from None
         chosen = meta_graph.signature_def[_choose(path, signature, meta_graph.signature_def)]
-        feeds = {key: chosen.inputs[key].name for key in sorted(chosen.inputs)}
-        fetches = {key: chosen.outputs[key].name for key in sorted(chosen.outputs)}
+        feeds, fetches = _distinct(chosen.inputs), _distinct(chosen.outputs)
+        definition = imported.as_graph_def()
+        known = {node.name for node in definition.node}
+        wanted = {nd.node_name(name) for name in (*feeds, *fetches, *(inputs or ()), *(outputs or ()))}
         constant = convert_to_constants.convert_variables_to_constants_from_session_graph(
-            session,
-            imported.as_graph_def(),
-            sorted({name.rpartition(":")[0] for name in (*fetches.values(), *(outputs or ()))} - {""}),
+            session, definition, sorted(wanted & known)
         )
-    if inputs or outputs:
-        return frozen.select(constant, str(path), inputs or list(feeds.values()), outputs or list(fetches.values()))
-    return frozen.select(constant, str(path), list(feeds.values()), list(fetches.values()), list(feeds), list(fetches))
+    return frozen.select(
+        constant,
+        str(path),
+        inputs or list(feeds),
+        outputs or list(fetches),
+        () if inputs else list(feeds.values()),
+        () if outputs else list(fetches.values()),
+    )
+
+
+def _distinct(tensors: Mapping[str, Any]) -> dict[str, str]:
+    """Tensor → key, sorted by key; a tensor with two keys has the first."""
+    result: dict[str, str] = {}
+    for key in sorted(tensors):
+        result.setdefault(tensors[key].name, key)
+    return result
 
 
 def _choose(path: Path, signature: str | None, signatures: Sequence[str]) -> str:

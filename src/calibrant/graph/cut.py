@@ -1,0 +1,89 @@
+"""Cutting a graph at inner tensors, so that these are fed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tensorflow.core.framework.graph_pb2 import GraphDef
+from tensorflow.core.framework.node_def_pb2 import NodeDef
+from tensorflow.python.framework import dtypes, op_def_registry
+
+from calibrant.errors import ModelError
+from calibrant.graph import checks
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Graph, ordered
+
+
+def cut(
+    graph_def: GraphDef, nodes: Mapping[str, NodeDef], tensors: Sequence[str], source: str
+) -> tuple[dict[str, NodeDef], tuple[str, ...]]:
+    """Replace the producers of the tensors by placeholders; those already placeholders stay.
+
+    Where a node has other outputs that are read the placeholder gets another name, ``NAME_input``.
+
+    Raises
+    ------
+    ModelError : TensorFlow does not accept the graph, or a node has no such output.
+    """
+    if all(nodes[nd.node_name(tensor)].op == "Placeholder" for tensor in tensors):
+        return dict(nodes), tuple(tensors)
+    whole = Graph(
+        nodes=ordered(nodes, nodes),
+        inputs=tuple(tensors),
+        outputs=(),
+        library=graph_def.library,
+        versions=graph_def.versions,
+        source=source,
+    )
+    known = _shapes_and_types(whole, tensors)
+    edit = whole.edit()
+    renamed: dict[str, str] = {}
+    for tensor in tensors:
+        name, index = nd.split_tensor(tensor)
+        free = name if index == 0 and whole.read_outputs(name) in ((), (0,)) else edit.free_name(f"{name}_input")
+        renamed[tensor] = edit.put(_placeholder(free, *known[tensor]))
+        if free != name:
+            for node, position in whole.consumers(tensor):
+                edit.set_input(node.name, position, renamed[tensor])
+    return edit.nodes, tuple(renamed[tensor] for tensor in tensors)
+
+
+def _placeholder(name: str, shape: tuple[int | None, ...] | None, dtype: Any) -> NodeDef:
+    placeholder = nd.make_node("Placeholder", name, [], dtype=dtype)
+    proto = placeholder.attr["shape"].shape
+    if shape is None:
+        proto.unknown_rank = True
+    else:
+        for size in shape:
+            proto.dim.add().size = -1 if size is None else size
+    return placeholder
+
+
+def _shapes_and_types(whole: Graph, tensors: Sequence[str]) -> Mapping[str, tuple[tuple[int | None, ...] | None, Any]]:
+    try:
+        checks.importable(whole)
+        return whole.tensors
+    except ModelError:
+        if not checks.unknown_ops(whole):
+            raise
+        types = {tensor: _type_that_is_read(whole, tensor) for tensor in tensors}
+        if None in types.values():
+            raise
+        return {tensor: (None, dtype) for tensor, dtype in types.items()}
+
+
+def _type_that_is_read(graph: Graph, tensor: str) -> Any:
+    """The type that a reader of the tensor expects: what made it is unknown, and is cut away."""
+    for node, position in graph.consumers(tensor):
+        operation = op_def_registry.get(node.op)
+        types = []
+        for argument in operation.input_arg if operation is not None else ():
+            if argument.type_list_attr:
+                types += list(node.attr[argument.type_list_attr].list.type)
+                continue
+            kind = argument.type or node.attr[argument.type_attr].type
+            types += [kind] * (node.attr[argument.number_attr].i if argument.number_attr else 1)
+        if position < len(types) and types[position]:
+            return dtypes.as_dtype(types[position])
+    return None

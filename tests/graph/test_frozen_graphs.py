@@ -1,0 +1,229 @@
+"""Frozen graphs: all ways to write a name, choosing inputs and outputs, cutting at inner tensors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from google.protobuf import text_format
+
+from calibrant import quantize
+from calibrant.errors import ModelError
+from calibrant.graph.layers import find_layers
+from calibrant.graph.load import load
+from calibrant.graph.run import input_shapes, run_once
+from graphs import conv, dense, graph_def, numbers, placeholder, save, small_network, tf, v1
+
+DATA = numbers(4, 6, 6, 2)
+
+
+def parts(count=3):
+    """x [?, 12] -> split -> one layer on each part -> out."""
+
+    def build():
+        pieces = tf.split(placeholder([None, 12]), count, axis=1, name="split")
+        tf.add_n([dense(tf.nn.relu(piece), name=f"dense{n}") for n, piece in enumerate(pieces)], name="out")
+
+    return build
+
+
+@pytest.mark.parametrize("name", ["out", "out:0", " out "])
+def test_names_of_outputs(name):
+    assert load(graph_def(small_network), outputs=[name]).outputs == ("out:0",)
+
+
+@pytest.mark.parametrize("suffix", ["", ":0"])
+def test_names_of_inputs_inside_nodes(suffix):
+    definition = graph_def(small_network)
+    for node in definition.node:
+        for index, reference in enumerate(node.input):
+            node.input[index] = reference + suffix
+    expected = run_once(load(graph_def(small_network)), {"x": DATA})[0]
+    assert run_once(load(definition), {"x": DATA})[0].tobytes() == expected.tobytes()
+
+
+def test_control_edges_stay_and_do_not_make_a_layer_unquantizable():
+    def build():
+        x = placeholder([None, 6, 6, 2])
+        weights = tf.constant(numbers(3, 3, 2, 4))
+        with tf.control_dependencies([v1.assert_greater(tf.reduce_max(x), -1e9, name="guard")]):
+            y = tf.nn.conv2d(x, weights, 1, "SAME", name="conv")
+        with tf.control_dependencies([y]):
+            tf.identity(tf.nn.bias_add(y, tf.constant(numbers(4))), name="out")
+
+    graph = load(graph_def(build), outputs=["out"])
+    result = quantize(graph, data=numbers(16, 6, 6, 2))
+    assert [layer.layer.name for layer in result.network.layers] == ["conv"]
+    controls = [reference for reference in result.fakequant.nodes["conv"].input if reference.startswith("^")]
+    assert controls and all(name[1:] in result.fakequant.nodes for name in controls)
+    assert run_once(result.fakequant, {"x": DATA})[0].shape == (4, 6, 6, 4)
+
+
+def test_identity_chains_in_front_of_weights_are_followed():
+    def build():
+        weights = tf.constant(numbers(3, 3, 2, 4), name="value")
+        for number in range(50):
+            weights = tf.stop_gradient(weights) if number % 2 else tf.identity(weights)
+        tf.nn.conv2d(placeholder([None, 6, 6, 2]), weights, 1, "SAME", name="out")
+
+    (layer,), _ = find_layers(load(graph_def(build)))
+    assert layer.constant == "value"
+
+
+def test_a_graph_of_two_thousand_nodes_is_no_problem():
+    def build():
+        y = placeholder([None, 6, 6, 2])
+        for _ in range(2000):
+            y = tf.identity(y)
+        conv(y, name="out")
+
+    (layer,), _ = find_layers(load(graph_def(build)))
+    assert layer.name == "out"
+
+
+def test_text_graphs_are_the_same(tmp_path):
+    definition = graph_def(small_network)
+    binary = load(save(definition, tmp_path / "model.pb"))
+    (tmp_path / "model.pbtxt").write_text(text_format.MessageToString(definition))
+    text = load(tmp_path / "model.pbtxt")
+    assert [str(node) for node in text.nodes.values()] == [str(node) for node in binary.nodes.values()]
+
+
+def test_a_graph_in_memory_and_a_loaded_one_keep_inputs_outputs_and_their_keys(tmp_path):
+    with tf.Graph().as_default() as built:
+        small_network()
+    assert load(built).outputs == ("out:0",)
+    module = tf.Module()
+    module.f = tf.function(
+        lambda a, b: {"sum": a + b, "product": a * b},
+        input_signature=[tf.TensorSpec([None, 3], name="first"), tf.TensorSpec([None, 3], name="second")],
+    )
+    tf.saved_model.save(module, str(tmp_path / "saved"), signatures=module.f)
+    loaded = load(tmp_path / "saved")
+    again = load(loaded)
+    assert again.input_keys == loaded.input_keys == ("first", "second")
+    assert again.output_keys == loaded.output_keys == ("product", "sum")
+    assert load(loaded, outputs=[loaded.outputs[1]]).input_keys == ("first", "second")
+
+
+def test_several_outputs_and_inputs_in_the_order_given():
+    def build():
+        a, b = placeholder([None, 3], "a"), placeholder([None, 3], "b")
+        tf.identity(dense(a, name="one") + dense(b, name="two"), name="sum")
+        tf.identity(dense(b, name="three"), name="single")
+
+    graph = load(graph_def(build), inputs=["b", "a"], outputs=["single", "sum"])
+    assert graph.input_keys == ("b", "a") and graph.output_keys == ("single", "sum")
+    data = {"a": numbers(16, 3, seed=1), "b": numbers(16, 3, seed=2)}
+    result = quantize(graph, data=data)
+    single, total = run_once(result.fakequant, data)
+    expected = run_once(graph, data)
+    np.testing.assert_allclose(single, expected[0], atol=0.3)
+    np.testing.assert_allclose(total, expected[1], atol=0.3)
+
+
+@pytest.mark.parametrize("cut", ["conv/bias", "relu", "relu:0", "pool", "flat"])
+def test_cutting_at_an_inner_tensor(cut):
+    definition = graph_def(small_network)
+    whole, part = load(definition), load(definition, inputs=[cut])
+    (inner,) = run_once(whole, {"x": DATA}, [cut if ":" in cut else f"{cut}:0"])
+    (key,) = part.input_keys
+    assert key == cut.removesuffix(":0")
+    assert run_once(part, {key: inner})[0].tobytes() == run_once(whole, {"x": DATA})[0].tobytes()
+    assert "x" not in part.nodes
+    shape, dtype = input_shapes(part)[key]
+    assert shape[1:] == inner.shape[1:] and dtype == np.float32
+    result = quantize(definition, data=inner, inputs=[cut], config="batch_num : 1")
+    assert result.fakequant.inputs == part.inputs
+
+
+def test_cutting_at_a_tensor_several_nodes_read():
+    def build():
+        y = tf.nn.relu(conv(placeholder([None, 6, 6, 2]), name="conv"), name="shared")
+        tf.add(conv(y, name="a"), conv(y, name="b"), name="out")
+
+    definition = graph_def(build)
+    part = load(definition, inputs=["shared"])
+    assert [layer.name for layer in find_layers(part)[0]] == ["a", "b"]
+
+
+@pytest.mark.parametrize("count, index", [(3, 0), (3, 1), (12, 0), (12, 9)])
+def test_cutting_at_one_output_of_a_node_with_several(count, index):
+    """The others go on being computed from the original input, so both are fed."""
+    definition = graph_def(parts(count))
+    whole, part = load(definition), load(definition, inputs=["x", f"split:{index}"])
+    data = numbers(4, 12)
+    inner = run_once(whole, {"x": data}, [f"split:{index}"])[0]
+    feeds = dict(zip(part.input_keys, [data, inner], strict=True))
+    expected = run_once(whole, {"x": data})[0]
+    assert run_once(part, feeds)[0].tobytes() == expected.tobytes()
+    assert run_once(part, {**feeds, part.input_keys[1]: inner + 1})[0].tobytes() != expected.tobytes()
+
+
+def test_all_outputs_of_a_node_cut_off():
+    definition = graph_def(parts(3))
+    part = load(definition, inputs=["split:2", "split:0", "split:1"])
+    assert len(part.inputs) == 3 and "x" not in part.nodes and "split" not in part.nodes
+    whole = load(definition)
+    data = numbers(4, 12)
+    pieces = run_once(whole, {"x": data}, ["split:2", "split:0", "split:1"])
+    feeds = dict(zip(part.input_keys, pieces, strict=True))
+    assert run_once(part, feeds)[0].tobytes() == run_once(whole, {"x": data})[0].tobytes()
+
+
+def test_a_model_that_was_cut_can_be_cut_by_the_same_name_again():
+    """So that the original and its quantized model can be evaluated with the same --inputs."""
+    definition = graph_def(parts(3))
+    names = ["split:2", "split:0", "split:1"]
+    first = load(definition, inputs=names)
+    assert load(first.graph_def(), inputs=list(first.input_keys)).inputs == first.inputs
+    assert load(first, outputs=["out"]).input_keys == first.input_keys
+
+
+def test_an_output_that_has_readers_and_one_of_several_of_its_node():
+    definition = graph_def(parts(3))
+    graph = load(definition, outputs=["dense1", "split:2", "out"])
+    data = numbers(4, 12)
+    middle, piece, last = run_once(graph, {"x": data})
+    assert piece.tobytes() == np.ascontiguousarray(data[:, 8:]).tobytes() and middle.shape == last.shape == (4, 3)
+    result = quantize(graph, data=numbers(16, 12))
+    found = run_once(result.fakequant, {"x": data})
+    assert found[1].tobytes() == piece.tobytes()
+    for before, after in zip((middle, last), (found[0], found[2]), strict=True):
+        np.testing.assert_allclose(before, after, atol=0.3)
+
+
+def test_what_lies_before_the_cut_may_be_unknown_to_tensorflow():
+    """Preprocessing with an op of somebody's own is a reason to cut."""
+    definition = graph_def(small_network)
+    next(node for node in definition.node if node.name == "conv/bias").op = "MyOwnDecoder"
+    part = load(definition, inputs=["conv/bias"])
+    assert [layer.name for layer in find_layers(part)[0]] == ["pool", "dense"]
+    assert input_shapes(part)["conv/bias"][1] == np.float32
+    with pytest.raises(ModelError, match="MyOwnDecoder"):
+        load(definition)
+
+
+def test_the_same_tensor_twice_is_an_error():
+    with pytest.raises(ModelError, match="twice"):
+        load(graph_def(small_network), outputs=["out", "out:0"])
+
+
+def test_a_placeholder_with_a_default_can_be_fed():
+    def build():
+        rate = v1.placeholder_with_default(tf.constant(1.0), [], name="rate")
+        tf.identity(conv(placeholder([None, 6, 6, 2])) * rate, name="out")
+
+    definition = graph_def(build)
+    assert load(definition).input_keys == ("x",)
+    graph = load(definition, inputs=["x", "rate"])
+    half, whole = (run_once(graph, {"x": DATA, "rate": np.float32(rate)})[0] for rate in (0.5, 1))
+    np.testing.assert_allclose(half * 2, whole)
+
+
+def test_unused_nodes_are_dropped():
+    def build():
+        small_network()
+        tf.identity(tf.constant(1.0), name="left_over")
+
+    graph = load(graph_def(build), outputs=["out"])
+    assert "left_over" not in graph.nodes
