@@ -3,13 +3,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint format bench proto lock clean
+.PHONY: help demo test lint format bench bench-accuracy proto lock clean
 
 help:
 	@echo "make demo    quantize the bundled network and compare float with INT8"
 	@echo "make test    run the tests"
 	@echo "make lint    ruff and the import rules"
 	@echo "make bench   measure time, memory and accuracy"
+	@echo "make bench-accuracy   INT8 accuracy beside other quantizers, on real models in ../shared"
 
 $(READY): pyproject.toml requirements.lock
 	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 10), 'Python 3.10 or newer is needed: make PYTHON=python3.11'"
@@ -38,6 +39,9 @@ format: $(READY)
 bench: $(READY)
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python bench/run.py
+
+bench-accuracy: $(READY)
+	$(BIN)/python bench/accuracy.py
 
 proto: $(READY)
 	$(BIN)/python tools/compile_protos.py

@@ -1,0 +1,233 @@
+"""INT8 accuracy of calibrant and of its peers on the same models, calibrated on the same data.
+
+    python bench/accuracy.py [--shared ../shared/real] [--only resnet8] [--peers tflite,onnx] [--out table.json]
+
+Each peer runs in an environment of its own below ``.bench/``, which this script makes with pip. A peer that cannot be
+installed, or fails on a model, is a row that says so. The models are not part of the project.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import venv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from real_models import CASES, Case, batch_count, batches_of, data_of, outputs_of
+
+import calibrant
+import calibrant.graph.load
+from calibrant.cli.show import table
+from calibrant.evaluation.accuracy import Score, Scoreboard
+from calibrant.evaluation.labels import load_labels
+from calibrant.graph.graph import Graph
+
+HERE = Path(__file__).resolve().parent
+ENVIRONMENTS = HERE.parent / ".bench"
+LONGEST_SECONDS = 1800
+CHOSEN = (
+    "resnet8 .pb",
+    "ds_cnn .pb",
+    "arm DS_CNN_S",
+    "arm CNN_S",
+    "arm DNN_S",
+    "kwt1",
+    "mnist",
+)
+PUBLISHED = {
+    "resnet8 .pb": "resnet8_cifar10/published_int8.tflite",
+    "ds_cnn .pb": "ds_cnn_kws/published_int8.tflite",
+}
+OURS = (
+    ("calibrant", True, ""),
+    ("calibrant --no-bias-correction", False, ""),
+    ("calibrant, DMQ 0.5", True, "common_config { dmq_balancer { migration_strength : 0.5 } }"),
+)
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A tool to compare with.
+
+    Parameters
+    ----------
+    name : in the table.
+    script, arguments : of ``bench/peers``, started with the job's folder in front of the arguments.
+    environment, packages : the environment below ``.bench/`` and what pip puts into it; "" for this very interpreter.
+    """
+
+    name: str
+    script: str
+    arguments: tuple[str, ...] = ()
+    environment: str = ""
+    packages: tuple[str, ...] = ()
+
+
+ONNX = ("tf2onnx", "onnx", "onnxruntime", "tensorflow-cpu")
+PEERS = (
+    Peer("published INT8 model", "published.py"),
+    Peer("TFLite converter", "tflite.py"),
+    *(
+        Peer(f"ONNX Runtime {method}", "onnx_runtime.py", (method,), "onnx", ONNX)
+        for method in ("MinMax", "Entropy", "Percentile")
+    ),
+    Peer("NNCF on ONNX", "nncf_onnx.py", (), "nncf", (*ONNX, "nncf")),
+    Peer("ai-edge-quantizer", "litert.py", (), "litert", ("ai-edge-quantizer", "tensorflow")),
+)
+
+
+class PeerError(Exception):
+    """A peer could not be installed, or failed; the text is its row."""
+
+
+def python_of(peer: Peer) -> str:
+    """The interpreter that a peer runs with; makes its environment the first time."""
+    if not peer.environment:
+        return sys.executable
+    folder = ENVIRONMENTS / peer.environment
+    python = folder / "bin" / "python"
+    failed, ready = folder / "failed", folder / "ready"
+    if failed.exists():
+        raise PeerError(failed.read_text())
+    if not ready.exists():
+        venv.create(folder, with_pip=True)
+        done = subprocess.run(
+            [str(python), "-m", "pip", "install", "--quiet", *peer.packages], capture_output=True, text=True
+        )
+        if done.returncode:
+            failed.write_text("cannot be installed: " + last_line(done.stderr))
+            raise PeerError(failed.read_text())
+        ready.touch()
+    return str(python)
+
+
+def last_line(text: str) -> str:
+    """What a failed command had to say in the end."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:160] if lines else "no message"
+
+
+def run_peer(peer: Peer, folder: Path) -> np.ndarray:
+    """The outputs of a peer's model for the job's test data."""
+    outputs = folder / "outputs.npy"
+    outputs.unlink(missing_ok=True)
+    command = [python_of(peer), str(HERE / "peers" / peer.script), str(folder), *peer.arguments]
+    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    quiet.pop("PYTHONPATH", None)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, env=quiet, timeout=LONGEST_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise PeerError(f"took longer than {LONGEST_SECONDS} s") from None
+    if done.returncode or not outputs.exists():
+        raise PeerError(last_line(done.stderr))
+    return np.load(outputs)
+
+
+def write_job(folder: Path, case: Case, graph: Graph, shared: Path) -> np.ndarray:
+    """What every peer reads: the frozen graph, calibration and test arrays; gives the test array back."""
+    (folder / "model.pb").write_bytes(graph.graph_def().SerializeToString(deterministic=True))
+    arrays = {}
+    for name, source in (("calibration", case.calibration), ("test", case.test)):
+        batches = batches_of(graph, data_of(shared, source), case.options)
+        arrays[name] = np.concatenate([np.array(batch[graph.input_keys[0]]) for batch in batches])
+        np.save(folder / f"{name}.npy", arrays[name])
+    published = str((shared / PUBLISHED[case.name]).resolve()) if case.name in PUBLISHED else None
+    names = {"input": graph.inputs[0], "output": graph.outputs[0]}
+    job = {key: tensor.removesuffix(":0") for key, tensor in names.items()}
+    (folder / "job.json").write_text(json.dumps({**job, "published": published}))
+    return arrays["test"]
+
+
+def tools(case: Case, shared: Path, peers: list[Peer]) -> Iterator[tuple[str, np.ndarray | str]]:
+    """(tool, outputs or why there are none), the float model first."""
+    calibration = data_of(shared, case.calibration)
+    count = batch_count(case, shared, calibration)
+    original = calibrant.graph.load.load(str(shared / case.model), case.inputs)
+    test = data_of(shared, case.test)
+    yield "float", outputs_of(original, batches_of(original, test, case.options))
+    for name, correct, more in OURS:
+        config = f"batch_num : {count}  {more}"
+        result = calibrant.quantize(original, config, calibration, bias_correction=correct, **case.options)
+        yield name, outputs_of(result.fakequant, batches_of(original, test, case.options))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        write_job(folder, case, original, shared)
+        for peer in peers:
+            try:
+                yield peer.name, run_peer(peer, folder)
+            except PeerError as error:
+                yield peer.name, str(error)
+
+
+def rows_of(case: Case, shared: Path, peers: list[Peer]) -> list[dict[str, Any]]:
+    """A row per tool."""
+    labels = load_labels(str(shared / case.labels)) if case.labels else None
+    reference, rows = None, []
+    for name, outputs in tools(case, shared, peers):
+        row: dict[str, Any] = {"model": case.name, "tool": name}
+        if isinstance(outputs, str):
+            rows.append({**row, "remark": outputs})
+            continue
+        outputs = outputs.reshape(len(outputs), -1)
+        reference = outputs if reference is None else reference
+        count = min(len(outputs), len(reference))
+        board = Scoreboard(["float", name], case.ignore)
+        board.update([reference[:count], outputs[:count]], labels[:count] if labels is not None else None)
+        rows.append({**row, **numbers(*board.scores())})
+    return rows
+
+
+def numbers(reference: Score, score: Score) -> dict[str, Any]:
+    """The columns of a row; shares in percent."""
+    lost = None if score.top1 is None else 100 * (reference.top1 - score.top1)
+    return {
+        "samples": score.samples,
+        "top1": None if score.top1 is None else 100 * score.top1,
+        "lost": lost,
+        "agreement": None if score.agreement is None else 100 * score.agreement,
+        "sqnr_db": score.sqnr_db,
+    }
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shared", type=Path, default=HERE.parents[1] / "shared" / "real")
+    parser.add_argument("--only", default="", help="only the models whose name contains this")
+    parser.add_argument("--peers", default="", help="only the peers whose name contains one of these: A,B")
+    parser.add_argument("--out", type=Path, help="write the rows as JSON as well")
+    arguments = parser.parse_args()
+    if not arguments.shared.is_dir():
+        raise SystemExit(f"{arguments.shared}: there are no real models; give their folder with --shared")
+    words = [word.strip().lower() for word in arguments.peers.split(",")]
+    peers = [peer for peer in PEERS if any(word in peer.name.lower() for word in words)]
+    rows = []
+    for case in CASES:
+        if case.name in CHOSEN and arguments.only in case.name:
+            rows += rows_of(case, arguments.shared, peers)
+    columns = ("model", "tool", "samples", "top-1 %", "lost", "agreement %", "SQNR dB", "")
+    shown = [
+        (
+            row["model"],
+            row["tool"],
+            row.get("samples"),
+            *(None if row.get(key) is None else f"{row[key]:.2f}" for key in ("top1", "lost", "agreement", "sqnr_db")),
+            row.get("remark", ""),
+        )
+        for row in rows
+    ]
+    table("INT8 accuracy, 64 calibration samples", columns, shown)
+    if arguments.out:
+        arguments.out.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
