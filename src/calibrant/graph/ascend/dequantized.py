@@ -23,9 +23,13 @@ from calibrant.graph.ascend.scales import activation_scale, weight_scale
 
 @dataclass
 class DequantizedLayers:
-    """Rewrites layers one by one; tensors and weights that several layers read are made once."""
+    """Rewrites layers one by one; tensors and weights that several layers read are made once.
+
+    ``dequantized`` are the new nodes that turn codes into floats.
+    """
 
     pieces: Pieces
+    dequantized: set[str] = field(default_factory=set)
     _tensors: dict[str, str] = field(default_factory=dict)
     _weights: dict[tuple[str, bytes], str] = field(default_factory=dict)
 
@@ -58,8 +62,9 @@ class DequantizedLayers:
         if quantizer.name not in self._tensors:
             kind, wide = float_type(quantizer), accumulator_type(quantizer)
             value = np.asarray(activation_scale(scale_of(quantizer)), wide.as_numpy_dtype)
-            scale = self.pieces.add_constant(f"{quantizer.name}/scale", value)
+            scale = self.pieces.add_factor(f"{quantizer.name}/scale", value)
             result = self.pieces.add("Mul", f"{quantizer.name}/dequantized", [codes, scale], T=wide)
+            self.dequantized.add(nd.node_name(result))
             self._tensors[quantizer.name] = self.pieces.cast(result, f"{quantizer.name}/narrow", wide, kind)
         return self._tensors[quantizer.name]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.python.framework import dtypes, op_def_registry
@@ -15,20 +16,23 @@ ENDS = frozenset({"AscendDequant", "AscendAntiQuant"})
 ADDS_BIAS = frozenset({"BiasAdd", "BiasAddV1", "Add", "AddV2"})
 
 
-def widen(pieces: Pieces) -> None:
-    """Let float16 nodes of the integer part compute in float32, and cast int32 biases that are read as they are."""
-    for name in _integer_part(pieces):
+def widen(pieces: Pieces, dequantized: Collection[str]) -> None:
+    """Let float16 nodes of the integer part compute in float32, and cast int32 biases that are read as they are.
+
+    ``dequantized`` are nodes that read codes but are floats again.
+    """
+    part = _integer_part(pieces, dequantized)
+    for name in part:
         node = nd.copy_node(pieces.nodes[name])
         narrow = [key for key in node.attr if nd.attribute(node, key) == dtypes.float16]
         for key in narrow:
             nd.set_attribute(node, key, dtypes.float32)
         pieces.nodes[name] = node
-    part = _integer_part(pieces)
     for name in part:
         _convert_inputs(pieces, name, part)
 
 
-def _integer_part(pieces: Pieces) -> tuple[str, ...]:
+def _integer_part(pieces: Pieces, dequantized: Collection[str]) -> tuple[str, ...]:
     readers: dict[str, list[str]] = {}
     for node in pieces.nodes.values():
         for tensor in nd.data_inputs(node):
@@ -37,7 +41,7 @@ def _integer_part(pieces: Pieces) -> tuple[str, ...]:
     found: dict[str, None] = {}
     while waiting:
         for reader in readers.get(waiting.popleft(), ()):
-            if reader not in found and pieces.nodes[reader].op not in ENDS | BEGINS:
+            if reader not in found and reader not in dequantized and pieces.nodes[reader].op not in ENDS | BEGINS:
                 found[reader] = None
                 waiting.append(reader)
     return tuple(found)

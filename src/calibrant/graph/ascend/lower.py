@@ -52,7 +52,7 @@ def lower(graph_def: GraphDef, source: str = "GraphDef") -> GraphDef:
         if found is not None:
             layers.rewrite(found)
             rewritten.add(node.name)
-    widen(pieces)
+    widen(pieces, layers.dequantized)
     for node in operators:
         if node.name not in rewritten:
             LOWERINGS[node.op](pieces, node)

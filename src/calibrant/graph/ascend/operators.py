@@ -39,17 +39,21 @@ class Below:
         """A constant."""
         return self._pieces.add_constant(f"{self._name}/{name}", np.asarray(value, self.type.as_numpy_dtype))
 
+    def factor(self, name: str, value: float) -> str:
+        """A constant that the optimizer leaves where it is."""
+        return self._pieces.add_factor(f"{self._name}/{name}", np.asarray(value, self.type.as_numpy_dtype))
+
     def cast(self, tensor: str, name: str, before: dtypes.DType, after: dtypes.DType) -> str:
         """A tensor as another type."""
         return self._pieces.cast(tensor, f"{self._name}/{name}", before, after)
 
 
 def quant(pieces: Pieces, node: NodeDef) -> None:
-    """AscendQuant: Mul, Round, AddV2, clip and Sub, operation for operation those of the fake-quantized model."""
+    """AscendQuant: MulNoNan, Round, AddV2, clip and Sub, the operations of the fake-quantized model."""
     below, bits = Below(pieces, node), bits_of(node)
     values = below.cast(nd.data_inputs(node)[0], "wide", float_type(node), below.type)
-    offset = below.constant("offset", offset_of(node))
-    scaled = below("Mul", "scaled", values, below.constant("inverse_scale", scale_of(node)))
+    offset = below.factor("offset", offset_of(node))
+    scaled = below("MulNoNan", "scaled", values, below.factor("inverse_scale", scale_of(node)))
     shifted = below("AddV2", "shifted", below("Round", "rounded", scaled), offset)
     lowest, highest = -(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1
     codes = below("ClipByValue", "codes", shifted, below.constant("lowest", lowest), below.constant("highest", highest))
@@ -90,7 +94,7 @@ def dequant(pieces: Pieces, node: NodeDef) -> None:
 def anti_quant(pieces: Pieces, node: NodeDef) -> None:
     """AscendAntiQuant: a Mul; the offset has been taken off by AscendQuant."""
     below = Below(pieces, node)
-    result = below("Mul", "floats", nd.data_inputs(node)[0], below.constant("scale", scale_of(node)))
+    result = below("Mul", "floats", nd.data_inputs(node)[0], below.factor("scale", scale_of(node)))
     pieces.replace(node.name, below.cast(result, "narrow", below.type, float_type(node)))
 
 

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from tensorflow.core.framework.attr_value_pb2 import AttrValue
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
+from tensorflow.core.framework.tensor_shape_pb2 import TensorShapeProto
 from tensorflow.python.framework import dtypes
 
 from calibrant.graph import nodes as nd
@@ -28,6 +30,7 @@ class Pieces:
         self.nodes = {node.name: node for node in graph_def.node}
         self._constants = ConstantReader(dict(self.nodes))
         self._readers = _reader_counts(self.nodes.values())
+        self._ends = frozenset(name for name in self.nodes if not self._readers[name])
 
     def constant(self, tensor: str) -> np.ndarray | None:
         """The value of a tensor of the original graph; None where it depends on an input."""
@@ -52,6 +55,12 @@ class Pieces:
         self.nodes[nd.node_name(tensor)] = nd.constant_node(nd.node_name(tensor), value)
         return tensor
 
+    def add_factor(self, name: str, value: np.ndarray) -> str:
+        """A number that TensorFlow's optimizer does not multiply into others, as in the fake-quantized model."""
+        shape = AttrValue(shape=TensorShapeProto())
+        constant = self.add_constant(f"{name}/value", value)
+        return self.add("PlaceholderWithDefault", name, [constant], dtype=dtypes.as_dtype(value.dtype), shape=shape)
+
     def cast(self, tensor: str, name: str, before: dtypes.DType, after: dtypes.DType) -> str:
         """A tensor as another type; the tensor itself where it has it."""
         return tensor if before == after else self.add("Cast", name, [tensor], SrcT=before, DstT=after)
@@ -63,11 +72,11 @@ class Pieces:
         self.nodes[name] = nd.copy_node(new, [*nd.data_inputs(new), *controls], name)
 
     def graph_def(self) -> GraphDef:
-        """The changed graph, without the nodes that have lost their last reader."""
+        """The changed graph, without the nodes that have lost their last reader or never had one."""
         unread = True
         while unread:
             readers = _reader_counts(self.nodes.values())
-            unread = [name for name in self.nodes if self._readers[name] and not readers[name]]
+            unread = [name for name in self.nodes if not readers[name] and name not in self._ends]
             for name in unread:
                 del self.nodes[name]
         result = GraphDef(versions=self._original.versions, library=self._original.library)

@@ -23,7 +23,8 @@ def weight_scale(product: np.ndarray, scale_d: float) -> np.ndarray:
 
 def representable_activation_scale(scale: np.float32) -> np.float32:
     """The scale itself or its neighbour, whichever comes back from its float32 reciprocal."""
-    back = activation_scale(np.float32(1) / np.float32(scale))
+    with np.errstate(over="ignore"):
+        back = activation_scale(np.float32(1) / np.float32(scale))
     return back if np.isfinite(back) and back > 0 else np.float32(scale)
 
 
