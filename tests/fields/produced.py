@@ -102,14 +102,21 @@ def quantizer(result, node, index=0):
     codes, offset = nd.data_inputs(centred)
     shifted = graph.producer(nd.data_inputs(graph.producer(codes))[0])
     scaled = graph.producer(nd.data_inputs(graph.producer(nd.data_inputs(shifted)[0]))[0])
-    assert [n.op for n in (last, centred, shifted, scaled)] == ["Mul", "Sub", "AddV2", "Mul"]
+    assert [n.op for n in (last, centred, shifted, scaled)] == ["Mul", "Sub", "AddV2", "MulNoNan"]
     tensor, inverse = nd.data_inputs(scaled)
     return Found(
-        scale=float(graph.constant(nd.data_inputs(last)[1])),
-        offset=int(graph.constant(offset)),
-        inverse=float(graph.constant(inverse)),
+        scale=float(_factor(graph, nd.data_inputs(last)[1])),
+        offset=int(_factor(graph, offset)),
+        inverse=float(_factor(graph, inverse)),
         reads=tensor,
     )
+
+
+def _factor(graph, tensor):
+    """The value of a constant that the optimizer is kept from seeing."""
+    node = graph.producer(tensor)
+    assert node.op == "PlaceholderWithDefault"
+    return graph.constant(nd.data_inputs(node)[0])
 
 
 def data_index(result, node):
