@@ -120,7 +120,7 @@ class _Work:
         np.maximum.at(largest, channel, np.abs(weights).max(axis=reduced, keepdims=True).astype(np.float32))
         factors = balance_factors(activations, largest, strength)
         self._put(edges, (weights * factors[channel]).astype(weights.dtype))
-        for layer in members:
+        for layer in reversed(members):
             self._divide(layer, factors)
         return factors
 

@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from calibrant.algorithms.channel_maximum import ChannelMaximum
+from calibrant.algorithms.histogram import NonFiniteError
+
+arrays = hnp.arrays(np.float32, (3, 2, 4), elements=st.floats(-1e6, 1e6, width=32))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(arrays, min_size=1, max_size=4), st.sampled_from([-1, 1, -3]))
+def test_all_orders_and_groupings_give_what_the_definition_says(batches, axis):
+    together = np.stack(batches)
+    others = tuple(a for a in range(3) if a != axis % 3)
+    expected = np.abs(together).max(axis=0).max(axis=others)
+    one_by_one, merged = ChannelMaximum(axis), ChannelMaximum(axis)
+    for batch in batches:
+        one_by_one.update(batch)
+        part = ChannelMaximum(axis)
+        part.update(batch)
+        merged = part.merge(merged)
+    np.testing.assert_array_equal(one_by_one.maximum, expected)
+    np.testing.assert_array_equal(merged.maximum, expected)
+
+
+def test_values_that_are_not_finite_are_refused_and_change_nothing():
+    statistic = ChannelMaximum()
+    statistic.update(np.array([[1.0, -2.0]]))
+    with pytest.raises(NonFiniteError, match="1 NaN and 2 infinite"):
+        statistic.update(np.array([[np.nan, np.inf], [-np.inf, 9.0]]))
+    assert statistic.maximum.tolist() == [1, 2]
+
+
+def test_an_empty_batch_says_nothing():
+    statistic = ChannelMaximum()
+    statistic.update(np.zeros((0, 3)))
+    with pytest.raises(ValueError, match="no values"):
+        statistic.maximum  # noqa: B018
+    statistic.update(np.ones((1, 3)))
+    statistic.update(np.zeros((0, 3)))
+    assert statistic.maximum.tolist() == [1, 1, 1]
+
+
+def test_what_does_not_fit():
+    statistic = ChannelMaximum(1)
+    with pytest.raises(ValueError, match="no axis 1"):
+        statistic.update(np.ones(3))
+    statistic.update(np.ones((2, 3)))
+    with pytest.raises(ValueError, match="2 channels after 3"):
+        statistic.update(np.ones((2, 2)))
+    with pytest.raises(ValueError, match="cannot be merged"):
+        statistic.merge(ChannelMaximum(0))
