@@ -56,3 +56,10 @@ def save(definition: Any, path: Path) -> Path:
     """Write a GraphDef; returns the path."""
     path.write_bytes(definition.SerializeToString())
     return path
+
+
+def two_layers_in_float() -> None:
+    """A layer that is quantized, one that is transposed and one whose weights are not constant."""
+    x = placeholder([None, 4])
+    y = tf.matmul(dense(x, 4), tf.constant(numbers(4, 4)), transpose_b=True, name="transposed")
+    tf.matmul(y, tf.reshape(tf.reduce_sum(y), [1, 1]) * tf.ones([4, 2]), name="dynamic")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from calibrant.cli.options import model_options, read_model
-from calibrant.errors import ConfigError
+from calibrant.errors import CalibrantError, ConfigError
 
 if TYPE_CHECKING:
     from calibrant.config.plan import Plan
@@ -26,7 +26,7 @@ def check(config: str, model: str | None, as_json: bool, **model_choice: list[st
     """Check CONFIG and print every problem with its place; with --model print what each layer gets."""
     try:
         plan = _checked(Path(config), model, model_choice)
-    except ConfigError as error:
+    except CalibrantError as error:
         if not as_json:
             raise
         click.echo(json.dumps({"problems": [problem.as_dict() for problem in error.problems]}, indent=2))

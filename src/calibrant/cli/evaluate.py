@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -59,11 +60,18 @@ def evaluate(
         **read_data_options(options),
     )
     if as_json:
-        click.echo(json.dumps([asdict(score) for score in scores], indent=2))
+        click.echo(json.dumps([_plain(asdict(score)) for score in scores], indent=2))
         return
     columns = [key for key in asdict(scores[0]) if any(getattr(score, key) is not None for score in scores)]
     rows = [[_shown(key, getattr(score, key)) for key in columns] for score in scores]
     table("evaluation", [TITLES.get(key, key) for key in columns], rows)
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no infinity: a ratio to no difference at all is null, as one that could not be measured."""
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in values.items()
+    }
 
 
 def _shown(key: str, value: Any) -> Any:

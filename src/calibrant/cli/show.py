@@ -87,15 +87,16 @@ def _bar(items: Iterable[Any], description: str, total: int | None) -> Iterator[
 
 def _lines(items: Iterable[Any], description: str, total: int | None) -> Iterator[Any]:
     start = last = time.perf_counter()
-    done = 0
+    done = shown = 0
     for item in items:
         yield item
         done += 1
         now = time.perf_counter()
-        if now - last >= PLAIN_EVERY_SECONDS:
-            last = now
+        if now - last >= PLAIN_EVERY_SECONDS and done != total:
+            last, shown = now, done
             click.echo(_progress_line(description, done, total, now - start), err=True)
-    click.echo(_progress_line(description, done, total, time.perf_counter() - start), err=True)
+    if done != shown:
+        click.echo(_progress_line(description, done, total, time.perf_counter() - start), err=True)
 
 
 def _progress_line(description: str, done: int, total: int | None, seconds: float) -> str:

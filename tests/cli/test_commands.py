@@ -1,0 +1,386 @@
+"""The four commands: what they print, as text and as JSON, and their exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import calibrant
+from calibrant.cli import show
+from command_line import run, tree
+from graphs import graph_def, numbers, save, small_network, two_layers_in_float
+
+CONFIG = """# a comment
+batch_num : 2
+skip_layers : "pool"
+override_layer_configs {
+    layer_name : "conv"
+    calibration_config { arq_quantize { quant_bits : 6 } hfmg_quantize { num_of_bins : 1024 } }
+}
+"""
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Model, configuration, data and labels."""
+    save(graph_def(small_network), tmp_path / "model.pb")
+    (tmp_path / "quant.cfg").write_text(CONFIG)
+    np.savez(tmp_path / "data.npz", x=numbers(40, 6, 6, 2), y=np.arange(40) % 3)
+    return tmp_path
+
+
+def arguments(files, *options):
+    return [
+        "quantize",
+        files / "model.pb",
+        "--config",
+        files / "quant.cfg",
+        "--data",
+        f"{files / 'data.npz'}:x",
+        "--out",
+        files / "out",
+        *options,
+    ]
+
+
+def environment(repository, **more):
+    """That of a user: without what this suite sets."""
+    usual = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
+    return {**usual, "PYTHONPATH": str(repository / "src"), **more}
+
+
+def process(repository, *words, **more):
+    """The command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "calibrant", *map(str, words)],
+        capture_output=True,
+        text=True,
+        env=environment(repository, **more),
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["quantize", "--help"], ["check", "-h"], ["inspect", "-h"]])
+def test_help(words):
+    outcome = run(*words)
+    assert outcome.code == 0 and outcome.out.startswith("Usage: calibrant") and outcome.err == ""
+
+
+@pytest.mark.parametrize("words", [[], ["quantise"], ["quantize"], ["check"], ["--bogus"], ["evaluate", "m.pb"]])
+def test_wrong_words(words):
+    outcome = run(*words)
+    assert (outcome.code, outcome.out) == (2, "") and "Usage" in outcome.err
+
+
+def test_help_is_fast_and_without_tensorflow(repository):
+    code = "import sys; sys.argv[1:] = ['--help']; import calibrant.cli\n"
+    code += "try: calibrant.cli.main()\nexcept SystemExit: pass\n"
+    code += "sys.exit(any(name in sys.modules for name in ('tensorflow', 'numba', 'rich')))"
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(repository))
+    assert done.returncode == 0 and "quantize" in done.stdout, done.stderr
+    assert time.perf_counter() - start < 5
+
+
+def test_version():
+    outcome = run("--version")
+    assert outcome.code == 0 and outcome.out.startswith("calibrant")
+
+
+def test_check_without_a_model(files):
+    outcome = run("check", files / "quant.cfg")
+    assert (outcome.code, outcome.out, outcome.err) == (0, f"{files / 'quant.cfg'}: no problems\n", "")
+    assert json.loads(run("check", files / "quant.cfg", "--json").out) == {"problems": []}
+
+
+def test_check_shows_every_problem_with_its_place(files):
+    (files / "bad.cfg").write_text("batch_num : 0\nactivation_ofset : true\nskip_layer_types : 'Conv2'\n")
+    outcome = run("check", files / "bad.cfg")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "3 problems" in outcome.err
+    for place in ("bad.cfg:1:13", "bad.cfg:2:1", "bad.cfg:3:20"):
+        assert place in outcome.err
+    assert "            ^" in outcome.err and "activation_offset" in outcome.err and "'Conv2D'" in outcome.err
+    machine = run("check", files / "bad.cfg", "--json")
+    problems = json.loads(machine.out)["problems"]
+    assert machine.code == 2 and machine.err == ""
+    assert [(problem["line"], problem["column"]) for problem in problems] == [(1, 13), (2, 1), (3, 20)]
+    assert all(problem["message"] and problem["file"] for problem in problems)
+
+
+def test_check_with_a_model(files):
+    outcome = run("check", files / "quant.cfg", "--model", files / "model.pb")
+    assert outcome.code == 0
+    (conv,) = [line.split() for line in outcome.out.splitlines() if line.startswith("conv")]
+    assert conv[:3] == ["conv", "Conv2D", "6"] and "hfmg" in " ".join(conv).lower()
+    assert "override_layer_configs" in " ".join(conv)
+    assert "skip_layers" in next(line for line in outcome.out.splitlines() if line.startswith("pool"))
+    rows = {
+        row["layer"]: row
+        for row in json.loads(run("check", files / "quant.cfg", "--model", files / "model.pb", "--json").out)["plan"]
+    }
+    assert rows["conv"]["weight_bits"] == 6 and rows["dense"]["weight_bits"] == 8
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_check_with_a_model_that_does_not_fit(files, form):
+    (files / "bad.cfg").write_text('skip_layers : "conw"\nbatch_num : 0')
+    outcome = run("check", files / "bad.cfg", "--model", files / "model.pb", *form)
+    assert outcome.code == 2
+    text = outcome.out if form else outcome.err
+    assert "conw" in text and "'conv'" in text
+    missing = run("check", files / "quant.cfg", "--model", files / "absent.pb", *form)
+    assert missing.code == 2 and "absent.pb" in (missing.out if form else missing.err)
+
+
+def test_inspect(files):
+    outcome = run("inspect", files / "model.pb")
+    assert outcome.code == 0 and outcome.err == ""
+    for text in ("[?, 6, 6, 2]", "quantizable layers (3)", "[3, 3, 2, 4]", "conv/bias"):
+        assert text in outcome.out
+    content = json.loads(run("inspect", files / "model.pb", "--json").out)
+    assert [row["layer"] for row in content["quantizable layers"]] == ["conv", "pool", "dense"]
+    assert content["inputs and outputs"][0] == {
+        "role": "input",
+        "key": "x",
+        "tensor": "x",
+        "shape": "[?, 6, 6, 2]",
+        "type": "float32",
+    }
+    cut = json.loads(run("inspect", files / "model.pb", "--inputs", "relu", "--json").out)
+    assert [row["layer"] for row in cut["quantizable layers"]] == ["pool", "dense"]
+
+
+def test_inspect_says_why_not(tmp_path):
+    save(graph_def(two_layers_in_float), tmp_path / "model.pb")
+    content = json.loads(run("inspect", tmp_path / "model.pb", "--json").out)
+    reasons = {row["node"]: row["reason"] for row in content["not quantizable"]}
+    assert "transpose_b" in reasons["transposed"] and "constant" in reasons["dynamic"]
+
+
+def test_quantize_prints_tables_and_writes_files(files):
+    outcome = run(*arguments(files))
+    assert outcome.code == 0
+    lines = outcome.out.splitlines()
+    for layer in ("conv", "dense"):
+        assert any(line.startswith(f"{layer} ") for line in lines)
+    assert any(line.startswith("pool") and "skip_layers" in line for line in lines)
+    assert "2 layers and 0 tensors quantized, 1 left in float" in outcome.out
+    assert "time: load" in outcome.out and "record.txt" in outcome.out
+    assert max(map(len, lines)) < 240 and "\x1b" not in outcome.out
+    assert sorted(tree(files / "out")) == [
+        "config.json",
+        "model_fakequant.pb",
+        "model_quant.json",
+        "record.txt",
+        "report.json",
+    ]
+    report = json.loads((files / "out" / "report.json").read_text())
+    conv = next(line.split() for line in lines if line.startswith("conv "))
+    assert float(conv[2]) == pytest.approx(report["layers"][0]["inputs"][0]["scale"], rel=1e-3)
+    assert report["layers"][0]["weights"]["bits"] == 6 == int(conv[-3])
+
+
+def test_progress_is_a_plain_line_where_there_is_no_terminal(files, monkeypatch):
+    outcome = run(*arguments(files))
+    (line,) = [line for line in outcome.err.splitlines() if "calibrating" in line]
+    assert "2/2 batches" in line and "/s" in line and "\r" not in outcome.err
+    monkeypatch.setattr(show, "PLAIN_EVERY_SECONDS", 0.0)
+    several = run(*arguments(files)).err.splitlines()
+    assert "1/2 batches" in several[0] and "s left" in several[0] and "2/2 batches" in several[-1]
+    assert len(several) == len(set(several)) == 2
+
+
+def test_quiet_prints_nothing(files):
+    with (files / "quant.cfg").open("a") as stream:
+        stream.write('skip_approximation_layers : "conv"\n')
+    outcome = run("-q", *arguments(files))
+    assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
+    assert (files / "out" / "report.json").is_file()
+    loud = run(*arguments(files))
+    assert "warning: skip_approximation_layers has no effect" in loud.err
+    (files / "quant.cfg").write_text("batch_num : 0")
+    assert "quant.cfg:1:13" in run("-q", *arguments(files)).err
+
+
+def test_verbose_speaks_of_this_run_alone(files):
+    outcome = run("-v", *arguments(files))
+    assert outcome.code == 0 and len(outcome.err.splitlines()) < 20, outcome.err[:3000]
+
+
+def test_defaults_without_a_configuration_and_another_name(files):
+    words = [
+        "quantize",
+        files / "model.pb",
+        "--data",
+        f"{files / 'data.npz'}:x",
+        "--out",
+        files / "out",
+        "--name",
+        "mine",
+    ]
+    assert run(*words).code == 0
+    assert (files / "out" / "mine_fakequant.pb").is_file()
+
+
+def test_a_second_run_replaces_and_a_failing_one_does_not(files):
+    assert run(*arguments(files)).code == 0
+    first = tree(files / "out")
+    assert run(*arguments(files)).code == 0
+    assert tree(files / "out") == first
+    (files / "quant.cfg").write_text("batch_num : 77")
+    before = tree(files)
+    assert run(*arguments(files)).code == 2
+    assert tree(files) == before
+
+
+def test_evaluate_with_labels(files):
+    assert run("-q", *arguments(files)).code == 0
+    models = [files / "model.pb", files / "out" / "model_fakequant.pb"]
+    data = ["--data", f"{files / 'data.npz'}:x", "--labels", f"{files / 'data.npz'}:y"]
+    outcome = run("evaluate", *models, *data)
+    assert outcome.code == 0
+    rows = [line for line in outcome.out.splitlines() if line.startswith(str(files))]
+    assert len(rows) == 2 and all("%" in row for row in rows)
+    scores = json.loads(run("evaluate", *models, *data, "--json").out)
+    assert [score["samples"] for score in scores] == [40, 40]
+    assert 0 <= scores[0]["top1"] <= 1 and scores[0]["agreement"] is None and scores[1]["agreement"] > 0.9
+    assert f"{100 * scores[0]['top1']:.2f} %" in rows[0]
+    few = json.loads(run("evaluate", models[0], *data, "--ignore-label", "0", "--json").out)
+    assert few[0]["samples"] == 26 and few[0]["top1"] != scores[0]["top1"]
+
+
+def test_evaluate_without_labels(files):
+    assert run("-q", *arguments(files)).code == 0
+    models = [files / "model.pb", files / "out" / "model_fakequant.pb", files / "model.pb"]
+    outcome = run("evaluate", *models, "--data", f"{files / 'data.npz'}:x", "--json")
+
+    def no_constants(text):
+        raise AssertionError(f"{text} is not JSON")
+
+    scores = json.loads(outcome.out, parse_constant=no_constants)
+    assert scores[0]["mse"] is None and scores[1]["mse"] > 0 == scores[2]["mse"] and scores[2]["sqnr_db"] is None
+    assert 10 < scores[1]["sqnr_db"] < 80
+    text = run("evaluate", *models, "--data", f"{files / 'data.npz'}:x").out
+    assert "top-1" not in text and "SQNR dB" in text
+
+
+@pytest.mark.parametrize(
+    "words, text",
+    [
+        (["--labels", "{}/absent.npy"], "absent.npy"),
+        (["--labels", "{}/model.pb"], "model.pb"),
+        (["--outputs", "nowhere"], "nowhere"),
+        (["--inputs", "nowhere"], "nowhere"),
+    ],
+)
+def test_evaluate_with_what_does_not_fit(files, words, text):
+    words = [word.format(files) for word in words]
+    outcome = run("evaluate", files / "model.pb", "--data", f"{files / 'data.npz'}:x", *words)
+    assert (outcome.code, outcome.out) == (2, "") and text in outcome.err
+
+
+def test_interrupted(files, monkeypatch):
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(calibrant, "quantize", interrupt)
+    outcome = run(*arguments(files))
+    assert outcome.code == 130 and "interrupted" in outcome.err and "Traceback" not in outcome.err
+
+
+def test_a_reader_that_stops_reading(tmp_path, repository):
+    (tmp_path / "bad.cfg").write_text("nonsense : 1\n" * 2000)
+    words = f"{sys.executable} -m calibrant check {tmp_path / 'bad.cfg'} --json"
+    done = subprocess.run(
+        ["bash", "-c", f"{words} | head -n 2"],
+        capture_output=True,
+        text=True,
+        env=environment(repository),
+        timeout=60,
+    )
+    assert done.stdout.splitlines() == ["{", '  "problems": ['] and done.stderr == ""
+
+
+BLOCK = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("tensorflow", "keras"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Block())
+from calibrant.cli import main
+main(sys.argv[1:])
+"""
+
+
+def test_without_tensorflow(files, repository):
+    def command(*words):
+        return subprocess.run(
+            [sys.executable, "-c", BLOCK, *map(str, words)],
+            capture_output=True,
+            text=True,
+            env=environment(repository),
+            timeout=120,
+        )
+
+    checked = command("check", files / "quant.cfg")
+    assert (checked.returncode, checked.stderr) == (0, "")
+    for words in (arguments(files), ["inspect", files / "model.pb"]):
+        done = command(*words)
+        assert done.returncode == 2 and "TensorFlow is not installed" in done.stderr
+        assert "pip install" in done.stderr and "Traceback" not in done.stderr
+    assert not (files / "out").exists()
+
+
+def test_the_real_command_is_quiet_about_itself(files, repository):
+    """Nothing of TensorFlow's start-up messages, in a process of its own."""
+    done = process(repository, *arguments(files))
+    assert done.returncode == 0
+    assert [line for line in done.stderr.splitlines() if not line.startswith("calibrating")] == []
+
+
+def test_the_real_command_says_what_is_wrong(files, repository):
+    done = process(repository, *arguments(files, "--out", "/proc/out"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: /proc: cannot be written to") and "hint: choose another --out" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT])
+def test_killed_while_it_works(files, repository, number):
+    """The previous result stays; data that never end keep the run busy until the signal comes."""
+    assert run(*arguments(files)).code == 0
+    before = tree(files)
+    code = """
+import sys, time, calibrant, numpy as np
+def batches():
+    print("reading", flush=True)
+    while True:
+        time.sleep(0.02)
+        yield np.zeros((4, 6, 6, 2), np.float32)
+from calibrant.cli import quantize, main
+real = calibrant.quantize
+calibrant.quantize = lambda *a, **k: real(*a, **{**k, "data": batches, "config": "batch_num : 100000"})
+main(sys.argv[1:])
+"""
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments(files))],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(repository),
+    )
+    assert child.stdout.readline() == "reading\n"
+    time.sleep(0.3)
+    child.send_signal(number)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == (130 if number == signal.SIGINT else -number), err
+    assert "Traceback" not in err
+    assert tree(files) == before
