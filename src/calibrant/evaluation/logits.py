@@ -6,7 +6,9 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 
 # What a quantizer and a change of shape are made of.
-HANDING_ON = frozenset({"Identity", "Reshape", "Squeeze", "Cast", "Mul", "Round", "AddV2", "Add", "ClipByValue", "Sub"})
+HANDING_ON = frozenset(
+    {"Identity", "Reshape", "Squeeze", "Cast", "Mul", "MulNoNan", "Round", "AddV2", "Add", "ClipByValue", "Sub"}
+)
 
 
 def before_softmax(graph: Graph, tensor: str) -> str:
@@ -16,7 +18,12 @@ def before_softmax(graph: Graph, tensor: str) -> str:
         node = graph.producer(current)
         if node.op == "Softmax":
             return nd.data_inputs(node)[0]
-        read = [name for name in nd.data_inputs(node) if graph.constant(name) is None]
+        read = [name for name in nd.data_inputs(node) if not _is_constant(graph, name)]
         if node.op not in HANDING_ON or not read or len(read) > 1:
             return tensor
         current = read[0]
+
+
+def _is_constant(graph: Graph, tensor: str) -> bool:
+    """Whether a tensor is a constant, also one that is hidden from TensorFlow's optimizer as a default."""
+    return graph.producer(tensor).op == "PlaceholderWithDefault" or graph.constant(tensor) is not None

@@ -11,6 +11,7 @@ from tensorflow.python.framework import dtypes
 
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.emit.tflite.integer_part import IntegerPart, Own
+from calibrant.emit.tflite.keep_in_float import keep_in_float
 from calibrant.emit.tflite.pooling import image_axes, is_global_pool
 from calibrant.factors import QuantizedLayer, QuantizedNetwork
 from calibrant.graph import nodes as nd
@@ -60,6 +61,7 @@ def converter_graph(network: QuantizedNetwork, part: IntegerPart) -> Graph:
                 weights[id(layer.weights)] = _weights(edit, layer)
             edit.set_input(layer.layer.name, layer.layer.weight_input, weights[id(layer.weights)])
     _replace_what_does_not_convert(edit)
+    keep_in_float(edit, part, frozenset(found.tensor for found in network.every_input()))
     return edit.finish(outputs=tuple(outputs))
 
 

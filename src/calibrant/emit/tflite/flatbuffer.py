@@ -126,6 +126,24 @@ class File:
         """The results."""
         return tuple(Tensor(self, index) for index in self.model.subgraphs[0].outputs)
 
+    def read_instead(self, position: int, place: int, tensor: Tensor) -> None:
+        """Let the operator at a position read another tensor at one of its inputs."""
+        raw = self.model.subgraphs[0].operators[position]
+        read = [int(index) for index in raw.inputs]
+        read[place] = tensor.index
+        raw.inputs = np.array(read, np.int32)
+
+    def drop_unread(self, name: str) -> None:
+        """Remove operators of one kind whose results nobody reads."""
+        graph = self.model.subgraphs[0]
+        kept = [int(index) for index in graph.outputs]
+        read = {int(index) for raw in graph.operators for index in raw.inputs} | set(kept)
+        graph.operators = [
+            raw
+            for raw, operator in zip(graph.operators, self.operators(), strict=True)
+            if operator.name != name or any(int(index) in read for index in raw.outputs)
+        ]
+
     def metadata(self, name: str) -> bytes | None:
         """The content of one entry, or None."""
         for entry in self.model.metadata or ():

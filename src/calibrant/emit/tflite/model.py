@@ -12,6 +12,7 @@ from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.integer_part import IntegerPart, integer_part
 from calibrant.emit.tflite.layer_check import check_layers, set_factors
 from calibrant.emit.tflite.refusals import refuse
+from calibrant.emit.tflite.rounding_once import round_once
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.emit.tflite.simulation import simulation
 from calibrant.factors import QuantizedNetwork
@@ -49,6 +50,7 @@ def tflite_model(
     settings = settings or TfliteSettings()
     part = part_of(network)
     file = File(convert(converter_graph(network, part), settings))
+    round_once(file)
     factors = tensor_factors(network, part)
     at_places = {f"{found.node}:{found.index}": found.quantizer for found in network.every_input()}
     set_factors(file, {**at_places, **factors})
