@@ -315,7 +315,7 @@ CASES = {
     "edge that TensorFlow refuses": (wrong_rank, ["rank.pb"]),
     "nothing to quantize": (graph(nothing_to_quantize), ["quantiz"]),
     "NaN in the weights": (graph(nan_weights), ["model.pb", "poisoned", "NaN"]),
-    "shared weights, other settings": (shared_with_other_settings, ["two", "one", "same settings"]),
+    "shared weights, other settings": (shared_with_other_settings, ["two", "one", "same weight settings"]),
     "wrong bin size": (bin_folder, ["1.bin", "byte"]),
     "too few batches": (config("batch_num : 9"), ["data.npy", "9", "lower batch_num"]),
     "NaN in the data": (

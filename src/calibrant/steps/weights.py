@@ -52,15 +52,10 @@ def quantize_all_weights(
                 continue
             by_constant[layer.constant] = (plan, found)
             result[plan.name] = found
-        elif known[0].weights != plan.weights or known[0].type != plan.type:
-            raise ConfigError(
-                Problem(
-                    f"shares its weights with {known[0].name!r} but has other weight settings",
-                    path=plan.name,
-                    allowed="the same settings for both",
-                    hint="give both layers the same override_layer_configs block, or skip one",
-                )
-            )
+        elif known[0].weights != plan.weights:
+            raise _cannot_share(plan, known[0], "give both the same override_layer_configs block, or skip one")
+        elif _axes(plan.weights, layer) != _axes(plan.weights, layers[known[0].name]):
+            raise _cannot_share(plan, known[0], "their channels lie on other axes: channel_wise : false for both")
         else:
             result[plan.name] = known[1]
     if problems:
@@ -68,8 +63,18 @@ def quantize_all_weights(
     return result
 
 
+def _cannot_share(plan: LayerPlan, other: LayerPlan, hint: str) -> ConfigError:
+    message = f"shares its weights with {other.name!r}, but the two need different factors"
+    return ConfigError(Problem(message, path=plan.name, allowed="the same weight settings for both", hint=hint))
+
+
+def _axes(plan: WeightPlan, layer: Layer) -> tuple[int, ...]:
+    """The axes of the weights along which each channel has its own scale."""
+    return layer.channel_axes if plan.channel_wise else ()
+
+
 def _quantize(values: np.ndarray, plan: WeightPlan, layer: Layer) -> QuantizedWeights:
-    axes = layer.channel_axes if plan.channel_wise else ()
+    axes = _axes(plan, layer)
     if plan.algorithm == "nuq":
         return quantize_weights_nonuniform(values, axes, plan.num_steps, plan.num_of_iteration)
     return quantize_weights(values, plan.bits, axes)
