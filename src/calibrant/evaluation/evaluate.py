@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from calibrant.calibration.data import InputSpec, open_data
-from calibrant.errors import DataError, Problem
+from calibrant.calibration.data import Batches, InputSpec, open_data
+from calibrant.errors import DataError, ModelError, Problem
 from calibrant.evaluation.accuracy import Score, Scoreboard
 from calibrant.evaluation.labels import as_labels, load_labels
 from calibrant.graph.graph import Graph
@@ -39,7 +39,8 @@ def evaluate(
         by side, so it has to be restartable for more than one.
     labels : path or array of class numbers; None: outputs are compared with those of the first model only.
     ignore_labels : samples with these labels do not count for the accuracy.
-    inputs, outputs, signature : as for :func:`calibrant.quantize`, for every model that has tensors of these names.
+    inputs, outputs, signature : as for :func:`calibrant.quantize`, for every model. Of several outputs the first is
+        scored.
     names : how the models are called in the result; their files by default.
 
     Returns
@@ -50,7 +51,12 @@ def evaluate(
     ------
     CalibrantError : a model cannot be read, data or labels do not fit, outputs have different shapes.
     """
+    if not models:
+        raise ModelError(Problem("there is no model to evaluate", allowed="at least one"))
     graphs = [load(model, inputs, outputs, signature) for model in models]
+    fixed = _fixed_batch(graphs)
+    if fixed is not None:
+        data_options = {**data_options, "batch_size": data_options.get("batch_size") or fixed}
     truth = None
     if labels is not None:
         truth = load_labels(labels) if isinstance(labels, (str,)) or hasattr(labels, "__fspath__") else labels
@@ -64,16 +70,33 @@ def evaluate(
     runners = [Runner(graph) for graph in graphs]
     done = 0
     try:
-        for batches in track(zip(*sources, strict=True), "evaluating", sources[0].count):
+        # Where a model has a fixed batch, a last batch with fewer samples is left out for all.
+        for batches in track(zip(*sources, strict=fixed is None), "evaluating", _least(sources)):
             results = [np.array(runner(batch)[0]) for runner, batch in zip(runners, batches, strict=True)]
             board.update(results, _labels_of(truth, done, len(results[0])))
             done += len(results[0])
     finally:
         for runner in runners:
             runner.close()
-    if truth is not None and done != len(truth):
+    if truth is not None and len(truth) - done >= (fixed or 1):
         raise DataError(Problem(f"{len(truth)} labels for {done} samples", allowed="one label a sample"))
     return board.scores()
+
+
+def _fixed_batch(graphs: Sequence[Graph]) -> int | None:
+    """The batch that some of the models ask for."""
+    sizes = {
+        shape[0] for graph in graphs for shape, _ in input_shapes(graph).values() if shape and shape[0] is not None
+    }
+    if len(sizes) > 1:
+        found = " and ".join(str(size) for size in sorted(sizes))
+        raise DataError(Problem(f"the models have fixed batches of {found}, so they cannot be run on the same batches"))
+    return sizes.pop() if sizes else None
+
+
+def _least(sources: Sequence[Batches]) -> int | None:
+    counts = [source.count for source in sources]
+    return None if None in counts else min(counts)
 
 
 def _open(graph: Graph, data: Any, options: dict[str, Any]) -> Any:

@@ -20,7 +20,7 @@ def cut(
 ) -> tuple[dict[str, NodeDef], tuple[str, ...]]:
     """Replace the producers of the tensors by placeholders; those already placeholders stay.
 
-    Where a node has other outputs that are read the placeholder gets another name, ``NAME_input``.
+    Where a node has other outputs that are read the placeholder is called ``NAME_input_INDEX``.
 
     Raises
     ------
@@ -41,12 +41,19 @@ def cut(
     renamed: dict[str, str] = {}
     for tensor in tensors:
         name, index = nd.split_tensor(tensor)
-        free = name if index == 0 and whole.read_outputs(name) in ((), (0,)) else edit.free_name(f"{name}_input")
+        alone = index == 0 and whole.read_outputs(name) in ((), (0,))
+        free = name if alone else edit.free_name(stand_in(tensor))
         renamed[tensor] = edit.put(_placeholder(free, *known[tensor]))
         if free != name:
             for node, position in whole.consumers(tensor):
                 edit.set_input(node.name, position, renamed[tensor])
     return edit.nodes, tuple(renamed[tensor] for tensor in tensors)
+
+
+def stand_in(tensor: str) -> str:
+    """What the placeholder for one of several outputs of a node is called."""
+    name, index = nd.split_tensor(tensor)
+    return f"{name}_input_{index}"
 
 
 def _placeholder(name: str, shape: tuple[int | None, ...] | None, dtype: Any) -> NodeDef:

@@ -14,7 +14,7 @@ from calibrant.errors import ModelError, Problem, did_you_mean
 from calibrant.graph import checks
 from calibrant.graph import nodes as nd
 from calibrant.graph.ascend.lower import has_ascend_operators, lower
-from calibrant.graph.cut import cut
+from calibrant.graph.cut import cut, stand_in
 from calibrant.graph.graph import Graph, ordered
 from calibrant.graph.inline import inline_calls
 from calibrant.graph.inside import needed_library
@@ -154,6 +154,8 @@ def _resolve(nodes: Mapping[str, NodeDef], names: Sequence[str], role: str, sour
         node = nd.split_tensor(tensor)[0]
         if node in nodes:
             tensors.append(tensor)
+        elif role == "input" and stand_in(tensor) in nodes:  # the model was cut there before
+            tensors.append(f"{stand_in(tensor)}:0")
         else:
             candidates = _candidates(nodes, role)
             problems.append(

@@ -49,12 +49,13 @@ class Runner:
         feeds = [batch[key] for key in self.graph.input_keys]
         try:
             return self._call(*feeds)
-        except self._error as error:
+        except (self._error, ValueError) as error:
+            operation = getattr(error, "op", None)
             raise ModelError(
                 Problem(
-                    f"running the graph failed: {(error.message or type(error).__name__).splitlines()[0]}",
+                    f"running the graph failed: {(str(error).strip() or type(error).__name__).splitlines()[0]}",
                     file=self.graph.source,
-                    path=error.op.name if error.op is not None else None,
+                    path=operation.name if operation is not None else None,
                     hint="check that the data have the shape that the model expects",
                 )
             ) from None

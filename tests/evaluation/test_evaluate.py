@@ -1,0 +1,120 @@
+"""Several models on the same data, side by side."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import calibrant
+from graphs import conv, dense, graph_def, numbers, placeholder, save, small_network, tf
+
+DATA = numbers(40, 6, 6, 2)
+
+
+def fixed(batch, name="x"):
+    """small_network with a fixed batch."""
+
+    def build():
+        x = placeholder([batch, 6, 6, 2], name)
+        tf.identity(dense(tf.reshape(conv(x), [-1, 144])), name="out")
+
+    return graph_def(build)
+
+
+@pytest.fixture(scope="module")
+def quantized():
+    return calibrant.quantize(graph_def(small_network), data=DATA)
+
+
+@pytest.fixture(scope="module")
+def labels(quantized):
+    from calibrant.graph.run import run_once
+
+    return run_once(quantized.original, {"x": DATA})[0].argmax(-1)
+
+
+def test_accuracy_and_agreement(quantized, labels):
+    first, second = calibrant.evaluate([quantized.original, quantized.fakequant], DATA, labels, names=["float", "INT8"])
+    assert (first.name, second.name) == ("float", "INT8")
+    assert first.top1 == 1.0 and first.samples == second.samples == 40
+    assert second.top1 == second.agreement > 0.9
+    assert second.mse > 0 and 0.99 < second.cosine <= 1
+
+
+@pytest.mark.parametrize("size", [1, 7, 16, 40, 100])
+def test_the_batch_size_does_not_matter(quantized, labels, size):
+    scores = calibrant.evaluate([quantized.original, quantized.fakequant], DATA, labels, batch_size=size)
+    assert scores[0].top1 == 1.0 and scores[1].samples == 40
+
+
+def test_models_with_fixed_batches_beside_others(labels):
+    """All are run with the batch that one of them asks for."""
+    scores = calibrant.evaluate([fixed(None), fixed(8), fixed(None)], DATA, labels)
+    assert [score.samples for score in scores] == [40] * 3 and scores[1].mse < 1e-10
+    with pytest.raises(calibrant.DataError, match="8 and 4|4 and 8"):
+        calibrant.evaluate([fixed(8), fixed(4)], DATA)
+
+
+def test_samples_that_do_not_fill_a_fixed_batch_are_left_out_with_their_labels(labels):
+    (score,) = calibrant.evaluate([fixed(16)], DATA, labels)
+    assert score.samples == 32
+
+
+@pytest.mark.parametrize("count", [39, 41, 0])
+def test_another_number_of_labels(quantized, count):
+    with pytest.raises(calibrant.DataError, match="label"):
+        calibrant.evaluate([quantized.original], DATA, np.zeros(count, int))
+
+
+def test_data_that_can_be_read_once(quantized, labels):
+    (score,) = calibrant.evaluate([quantized.original], iter(np.split(DATA, 4)), labels)
+    assert score.samples == 40
+    with pytest.raises(calibrant.DataError, match="several models"):
+        calibrant.evaluate([quantized.original, quantized.fakequant], iter(np.split(DATA, 4)), labels)
+
+
+def test_models_whose_inputs_have_other_names():
+    scores = calibrant.evaluate([fixed(None), fixed(None, "image")], DATA)
+    assert scores[1].mse == 0
+    with pytest.raises(calibrant.DataError, match="'x'"):
+        calibrant.evaluate([fixed(None), fixed(None, "image")], {"x": DATA})
+
+
+def test_outputs_of_other_shapes():
+    def build():
+        tf.identity(conv(placeholder([None, 6, 6, 2])), name="out")
+
+    with pytest.raises(calibrant.DataError, match="compared"):
+        calibrant.evaluate([fixed(None), graph_def(build)], DATA)
+
+
+def test_no_models():
+    with pytest.raises(calibrant.ModelError, match="at least one"):
+        calibrant.evaluate([], DATA)
+
+
+def test_a_cut_model_and_its_quantized_one_with_the_same_inputs(tmp_path):
+    def build():
+        pieces = tf.split(placeholder([None, 6]), 2, axis=1, name="split")
+        tf.add(dense(pieces[0], name="a"), dense(pieces[1], name="b"), name="out")
+
+    model = save(graph_def(build), tmp_path / "model.pb")
+    names = ["split:0", "split:1"]
+    data = [numbers(16, 3), numbers(16, 3, seed=4)]
+    result = calibrant.quantize(model, data=[tuple(data)], inputs=names, out=tmp_path / "out")
+    scores = calibrant.evaluate([model, result.files[0]], [tuple(data)], inputs=names)
+    assert scores[1].sqnr_db > 20
+
+
+def test_which_output_is_scored(tmp_path):
+    def build():
+        x = placeholder([None, 6, 6, 2])
+        tf.identity(dense(tf.reshape(conv(x), [-1, 144])), name="logits")
+        tf.identity(tf.reduce_mean(x, [1, 2, 3]), name="average")
+
+    definition = graph_def(build)
+    truth = np.zeros(40, int)
+    (score,) = calibrant.evaluate([definition], DATA, truth, outputs=["logits", "average"])
+    assert score.top1 is not None
+    with pytest.raises(calibrant.DataError, match="one number a sample"):
+        calibrant.evaluate([definition], DATA, truth + 1, outputs=["average", "logits"])
