@@ -65,7 +65,7 @@ def main() -> None:
     """Print one table, a row per distribution."""
     millions = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
     begin = time.perf_counter()
-    form = kernels.kernels().__name__.rpartition("_")[2]
+    form = kernels.kernels(kernels.WORTH_COMPILING).__name__.rpartition("_")[2]
     loading = time.perf_counter() - begin
     table = Table(
         title=f"{millions:g} million float32, median milliseconds, loops in {form} (loaded in {loading:.2f} s)"

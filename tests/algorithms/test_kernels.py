@@ -10,7 +10,7 @@ from calibrant.algorithms import hfmg, ifmr, kernels, kernels_numpy
 from calibrant.algorithms.histogram import Histogram
 
 numba = pytest.importorskip("numba", reason="without numba there is nothing to compare")
-USERS = ("bins", "tails", "ifmr", "hfmg")
+USERS = ("histogram", "ifmr", "hfmg")
 
 
 def samples():
@@ -45,20 +45,42 @@ def everything(values):
 @pytest.mark.parametrize("name", samples())
 def test_both_forms_agree_bit_for_bit(name, monkeypatch):
     values = samples()[name]
-    assert kernels.kernels().__name__.endswith("numba")
-    compiled = everything(values)
-    for user in USERS:
-        monkeypatch.setattr(f"calibrant.algorithms.{user}.kernels", lambda: kernels_numpy)
-    assert everything(values) == compiled
+    results = []
+    for form in (kernels.compiled_kernels(), kernels_numpy):
+        for user in USERS:
+            monkeypatch.setattr(f"calibrant.algorithms.{user}.kernels", lambda work, form=form: form)
+        results.append(everything(values))
+    assert kernels.compiled_kernels().__name__.endswith("numba")
+    assert results[0] == results[1]
 
 
 def test_without_numba_numpy_is_used(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
     monkeypatch.delitem(sys.modules, "calibrant.algorithms.kernels_numba", raising=False)
     monkeypatch.delattr("calibrant.algorithms.kernels_numba", raising=False)
-    assert kernels.kernels.__wrapped__() is kernels_numpy
+    assert kernels.compiled_kernels.__wrapped__() is kernels_numpy
 
 
 def test_numba_is_not_loaded_before_it_is_needed():
     lines = "import sys, calibrant.algorithms.ifmr, calibrant.algorithms.hfmg; sys.exit('numba' in sys.modules)"
     subprocess.run([sys.executable, "-c", lines], check=True, env={"PYTHONPATH": ":".join(filter(None, sys.path))})
+
+
+def kernels_used(amounts, environment=None):
+    """The forms that a fresh process takes for these amounts of work, one after the other."""
+    lines = f"""
+from calibrant.algorithms.kernels import kernels
+print(*(kernels(amount).__name__.rpartition("_")[2] for amount in {amounts}))
+"""
+    environment = {"PYTHONPATH": ":".join(filter(None, sys.path)), **(environment or {})}
+    done = subprocess.run([sys.executable, "-c", lines], check=True, env=environment, capture_output=True, text=True)
+    return done.stdout.split()
+
+
+def test_loops_are_compiled_when_there_is_enough_to_do_and_found_again_by_the_next_process(tmp_path):
+    cache = {"NUMBA_CACHE_DIR": str(tmp_path)}
+    loading, compiling = kernels.WORTH_LOADING, kernels.WORTH_COMPILING
+    assert kernels_used([loading, 1], cache) == ["numpy", "numpy"]
+    assert list(tmp_path.rglob("*")) == []
+    assert kernels_used([compiling - 1, 1], cache) == ["numpy", "numba"]
+    assert kernels_used([loading - 1, 1], cache) == ["numpy", "numba"]

@@ -6,6 +6,8 @@ it lies follows from the largest magnitude alone. Row 0 is the positive side, ro
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 
 from calibrant.algorithms.kernels import (
@@ -16,8 +18,9 @@ from calibrant.algorithms.kernels import (
     PACKED_LIMIT,
     POSITION_BITS,
     WINDOW,
-    kernels,
 )
+
+LARGEST_BITS = 0x7F7FFFFF  # of a finite float32
 
 
 def first_key_for(magnitude_bits: int) -> int:
@@ -56,16 +59,33 @@ class Bins:
             sides = self._packed[NEAR_ZERO_SLOTS:].reshape(1, -1, WINDOW)
             self._packed = _with_slots(_moved(sides, dropped, added))
 
-    def add(self, bits: np.ndarray) -> None:
-        """Count finite float32 values, given as contiguous int32 bits [n], that the window fits."""
-        for start in range(0, bits.size, PACKED_LIMIT):
-            piece = bits[start : start + PACKED_LIMIT]
-            if self._packed_count + piece.size > PACKED_LIMIT:
-                self._totals, self._packed, self._packed_count = self.totals(), None, 0
-            if self._packed is None:
-                self._packed = _with_slots(np.zeros((1, self.signs, WINDOW), np.uint64))
-            kernels().accumulate(piece, self._packed, self.first_key)
-            self._packed_count += piece.size
+    def add(
+        self, loops: ModuleType, bits: np.ndarray, start: int, above: int, below: int
+    ) -> tuple[int, int, int, np.ndarray, np.ndarray]:
+        """Count float32 values, given as contiguous int32 bits [n], as far as the window fits them.
+
+        ``loops`` are the kernels to use; other parameters and results: :func:`calibrant.algorithms.kernels_numpy.add`.
+        """
+        if self._packed_count == PACKED_LIMIT:
+            self._totals, self._packed, self._packed_count = self.totals(), None, 0
+        if self._packed is None:
+            self._packed = _with_slots(np.zeros((1, self.signs, WINDOW), np.uint64))
+        highest_fitting = min(((self.first_key >> MANTISSA_BITS) + OCTAVES << 23) - 1, LARGEST_BITS)
+        lowest_fitting = ~highest_fitting if self.signs == 2 else ~0
+        piece = bits[: start + PACKED_LIMIT - self._packed_count]
+        found = loops.add(piece, start, self._packed, self.first_key, lowest_fitting, highest_fitting, above, below)
+        self._packed_count += found[0] - start
+        return found
+
+    def copy(self) -> Bins:
+        """Bins that go their own way from here."""
+        other = Bins()
+        other.fit(self.first_key, self.signs)
+        other._packed, other._packed_count = self._packed, self._packed_count
+        if self._packed is not None:
+            other._packed = self._packed.copy()
+        other._totals = self._totals  # never changed in place while it is shared: add() and fit() make new ones
+        return other
 
     def add_bins(self, other: Bins) -> None:
         """Add what another has counted; this window must fit it."""

@@ -123,10 +123,11 @@ def _errors(
     power = float(np.sum(counts * (centres * centres + width * width / 12)) / total)
     scales, offsets = scales.astype(np.float64), offsets.astype(np.int64)
     high = low + len(counts) * width
-    above = kernels().gains_of_uniform_bins(
+    loops = kernels(len(scales) << bits)
+    above = loops.gains_of_uniform_bins(
         scales, 2 ** (bits - 1) - 1 - offsets, _sums_outwards(counts, centres), low, width
     )
-    below = kernels().gains_of_uniform_bins(
+    below = loops.gains_of_uniform_bins(
         scales, 2 ** (bits - 1) + offsets, _sums_outwards(counts[::-1], -centres[::-1]), -high, width
     )
     return np.maximum(power - (above + below) / total, 0.0), power

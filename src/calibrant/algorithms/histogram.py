@@ -20,11 +20,10 @@ from fractions import Fraction
 import numpy as np
 
 from calibrant.algorithms.arithmetic import shortest_decimal
-from calibrant.algorithms.bins import Bins, first_key_for, values_at
-from calibrant.algorithms.kernels import MANTISSA_BITS, OCTAVES, TAIL, WINDOW, ordered_bits
-from calibrant.algorithms.tails import Tail, outermost
+from calibrant.algorithms.bins import LARGEST_BITS, Bins, first_key_for, values_at
+from calibrant.algorithms.kernels import MANTISSA_BITS, OCTAVES, TAIL, WINDOW, kernels, ordered_bits
+from calibrant.algorithms.tails import Tail
 
-_INFINITY = 0x7F800000
 _LAYOUT = (1, MANTISSA_BITS, OCTAVES, TAIL)
 
 
@@ -57,7 +56,7 @@ class Histogram:
     def __init__(self):
         self.count = 0  # values seen
         self._bins = Bins()
-        self._lowest, self._highest = 0, 0  # ordered bits
+        self._lowest, self._highest = 2**31 - 1, -(2**31)  # ordered bits
         self._top, self._bottom = Tail(), Tail()  # ordered bits, those of the bottom as complements
 
     def update(self, array: np.ndarray) -> None:
@@ -70,14 +69,18 @@ class Histogram:
         values = np.ascontiguousarray(array, np.float32).reshape(-1)
         if not values.size:
             return
-        bits = values.view(np.int32)
-        lowest, highest, for_top, for_bottom = outermost(bits, self._top, self._bottom)
-        if highest >= _INFINITY or lowest <= ~_INFINITY:
-            nan_count = int(np.isnan(values).sum())
-            raise NonFiniteError(nan_count, int(values.size - np.isfinite(values).sum()) - nan_count)
-        self._extend(for_top, for_bottom, lowest, highest)
-        self.count += bits.size
-        self._bins.add(bits)
+        before = self._bins.copy(), self._top.copy(), self._bottom.copy(), self._lowest, self._highest
+        loops, start = kernels(values.size), 0
+        while start < values.size:
+            start, lowest, highest, for_top, for_bottom = self._bins.add(
+                loops, values.view(np.int32), start, self._top.threshold, ~self._bottom.threshold
+            )
+            if highest > LARGEST_BITS or lowest < ~LARGEST_BITS:
+                self._bins, self._top, self._bottom, self._lowest, self._highest = before
+                nan_count = int(np.isnan(values).sum())
+                raise NonFiniteError(nan_count, int(values.size - np.isfinite(values).sum()) - nan_count)
+            self._extend(for_top, ~for_bottom, lowest, highest)
+        self.count += values.size
 
     def merge(self, other: Histogram) -> Histogram:
         """A new histogram: the one that would have seen the values of both."""
@@ -226,8 +229,7 @@ class Histogram:
         return f"Histogram({self.count} values)" if self.count else "Histogram()"
 
     def _extend(self, for_top: np.ndarray, for_bottom: np.ndarray, lowest: int, highest: int) -> None:
-        self._lowest = min(lowest, self._lowest) if self.count else lowest
-        self._highest = max(highest, self._highest) if self.count else highest
+        self._lowest, self._highest = min(lowest, self._lowest), max(highest, self._highest)
         self._top.add(for_top)
         self._bottom.add(for_bottom)
         # Ordered bits of a negative value are the complement of its magnitude's bits; ~0 is -0.0.

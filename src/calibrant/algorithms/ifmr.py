@@ -96,8 +96,9 @@ def quantization_errors(histogram: Histogram, scales: np.ndarray, offsets: np.nd
     """
     scales, offsets = scales.astype(np.float64), offsets.astype(np.int64)
     errors = np.full(len(scales), histogram.power * histogram.count)
-    errors -= kernels().gains(scales, 2 ** (bits - 1) - 1 - offsets, *histogram.sums_outwards(negative=False))
-    errors -= kernels().gains(scales, 2 ** (bits - 1) + offsets, *histogram.sums_outwards(negative=True))
+    loops = kernels(len(scales) << bits)
+    errors -= loops.gains(scales, 2 ** (bits - 1) - 1 - offsets, *histogram.sums_outwards(negative=False))
+    errors -= loops.gains(scales, 2 ** (bits - 1) + offsets, *histogram.sums_outwards(negative=True))
     return np.maximum(errors, 0.0) / histogram.count
 
 

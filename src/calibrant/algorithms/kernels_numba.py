@@ -1,7 +1,8 @@
 """The loops compiled with numba; what each computes is said in `calibrant.algorithms.kernels_numpy`.
 
-Compilation happens on import and is read from numba's cache ever after. No loop is parallel in itself: they release
-the GIL, so that several tensors can be observed by as many threads (numba's own thread pool is not safe for that).
+Compilation happens on import and is read from numba's cache ever after, see `calibrant.algorithms.kernel_cache`. No
+loop is parallel in itself: they release the GIL, so that several tensors can be observed by as many threads (numba's
+own thread pool is not safe for that).
 The inner loops of fixed length without branches are what the compiler turns into vector instructions.
 """
 
@@ -14,7 +15,6 @@ from numba.types import Array, float64, int32, int64, uint64
 from calibrant.algorithms.kernels import COUNT_SHIFT, NEAR_ZERO_SLOTS, POSITION_BITS, TAIL, WINDOW
 
 _BLOCK = 128
-_CHUNK = 2048
 _ROOM = 4 * TAIL
 _ORDER = np.int32(0x7FFFFFFF)
 _POSITION = np.uint32((1 << POSITION_BITS) - 1)
@@ -31,89 +31,77 @@ def _compiled(signature):
     def compile_function(function):
         try:
             return numba.njit(signature, nogil=True, cache=True)(function)
-        except RuntimeError:  # no directory can be written to for the cache
+        except RuntimeError:  # no folder can be written to for the cache
             return numba.njit(signature, nogil=True)(function)
 
     return compile_function
 
 
-@_compiled(numba.types.Tuple((int32, int32, int32[::1], int32[::1]))(_bits, int64, int64))
-def scan(bits, above, below):
-    """See `kernels_numpy.scan`; what is collected may be fewer than all as soon as it holds the TAIL outermost."""
+@_compiled(
+    numba.types.Tuple((int64, int32, int32, int32[::1], int32[::1]))(
+        _bits, int64, uint64[::1], int32, int32, int32, int64, int64
+    )
+)
+def add(bits, start, packed, first_key, lowest_fitting, highest_fitting, above, below):
+    """See `kernels_numpy.add`; what does not fit, and full tails, are noticed after each block."""
+    chosen = np.empty(_BLOCK, np.uint32)
     top = np.empty(_ROOM, np.int32)
     bottom = np.empty(_ROOM, np.int32)
     in_top = 0
     in_bottom = 0
     highest = np.int32(-(2**31))
     lowest = np.int32(2**31 - 1)
-    blocks = (bits.size + _BLOCK - 1) // _BLOCK
-    for block in range(blocks):
-        start = block * _BLOCK
-        stop = min(start + _BLOCK, bits.size)
+    smallest = max(np.int32(first_key << _SHIFT), np.int32(1))
+    to_positive = np.int32(NEAR_ZERO_SLOTS - first_key)
+    to_negative = np.int32(NEAR_ZERO_SLOTS + WINDOW - first_key)
+    while start < bits.size:
+        block = bits[start : start + _BLOCK]
         high = np.int32(-(2**31))
         low = np.int32(2**31 - 1)
-        if stop - start == _BLOCK:
+        if block.size == _BLOCK:
             for index in range(_BLOCK):
-                value = bits[start + index]
-                value = value ^ ((value >> 31) & _ORDER)
-                high = value if value > high else high
-                low = value if value < low else low
+                value = block[index]
+                magnitude = np.int32(value & _ORDER)
+                ordered = value ^ ((value >> 31) & _ORDER)
+                high = ordered if ordered > high else high
+                low = ordered if ordered < low else low
+                place = np.int32(magnitude >> _SHIFT) + (to_negative if value < 0 else to_positive)
+                chosen[index] = np.uint32(place if magnitude >= smallest else np.int32(index & (NEAR_ZERO_SLOTS - 1)))
         else:
-            for index in range(start, stop):
-                value = bits[index]
-                value = value ^ ((value >> 31) & _ORDER)
-                high = max(high, value)
-                low = min(low, value)
+            for index in range(block.size):
+                value = block[index]
+                magnitude = np.int32(value & _ORDER)
+                ordered = value ^ ((value >> 31) & _ORDER)
+                high = max(high, ordered)
+                low = min(low, ordered)
+                place = np.int32(magnitude >> _SHIFT) + (to_negative if value < 0 else to_positive)
+                chosen[index] = np.uint32(place if magnitude >= smallest else np.int32(0))
         highest = max(highest, high)
         lowest = min(lowest, low)
+        if high > highest_fitting or low < lowest_fitting:
+            break
+        if block.size == _BLOCK:
+            for index in range(_BLOCK):
+                packed[chosen[index]] += np.uint64(_ONE + np.uint64(np.uint32(block[index]) & _POSITION))
+        else:
+            for index in range(block.size):
+                packed[chosen[index]] += np.uint64(_ONE + np.uint64(np.uint32(block[index]) & _POSITION))
         if high > above:
-            for index in range(start, stop):
-                value = bits[index] ^ ((bits[index] >> 31) & _ORDER)
+            for index in range(block.size):
+                value = block[index] ^ ((block[index] >> 31) & _ORDER)
                 if value > above:
                     top[in_top] = value
                     in_top += 1
-            if in_top > _ROOM - _BLOCK:
-                top[:TAIL] = np.partition(top[:in_top], in_top - TAIL)[in_top - TAIL :]
-                in_top = TAIL
-                above = max(above, np.int64(top[:TAIL].min()))
         if low < below:
-            for index in range(start, stop):
-                value = bits[index] ^ ((bits[index] >> 31) & _ORDER)
+            for index in range(block.size):
+                value = block[index] ^ ((block[index] >> 31) & _ORDER)
                 if value < below:
                     bottom[in_bottom] = value
                     in_bottom += 1
-            if in_bottom > _ROOM - _BLOCK:
-                bottom[:TAIL] = np.partition(bottom[:in_bottom], TAIL - 1)[:TAIL]
-                in_bottom = TAIL
-                below = min(below, np.int64(bottom[:TAIL].max()))
-    return lowest, highest, top[:in_top].copy(), bottom[:in_bottom].copy()
-
-
-@_compiled(numba.void(_bits, uint64[::1], int32))
-def accumulate(bits, packed, first_key):
-    """See `kernels_numpy.accumulate`."""
-    smallest = max(np.int32(first_key << _SHIFT), np.int32(1))
-    chosen = np.empty(_CHUNK, np.uint32)
-    shift_positive = np.int32(NEAR_ZERO_SLOTS - first_key)
-    shift_negative = np.int32(NEAR_ZERO_SLOTS + WINDOW - first_key)
-    whole = bits.size // _CHUNK
-    for chunk in range(whole):
-        start = chunk * _CHUNK
-        for index in range(_CHUNK):
-            value = bits[start + index]
-            magnitude = np.int32(value & _ORDER)
-            place = np.int32(magnitude >> _SHIFT) + (shift_negative if value < 0 else shift_positive)
-            chosen[index] = np.uint32(place if magnitude >= smallest else np.int32(index & (NEAR_ZERO_SLOTS - 1)))
-        for index in range(_CHUNK):
-            packed[chosen[index]] += np.uint64(_ONE + np.uint64(np.uint32(bits[start + index]) & _POSITION))
-    for index in range(whole * _CHUNK, bits.size):
-        value = bits[index]
-        magnitude = np.int32(value & _ORDER)
-        if magnitude >= smallest:
-            place = np.int32(magnitude >> _SHIFT) + (shift_negative if value < 0 else shift_positive)
-            packed[np.uint32(place)] += np.uint64(_ONE + np.uint64(np.uint32(value) & _POSITION))
-        else:
-            packed[0] += _ONE
+        start += block.size
+        if max(in_top, in_bottom) > _ROOM - _BLOCK:
+            break
+    return start, lowest, highest, top[:in_top].copy(), bottom[:in_bottom].copy()
 
 
 @_compiled(float64[::1](_floats, _integers, _table, int64))

@@ -9,42 +9,60 @@ from calibrant.algorithms.kernels import COUNT_SHIFT, NEAR_ZERO_SLOTS, POSITION_
 _CHUNK = 1 << 20
 
 
-def scan(bits: np.ndarray, above: int, below: int) -> tuple[int, int, np.ndarray, np.ndarray]:
-    """Extremes of float32 values given as int32 bits [n], all in ordered bits.
+def add(
+    bits: np.ndarray,
+    start: int,
+    packed: np.ndarray,
+    first_key: int,
+    lowest_fitting: int,
+    highest_fitting: int,
+    above: int,
+    below: int,
+) -> tuple[int, int, int, np.ndarray, np.ndarray]:
+    """Add float32 values, given as int32 bits [n], to packed bins in place, and collect those for the tails.
+
+    Goes on from ``start`` until all are added, or values come that do not fit the window, or much has been collected.
+
+    Parameters
+    ----------
+    packed : uint64; NEAR_ZERO_SLOTS bins for magnitudes below the window (they are only counted there), then WINDOW
+        bins of the positive side and, if values of the window may be negative, WINDOW bins of the negative side.
+    first_key : of the window.
+    lowest_fitting, highest_fitting : ordered bits; values outside cannot be added.
+    above, below : ordered bits; collect values > above, and values < below.
 
     Returns
     -------
-    lowest, highest : of all values.
-    top, bottom : values > above, and values < below, in any order; where they are more than TAIL, at least the TAIL
-        outermost of them (ties included as often as they occur).
+    stop : where to go on; values from here on are not added.
+    lowest, highest : ordered bits of the extremes of all values looked at, those that did not fit included.
+    top, bottom : ordered bits of the values collected.
     """
-    ordered = ordered_bits(bits)
-    top, bottom = ordered[ordered > above], ordered[ordered < below]
-    if top.size > TAIL:
-        top = np.partition(top, top.size - TAIL)[-TAIL:]
-    if bottom.size > TAIL:
-        bottom = np.partition(bottom, TAIL - 1)[:TAIL]
-    return int(ordered.min()), int(ordered.max()), top, bottom
-
-
-def accumulate(bits: np.ndarray, packed: np.ndarray, first_key: int) -> None:
-    """Add float32 values, given as int32 bits [n], to packed bins (uint64), in place.
-
-    ``packed`` is NEAR_ZERO_SLOTS bins for magnitudes below the window (only counted), then WINDOW bins of the positive
-    side and, if any value of the window is negative, WINDOW bins of the negative side.
-    """
-    smallest = max(first_key << POSITION_BITS, 1)
-    for start in range(0, bits.size, _CHUNK):
+    tops, bottoms = [np.empty(0, np.int32)], [np.empty(0, np.int32)]
+    lowest, highest = 2**31 - 1, -(2**31)
+    while start < bits.size and max(sum(map(len, tops)), sum(map(len, bottoms))) <= TAIL:
         chunk = bits[start : start + _CHUNK]
-        magnitudes = chunk & np.int32(0x7FFFFFFF)
-        inside = magnitudes >= smallest
-        magnitudes = magnitudes[inside]
-        places = (magnitudes >> POSITION_BITS) - first_key + NEAR_ZERO_SLOTS + WINDOW * (chunk[inside] < 0)
-        positions = magnitudes & ((1 << POSITION_BITS) - 1)
-        counts = np.bincount(places, minlength=packed.size).astype(np.uint64)
-        sums = np.bincount(places, weights=positions, minlength=packed.size).astype(np.uint64)
-        packed += (counts << np.uint64(COUNT_SHIFT)) + sums
-        packed[0] += np.uint64(int(chunk.size - magnitudes.size) << COUNT_SHIFT)
+        ordered = ordered_bits(chunk)
+        low, high = int(ordered.min()), int(ordered.max())
+        lowest, highest = min(lowest, low), max(highest, high)
+        if high > highest_fitting or low < lowest_fitting:
+            break
+        _count(chunk, packed, first_key)
+        tops.append(ordered[ordered > above])
+        bottoms.append(ordered[ordered < below])
+        start += chunk.size
+    return start, lowest, highest, np.concatenate(tops), np.concatenate(bottoms)
+
+
+def _count(bits: np.ndarray, packed: np.ndarray, first_key: int) -> None:
+    magnitudes = bits & np.int32(0x7FFFFFFF)
+    inside = magnitudes >= max(first_key << POSITION_BITS, 1)
+    magnitudes = magnitudes[inside]
+    places = (magnitudes >> POSITION_BITS) - first_key + NEAR_ZERO_SLOTS + WINDOW * (bits[inside] < 0)
+    positions = magnitudes & ((1 << POSITION_BITS) - 1)
+    counts = np.bincount(places, minlength=packed.size).astype(np.uint64)
+    sums = np.bincount(places, weights=positions, minlength=packed.size).astype(np.uint64)
+    packed += (counts << np.uint64(COUNT_SHIFT)) + sums
+    packed[0] += np.uint64(int(bits.size - magnitudes.size) << COUNT_SHIFT)
 
 
 def gains(scales: np.ndarray, levels: np.ndarray, table: np.ndarray, first_key: int) -> np.ndarray:
