@@ -67,7 +67,7 @@ def quantize(
     )
     if settings["quiet"]:
         return
-    for warning in result.plan.warnings:
+    for warning in result.report["warnings"]:
         click.echo(f"warning: {warning}", err=True)
     show_result(result, out)
 

@@ -10,6 +10,7 @@ from calibrant.fold import Folded
 from calibrant.graph.graph import Graph
 from calibrant.report.choices import joint_group_rows, nonuniform_rows
 from calibrant.report.layer_table import layer_rows
+from calibrant.report.saturation import saturation_warnings
 
 VERSION = 1
 
@@ -42,5 +43,5 @@ def report(original: Graph, folded: Folded, plan: Plan, network: QuantizedNetwor
             {"kind": fusion.kind, "layer": fusion.layer, "absorbed": list(fusion.absorbed)} for fusion in folded.fusions
         ],
         "not_fused": [{"node": node, "reason": reason} for node, reason in folded.left],
-        "warnings": list(plan.warnings),
+        "warnings": [*plan.warnings, *saturation_warnings(network)],
     }
