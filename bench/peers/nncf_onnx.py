@@ -6,7 +6,7 @@ from pathlib import Path
 import nncf
 import numpy as np
 import onnx
-from onnx_model import onnx_model, run
+from tf_to_onnx import onnx_model, run
 
 
 def main(folder):

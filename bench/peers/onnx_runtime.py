@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx_model import onnx_model, run
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
+from tf_to_onnx import onnx_model, run
 
 
 class Samples(CalibrationDataReader):

@@ -33,6 +33,7 @@ from calibrant.steps.joint import joint_groups, with_joint_places
 from calibrant.steps.narrow import holdable_weights
 from calibrant.steps.plan import make_plan
 from calibrant.steps.representable import with_representable_scales
+from calibrant.steps.sensitivity import sensitivities
 from calibrant.steps.weights import bias_of, quantize_all_weights, with_quantized_weights
 
 
@@ -46,6 +47,7 @@ def quantize(
     outputs: Sequence[str] | None = None,
     signature: str | None = None,
     bias_correction: bool = True,
+    sensitivity: bool = False,
     batch_size: int | None = None,
     name: str | None = None,
     export: str | Sequence[str] = (),
@@ -68,6 +70,7 @@ def quantize(
     signature : of a SavedModel.
     bias_correction : shift biases so that the means of the layers' outputs are those of the float network; the ranges
         then come from the folded float network, otherwise from the one whose weights are quantized.
+    sensitivity : measure what each layer alone costs, for the report; reads the data once more.
     batch_size : samples a batch, where the data are not batches already; 16, or the model's own, by default.
     name : how the files are called: ``NAME_fakequant.pb`` …; the model file's name by default.
     export : further formats to write, of :data:`calibrant.exports.EXPORTS`: ``("tflite",)`` or ``"tflite"``.
@@ -144,6 +147,10 @@ def quantize(
     network = with_representable_scales(network)
     with watch.step("emit"):
         fakequant = fake_quantized(network)
+    ranking = None
+    if sensitivity:
+        with watch.step("sensitivity"):
+            ranking = sensitivities(network, batches, track)
     result = Result(
         name=prefix,
         original=original,
@@ -153,6 +160,7 @@ def quantize(
         fakequant=fakequant,
         seconds=watch.seconds,
         tflite=tflite,
+        sensitivity=ranking,
     )
     for form in formats:
         with watch.step(form):

@@ -22,7 +22,9 @@ from calibrant.graph.graph import Graph
 from calibrant.records.mapping_file import nuq_record_text
 from calibrant.records.record_file import write_records
 from calibrant.report.report import report
+from calibrant.report.sensitivity_table import sensitivity_rows
 from calibrant.steps.records import layer_records
+from calibrant.steps.sensitivity import Sensitivity
 
 
 class Stopwatch:
@@ -54,6 +56,7 @@ class Result:
     tflite : how a ``.tflite`` file is to be made.
     exported : file name → content of what was exported.
     export_notes : format → plain values for the report on what the format could not hold as it is.
+    sensitivity : what each layer alone costs, the most harmful first; None where it was not asked for.
     files : what was written, in order; empty without an output folder.
     """
 
@@ -67,12 +70,15 @@ class Result:
     tflite: TfliteSettings = field(default_factory=TfliteSettings)
     exported: dict[str, Content] = field(default_factory=dict)
     export_notes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sensitivity: tuple[Sensitivity, ...] | None = None
     files: tuple[Path, ...] = field(default=())
 
     @property
     def report(self) -> dict[str, Any]:
         """What ``report.json`` holds."""
         found = report(self.original, self.folded, self.plan, self.network)
+        if self.sensitivity is not None:
+            found["sensitivity"] = sensitivity_rows(self.sensitivity, self.plan)
         return {**found, "exports": self.export_notes} if self.export_notes else found
 
     @property

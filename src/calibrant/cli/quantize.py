@@ -22,6 +22,7 @@ from calibrant.exports import EXPORTS
     default=True,
     help="Shift biases so that the layers' outputs keep their mean (on by default).",
 )
+@click.option("--sensitivity", is_flag=True, help="Rank the layers by what each alone costs.")
 @click.option("--name", help="Prefix of the files; the model's name by default.")
 @click.option("--export", multiple=True, help=f"More formats to write: {', '.join(EXPORTS)}; repeatable, or A,B.")
 @click.option("--tflite-io", default="float32", show_default=True, help="Inputs and outputs of the .tflite: int8 too.")
@@ -36,6 +37,7 @@ def quantize(
     data: str,
     out: str,
     bias_correction: bool,
+    sensitivity: bool,
     name: str | None,
     export: tuple[str, ...],
     tflite_io: str,
@@ -55,6 +57,7 @@ def quantize(
         data=data,
         out=out,
         bias_correction=bias_correction,
+        sensitivity=sensitivity,
         inputs=inputs,
         outputs=outputs,
         signature=signature,
@@ -100,6 +103,8 @@ def show_result(result: Any, out: str) -> None:
         click.echo()
         left = [(entry["layer"], entry["type"], entry["reason"]) for entry in report["left_in_float"]]
         table("left in float", ("layer", "type", "reason"), left)
+    if "sensitivity" in report:
+        show_sensitivity(report["sensitivity"])
     totals = report["totals"]
     click.echo(
         f"\n{totals['quantized_layers']} layers and {totals['quantized_tensors']} tensors quantized, "
@@ -107,6 +112,27 @@ def show_result(result: Any, out: str) -> None:
     )
     click.echo("time: " + ", ".join(f"{step} {seconds:.2f} s" for step, seconds in result.seconds.items()))
     click.echo(f"written to {out}: " + ", ".join(path.name for path in result.files))
+
+
+def show_sensitivity(rows: list[dict[str, Any]]) -> None:
+    """The ranking, and the blocks that leave the worst layer in float or repair it."""
+    from calibrant.cli.show import table
+
+    click.echo()
+    columns = ("layer", "type", "only this: SQNR dB", "cosine", "all but this: SQNR dB", "cosine")
+    shown = [
+        (
+            row["layer"],
+            row["type"],
+            _decibels(row["only_signal_to_noise_db"]),
+            f"{row['only_cosine']:.6f}",
+            _decibels(row["without_signal_to_noise_db"]),
+            f"{row['without_cosine']:.6f}",
+        )
+        for row in rows
+    ]
+    table("sensitivity: what each layer costs at the outputs, the most harmful first", columns, shown)
+    click.echo(f"\nto repair the first, or to leave it in float:\n\n{rows[0]['override']}\n{rows[0]['skip']}")
 
 
 def _decibels(value: float | None) -> str | None:

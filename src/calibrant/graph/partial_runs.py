@@ -1,0 +1,99 @@
+"""Running a graph again from some tensor on, with everything else as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Graph
+from calibrant.graph.tensorflow import tensorflow
+
+
+class PartialRuns:
+    """One run of a graph per batch, and short ones with one tensor exchanged, of the nodes that it reaches only.
+
+    Parameters
+    ----------
+    graph : the model, fed at ``graph.inputs``; holds the tensors that are exchanged and those that take their places.
+    places : tensor → the tensor that takes its place.
+    outputs : tensors to return.
+    """
+
+    def __init__(self, graph: Graph, places: Mapping[str, str], outputs: Sequence[str]):
+        tf = tensorflow()
+        self._graph = graph
+        self._places = dict(places)
+        self._outputs = tuple(outputs)
+        readers: dict[str, list[str]] = {}
+        for node in graph.nodes.values():
+            for read in nd.data_inputs(node):
+                readers.setdefault(nd.node_name(read), []).append(node.name)
+        moving = _reached(readers, graph.input_nodes)
+        self._reached = {tensor: _reached(readers, readers.get(nd.node_name(tensor), ())) for tensor in places}
+        self._border = {tensor: self._read_around(tensor, moving) for tensor in places}
+        config = tf.compat.v1.ConfigProto()
+        config.graph_options.rewrite_options.disable_meta_optimizer = True
+        with tf.Graph().as_default() as imported:
+            tf.graph_util.import_graph_def(graph.graph_def(), name="")
+            self._session = tf.compat.v1.Session(graph=imported, config=config)
+        wanted = (
+            *self._outputs,
+            *self._places.values(),
+            *(read for border in self._border.values() for read in border),
+        )
+        self._fetched = tuple(name for name in dict.fromkeys(wanted) if name not in graph.inputs)
+        self._start = self._session.make_callable(list(self._fetched), feed_list=list(graph.inputs))
+        self._calls: dict[str, Callable[..., list[np.ndarray]]] = {}
+        self._values: dict[str, np.ndarray] = {}
+
+    def _read_around(self, tensor: str, moving: Container[str]) -> tuple[str, ...]:
+        """What the nodes that a tensor reaches read beside it, constants left out."""
+        reached = self._reached[tensor]
+        read = dict.fromkeys(name for node in reached for name in nd.data_inputs(self._graph.nodes[node]))
+        outside = (name for name in read if nd.node_name(name) not in reached and name != tensor)
+        return tuple(name for name in outside if nd.node_name(name) in moving)
+
+    def start(self, batch: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Run a batch, by input key; the outputs without any exchange."""
+        feeds = [batch[key] for key in self._graph.input_keys]
+        self._values = dict(zip(self._fetched, self._start(*feeds), strict=True))
+        self._values.update(zip(self._graph.inputs, feeds, strict=True))
+        return [self._values[output] for output in self._outputs]
+
+    def exchanged(self, tensor: str) -> list[np.ndarray]:
+        """The outputs for the batch that was started, with one tensor exchanged."""
+        changed = self._values[self._places[tensor]]
+        again = [name for name in self._outputs if nd.node_name(name) in self._reached[tensor]]
+        if tensor not in self._calls and again:
+            feeds = [tensor, *self._border[tensor]]
+            self._calls[tensor] = self._session.make_callable(again, feed_list=feeds)
+        found: dict[str, Any] = {tensor: changed}
+        if again:
+            border = [self._values[read] for read in self._border[tensor]]
+            found.update(zip(again, self._calls[tensor](changed, *border), strict=True))
+        return [found.get(name, self._values[name]) for name in self._outputs]
+
+    def close(self) -> None:
+        """Free the session."""
+        self._session.close()
+
+    def __enter__(self) -> PartialRuns:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _reached(readers: Mapping[str, Sequence[str]], names: Iterable[str]) -> dict[str, None]:
+    """The nodes and all that depends on them, in a fixed order."""
+    found = dict.fromkeys(names)
+    stack = list(found)
+    while stack:
+        for reader in readers.get(stack.pop(), ()):
+            if reader not in found:
+                found[reader] = None
+                stack.append(reader)
+    return found

@@ -1,0 +1,161 @@
+"""Step: what each quantized layer alone costs at the network's outputs.
+
+One layer is exchanged at a time: the quantized one in the float network, and the float one in the quantized network.
+Everything in front of a layer is the same with and without the exchange, so it runs once per batch; behind it only the
+nodes that its output reaches run again, fed with the exchanged output and with what the rest of the network gave. For a
+chain that is half a pass a layer, not a whole one, and no part of the graph exists twice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from calibrant.calibration.data import Batches
+from calibrant.emit.fakequant import fake_quantized
+from calibrant.errors import DataError, Problem
+from calibrant.factors import QuantizedNetwork
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Graph
+from calibrant.graph.partial_runs import PartialRuns
+from calibrant.progress import Track, untracked
+
+ENOUGH_SAMPLES = 256
+_HANDING_ON = frozenset({"Identity", "Reshape", "Squeeze"})
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What one layer costs, measured where the outputs come from (in front of a final Softmax).
+
+    Parameters
+    ----------
+    layer, type : the layer.
+    only_db, only_cosine : signal-to-noise ratio and cosine against the float network with only this layer quantized.
+    without_db, without_cosine : the same with all layers quantized but this one.
+    """
+
+    layer: str
+    type: str
+    only_db: float
+    only_cosine: float
+    without_db: float
+    without_cosine: float
+
+
+def sensitivities(network: QuantizedNetwork, batches: Batches, track: Track = untracked) -> tuple[Sensitivity, ...]:
+    """Every quantized layer, the most harmful first.
+
+    The first batches are used, up to ENOUGH_SAMPLES samples, every second one of them for the network without a layer.
+
+    Raises
+    ------
+    DataError : the batches have been read already and cannot be read again.
+    """
+    if not batches.restartable:
+        raise DataError(
+            Problem("the data can be read only once, but the sensitivity needs them again", hint="give files or arrays")
+        )
+    floating, quantized = network.graph, fake_quantized(replace(network, output_tensors=()))
+    outputs = [_in_front_of_softmax(floating, tensor) for tensor in floating.outputs]
+    ends = {layer.layer.name: f"{layer.layer.bias or layer.layer.name}:0" for layer in network.layers}
+    starts = {layer.layer.name: {found.tensor for found in layer.inputs} for layer in network.layers}
+    noise = {name: (_Apart(len(outputs)), _Apart(len(outputs))) for name in ends}
+    with (
+        PartialRuns(*_with_exchanges(floating, quantized, starts, ends), outputs) as only,
+        PartialRuns(*_with_exchanges(quantized, floating, starts, ends), outputs) as without,
+    ):
+        samples = 0
+        for index, batch in enumerate(track(batches, "sensitivity", batches.count)):
+            if samples >= ENOUGH_SAMPLES:
+                break
+            samples += len(next(iter(batch.values())))
+            reference = only.start(batch)
+            for name, end in ends.items():
+                noise[name][0].update(reference, only.exchanged(end))
+            if index % 2 == 0:
+                without.start(batch)
+                for name, end in ends.items():
+                    noise[name][1].update(reference, without.exchanged(end))
+    found = [
+        Sensitivity(
+            layer.layer.name,
+            layer.layer.type,
+            *(value for apart in noise[layer.layer.name] for value in (apart.signal_to_noise_db, apart.cosine)),
+        )
+        for layer in network.layers
+    ]
+    return tuple(sorted(found, key=lambda entry: (entry.only_db, -entry.without_db, entry.layer)))
+
+
+class _Apart:
+    """Signal and noise of several outputs; the worst output counts."""
+
+    def __init__(self, outputs: int):
+        self._sums = np.zeros((outputs, 4))
+
+    def update(self, reference: list[np.ndarray], outputs: list[np.ndarray]) -> None:
+        for sums, first, second in zip(self._sums, reference, outputs, strict=True):
+            a, b = (np.asarray(array, np.float64).ravel() for array in (first, second))
+            sums += (a @ a, b @ b, a @ b, (a - b) @ (a - b))
+
+    @property
+    def signal_to_noise_db(self) -> float:
+        return min(
+            math.inf if noise == 0 else 10 * math.log10(signal / noise) if signal > 0 else -math.inf
+            for signal, _, _, noise in self._sums
+        )
+
+    @property
+    def cosine(self) -> float:
+        return min(
+            product / math.sqrt(signal * energy) if signal * energy > 0 else float(signal == energy)
+            for signal, energy, product, _ in self._sums
+        )
+
+
+def _with_exchanges(
+    base: Graph, other: Graph, starts: Mapping[str, set[str]], ends: Mapping[str, str]
+) -> tuple[Graph, dict[str, str]]:
+    """The base with the other graph's layers beside its own: they read the same tensors, and nobody reads them.
+
+    Also: the end of each layer → the tensor that takes its place.
+    """
+    edit = base.edit()
+    places = {}
+    for name, end in ends.items():
+        added: dict[str, str] = {}
+        stack = [nd.node_name(end)]
+        while stack:
+            current = stack.pop()
+            if current in added:
+                continue
+            added[current] = edit.free_name(f"exchanged/{name}/{current}")
+            for tensor in nd.data_inputs(other.nodes[current]):
+                if tensor not in starts[name]:
+                    stack.append(nd.node_name(tensor))
+        for current, copied in added.items():
+            references = [
+                tensor if tensor in starts[name] else _moved(tensor, added)
+                for tensor in nd.data_inputs(other.nodes[current])
+            ]
+            edit.put(nd.copy_node(other.nodes[current], references, copied))
+        places[end] = _moved(end, added)
+    kept = edit.finish(outputs=(*base.outputs, *places.values()))
+    return kept, places
+
+
+def _moved(tensor: str, names: Mapping[str, str]) -> str:
+    node, index = nd.split_tensor(tensor)
+    return f"{names[node]}:{index}"
+
+
+def _in_front_of_softmax(graph: Graph, tensor: str) -> str:
+    """Where differences of an output show: what its Softmax reads, else the output itself."""
+    current = tensor
+    while graph.producer(current).op in _HANDING_ON and nd.node_name(current) not in graph.input_nodes:
+        current = nd.data_inputs(graph.producer(current))[0]
+    return nd.data_inputs(graph.producer(current))[0] if graph.producer(current).op == "Softmax" else tensor
