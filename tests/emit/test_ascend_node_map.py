@@ -11,7 +11,7 @@ from calibrant.records.mapping_file import read_mapping
 
 
 def network():
-    y = conv(image(), name="first")
+    y = tf.multiply(conv(image(), name="first"), 0.5, name="half")
     parameters = [abs(numbers(4, seed=seed)) + 0.5 for seed in range(4)]
     y, *_ = v1.nn.fused_batch_norm(y, *parameters, is_training=False, name="norm")
     y = tf.nn.relu(y, name="relu")
@@ -34,7 +34,7 @@ def test_says_what_every_node_stands_for(tmp_path):
         "first/Conv2D/act_quant/AscendQuant": ("AscendQuant", ()),
         "first/Conv2D": ("Conv2D", ("first/Conv2D",)),
         "norm": ("BiasAdd", ("norm",)),
-        "first/dequant/AscendDequant": ("AscendDequant", ("first/Conv2D", "norm")),
+        "first/dequant/AscendDequant": ("AscendDequant", ("first/Conv2D", "half", "norm")),
         "relu": ("Relu", ("relu",)),
         "last/Conv2D/act_quant/AscendQuant": ("AscendQuant", ()),
         "last/Conv2D": ("Conv2D", ("last/Conv2D",)),

@@ -160,6 +160,15 @@ def test_shift_goes_through_int16(shift):
     assert np.any(expected != ACCUMULATOR * STEP)
 
 
+def test_a_shifted_accumulator_is_clipped_to_int16():
+    far = np.array([300_000, -300_000, 2**17 - 4, -(2**17)], np.int32)
+    file = Written()
+    sums = file.node("Identity", "zeros", file.conv(file.quant(file.image()), file.weights()), T=dtypes.float32)
+    sums = file.node("BiasAdd", "bias", sums, file.constant("steps", far), T=dtypes.float32)
+    file.dequant(sums, STEP, 2)
+    close(file.run(np.zeros_like(IMAGE)), np.broadcast_to([32767, -32768, 32767, -32768], ACCUMULATOR.shape) * STEP * 4)
+
+
 @pytest.mark.parametrize("window, shift", [([2, 3], 0), ([1, 2, 3, 1], 0), ([2, 3], 4), ([1, 2, 3, 1], 4)], ids=str)
 def test_average_with_and_without_a_shift(window, shift):
     file = Written()

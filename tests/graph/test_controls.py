@@ -1,0 +1,36 @@
+"""Control inputs that come from constants alone go, and what they have kept; all others stay."""
+
+import numpy as np
+
+from calibrant.graph import nodes as nd
+from calibrant.graph.controls import without_idle_controls
+from calibrant.graph.load import load
+from calibrant.graph.run import run_once
+from graphs import graph_def, numbers, placeholder, tf
+
+
+def waiting():
+    x = placeholder([None, 4])
+    weights = tf.identity(tf.constant(numbers(4, 3), name="weights"), name="read")
+    with tf.control_dependencies([weights]):
+        idle = tf.no_op(name="idle")
+    check = tf.debugging.Assert(tf.reduce_all(x < 1e6), [x], name="check")
+    with tf.control_dependencies([idle, check]):
+        tf.identity(tf.nn.relu(x), name="out")
+
+
+def test_only_those_that_wait_for_constants_go():
+    graph = load(graph_def(waiting), outputs=["out"])
+    assert {"weights", "read", "idle"} <= graph.nodes.keys()
+    left = without_idle_controls(graph)
+    assert not {"weights", "read", "idle"} & left.nodes.keys()
+    controls = {name for node in left.nodes.values() for name in nd.control_inputs(node)}
+    assert controls and all(name.startswith("check") for name in controls)
+    batch = {"x": numbers(2, 4)}
+    np.testing.assert_array_equal(run_once(left, batch)[0], run_once(graph, batch)[0])
+
+
+def test_a_graph_without_control_inputs_keeps_its_nodes():
+    graph = load(graph_def(lambda: tf.nn.relu(placeholder([None, 4]), name="out")))
+    left = without_idle_controls(graph)
+    assert all(left.nodes[name] is node for name, node in graph.nodes.items())
