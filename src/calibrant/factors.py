@@ -101,3 +101,22 @@ class QuantizedNetwork:
     def every_input(self) -> tuple[QuantizedInput, ...]:
         """All quantized activations, those of layers first."""
         return (*(found for layer in self.layers for found in layer.inputs), *self.tensors)
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What one layer costs, measured where the outputs come from (in front of a final Softmax).
+
+    Parameters
+    ----------
+    layer, type : the layer.
+    only_db, only_cosine : signal-to-noise ratio and cosine against the float network with only this layer quantized.
+    without_db, without_cosine : the same with all layers quantized but this one.
+    """
+
+    layer: str
+    type: str
+    only_db: float
+    only_cosine: float
+    without_db: float
+    without_cosine: float

@@ -16,7 +16,7 @@ from calibrant.config.plan import Plan
 from calibrant.emit.node_map import node_map
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.exports import Content
-from calibrant.factors import QuantizedNetwork
+from calibrant.factors import QuantizedNetwork, Sensitivity
 from calibrant.fold import Folded
 from calibrant.graph.graph import Graph
 from calibrant.records.mapping_file import nuq_record_text
@@ -24,7 +24,6 @@ from calibrant.records.record_file import write_records
 from calibrant.report.report import report
 from calibrant.report.sensitivity_table import sensitivity_rows
 from calibrant.steps.records import layer_records
-from calibrant.steps.sensitivity import Sensitivity
 
 
 class Stopwatch:

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from calibrant.calibration.data import Batches
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.errors import DataError, Problem
-from calibrant.factors import QuantizedNetwork
+from calibrant.factors import QuantizedNetwork, Sensitivity
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.partial_runs import PartialRuns
@@ -25,25 +25,6 @@ from calibrant.progress import Track, untracked
 
 ENOUGH_SAMPLES = 256
 _HANDING_ON = frozenset({"Identity", "Reshape", "Squeeze"})
-
-
-@dataclass(frozen=True)
-class Sensitivity:
-    """What one layer costs, measured where the outputs come from (in front of a final Softmax).
-
-    Parameters
-    ----------
-    layer, type : the layer.
-    only_db, only_cosine : signal-to-noise ratio and cosine against the float network with only this layer quantized.
-    without_db, without_cosine : the same with all layers quantized but this one.
-    """
-
-    layer: str
-    type: str
-    only_db: float
-    only_cosine: float
-    without_db: float
-    without_cosine: float
 
 
 def sensitivities(network: QuantizedNetwork, batches: Batches, track: Track = untracked) -> tuple[Sensitivity, ...]:

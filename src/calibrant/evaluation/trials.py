@@ -1,0 +1,148 @@
+"""Running candidates of a search: quantize with a configuration, compare with the float model, remember the result."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from calibrant.calibration.data import InputSpec, open_data
+from calibrant.config.model import Configuration
+from calibrant.config.text_write import write_config
+from calibrant.errors import CalibrantError, DataError, Problem
+from calibrant.evaluation.accuracy import Scoreboard
+from calibrant.evaluation.logits import before_softmax
+from calibrant.evaluation.tune_search import Outcome
+from calibrant.graph.graph import Graph
+from calibrant.graph.run import Runner, input_shapes
+from calibrant.quantization import quantize
+
+
+@dataclass(frozen=True, eq=False)
+class TrialSetup:
+    """Everything that is the same for all candidates; can be sent to another process.
+
+    Parameters
+    ----------
+    model : the float graph.
+    data, test : calibration data and the data to compare on, as for :func:`calibrant.quantize`; restartable.
+    labels : class numbers [N] of the test data; None: predictions are compared with the float model's.
+    ignore_labels : samples with these labels do not count.
+    bias_correction, data_options : as for :func:`calibrant.quantize`.
+    """
+
+    model: Graph
+    data: Any
+    test: Any
+    labels: np.ndarray | None = None
+    ignore_labels: tuple[int, ...] = ()
+    bias_correction: bool = True
+    data_options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Trials:
+    """Runs candidates in this process."""
+
+    def __init__(self, setup: TrialSetup):
+        self._setup = setup
+        self._float = self._outputs(setup.model)
+        if setup.labels is not None and len(setup.labels) != len(self._float):
+            message = f"{len(setup.labels)} labels for {len(self._float)} samples"
+            raise DataError(Problem(message, allowed="one label a sample"))
+
+    def run(self, configuration: Configuration, rank: bool = False) -> Outcome:
+        """How the model quantized with a configuration does."""
+        setup = self._setup
+        try:
+            result = quantize(
+                setup.model,
+                configuration,
+                setup.data,
+                bias_correction=setup.bias_correction,
+                sensitivity=rank,
+                **setup.data_options,
+            )
+        except DataError:
+            raise
+        except CalibrantError as error:
+            return Outcome(float("inf"), float("-inf"), error=str(error.problems[0]))
+        board = Scoreboard(["float", "quantized"], setup.ignore_labels)
+        board.update([self._float, self._outputs(result.fakequant)], setup.labels)
+        first, second = board.scores()
+        if setup.labels is not None:
+            loss = first.top1 - second.top1
+        elif second.agreement is not None:
+            loss = 1 - second.agreement
+        else:
+            loss = 1 - second.cosine
+        ranking = tuple(entry.layer for entry in result.sensitivity) if rank else ()
+        return Outcome(loss, second.sqnr_db, ranking)
+
+    def _outputs(self, graph: Graph) -> np.ndarray:
+        specifications = [InputSpec(key, *rest) for key, rest in input_shapes(self._setup.model).items()]
+        batches = open_data(self._setup.test, specifications, **self._setup.data_options)
+        with Runner(graph, [before_softmax(graph, graph.outputs[0])]) as runner:
+            return np.concatenate([np.array(runner(batch)[0]) for batch in batches])
+
+
+class TrialPool:
+    """Runs lists of candidates in one or several processes, none of them twice.
+
+    Parameters
+    ----------
+    workers : processes; 1 runs everything in this one.
+    """
+
+    def __init__(self, setup: TrialSetup, workers: int = 1):
+        self._setup = setup
+        self._local = Trials(setup)
+        self._known: dict[str, Outcome] = {}
+        self.runs = 0
+        self._pool = None
+        if workers > 1:
+            plain = replace(setup, model=replace(setup.model))  # without what the graph has worked out about itself
+            self._pool = ProcessPoolExecutor(
+                workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(plain,)
+            )
+
+    def run(self, candidates: Sequence[tuple[Configuration, bool]]) -> list[Outcome]:
+        """The outcome of each (configuration, whether its layers are to be ranked)."""
+        texts = [write_config(configuration) for configuration, _ in candidates]
+        new: dict[str, tuple[Configuration, bool]] = {}
+        for text, (configuration, rank) in zip(texts, candidates, strict=True):
+            known = self._known.get(text)
+            if known is None or (rank and not known.ranking and known.error is None):
+                new[text] = (configuration, rank or new.get(text, (None, False))[1])
+        self.runs += len(new)
+        if self._pool is not None and len(new) > 1:
+            outcomes = list(self._pool.map(_run_in_worker, *zip(*new.values(), strict=True)))
+        else:
+            outcomes = [self._local.run(*candidate) for candidate in new.values()]
+        self._known.update(zip(new, outcomes, strict=True))
+        return [self._known[text] for text in texts]
+
+    def close(self) -> None:
+        """End the processes."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def __enter__(self) -> TrialPool:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+_worker: list[Trials] = []
+
+
+def _start_worker(setup: TrialSetup) -> None:
+    _worker.append(Trials(setup))
+
+
+def _run_in_worker(configuration: Configuration, rank: bool) -> Outcome:
+    return _worker[0].run(configuration, rank)

@@ -1,0 +1,167 @@
+"""``tune``: find the configuration that keeps a model's accuracy, with as few layers in float as possible."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from calibrant.config import load_config
+from calibrant.config.model import Configuration
+from calibrant.config.text_write import write_config
+from calibrant.errors import DataError, Problem
+from calibrant.evaluation.choice import REPAIRS, Choice, Repair, configuration_for
+from calibrant.evaluation.labels import as_labels, load_labels
+from calibrant.evaluation.trials import TrialPool, TrialSetup
+from calibrant.evaluation.tune_search import Outcome, Proposal, SearchSettings, search
+from calibrant.fold import fold
+from calibrant.graph.load import load
+from calibrant.progress import Track, untracked
+from calibrant.steps.facts import graph_facts
+from calibrant.steps.plan import make_plan
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One row of the table: what was tried, how many layers it left in float, and how it did."""
+
+    what: str
+    in_float: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What was found.
+
+    Parameters
+    ----------
+    configuration : it reproduces ``outcome``.
+    met : whether the tolerance is met.
+    outcome : loss and signal-to-noise ratio of the best.
+    in_float : layers that it leaves in float beyond those of the given configuration.
+    tried : every candidate in the order of the search.
+    """
+
+    configuration: Configuration
+    met: bool
+    outcome: Outcome
+    in_float: tuple[str, ...]
+    tried: tuple[Tried, ...]
+
+    @property
+    def text(self) -> str:
+        """The configuration file."""
+        verdict = "meets" if self.met else "does not meet"
+        comment = f"found by calibrant tune; {verdict} the tolerance: lost {100 * self.outcome.loss:.2f} points"
+        return write_config(self.configuration, f"{comment}, {self.outcome.sqnr_db:.1f} dB")
+
+
+def tune(
+    model: Any,
+    config: Any = None,
+    data: Any = None,
+    *,
+    tolerance: float,
+    test_data: Any = None,
+    labels: Any = None,
+    ignore_labels: Collection[int] = (),
+    repairs: Sequence[Repair] = REPAIRS,
+    layers_in_float: bool = True,
+    thorough: bool = False,
+    bias_correction: bool = True,
+    workers: int = 1,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    signature: str | None = None,
+    track: Track = untracked,
+    **data_options: Any,
+) -> Tuned:
+    """Search for a configuration whose loss is at most ``tolerance``.
+
+    Parameters
+    ----------
+    model, config, data, inputs, outputs, signature, bias_correction, data_options : as for
+        :func:`calibrant.quantize`; the configuration is where the search starts, its ``batch_num`` is kept.
+    tolerance : share in 0…1 of the test samples: right answers that may be lost against the float model, or, without
+        labels, predictions that may differ from it.
+    test_data : what the loss is measured on; the calibration data by default.
+    labels : of the test data: path or class numbers.
+    ignore_labels : samples with these labels do not count.
+    repairs : what may be changed in the settings of layers; () for nothing.
+    layers_in_float : whether layers may be left in float.
+    thorough : go on repairing after the tolerance is met, as long as the outputs get nearer to the float model's.
+    workers : processes that evaluate candidates.
+
+    Raises
+    ------
+    CalibrantError : as for :func:`calibrant.quantize`; or a tolerance below 0 or above 1.
+    """
+    if not 0 <= tolerance <= 1:
+        raise DataError(Problem(f"a tolerance of {tolerance}", allowed="a share of the samples, 0...1"))
+    configuration = load_config(config)
+    original = load(model, inputs, outputs, signature)
+    folded = fold(original, configuration.do_fusion is not False, configuration.skip_fusion_layers)
+    plan = make_plan(configuration, graph_facts(original, folded.graph)[0], folded.graph)
+    setup = TrialSetup(
+        model=original,
+        data=data,
+        test=data if test_data is None else test_data,
+        labels=_class_numbers(labels),
+        ignore_labels=tuple(ignore_labels),
+        bias_correction=bias_correction,
+        data_options=data_options,
+    )
+    settings = SearchSettings(
+        tolerance=tolerance, repairs=tuple(repairs), layers_in_float=layers_in_float, thorough=thorough
+    )
+    tried: list[Tried] = []
+    searching = search(Choice(plan.layers), settings)
+    with TrialPool(setup, workers) as pool:
+
+        def ran(proposals: list[Proposal]) -> list[Outcome]:
+            pairs = [(configuration_for(configuration, plan, found.choice), found.rank) for found in proposals]
+            found = pool.run(pairs)
+            tried.extend(
+                Tried(proposal.what, len(proposal.choice.in_float), outcome)
+                for proposal, outcome in zip(proposals, found, strict=True)
+            )
+            return found
+
+        choice, outcome = _driven(searching, ran, track)
+    return Tuned(
+        configuration=configuration_for(configuration, plan, choice),
+        met=outcome.loss <= tolerance + 1e-12,
+        outcome=replace(outcome, ranking=()),
+        in_float=choice.in_float,
+        tried=tuple(tried),
+    )
+
+
+def _driven(searching: Any, ran: Any, track: Track) -> tuple[Choice, Outcome]:
+    """Hand proposals to the runner and outcomes back until the search returns."""
+    answer = []
+
+    def rounds() -> Any:
+        proposals = next(searching)
+        while True:
+            yield proposals
+            try:
+                proposals = searching.send(answer.pop())
+            except StopIteration as done:
+                answer.append(done.value)
+                return
+
+    for proposals in track(rounds(), "tuning", None):
+        answer.append(ran(proposals))
+    return answer.pop()
+
+
+def _class_numbers(labels: Any) -> np.ndarray | None:
+    if labels is None:
+        return None
+    if isinstance(labels, str) or hasattr(labels, "__fspath__"):
+        return load_labels(labels)
+    return as_labels(np.asarray(labels), "labels")

@@ -1,0 +1,171 @@
+"""The search of ``tune``: proposes candidates and is told how they did. It runs nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+from calibrant.evaluation.choice import REPAIRS, Choice, Repair
+
+GAIN_DB = 0.1
+AHEAD = 3
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a candidate did.
+
+    Parameters
+    ----------
+    loss : share of the samples, 0…1: right answers lost against the float network, or predictions that changed.
+        Infinite where the candidate could not be quantized.
+    sqnr_db : signal-to-noise ratio of the network's outputs against the float network's.
+    ranking : layers by what each costs, the most harmful first; () where it was not asked for.
+    error : why it could not be quantized.
+    """
+
+    loss: float
+    sqnr_db: float
+    ranking: tuple[str, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A candidate, what it is called in the table, and whether its layers are to be ranked."""
+
+    choice: Choice
+    what: str
+    rank: bool = False
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """What the search is after.
+
+    Parameters
+    ----------
+    tolerance : the loss that is allowed, a share.
+    repairs : what may be changed in a layer's settings.
+    worst : how many of the most harmful layers are repaired one by one.
+    layers_in_float : whether layers may be left in float.
+    thorough : go on repairing when the tolerance is met already, as long as the outputs get better.
+    """
+
+    tolerance: float
+    repairs: Sequence[Repair] = REPAIRS
+    worst: int = 4
+    layers_in_float: bool = True
+    thorough: bool = False
+
+
+Trial = tuple[Choice, Outcome]
+Search = Generator[list[Proposal], list[Outcome], Trial]
+
+
+def search(start: Choice, settings: SearchSettings) -> Search:
+    """Yields lists of proposals that may run side by side, takes their outcomes, returns the best.
+
+    First one repair for all layers at a time, then repairs of the worst layers one by one, then layers in float, the
+    most harmful first, and back again those that turn out not to be needed.
+    """
+    (outcome,) = yield [Proposal(start, "as given", rank=True)]
+    best = (start, outcome)
+    if _goes_on(best, settings):
+        best = yield from _repair_all(best, settings)
+    if _goes_on(best, settings):
+        best = yield from _repair_worst(best, settings)
+    if settings.layers_in_float and not _met(best[1], settings):
+        best = yield from _leave_in_float(best, settings)
+    return best
+
+
+def _met(outcome: Outcome, settings: SearchSettings) -> bool:
+    return outcome.loss <= settings.tolerance + 1e-12
+
+
+def _goes_on(best: Trial, settings: SearchSettings) -> bool:
+    return settings.thorough or not _met(best[1], settings)
+
+
+def _key(trial: Trial, settings: SearchSettings) -> tuple[bool, bool, float, float]:
+    outcome = trial[1]
+    return (outcome.error is not None, not _met(outcome, settings), -outcome.sqnr_db, outcome.loss)
+
+
+def _better(trial: Trial, than: Trial, settings: SearchSettings) -> bool:
+    if trial[1].error is not None:
+        return False
+    if settings.thorough or _met(trial[1], settings) == _met(than[1], settings):
+        return trial[1].sqnr_db > than[1].sqnr_db + GAIN_DB
+    return _met(trial[1], settings)
+
+
+def _propose(proposals: list[Proposal]) -> Generator[list[Proposal], list[Outcome], list[Trial]]:
+    if not proposals:
+        return []
+    outcomes = yield proposals
+    return [(proposal.choice, outcome) for proposal, outcome in zip(proposals, outcomes, strict=True)]
+
+
+def _repair_all(best: Trial, settings: SearchSettings) -> Search:
+    while _goes_on(best, settings):
+        candidates = [
+            Proposal(choice, f"{repair.name}, all layers")
+            for repair in settings.repairs
+            if (choice := best[0].repaired(repair)) != best[0]
+        ]
+        trials = yield from _propose(candidates)
+        if not trials:
+            break
+        found = min(trials, key=lambda trial: _key(trial, settings))
+        if not _better(found, best, settings):
+            break
+        best = found
+    return best
+
+
+def _ranked(best: Trial) -> Generator[list[Proposal], list[Outcome], tuple[str, ...]]:
+    if best[1].ranking:
+        return best[1].ranking
+    (outcome,) = yield [Proposal(best[0], "best so far, layers ranked", rank=True)]
+    return outcome.ranking
+
+
+def _repair_worst(best: Trial, settings: SearchSettings) -> Search:
+    ranking = yield from _ranked(best)
+    for name in ranking[: settings.worst]:
+        candidates = [
+            Proposal(choice, f"{repair.name}, {name}")
+            for repair in settings.repairs
+            if (choice := best[0].repaired(repair, {name})) != best[0]
+        ]
+        trials = yield from _propose(candidates)
+        found = min(trials, key=lambda trial: _key(trial, settings), default=best)
+        if _better(found, best, settings):
+            best = found
+        if not _goes_on(best, settings):
+            break
+    return best
+
+
+def _leave_in_float(best: Trial, settings: SearchSettings) -> Search:
+    ranking = list((yield from _ranked(best)))
+    kept: set[str] = set()
+    start = best
+    while not _met(best[1], settings) and len(kept) + 1 < len(start[0].settings) and ranking:
+        trials = yield from _propose(
+            [Proposal(start[0].with_float(kept | {name}), f"{name} in float") for name in ranking[:AHEAD]]
+        )
+        best = min(trials, key=lambda trial: _key(trial, settings))
+        kept = set(best[0].in_float)
+        ranking = [name for name in ranking if name not in kept]
+    while _met(best[1], settings) and len(kept) > 1:
+        trials = yield from _propose(
+            [Proposal(start[0].with_float(kept - {name}), f"{name} quantized again") for name in best[0].in_float]
+        )
+        found = min(trials, key=lambda trial: _key(trial, settings))
+        if not _met(found[1], settings):
+            break
+        best, kept = found, set(found[0].in_float)
+    return best
