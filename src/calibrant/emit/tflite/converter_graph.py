@@ -60,6 +60,11 @@ def converter_graph(network: QuantizedNetwork, part: IntegerPart) -> Graph:
             if id(layer.weights) not in weights:
                 weights[id(layer.weights)] = _weights(edit, layer)
             edit.set_input(layer.layer.name, layer.layer.weight_input, weights[id(layer.weights)])
+        if layer.bias is not None:
+            quantizer = effective(network, layer.inputs[0].quantizer)
+            values = layer.integer_bias(quantizer) * layer.bias_scale(quantizer)
+            name = f"{layer.layer.name}/bias_quantized"
+            edit.set_input(layer.layer.bias, 1, edit.add_constant(name, values.astype(np.float32)))
     _replace_what_does_not_convert(edit)
     keep_in_float(edit, part, frozenset(found.tensor for found in network.every_input()))
     return edit.finish(outputs=tuple(outputs))
@@ -79,31 +84,38 @@ def _fake_quant(edit: Edit, tensor: str, quantizer: Quantizer) -> str:
     return edit.add("FakeQuantWithMinMaxVars", name, [tensor, *ends], num_bits=8, narrow_range=False)
 
 
+def seen_scale(layer: QuantizedLayer) -> np.ndarray:
+    """The weights' scales as the converter sees them: one for all where it cannot follow channels.
+
+    Between a transposed convolution and its weights the converter transposes, and loses the axis of the channels. It
+    sees the integers times one scale, and the others are put in afterwards.
+    """
+    scale = layer.weights.scale
+    return scale.max(keepdims=True) if layer.layer.type == "Conv2DBackpropInput" else scale
+
+
 def _weights(edit: Edit, layer: QuantizedLayer) -> str:
     """The dequantized weights behind a FakeQuant that the converter turns into exactly the integers they came from."""
-    name, weights = f"{layer.layer.name}/weights_quantized", layer.weights
-    values = weights.dequantize()
-    ends = HIGHEST_WEIGHT * weights.scale
-    axes = weights.channel_axes
+    name, weights, scale = f"{layer.layer.name}/weights_quantized", layer.weights, seen_scale(layer)
+    axes = weights.channel_axes if scale.size > 1 else ()
+    values = weights.dequantize() if scale.size == weights.scale.size else weights.values * scale
+    ends = HIGHEST_WEIGHT * scale
     if not axes:
-        constant = edit.add_constant(name, values)
-        low, high = (edit.add_constant(f"{name}/{end}", value) for end, value in (("low", -ends[0]), ("high", ends[0])))
-        return edit.add("FakeQuantWithMinMaxVars", f"{name}/fake", [constant, low, high], num_bits=8, narrow_range=True)
+        return _fake_quant_weights(edit, name, "FakeQuantWithMinMaxVars", values, ends[0])
     order = (*(axis for axis in range(values.ndim) if axis not in axes), *axes)
     moved = np.transpose(values, order)
     shape = (*moved.shape[: values.ndim - len(axes)], *(1,) * (len(axes) - 1), weights.scale.size)
-    constant = edit.add_constant(name, moved.reshape(shape))
-    low, high = (edit.add_constant(f"{name}/{end}", value) for end, value in (("low", -ends), ("high", ends)))
-    tensor = edit.add(
-        "FakeQuantWithMinMaxVarsPerChannel", f"{name}/fake", [constant, low, high], num_bits=8, narrow_range=True
-    )
+    tensor = _fake_quant_weights(edit, name, "FakeQuantWithMinMaxVarsPerChannel", moved.reshape(shape), ends)
     if shape != moved.shape:
         target = edit.add_constant(f"{name}/shape", np.array(moved.shape, np.int32))
         tensor = edit.add("Reshape", f"{name}/reshaped", [tensor, target], T=dtypes.float32, Tshape=dtypes.int32)
-    if order != tuple(range(values.ndim)):
-        back = edit.add_constant(f"{name}/order", np.argsort(order).astype(np.int32))
-        tensor = edit.add("Transpose", f"{name}/transposed", [tensor, back], T=dtypes.float32, Tperm=dtypes.int32)
     return tensor
+
+
+def _fake_quant_weights(edit: Edit, name: str, op: str, values: np.ndarray, ends: np.ndarray) -> str:
+    constants = (("", values), ("/low", -ends), ("/high", ends))
+    inputs = [edit.add_constant(f"{name}{end}", np.asarray(value, np.float32)) for end, value in constants]
+    return edit.add(op, f"{name}/fake", inputs, num_bits=8, narrow_range=True)
 
 
 def _replace_what_does_not_convert(edit: Edit) -> None:

@@ -54,9 +54,13 @@ class Tensor:
         found = self._raw.quantization
         return np.asarray(found.scale if found is not None and found.scale is not None else [], np.float32)
 
-    @scale.setter
-    def scale(self, values: np.ndarray) -> None:
-        self._raw.quantization.scale = np.asarray(values, np.float32)
+    def set_scale(self, values: np.ndarray) -> None:
+        """Change the scales; several where there was one count along the first axis, with the same code of zero."""
+        found = self._raw.quantization
+        if len(values) > len(found.scale):
+            found.zeroPoint = np.repeat(np.asarray(found.zeroPoint, np.int64)[:1], len(values))
+            found.quantizedDimension = 0
+        found.scale = np.asarray(values, np.float32)
 
     @property
     def zero_point(self) -> int:
@@ -75,7 +79,12 @@ class Tensor:
     @values.setter
     def values(self, values: np.ndarray) -> None:
         content = np.ascontiguousarray(values, self.dtype).tobytes()
-        self._file.model.buffers[self._raw.buffer].data = np.frombuffer(content, np.uint8)
+        if content == np.asarray(self._file.model.buffers[self._raw.buffer].data, np.uint8).tobytes():
+            return
+        buffer = schema.BufferT()  # the old one may be shared with other tensors
+        buffer.data = np.frombuffer(content, np.uint8)
+        self._raw.buffer = len(self._file.model.buffers)
+        self._file.model.buffers.append(buffer)
 
 
 @dataclass(frozen=True)
@@ -88,9 +97,9 @@ class Operator:
 
     @property
     def is_integer(self) -> bool:
-        """Whether it computes with int8: its first input and output that hold numbers are int8."""
-        read = [tensor for tensor in self.inputs if tensor is not None]
-        return bool(read) and read[0].dtype == self.outputs[0].dtype == np.int8
+        """Whether it computes with int8: it makes int8 and reads no floating-point numbers."""
+        read = [tensor.dtype for tensor in self.inputs if tensor is not None]
+        return self.outputs[0].dtype == np.int8 and np.float32 not in read and np.int8 in read
 
 
 class File:

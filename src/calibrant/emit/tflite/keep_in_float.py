@@ -1,13 +1,14 @@
-"""Operations with constants that stay in float although a quantized layer reads them.
+"""Operations that stay in float although quantized tensors are around them.
 
-The converter would put them on integers and round the constant to 8 bits with one scale: a balancer's factors, which
-may differ by orders of magnitude, would be lost. It leaves alone what is not quantized right behind it, so a negation,
-which LiteRT has in float only, comes in between.
+The converter would put them on integers: with constants rounded to 8 bits with one scale, so that a balancer's factors,
+which may differ by orders of magnitude, were lost; or with a result that everyone reads rounded, not only the layer
+that quantizes it. It leaves alone what has a negation beside it, which LiteRT has in float only.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from calibrant.emit.tflite.integer_part import IntegerPart, moves
 from calibrant.graph import nodes as nd
@@ -16,7 +17,9 @@ from calibrant.graph.layers import ADDITIONS
 
 
 def keep_in_float(edit: Edit, part: IntegerPart, read_quantized: frozenset[str]) -> None:
-    """Write ``x * c`` as ``-(x * -c)`` and ``x + c`` as ``-(-c - x)``; the numbers are the same.
+    """Write products, sums and concatenations with negations; the numbers are the same.
+
+    ``x * c`` is ``-(x * -c)``, ``x + c`` is ``-(-c - x)``, ``x + y`` is ``-(-x - y)``, and ``[x, y]`` is ``-[-x, -y]``.
 
     Parameters
     ----------
@@ -25,23 +28,42 @@ def keep_in_float(edit: Edit, part: IntegerPart, read_quantized: frozenset[str])
     """
     graph = edit.graph
     for node in graph.nodes.values():
-        if (
-            node.op not in ADDITIONS | {"Mul"}
-            or node.name in part.nodes
-            or not _is_read(graph, node.name, read_quantized)
-        ):
+        if node.name in part.nodes:
             continue
-        original = nd.data_inputs(node)
-        constants = [index for index, tensor in enumerate(original) if graph.constant(tensor) is not None]
-        if len(constants) != 1:
-            continue
-        value = np.asarray(graph.constant(original[constants[0]]))
-        negative = edit.add_constant(f"{node.name}/negative", -value)
-        read = nd.data_inputs(edit.nodes[node.name])[1 - constants[0]]
-        op, inputs = ("Mul", [read, negative]) if node.op == "Mul" else ("Sub", [negative, read])
-        inner = edit.add(op, f"{node.name}/negated", inputs, T=node.attr["T"])
-        controls = (f"^{name}" for name in nd.control_inputs(node))
-        edit.put(nd.make_node("Neg", node.name, [inner, *controls], T=node.attr["T"]))
+        if node.op in ADDITIONS | {"Mul"} and _is_read(graph, node.name, read_quantized):
+            _negated(edit, node)
+        elif node.op == "ConcatV2" and any(_was_integer(graph, tensor, part) for tensor in nd.data_inputs(node)):
+            _negated_parts(edit, node)
+
+
+def _negated(edit: Edit, node: NodeDef) -> None:
+    read = list(nd.data_inputs(edit.nodes[node.name]))
+    values = [edit.graph.constant(tensor) for tensor in nd.data_inputs(node)]
+    place = next((index for index, value in enumerate(values) if value is not None), None)
+    if place is not None:
+        negative = edit.add_constant(f"{node.name}/negative", -np.asarray(values[place]))
+        other = read[1 - place]
+    elif node.op != "Mul":
+        negative, other = edit.add("Neg", f"{node.name}/negative", [read[0]], T=node.attr["T"]), read[1]
+    else:
+        return
+    op, inputs = ("Mul", [other, negative]) if node.op == "Mul" else ("Sub", [negative, other])
+    _put_negation(edit, node, edit.add(op, f"{node.name}/negated", inputs, T=node.attr["T"]))
+
+
+def _negated_parts(edit: Edit, node: NodeDef) -> None:
+    *parts, axis = nd.data_inputs(edit.nodes[node.name])
+    zero = edit.add_constant(f"{node.name}/zero", np.zeros(1, np.float32))
+    # Were all of them Neg, the converter would take one Neg behind the concatenation for them.
+    negative = [edit.add("Sub", f"{node.name}/negative", [zero, tensor], T=node.attr["T"]) for tensor in parts[:-1]]
+    negative.append(edit.add("Neg", f"{node.name}/negative", [parts[-1]], T=node.attr["T"]))
+    inner = nd.copy_node(node, [*negative, axis], edit.free_name(f"{node.name}/negated"))
+    _put_negation(edit, node, edit.put(inner))
+
+
+def _put_negation(edit: Edit, node: NodeDef, tensor: str) -> None:
+    controls = (f"^{name}" for name in nd.control_inputs(node))
+    edit.put(nd.make_node("Neg", node.name, [tensor, *controls], T=node.attr["T"]))
 
 
 def _is_read(graph: Graph, name: str, tensors: frozenset[str]) -> bool:
@@ -55,3 +77,13 @@ def _is_read(graph: Graph, name: str, tensors: frozenset[str]) -> bool:
         waiting += sorted(readers - seen)
         seen |= readers
     return False
+
+
+def _was_integer(graph: Graph, tensor: str, part: IntegerPart) -> bool:
+    """Whether a tensor is of the integer part, or is made of one by moving values only."""
+    while tensor not in part.sources:
+        node = graph.producer(tensor)
+        if not moves(node):
+            return False
+        tensor = nd.data_inputs(node)[0]
+    return True

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from calibrant.algorithms.arithmetic import Quantizer
-from calibrant.emit.tflite.converter_graph import effective
+from calibrant.emit.tflite.converter_graph import effective, seen_scale
 from calibrant.emit.tflite.flatbuffer import File, Operator, Tensor
 from calibrant.errors import ModelError, Problem
 from calibrant.factors import QuantizedLayer, QuantizedNetwork
@@ -49,6 +49,7 @@ def check_layers(file: File, network: QuantizedNetwork) -> dict[str, Operator]:
             and operator.is_integer
             and _reads(operator, layer, quantizers)
             and (layer.weights is None or _weights_of(operator, layer) is not None)
+            and _holds_bias(operator, layer, quantizers[0])
         ]
         named = [operator for operator in candidates if layer.layer.name in operator.outputs[0].name.split(";")]
         chosen = (named or candidates)[:1]
@@ -72,7 +73,7 @@ def set_factors(file: File, known: Mapping[str, Quantizer]) -> None:
         near = [quantizer for quantizer in quantizers if _matches(tensor, quantizer)]
         if near:
             scale = float(tensor.scale[0])
-            tensor.scale = np.array([min((q.scale for q in near), key=lambda s: abs(float(s) - scale))])
+            tensor.set_scale(np.array([min((q.scale for q in near), key=lambda s: abs(float(s) - scale))]))
 
 
 def _matches(tensor: Tensor | None, quantizer: Quantizer) -> bool:
@@ -99,7 +100,8 @@ def _weights_of(operator: Operator, layer: QuantizedLayer) -> Tensor | None:
         return None
     codes = _in_file_layout(operator, layer)
     same = tensor.values.size == codes.size and np.array_equal(tensor.values.reshape(codes.shape), codes)
-    return tensor if same and _near(tensor.scale, layer.weights.scale) else None
+    scaled = _near(tensor.scale, layer.weights.scale) or _near(tensor.scale, seen_scale(layer))
+    return tensor if same and scaled else None
 
 
 def _in_file_layout(operator: Operator, layer: QuantizedLayer) -> np.ndarray:
@@ -114,15 +116,33 @@ def _in_file_layout(operator: Operator, layer: QuantizedLayer) -> np.ndarray:
     return codes.T if operator.name == "FULLY_CONNECTED" else codes
 
 
+def _bias_of(operator: Operator) -> Tensor | None:
+    """The int32 bias that an operator adds."""
+    read = (tensor for tensor in operator.inputs[2:] if tensor is not None)
+    return next((tensor for tensor in read if tensor.dtype == np.int32 and tensor.scale.size), None)
+
+
+def _holds_bias(operator: Operator, layer: QuantizedLayer, quantizer: Quantizer) -> bool:
+    """Whether the bias is there, at most one step of the converter's rounding from ours, or is not needed."""
+    if layer.bias is None or layer.weights is None:
+        return True
+    tensor = _bias_of(operator)
+    own = tensor is None or len(tensor.scale) == len(layer.weights.scale)
+    scale = layer.weights.scale if own else seen_scale(layer)
+    wanted = np.rint(layer.bias / (np.float64(quantizer.scale) * scale))
+    if tensor is None or tensor.values is None:
+        return not wanted.any()
+    apart = np.abs(tensor.values.astype(np.int64) - wanted)
+    return bool(np.all(apart <= 1 + np.abs(wanted) * NEAR))
+
+
 def _set_numbers(operator: Operator, layer: QuantizedLayer, quantizer: Quantizer) -> None:
     if layer.weights is None:
         return
-    operator.inputs[1].scale = layer.weights.scale
-    bias = next(
-        (t for t in operator.inputs[2:] if t is not None and t.dtype == np.int32 and t.values is not None), None
-    )
-    if bias is not None and bias.scale.size:
-        bias.scale = layer.bias_scale(quantizer).astype(np.float32)
+    operator.inputs[1].set_scale(layer.weights.scale)
+    bias = _bias_of(operator)
+    if bias is not None:
+        bias.set_scale(layer.bias_scale(quantizer).astype(np.float32))
         if layer.bias is not None:
             bias.values = layer.integer_bias(quantizer)
 
