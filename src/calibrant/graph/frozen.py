@@ -14,6 +14,7 @@ from calibrant.errors import ModelError, Problem, did_you_mean
 from calibrant.graph import checks
 from calibrant.graph import nodes as nd
 from calibrant.graph.ascend.lower import has_ascend_operators, lower
+from calibrant.graph.controls import without_idle_controls
 from calibrant.graph.cut import cut, stand_in
 from calibrant.graph.graph import Graph, ordered
 from calibrant.graph.inline import inline_calls
@@ -123,7 +124,7 @@ def select(
         source=source,
     )
     checks.runnable(graph)
-    return graph
+    return without_idle_controls(graph)
 
 
 def _unique_nodes(graph_def: GraphDef, source: str) -> dict[str, NodeDef]:

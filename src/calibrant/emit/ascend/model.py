@@ -11,7 +11,6 @@ from calibrant.emit.ascend.relu6 import replace_relu6
 from calibrant.emit.output_names import with_output_names
 from calibrant.factors import QuantizedNetwork
 from calibrant.graph import nodes as nd
-from calibrant.graph.controls import without_idle_controls
 from calibrant.graph.graph import Edit, Graph
 
 ACCUMULATOR = "accumulator"
@@ -64,7 +63,7 @@ def ascend_model(network: QuantizedNetwork) -> AscendModel:
         else tensor
         for tensor in network.graph.outputs
     )
-    finished = without_idle_controls(edit.finish(outputs=outputs))
+    finished = edit.finish(outputs=outputs)
     named = with_output_names(finished, network.output_tensors or network.graph.outputs, ACCUMULATOR)
     return AscendModel(named, layers)
 
