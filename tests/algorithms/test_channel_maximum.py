@@ -53,3 +53,18 @@ def test_what_does_not_fit():
         statistic.update(np.ones((2, 2)))
     with pytest.raises(ValueError, match="cannot be merged"):
         statistic.merge(ChannelMaximum(0))
+
+
+def test_a_stored_state_can_be_taken_in():
+    values = np.random.default_rng(4).standard_normal((6, 5)).astype(np.float32)
+    whole, first, second, third = (ChannelMaximum(-1) for _ in range(4))
+    whole.update(values[:4])
+    whole.update(values[4:])
+    first.update(values[:4])
+    second.update(values[4:])
+    first.absorb_arrays(ChannelMaximum(-1).to_arrays())
+    first.absorb_arrays(second.to_arrays())
+    third.absorb(first)
+    third.update(values)
+    equal = [np.array_equal(found, whole.to_arrays()[key]) for key, found in first.to_arrays().items()]
+    assert equal and all(equal)

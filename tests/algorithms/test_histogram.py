@@ -60,6 +60,20 @@ def test_large_parts_merge_bit_for_bit():
     assert observed(values[:-1]) != whole
 
 
+def test_absorbing_goes_on_from_a_state_and_leaves_the_other_alone():
+    first, second, whole = Histogram(), Histogram(), Histogram()
+    values = np.random.default_rng(2).standard_normal(9000).astype(np.float32)
+    first.update(values[:4000])
+    second.update(values[4000:] * 9)
+    before = pickle.dumps(second)
+    first.absorb(second)
+    first.update(values)
+    for part in (values[:4000], values[4000:] * 9, values):
+        whole.update(part)
+    assert first == whole
+    assert pickle.loads(before) == second
+
+
 def test_merging_changes_neither_part():
     first, second = observed([1, 2]), observed([-3, 1e6])
     first.merge(second)

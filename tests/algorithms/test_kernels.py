@@ -54,6 +54,18 @@ def test_both_forms_agree_bit_for_bit(name, monkeypatch):
     assert results[0] == results[1]
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (16, 5000), (70_000, 3), (3, 0), (0, 4), (5, 1), (2, 1_100_000)])
+def test_both_forms_add_rows_alike_one_after_the_other(shape):
+    rows = np.random.default_rng(3).standard_normal(shape, dtype=np.float32)
+    rows[rows > 2] *= 1e6
+    sums = [np.full(shape[1], 0.1) for _ in range(3)]
+    kernels.compiled_kernels().add_rows(rows, sums[0])
+    kernels_numpy.add_rows(rows, sums[1])
+    for row in rows:
+        sums[2] += row
+    assert sums[0].tobytes() == sums[1].tobytes() == sums[2].tobytes()
+
+
 def test_without_numba_numpy_is_used(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
     monkeypatch.delitem(sys.modules, "calibrant.algorithms.kernels_numba", raising=False)

@@ -133,3 +133,18 @@ def test_nothing_seen_has_no_mean():
     with pytest.raises(ValueError, match="no patches"):
         PatchMean(PatchGeometry()).mean()
     assert PatchMean.from_arrays(PatchGeometry(), PatchMean(PatchGeometry()).to_arrays()) == PatchMean(PatchGeometry())
+
+
+def test_a_stored_state_can_be_taken_in():
+    values = np.random.default_rng(4).standard_normal((6, 5)).astype(np.float32)
+    whole, first, second, third = (PatchMean(PatchGeometry()) for _ in range(4))
+    whole.update(values[:4])
+    whole.update(values[4:])
+    first.update(values[:4])
+    second.update(values[4:])
+    first.absorb_arrays(PatchMean(PatchGeometry()).to_arrays())
+    first.absorb_arrays(second.to_arrays())
+    third.absorb(first)
+    third.update(values)
+    equal = [np.array_equal(found, whole.to_arrays()[key]) for key, found in first.to_arrays().items()]
+    assert equal and all(equal)

@@ -90,7 +90,7 @@ class Bins:
     def add_bins(self, other: Bins) -> None:
         """Add what another has counted; this window must fit it."""
         dropped = min(self.first_key - other.first_key, WINDOW)
-        self._totals = self.totals()
+        self._totals, self._packed, self._packed_count = self.totals(), None, 0
         self._totals += _moved(other.totals(), dropped, self.signs - other.signs)
 
     def totals(self) -> np.ndarray:

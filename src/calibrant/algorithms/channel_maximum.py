@@ -40,8 +40,8 @@ class ChannelMaximum:
             raise NonFiniteError(nan_count, int(np.isinf(values).sum()))
         self._take(found)
 
-    def merge(self, other: ChannelMaximum) -> ChannelMaximum:
-        """A new statistic: the one that would have seen the values of both.
+    def absorb(self, other: ChannelMaximum) -> None:
+        """Take in the values that another has seen.
 
         Raises
         ------
@@ -49,11 +49,24 @@ class ChannelMaximum:
         """
         if self.axis != other.axis:
             raise ValueError(f"channels on axis {self.axis} and on axis {other.axis} cannot be merged")
+        if other._maximum is not None:
+            self._take(other._maximum)
+
+    def merge(self, other: ChannelMaximum) -> ChannelMaximum:
+        """A new statistic: the one that would have seen the values of both; raises what `absorb` raises."""
         merged = ChannelMaximum(self.axis)
-        for part in (self._maximum, other._maximum):
-            if part is not None:
-                merged._take(part)
+        merged.absorb(self)
+        merged.absorb(other)
         return merged
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """The state, for storing it; empty before the first batch."""
+        return {} if self._maximum is None else {"maximum": self._maximum}
+
+    def absorb_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take in a state that `to_arrays` gave. ValueError if it is of other channels."""
+        if arrays:
+            self._take(np.asarray(arrays["maximum"], np.float32))
 
     @property
     def maximum(self) -> np.ndarray:

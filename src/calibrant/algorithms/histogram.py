@@ -82,14 +82,18 @@ class Histogram:
             self._extend(for_top, ~for_bottom, lowest, highest)
         self.count += values.size
 
+    def absorb(self, other: Histogram) -> None:
+        """Take in the values that another has seen."""
+        if other.count:
+            self._extend(other._top.values(), other._bottom.values(), other._lowest, other._highest)
+            self._bins.add_bins(other._bins)
+            self.count += other.count
+
     def merge(self, other: Histogram) -> Histogram:
         """A new histogram: the one that would have seen the values of both."""
         merged = Histogram()
-        for part in (self, other):
-            if part.count:
-                merged._extend(part._top.values(), part._bottom.values(), part._lowest, part._highest)
-                merged._bins.add_bins(part._bins)
-                merged.count += part.count
+        merged.absorb(self)
+        merged.absorb(other)
         return merged
 
     @property
@@ -215,6 +219,10 @@ class Histogram:
             raise ValueError("the bins of this histogram state do not fit its extremes")
         histogram._bins.put(codes, arrays["counts"], arrays["position_sums"])
         return histogram
+
+    def absorb_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take in a state that `to_arrays` gave; raises what `from_arrays` raises."""
+        self.absorb(Histogram.from_arrays(arrays))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Histogram):

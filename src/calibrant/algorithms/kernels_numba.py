@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import numba
 import numpy as np
-from numba.types import Array, float64, int32, int64, uint64
+from numba.types import Array, float32, float64, int32, int64, uint64
 
 from calibrant.algorithms.kernels import COUNT_SHIFT, NEAR_ZERO_SLOTS, POSITION_BITS, TAIL, WINDOW
 
 _BLOCK = 128
+_STRIP = 1024
 _ROOM = 4 * TAIL
 _ORDER = np.int32(0x7FFFFFFF)
 _POSITION = np.uint32((1 << POSITION_BITS) - 1)
@@ -23,6 +24,7 @@ _SHIFT = np.int32(POSITION_BITS)
 
 _bits = Array(int32, 1, "C", readonly=True)
 _table = Array(float64, 2, "C", readonly=True)
+_rows = Array(float32, 2, "C", readonly=True)
 _floats = Array(float64, 1, "C", readonly=True)
 _integers = Array(int64, 1, "C", readonly=True)
 
@@ -102,6 +104,17 @@ def add(bits, start, packed, first_key, lowest_fitting, highest_fitting, above, 
         if max(in_top, in_bottom) > _ROOM - _BLOCK:
             break
     return start, lowest, highest, top[:in_top].copy(), bottom[:in_bottom].copy()
+
+
+@_compiled(numba.void(_rows, float64[::1]))
+def add_rows(rows, sums):
+    """See `kernels_numpy.add_rows`; goes through the columns in strips that stay in the cache."""
+    for start in range(0, sums.size, _STRIP):
+        strip = sums[start : start + _STRIP]
+        for row in range(rows.shape[0]):
+            values = rows[row, start : start + _STRIP]
+            for column in range(strip.size):
+                strip[column] += np.float64(values[column])
 
 
 @_compiled(float64[::1](_floats, _integers, _table, int64))

@@ -65,6 +65,13 @@ def _count(bits: np.ndarray, packed: np.ndarray, first_key: int) -> None:
     packed[0] += np.uint64(int(bits.size - magnitudes.size) << COUNT_SHIFT)
 
 
+def add_rows(rows: np.ndarray, sums: np.ndarray) -> None:
+    """Add float32 rows [n, columns] to float64 sums [columns], in place and one row after the other."""
+    at_once = max(_CHUNK // max(sums.size, 1), 1)
+    for start in range(0, len(rows), at_once):
+        sums[:] = np.add.accumulate(np.vstack([sums, rows[start : start + at_once]]), axis=0)[-1]
+
+
 def gains(scales: np.ndarray, levels: np.ndarray, table: np.ndarray, first_key: int) -> np.ndarray:
     """How much the squared error falls when values x > 0 may take the levels scale * (1 ... levels) beside zero.
 

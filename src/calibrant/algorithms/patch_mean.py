@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from calibrant.algorithms.kernels import kernels
 from calibrant.algorithms.ordered_sum import OrderFreeSum
 
 
@@ -125,7 +126,7 @@ class PatchMean:
         axes = (*geometry.spatial_axes, geometry.channel_axis % values.ndim)
         batch = tuple(axis for axis in range(values.ndim) if axis not in axes)
         count = int(np.prod([values.shape[axis] for axis in batch], dtype=np.int64))
-        sums = np.sum(values, axis=batch, dtype=np.float64) if batch else values.astype(np.float64)
+        sums = _sum_over(values, batch)
         if axes != tuple(sorted(axes)):
             sums = np.moveaxis(sums, 0, -1)
         for place, window in enumerate(geometry.windows):
@@ -139,8 +140,8 @@ class PatchMean:
         self._sum.add(sums)
         self.count += count
 
-    def merge(self, other: PatchMean) -> PatchMean:
-        """A new accumulator: the one that would have seen the batches of both.
+    def absorb(self, other: PatchMean) -> None:
+        """Take in the batches that another has seen.
 
         Raises
         ------
@@ -148,10 +149,17 @@ class PatchMean:
         """
         if self.geometry != other.geometry:
             raise ValueError("patches of different layers cannot be merged")
+        if other._sum is not None:
+            if self._sum is None:
+                self._sum = OrderFreeSum(other._sum.to_array().shape[1:])
+            self._sum = self._sum.merge(other._sum)
+            self.count += other.count
+
+    def merge(self, other: PatchMean) -> PatchMean:
+        """A new accumulator: the one that would have seen the batches of both; raises what `absorb` raises."""
         result = PatchMean(self.geometry)
-        result.count = self.count + other.count
-        sums = [part._sum for part in (self, other) if part._sum is not None]
-        result._sum = sums[0].merge(sums[1]) if len(sums) == 2 else sums[0] if sums else None
+        result.absorb(self)
+        result.absorb(other)
         return result
 
     def mean(self) -> np.ndarray:
@@ -178,10 +186,25 @@ class PatchMean:
             result._sum = OrderFreeSum.from_array(arrays["sum"])
         return result
 
+    def absorb_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take in a state that :meth:`to_arrays` gave."""
+        self.absorb(PatchMean.from_arrays(self.geometry, arrays))
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, PatchMean):
             return NotImplemented
         return (self.geometry, self.count) == (other.geometry, other.count) and self._sum == other._sum
+
+
+def _sum_over(values: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """The sum over some axes in float64, one value after the other; the other axes stay in order."""
+    others = tuple(axis for axis in range(values.ndim) if axis not in axes)
+    shape = tuple(values.shape[axis] for axis in others)
+    columns = int(np.prod(shape, dtype=np.int64))
+    rows = np.ascontiguousarray(values.transpose(*axes, *others), np.float32).reshape(-1, columns)
+    sums = np.zeros(columns)
+    kernels(rows.size).add_rows(rows, sums)
+    return sums.reshape(shape)
 
 
 def mean_of_outputs(patch: np.ndarray, kernel: np.ndarray, depthwise: bool = False) -> np.ndarray:

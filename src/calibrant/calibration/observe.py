@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -28,40 +28,48 @@ def observe(
     batches: Batches,
     track: Track = untracked,
     description: str = "calibrating",
+    threads: int = 0,
 ) -> int:
     """Run the batches and update the statistics of each tensor; returns how many batches there were.
 
     Parameters
     ----------
     statistics : tensor → accumulators, which are changed in place.
+    threads : of TensorFlow, which also do the updating; its own choice by default.
 
     Raises
     ------
     DataError : a tensor becomes NaN or infinite; names the tensor, the layers that read it and the batch.
     """
-    tensors = tuple(statistics)
     done = 0
-    with Runner(graph, tensors) as runner:
+
+    def watcher(tensor: str) -> Callable[[np.ndarray], None]:
+        def update(values: np.ndarray) -> None:
+            values = np.asarray(values, np.float32)
+            for statistic in statistics[tensor]:
+                try:
+                    statistic.update(values)
+                except NonFiniteError as error:
+                    raise _not_finite(error, graph, tensor, done) from None
+
+        return update
+
+    with Runner(graph, (), threads, {tensor: watcher(tensor) for tensor in statistics}) as runner:
         for batch in track(batches, description, batches.batch_num):
-            for tensor, values in zip(tensors, runner(batch), strict=True):
-                for statistic in statistics[tensor]:
-                    _update(statistic, np.asarray(values, np.float32), graph, tensor, done)
+            runner(batch)
             done += 1
     return done
 
 
-def _update(statistic: Statistic, values: np.ndarray, graph: Graph, tensor: str, batch: int) -> None:
-    try:
-        statistic.update(values)
-    except NonFiniteError as error:
-        readers = ", ".join(sorted({node.name for node, _ in graph.consumers(tensor)}))
-        raise DataError(
-            Problem(
-                f"{error} in batch {batch} at {readable(tensor)!r}, which {readers} reads",
-                file=graph.source,
-                hint="check the data and the preprocessing; the float model itself gives such values here",
-            )
-        ) from None
+def _not_finite(error: NonFiniteError, graph: Graph, tensor: str, batch: int) -> DataError:
+    readers = ", ".join(sorted({node.name for node, _ in graph.consumers(tensor)}))
+    return DataError(
+        Problem(
+            f"{error} in batch {batch} at {readable(tensor)!r}, which {readers} reads",
+            file=graph.source,
+            hint="check the data and the preprocessing; the float model itself gives such values here",
+        )
+    )
 
 
 def observe_histograms(

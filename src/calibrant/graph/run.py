@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -16,27 +16,42 @@ class Runner:
     """A graph made ready to run again and again with the same feeds and fetches.
 
     Constant folding is off: it would push the multiplication of a quantizer into the weights of a convolution in
-    front of it,
-    and the fake-quantized numbers would no longer be exactly those of the arithmetic.
+    front of it, and the fake-quantized numbers would no longer be exactly those of the arithmetic.
+
+    A watched tensor is handed over as soon as it is there, while TensorFlow goes on with the operations behind it, and
+    is given free right after. So looking at all tensors of a model takes little more memory than running it.
 
     Parameters
     ----------
     graph : the model; fed at ``graph.inputs``.
     fetches : tensors to return, in this order; the model's outputs by default.
     threads : threads within and between operations; TensorFlow's choice by default.
+    watched : tensor → function that is called with its values, on a thread of TensorFlow's, once per batch. The array
+        is only valid during the call. What it raises is raised again when the batch is done, the first in this order.
     """
 
-    def __init__(self, graph: Graph, fetches: Sequence[str] | None = None, threads: int = 0):
+    def __init__(
+        self,
+        graph: Graph,
+        fetches: Sequence[str] | None = None,
+        threads: int = 0,
+        watched: Mapping[str, Callable[[np.ndarray], None]] | None = None,
+    ):
         tf = tensorflow()
         self.graph = graph
         self.fetches = tuple(fetches if fetches is not None else graph.outputs)
+        self._failures: dict[str, Exception | None] = dict.fromkeys(watched or ())
         config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads)
         options = config.graph_options.rewrite_options
         options.constant_folding = options.OFF
         with tf.Graph().as_default() as imported:
             tf.graph_util.import_graph_def(graph.graph_def(), name="")
+            watchers = [
+                tf.numpy_function(self._kept_failure(tensor, function), [imported.get_tensor_by_name(tensor)], [])
+                for tensor, function in (watched or {}).items()
+            ]
             self._session = tf.compat.v1.Session(graph=imported, config=config)
-            self._call = self._session.make_callable(list(self.fetches), feed_list=list(graph.inputs))
+            self._call = self._session.make_callable([*self.fetches, *watchers], feed_list=list(graph.inputs))
         self._error = tf.errors.OpError
 
     def __call__(self, batch: Mapping[str, np.ndarray]) -> list[np.ndarray]:
@@ -48,7 +63,7 @@ class Runner:
         """
         feeds = [batch[key] for key in self.graph.input_keys]
         try:
-            return self._call(*feeds)
+            fetched = self._call(*feeds)[: len(self.fetches)]
         except (self._error, ValueError) as error:
             operation = getattr(error, "op", None)
             raise ModelError(
@@ -59,6 +74,19 @@ class Runner:
                     hint="check that the data have the shape that the model expects",
                 )
             ) from None
+        for failure in self._failures.values():
+            if failure is not None:
+                raise failure
+        return fetched
+
+    def _kept_failure(self, tensor: str, function: Callable[[np.ndarray], None]) -> Callable[[np.ndarray], None]:
+        def watch(values: np.ndarray) -> None:
+            try:
+                function(values)
+            except Exception as error:  # TensorFlow would turn it into one of its own, without its attributes
+                self._failures[tensor] = error
+
+        return watch
 
     def close(self) -> None:
         """Free the session."""

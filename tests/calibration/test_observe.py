@@ -1,0 +1,75 @@
+"""One pass of data: every statistic sees every value once, bad values are told with their place."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from calibrant.algorithms.channel_maximum import ChannelMaximum
+from calibrant.algorithms.histogram import Histogram
+from calibrant.calibration.data import InputSpec, open_data
+from calibrant.calibration.observe import observe, observe_histograms
+from calibrant.errors import DataError
+from calibrant.graph.load import load
+from calibrant.graph.run import Runner, input_shapes, run_once
+from graphs import graph_def, numbers, small_network
+
+TENSORS = ("x:0", "relu:0", "flat:0", "pool:0")
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return load(graph_def(small_network))
+
+
+def batches_of(graph, data):
+    return open_data(data, [InputSpec(key, *rest) for key, rest in input_shapes(graph).items()], batch_size=4)
+
+
+@pytest.mark.parametrize("threads", [0, 1])
+def test_statistics_are_those_of_the_fetched_tensors(graph, threads):
+    data = numbers(10, 6, 6, 2)
+    batches = batches_of(graph, data)
+    found = {tensor: (Histogram(), ChannelMaximum()) for tensor in TENSORS}
+    assert observe(graph, found, batches, threads=threads) == 3
+    expected = {tensor: (Histogram(), ChannelMaximum()) for tensor in TENSORS}
+    for batch in batches:
+        for tensor, values in zip(TENSORS, run_once(graph, batch, TENSORS), strict=True):
+            for statistic in expected[tensor]:
+                statistic.update(values)
+    for tensor in TENSORS:
+        assert found[tensor][0] == expected[tensor][0]
+        assert found[tensor][1].maximum.tobytes() == expected[tensor][1].maximum.tobytes()
+
+
+def test_the_order_of_batches_does_not_matter(graph):
+    data = numbers(12, 6, 6, 2)
+    first = observe_histograms(graph, TENSORS, batches_of(graph, data))
+    turned = np.concatenate([data[8:], data[4:8], data[:4]])
+    assert observe_histograms(graph, TENSORS, batches_of(graph, turned)) == first
+
+
+def test_what_is_not_finite_is_told_with_tensor_reader_and_batch(graph):
+    data = numbers(12, 6, 6, 2)
+    data[9] = 3e38
+    with pytest.raises(DataError) as raised:
+        observe_histograms(graph, ("flat:0", "relu:0"), batches_of(graph, data))
+    assert "in batch 2 at 'flat', which dense reads" in str(raised.value)
+
+
+def test_watchers_are_called_once_a_batch_away_from_the_main_thread(graph):
+    seen = []
+    with Runner(graph, watched={"relu:0": lambda values: seen.append((threading.get_ident(), values.sum()))}) as runner:
+        for seed in range(3):
+            (output,) = runner({"x": numbers(2, 6, 6, 2, seed=seed)})
+            assert output.shape == (2, 3)
+    assert len(seen) == 3
+    assert threading.get_ident() not in {thread for thread, _ in seen}
+
+
+def test_what_watchers_raise_is_raised_after_the_batch_the_first_in_order(graph):
+    def fail(values):
+        raise LookupError(str(values.ndim))
+
+    with Runner(graph, (), watched={"flat:0": fail, "relu:0": fail}) as runner, pytest.raises(LookupError, match="^2$"):
+        runner({"x": numbers(2, 6, 6, 2)})
