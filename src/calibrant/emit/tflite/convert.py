@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import re
+import warnings
 from collections.abc import Iterator
 
 from calibrant.emit.tflite.settings import TfliteSettings
@@ -38,20 +40,13 @@ def convert(graph: Graph, settings: TfliteSettings) -> bytes:
             converter.inference_input_type = converter.inference_output_type = tf.int8
         try:
             return converter.convert()
-        except (ValueError, RuntimeError, TypeError, tf.errors.OpError) as error:
-            raise ModelError(
-                Problem(
-                    f"TensorFlow's converter does not make a LiteRT file of it: {_reason(error)}", file=graph.source
-                )
-            ) from None
-        except Exception as error:  # ConverterError is private and derives from Exception alone
-            if type(error).__name__ != "ConverterError":
+        except Exception as error:  # the converter's own error derives from Exception alone
+            if not isinstance(error, (ValueError, RuntimeError, TypeError, tf.errors.OpError)) and (
+                type(error).__name__ != "ConverterError"
+            ):
                 raise
-            raise ModelError(
-                Problem(
-                    f"TensorFlow's converter does not make a LiteRT file of it: {_reason(error)}", file=graph.source
-                )
-            ) from None
+            reason = f"TensorFlow's converter does not make a LiteRT file of it: {_reason(error)}"
+            raise ModelError(Problem(reason, file=graph.source)) from None
 
 
 def _set_batch(graph_def, graph: Graph, batch: int | None) -> None:
@@ -70,6 +65,17 @@ def _reason(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """The converter reports on Python's stdout and stderr what nobody asked for."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        yield
+    """The converter tells stdout, stderr, warnings and a log what nobody asked for."""
+    log = logging.getLogger("absl")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)

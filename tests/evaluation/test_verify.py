@@ -1,0 +1,75 @@
+"""verify: the files of one result against each other, and what makes it fail."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import calibrant
+from calibrant.evaluation.parting import Parting
+from calibrant.evaluation.verify import Limits, verify
+from command_line import run
+
+
+@pytest.fixture(scope="module")
+def demo(repository, tmp_path_factory):
+    digits = repository / "examples" / "digits"
+    out = tmp_path_factory.mktemp("verify") / "out"
+    calibrant.quantize(
+        digits / "digits.pb", digits / "quant.cfg", digits / "calibration.npz", out, export="tflite", name="demo"
+    )
+    return digits, out
+
+
+def test_the_demo_passes(demo):
+    digits, out = demo
+    found = verify(out, f"{digits / 'test.npz'}:x", f"{digits / 'test.npz'}:y", model=digits / "digits.pb")
+    assert found.passed
+    held = next(pair for pair in found.pairs if pair.passed is not None)
+    assert (held.share_within, held.agreement) == (1.0, 1.0)
+    assert held.parting is None
+    assert all(model.top1 > 0.98 and model.samples == 500 for model in found.models)
+
+
+def test_limits_are_limits(demo):
+    digits, out = demo
+    data = f"{digits / 'test.npz'}:x[:32]"
+    assert not verify(out, data, limits=Limits(share_within=1.1)).passed
+    assert not verify(out, data, limits=Limits(agreement=1.1)).passed
+
+
+def test_a_changed_file_is_noticed_with_its_layer(demo, tmp_path):
+    from calibrant.emit.tflite.flatbuffer import File
+
+    digits, out = demo
+    for path in out.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    file = File((out / "demo_int8.tflite").read_bytes())
+    depthwise = next(operator for operator in file.operators() if operator.name == "DEPTHWISE_CONV_2D")
+    depthwise.inputs[1].values = np.roll(depthwise.inputs[1].values, 1)
+    (tmp_path / "demo_int8.tflite").write_bytes(file.content())
+    found = verify(tmp_path, f"{digits / 'test.npz'}:x[:32]")
+    assert not found.passed
+    assert next(pair.parting for pair in found.pairs if pair.passed is False).layer == "digits_1/relu2_1/Relu6"
+
+
+def test_exit_codes_and_json(demo):
+    digits, out = demo
+    data = f"{digits / 'test.npz'}:x[:32]"
+    done = run("verify", out, "--data", data, "--json")
+    assert done.code == 0
+    assert json.loads(done.out)["passed"] is True
+    assert run("verify", out, "--data", data, "--least-within", "1.1").code == 1
+
+
+def test_a_folder_without_results_is_an_error(tmp_path):
+    with pytest.raises(calibrant.ModelError, match="none found"):
+        verify(tmp_path, np.zeros((2, 8, 8, 1), np.float32))
+
+
+def test_steps_are_counted():
+    parting = Parting(step=0.5)
+    parting.update(np.array([[0.0, 1.0], [0.0, 2.0]]), np.array([[0.5, 1.0], [3.0, 2.0]]))
+    assert (parting.share_within, parting.share_equal, parting.largest, parting.agreement) == (0.75, 0.5, 6.0, 0.5)
