@@ -73,3 +73,14 @@ def test_steps_are_counted():
     parting = Parting(step=0.5)
     parting.update(np.array([[0.0, 1.0], [0.0, 2.0]]), np.array([[0.5, 1.0], [3.0, 2.0]]))
     assert (parting.share_within, parting.share_equal, parting.largest, parting.agreement) == (0.75, 0.5, 6.0, 0.5)
+
+
+def test_scales_rounded_for_the_simulation_alone_are_shown_but_not_held_against_the_lowered_model(repository, tmp_path):
+    digits = repository / "examples" / "digits"
+    for mode, held in (("", True), ("fakequant_precision_mode : FORCE_FP16_QUANT", False)):
+        out = tmp_path / str(held)
+        config = f"batch_num : 1\n{mode}"
+        calibrant.quantize(digits / "digits.pb", config, digits / "calibration.npz", out, export="ascend")
+        (pair,) = verify(out, f"{digits / 'test.npz'}:x[:32]").pairs
+        assert pair.second == "lowered" and (pair.passed is not None) == held
+        assert (pair.relative == 0) == held

@@ -7,6 +7,7 @@ how far both are from ``NAME_fakequant.pb`` is shown beside it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +127,7 @@ def verify(
     """
     models = _open_models(Path(folder), model, inputs, outputs, signature)
     limits = limits or Limits()
+    rounded_scales = _has_float16_scales(Path(folder))
     truth = None if labels is None else _truth(labels)
     reference = next(entry for entry in models.values() if isinstance(entry, Graph))
     specifications = [InputSpec(key, *rest) for key, rest in input_shapes(reference).items()]
@@ -164,7 +166,7 @@ def verify(
         tuple(
             ModelScore(_title(name), done, count.top1 if truth is not None else None) for name, count in counts.items()
         ),
-        tuple(_score(pair, parting, step, limits, watch) for pair, parting in partings.items()),
+        tuple(_score(pair, parting, step, limits, watch, rounded_scales) for pair, parting in partings.items()),
     )
 
 
@@ -195,6 +197,14 @@ def _open_models(
     return models
 
 
+def _has_float16_scales(folder: Path) -> bool:
+    """Whether FORCE_FP16_QUANT rounded the scales of the fake-quantized model alone: it then parts from the lowered."""
+    try:
+        return "fakequant_precision_mode" in json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError):
+        return False
+
+
 def _pairs(models: Mapping[str, Any]) -> list[tuple[str, str]]:
     wanted = [
         (FLOAT, FAKEQUANT),
@@ -208,10 +218,15 @@ def _pairs(models: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _score(
-    pair: tuple[str, str], parting: Parting, step: float | None, limits: Limits, watch: LayerWatch | None
+    pair: tuple[str, str],
+    parting: Parting,
+    step: float | None,
+    limits: Limits,
+    watch: LayerWatch | None,
+    rounded_scales: bool,
 ) -> PairScore:
     passed = None
-    if pair == (FAKEQUANT, LOWERED):
+    if pair == (FAKEQUANT, LOWERED) and not rounded_scales:
         passed = parting.relative <= limits.relative
     elif pair == (SIMULATION, TFLITE):
         passed = parting.agreement >= limits.agreement
