@@ -1,6 +1,6 @@
 """INT8 accuracy of calibrant and of its peers on the same models, calibrated on the same data.
 
-    python bench/accuracy.py [--shared ../shared/real] [--only resnet8] [--peers tflite,onnx] [--out table.json]
+    python bench/accuracy.py [--shared ../shared/real] [--only resnet8] [--peers tflite,onnx] [--quick]
 
 Each peer runs in an environment of its own below ``.bench/``, which this script makes with pip. A peer that cannot be
 installed, or fails on a model, is a row that says so. The models are not part of the project.
@@ -28,6 +28,7 @@ import calibrant.graph.load
 from calibrant.cli.show import table
 from calibrant.evaluation.accuracy import Score, Scoreboard
 from calibrant.evaluation.labels import load_labels
+from calibrant.evaluation.tune import tune
 from calibrant.graph.graph import Graph
 
 HERE = Path(__file__).resolve().parent
@@ -146,7 +147,7 @@ def write_job(folder: Path, case: Case, graph: Graph, shared: Path) -> np.ndarra
     return arrays["test"]
 
 
-def tools(case: Case, shared: Path, peers: list[Peer]) -> Iterator[tuple[str, np.ndarray | str]]:
+def tools(case: Case, shared: Path, peers: list[Peer], tuned: bool) -> Iterator[tuple[str, np.ndarray | str]]:
     """(tool, outputs or why there are none), the float model first."""
     calibration = data_of(shared, case.calibration)
     count = batch_count(case, shared, calibration)
@@ -157,6 +158,21 @@ def tools(case: Case, shared: Path, peers: list[Peer]) -> Iterator[tuple[str, np
         config = f"batch_num : {count}  {more}"
         result = calibrant.quantize(original, config, calibration, bias_correction=correct, **case.options)
         yield name, outputs_of(result.fakequant, batches_of(original, test, case.options))
+    if tuned:
+        found = tune(
+            original,
+            f"batch_num : {count}",
+            calibration,
+            tolerance=0,
+            thorough=True,
+            layers_in_float=False,
+            **case.options,
+        )
+        result = calibrant.quantize(original, found.configuration, calibration, **case.options)
+        yield (
+            "calibrant, tuned on the calibration data",
+            outputs_of(result.fakequant, batches_of(original, test, case.options)),
+        )
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_job(folder, case, original, shared)
@@ -167,11 +183,11 @@ def tools(case: Case, shared: Path, peers: list[Peer]) -> Iterator[tuple[str, np
                 yield peer.name, str(error)
 
 
-def rows_of(case: Case, shared: Path, peers: list[Peer]) -> list[dict[str, Any]]:
+def rows_of(case: Case, shared: Path, peers: list[Peer], tuned: bool) -> list[dict[str, Any]]:
     """A row per tool."""
     labels = load_labels(str(shared / case.labels)) if case.labels else None
     reference, rows = None, []
-    for name, outputs in tools(case, shared, peers):
+    for name, outputs in tools(case, shared, peers, tuned):
         row: dict[str, Any] = {"model": case.name, "tool": name}
         if isinstance(outputs, str):
             rows.append({**row, "remark": outputs})
@@ -203,6 +219,7 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=HERE.parents[1] / "shared" / "real")
     parser.add_argument("--only", default="", help="only the models whose name contains this")
     parser.add_argument("--peers", default="", help="only the peers whose name contains one of these: A,B")
+    parser.add_argument("--quick", action="store_true", help="without the row that is tuned, which takes minutes")
     parser.add_argument("--out", type=Path, help="write the rows as JSON as well")
     arguments = parser.parse_args()
     if not arguments.shared.is_dir():
@@ -212,7 +229,7 @@ def main() -> None:
     rows = []
     for case in CASES:
         if case.name in CHOSEN and arguments.only in case.name:
-            rows += rows_of(case, arguments.shared, peers)
+            rows += rows_of(case, arguments.shared, peers, not arguments.quick)
     columns = ("model", "tool", "samples", "top-1 %", "lost", "agreement %", "SQNR dB", "")
     shown = [
         (

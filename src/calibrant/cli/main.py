@@ -18,6 +18,7 @@ COMMANDS = {
     "quantize": "Quantize a model.",
     "lower": "Turn a deployable model for Ascend devices into stock TensorFlow operations.",
     "evaluate": "Compare models on labelled data.",
+    "tune": "Search for a configuration that keeps the accuracy.",
     "verify": "Hold the files of one result against each other.",
 }
 

@@ -1,0 +1,111 @@
+"""``calibrant tune``: the configuration that keeps a model's accuracy, with as few layers in float as possible."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from calibrant.cli.data_options import data_options, read_data_options
+from calibrant.cli.options import model_options
+from calibrant.errors import OutputError, Problem
+
+
+@click.command()
+@click.argument("model", type=click.Path())
+@click.option("--config", type=click.Path(), help="Where the search starts; the defaults without one.")
+@click.option("--data", required=True, help="Calibration data, as for quantize.")
+@click.option("--test-data", help="Data that the loss is measured on; the calibration data without it.")
+@click.option("--labels", help="Labels of the test data; without them predictions are compared with the float model's.")
+@click.option("--ignore-label", type=int, multiple=True, help="Samples with this label do not count.")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 100),
+    default=0.5,
+    show_default=True,
+    help="Percentage points of accuracy, or of equal predictions, that may be lost.",
+)
+@click.option("--out", required=True, type=click.Path(), help="Configuration file to write.")
+@click.option("--repair/--no-repair", default=True, help="Try other settings before leaving layers in float.")
+@click.option("--float-layers/--no-float-layers", default=True, help="Whether layers may be left in float.")
+@click.option("--thorough", is_flag=True, help="Go on when the tolerance is met, as long as the outputs get better.")
+@click.option("--bias-correction/--no-bias-correction", default=True, help="As for quantize.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+@model_options
+@data_options
+@click.pass_obj
+def tune(
+    settings: dict[str, bool],
+    model: str,
+    config: str | None,
+    data: str,
+    test_data: str | None,
+    labels: str | None,
+    ignore_label: tuple[int, ...],
+    tolerance: float,
+    out: str,
+    repair: bool,
+    float_layers: bool,
+    thorough: bool,
+    bias_correction: bool,
+    workers: int,
+    inputs: list[str] | None,
+    outputs: list[str] | None,
+    signature: str | None,
+    **options: Any,
+) -> None:
+    """Search for a configuration of MODEL that meets a tolerance; exit code 1 if there is none."""
+    from calibrant.cli.show import table, tracker
+    from calibrant.emit.folder import check_writable
+    from calibrant.evaluation.choice import REPAIRS
+    from calibrant.evaluation.tune import tune as run
+
+    target = Path(out)
+    if target.is_dir():
+        raise OutputError(Problem("is a folder", file=out, allowed="the name of a configuration file"))
+    check_writable(target.absolute().parent)
+    found = run(
+        model,
+        Path(config) if config is not None else None,
+        data,
+        tolerance=tolerance / 100,
+        test_data=test_data,
+        labels=labels,
+        ignore_labels=ignore_label,
+        repairs=REPAIRS if repair else (),
+        layers_in_float=float_layers,
+        thorough=thorough,
+        bias_correction=bias_correction,
+        workers=workers,
+        inputs=inputs,
+        outputs=outputs,
+        signature=signature,
+        track=tracker(settings["quiet"]),
+        **read_data_options(options),
+    )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.new")
+    aside.write_text(found.text, encoding="utf-8")
+    aside.replace(target)
+    rows = [
+        (number, entry.what, entry.in_float, _points(entry.outcome.loss), f"{entry.outcome.sqnr_db:.2f}")
+        if entry.outcome.error is None
+        else (number, entry.what, entry.in_float, None, entry.outcome.error)
+        for number, entry in enumerate(found.tried, start=1)
+    ]
+    if not settings["quiet"]:
+        table("tried", ("", "what", "in float", "lost, points", "SQNR dB"), rows)
+        click.echo()
+    verdict = "meets" if found.met else "misses"
+    click.echo(
+        f"{out} {verdict} the tolerance of {tolerance:g} points: lost {_points(found.outcome.loss)}, "
+        f"{found.outcome.sqnr_db:.1f} dB, {len(found.in_float)} more layers in float"
+    )
+    if not found.met:
+        sys.exit(1)
+
+
+def _points(loss: float) -> str:
+    return f"{100 * loss:.2f}"

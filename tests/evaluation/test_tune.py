@@ -1,0 +1,97 @@
+"""Tuning a small trained network: the file that comes out reproduces what was found."""
+
+import numpy as np
+import pytest
+
+import calibrant
+from calibrant.config import load_config
+from calibrant.errors import DataError
+from calibrant.evaluation.choice import REPAIRS, Choice, configuration_for
+from calibrant.evaluation.trials import TrialPool, TrialSetup
+from calibrant.evaluation.tune import tune
+from calibrant.fold import fold
+from calibrant.graph.load import load
+from calibrant.steps.facts import graph_facts
+from calibrant.steps.plan import make_plan
+
+ROUGH = """batch_num : 2
+common_config { arq_quantize { channel_wise : false } ifmr_quantize { max_percentile : 0.9 min_percentile : 0.9 } }
+"""
+
+
+@pytest.fixture(scope="module")
+def digits(repository):
+    return load(repository / "examples/digits/digits.pb")
+
+
+@pytest.fixture(scope="module")
+def data(repository):
+    with np.load(repository / "examples/digits/calibration.npz") as calibration:
+        inputs = calibration[calibration.files[0]]
+    with np.load(repository / "examples/digits/test.npz") as test:
+        return inputs, test["x"][:200], test["y"][:200]
+
+
+def plan_of(model, text):
+    configuration = load_config(text)
+    folded = fold(model)
+    return configuration, make_plan(configuration, graph_facts(model, folded.graph)[0], folded.graph)
+
+
+@pytest.fixture(scope="module")
+def tuned(digits, data):
+    calibration, test, labels = data
+    return tune(digits, ROUGH, calibration, tolerance=0.005, test_data=test, labels=labels)
+
+
+def test_the_tolerance_is_met_where_the_given_configuration_misses_it(tuned):
+    assert tuned.tried[0].outcome.loss > 0.005
+    assert tuned.met and tuned.outcome.loss <= 0.005
+
+
+def test_the_file_reproduces_the_result(tuned, digits, data):
+    calibration, test, labels = data
+    result = calibrant.quantize(digits, tuned.text, calibration)
+    first, second = calibrant.evaluate([digits, result.fakequant], test, labels)
+    assert first.top1 - second.top1 == pytest.approx(tuned.outcome.loss)
+    assert tuned.text.startswith("# found by calibrant tune; meets")
+
+
+def test_without_labels_predictions_are_compared(digits, data):
+    calibration, test, _ = data
+    found = tune(digits, ROUGH, calibration, tolerance=0.0, test_data=test, repairs=())
+    result = calibrant.quantize(digits, found.text, calibration)
+    _, second = calibrant.evaluate([digits, result.fakequant], test)
+    assert 1 - second.agreement == pytest.approx(found.outcome.loss)
+    assert set(found.in_float).isdisjoint(layer.layer.name for layer in result.network.layers)
+
+
+def test_a_tolerance_outside_of_what_shares_can_be(digits, data):
+    with pytest.raises(DataError, match="tolerance"):
+        tune(digits, ROUGH, data[0], tolerance=1.5)
+
+
+def test_processes_give_what_one_process_gives_and_nothing_runs_twice(digits, data):
+    configuration, plan = plan_of(digits, ROUGH)
+    start = Choice(plan.layers)
+    choices = [start, start.repaired(REPAIRS[0]), start.with_float({plan.layers[0].name}), start]
+    pairs = [(configuration_for(configuration, plan, choice), False) for choice in choices]
+    setup = TrialSetup(digits, data[0], data[1], data[2])
+    with TrialPool(setup) as one, TrialPool(setup, workers=2) as several:
+        expected = one.run(pairs)
+        assert several.run(pairs) == expected and expected[0] == expected[3]
+        assert one.runs == several.runs == 3
+        one.run(pairs)
+        assert one.runs == 3
+        assert one.run([(pairs[0][0], True)])[0].ranking
+        assert one.runs == 4
+
+
+@pytest.mark.parametrize("repair", REPAIRS, ids=lambda repair: repair.name)
+def test_a_configuration_resolves_to_the_choice_that_was_written_into_it(digits, repair):
+    given = ROUGH.replace("common_config {", "common_config { dmq_balancer { migration_strength : 0.3 }")
+    configuration, plan = plan_of(digits, given)
+    for choice in (Choice(plan.layers).repaired(repair), Choice(plan.layers).repaired(repair, {plan.layers[1].name})):
+        choice = choice.with_float({plan.layers[0].name})
+        resolved = plan_of(digits, configuration_for(configuration, plan, choice))[1]
+        assert resolved.layers == tuple(entry for entry in choice.settings if entry.name not in choice.in_float)
