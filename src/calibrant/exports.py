@@ -40,7 +40,7 @@ def _ascend(result: Any) -> dict[str, Content]:
 
     made = ascend_model(result.network)
     return {
-        f"{result.name}_quantized.pb": made.graph.graph_def().SerializeToString(deterministic=True),
+        f"{result.name}_quantized.pb": made.graph.serialized(),
         f"{result.name}_quant.json": ascend_node_map(made, result.network, result.original, result.absorbed).encode(),
     }
 

@@ -105,7 +105,7 @@ def result_files(result: Result) -> dict[str, Content]:
         "report.json": json.dumps(result.report, indent=2) + "\n",
     }
     return {
-        f"{result.name}_fakequant.pb": result.fakequant.graph_def().SerializeToString(deterministic=True),
+        f"{result.name}_fakequant.pb": result.fakequant.serialized(),
         **{name: text.encode() for name, text in texts.items()},
         **result.exported,
     }

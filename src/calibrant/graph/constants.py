@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 from tensorflow.core.framework.node_def_pb2 import NodeDef
-from tensorflow.python.framework import tensor_util
 
 from calibrant.graph import nodes as nd
 
@@ -50,6 +49,16 @@ class ConstantReader:
     def __init__(self, nodes: Mapping[str, NodeDef]):
         self._nodes = nodes
         self._values: dict[str, np.ndarray | None] = {}
+
+    def for_nodes(self, nodes: Mapping[str, NodeDef]) -> ConstantReader:
+        """A reader for a rewritten graph that has the arrays of the Const nodes which both share."""
+        reader = ConstantReader(nodes)
+        for tensor, value in self._values.items():
+            name = nd.node_name(tensor)
+            node = self._nodes.get(name)
+            if node is not None and node.op == "Const" and nodes.get(name) is node:
+                reader._values[tensor] = value
+        return reader
 
     def source(self, tensor: str) -> str | None:
         """Name of the Const node behind a tensor, through Identity and its kind."""
@@ -98,7 +107,7 @@ class ConstantReader:
             return None
         node = self._nodes[nd.node_name(tensor)]
         if node.op == "Const":
-            value = tensor_util.MakeNdarray(node.attr["value"].tensor)
+            value = nd.constant_value(node)
         else:
             values = [self._values.get(name) for name in operands]
             if any(value is None for value in values):

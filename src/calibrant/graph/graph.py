@@ -17,6 +17,10 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.constants import ConstantReader
 from calibrant.graph.inside import inside
 
+_NODE_FIELD = bytes(
+    [GraphDef.NODE_FIELD_NUMBER << 3 | 2]
+)  # in front of every node: its field, of the kind with a length
+
 
 @dataclass(frozen=True, eq=False)
 class Graph:
@@ -129,6 +133,15 @@ class Graph:
         result.node.extend(self.nodes.values())
         return result
 
+    def serialized(self) -> bytes:
+        """The bytes of :meth:`graph_def`, always the same for the same graph, without making a copy of the weights."""
+        parts: list[bytes] = []
+        for node in self.nodes.values():
+            content = node.SerializeToString(deterministic=True)
+            parts += (_NODE_FIELD, _varint(len(content)), content)
+        rest = GraphDef(versions=self.versions, library=self.library)
+        return b"".join((*parts, rest.SerializeToString(deterministic=True)))
+
     def edit(self) -> Edit:
         """Start a rewrite."""
         return Edit(self)
@@ -172,7 +185,17 @@ class Edit:
     def finish(self, **changes: Any) -> Graph:
         """The new graph: what the outputs need, producers first. ``changes`` are fields of Graph to replace."""
         changed = replace(self.graph, **changes)
-        return replace(changed, nodes=ordered(self.nodes, (*changed.outputs, *changed.inputs)))
+        result = replace(changed, nodes=ordered(self.nodes, (*changed.outputs, *changed.inputs)))
+        vars(result)["_constants"] = self.graph._constants.for_nodes(result.nodes)
+        return result
+
+
+def _varint(value: int) -> bytes:
+    result = bytearray()
+    while value > 0x7F:
+        result.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes((*result, value))
 
 
 def ordered(nodes: Mapping[str, NodeDef], tensors: Iterable[str]) -> dict[str, NodeDef]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from tensorflow.core.framework.attr_value_pb2 import AttrValue
 from tensorflow.core.framework.node_def_pb2 import NodeDef
+from tensorflow.core.framework.tensor_shape_pb2 import TensorShapeProto
 from tensorflow.python.framework import dtypes, tensor_util
 
 PASS_THROUGH = frozenset({"Identity", "ReadVariableOp", "StopGradient", "PreventGradient", "CheckNumerics", "Snapshot"})
@@ -66,6 +68,11 @@ def attribute(node: NodeDef, key: str, default: Any = None) -> Any:
     return value
 
 
+def elements(shape: TensorShapeProto) -> int:
+    """How many elements a tensor of this shape has, which must be known."""
+    return math.prod(dimension.size for dimension in shape.dim)
+
+
 def constant_node(name: str, value: np.ndarray) -> NodeDef:
     """A Const node holding an array."""
     array = np.ascontiguousarray(value)
@@ -74,6 +81,16 @@ def constant_node(name: str, value: np.ndarray) -> NodeDef:
     node.attr["dtype"].type = proto.dtype
     node.attr["value"].tensor.CopyFrom(proto)
     return node
+
+
+def constant_value(node: NodeDef) -> np.ndarray:
+    """The array of a Const node; read-only where no copy is needed."""
+    tensor = node.attr["value"].tensor
+    content = tensor.tensor_content
+    if not content:
+        return tensor_util.MakeNdarray(tensor)
+    shape = [dimension.size for dimension in tensor.tensor_shape.dim]
+    return np.frombuffer(content, dtypes.as_dtype(tensor.dtype).as_numpy_dtype).reshape(shape)
 
 
 def make_node(op: str, name: str, inputs: Iterable[str], **attributes: Any) -> NodeDef:

@@ -9,6 +9,7 @@ import numpy as np
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
+from calibrant.graph.session import open_session
 from calibrant.graph.tensorflow import tensorflow
 
 
@@ -44,14 +45,15 @@ class Runner:
         config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads)
         options = config.graph_options.rewrite_options
         options.constant_folding = options.OFF
-        with tf.Graph().as_default() as imported:
-            tf.graph_util.import_graph_def(graph.graph_def(), name="")
+        self._session = open_session(graph, config)
+        with self._session.graph.as_default():
             watchers = [
-                tf.numpy_function(self._kept_failure(tensor, function), [imported.get_tensor_by_name(tensor)], [])
+                tf.numpy_function(
+                    self._kept_failure(tensor, function), [self._session.graph.get_tensor_by_name(tensor)], []
+                )
                 for tensor, function in (watched or {}).items()
             ]
-            self._session = tf.compat.v1.Session(graph=imported, config=config)
-            self._call = self._session.make_callable([*self.fetches, *watchers], feed_list=list(graph.inputs))
+        self._call = self._session.make_callable([*self.fetches, *watchers], feed_list=list(graph.inputs))
         self._error = tf.errors.OpError
 
     def __call__(self, batch: Mapping[str, np.ndarray]) -> list[np.ndarray]:

@@ -12,7 +12,7 @@ from calibrant.graph import nodes as nd
 if TYPE_CHECKING:
     from calibrant.graph.graph import Graph
 
-LARGE = 4096
+LARGE = 1024  # elements
 
 
 def infer_shapes(graph: Graph) -> dict[str, tuple[tuple[int | None, ...] | None, Any]]:
@@ -34,7 +34,7 @@ def infer_shapes(graph: Graph) -> dict[str, tuple[tuple[int | None, ...] | None,
 
 
 def _light(node: NodeDef) -> NodeDef:
-    if node.op != "Const" or node.attr["value"].tensor.ByteSize() < LARGE:
+    if node.op != "Const" or nd.elements(node.attr["value"].tensor.tensor_shape) < LARGE:
         return node
     placeholder = nd.make_node("Placeholder", node.name, [], dtype=node.attr["dtype"])
     placeholder.attr["shape"].shape.CopyFrom(node.attr["value"].tensor.tensor_shape)

@@ -1,0 +1,95 @@
+"""A graph in a TensorFlow session, with its weights handed over once and beside the graph.
+
+Weights inside a GraphDef are copied each time that TensorFlow looks at the graph: when it is imported, when the session
+takes it over, and in every pass of the graph optimizer. For 100 million of them that is ten seconds and four gigabytes
+before the first result. Here large constants become variables instead, which are set without the graph being touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from tensorflow.core.framework.graph_pb2 import GraphDef
+from tensorflow.core.framework.node_def_pb2 import NodeDef
+from tensorflow.python.framework import dtypes
+
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Graph
+from calibrant.graph.tensorflow import tensorflow
+
+LARGE = 4096  # elements
+AT_ONCE = 1 << 26  # bytes
+
+_KINDS = frozenset("biufcV")  # of NumPy; V: bfloat16 and the 8-bit floats
+
+
+def open_session(graph: Graph, config: Any = None) -> Any:
+    """A ``tf.compat.v1.Session`` whose ``graph`` is an import of this one, under the same names, ready to run."""
+    tf = tensorflow()
+    resident = {name: node for name, node in graph.nodes.items() if is_large_constant(node)}
+    prefix = _free_prefix(graph)
+    definition = GraphDef(versions=graph.versions, library=graph.library)
+    for name, node in graph.nodes.items():
+        if name in resident:
+            definition.node.extend(_variable(node, f"{prefix}{name}"))
+        else:
+            definition.node.append(node)
+    with tf.Graph().as_default() as imported:
+        tf.graph_util.import_graph_def(definition, name="")
+        session = tf.compat.v1.Session(graph=imported, config=config)
+    for group in _groups(resident):
+        feeds = {f"{prefix}{name}/value:0": nd.constant_value(resident[name]) for name in group}
+        session.run([f"{prefix}{name}/assign" for name in group], feeds)
+    return session
+
+
+def is_large_constant(node: NodeDef) -> bool:
+    """Whether a node is a Const of many numbers. One that waits for others belongs to a loop and does not count."""
+    if node.op != "Const" or node.input:
+        return False
+    tensor = _value(node)
+    if tensor.dtype == dtypes.string.as_datatype_enum:
+        return False
+    return nd.elements(tensor.tensor_shape) >= LARGE and np.dtype(_dtype(node).as_numpy_dtype).kind in _KINDS
+
+
+def _value(node: NodeDef) -> Any:
+    return node.attr["value"].tensor
+
+
+def _dtype(node: NodeDef) -> Any:
+    return dtypes.as_dtype(node.attr["dtype"].type)
+
+
+def _variable(node: NodeDef, name: str) -> Iterator[NodeDef]:
+    """What takes the place of a constant: a variable, the reading of it under the constant's name, and its setting."""
+    dtype, shape = node.attr["dtype"], _value(node).tensor_shape
+    handle = nd.make_node("VarHandleOp", name, [], dtype=dtype, shared_name=name)
+    value = nd.make_node("Placeholder", f"{name}/value", [], dtype=dtype)
+    for added in (handle, value):
+        added.attr["shape"].shape.CopyFrom(shape)
+        yield added
+    yield nd.make_node("ReadVariableOp", node.name, [name], dtype=dtype)
+    yield nd.make_node("AssignVariableOp", f"{name}/assign", [name, f"{name}/value"], dtype=dtype)
+
+
+def _free_prefix(graph: Graph) -> str:
+    prefix = "resident/"
+    while any(name.startswith(prefix) for name in graph.nodes):
+        prefix = f"more_{prefix}"
+    return prefix
+
+
+def _groups(constants: dict[str, NodeDef]) -> Iterator[list[str]]:
+    group: list[str] = []
+    size = 0
+    for name, node in constants.items():
+        group.append(name)
+        size += nd.elements(_value(node).tensor_shape) * _dtype(node).size
+        if size >= AT_ONCE:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
