@@ -8,21 +8,26 @@ The package reads the .desc files, which any protobuf runtime can do, and has no
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
-from grpc_tools import protoc
 
 SOURCES = Path(__file__).resolve().parent.parent / "src"
 
 
 def compiled(proto: Path) -> FileDescriptorSet:
-    """The descriptors of one .proto, named by its file name alone."""
+    """The descriptors of one .proto, named by its file name alone.
+
+    protoc runs in a process of its own: its protobuf library and the one inside TensorFlow do not bear each other.
+    """
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.desc"
-        if protoc.main(["protoc", f"--proto_path={proto.parent}", f"--descriptor_set_out={result}", proto.name]) != 0:
+        protoc = [sys.executable, "-m", "grpc_tools.protoc"]
+        command = [*protoc, f"--proto_path={proto.parent}", f"--descriptor_set_out={result}", proto.name]
+        if subprocess.run(command, check=False).returncode != 0:
             raise SystemExit(f"protoc cannot compile {proto}")
         return FileDescriptorSet.FromString(result.read_bytes())
 

@@ -116,8 +116,9 @@ def test_several_readers_of_the_norm_read_the_bias():
 
 def test_control_inputs_of_the_norm_are_kept():
     sketch = Sketch()
-    sketch.nodes.append(nd.make_node("NoOp", "before", []))
-    norm = sketch.fused_norm(sketch.conv(sketch.input(6, 6, 3)))
+    read = sketch.input(6, 6, 3)
+    sketch.nodes.append(nd.make_node("NoOp", "before", [f"^{nd.node_name(read)}"]))
+    norm = sketch.fused_norm(sketch.conv(read))
     sketch.nodes[-1].input.append("^before")
     assert nd.control_inputs(fold(sketch.graph(norm)).graph.nodes["norm"]) == ("before",)
 
