@@ -17,6 +17,8 @@ LEVELS = [
     {"steps", "report", "exports"},
     {"result"},
     {"quantization"},
+    {"parts"},
+    {"on_dask"},
     {"evaluation"},
     {"cli", "amct", "__main__"},
 ]

@@ -21,6 +21,7 @@ from calibrant.errors import (
 if TYPE_CHECKING:
     from calibrant.config import load_config
     from calibrant.evaluation.evaluate import evaluate
+    from calibrant.parts import merge, observe
     from calibrant.quantization import quantize
     from calibrant.result import Result
 
@@ -35,6 +36,8 @@ __all__ = [
     "Result",
     "evaluate",
     "load_config",
+    "merge",
+    "observe",
     "quantize",
 ]
 
@@ -42,6 +45,8 @@ _LAZY = {
     "Result": "calibrant.result",
     "evaluate": "calibrant.evaluation.evaluate",
     "load_config": "calibrant.config",
+    "merge": "calibrant.parts",
+    "observe": "calibrant.parts",
     "quantize": "calibrant.quantization",
 }
 

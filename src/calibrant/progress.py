@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 Track = Callable[[Iterable[Any], str, "int | None"], Iterable[Any]]
@@ -12,3 +14,19 @@ Track = Callable[[Iterable[Any], str, "int | None"], Iterable[Any]]
 def untracked(items: Iterable[Any], description: str, total: int | None) -> Iterator[Any]:
     """Hand the items on and show nothing."""
     yield from items
+
+
+class Stopwatch:
+    """Seconds spent in each named step."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Count the time of a block towards a step."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start

@@ -9,32 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from calibrant.algorithms.histogram import Histogram
-from calibrant.calibration.data import InputSpec, open_data
-from calibrant.calibration.observe import observe
-from calibrant.config import load_config
+from calibrant.calibration.data import Batches
+from calibrant.calibration.gather import Crew
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.emit.folder import check_writable, write_folder
 from calibrant.emit.prefix import file_prefix
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.exports import EXPORTS, checked_exports
-from calibrant.factors import QuantizedLayer, QuantizedNetwork
-from calibrant.fold import fold
-from calibrant.graph.load import load
-from calibrant.graph.run import input_shapes
-from calibrant.progress import Track, untracked
-from calibrant.result import Result, Stopwatch, result_files
-from calibrant.steps.activations import quantized_places, read_tensor, search_all
-from calibrant.steps.balance import balance
-from calibrant.steps.between import search_between, tensors_between
-from calibrant.steps.bias_correction import bias_corrections, by_tensor, patch_statistics, with_biases
-from calibrant.steps.facts import graph_facts
-from calibrant.steps.joint import joint_groups, with_joint_places
-from calibrant.steps.narrow import holdable_weights
-from calibrant.steps.plan import make_plan
-from calibrant.steps.representable import with_representable_scales
+from calibrant.progress import Stopwatch, Track, untracked
+from calibrant.result import Result, result_files
+from calibrant.steps.prepare import DataOptions, ModelOptions, Prepared, observed_network, prepare
 from calibrant.steps.sensitivity import sensitivities
-from calibrant.steps.weights import bias_of, quantize_all_weights, with_quantized_weights
 
 
 def quantize(
@@ -53,6 +38,9 @@ def quantize(
     export: str | Sequence[str] = (),
     tflite_io: str = "float32",
     tflite_batch: int | None = None,
+    workers: int = 1,
+    threads: int = 0,
+    resume: str | Path | None = None,
     track: Track = untracked,
     **data_options: Any,
 ) -> Result:
@@ -76,6 +64,10 @@ def quantize(
     export : further formats to write, of :data:`calibrant.exports.EXPORTS`: ``("tflite",)`` or ``"tflite"``.
     tflite_io : ``'float32'`` or ``'int8'``: inputs and outputs of the ``.tflite`` file.
     tflite_batch : its fixed number of samples a run; the model's own, which may be open, by default.
+    workers : processes that the batches are spread over; the result is the same.
+    threads : of TensorFlow in each of them; 0: its own choice, or a share of the cores with several workers.
+    resume : file that keeps what has been observed so far. A run that was interrupted goes on from there when it is
+        started again with the same model, configuration and data.
     track : shows progress; see :mod:`calibrant.progress`.
     data_options : ``shapes``, ``dtypes``, ``image_options`` for data that need them.
 
@@ -91,81 +83,70 @@ def quantize(
     --------
     >>> result = quantize("digits.pb", config="quant.cfg", data="calibration.npz", out="out")  # doctest: +SKIP
     """
-    watch = Stopwatch()
-    prefix = file_prefix(name, model)
-    formats = checked_exports(export)
-    tflite = TfliteSettings(tflite_io, tflite_batch)
-    if out is not None:
-        check_writable(Path(out))
-    configuration = load_config(config)
-    with watch.step("load"):
-        original = load(model, inputs, outputs, signature)
-    with watch.step("fold"):
-        folded = fold(original, configuration.do_fusion is not False, configuration.skip_fusion_layers)
-        facts, layers = graph_facts(original, folded.graph)
-    plan = make_plan(configuration, facts, folded.graph)
-    specifications = [InputSpec(key, *rest) for key, rest in input_shapes(original).items()]
-    batches = open_data(data, specifications, batch_size=batch_size, batch_num=plan.batch_num, **data_options)
-    with watch.step("balance"):
-        balanced = balance(folded.graph, layers, plan, batches, track)
-        graph, layers = balanced.graph, balanced.layers
-    if bias_correction:
-        graph, layers = with_biases(graph, layers, [entry.name for entry in plan.layers])
-    with watch.step("weights"):
-        weights = holdable_weights(quantize_all_weights(graph, layers, plan.layers), formats)
-    places = quantized_places(graph, layers, plan)
-    groups = joint_groups(graph, layers, places, configuration.skip_layers) if plan.joint_quant else ()
-    places = with_joint_places(places, groups)
+    watch, crew = Stopwatch(), Crew(workers, threads)
+    output = Output(out, name, export, tflite_io, tflite_batch, model)
+    options = ModelOptions(inputs, outputs, signature, bias_correction, output.formats)
+    calibration = DataOptions(data, batch_size, data_options)
+    prepared, batches = prepare(model, config, options, calibration, watch, track, crew)
     with watch.step("calibrate"):
-        observed = graph if bias_correction else with_quantized_weights(graph, layers, weights)
-        between = tensors_between(graph, [layers[entry.name] for entry in plan.layers], places, formats)
-        histograms = {tensor: Histogram() for tensor in (*(read_tensor(graph, place) for place in places), *between)}
-        patches = patch_statistics(graph, layers, weights) if bias_correction else {}
-        observe(observed, by_tensor(histograms, patches), batches, track)
-        corrections = bias_corrections(graph, layers, weights, patches) if bias_correction else {}
+        crew.observe(
+            prepared.observed, prepared.statistics, batches, track, state=None if resume is None else Path(resume)
+        )
+    return finish(prepared, output, watch, batches if sensitivity else None, track)
+
+
+class Output:
+    """What is to be written, and where; parameters as of :func:`quantize`.
+
+    Raises
+    ------
+    OutputError, ConfigError : for what cannot be written, before any work is done.
+    """
+
+    def __init__(
+        self,
+        out: str | Path | None,
+        name: str | None,
+        export: str | Sequence[str],
+        tflite_io: str,
+        tflite_batch: int | None,
+        model: Any,
+    ):
+        self.name = file_prefix(name, model)
+        self.formats = checked_exports(export)
+        self.tflite = TfliteSettings(tflite_io, tflite_batch)
+        self.folder = None if out is None else Path(out)
+        if self.folder is not None:
+            check_writable(self.folder)
+
+
+def finish(
+    prepared: Prepared, output: Output, watch: Stopwatch, again: Batches | None = None, track: Track = untracked
+) -> Result:
+    """The second half: search, emit, report, write. ``again``: data to measure the sensitivity of each layer with."""
     with watch.step("search"):
-        found = search_all(graph, places, histograms, groups)
-    network = QuantizedNetwork(
-        graph=graph,
-        layers=tuple(
-            QuantizedLayer(
-                layer=layers[entry.name],
-                inputs=tuple(found[entry.name, index] for index in layers[entry.name].data_inputs),
-                weights=weights[entry.name].quantized if entry.name in weights else None,
-                float_weights=weights[entry.name].float_values if entry.name in weights else None,
-                bias=bias_of(graph, layers[entry.name], corrections.get(entry.name)),
-                bias_correction=corrections.get(entry.name),
-                balance=balanced.factors.get(entry.name),
-            )
-            for entry in plan.layers
-        ),
-        tensors=tuple(found[place] for place in places if place[0] not in layers),
-        force_float16_scale=plan.force_float16_scale,
-        between=search_between(histograms, between, plan.activation_offset),
-        output_tensors=folded.graph.outputs,
-    )
-    network = with_representable_scales(network)
+        network = observed_network(prepared)
     with watch.step("emit"):
         fakequant = fake_quantized(network)
     ranking = None
-    if sensitivity:
+    if again is not None:
         with watch.step("sensitivity"):
-            ranking = sensitivities(network, batches, track)
+            ranking = sensitivities(network, again, track)
     result = Result(
-        name=prefix,
-        original=original,
-        folded=folded,
-        plan=plan,
+        name=output.name,
+        original=prepared.original,
+        folded=prepared.folded,
+        plan=prepared.plan,
         network=network,
         fakequant=fakequant,
         seconds=watch.seconds,
-        tflite=tflite,
+        tflite=output.tflite,
         sensitivity=ranking,
     )
-    for form in formats:
+    for form in output.formats:
         with watch.step(form):
             result.exported.update(EXPORTS[form](result))
-    if out is not None:
+    if output.folder is not None:
         with watch.step("write"):
-            result.files = write_folder(Path(out), result_files(result))
+            result.files = write_folder(output.folder, result_files(result))
     return result

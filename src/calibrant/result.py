@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,22 +21,6 @@ from calibrant.records.record_file import write_records
 from calibrant.report.report import report
 from calibrant.report.sensitivity_table import sensitivity_rows
 from calibrant.steps.records import layer_records
-
-
-class Stopwatch:
-    """Seconds spent in each named step."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Count the time of a block towards a step."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
 @dataclass(eq=False)

@@ -31,7 +31,7 @@ def test_statistics_are_those_of_the_fetched_tensors(graph, threads):
     data = numbers(10, 6, 6, 2)
     batches = batches_of(graph, data)
     found = {tensor: (Histogram(), ChannelMaximum()) for tensor in TENSORS}
-    assert observe(graph, found, batches, threads=threads) == 3
+    observe(graph, found, batches, threads=threads)
     expected = {tensor: (Histogram(), ChannelMaximum()) for tensor in TENSORS}
     for batch in batches:
         for tensor, values in zip(TENSORS, run_once(graph, batch, TENSORS), strict=True):

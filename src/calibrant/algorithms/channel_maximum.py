@@ -19,6 +19,11 @@ class ChannelMaximum:
         self.axis = axis
         self._maximum: np.ndarray | None = None
 
+    @property
+    def kind(self) -> str:
+        """What is collected, in words; statistics of one kind can be merged."""
+        return f"channel maximum on axis {self.axis}"
+
     def update(self, array: np.ndarray) -> None:
         """Add all values of a float32 array that has the axis.
 

@@ -59,6 +59,11 @@ class Histogram:
         self._lowest, self._highest = 2**31 - 1, -(2**31)  # ordered bits
         self._top, self._bottom = Tail(), Tail()  # ordered bits, those of the bottom as complements
 
+    @property
+    def kind(self) -> str:
+        """What is collected, in words; statistics of one kind can be merged."""
+        return "histogram"
+
     def update(self, array: np.ndarray) -> None:
         """Add all values of a float32 array of any shape.
 

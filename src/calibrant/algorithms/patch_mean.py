@@ -120,6 +120,11 @@ class PatchMean:
         self.count = 0  # output positions seen, over all batches
         self._sum: OrderFreeSum | None = None
 
+    @property
+    def kind(self) -> str:
+        """What is collected, in words; statistics of one kind can be merged."""
+        return f"patch mean of {self.geometry}"
+
     def update(self, values: np.ndarray) -> None:
         """Add one batch, float32 of any number of axes that has those of the geometry."""
         geometry = self.geometry

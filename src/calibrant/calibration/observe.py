@@ -1,4 +1,4 @@
-"""One pass of the calibration data through a graph, feeding every statistic that a step asked for."""
+"""Batches through a graph, feeding every statistic that a step asked for."""
 
 from __future__ import annotations
 
@@ -16,60 +16,103 @@ from calibrant.progress import Track, untracked
 
 
 class Statistic(Protocol):
-    """What can be collected about a tensor, batch after batch, in memory that does not grow."""
+    """What can be collected about a tensor, batch after batch, in memory that does not grow.
+
+    Neither the order of the batches nor how they are grouped shows in the state.
+    """
+
+    @property
+    def kind(self) -> str:
+        """What is collected, in words; statistics of one kind can be merged."""
 
     def update(self, values: np.ndarray) -> None:
         """Take in one batch; raises NonFiniteError for NaN or infinity."""
 
+    def absorb(self, other: Statistic) -> None:
+        """Take in what another of the same kind has seen."""
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """The state."""
+
+    def absorb_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take in a state; raises ValueError for one that is not of this kind."""
+
+
+Statistics = Mapping[str, Sequence[Statistic]]
+"""Tensor → what is collected about it."""
+
+
+class Observer:
+    """A graph made ready to update statistics, which are changed in place, with one batch after the other.
+
+    Parameters
+    ----------
+    graph : the model; fed at ``graph.inputs``.
+    statistics : may be exchanged for others of the same tensors between batches.
+    threads : of TensorFlow, which also do the updating; its own choice by default.
+    """
+
+    def __init__(self, graph: Graph, statistics: Statistics, threads: int = 0):
+        self.graph = graph
+        self.statistics = statistics
+        self._batch = 0
+        self._runner = Runner(graph, (), threads, {tensor: self._update_of(tensor) for tensor in statistics})
+
+    def update(self, batch: Mapping[str, np.ndarray], number: int) -> None:
+        """Run a batch; ``number`` is what messages call it.
+
+        Raises
+        ------
+        DataError : a tensor becomes NaN or infinite; names the tensor, the layers that read it and the batch.
+        """
+        self._batch = number
+        self._runner(batch)
+
+    def _update_of(self, tensor: str) -> Callable[[np.ndarray], None]:
+        def update(values: np.ndarray) -> None:
+            values = np.asarray(values, np.float32)
+            for statistic in self.statistics[tensor]:
+                try:
+                    statistic.update(values)
+                except NonFiniteError as error:
+                    raise self._not_finite(error, tensor) from None
+
+        return update
+
+    def _not_finite(self, error: NonFiniteError, tensor: str) -> DataError:
+        readers = ", ".join(sorted({node.name for node, _ in self.graph.consumers(tensor)}))
+        return DataError(
+            Problem(
+                f"{error} in batch {self._batch} at {readable(tensor)!r}, which {readers} reads",
+                file=self.graph.source,
+                hint="check the data and the preprocessing; the float model itself gives such values here",
+            )
+        )
+
+    def __enter__(self) -> Observer:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._runner.close()
+
 
 def observe(
     graph: Graph,
-    statistics: Mapping[str, Sequence[Statistic]],
+    statistics: Statistics,
     batches: Batches,
     track: Track = untracked,
     description: str = "calibrating",
     threads: int = 0,
-) -> int:
-    """Run the batches and update the statistics of each tensor; returns how many batches there were.
-
-    Parameters
-    ----------
-    statistics : tensor → accumulators, which are changed in place.
-    threads : of TensorFlow, which also do the updating; its own choice by default.
+) -> None:
+    """Run all batches in this process and update the statistics, which are changed in place.
 
     Raises
     ------
-    DataError : a tensor becomes NaN or infinite; names the tensor, the layers that read it and the batch.
+    DataError : a tensor becomes NaN or infinite.
     """
-    done = 0
-
-    def watcher(tensor: str) -> Callable[[np.ndarray], None]:
-        def update(values: np.ndarray) -> None:
-            values = np.asarray(values, np.float32)
-            for statistic in statistics[tensor]:
-                try:
-                    statistic.update(values)
-                except NonFiniteError as error:
-                    raise _not_finite(error, graph, tensor, done) from None
-
-        return update
-
-    with Runner(graph, (), threads, {tensor: watcher(tensor) for tensor in statistics}) as runner:
-        for batch in track(batches, description, batches.batch_num):
-            runner(batch)
-            done += 1
-    return done
-
-
-def _not_finite(error: NonFiniteError, graph: Graph, tensor: str, batch: int) -> DataError:
-    readers = ", ".join(sorted({node.name for node, _ in graph.consumers(tensor)}))
-    return DataError(
-        Problem(
-            f"{error} in batch {batch} at {readable(tensor)!r}, which {readers} reads",
-            file=graph.source,
-            hint="check the data and the preprocessing; the float model itself gives such values here",
-        )
-    )
+    with Observer(graph, statistics, threads) as observer:
+        for number, batch in enumerate(track(batches, description, batches.batch_num)):
+            observer.update(batch, number)
 
 
 def observe_histograms(

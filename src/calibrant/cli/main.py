@@ -16,6 +16,8 @@ COMMANDS = {
     "check": "Check a configuration file, and show what it does to a model.",
     "inspect": "List inputs, outputs, quantizable layers and fusions of a model.",
     "quantize": "Quantize a model.",
+    "observe": "Observe some of the calibration batches, for merging.",
+    "merge": "Quantize a model with what was observed in parts.",
     "lower": "Turn a deployable model for Ascend devices into stock TensorFlow operations.",
     "evaluate": "Compare models on labelled data.",
     "tune": "Search for a configuration that keeps the accuracy.",

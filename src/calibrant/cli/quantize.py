@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from calibrant.cli.crew_options import crew_options
 from calibrant.cli.data_options import data_options, read_data_options
 from calibrant.cli.options import model_options
 from calibrant.exports import EXPORTS
@@ -27,7 +28,11 @@ from calibrant.exports import EXPORTS
 @click.option("--export", multiple=True, help=f"More formats to write: {', '.join(EXPORTS)}; repeatable, or A,B.")
 @click.option("--tflite-io", default="float32", show_default=True, help="Inputs and outputs of the .tflite: int8 too.")
 @click.option("--tflite-batch", type=int, help="Samples a run of the .tflite; the model's own by default.")
+@click.option(
+    "--resume", type=click.Path(), help="File that keeps what was observed; an interrupted run goes on there."
+)
 @model_options
+@crew_options
 @data_options
 @click.pass_obj
 def quantize(
@@ -42,9 +47,12 @@ def quantize(
     export: tuple[str, ...],
     tflite_io: str,
     tflite_batch: int | None,
+    resume: str | None,
     inputs: list[str] | None,
     outputs: list[str] | None,
     signature: str | None,
+    workers: int,
+    threads: int,
     **options: Any,
 ) -> None:
     """Quantize MODEL with calibration data and write the results to a folder."""
@@ -65,6 +73,9 @@ def quantize(
         export=export,
         tflite_io=tflite_io,
         tflite_batch=tflite_batch,
+        workers=workers,
+        threads=threads,
+        resume=resume,
         track=tracker(settings["quiet"]),
         **read_data_options(options),
     )

@@ -10,7 +10,7 @@ import numpy as np
 from calibrant.algorithms.channel_maximum import ChannelMaximum
 from calibrant.algorithms.dmq import balance_factors
 from calibrant.calibration.data import Batches
-from calibrant.calibration.observe import observe
+from calibrant.calibration.gather import Crew
 from calibrant.config.plan import Plan
 from calibrant.errors import DataError, ModelError, Problem
 from calibrant.graph import nodes as nd
@@ -38,7 +38,12 @@ class Balanced:
 
 
 def balance(
-    graph: Graph, layers: Mapping[str, Layer], plan: Plan, batches: Batches, track: Track = untracked
+    graph: Graph,
+    layers: Mapping[str, Layer],
+    plan: Plan,
+    batches: Batches,
+    track: Track = untracked,
+    crew: Crew | None = None,
 ) -> Balanced:
     """Balance every layer that the plan gives a migration strength, with one pass over the data for all of them.
 
@@ -60,7 +65,7 @@ def balance(
                 hint="give files, arrays, or a function that returns a new iterator",
             )
         )
-    maxima = _observe(graph, [layers[name] for name in strengths], batches, track)
+    maxima = _observe(graph, [layers[name] for name in strengths], batches, track, crew or Crew())
     work = _Work(graph, layers)
     factors: dict[str, np.ndarray] = {}
     for members in reversed(_groups(layers, strengths)):
@@ -72,7 +77,9 @@ def balance(
     return Balanced(balanced, found_layers, {name: factors[name] for name in strengths}, work.absorbed)
 
 
-def _observe(graph: Graph, layers: Sequence[Layer], batches: Batches, track: Track) -> dict[str, np.ndarray]:
+def _observe(
+    graph: Graph, layers: Sequence[Layer], batches: Batches, track: Track, crew: Crew
+) -> dict[str, np.ndarray]:
     """max|x| per channel of what each layer reads; layers that read the same tensor share the statistic."""
     places = {}
     for layer in layers:
@@ -86,7 +93,7 @@ def _observe(graph: Graph, layers: Sequence[Layer], batches: Batches, track: Tra
     by_tensor: dict[str, list[ChannelMaximum]] = {}
     for (tensor, _), statistic in statistics.items():
         by_tensor.setdefault(tensor, []).append(statistic)
-    observe(graph, by_tensor, batches, track, "balancing")
+    crew.observe(graph, by_tensor, batches, track, "balancing")
     return {name: statistics[place].maximum for name, place in places.items()}
 
 

@@ -1,0 +1,150 @@
+"""What has been observed so far, as a file: for going on after an interruption, and for spreading the work.
+
+A file knows the graph, what was collected about which of its tensors, and which batches it has seen, by number and
+content. So files that do not belong together are told apart, and no batch counts twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from calibrant.calibration.observe import Statistics
+from calibrant.errors import DataError, OutputError, Problem
+from calibrant.graph.graph import Graph
+
+VERSION = 1
+BatchKey = tuple[int, str]
+"""Number of a batch in its data, and a digest of its content."""
+
+
+@dataclass(eq=False)
+class State:
+    """Statistics and the batches that are in them.
+
+    Parameters
+    ----------
+    fingerprint : of the graph and the kinds of statistics, see :func:`fingerprint`.
+    statistics : changed in place.
+    batches : those that the statistics have seen.
+    """
+
+    fingerprint: str
+    statistics: Statistics
+    batches: set[BatchKey] = field(default_factory=set)
+
+    def save(self, path: Path) -> None:
+        """Write the state; the file is always whole, the old or the new one.
+
+        Raises
+        ------
+        OutputError : the file cannot be written.
+        """
+        batches = sorted(self.batches)
+        arrays = {
+            "version": np.array(VERSION),
+            "fingerprint": np.array(self.fingerprint),
+            "batch_numbers": np.array([number for number, _ in batches], np.int64),
+            "batch_digests": np.array([digest for _, digest in batches], "U32"),
+        }
+        for key, statistic in self._numbered():
+            arrays.update({f"{key}.{name}": array for name, array in statistic.to_arrays().items()})
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with unfinished.open("wb") as stream:
+                    np.savez(stream, **arrays)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                unfinished.replace(path)
+            finally:
+                unfinished.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(Problem(f"cannot be written: {error.strerror or error}", file=str(path))) from None
+
+    def take_in(self, path: Path) -> None:
+        """Add the content of a file.
+
+        Raises
+        ------
+        DataError : the file is not a whole state, is one of another model or configuration, or has a batch that is
+            here already.
+        """
+        arrays = _read(path)
+        if str(arrays["fingerprint"]) != self.fingerprint:
+            raise DataError(
+                Problem(
+                    "was observed with another model, or a configuration that asks for other statistics",
+                    file=str(path),
+                    hint="observe again with this model and configuration",
+                )
+            )
+        batches = _batches(arrays)
+        twice = sorted(number for number, _ in batches & self.batches)
+        if twice:
+            raise DataError(
+                Problem(
+                    f"batch {', '.join(map(str, twice))} is in this file and in another that was read before",
+                    file=str(path),
+                    hint="name every file once, and let no two of them have the same --batches",
+                )
+            )
+        try:
+            for key, statistic in self._numbered():
+                prefix = f"{key}."
+                own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+                statistic.absorb_arrays(own)
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(Problem(f"is damaged: {error}", file=str(path))) from None
+        self.batches |= batches
+
+    def _numbered(self) -> Iterable[tuple[str, object]]:
+        flat = (statistic for statistics in self.statistics.values() for statistic in statistics)
+        return ((str(number), statistic) for number, statistic in enumerate(flat))
+
+
+def fingerprint(graph: Graph, statistics: Statistics) -> str:
+    """A digest of all that has to be the same where states are merged: the graph, and what is collected where."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(graph.serialized())
+    digest.update(repr(graph.inputs).encode())
+    for tensor, wanted in statistics.items():
+        digest.update(f"{tensor}: {[statistic.kind for statistic in wanted]}\n".encode())
+    return digest.hexdigest()
+
+
+def batch_digest(batch: Mapping[str, np.ndarray]) -> str:
+    """A digest of the content of a batch."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, values in sorted(batch.items()):
+        digest.update(f"{name} {values.dtype} {values.shape} ".encode())
+        digest.update(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = dict(stored)
+        if int(arrays["version"]) != VERSION:
+            raise ValueError(f"version {arrays['version']} of the format")
+        arrays["fingerprint"], arrays["batch_numbers"], arrays["batch_digests"]
+    except FileNotFoundError:
+        raise DataError(Problem("there is no such file", file=str(path))) from None
+    except (OSError, ValueError, KeyError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise DataError(
+            Problem(f"is not a whole calibration state ({error})", file=str(path), hint="delete it and observe again")
+        ) from None
+    return arrays
+
+
+def _batches(arrays: Mapping[str, np.ndarray]) -> set[BatchKey]:
+    numbers, digests = arrays["batch_numbers"].tolist(), arrays["batch_digests"].tolist()
+    return set(zip(numbers, digests, strict=True))

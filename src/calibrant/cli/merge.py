@@ -1,0 +1,58 @@
+"""``calibrant merge``: a quantized model from what was observed in parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from calibrant.cli.options import model_options
+from calibrant.cli.quantize import show_result
+
+
+@click.command()
+@click.argument("states", nargs=-1, required=True, type=click.Path())
+@click.option("--model", required=True, type=click.Path(), help="The model that was observed.")
+@click.option("--config", type=click.Path(), help="Configuration file; the defaults apply without one.")
+@click.option("--out", required=True, type=click.Path(), help="Folder for the results.")
+@click.option("--bias-correction/--no-bias-correction", default=True, help="As it was observed.")
+@click.option("--name", help="Prefix of the files; the model's name by default.")
+@click.option("--export", multiple=True, help="More formats to write, as for quantize.")
+@click.option("--tflite-io", default="float32", show_default=True, help="Inputs and outputs of the .tflite: int8 too.")
+@click.option("--tflite-batch", type=int, help="Samples a run of the .tflite; the model's own by default.")
+@model_options
+@click.pass_obj
+def merge(
+    settings: dict[str, bool],
+    states: tuple[str, ...],
+    model: str,
+    config: str | None,
+    out: str,
+    bias_correction: bool,
+    name: str | None,
+    export: tuple[str, ...],
+    tflite_io: str,
+    tflite_batch: int | None,
+    inputs: list[str] | None,
+    outputs: list[str] | None,
+    signature: str | None,
+) -> None:
+    """Quantize a model with STATES, the files of ``calibrant observe``."""
+    import calibrant
+
+    result = calibrant.merge(
+        states,
+        model,
+        config=Path(config) if config is not None else None,
+        out=out,
+        inputs=inputs,
+        outputs=outputs,
+        signature=signature,
+        bias_correction=bias_correction,
+        name=name,
+        export=export,
+        tflite_io=tflite_io,
+        tflite_batch=tflite_batch,
+    )
+    if not settings["quiet"]:
+        show_result(result, out)

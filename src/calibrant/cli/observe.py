@@ -1,0 +1,78 @@
+"""``calibrant observe``: some of the calibration batches, into a file that ``calibrant merge`` reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from calibrant.cli.crew_options import crew_options
+from calibrant.cli.data_options import data_options, read_data_options
+from calibrant.cli.options import model_options
+
+
+@click.command()
+@click.argument("model", type=click.Path())
+@click.option("--config", type=click.Path(), help="Configuration file; the defaults apply without one.")
+@click.option("--data", required=True, help="Calibration data: folder of .bin files or images, .npy or .npz.")
+@click.option(
+    "--state", required=True, type=click.Path(), help="File to write; gone on with where it is there already."
+)
+@click.option("--batches", help="Those to take, counted from 0: 0:4 are the first four. All by default.")
+@click.option("--bias-correction/--no-bias-correction", default=True, help="As for quantize; the same for all parts.")
+@click.option("--export", multiple=True, help="Formats that are to be written after merging.")
+@model_options
+@crew_options
+@data_options
+@click.pass_obj
+def observe(
+    settings: dict[str, bool],
+    model: str,
+    config: str | None,
+    data: str,
+    state: str,
+    batches: str | None,
+    bias_correction: bool,
+    export: tuple[str, ...],
+    inputs: list[str] | None,
+    outputs: list[str] | None,
+    signature: str | None,
+    workers: int,
+    threads: int,
+    **options: Any,
+) -> None:
+    """Observe calibration batches of MODEL and write what was seen to a file."""
+    import calibrant
+    from calibrant.cli.show import tracker
+
+    path = calibrant.observe(
+        model,
+        config=Path(config) if config is not None else None,
+        data=data,
+        state=state,
+        batches=_range(batches),
+        inputs=inputs,
+        outputs=outputs,
+        signature=signature,
+        bias_correction=bias_correction,
+        export=export,
+        workers=workers,
+        threads=threads,
+        track=tracker(settings["quiet"]),
+        **read_data_options(options),
+    )
+    if not settings["quiet"]:
+        click.echo(f"written to {path}")
+
+
+def _range(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    first, colon, end = text.partition(":")
+    try:
+        if not colon:
+            raise ValueError
+        return int(first), int(end)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not first:end, as in 0:4", param_hint="--batches") from None

@@ -1,0 +1,196 @@
+"""Steps: everything before the data are observed, and the network that what was observed makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from calibrant.algorithms.histogram import Histogram
+from calibrant.algorithms.patch_mean import PatchGeometry, PatchMean
+from calibrant.calibration.data import Batches, InputSpec, open_data
+from calibrant.calibration.gather import Crew
+from calibrant.calibration.observe import Statistics
+from calibrant.config import load_config
+from calibrant.config.plan import ActivationPlan, Plan
+from calibrant.errors import ConfigError, Problem
+from calibrant.factors import QuantizedLayer, QuantizedNetwork
+from calibrant.fold import Folded, fold
+from calibrant.graph.graph import Graph
+from calibrant.graph.layers import Layer
+from calibrant.graph.load import load
+from calibrant.graph.run import input_shapes
+from calibrant.progress import Stopwatch, Track, untracked
+from calibrant.steps.activations import quantized_places, read_tensor, search_all
+from calibrant.steps.balance import Balanced, balance
+from calibrant.steps.between import search_between, tensors_between
+from calibrant.steps.bias_correction import bias_corrections, by_tensor, patch_statistics, with_biases
+from calibrant.steps.facts import graph_facts
+from calibrant.steps.joint import JointGroup, joint_groups, with_joint_places
+from calibrant.steps.narrow import holdable_weights
+from calibrant.steps.plan import make_plan
+from calibrant.steps.representable import with_representable_scales
+from calibrant.steps.weights import LayerWeights, bias_of, quantize_all_weights, with_quantized_weights
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """How a model is read and what is done to it; parameters as of :func:`calibrant.quantize`."""
+
+    inputs: Sequence[str] | None = None
+    outputs: Sequence[str] | None = None
+    signature: str | None = None
+    bias_correction: bool = True
+    formats: Collection[str] = ()
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Calibration data and how they are read; parameters as of :func:`calibrant.calibration.data.open_data`."""
+
+    data: Any
+    batch_size: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A network with integer weights, whose activations are still to be observed.
+
+    Parameters
+    ----------
+    original, folded, plan, balanced : the model as it was read, after fusion, what was planned, balanced layers.
+    graph, layers : float graph with the layers to be quantized.
+    weights : layer → its integer weights.
+    observed : the graph that is run on the data.
+    places : (node, input index) → settings of every activation that gets a quantizer.
+    groups : which of them share one.
+    between : tensors for which an export needs factors besides.
+    histograms, patches : what is to be observed, still empty.
+    """
+
+    original: Graph
+    folded: Folded
+    plan: Plan
+    balanced: Balanced
+    graph: Graph
+    layers: Mapping[str, Layer]
+    weights: Mapping[str, LayerWeights]
+    observed: Graph
+    places: Mapping[tuple[str, int], ActivationPlan]
+    groups: Collection[JointGroup]
+    between: Collection[str]
+    histograms: Mapping[str, Histogram]
+    patches: Mapping[tuple[str, PatchGeometry], PatchMean]
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """Tensor → what is collected about it."""
+        return by_tensor(self.histograms, self.patches)
+
+
+def prepare(
+    model: Any,
+    config: Any,
+    options: ModelOptions,
+    data: DataOptions | None,
+    watch: Stopwatch,
+    track: Track = untracked,
+    crew: Crew | None = None,
+    in_parts: bool = False,
+) -> tuple[Prepared, Batches | None]:
+    """Load, fold, plan, balance, and quantize the weights; and open the data, where there are any.
+
+    ``in_parts``: the data, or what was observed, are one part of several.
+
+    Raises
+    ------
+    CalibrantError : with every problem of the model, the configuration or the data.
+    """
+    configuration = load_config(config)
+    with watch.step("load"):
+        original = load(model, options.inputs, options.outputs, options.signature)
+    with watch.step("fold"):
+        folded = fold(original, configuration.do_fusion is not False, configuration.skip_fusion_layers)
+        facts, layers = graph_facts(original, folded.graph)
+    plan = make_plan(configuration, facts, folded.graph)
+    batches = None if data is None else _open(data, original, plan)
+    with watch.step("balance"):
+        balanced = (
+            _unbalanced(folded.graph, layers, plan)
+            if in_parts
+            else balance(folded.graph, layers, plan, batches, track, crew)
+        )
+        graph, layers = balanced.graph, balanced.layers
+    if options.bias_correction:
+        graph, layers = with_biases(graph, layers, [entry.name for entry in plan.layers])
+    with watch.step("weights"):
+        weights = holdable_weights(quantize_all_weights(graph, layers, plan.layers), options.formats)
+    places = quantized_places(graph, layers, plan)
+    groups = joint_groups(graph, layers, places, configuration.skip_layers) if plan.joint_quant else ()
+    places = with_joint_places(places, groups)
+    between = tensors_between(graph, [layers[entry.name] for entry in plan.layers], places, options.formats)
+    tensors = (*(read_tensor(graph, place) for place in places), *between)
+    prepared = Prepared(
+        original=original,
+        folded=folded,
+        plan=plan,
+        balanced=balanced,
+        graph=graph,
+        layers=layers,
+        weights=weights,
+        observed=graph if options.bias_correction else with_quantized_weights(graph, layers, weights),
+        places=places,
+        groups=groups,
+        between=between,
+        histograms={tensor: Histogram() for tensor in tensors},
+        patches=patch_statistics(graph, layers, weights) if options.bias_correction else {},
+    )
+    return prepared, batches
+
+
+def _open(data: DataOptions, original: Graph, plan: Plan) -> Batches:
+    specifications = [InputSpec(key, *rest) for key, rest in input_shapes(original).items()]
+    return open_data(data.data, specifications, batch_size=data.batch_size, batch_num=plan.batch_num, **data.options)
+
+
+def _unbalanced(graph: Graph, layers: Mapping[str, Layer], plan: Plan) -> Balanced:
+    balanced = [entry.name for entry in plan.layers if entry.migration_strength is not None]
+    if balanced:
+        raise ConfigError(
+            Problem(
+                "dmq_balancer needs a pass over all data before the one that is split into parts",
+                path=balanced[0],
+                allowed="a configuration without dmq_balancer, or all data at once",
+                hint="quantize --workers spreads both passes over processes",
+            )
+        )
+    return Balanced(graph, layers)
+
+
+def observed_network(prepared: Prepared) -> QuantizedNetwork:
+    """Search the factors in what was observed, and put together what is known of every layer."""
+    graph, layers, weights, plan = prepared.graph, prepared.layers, prepared.weights, prepared.plan
+    found = search_all(graph, prepared.places, prepared.histograms, prepared.groups)
+    corrections = bias_corrections(graph, layers, weights, prepared.patches) if prepared.patches else {}
+    network = QuantizedNetwork(
+        graph=graph,
+        layers=tuple(
+            QuantizedLayer(
+                layer=layers[entry.name],
+                inputs=tuple(found[entry.name, index] for index in layers[entry.name].data_inputs),
+                weights=weights[entry.name].quantized if entry.name in weights else None,
+                float_weights=weights[entry.name].float_values if entry.name in weights else None,
+                bias=bias_of(graph, layers[entry.name], corrections.get(entry.name)),
+                bias_correction=corrections.get(entry.name),
+                balance=prepared.balanced.factors.get(entry.name),
+            )
+            for entry in plan.layers
+        ),
+        tensors=tuple(found[place] for place in prepared.places if place[0] not in layers),
+        force_float16_scale=plan.force_float16_scale,
+        between=search_between(prepared.histograms, prepared.between, plan.activation_offset),
+        output_tensors=prepared.folded.graph.outputs,
+    )
+    return with_representable_scales(network)

@@ -1,0 +1,42 @@
+"""``observe``, ``merge``, ``quantize --workers --resume``: the library's results through the command line."""
+
+import pytest
+
+from command_line import run
+
+
+@pytest.fixture(scope="module")
+def digits(repository):
+    folder = repository / "examples" / "digits"
+    return {
+        name: folder / file
+        for name, file in (("model", "digits.pb"), ("config", "quant.cfg"), ("data", "calibration.npz"))
+    }
+
+
+def test_parts_are_the_whole(digits, tmp_path):
+    model, rest = digits["model"], ("--config", digits["config"], "--data", digits["data"])
+    whole = run("-q", "quantize", model, *rest, "--out", tmp_path / "whole", "--resume", tmp_path / "state")
+    assert whole.code == 0
+    assert (tmp_path / "state").exists()
+    for name, batches in (("a", "0:3"), ("b", "3:4")):
+        part = run("observe", model, *rest, "--state", tmp_path / name, "--batches", batches)
+        assert (part.code, part.out.splitlines()[-1]) == (0, f"written to {tmp_path / name}")
+    parts = (tmp_path / "b", tmp_path / "a")
+    merged = run("merge", *parts, "--model", model, "--config", digits["config"], "--out", tmp_path / "merged")
+    assert merged.code == 0
+    assert "4 batches" in merged.out
+    for file in (tmp_path / "whole").iterdir():
+        assert (tmp_path / "merged" / file.name).read_bytes() == file.read_bytes()
+
+
+def test_mistakes_are_told_without_a_traceback(digits, tmp_path):
+    model, rest = digits["model"], ("--config", digits["config"], "--data", digits["data"])
+    assert run("observe", model, *rest, "--state", tmp_path / "a", "--batches", "3").code == 2
+    (tmp_path / "state").write_text("nothing")
+    damaged = run("quantize", model, *rest, "--out", tmp_path / "out", "--resume", tmp_path / "state")
+    assert damaged.code == 2
+    assert "is not a whole calibration state" in damaged.err
+    assert run("merge", tmp_path / "absent", "--model", model, "--out", tmp_path / "out").code == 2
+    assert run("quantize", model, *rest, "--out", tmp_path / "out", "--workers", "0").code == 2
+    assert not (tmp_path / "out").exists()
