@@ -1,0 +1,86 @@
+"""Calibration on a Dask cluster: ``pip install 'calibrant[dask]'``.
+
+Nothing but :func:`calibrant.observe` on the workers and :func:`calibrant.merge` here. Dask gives the part of a worker
+that dies to another one; as a part is observed from its start, or not at all, no batch is lost or counted twice.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from calibrant.config import load_config
+from calibrant.errors import DataError, DependencyError, Problem
+from calibrant.parts import merge, observe
+from calibrant.result import Result
+
+MERGING = frozenset({"name", "tflite_io", "tflite_batch"})
+BOTH = frozenset({"inputs", "outputs", "signature", "bias_correction", "export"})
+
+
+def quantize(
+    client: Any,
+    model: Any,
+    config: Any = None,
+    data: Any = None,
+    out: str | Path | None = None,
+    *,
+    parts: int | None = None,
+    **options: Any,
+) -> Result:
+    """Quantize a model with batches that are observed all over a cluster.
+
+    Parameters
+    ----------
+    client : a ``distributed.Client``; calibrant and TensorFlow are installed on its workers.
+    model, config, data : as of :func:`calibrant.quantize`. Paths have to lead to the same files on every worker.
+    out : folder for the results, here.
+    parts : into how many parts the batches are cut; by default two for each worker.
+    options : as of :func:`calibrant.quantize`. Give ``threads``, so that every worker computes with as many.
+
+    Returns
+    -------
+    The result that :func:`calibrant.quantize` would have given, bit for bit.
+
+    Raises
+    ------
+    DependencyError : Dask is not installed, or gave up on a part after several workers had died of it.
+    CalibrantError : with every other problem that was found.
+    """
+    try:
+        from distributed.scheduler import KilledWorker
+    except ModuleNotFoundError:
+        raise DependencyError(Problem("Dask is not installed", hint="pip install 'calibrant[dask]'")) from None
+    ranges = _ranges(load_config(config).batch_num or 1, parts or 2 * max(len(client.nthreads()), 1))
+    observing = {key: value for key, value in options.items() if key not in MERGING}
+    futures = [client.submit(observed_part, model, config, data, batches, observing, pure=False) for batches in ranges]
+    with tempfile.TemporaryDirectory() as folder:
+        states = []
+        try:
+            for number, future in enumerate(futures):
+                states.append(Path(folder) / f"part{number}.npz")
+                states[-1].write_bytes(future.result())
+        except KilledWorker as error:
+            raise DependencyError(
+                Problem(
+                    f"workers die while they observe: {error}", hint="they may need more memory, or smaller batches"
+                )
+            ) from None
+        finally:
+            client.cancel(futures)
+        merging = {key: value for key, value in options.items() if key in MERGING | BOTH}
+        return merge(states, model, config, out, **merging)
+
+
+def observed_part(model: Any, config: Any, data: Any, batches: tuple[int, int], options: dict[str, Any]) -> bytes:
+    """Observe some batches on a worker; the content of the state file."""
+    with tempfile.TemporaryDirectory() as folder:
+        return observe(model, config, data, Path(folder) / "state.npz", batches, **options).read_bytes()
+
+
+def _ranges(count: int, parts: int) -> list[tuple[int, int]]:
+    if parts < 1:
+        raise DataError(Problem(f"parts is {parts}", allowed="a whole number > 0"))
+    edges = [count * number // min(parts, count) for number in range(min(parts, count) + 1)]
+    return list(zip(edges, edges[1:], strict=False))

@@ -1,0 +1,61 @@
+"""A small cluster on this machine; one of its workers is killed in the middle, and nothing shows in the result."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+import calibrant
+from calibrant import on_dask
+from calibrant.errors import DataError
+
+OPTIONS = {"batch_size": 2, "threads": 1}
+
+
+@pytest.mark.parametrize("count, parts", [(1, 4), (4, 4), (10, 3), (7, 1)])
+def test_every_batch_is_in_one_part(count, parts):
+    ranges = on_dask._ranges(count, parts)
+    assert [number for first, end in ranges for number in range(first, end)] == list(range(count))
+    assert all(first < end for first, end in ranges)
+    assert len(ranges) == min(count, parts)
+
+
+def test_impossible_parts_are_refused():
+    with pytest.raises(DataError):
+        on_dask._ranges(4, 0)
+
+
+@pytest.mark.slow
+def test_a_worker_is_killed_in_the_middle(repository, tmp_path):
+    distributed = pytest.importorskip("distributed", reason="pip install 'calibrant[dask]'")
+    digits = repository / "examples" / "digits"
+    config = (digits / "quant.cfg").read_text().replace("batch_num : 4", "batch_num : 32")
+    model, data = str(digits / "digits.pb"), str(digits / "calibration.npz")
+    killed = []
+
+    def kill_one_that_works(cluster):
+        deadline = time.monotonic() + 120
+        while not killed and time.monotonic() < deadline:
+            for worker in cluster.scheduler.workers.values():
+                done = sum(task.state == "memory" for task in cluster.scheduler.tasks.values())
+                if worker.processing and done:
+                    nanny = next(n for n in cluster.workers.values() if n.worker_address == worker.address)
+                    killed.append(nanny.pid)
+                    os.kill(nanny.pid, signal.SIGKILL)
+                    return
+            time.sleep(0.01)
+
+    with (
+        distributed.LocalCluster(n_workers=3, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        killer = threading.Thread(target=kill_one_that_works, args=(cluster,))
+        killer.start()
+        spread = on_dask.quantize(client, model, config, data, tmp_path / "spread", parts=16, **OPTIONS)
+        killer.join()
+    assert killed
+    whole = calibrant.quantize(model, config, data, tmp_path / "whole", **OPTIONS)
+    for first, second in zip(spread.files, whole.files, strict=True):
+        assert first.read_bytes() == second.read_bytes()
