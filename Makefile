@@ -9,7 +9,7 @@ help:
 	@echo "make demo    quantize the bundled network and compare float with INT8"
 	@echo "make test    run the tests"
 	@echo "make lint    ruff and the import rules"
-	@echo "make bench   measure time, memory and accuracy"
+	@echo "make bench   what calibration costs beside plain inference"
 	@echo "make bench-accuracy   INT8 accuracy beside other quantizers, on real models in ../shared"
 
 $(READY): pyproject.toml requirements.lock
@@ -37,8 +37,8 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 bench: $(READY)
-	$(BIN)/python -m pip install --quiet --editable '.[bench]'
-	$(BIN)/python bench/run.py
+	$(BIN)/python bench/histogram.py
+	$(BIN)/python bench/speed.py
 
 bench-accuracy: $(READY)
 	$(BIN)/python bench/accuracy.py
