@@ -10,6 +10,7 @@ import numpy as np
 from tensorflow.python.framework import dtypes
 
 from calibrant.algorithms.arithmetic import Quantizer
+from calibrant.emit.tflite.float_kernels import same_reciprocal_roots
 from calibrant.emit.tflite.integer_part import IntegerPart, Own
 from calibrant.emit.tflite.keep_in_float import keep_in_float
 from calibrant.emit.tflite.pooling import image_axes, is_global_pool
@@ -65,8 +66,9 @@ def converter_graph(network: QuantizedNetwork, part: IntegerPart) -> Graph:
             values = layer.integer_bias(quantizer) * layer.bias_scale(quantizer)
             name = f"{layer.layer.name}/bias_quantized"
             edit.set_input(layer.layer.bias, 1, edit.add_constant(name, values.astype(np.float32)))
-    _replace_what_does_not_convert(edit)
     keep_in_float(edit, part, frozenset(found.tensor for found in network.every_input()))
+    _replace_what_does_not_convert(edit)
+    same_reciprocal_roots(edit)
     return edit.finish(outputs=tuple(outputs))
 
 

@@ -1,25 +1,35 @@
 """Operations that stay in float although quantized tensors are around them.
 
 The converter would put them on integers: with constants rounded to 8 bits with one scale, so that a balancer's factors,
-which may differ by orders of magnitude, were lost; or with a result that everyone reads rounded, not only the layer
-that quantizes it. It leaves alone what has a negation beside it, which LiteRT has in float only.
+which may differ by orders of magnitude, were lost; with a result that everyone reads rounded, not only the layer that
+quantizes it; or, as a Mean or a Tanh, with factors that the kernel chooses. It leaves alone what has a negation beside
+it, which LiteRT has in float only.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from tensorflow.core.framework.node_def_pb2 import NodeDef
+from tensorflow.python.framework import dtypes
 
-from calibrant.emit.tflite.integer_part import IntegerPart, moves
+from calibrant.emit.tflite.integer_part import ONLY_THE_SHAPE, IntegerPart, moves
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
 from calibrant.graph.layers import ADDITIONS
 
+ALONE_IN_FLOAT = ADDITIONS | {
+    *("Mul", "Sub", "SquaredDifference", "RealDiv", "Neg", "Cast", "ConcatV2"),
+    *("Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "Conv3D", "MatMul"),
+    *("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "BiasAdd"),
+}
+"""Operations that the converter puts on integers only where their result is quantized as well."""
+
 
 def keep_in_float(edit: Edit, part: IntegerPart, read_quantized: frozenset[str]) -> None:
-    """Write products, sums and concatenations with negations; the numbers are the same.
+    """Write products, sums and concatenations with negations, and everything else behind two; the numbers are the same.
 
-    ``x * c`` is ``-(x * -c)``, ``x + c`` is ``-(-c - x)``, ``x + y`` is ``-(-x - y)``, and ``[x, y]`` is ``-[-x, -y]``.
+    ``x * c`` is ``-(x * -c)``, ``x + c`` is ``-(-c - x)``, ``x + y`` is ``-(-x - y)``, ``[x, y]`` is ``-[-x, -y]``, and
+    other operations read ``-x * -1`` where ``x`` is quantized.
 
     Parameters
     ----------
@@ -34,6 +44,21 @@ def keep_in_float(edit: Edit, part: IntegerPart, read_quantized: frozenset[str])
             _negated(edit, node)
         elif node.op == "ConcatV2" and any(_was_integer(graph, tensor, part) for tensor in nd.data_inputs(node)):
             _negated_parts(edit, node)
+        elif node.op not in ALONE_IN_FLOAT or _is_read(graph, node.name, read_quantized):
+            _read_in_float(edit, node, part)
+
+
+def _read_in_float(edit: Edit, node: NodeDef, part: IntegerPart) -> None:
+    if moves(node) or node.op in ONLY_THE_SHAPE:
+        return
+    for index, tensor in enumerate(nd.data_inputs(node)):
+        if _was_integer(edit.graph, tensor, part):
+            quantized = nd.data_inputs(edit.nodes[node.name])[index]
+            negative = edit.add("Neg", f"{node.name}/negative", [quantized], T=dtypes.float32)
+            minus_one = edit.add_constant(f"{node.name}/minus_one", np.full(1, -1, np.float32))
+            edit.set_input(
+                node.name, index, edit.add("Mul", f"{node.name}/in_float", [negative, minus_one], T=dtypes.float32)
+            )
 
 
 def _negated(edit: Edit, node: NodeDef) -> None:
@@ -81,9 +106,7 @@ def _is_read(graph: Graph, name: str, tensors: frozenset[str]) -> bool:
 
 def _was_integer(graph: Graph, tensor: str, part: IntegerPart) -> bool:
     """Whether a tensor is of the integer part, or is made of one by moving values only."""
-    while tensor not in part.sources:
-        node = graph.producer(tensor)
-        if not moves(node):
-            return False
-        tensor = nd.data_inputs(node)[0]
-    return True
+    if tensor in part.sources:
+        return True
+    node = graph.producer(tensor)
+    return moves(node) and any(_was_integer(graph, read, part) for read in nd.data_inputs(node))

@@ -1,7 +1,8 @@
 """What a LiteRT file computes, as a graph of stock operations: the fake-quantized model with quantizers between layers.
 
 ``NAME_fakequant.pb`` quantizes where layers read, as the device does. A file of integer kernels rounds behind every
-layer, addition and pooling as well; this graph shows what that alone costs, and the file is held against it.
+layer, addition and pooling as well; this graph shows what that alone costs, and the file is held against it. Float
+operations round as LiteRT's float kernels do, as far as stock operations can.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from tensorflow.python.framework import dtypes
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.algorithms.search_result import SearchResult
 from calibrant.emit.fakequant import fake_quantized
+from calibrant.emit.tflite.float_kernels import means_in_kernel_order, same_reciprocal_roots
 from calibrant.factors import QuantizedInput, QuantizedNetwork
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
@@ -34,12 +36,13 @@ def simulation(network: QuantizedNetwork, factors: Mapping[str, Quantizer]) -> G
         for reader, index in network.graph.consumers(tensor):
             edit.set_input(reader.name, index, stops[tensor])
         outputs = [stops[tensor] if output == tensor else output for output in outputs]
+    same_reciprocal_roots(edit)
     between = [QuantizedInput(nd.node_name(stop), 0, tensor, _found(factors[tensor])) for tensor, stop in stops.items()]
     layers = [replace(layer, inputs=tuple(_moved(found, stops) for found in layer.inputs)) for layer in network.layers]
     tensors = [*(_moved(found, stops) for found in network.tensors), *between]
     graph = edit.finish(outputs=tuple(outputs))
     changed = replace(network, graph=graph, layers=tuple(layers), tensors=tuple(tensors), between={}, output_tensors=())
-    return fake_quantized(changed)
+    return means_in_kernel_order(fake_quantized(changed))
 
 
 def _moved(found: QuantizedInput, stops: Mapping[str, str]) -> QuantizedInput:

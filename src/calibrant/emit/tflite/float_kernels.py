@@ -1,0 +1,101 @@
+"""Float operations that round alike in a LiteRT file and in its simulation.
+
+Layer norms stay in float on both sides. Two float32 kernels for one mean differ in the last bit, now and then that bit
+decides a code of the next layer, and one code that differs is soon many. Sums, differences and products have the same
+bits everywhere; what a layer norm needs besides is written with them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from tensorflow.core.framework.node_def_pb2 import NodeDef
+from tensorflow.python.framework import dtypes
+
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Edit, Graph
+
+RUNNING_SUMS = 32
+SPLITTER = 2**12 + 1
+
+
+def same_reciprocal_roots(edit: Edit) -> None:
+    """Rewrite Rsqrt of float32 so that its bits are the same on every processor, in the file and in the simulation.
+
+    Kernels start from the processor's own estimate. Here its leading 12 bits, in which they all agree, are taken
+    (Dekker's splitting), and one Newton step, y + y (1 - x y y) / 2, makes the float32 of them: 2e-7 off at most.
+    """
+    for node in list(edit.nodes.values()):
+        if node.op == "Rsqrt" and node.attr["T"].type == dtypes.float32.as_datatype_enum:
+            _same_reciprocal_root(edit, node)
+
+
+def _same_reciprocal_root(edit: Edit, node: NodeDef) -> None:
+    def put(op: str, name: str, *inputs: str) -> str:
+        return edit.add(op, f"{node.name}/{name}", inputs, T=dtypes.float32)
+
+    def number(name: str, value: float) -> str:
+        return edit.add_constant(f"{node.name}/{name}", np.float32(value))
+
+    [x] = nd.data_inputs(node)
+    estimate = put("Rsqrt", "estimate", x)
+    wide = put("Mul", "wide", estimate, number("splitter", SPLITTER))
+    leading = put("Sub", "leading", wide, put("Sub", "trailing", wide, estimate))
+    near_one = put("Mul", "near_one", x, put("Mul", "square", leading, leading))
+    missing = put("Mul", "missing", put("Sub", "apart", number("one", 1), near_one), number("half", 0.5))
+    # A product at the end would be regrouped by TensorFlow's optimizer with the products behind it.
+    inputs = [leading, put("Mul", "correction", leading, missing), *(f"^{name}" for name in nd.control_inputs(node))]
+    edit.put(nd.make_node("AddV2", node.name, inputs, T=dtypes.float32))
+
+
+def means_in_kernel_order(graph: Graph) -> Graph:
+    """Write a Mean over the last axis as sums in the order of LiteRT's kernel; for the simulation alone.
+
+    XNNPACK's kernel for x86 processors with AVX has 32 running sums, adds them half to half, and multiplies by 1/n.
+    Others have more or fewer running sums.
+    """
+    edit = graph.edit()
+    for node in graph.nodes.values():
+        if node.op == "Mean" and (size := _summed(graph, node)) is not None:
+            _mean(edit, node, size)
+    return edit.finish()
+
+
+def _summed(graph: Graph, node: NodeDef) -> int | None:
+    """How many values each mean is of, where the order in which they are added can be written down."""
+    tensor, axes = nd.data_inputs(node)[:2]
+    shape, axis = graph.shape(tensor), graph.constant(axes)
+    if not shape or axis is None or axis.size != 1 or graph.dtype(tensor).name != "float32":
+        return None
+    if int(axis.reshape(-1)[0]) % len(shape) != len(shape) - 1:
+        return None
+    size = shape[-1]
+    known = size is not None and size > 0 and (size % RUNNING_SUMS == 0 or size & (size - 1) == 0)
+    return size if known else None
+
+
+def _mean(edit: Edit, node: NodeDef, size: int) -> None:
+    total = nd.data_inputs(node)[0]
+    axis = edit.add_constant(f"{node.name}/last", np.array(-1, np.int32))
+    left = min(size, RUNNING_SUMS)
+    if size > left:
+        total = _add_up(edit, node.name, axis, total, size // left)
+    while left > 1:
+        total = _add_up(edit, node.name, axis, total, 2)
+        left //= 2
+    share = edit.add_constant(f"{node.name}/share", np.float32(1) / np.float32(size))
+    controls = [f"^{name}" for name in nd.control_inputs(node)]
+    if nd.attribute(node, "keep_dims"):
+        edit.put(nd.make_node("Mul", node.name, [total, share, *controls], T=dtypes.float32))
+        return
+    mean = edit.add("Mul", f"{node.name}/mean", [total, share], T=dtypes.float32)
+    edit.put(nd.make_node("Squeeze", node.name, [mean, *controls], T=dtypes.float32, squeeze_dims=[-1]))
+
+
+def _add_up(edit: Edit, name: str, axis: str, tensor: str, count: int) -> str:
+    """The sum of ``count`` equal pieces of the last axis, one after the other."""
+    first = edit.add("Split", f"{name}/pieces", [axis, tensor], T=dtypes.float32, num_split=count)
+    pieces = [first, *(f"{nd.node_name(first)}:{index}" for index in range(1, count))]
+    total = pieces[0]
+    for piece in pieces[1:]:
+        total = edit.add("AddV2", f"{name}/sum", [total, piece], T=dtypes.float32)
+    return total

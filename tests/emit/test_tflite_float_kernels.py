@@ -1,0 +1,88 @@
+"""Float operations that have the same bits in a LiteRT file and in its simulation."""
+
+from __future__ import annotations
+
+import platform
+
+import numpy as np
+import pytest
+from tflite_networks import contents, exported
+
+from calibrant.emit.tflite.float_kernels import means_in_kernel_order, same_reciprocal_roots
+from calibrant.evaluation.tflite_runner import TfliteRunner
+from calibrant.graph.load import load
+from calibrant.graph.run import run_once
+from graphs import dense, graph_def, numbers, placeholder, tf
+
+
+def run(build, rewrite, values):
+    """What a graph of one operation gives before and after a rewrite, and the operations of the second."""
+    graph = load(graph_def(lambda: tf.identity(build(placeholder([None, *values.shape[1:]])), name="out")))
+    changed = rewrite(graph)
+    before, after = (run_once(each, {each.input_keys[0]: values}, each.outputs)[0] for each in (graph, changed))
+    return before, after, [node.op for node in changed.nodes.values()]
+
+
+def roots(graph):
+    edit = graph.edit()
+    same_reciprocal_roots(edit)
+    return edit.finish()
+
+
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize("size", [1, 2, 16, 64, 96])
+def test_a_mean_is_the_same_up_to_rounding(size, keep):
+    x = numbers(5, 7, size)
+    before, after, ops = run(lambda t: tf.reduce_mean(t, -1, keepdims=keep), means_in_kernel_order, x)
+    assert "Mean" not in ops
+    assert before.shape == after.shape
+    np.testing.assert_allclose(after, x.astype(np.float64).mean(-1, keepdims=keep), atol=1e-6)
+
+
+@pytest.mark.parametrize("shape, axis", [((5, 7, 10), -1), ((5, 7, 64), 1), ((5, 8, 8, 4), (1, 2))])
+def test_means_whose_order_is_not_known_are_left_alone(shape, axis):
+    before, after, ops = run(lambda t: tf.reduce_mean(t, axis), means_in_kernel_order, numbers(*shape))
+    assert "Mean" in ops
+    assert np.array_equal(before, after)
+
+
+def test_sums_run_over_every_32nd_value_then_half_to_half():
+    x = numbers(4, 96, scale=3.0)
+    _, found, _ = run(lambda t: tf.reduce_mean(t, 1), means_in_kernel_order, x)
+    total = x[:, :32] + x[:, 32:64] + x[:, 64:]
+    while total.shape[1] > 1:
+        half = total.shape[1] // 2
+        total = total[:, :half] + total[:, half:]
+    assert np.array_equal(found, total[:, 0] * np.float32(1 / 96))
+
+
+def test_a_reciprocal_root_is_right_to_a_last_bit_or_two_over_the_whole_range():
+    x = np.exp(np.linspace(-60, 60, 4096, dtype=np.float32)).reshape(-1, 1)
+    _, found, _ = run(tf.math.rsqrt, roots, x)
+    assert np.abs(found * np.sqrt(x.astype(np.float64)) - 1).max() < 3e-7
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the order of sums is that of x86 processors")
+def test_a_layer_norm_has_the_same_bits_in_file_and_simulation():
+    def norm(y):
+        mean = tf.reduce_mean(y, -1, keepdims=True)
+        variance = tf.reduce_mean(tf.math.squared_difference(y, mean), -1, keepdims=True)
+        factor = tf.math.rsqrt(variance + 1e-5) * numbers(64, seed=2)
+        return y * factor + (numbers(64, seed=3) - mean * factor)
+
+    def build():
+        y = norm(dense(placeholder([None, 64]), 64, "first") + numbers(64, seed=8))
+        tf.identity(dense(y, 5, "second", seed=6), name="out")
+
+    result, x = exported(graph_def(build), count=512)
+    tflite, simulation = contents(result)
+    runner = TfliteRunner(tflite)
+    runner.run({0: x})
+    makers = {made.index: operator for operator in runner.file.operators() for made in operator.outputs}
+    last = [operator for operator in makers.values() if operator.name == "FULLY_CONNECTED"][-1]
+    in_file = runner.codes(makers[last.inputs[0].index].inputs[0])
+    [simulated] = run_once(
+        simulation, {simulation.input_keys[0]: x}, [simulation.nodes["second/act_quant/scaled"].input[0] + ":0"]
+    )
+    assert in_file.dtype == np.float32
+    assert np.mean(in_file == simulated) > 0.999
