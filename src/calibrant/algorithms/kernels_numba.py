@@ -14,7 +14,8 @@ from numba.types import Array, float32, float64, int32, int64, uint64
 
 from calibrant.algorithms.kernels import COUNT_SHIFT, NEAR_ZERO_SLOTS, POSITION_BITS, TAIL, WINDOW
 
-_BLOCK = 128
+_BLOCK = 1024
+_GROUP = 128
 _STRIP = 1024
 _ROOM = 4 * TAIL
 _ORDER = np.int32(0x7FFFFFFF)
@@ -47,8 +48,8 @@ def _compiled(signature):
 def add(bits, start, packed, first_key, lowest_fitting, highest_fitting, above, below):
     """See `kernels_numpy.add`; what does not fit, and full tails, are noticed after each block."""
     chosen = np.empty(_BLOCK, np.uint32)
-    top = np.empty(_ROOM, np.int32)
-    bottom = np.empty(_ROOM, np.int32)
+    top = np.empty(_ROOM + 1, np.int32)
+    bottom = np.empty(_ROOM + 1, np.int32)
     in_top = 0
     in_bottom = 0
     highest = np.int32(-(2**31))
@@ -58,29 +59,47 @@ def add(bits, start, packed, first_key, lowest_fitting, highest_fitting, above, 
     to_negative = np.int32(NEAR_ZERO_SLOTS + WINDOW - first_key)
     while start < bits.size:
         block = bits[start : start + _BLOCK]
-        high = np.int32(-(2**31))
-        low = np.int32(2**31 - 1)
-        if block.size == _BLOCK:
-            for index in range(_BLOCK):
-                value = block[index]
-                magnitude = np.int32(value & _ORDER)
-                ordered = value ^ ((value >> 31) & _ORDER)
-                high = ordered if ordered > high else high
-                low = ordered if ordered < low else low
-                place = np.int32(magnitude >> _SHIFT) + (to_negative if value < 0 else to_positive)
-                chosen[index] = np.uint32(place if magnitude >= smallest else np.int32(index & (NEAR_ZERO_SLOTS - 1)))
-        else:
-            for index in range(block.size):
-                value = block[index]
-                magnitude = np.int32(value & _ORDER)
-                ordered = value ^ ((value >> 31) & _ORDER)
-                high = max(high, ordered)
-                low = min(low, ordered)
-                place = np.int32(magnitude >> _SHIFT) + (to_negative if value < 0 else to_positive)
-                chosen[index] = np.uint32(place if magnitude >= smallest else np.int32(0))
-        highest = max(highest, high)
-        lowest = min(lowest, low)
-        if high > highest_fitting or low < lowest_fitting:
+        top_before = in_top
+        bottom_before = in_bottom
+        for first in range(0, block.size, _GROUP):
+            group = block[first : first + _GROUP]
+            places = chosen[first : first + _GROUP]
+            high = np.int32(-(2**31))
+            low = np.int32(2**31 - 1)
+            if group.size == _GROUP:
+                for index in range(_GROUP):
+                    value = group[index]
+                    magnitude = np.int32(value & _ORDER)
+                    ordered = np.int32(value ^ ((value >> 31) & _ORDER))
+                    high = ordered if ordered > high else high
+                    low = ordered if ordered < low else low
+                    place = np.int32(magnitude >> _SHIFT) + (to_negative if value < 0 else to_positive)
+                    near_zero = np.int32(index & (NEAR_ZERO_SLOTS - 1))
+                    places[index] = np.uint32(place if magnitude >= smallest else near_zero)
+            else:
+                for index in range(group.size):
+                    value = group[index]
+                    magnitude = np.int32(value & _ORDER)
+                    ordered = np.int32(value ^ ((value >> 31) & _ORDER))
+                    high = max(high, ordered)
+                    low = min(low, ordered)
+                    place = np.int32(magnitude >> _SHIFT) + (to_negative if value < 0 else to_positive)
+                    places[index] = np.uint32(place if magnitude >= smallest else np.int32(0))
+            if high > above:
+                for index in range(group.size):
+                    ordered = np.int32(group[index] ^ ((group[index] >> 31) & _ORDER))
+                    top[in_top] = ordered
+                    in_top += 1 if ordered > above else 0
+            if low < below:
+                for index in range(group.size):
+                    ordered = np.int32(group[index] ^ ((group[index] >> 31) & _ORDER))
+                    bottom[in_bottom] = ordered
+                    in_bottom += 1 if ordered < below else 0
+            highest = max(highest, high)
+            lowest = min(lowest, low)
+        if highest > highest_fitting or lowest < lowest_fitting:
+            in_top = top_before
+            in_bottom = bottom_before
             break
         if block.size == _BLOCK:
             for index in range(_BLOCK):
@@ -88,18 +107,6 @@ def add(bits, start, packed, first_key, lowest_fitting, highest_fitting, above, 
         else:
             for index in range(block.size):
                 packed[chosen[index]] += np.uint64(_ONE + np.uint64(np.uint32(block[index]) & _POSITION))
-        if high > above:
-            for index in range(block.size):
-                value = block[index] ^ ((block[index] >> 31) & _ORDER)
-                if value > above:
-                    top[in_top] = value
-                    in_top += 1
-        if low < below:
-            for index in range(block.size):
-                value = block[index] ^ ((block[index] >> 31) & _ORDER)
-                if value < below:
-                    bottom[in_bottom] = value
-                    in_bottom += 1
         start += block.size
         if max(in_top, in_bottom) > _ROOM - _BLOCK:
             break
