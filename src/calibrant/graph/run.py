@@ -12,6 +12,11 @@ from calibrant.graph.graph import Graph
 from calibrant.graph.session import open_session
 from calibrant.graph.tensorflow import tensorflow
 
+_NO_KERNEL = (
+    "this TensorFlow has no such operation for this processor; more of them, also channels first, are there with "
+    "TF_ENABLE_ONEDNN_OPTS=1 in the environment"
+)
+
 
 class Runner:
     """A graph made ready to run again and again with the same feeds and fetches.
@@ -54,7 +59,7 @@ class Runner:
                 for tensor, function in (watched or {}).items()
             ]
         self._call = self._session.make_callable([*self.fetches, *watchers], feed_list=list(graph.inputs))
-        self._error = tf.errors.OpError
+        self._error, self._no_kernel = tf.errors.OpError, tf.errors.UnimplementedError
 
     def __call__(self, batch: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Run one batch, given by input key or tensor name; the fetched arrays may be views of TensorFlow's memory.
@@ -67,13 +72,14 @@ class Runner:
         try:
             fetched = self._call(*feeds)[: len(self.fetches)]
         except (self._error, ValueError) as error:
-            operation = getattr(error, "op", None)
+            operation, reason = getattr(error, "op", None), reason_of(error)
+            missing = isinstance(error, self._no_kernel) or "only supports" in reason
             raise ModelError(
                 Problem(
-                    f"running the graph failed: {(str(error).strip() or type(error).__name__).splitlines()[0]}",
+                    f"running the graph failed: {reason}",
                     file=self.graph.source,
                     path=operation.name if operation is not None else None,
-                    hint="check that the data have the shape that the model expects",
+                    hint=_NO_KERNEL if missing else "check that the data have the shape that the model expects",
                 )
             ) from None
         for failure in self._failures.values():
@@ -105,6 +111,15 @@ def run_once(graph: Graph, batch: Mapping[str, np.ndarray], fetches: Sequence[st
     """Fetch tensors for a single batch."""
     with Runner(graph, fetches) as runner:
         return [np.array(value) for value in runner(batch)]
+
+
+def reason_of(error: Exception) -> str:
+    """What TensorFlow says went wrong, in one line and without what it writes around it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    framed = [place for place, line in enumerate(lines) if line.startswith("Node: ")]
+    if framed and framed[0] + 1 < len(lines):
+        return lines[framed[0] + 1]
+    return lines[0] if lines else type(error).__name__
 
 
 def input_shapes(graph: Graph) -> dict[str, tuple[tuple[int | None, ...] | None, np.dtype]]:

@@ -36,13 +36,26 @@ def open_session(graph: Graph, config: Any = None) -> Any:
             definition.node.extend(_variable(node, f"{prefix}{name}"))
         else:
             definition.node.append(node)
+    config = tf.compat.v1.ConfigProto() if config is None else config
     with tf.Graph().as_default() as imported:
         tf.graph_util.import_graph_def(definition, name="")
+        if any(_is_grouped(operation) for operation in imported.get_operations()):
+            # TensorFlow would put bias and convolution together, and has no such kernel for groups without oneDNN.
+            options = config.graph_options.rewrite_options
+            options.remapping = options.OFF
         session = tf.compat.v1.Session(graph=imported, config=config)
     for group in _groups(resident):
         feeds = {f"{prefix}{name}/value:0": nd.constant_value(resident[name]) for name in group}
         session.run([f"{prefix}{name}/assign" for name in group], feeds)
     return session
+
+
+def _is_grouped(operation: Any) -> bool:
+    if operation.type != "Conv2D":
+        return False
+    data, weights = (tensor.shape for tensor in operation.inputs)
+    axis = 1 if operation.get_attr("data_format") == b"NCHW" else 3
+    return data.rank == weights.rank == 4 and None not in (data[axis], weights[2]) and data[axis] != weights[2]
 
 
 def is_large_constant(node: NodeDef) -> bool:
