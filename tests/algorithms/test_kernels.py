@@ -1,16 +1,22 @@
-"""The compiled loops and the numpy ones give the same bits; numba is loaded on first use only."""
+"""The loops in C, in every form for this processor, give the same bits as those in numpy."""
 
-import subprocess
 import sys
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from calibrant.algorithms import hfmg, ifmr, kernels, kernels_numpy
 from calibrant.algorithms.histogram import Histogram
 
-numba = pytest.importorskip("numba", reason="without numba there is nothing to compare")
+native = pytest.importorskip(
+    "calibrant.algorithms.kernels_native",
+    reason="calibrant was installed without a C compiler, there is nothing to compare",
+    exc_type=ImportError,
+)
 USERS = ("histogram", "ifmr", "hfmg")
+FORMS = native.limit_forms(100)
 
 
 def samples():
@@ -29,8 +35,10 @@ def samples():
     }
 
 
-def everything(values):
+def everything(values, form, monkeypatch):
     """The state, and whatever is found from it."""
+    for user in USERS:
+        monkeypatch.setattr(f"calibrant.algorithms.{user}.kernels", lambda: form)
     histogram = Histogram()
     for part in np.array_split(np.asarray(values, np.float32), 2):
         histogram.update(part)
@@ -43,15 +51,44 @@ def everything(values):
 
 
 @pytest.mark.parametrize("name", samples())
-def test_both_forms_agree_bit_for_bit(name, monkeypatch):
+def test_all_forms_agree_bit_for_bit(name, monkeypatch):
     values = samples()[name]
+    expected = everything(values, kernels_numpy, monkeypatch)
+    try:
+        for places in range(1, FORMS + 1):
+            native.limit_forms(places)
+            assert everything(values, native, monkeypatch) == expected
+    finally:
+        native.limit_forms(100)
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_any_bits_are_sorted_into_bins_alike(data):
+    """Blocks of any content and length: NaN, infinity, denormal numbers and both zeros included."""
+    seed, size = data.draw(st.integers(0, 2**32 - 1)), data.draw(st.sampled_from([1, 127, 128, 1023, 1024, 1025, 3000]))
+    generator = np.random.default_rng(seed)
+    bits = generator.integers(-(2**31), 2**31, size, dtype=np.int64).astype(np.int32)
+    few = generator.random(size) < data.draw(st.sampled_from([0.0, 0.5, 1.0]))
+    bits[few] = generator.choice(np.int32([0, -(2**31), 1, 0x3F800000, 0x00800000]), few.sum())
+    first_key = data.draw(st.sampled_from([0, 1 << 10, 104 << 10]))
+    fitting = min(((first_key >> 10) + kernels.OCTAVES << 23) - 1, 0x7F7FFFFF)
+    if data.draw(st.booleans()):
+        bits[(bits & 0x7FFFFFFF) > fitting] &= ~0x7F800000
+    above, below = sorted(generator.integers(-(2**31), 2**31, 2).tolist(), reverse=True)
     results = []
-    for form in (kernels.compiled_kernels(), kernels_numpy):
-        for user in USERS:
-            monkeypatch.setattr(f"calibrant.algorithms.{user}.kernels", lambda work, form=form: form)
-        results.append(everything(values))
-    assert kernels.compiled_kernels().__name__.endswith("numba")
-    assert results[0] == results[1]
+    try:
+        for places in range(1, FORMS + 1):
+            native.limit_forms(places)
+            packed = np.zeros(2 * kernels.WINDOW, np.uint64)
+            found = native.add(bits, 0, packed, first_key, ~fitting, fitting, above, below)
+            results.append((packed.tobytes(), found[:3], found[3].tobytes(), found[4].tobytes()))
+    finally:
+        native.limit_forms(100)
+    assert all(result == results[0] for result in results)
+    packed = np.zeros(2 * kernels.WINDOW, np.uint64)
+    kernels_numpy.add(bits[: results[0][1][0]], 0, packed, first_key, ~fitting, fitting, above, below)
+    assert results[0][0] == packed.tobytes()
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (16, 5000), (70_000, 3), (3, 0), (0, 4), (5, 1), (2, 1_100_000)])
@@ -59,40 +96,27 @@ def test_both_forms_add_rows_alike_one_after_the_other(shape):
     rows = np.random.default_rng(3).standard_normal(shape, dtype=np.float32)
     rows[rows > 2] *= 1e6
     sums = [np.full(shape[1], 0.1) for _ in range(3)]
-    kernels.compiled_kernels().add_rows(rows, sums[0])
+    native.add_rows(rows, sums[0])
     kernels_numpy.add_rows(rows, sums[1])
     for row in rows:
         sums[2] += row
     assert sums[0].tobytes() == sums[1].tobytes() == sums[2].tobytes()
 
 
-def test_without_numba_numpy_is_used(monkeypatch):
-    monkeypatch.setitem(sys.modules, "numba", None)
-    monkeypatch.delitem(sys.modules, "calibrant.algorithms.kernels_numba", raising=False)
-    monkeypatch.delattr("calibrant.algorithms.kernels_numba", raising=False)
-    assert kernels.compiled_kernels.__wrapped__() is kernels_numpy
+def test_a_library_that_was_not_built_or_is_another_is_not_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(native, "__file__", str(tmp_path / "kernels_native.py"))
+    with pytest.raises(ImportError, match="not built"):
+        native._open()
+    (tmp_path / f"_native{native.EXTENSION_SUFFIXES[0]}").write_bytes(b"no library")
+    with pytest.raises(ImportError, match="no library with the loops"):
+        native._open()
+    monkeypatch.undo()
+    monkeypatch.setattr(native, "TAIL", 1)
+    with pytest.raises(ImportError, match="other bins"):
+        native._open()
 
 
-def test_numba_is_not_loaded_before_it_is_needed():
-    lines = "import sys, calibrant.algorithms.ifmr, calibrant.algorithms.hfmg; sys.exit('numba' in sys.modules)"
-    subprocess.run([sys.executable, "-c", lines], check=True, env={"PYTHONPATH": ":".join(filter(None, sys.path))})
-
-
-def kernels_used(amounts, environment=None):
-    """The forms that a fresh process takes for these amounts of work, one after the other."""
-    lines = f"""
-from calibrant.algorithms.kernels import kernels
-print(*(kernels(amount).__name__.rpartition("_")[2] for amount in {amounts}))
-"""
-    environment = {"PYTHONPATH": ":".join(filter(None, sys.path)), **(environment or {})}
-    done = subprocess.run([sys.executable, "-c", lines], check=True, env=environment, capture_output=True, text=True)
-    return done.stdout.split()
-
-
-def test_loops_are_compiled_when_there_is_enough_to_do_and_found_again_by_the_next_process(tmp_path):
-    cache = {"NUMBA_CACHE_DIR": str(tmp_path)}
-    loading, compiling = kernels.WORTH_LOADING, kernels.WORTH_COMPILING
-    assert kernels_used([loading, 1], cache) == ["numpy", "numpy"]
-    assert list(tmp_path.rglob("*")) == []
-    assert kernels_used([compiling - 1, 1], cache) == ["numpy", "numba"]
-    assert kernels_used([loading - 1, 1], cache) == ["numpy", "numba"]
+def test_without_it_numpy_is_used(monkeypatch):
+    monkeypatch.setitem(sys.modules, "calibrant.algorithms.kernels_native", None)
+    monkeypatch.delattr("calibrant.algorithms.kernels_native")
+    assert kernels.kernels.__wrapped__() is kernels_numpy

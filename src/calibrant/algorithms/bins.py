@@ -13,7 +13,6 @@ import numpy as np
 from calibrant.algorithms.kernels import (
     COUNT_SHIFT,
     MANTISSA_BITS,
-    NEAR_ZERO_SLOTS,
     OCTAVES,
     PACKED_LIMIT,
     POSITION_BITS,
@@ -56,8 +55,7 @@ class Bins:
         if self._totals is not None:
             self._totals = _moved(self._totals, dropped, added)
         if self._packed is not None and (dropped or added):
-            sides = self._packed[NEAR_ZERO_SLOTS:].reshape(1, -1, WINDOW)
-            self._packed = _with_slots(_moved(sides, dropped, added))
+            self._packed = _moved(self._packed.reshape(1, -1, WINDOW), dropped, added).reshape(-1)
 
     def add(
         self, loops: ModuleType, bits: np.ndarray, start: int, above: int, below: int
@@ -69,7 +67,7 @@ class Bins:
         if self._packed_count == PACKED_LIMIT:
             self._totals, self._packed, self._packed_count = self.totals(), None, 0
         if self._packed is None:
-            self._packed = _with_slots(np.zeros((1, self.signs, WINDOW), np.uint64))
+            self._packed = np.zeros(self.signs * WINDOW, np.uint64)
         highest_fitting = min(((self.first_key >> MANTISSA_BITS) + OCTAVES << 23) - 1, LARGEST_BITS)
         lowest_fitting = ~highest_fitting if self.signs == 2 else ~0
         piece = bits[: start + PACKED_LIMIT - self._packed_count]
@@ -97,7 +95,7 @@ class Bins:
         """A new int64 array [2, signs, WINDOW]: the counts, and the sums of the positions."""
         totals = np.zeros((2, self.signs, WINDOW), np.int64) if self._totals is None else self._totals.copy()
         if self._packed is not None:
-            packed = self._packed[NEAR_ZERO_SLOTS:].reshape(self.signs, WINDOW)
+            packed = self._packed.reshape(self.signs, WINDOW)
             totals[0] += (packed >> np.uint64(COUNT_SHIFT)).astype(np.int64)
             totals[1] += (packed & np.uint64((1 << COUNT_SHIFT) - 1)).astype(np.int64)
         return totals
@@ -136,7 +134,3 @@ def _moved(arrays: np.ndarray, dropped: int, added_signs: int) -> np.ndarray:
     moved = np.zeros((arrays.shape[0], arrays.shape[1] + added_signs, WINDOW), arrays.dtype)
     moved[:, : arrays.shape[1], : WINDOW - dropped] = arrays[:, :, dropped:]
     return moved
-
-
-def _with_slots(sides: np.ndarray) -> np.ndarray:
-    return np.concatenate([np.zeros(NEAR_ZERO_SLOTS, np.uint64), sides.reshape(-1)])

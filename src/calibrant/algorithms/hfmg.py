@@ -123,7 +123,7 @@ def _errors(
     power = float(np.sum(counts * (centres * centres + width * width / 12)) / total)
     scales, offsets = scales.astype(np.float64), offsets.astype(np.int64)
     high = low + len(counts) * width
-    loops = kernels(len(scales) << bits)
+    loops = kernels()
     above = loops.gains_of_uniform_bins(
         scales, 2 ** (bits - 1) - 1 - offsets, _sums_outwards(counts, centres), low, width
     )

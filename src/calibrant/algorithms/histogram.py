@@ -75,7 +75,7 @@ class Histogram:
         if not values.size:
             return
         before = self._bins.copy(), self._top.copy(), self._bottom.copy(), self._lowest, self._highest
-        loops, start = kernels(values.size), 0
+        loops, start = kernels(), 0
         while start < values.size:
             start, lowest, highest, for_top, for_bottom = self._bins.add(
                 loops, values.view(np.int32), start, self._top.threshold, ~self._bottom.threshold

@@ -96,7 +96,7 @@ def quantization_errors(histogram: Histogram, scales: np.ndarray, offsets: np.nd
     """
     scales, offsets = scales.astype(np.float64), offsets.astype(np.int64)
     errors = np.full(len(scales), histogram.power * histogram.count)
-    loops = kernels(len(scales) << bits)
+    loops = kernels()
     errors -= loops.gains(scales, 2 ** (bits - 1) - 1 - offsets, *histogram.sums_outwards(negative=False))
     errors -= loops.gains(scales, 2 ** (bits - 1) + offsets, *histogram.sums_outwards(negative=True))
     return np.maximum(errors, 0.0) / histogram.count

@@ -1,10 +1,10 @@
-"""The loops in plain numpy: the fallback without numba, and the plain statement of what the compiled ones do."""
+"""The loops in plain numpy: for installations without those in C, and the plain statement of what those do."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from calibrant.algorithms.kernels import COUNT_SHIFT, NEAR_ZERO_SLOTS, POSITION_BITS, TAIL, WINDOW, ordered_bits
+from calibrant.algorithms.kernels import COUNT_SHIFT, POSITION_BITS, TAIL, WINDOW, ordered_bits
 
 _CHUNK = 1 << 20
 
@@ -25,8 +25,8 @@ def add(
 
     Parameters
     ----------
-    packed : uint64; NEAR_ZERO_SLOTS bins for magnitudes below the window (they are only counted there), then WINDOW
-        bins of the positive side and, if values of the window may be negative, WINDOW bins of the negative side.
+    packed : uint64; WINDOW bins of the positive side and, if values may be negative, WINDOW bins of the negative side.
+        Magnitudes below the window are counted nowhere.
     first_key : of the window.
     lowest_fitting, highest_fitting : ordered bits; values outside cannot be added.
     above, below : ordered bits; collect values > above, and values < below.
@@ -57,12 +57,11 @@ def _count(bits: np.ndarray, packed: np.ndarray, first_key: int) -> None:
     magnitudes = bits & np.int32(0x7FFFFFFF)
     inside = magnitudes >= max(first_key << POSITION_BITS, 1)
     magnitudes = magnitudes[inside]
-    places = (magnitudes >> POSITION_BITS) - first_key + NEAR_ZERO_SLOTS + WINDOW * (bits[inside] < 0)
+    places = (magnitudes >> POSITION_BITS) - first_key + WINDOW * (bits[inside] < 0)
     positions = magnitudes & ((1 << POSITION_BITS) - 1)
     counts = np.bincount(places, minlength=packed.size).astype(np.uint64)
     sums = np.bincount(places, weights=positions, minlength=packed.size).astype(np.uint64)
     packed += (counts << np.uint64(COUNT_SHIFT)) + sums
-    packed[0] += np.uint64(int(bits.size - magnitudes.size) << COUNT_SHIFT)
 
 
 def add_rows(rows: np.ndarray, sums: np.ndarray) -> None:

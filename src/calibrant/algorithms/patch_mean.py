@@ -208,7 +208,7 @@ def _sum_over(values: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     columns = int(np.prod(shape, dtype=np.int64))
     rows = np.ascontiguousarray(values.transpose(*axes, *others), np.float32).reshape(-1, columns)
     sums = np.zeros(columns)
-    kernels(rows.size).add_rows(rows, sums)
+    kernels().add_rows(rows, sums)
     return sums.reshape(shape)
 
 

@@ -1,0 +1,17 @@
+"""The loops in C, which are left out where there is no compiler; everything else is in pyproject.toml."""
+
+from setuptools import Extension, setup
+
+NATIVE = "src/calibrant/algorithms/native"
+
+setup(
+    ext_modules=[
+        Extension(
+            "calibrant.algorithms._native",
+            [f"{NATIVE}/{name}.c" for name in ("add", "sift", "sums")],
+            depends=[f"{NATIVE}/{name}.h" for name in ("layout", "sift")],
+            extra_compile_args=["-O3", "-ffp-contract=off", "-fvisibility=hidden"],
+            optional=True,
+        )
+    ]
+)

@@ -1,0 +1,130 @@
+"""The loops in C (folder ``native``); what each computes is said in `calibrant.algorithms.kernels_numpy`.
+
+The library is opened with ctypes, which lets other threads run meanwhile: several tensors are observed at once. It is
+built when the package is installed, where there is a compiler; on import there is an ImportError if it is not there.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+import numpy as np
+
+from calibrant.algorithms.kernels import COUNT_SHIFT, MANTISSA_BITS, OCTAVES, TAIL
+
+_ROOM = 4 * TAIL + 16
+_integer, _small, _real, _place = ctypes.c_int64, ctypes.c_int32, ctypes.c_double, ctypes.c_void_p
+
+
+def _open() -> ctypes.CDLL:
+    folder = Path(__file__).parent
+    for path in (folder / f"_native{suffix}" for suffix in EXTENSION_SUFFIXES):
+        if path.exists():
+            break
+    else:
+        raise ImportError("the loops in C were not built when calibrant was installed")
+    try:
+        library = ctypes.CDLL(str(path))
+        library.calibrant_layout.restype = ctypes.POINTER(_small)
+        layout = library.calibrant_layout()[:4]
+    except (OSError, AttributeError) as error:
+        raise ImportError(f"{path} is no library with the loops: {error}") from None
+    if layout != [MANTISSA_BITS, OCTAVES, TAIL, COUNT_SHIFT]:
+        raise ImportError(f"{path} was built for other bins, install calibrant again")
+    for name, result, arguments in (
+        (
+            "add",
+            _integer,
+            [_place, _integer, _integer, _place, _small, _small, _small, _small, _small, _place, _place, _place],
+        ),
+        ("add_rows", None, [_place, _integer, _integer, _place]),
+        ("gains", None, [_integer, _place, _place, _place, _integer, _place]),
+        ("gains_of_uniform_bins", None, [_integer, _place, _place, _place, _integer, _real, _real, _place]),
+        ("limit_forms", ctypes.c_int, [ctypes.c_int]),
+    ):
+        function = getattr(library, f"calibrant_{name}")
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+_library = _open()
+
+
+def add(
+    bits: np.ndarray,
+    start: int,
+    packed: np.ndarray,
+    first_key: int,
+    lowest_fitting: int,
+    highest_fitting: int,
+    above: int,
+    below: int,
+) -> tuple[int, int, int, np.ndarray, np.ndarray]:
+    """See `kernels_numpy.add`; what does not fit, and full tails, are noticed after each block of 1024 values."""
+    found, top, bottom = np.empty(4, np.int32), np.empty(_ROOM, np.int32), np.empty(_ROOM, np.int32)
+    stop = _library.calibrant_add(
+        bits.ctypes.data,
+        bits.size,
+        start,
+        packed.ctypes.data,
+        first_key,
+        lowest_fitting,
+        highest_fitting,
+        max(above, -(2**31)),  # the bits that are left out are those of a NaN
+        min(below, 2**31 - 1),
+        found.ctypes.data,
+        top.ctypes.data,
+        bottom.ctypes.data,
+    )
+    lowest, highest, in_top, in_bottom = found.tolist()
+    return stop, lowest, highest, top[:in_top].copy(), bottom[:in_bottom].copy()
+
+
+def add_rows(rows: np.ndarray, sums: np.ndarray) -> None:
+    """See `kernels_numpy.add_rows`."""
+    rows = np.ascontiguousarray(rows, np.float32)
+    _library.calibrant_add_rows(rows.ctypes.data, *rows.shape, sums.ctypes.data)
+
+
+def gains(scales: np.ndarray, levels: np.ndarray, table: np.ndarray, first_key: int) -> np.ndarray:
+    """See `kernels_numpy.gains`."""
+    scales, levels, table = _ready(scales, levels, table)
+    result = np.empty(scales.size)
+    _library.calibrant_gains(
+        scales.size, scales.ctypes.data, levels.ctypes.data, table.ctypes.data, first_key, result.ctypes.data
+    )
+    return result
+
+
+def gains_of_uniform_bins(
+    scales: np.ndarray, levels: np.ndarray, table: np.ndarray, low: float, width: float
+) -> np.ndarray:
+    """See `kernels_numpy.gains_of_uniform_bins`."""
+    scales, levels, table = _ready(scales, levels, table)
+    result = np.empty(scales.size)
+    _library.calibrant_gains_of_uniform_bins(
+        scales.size,
+        scales.ctypes.data,
+        levels.ctypes.data,
+        table.ctypes.data,
+        len(table) - 1,
+        low,
+        width,
+        result.ctypes.data,
+    )
+    return result
+
+
+def limit_forms(places: int) -> int:
+    """Use only the first ``places`` forms of `add` for this kind of processor; returns how many there are."""
+    return _library.calibrant_limit_forms(places)
+
+
+def _ready(scales: np.ndarray, levels: np.ndarray, table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return (
+        np.ascontiguousarray(scales, np.float64),
+        np.ascontiguousarray(levels, np.int64),
+        np.ascontiguousarray(table, np.float64),
+    )
