@@ -2,6 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+NATIVE := setup.py $(wildcard src/calibrant/algorithms/native/*.[ch])
 
 .PHONY: help demo test lint format bench bench-accuracy proto lock clean
 
@@ -12,7 +13,7 @@ help:
 	@echo "make bench   what calibration costs beside plain inference"
 	@echo "make bench-accuracy   INT8 accuracy beside other quantizers, on real models in ../shared"
 
-$(READY): pyproject.toml requirements.lock
+$(READY): pyproject.toml requirements.lock $(NATIVE)
 	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 10), 'Python 3.10 or newer is needed: make PYTHON=python3.11'"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock

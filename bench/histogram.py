@@ -64,12 +64,8 @@ def times_of(values: np.ndarray, executor: ThreadPoolExecutor) -> dict[str, floa
 def main() -> None:
     """Print one table, a row per distribution."""
     millions = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
-    begin = time.perf_counter()
-    form = kernels.kernels(kernels.WORTH_COMPILING).__name__.rpartition("_")[2]
-    loading = time.perf_counter() - begin
-    table = Table(
-        title=f"{millions:g} million float32, median milliseconds, loops in {form} (loaded in {loading:.2f} s)"
-    )
+    form = kernels.kernels().__name__.rpartition("_")[2]
+    table = Table(title=f"{millions:g} million float32, median milliseconds, {form} loops")
     with ThreadPoolExecutor(THREADS) as executor:
         for name, values in activations(int(millions * 1e6)).items():
             times = times_of(values, executor)

@@ -3,8 +3,9 @@
     python bench/speed.py [--repetitions 5] [--batches 8] [--only mobilenet_v2]
 
 Keras applications with random weights. Each repetition runs the same batches plainly and observed, one after the other,
-so that both see the same machine; medians are compared. Peaks of memory are those of processes of their own, which do
-one thing only, from the first batch on (Linux only). The table goes to the terminal, the numbers to ``bench.json``.
+so that both see the same machine, in sessions that have run one batch before; medians are compared. Peaks of memory are
+those of processes of their own, which do one thing only, from the first batch on (Linux only). The table goes to the
+terminal, the numbers to ``bench.json``.
 """
 
 from __future__ import annotations
@@ -18,51 +19,55 @@ from pathlib import Path
 
 import numpy as np
 
-from calibrant.algorithms.hfmg import HfmgSettings
-from calibrant.algorithms.hfmg import search as hfmg
 from calibrant.algorithms.histogram import Histogram
-from calibrant.algorithms.ifmr import IfmrSettings
-from calibrant.algorithms.ifmr import search as ifmr
 from calibrant.calibration.observe import Observer
 from calibrant.cli.show import table
+from calibrant.config.plan import ActivationPlan
 from calibrant.fold import fold
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import find_layers
 from calibrant.graph.load import load
 from calibrant.graph.run import Runner
+from calibrant.steps.activations import search
 
+IFMR = ActivationPlan(
+    search_range_start=0.7, search_range_end=1.3, search_step=0.01, max_percentile=0.999999, min_percentile=0.999999
+)
+HFMG = ActivationPlan("hfmg", num_of_bins=4096)
 MODELS = {"resnet50": ("ResNet50", 8), "mobilenet_v2": ("MobileNetV2", 16)}
 
 
 def measure(name: str, repetitions: int, count: int) -> dict[str, float | None]:
     """Medians in seconds over ``count`` batches, and peaks in megabytes."""
     graph, tensors, batches = prepared(name, count)
-    observe(graph, tensors, batches)
-    plain_times, observed_times = [], []
-    with Runner(graph) as runner:
+    plain_times, observed_times, ifmr_times, hfmg_times = [], [], [], []
+    with Runner(graph) as runner, observer_of(graph, tensors) as observer:
         runner(batches[0])
+        observed(observer, batches[:1])
         for _ in range(repetitions):
             start = time.perf_counter()
             for batch in batches:
                 runner(batch)
             plain_times.append(time.perf_counter() - start)
-            seconds, histograms = observe(graph, tensors, batches)
+            seconds, histograms = observed(observer, batches)
             observed_times.append(seconds)
-    plain, observed = statistics.median(plain_times), statistics.median(observed_times)
-    searches = [statistics.median(_timed(search, histograms) for _ in range(3)) for search in (_ifmr, _hfmg)]
-    peaks = [_apart(peak, name, count, observed) for observed in (False, True)]
+            ifmr_times.append(seconds + searched(histograms, IFMR))
+            hfmg_times.append(seconds + searched(histograms, HFMG))
+    times = plain_times, observed_times, ifmr_times, hfmg_times
+    plain, seen, with_ifmr, with_hfmg = (statistics.median(entry) for entry in times)
+    peaks = [_apart(peak, name, count, observing) for observing in (False, True)]
     return {
         "batches": count,
         "batch_size": MODELS[name][1],
         "tensors": len(tensors),
         "plain_s": plain,
-        "observe_s": observed,
-        "ratio": observed / plain,
-        "ifmr_s": observed + searches[0],
-        "hfmg_s": observed + searches[1],
-        "ifmr_ratio": (observed + searches[0]) / plain,
-        "hfmg_ratio": (observed + searches[1]) / plain,
+        "observe_s": seen,
+        "ratio": seen / plain,
+        "ifmr_s": with_ifmr,
+        "hfmg_s": with_hfmg,
+        "ifmr_ratio": with_ifmr / plain,
+        "hfmg_ratio": with_hfmg / plain,
         "peak_plain_mb": peaks[0],
         "peak_ifmr_mb": peaks[1],
     }
@@ -83,15 +88,16 @@ def prepared(name: str, count: int) -> tuple[Graph, dict[str, None], list[dict[s
     return graph, tensors, batches
 
 
-def peak(name: str, count: int, observed: bool) -> float | None:
-    """The most memory in megabytes that this process holds during the batches and, if observed, the search."""
+def peak(name: str, count: int, observing: bool) -> float | None:
+    """The most memory in megabytes that this process holds during the batches and, if observing, the search."""
     status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     graph, tensors, batches = prepared(name, count)
     if not reset.exists():
         return None
     reset.write_text("5")
-    if observed:
-        _timed(_ifmr, observe(graph, tensors, batches)[1])
+    if observing:
+        with observer_of(graph, tensors) as observer:
+            searched(observed(observer, batches)[1], IFMR)
     else:
         with Runner(graph) as runner:
             for batch in batches:
@@ -105,28 +111,26 @@ def _apart(function, *arguments):
         return pool.apply(function, arguments)
 
 
-def observe(graph: Graph, tensors: dict[str, None], batches: list) -> tuple[float, list[Histogram]]:
+def observer_of(graph: Graph, tensors: dict[str, None]) -> Observer:
+    """The graph ready to be observed at the tensors."""
+    return Observer(graph, {tensor: [Histogram()] for tensor in tensors})
+
+
+def observed(observer: Observer, batches: list) -> tuple[float, list[Histogram]]:
     """Seconds that the batches take with every tensor observed, and what was observed."""
-    histograms = {tensor: Histogram() for tensor in tensors}
-    with Observer(graph, {tensor: [found] for tensor, found in histograms.items()}) as observer:
-        start = time.perf_counter()
-        for number, batch in enumerate(batches):
-            observer.update(batch, number)
-        return time.perf_counter() - start, list(histograms.values())
+    start = time.perf_counter()
+    histograms = {tensor: Histogram() for tensor in observer.statistics}
+    observer.statistics = {tensor: [histogram] for tensor, histogram in histograms.items()}
+    for number, batch in enumerate(batches):
+        observer.update(batch, number)
+    return time.perf_counter() - start, list(histograms.values())
 
 
-def _ifmr(histogram: Histogram) -> None:
-    ifmr(histogram, IfmrSettings())
-
-
-def _hfmg(histogram: Histogram) -> None:
-    hfmg(histogram, HfmgSettings())
-
-
-def _timed(search, histograms: list[Histogram]) -> float:
+def searched(histograms: list[Histogram], plan: ActivationPlan) -> float:
+    """Seconds for the factors of all of them."""
     start = time.perf_counter()
     for histogram in histograms:
-        search(histogram)
+        search(histogram, plan)
     return time.perf_counter() - start
 
 

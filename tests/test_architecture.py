@@ -25,7 +25,7 @@ LEVELS = [
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}
 FOR_ALL_BUT_ALGORITHMS = {"errors", "progress"}
 SAME_LEVEL = {("__main__", "cli")}
-ALGORITHMS_MAY_USE = {"numpy", "numba"} | sys.stdlib_module_names
+ALGORITHMS_MAY_USE = {"numpy"} | sys.stdlib_module_names
 
 
 def part_of(path, package):

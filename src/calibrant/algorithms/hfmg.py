@@ -5,7 +5,6 @@ After Caffe2's and PyTorch's norm minimization over a histogram, with the real q
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,7 +50,7 @@ def search(histogram: Histogram, settings: HfmgSettings = HfmgSettings()) -> Sea
     width = (high - low) / settings.num_of_bins
     if width:
         edges = np.linspace(low, high, settings.num_of_bins + 1)
-        lows, highs = edges[np.array(greedy_ranges(counts)).T]
+        lows, highs = edges[greedy_ranges(counts).T]
     else:
         lows, highs = np.array([low]), np.array([high])
     scales, offsets = factors_from_ranges(lows, highs, settings.bits, settings.asymmetric)
@@ -92,27 +91,15 @@ def equal_bins(histogram: Histogram, num_of_bins: int) -> np.ndarray:
     return np.diff(cumulated)
 
 
-def greedy_ranges(counts: np.ndarray) -> list[tuple[int, int]]:
-    """The ranges [start, end) of bins that the walk visits, the whole one first.
+def greedy_ranges(counts: np.ndarray) -> np.ndarray:
+    """The ranges [start, end) of bins that the walk visits, the whole one first; int64 [ranges, 2].
 
     A step cuts the shortest run of bins at one end that holds the next slice, max(total / 100000, 1), of the counts:
     at the end where that is more bins, or else fewer counts, or else on the right. It goes on until a quarter of the
     bins is left, or less if the last run is long; one bin always stays.
     """
-    cumulated = np.concatenate([[0.0], np.cumsum(counts)]).tolist()
-    part = max(cumulated[-1] / _SLICES, 1.0)
-    start, end = 0, len(counts)
-    ranges = [(start, end)]
-    while 4 * (end - start) > len(counts) and end - start > 1:
-        left = min(bisect_left(cumulated, cumulated[start] + part, start + 1, end), end - 1)
-        right = max(bisect_right(cumulated, cumulated[end] - part, start, end) - 1, start + 1)
-        freed = (left - start, cumulated[start] - cumulated[left]), (end - right, cumulated[right] - cumulated[end])
-        if freed[0] > freed[1]:
-            start = left
-        else:
-            end = right
-        ranges.append((start, end))
-    return ranges
+    cumulated = np.concatenate([[0.0], np.cumsum(counts)])
+    return kernels().greedy_walk(cumulated, max(float(cumulated[-1]) / _SLICES, 1.0))
 
 
 def _errors(
@@ -123,11 +110,10 @@ def _errors(
     power = float(np.sum(counts * (centres * centres + width * width / 12)) / total)
     scales, offsets = scales.astype(np.float64), offsets.astype(np.int64)
     high = low + len(counts) * width
-    loops = kernels()
-    above = loops.gains_of_uniform_bins(
+    above = kernels().gains_of_uniform_bins(
         scales, 2 ** (bits - 1) - 1 - offsets, _sums_outwards(counts, centres), low, width
     )
-    below = loops.gains_of_uniform_bins(
+    below = kernels().gains_of_uniform_bins(
         scales, 2 ** (bits - 1) + offsets, _sums_outwards(counts[::-1], -centres[::-1]), -high, width
     )
     return np.maximum(power - (above + below) / total, 0.0), power

@@ -21,7 +21,7 @@ import numpy as np
 
 from calibrant.algorithms.arithmetic import shortest_decimal
 from calibrant.algorithms.bins import LARGEST_BITS, Bins, first_key_for, values_at
-from calibrant.algorithms.kernels import MANTISSA_BITS, OCTAVES, TAIL, WINDOW, kernels, ordered_bits
+from calibrant.algorithms.kernels import MANTISSA_BITS, OCTAVES, POSITION_BITS, TAIL, WINDOW, kernels, ordered_bits
 from calibrant.algorithms.tails import Tail
 
 _LAYOUT = (1, MANTISSA_BITS, OCTAVES, TAIL)
@@ -43,6 +43,15 @@ class OrderStatistic:
     exact: bool
 
 
+@dataclass(frozen=True)
+class _Outline:
+    """The bins that are not empty, in ascending order of their values: see `Bins.filled`; and the means of each."""
+
+    codes: np.ndarray
+    counts: np.ndarray
+    means: np.ndarray
+
+
 class Histogram:
     """An accumulator of float32 values. Two are equal when they have seen the same values, up to the bins' resolution.
 
@@ -50,7 +59,7 @@ class Histogram:
     One instance must not be updated by two threads at once; different instances may be.
     """
 
-    __slots__ = ("_bins", "_bottom", "_highest", "_lowest", "_top", "count")
+    __slots__ = ("_bins", "_bottom", "_highest", "_lowest", "_outline", "_top", "count")
     __hash__ = None
 
     def __init__(self):
@@ -58,6 +67,7 @@ class Histogram:
         self._bins = Bins()
         self._lowest, self._highest = 2**31 - 1, -(2**31)  # ordered bits
         self._top, self._bottom = Tail(), Tail()  # ordered bits, those of the bottom as complements
+        self._outline: _Outline | None = None  # of the bins as they are now, once somebody has asked
 
     @property
     def kind(self) -> str:
@@ -74,6 +84,7 @@ class Histogram:
         values = np.ascontiguousarray(array, np.float32).reshape(-1)
         if not values.size:
             return
+        self._outline = None
         before = self._bins.copy(), self._top.copy(), self._bottom.copy(), self._lowest, self._highest
         loops, start = kernels(), 0
         while start < values.size:
@@ -89,6 +100,7 @@ class Histogram:
 
     def absorb(self, other: Histogram) -> None:
         """Take in the values that another has seen."""
+        self._outline = None
         if other.count:
             self._extend(other._top.values(), other._bottom.values(), other._lowest, other._highest)
             self._bins.add_bins(other._bins)
@@ -120,8 +132,8 @@ class Histogram:
     def power(self) -> float:
         """The mean of the squared values, each taken at the mean of its bin. ValueError if there was none."""
         self._require_values()
-        means, counts = self.bins()
-        return float(np.sum(np.square(means) * counts)) / self.count
+        outline = self._outlined()
+        return float(np.sum(np.square(outline.means) * outline.counts)) / self.count
 
     def value_from_top(self, percentile: float) -> OrderStatistic:
         """The value that the fraction ``percentile`` of all values reaches in ascending order (clip_max_init, spec 02).
@@ -153,17 +165,17 @@ class Histogram:
 
         Zeros and magnitudes below the window together are one bin at 0.
         """
-        codes, counts, sums = self._bins.filled()
-        means = np.where(codes < 0, -1.0, 1.0) * values_at(np.where(codes < 0, -1 - codes, codes), sums / counts)
+        outline = self._outlined()
+        means, counts = outline.means, outline.counts
         near_zero = self.count - int(counts.sum())
         if near_zero:
-            negative = int((codes < 0).sum())
+            negative = int((outline.codes < 0).sum())
             means, counts = np.insert(means, negative, 0.0), np.insert(counts, negative, near_zero)
         return means, counts
 
     def bin_edges(self) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper edge (float64) of every bin that `bins` lists; those of the near-zero bin are both 0."""
-        codes, counts, _ = self._bins.filled()
+        codes, counts = self._outlined().codes, self._outlined().counts
         keys = np.where(codes < 0, -1 - codes, codes)
         inner, outer = values_at(keys, np.zeros(len(keys))), values_at(keys + 1, np.zeros(len(keys)))
         low, high = np.where(codes < 0, -outer, inner), np.where(codes < 0, -inner, outer)
@@ -172,22 +184,28 @@ class Histogram:
             low, high = np.insert(low, negative, 0.0), np.insert(high, negative, 0.0)
         return low, high
 
-    def sums_outwards(self, negative: bool) -> tuple[np.ndarray, int]:
+    def sums_outwards(self, negative: bool, least: float = 0.0) -> tuple[np.ndarray, int]:
         """Per bin of one side, how many values lie in it or farther out, and the sum of their magnitudes.
 
         Returns
         -------
-        table : float64 [WINDOW + 2, 2]; the last two rows are zero.
+        table : float64 [WINDOW + 2, 2]; the last two rows are zero, and those of bins below the magnitude ``least``
+            have no meaning.
         first_key : key of the first bin.
         """
         table = np.zeros((WINDOW + 2, 2))
-        if int(negative) < self._bins.signs:
-            counts, sums = self._bins.totals()[:, int(negative)]
-            (places,) = counts.nonzero()
-            magnitudes = values_at(places + self._bins.first_key, sums[places] / counts[places])
-            table[places, 0] = counts[places]
-            table[places, 1] = counts[places] * magnitudes
-        return np.ascontiguousarray(np.cumsum(table[::-1], axis=0)[::-1]), self._bins.first_key
+        outline, first_key = self._outlined(), self._bins.first_key
+        chosen = outline.codes < 0 if negative else outline.codes >= 0
+        keys = -1 - outline.codes[chosen][::-1] if negative else outline.codes[chosen]
+        if keys.size:
+            start = max(int(np.float32(least).view(np.int32)) >> POSITION_BITS, first_key)
+            step = -1 if negative else 1
+            counts, means = outline.counts[chosen][::step], np.abs(outline.means[chosen][::step])
+            places = keys - first_key
+            table[places, 0], table[places, 1] = counts, counts * means
+            needed = table[min(start - first_key, places[-1]) : places[-1] + 1][::-1]
+            np.cumsum(needed, axis=0, out=needed)
+        return table, first_key
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """The whole state, for writing it to an .npz file; equal states give equal arrays."""
@@ -247,6 +265,13 @@ class Histogram:
         self._bottom.add(for_bottom)
         # Ordered bits of a negative value are the complement of its magnitude's bits; ~0 is -0.0.
         self._bins.fit(first_key_for(max(self._highest, ~self._lowest)), 2 if self._lowest < ~0 else 1)
+
+    def _outlined(self) -> _Outline:
+        if self._outline is None:
+            codes, counts, sums = self._bins.filled()
+            magnitudes = values_at(np.where(codes < 0, -1 - codes, codes), sums / counts)
+            self._outline = _Outline(codes, counts, np.where(codes < 0, -magnitudes, magnitudes))
+        return self._outline
 
     def _value(self, ordered: int) -> float:
         self._require_values()

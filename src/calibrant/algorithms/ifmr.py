@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibrant.algorithms.arithmetic import Quantizer, factors_from_ranges, shortest_decimal
+from calibrant.algorithms.arithmetic import Quantizer, factors_from_ranges
 from calibrant.algorithms.decimal_grid import DecimalGrid, Span
 from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.kernels import kernels
@@ -70,7 +70,7 @@ def search(histogram: Histogram, settings: IfmrSettings = IfmrSettings()) -> Sea
         scales, offsets = factors_from_ranges(low * low_ratios, high * high_ratios, settings.bits, settings.asymmetric)
         errors = quantization_errors(histogram, scales, offsets, settings.bits)
         (tied,) = (errors <= errors.min() + _RESOLUTION * power).nonzero()
-        best = min(tied, key=lambda index: _preference(low_ratios[index], high_ratios[index]))
+        best = tied[_preferred(low_ratios[tied], high_ratios[tied])]
         if low_span.stride == high_span.stride == 1:
             break
         best_low, best_high = divmod(int(best), len(highs)) if settings.asymmetric else (int(best),) * 2
@@ -96,9 +96,10 @@ def quantization_errors(histogram: Histogram, scales: np.ndarray, offsets: np.nd
     """
     scales, offsets = scales.astype(np.float64), offsets.astype(np.int64)
     errors = np.full(len(scales), histogram.power * histogram.count)
-    loops = kernels()
-    errors -= loops.gains(scales, 2 ** (bits - 1) - 1 - offsets, *histogram.sums_outwards(negative=False))
-    errors -= loops.gains(scales, 2 ** (bits - 1) + offsets, *histogram.sums_outwards(negative=True))
+    for negative, levels in ((False, 2 ** (bits - 1) - 1 - offsets), (True, 2 ** (bits - 1) + offsets)):
+        if levels.any():
+            table, first_key = histogram.sums_outwards(negative, least=scales.min() / 2)
+            errors -= kernels().gains(scales, levels, table, first_key)
     return np.maximum(errors, 0.0) / histogram.count
 
 
@@ -107,6 +108,7 @@ def _pairs(lows: list[float], highs: list[float]) -> tuple[np.ndarray, np.ndarra
     return np.repeat(lows, len(highs)), np.tile(highs, len(lows))
 
 
-def _preference(low_ratio: float, high_ratio: float) -> tuple:
-    distances = [abs(shortest_decimal(ratio) - 1) for ratio in (low_ratio, high_ratio)]
-    return sum(distances), max(distances), -high_ratio, -low_ratio
+def _preferred(low_ratios: np.ndarray, high_ratios: np.ndarray) -> int:
+    """The place of the pair that `search` prefers. Distances are compared to twelve decimals, as written they are."""
+    low, high = (np.rint(np.abs(ratios - 1) * 1e12) for ratios in (low_ratios, high_ratios))
+    return int(np.lexsort((-low_ratios, -high_ratios, np.maximum(low, high), low + high))[0])

@@ -42,6 +42,7 @@ def _open() -> ctypes.CDLL:
         ("add_rows", None, [_place, _integer, _integer, _place]),
         ("gains", None, [_integer, _place, _place, _place, _integer, _place]),
         ("gains_of_uniform_bins", None, [_integer, _place, _place, _place, _integer, _real, _real, _place]),
+        ("greedy_walk", _integer, [_place, _integer, _real, _place]),
         ("limit_forms", ctypes.c_int, [ctypes.c_int]),
     ):
         function = getattr(library, f"calibrant_{name}")
@@ -115,6 +116,14 @@ def gains_of_uniform_bins(
         result.ctypes.data,
     )
     return result
+
+
+def greedy_walk(cumulated: np.ndarray, part: float) -> np.ndarray:
+    """See `kernels_numpy.greedy_walk`."""
+    cumulated = np.ascontiguousarray(cumulated, np.float64)
+    ranges = np.empty((cumulated.size - 1, 2), np.int64)
+    many = _library.calibrant_greedy_walk(cumulated.ctypes.data, len(ranges), part, ranges.ctypes.data)
+    return ranges[:many].copy()
 
 
 def limit_forms(places: int) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+
 import numpy as np
 
 from calibrant.algorithms.kernels import COUNT_SHIFT, POSITION_BITS, TAIL, WINDOW, ordered_bits
@@ -125,3 +127,24 @@ def gains_of_uniform_bins(
         gain = np.where(places < 0, before, np.where(places >= bins, 0.0, within))
         total += np.where(level < levels, gain, 0.0)
     return 2.0 * scales * total
+
+
+def greedy_walk(cumulated: np.ndarray, part: float) -> np.ndarray:
+    """The ranges [start, end) that `calibrant.algorithms.hfmg.greedy_ranges` visits: int64 [ranges, 2].
+
+    ``cumulated`` is float64 [bins + 1], the counts below each edge; ``part`` is the slice that a step cuts off.
+    """
+    values = cumulated.tolist()
+    start, end = 0, len(values) - 1
+    bins = end
+    ranges = [(start, end)]
+    while 4 * (end - start) > bins and end - start > 1:
+        left = min(bisect_left(values, values[start] + part, start + 1, end), end - 1)
+        right = max(bisect_right(values, values[end] - part, start, end) - 1, start + 1)
+        freed = (left - start, values[start] - values[left]), (end - right, values[right] - values[end])
+        if freed[0] > freed[1]:
+            start = left
+        else:
+            end = right
+        ranges.append((start, end))
+    return np.array(ranges, np.int64)

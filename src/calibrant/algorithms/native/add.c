@@ -4,13 +4,28 @@
  * its position inside the bin. What is near zero leaves no word, and counts nowhere: it is what is missing in the total.
  * Then the words are counted. The first part exists for several processors, the second is memory access alone.
  * When much has been collected for a tail, the bins tell a limit that leaves little more than the tail of it. */
-#include <stddef.h>
+#include <string.h>
 
 #include "layout.h"
 #include "sift.h"
 
 #define POSITION ((UINT32_C(1) << POSITION_BITS) - 1)
 #define ONE (UINT64_C(1) << COUNT_SHIFT)
+
+/* Two words at a time: reading them is a quarter of the work. */
+static void count(const uint32_t *words, int64_t many, uint64_t *packed)
+{
+    int64_t index = 0;
+    for (; index + 1 < many; index += 2) {
+        uint64_t both;
+        memcpy(&both, words + index, sizeof both);
+        uint32_t one = (uint32_t)both, other = (uint32_t)(both >> 32);
+        packed[one >> POSITION_BITS] += ONE | (one & POSITION);
+        packed[other >> POSITION_BITS] += ONE | (other & POSITION);
+    }
+    if (index < many)
+        packed[words[index] >> POSITION_BITS] += ONE | (words[index] & POSITION);
+}
 
 /* Magnitude bits that at least TAIL counted values of a side reach, as high as the bins tell; -1 if there are fewer. */
 static int64_t reached_by_tail(const uint64_t *side, int32_t first_key)
@@ -68,8 +83,7 @@ EXPORTED int64_t calibrant_add(const int32_t *bits, int64_t size, int64_t start,
             in_bottom = bottom_before;
             break;
         }
-        for (int64_t index = 0; index < many; index++)
-            packed[words[index] >> POSITION_BITS] += ONE | (words[index] & POSITION);
+        count(words, many, packed);
         start += here;
         if (in_top > ROOM - BLOCK) {
             int64_t reached = reached_by_tail(packed, first_key);

@@ -7,6 +7,7 @@
 #endif
 
 #define MAGNITUDE INT32_C(0x7FFFFFFF)
+#define AHEAD (2 * BLOCK) /* values; the processor itself fetches ahead only up to the end of a page, one block */
 #define NEGATIVE_SIDE (WINDOW << POSITION_BITS)
 
 static int32_t smallest_kept(int32_t first_key)
@@ -60,6 +61,7 @@ __attribute__((target("avx512f,avx512dq,popcnt"))) static int64_t sift_avx512(co
     for (int64_t first = 0; first < size; first += GROUP) {
         __m512i highest = _mm512_set1_epi32(INT32_MIN), lowest = _mm512_set1_epi32(INT32_MAX);
         for (int64_t index = first; index < first + GROUP; index += 16) {
+            _mm_prefetch((const char *)(bits + index + AHEAD), _MM_HINT_T0);
             __m512i value = _mm512_loadu_si512(bits + index);
             __m512i magnitude = _mm512_and_si512(value, mask);
             __m512i ordered = _mm512_xor_si512(value, _mm512_and_si512(_mm512_srai_epi32(value, 31), mask));
@@ -112,6 +114,7 @@ __attribute__((target("avx2,popcnt"))) static int64_t sift_avx2(const int32_t *b
     for (int64_t first = 0; first < size; first += GROUP) {
         __m256i highest = _mm256_set1_epi32(INT32_MIN), lowest = _mm256_set1_epi32(INT32_MAX);
         for (int64_t index = first; index < first + GROUP; index += 8) {
+            _mm_prefetch((const char *)(bits + index + AHEAD), _MM_HINT_T0);
             __m256i value = _mm256_loadu_si256((const __m256i *)(bits + index));
             __m256i magnitude = _mm256_and_si256(value, mask), sign = _mm256_srai_epi32(value, 31);
             __m256i ordered = _mm256_xor_si256(value, _mm256_and_si256(sign, mask));
