@@ -56,6 +56,11 @@ class Window:
         before = self._before(length, count)
         return tuple(_strided(offset - before, self.stride, count, length) for offset in self._offsets())
 
+    @property
+    def visits_all_once(self) -> bool:
+        """Whether there is one kernel offset, and it is multiplied with every input position."""
+        return (self.size, self.stride, self.transposed) == (1, 1, False) and self.padding in ("SAME", "VALID", (0, 0))
+
     def _offsets(self) -> range:
         return range(0, self.size * self.dilation, self.dilation)
 
@@ -128,18 +133,24 @@ class PatchMean:
     def update(self, values: np.ndarray) -> None:
         """Add one batch, float32 of any number of axes that has those of the geometry."""
         geometry = self.geometry
-        axes = (*geometry.spatial_axes, geometry.channel_axis % values.ndim)
+        moving = [
+            (axis, window)
+            for axis, window in zip(geometry.spatial_axes, geometry.windows, strict=True)
+            if not window.visits_all_once
+        ]
+        axes = (*(axis for axis, _ in moving), geometry.channel_axis % values.ndim)
         batch = tuple(axis for axis in range(values.ndim) if axis not in axes)
         count = int(np.prod([values.shape[axis] for axis in batch], dtype=np.int64))
         sums = _sum_over(values, batch)
         if axes != tuple(sorted(axes)):
             sums = np.moveaxis(sums, 0, -1)
-        for place, window in enumerate(geometry.windows):
+        for place, (_, window) in enumerate(moving):
             length = sums.shape[place]
             count *= window.positions(length)
             moved = np.moveaxis(sums, place, 0)
             offsets = [moved[visited].sum(axis=0) for visited in window.visited(length)]
             sums = np.stack(offsets, axis=place)
+        sums = sums.reshape(*(window.size for window in geometry.windows), -1)
         if self._sum is None:
             self._sum = OrderFreeSum(sums.shape)
         self._sum.add(sums)
