@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from calibrant.emit import exchange, folder
+from calibrant.emit import exchange, folder, staging
 from calibrant.emit.folder import check_writable, write_folder
 from calibrant.emit.staging import LEFT_OVER, staging_folder
 from calibrant.errors import OutputError
@@ -210,7 +211,70 @@ def test_a_living_run_is_left_alone_and_a_dead_one_is_cleared(out, tmp_path):
         assert not dead.exists() and tree(living) == {"half.pb": b"half"}
 
 
-def test_two_runs_at_once(tmp_path):
+def test_a_new_folder_that_another_run_takes_for_a_dead_ones(tmp_path, monkeypatch):
+    """The other run locks it in the moment between making and locking, and removes it a little later."""
+    real, taken = staging._lock, []
+
+    def lock(path):
+        if not taken:
+            taken.extend((path, real(path)))
+        return real(path)
+
+    monkeypatch.setattr(staging, "_lock", lock)
+    with staging_folder(tmp_path) as mine:
+        path, descriptor = taken
+        shutil.rmtree(path)
+        os.close(descriptor)
+        (mine / "a.pb").write_bytes(b"new a")
+        assert tree(mine) == {"a.pb": b"new a"}
+    assert left_overs(tmp_path) == []
+
+
+def test_where_folders_cannot_be_locked(out, monkeypatch):
+    def refuse(descriptor, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(staging.fcntl, "flock", refuse)
+    dead = out.parent / f"{LEFT_OVER}dead"
+    dead.mkdir()
+    write_folder(out, NEW)
+    assert tree(out) == {**NEW, "notes.txt": b"mine"}
+    assert left_overs(out.parent) == [str(dead)], "nothing tells whether its run is alive"
+
+
+def test_files_of_two_runs_are_not_mixed(out, monkeypatch):
+    """Where files are renamed one by one, a second run waits until the first has renamed its last."""
+    monkeypatch.setattr(exchange, "_swap", lambda first, second: False)
+    second = threading.Thread(target=write_folder, args=(out, dict.fromkeys(NEW, b"second")))
+    with staging.held(out):
+        second.start()
+        second.join(0.2)
+        assert second.is_alive() and tree(out) == {**OLD, "notes.txt": b"mine"}
+    second.join(10)
+    assert tree(out) == {**dict.fromkeys(NEW, b"second"), "notes.txt": b"mine"}
+
+
+def test_probes_of_other_runs_do_not_stay(out):
+    """Where a file cannot be nameless, another run's may be there for a moment."""
+    (out / f"{LEFT_OVER}probe").write_bytes(b"")
+    write_folder(out, NEW)
+    assert tree(out) == {**NEW, "notes.txt": b"mine"}
+
+
+def test_the_folder_is_exchanged_while_it_is_looked_at(out, monkeypatch):
+    real, gone = folder.tempfile.TemporaryFile, [FileNotFoundError(errno.ENOENT, "No such file or directory")]
+
+    def make(**options):
+        if gone:
+            raise gone.pop()
+        return real(**options)
+
+    monkeypatch.setattr(folder.tempfile, "TemporaryFile", make)
+    check_writable(out)
+    assert not gone
+
+
+def test_two_runs_at_once(tmp_path, way):
     """Each writes its own bytes many times into the same folder: the result is always that of one of them."""
     place = tmp_path / "out"
     errors = []

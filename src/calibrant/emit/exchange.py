@@ -9,6 +9,8 @@ import stat
 from collections.abc import Collection
 from pathlib import Path
 
+from calibrant.emit.staging import LEFT_OVER
+
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
 MOST_KEPT = 1000
@@ -36,7 +38,7 @@ def _is_ordinary(new: Path, old: Path) -> bool:
 
 def _keep_others(new: Path, old: Path, replaced: Collection[str]) -> bool:
     with os.scandir(old) as entries:
-        others = [entry for entry in entries if entry.name not in replaced]
+        others = [entry for entry in entries if entry.name not in replaced and not _is_probe(entry)]
     if len(others) > MOST_KEPT or any(entry.is_dir(follow_symlinks=False) for entry in others):
         return False
     for entry in others:
@@ -44,6 +46,11 @@ def _keep_others(new: Path, old: Path, replaced: Collection[str]) -> bool:
     new.chmod(stat.S_IMODE(old.stat().st_mode))
     shutil.copystat(old, new)
     return True
+
+
+def _is_probe(entry: os.DirEntry) -> bool:
+    """Whether it is the empty file with which a run finds out whether it may write, about to disappear."""
+    return entry.name.startswith(LEFT_OVER) and entry.is_file(follow_symlinks=False)
 
 
 def _swap(first: Path, second: Path) -> bool:

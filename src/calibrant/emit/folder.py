@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from calibrant.emit.exchange import take_place
-from calibrant.emit.staging import LEFT_OVER, staging_folder
+from calibrant.emit.staging import ATTEMPTS, LEFT_OVER, held, staging_folder
 from calibrant.errors import OutputError, Problem
 
 Content = bytes | Callable[[Path], None]
@@ -39,10 +39,19 @@ def check_writable(folder: Path) -> None:
     except (OSError, RuntimeError, ValueError) as error:
         raise _unwritable(folder, error) from None
     try:
-        with tempfile.TemporaryFile(dir=existing, prefix=LEFT_OVER):
-            pass
+        _write_nothing(existing)
     except OSError as error:
         raise _unwritable(existing, error) from None
+
+
+def _write_nothing(folder: Path) -> None:
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            with tempfile.TemporaryFile(dir=folder, prefix=LEFT_OVER):
+                return
+        except FileNotFoundError:  # another run may have exchanged the folder in between
+            if not left:
+                raise
 
 
 def _unwritable(folder: Path, error: Exception) -> OutputError:
@@ -55,7 +64,7 @@ def write_folder(folder: Path, files: Mapping[str, Content]) -> tuple[Path, ...]
 
     A folder that is there already is exchanged for the new one in one step, with all else that it holds. Where that
     cannot be (see :func:`calibrant.emit.exchange.take_place`) the files are renamed into it one after the other,
-    which only a kill in these microseconds can cut in two.
+    which only a kill in these microseconds can cut in two. Several runs may write into one folder: the last wins.
 
     Raises
     ------
@@ -137,11 +146,12 @@ def _move_into_place(staging: Path, folder: Path, files: Mapping[str, Content]) 
 
 
 def _rename_each(staging: Path, folder: Path, names: Iterable[str]) -> None:
-    for name in names:
-        target = folder / name
-        if target.is_dir() and not target.is_symlink():
-            target.rename(staging / f"{name}.previous")
-        (staging / name).replace(target)
+    with held(folder):
+        for name in names:
+            target = folder / name
+            if target.is_dir() and not target.is_symlink():
+                target.rename(staging / f"{name}.previous")
+            (staging / name).replace(target)
 
 
 @contextmanager

@@ -43,34 +43,56 @@ def staging_folder(parent: Path) -> Iterator[Path]:
 def clear_left_overs(parent: Path) -> None:
     """Remove the staging folders of runs that are no more."""
     for path in sorted(parent.glob(f"{LEFT_OVER}*")):
-        lock = _lock(path)
-        if lock is not None:
-            shutil.rmtree(path, ignore_errors=True)
-            os.close(lock)
+        with contextlib.suppress(BlockingIOError):
+            lock = _lock(path)
+            if lock is not None:
+                shutil.rmtree(path, ignore_errors=True)
+                os.close(lock)
 
 
 def _new_folder(parent: Path) -> tuple[Path, int | None]:
     for _ in range(ATTEMPTS):
         path = parent / f"{LEFT_OVER}{secrets.token_hex(6)}"
         path.mkdir()
-        lock = _lock(path)
-        if path.exists():  # another run may have cleared it before it was locked
-            return path, lock
-        if lock is not None:
-            os.close(lock)
+        # Until it is locked it looks like a dead run's: another run may have cleared it, or be about to.
+        with contextlib.suppress(BlockingIOError):
+            lock = _lock(path)
+            if path.exists():
+                return path, lock
+            if lock is not None:
+                os.close(lock)
     raise OSError(f"every new folder in {parent} is removed at once")
 
 
-def _lock(path: Path) -> int | None:
-    """A descriptor that holds the lock of a folder, or None: it is another's, or there are no locks here."""
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder; waits for one that is in it. Without locks nobody is kept out."""
+    lock = _lock(folder, wait=True)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _lock(path: Path, wait: bool = False) -> int | None:
+    """A descriptor that holds the lock of a folder; None: it is no folder, or there are no locks here.
+
+    Raises
+    ------
+    BlockingIOError : another run holds it, and nobody waits.
+    """
     if fcntl is None:
         return None
-    with contextlib.suppress(OSError):
+    try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(descriptor)
-        else:
-            return descriptor
-    return None
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError as error:
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            raise
+        return None
+    return descriptor
