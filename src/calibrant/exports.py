@@ -13,12 +13,17 @@ Content = bytes | Callable[[Path], None]
 
 
 def _tflite(result: Any) -> dict[str, Content]:
+    from calibrant.emit.tflite.flatbuffer import File
     from calibrant.emit.tflite.model import tflite_model, tflite_simulation
+    from calibrant.emit.tflite.node_map import tflite_node_map
 
+    content = tflite_model(result.network, result.tflite, _about(result))
+    node_map = tflite_node_map(File(content), result.network, result.original, result.absorbed)
     simulation = tflite_simulation(result.network).graph_def()
     files: dict[str, Content] = {
-        f"{result.name}_int8.tflite": tflite_model(result.network, result.tflite, _about(result)),
+        f"{result.name}_int8.tflite": content,
         f"{result.name}_int8_fakequant.pb": simulation.SerializeToString(deterministic=True),
+        f"{result.name}_int8_quant.json": node_map.encode(),
     }
     result.export_notes["tflite"] = {
         "files": list(files),

@@ -7,6 +7,7 @@ import pytest
 import calibrant
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.evaluation.verify import verify
+from calibrant.records.mapping_file import read_mapping
 
 KWS = "arm_kws/mfcc_w640_s320_d10.npz"
 # name: model, inputs, calibration data, test data, least share within a step, and of the same top-1
@@ -43,6 +44,9 @@ def test_real_networks_pass(name, shared, tmp_path):
     held = next(pair for pair in found.pairs if pair.passed is not None)
     assert held.share_within >= within
     assert held.agreement >= agreement
+    mapping = read_mapping(tmp_path / "out" / f"{name}_int8_quant.json")
+    named = [each for op in mapping.ops for each in op.original_names]
+    assert all(named.count(layer.layer.name) == 1 for layer in result.network.layers)
     if name in NETWORKS_OF_CONVOLUTIONS:
         operators = list(File((tmp_path / "out" / f"{name}_int8.tflite").read_bytes()).operators())
         convolutions = [entry for entry in operators if entry.name in {"CONV_2D", "DEPTHWISE_CONV_2D"}]
