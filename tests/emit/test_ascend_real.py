@@ -1,8 +1,5 @@
 """The deployable file of real trained models: its size, and its lowering against the simulation."""
 
-import gzip
-import json
-
 import numpy as np
 import pytest
 from tensorflow.core.framework.graph_pb2 import GraphDef
@@ -50,20 +47,3 @@ def test_lowered_is_the_simulation_and_the_file_is_small(shared, model, data, in
             [expected] = simulated({result.fakequant.input_keys[0]: batch})
             [found] = read_back({lowered.input_keys[0]: batch})
             assert np.abs(expected - found).max() <= 1e-5 * np.abs(expected).max()
-
-
-def test_few_levels_make_a_file_that_compresses(shared, tmp_path):
-    uniform, _ = quantize(shared, "resnet8_cifar10/resnet8.pb", CIFAR)
-    names = [layer.layer.name for layer in uniform.network.layers if layer.layer.type in ("Conv2D", "MatMul")]
-    ops = [{"name": n, "type": "Conv2D", "attr": [{"key": "_fe_weight_compress", "value": {"b": True}}]} for n in names]
-    (tmp_path / "offline.json").write_text(json.dumps({"graph": [{"op": ops}]}))
-    config = tmp_path / "nuq.cfg"
-    config.write_text('nuq_config { mapping_file : "offline.json" nuq_quantize { num_steps : 16 } }')
-    few, _ = quantize(shared, "resnet8_cifar10/resnet8.pb", CIFAR, config=config)
-    sizes = []
-    for result in (uniform, few):
-        graph = ascend_model(result.network).graph
-        sizes.append(len(gzip.compress(graph.graph_def().SerializeToString(deterministic=True), mtime=0)))
-        distinct = {name: np.unique(graph.constant(f"{name}/weight_quant/weights:0")).size for name in names}
-    assert max(distinct.values()) <= 16, distinct
-    assert sizes[1] <= 0.75 * sizes[0], sizes
