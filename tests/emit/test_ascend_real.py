@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from ascend_file import File, check_file
 from tensorflow.core.framework.graph_pb2 import GraphDef
 
 import calibrant
@@ -47,3 +48,15 @@ def test_lowered_is_the_simulation_and_the_file_is_small(shared, model, data, in
             [expected] = simulated({result.fakequant.input_keys[0]: batch})
             [found] = read_back({lowered.input_keys[0]: batch})
             assert np.abs(expected - found).max() <= 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("config", [None, "joint_quant : true"], ids=["plain", "joint"])
+@pytest.mark.parametrize("model", ["resnet8", "ds_cnn"])
+def test_every_number_name_and_attribute_in_the_written_file(shared, model, config, tmp_path):
+    path, (file, calibration, _), _, _ = MODELS[model]
+    values = np.load(shared / "real" / file)[calibration][:64].astype(np.float32)
+    result = calibrant.quantize(shared / "real" / path, config, values, tmp_path, export="ascend", name="net")
+    written = File(GraphDef.FromString((tmp_path / "net_quantized.pb").read_bytes()), tmp_path / "record.txt")
+    layers = check_file(written, result.network)
+    assert layers == {layer.layer.name for layer in result.network.layers} and len(layers) == 11
+    assert len(written.of("AscendAntiQuant")) == len({(each.tensor, each.quantizer) for each in result.network.tensors})
