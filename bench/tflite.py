@@ -1,6 +1,10 @@
 """Size, latency and operators of INT8 LiteRT files beside the float ones that the same converter makes.
 
-python bench/tflite.py [--shared ../shared] [--threads 1]
+    python bench/tflite.py [--shared ../shared] [--threads 1] [--only resnet8,ds_cnn] [--operators]
+
+The two files of a model take turns on one interpreter each, one sample a run; a time is the median of 7 rounds. With
+``--operators`` every operator is listed with the types that it reads and makes, and the quantized layer that it runs.
+Models that are not in the shared folder are left out.
 """
 
 from __future__ import annotations
@@ -14,7 +18,9 @@ from pathlib import Path
 import numpy as np
 
 import calibrant
-from calibrant.emit.tflite.flatbuffer import File
+from calibrant.cli.show import table
+from calibrant.emit.tflite.flatbuffer import File, Operator, Tensor
+from calibrant.emit.tflite.layer_check import check_layers
 from calibrant.graph.load import load
 
 CASES = {
@@ -64,28 +70,66 @@ def milliseconds(contents: list[bytes], threads: int) -> list[float]:
     return [float(np.median(found)) for found in times]
 
 
+def types_of(operator: Operator) -> tuple[str, str]:
+    """What an operator reads and makes, shapes and axes left out."""
+    return tuple(
+        " × ".join(_type(tensor) for tensor in tensors if tensor is not None and _is_data(tensor))
+        for tensors in (operator.inputs, operator.outputs)
+    )
+
+
+def _type(tensor: Tensor) -> str:
+    return str(tensor.dtype) if tensor.dtype is not None else "other"
+
+
+def _is_data(tensor: Tensor) -> bool:
+    return tensor.scale.size > 0 or (tensor.dtype is not None and tensor.dtype.kind == "f")
+
+
 def main() -> None:
     """Print one row per model, and the operators of its file."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--only", default=",".join(CASES), help="models, separated by commas")
+    parser.add_argument("--operators", action="store_true", help="list every operator of each file")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     rows = []
-    for name, (model, inputs, data) in CASES.items():
+    for name in options.only.split(","):
+        model, inputs, data = CASES[name]
         path = DIGITS / "digits.pb" if model is None else options.shared / "real" / model
+        if not path.exists():
+            print(f"{name}: left out, there is no {path}")
+            continue
         config = "batch_num: 64" if inputs else "batch_num: 4"
         source = str(DIGITS / "calibration.npz" if data is None else options.shared / "real" / data)
         result = calibrant.quantize(path, config, source, inputs=inputs, export="tflite")
         content = next(value for key, value in result.exported.items() if key.endswith(".tflite"))
         plain = float_file(load(path, inputs))
-        operators = list(File(content).operators())
-        kinds = Counter(f"{entry.name}{'' if entry.is_integer else ' (float)'}" for entry in operators)
-        rows.append((name, len(plain), len(content), *milliseconds([plain, content], options.threads)))
+        file = File(content)
+        layers = {made.outputs[0].index: layer for layer, made in check_layers(file, result.network).items()}
+        operators = list(file.operators())
+        if options.operators:
+            listed = [(each.name, *types_of(each), layers.get(each.outputs[0].index)) for each in operators]
+            table(f"{name}: operators", ("operator", "reads", "makes", "quantized layer"), listed)
+        kinds = Counter(f"{each.name}{'' if each.is_integer else ' (float)'}" for each in operators)
         print(f"{name}: " + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())))
-    print(f"\n{'model':10} {'float B':>10} {'int8 B':>10} {'ratio':>6} {'float ms':>9} {'int8 ms':>9}")
-    for name, before, after, slow, quick in rows:
-        print(f"{name:10} {before:10} {after:10} {after / before:6.2f} {slow:9.3f} {quick:9.3f}")
+        integer = sum(each.is_integer for each in operators if each.outputs[0].index in layers)
+        slow, quick = milliseconds([plain, content], options.threads)
+        sizes = (len(plain), len(content), f"{len(content) / len(plain):.2f}")
+        rows.append(
+            (
+                name,
+                f"{integer} of {len(result.network.layers)}",
+                *sizes,
+                f"{slow:.3f}",
+                f"{quick:.3f}",
+                f"{slow / quick:.2f}",
+            )
+        )
+    columns = ("model", "layers on int8 kernels", "float B", "int8 B", "ratio", "float ms", "int8 ms", "times faster")
+    table(f"one sample, {options.threads} thread", columns, rows)
 
 
 if __name__ == "__main__":

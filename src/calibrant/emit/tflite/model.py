@@ -11,7 +11,7 @@ from calibrant.emit.tflite.converter_graph import converter_graph, tensor_factor
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.integer_part import IntegerPart, integer_part
 from calibrant.emit.tflite.layer_check import check_layers, set_factors
-from calibrant.emit.tflite.refusals import refuse
+from calibrant.emit.tflite.refusals import refuse, refuse_float_ends
 from calibrant.emit.tflite.rounding_once import round_once
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.emit.tflite.simulation import simulation
@@ -43,13 +43,15 @@ def tflite_model(
 
     Raises
     ------
-    ModelError : layers that LiteRT has no integer kernel for, operations that the converter does not know, or layers
-        that came back with other numbers; with their names.
+    ModelError : layers that LiteRT has no integer kernel for, operations that the converter does not know, layers that
+        came back with other numbers, or inputs and outputs that cannot be int8 as asked for; with their names.
     """
-    refuse(network)
-    settings = settings or TfliteSettings()
     part = part_of(network)
+    refuse(network, part)
+    settings = settings or TfliteSettings()
     file = File(convert(converter_graph(network, part), settings))
+    if settings.io == "int8":
+        refuse_float_ends(file, network.graph)
     round_once(file)
     factors = tensor_factors(network, part)
     at_places = {f"{found.node}:{found.index}": found.quantizer for found in network.every_input()}

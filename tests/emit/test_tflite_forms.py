@@ -1,0 +1,272 @@
+"""Networks of other forms as LiteRT files: channels first, several inputs and outputs, what settings leave in them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tflite_networks import contents, definition, exported, image, steps_apart
+
+import calibrant
+from calibrant.emit.tflite.flatbuffer import File
+from calibrant.emit.tflite.layer_check import check_layers
+from calibrant.emit.tflite.model import tflite_simulation
+from calibrant.evaluation.logits import before_softmax
+from calibrant.evaluation.tflite_runner import TfliteRunner
+from calibrant.graph.load import load
+from calibrant.graph.run import run_once
+from graphs import conv, dense, graph_def, numbers, placeholder, tf
+from this_tensorflow import skipped_without_the_operation
+
+FIRST = {"data_format": "NCHW"}
+
+
+def first(x, channels, name, seed=1, **options):
+    """A 3x3 convolution with channels first."""
+    weights = tf.constant(numbers(3, 3, int(x.shape[1]), channels, seed=seed, scale=0.3))
+    return tf.nn.conv2d(x, weights, 1, "SAME", name=name, **FIRST, **options)
+
+
+def first_biased():
+    y = tf.nn.bias_add(first(image(4, 8, 6), 5, "one"), tf.constant(numbers(5, seed=5)), **FIRST)
+    return first(tf.nn.max_pool2d(tf.nn.relu(y), 2, 2, "VALID", **FIRST), 3, "two", seed=3)
+
+
+def first_residual():
+    y = tf.nn.relu(first(image(4, 8, 6), 4, "one"))
+    return first(tf.nn.relu(first(y, 4, "two", seed=4) + y), 3, "three", seed=6)
+
+
+def first_padded():
+    padding = [[0, 0], [0, 0], [2, 1], [0, 3]]
+    weights = tf.constant(numbers(3, 3, 4, 5, seed=7, scale=0.3))
+    return tf.nn.conv2d(image(4, 8, 6), weights, [1, 1, 2, 2], padding, name="one", **FIRST)
+
+
+def first_mean():
+    return dense(tf.reduce_mean(tf.nn.relu(first(image(4, 8, 6), 4, "one")), [2, 3]))
+
+
+def first_global():
+    y = tf.nn.avg_pool2d(tf.nn.relu(first(image(4, 8, 6), 4, "one")), [8, 6], 1, "VALID", name="pool", **FIRST)
+    return dense(tf.reshape(y, [-1, 4]))
+
+
+def first_local():
+    y = tf.nn.avg_pool2d(tf.nn.relu(first(image(4, 8, 6), 4, "one")), 2, 2, "VALID", name="pool", **FIRST)
+    return first(y, 3, "two", seed=4)
+
+
+def first_depthwise():
+    weights = tf.constant(numbers(3, 3, 4, 1, seed=3))
+    return tf.nn.depthwise_conv2d(image(4, 8, 6), weights, [1, 1, 1, 1], "SAME", name="dw", **FIRST)
+
+
+def first_transposed():
+    weights = tf.constant(numbers(3, 3, 5, 4, seed=3, scale=0.3))
+    return tf.nn.conv2d_transpose(placeholder([2, 4, 4, 6]), weights, [2, 5, 8, 12], 2, "SAME", name="up", **FIRST)
+
+
+def network(build):
+    return graph_def(lambda: tf.identity(build(), name="out"))
+
+
+@pytest.mark.parametrize(
+    "build", [first_biased, first_residual, first_padded, first_mean, first_global, first_transposed]
+)
+def test_channels_first(build):
+    with skipped_without_the_operation():
+        result, x = exported(network(build))
+        apart, file = steps_apart(result, x)
+    assert apart.max() <= 1.001 and np.mean(apart <= 0.01) >= 0.99
+    assert {layer.layer.name for layer in result.network.layers} == check_layers(file, result.network).keys()
+
+
+REFUSED = {
+    "depthwise": (first_depthwise, "", "dw: DepthwiseConv2dNative"),
+    "pooling": (first_local, "", "pool: AvgPool"),
+    "pooling that is no quantized layer": (first_local, 'skip_layers: "pool"', "pool: AvgPool"),
+}
+
+
+@pytest.mark.parametrize("build, settings, what", REFUSED.values(), ids=REFUSED)
+def test_channels_first_that_do_not_convert_are_refused_by_name(build, settings, what):
+    with pytest.raises(calibrant.ModelError) as caught, skipped_without_the_operation():
+        exported(network(build), f"batch_num: 4 {settings}")
+    assert f"{what} with channels first (NCHW)" in str(caught.value)
+    assert "convert the model to NHWC" in str(caught.value)
+
+
+def several():
+    """Three inputs, not in the order of their names; three outputs, one of them in the middle, one a Softmax."""
+    images, maps, features = (
+        placeholder([None, 8, 8, 4], "z"),
+        placeholder([None, 8, 8, 3], "a"),
+        placeholder([None, 6], "m"),
+    )
+    joined = tf.nn.relu(conv(images, name="one") + conv(maps, name="two", seed=4), name="joined")
+    conv(joined, 5, name="three", seed=6)
+    dense(tf.concat([tf.reduce_mean(joined, [1, 2]), features], 1), 7, name="head", seed=8)
+    tf.nn.softmax(dense(features, 3, name="side", seed=10), name="probabilities")
+
+
+def parts():
+    """Both halves of a Split are read, and one is an output itself."""
+    one, two = tf.split(conv(image(), name="one"), 2, 3, name="parts")
+    conv(one, 3, name="two", seed=4)
+    tf.identity(two, name="rest")
+
+
+OUTPUTS = {several: ["probabilities", "three", "joined", "head/bias"], parts: ["parts:1", "two"]}
+
+
+@pytest.mark.parametrize("batch", [None, 3])
+@pytest.mark.parametrize("io", ["float32", "int8"])
+@pytest.mark.parametrize("build", OUTPUTS)
+def test_several_inputs_and_outputs(build, io, batch):
+    model = graph_def(build)
+    graph = load(model, outputs=OUTPUTS[build])
+
+    def values(seed, count=3):
+        return {
+            key: numbers(count, *graph.shape(tensor)[1:], seed=seed + place, scale=1 + place)
+            for place, (key, tensor) in enumerate(zip(graph.input_keys, graph.inputs, strict=True))
+        }
+
+    result = calibrant.quantize(
+        model,
+        "batch_num: 3",
+        [values(10 * each) for each in range(3)],
+        outputs=OUTPUTS[build],
+        export="tflite",
+        tflite_io=io,
+        tflite_batch=batch,
+    )
+    [content] = [value for name, value in result.exported.items() if name.endswith(".tflite")]
+    simulation, runner = tflite_simulation(result.network), TfliteRunner(content)
+    assert {tensor.dtype.name for tensor in (*runner.file.inputs(), *runner.file.outputs())} == {io}
+    assert {tensor.shape[0] for tensor in runner.file.inputs()} == {batch or 1}
+    x = values(99)
+    runner.run(dict(enumerate(x.values())))
+    fetches = [before_softmax(simulation, tensor) for tensor in simulation.outputs]
+    for point, wanted in zip(runner.points, run_once(simulation, x, fetches), strict=True):
+        found = runner.real(point)
+        assert found.shape == wanted.shape and np.ptp(wanted) > 10 * point.scale[0]
+        apart = np.abs(found - wanted) / point.scale[0]
+        assert apart.max() <= 1.001 and np.mean(apart <= 0.01) >= 0.95
+
+
+def gated():
+    """The second input is read by an operation in float alone."""
+    y = conv(image(), name="one")
+    conv(y * tf.sigmoid(placeholder([None, 1, 1, 4], "gate")), name="two", seed=4)
+
+
+def test_an_input_that_cannot_be_int8_is_refused_by_name():
+    data = {"x": numbers(4, 8, 8, 4), "gate": numbers(4, 1, 1, 4)}
+    for io in ("float32", "int8"):
+        if io == "int8":
+            with pytest.raises(calibrant.ModelError, match="the input gate is float"):
+                calibrant.quantize(graph_def(gated), data=[data], export="tflite", tflite_io=io)
+        else:
+            calibrant.quantize(graph_def(gated), data=[data], export="tflite", tflite_io=io)
+
+
+def test_what_balancing_leaves_in_front_of_a_layer_is_float_and_has_the_simulations_numbers():
+    """Channels that differ by orders of magnitude, which no int8 constant with one scale could hold."""
+    spread = np.array([1e-3, 0.05, 1, 40], np.float32)
+
+    def build():
+        tf.identity(conv(image() * spread, name="one"), name="out")
+
+    result, x = exported(graph_def(build), "batch_num: 4 common_config { dmq_balancer { migration_strength: 0.5 } }")
+    factors = result.network.layers[0].balance
+    assert factors.max() / factors.min() > 100
+    apart, file = steps_apart(result, x)
+    products = [operator for operator in file.operators() if operator.name == "MUL"]
+    assert products and all(operator.outputs[0].dtype == np.float32 for operator in products)
+    assert apart.max() <= 1.001 and np.mean(apart <= 0.01) >= 0.99
+    assert check_layers(file, result.network).keys() == {"one"}
+
+
+def test_joint_quantization_gives_both_sides_of_an_addition_the_same_factors():
+    result, x = exported(definition("residual"), "batch_num: 4 joint_quant: true")
+    apart, file = steps_apart(result, x)
+    assert apart.max() <= 1.001 and np.mean(apart <= 0.01) >= 0.99
+    [addition] = [operator for operator in file.operators() if operator.name == "ADD"]
+    groups = {entry.group for entry in result.network.every_input() if entry.group is not None}
+    assert groups
+    factors = {(float(tensor.scale[0]), tensor.zero_point) for tensor in addition.inputs}
+    joint = {entry.quantizer for entry in result.network.every_input() if entry.group is not None}
+    assert factors == {(float(quantizer.scale), quantizer.offset) for quantizer in joint}
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_tensor_quantizer_is_in_the_file(index):
+    config = f'batch_num: 4 tensor_quantize {{ layer_name: "add" input_index: {index} }}'
+    result, x = exported(definition("residual"), config)
+    apart, file = steps_apart(result, x)
+    assert apart.max() <= 1.001 and np.mean(apart <= 0.01) >= 0.99
+    [found] = result.network.tensors
+    [addition] = [operator for operator in file.operators() if operator.name == "ADD"]
+    assert (found.quantizer.scale, found.quantizer.offset) in [
+        (tensor.scale[0], tensor.zero_point) for tensor in addition.inputs
+    ]
+
+
+SETTINGS = {
+    "symmetric": "activation_offset: false",
+    "per tensor": "common_config { arq_quantize { channel_wise: false } }",
+}
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+@pytest.mark.parametrize("name", ["attention", "transposed", "depthwise, multiplier 2", "constant batch product"])
+def test_settings_on_other_layers(name, settings):
+    result, x = exported(definition(name), f"batch_num: 4 {settings}")
+    apart, file = steps_apart(result, x)
+    assert apart.max() <= 1.001 and np.mean(apart <= 0.01) >= 0.99
+    found = check_layers(file, result.network)
+    for layer in result.network.layers:
+        operator = found[layer.layer.name]
+        assert operator.outputs[0].dtype == np.int8
+        if layer.weights is not None:
+            assert np.array_equal(operator.inputs[1].scale, layer.weights.scale)
+        if layer.layer.is_dynamic:
+            wanted = [(entry.quantizer.scale, entry.quantizer.offset) for entry in layer.inputs]
+            assert [(tensor.scale[0], tensor.zero_point) for tensor in operator.inputs] == wanted
+
+
+@pytest.mark.parametrize("name", ["residual", "softmax", "attention", "token", "global average"])
+def test_integer_inputs_and_outputs_of_a_fixed_batch(name):
+    plain, x = exported(definition(name))
+    integer, _ = exported(definition(name), tflite_io="int8", tflite_batch=5)
+    float_runner, runner = TfliteRunner(contents(plain)[0]), TfliteRunner(contents(integer)[0])
+    float_runner.run({0: x[:5]})
+    runner.run({0: x[:5]})
+    [tensor], [expected] = runner.file.outputs(), float_runner.file.outputs()
+    assert runner.file.inputs()[0].shape[0] == 5 and runner.fixed_batch == 5
+    assert tensor.dtype == np.int8
+    np.testing.assert_array_equal(runner.real(tensor), float_runner.real(expected))
+
+
+def test_a_file_of_a_fixed_batch_takes_no_other():
+    result, x = exported(definition("conv"), tflite_batch=3)
+    runner = TfliteRunner(contents(result)[0])
+    with pytest.raises(calibrant.ModelError, match="does not run it"):
+        runner.run({0: x[:4]})
+
+
+def test_the_layers_of_a_file_with_int8_ends_are_those_of_one_with_float_ends():
+    """Only the ends differ."""
+    files = [File(contents(exported(definition("residual"), tflite_io=io)[0])[0]) for io in ("float32", "int8")]
+    kinds = [[operator.name for operator in file.operators()] for file in files]
+    assert kinds[0] == ["QUANTIZE", *kinds[1], "DEQUANTIZE"]
+
+
+def test_layers_of_another_float_type_are_refused_by_name():
+    def build():
+        x = placeholder([None, 8, 8, 4], dtype=tf.float16)
+        tf.nn.conv2d(x, tf.constant(numbers(3, 3, 4, 2).astype(np.float16)), 1, "SAME", name="half")
+
+    with pytest.raises(calibrant.ModelError, match="half: computes in float16"):
+        calibrant.quantize(graph_def(build), data=[numbers(2, 8, 8, 4).astype(np.float16)], export="tflite")
