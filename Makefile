@@ -10,7 +10,7 @@ help:
 	@echo "make demo    quantize the bundled network and compare float with INT8"
 	@echo "make test    run the tests"
 	@echo "make lint    ruff and the import rules"
-	@echo "make bench   what calibration costs beside plain inference"
+	@echo "make bench   what calibration costs beside plain inference, what LiteRT files gain"
 	@echo "make bench-accuracy   INT8 accuracy beside other quantizers, on real models in ../shared"
 
 $(READY): pyproject.toml requirements.lock $(NATIVE)
@@ -40,6 +40,7 @@ format: $(READY)
 bench: $(READY)
 	$(BIN)/python bench/histogram.py
 	$(BIN)/python bench/speed.py
+	$(BIN)/python bench/tflite.py --only digits,resnet8,ds_cnn
 
 bench-accuracy: $(READY)
 	$(BIN)/python bench/accuracy.py

@@ -19,10 +19,10 @@ def _tflite(result: Any) -> dict[str, Content]:
 
     content = tflite_model(result.network, result.tflite, _about(result))
     node_map = tflite_node_map(File(content), result.network, result.original, result.absorbed)
-    simulation = tflite_simulation(result.network).graph_def()
+    simulation = tflite_simulation(result.network)
     files: dict[str, Content] = {
         f"{result.name}_int8.tflite": content,
-        f"{result.name}_int8_fakequant.pb": simulation.SerializeToString(deterministic=True),
+        f"{result.name}_int8_fakequant.pb": simulation.graph_def().SerializeToString(deterministic=True),
         f"{result.name}_int8_quant.json": node_map.encode(),
     }
     result.export_notes["tflite"] = {
@@ -30,6 +30,7 @@ def _tflite(result: Any) -> dict[str, Content]:
         "io": result.tflite.io,
         "batch": result.tflite.batch,
         "weight_codes": [-127, 127],
+        "simulation_outputs": list(simulation.outputs),
         "tensors_observed_between_layers": len(result.network.between),
     }
     return files

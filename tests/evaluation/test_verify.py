@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import calibrant
-from calibrant.evaluation.parting import Parting
+from calibrant.evaluation.parting import Parting, Partings
 from calibrant.evaluation.verify import Limits, verify
 from command_line import run
+from graphs import dense, graph_def, numbers, placeholder, tf
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +85,34 @@ def test_scales_rounded_for_the_simulation_alone_are_shown_but_not_held_against_
         (pair,) = verify(out, f"{digits / 'test.npz'}:x[:32]").pairs
         assert pair.second == "lowered" and (pair.passed is not None) == held
         assert (pair.relative == 0) == held
+
+
+def several():
+    """Two inputs, not in the order the outputs need them in; two outputs of different reach."""
+    one, two = placeholder([None, 6], "z"), placeholder([None, 4], "a")
+    joined = tf.nn.relu(dense(two, 8, "first") * 0.01, name="joined")
+    dense(tf.concat([one, joined], 1), 5, "second", seed=7)
+
+
+@pytest.mark.parametrize("outputs", [["joined", "second/bias"], ["second/bias", "joined"]])
+def test_several_inputs_and_outputs(outputs, tmp_path):
+    data = {"z": numbers(64, 6, seed=1), "a": numbers(64, 4, seed=2)}
+    model = graph_def(several)
+    calibrant.quantize(
+        model, "batch_num: 4", data, tmp_path, inputs=["z", "a"], outputs=outputs, export="tflite,ascend", name="net"
+    )
+    found = verify(tmp_path, data, model=model, inputs=["z", "a"], outputs=outputs)
+    assert found.passed
+    pairs = {(pair.first, pair.second): pair for pair in found.pairs}
+    assert pairs["fake-quantized between layers too", "TFLite"].share_within >= 0.99
+    assert pairs["fake-quantized", "lowered"].relative == 0
+    assert pairs["float", "fake-quantized"].relative < 0.1
+    assert [score.samples for score in found.models] == [64] * 5
+
+
+def test_each_output_is_counted_in_its_own_steps():
+    partings = Partings([0.5, 0.01])
+    partings.update([np.array([[0.0, 1.0]]), np.array([[0.0]])], [np.array([[0.5, 1.0]]), np.array([[0.05]])])
+    assert (partings.share_within, partings.share_equal, partings.agreement) == (2 / 3, 1 / 3, 1.0)
+    assert partings.largest == pytest.approx(5)
+    assert partings.relative == pytest.approx(0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -61,3 +62,49 @@ class Parting:
     def relative(self) -> float:
         """Largest difference over the largest number."""
         return self.largest * self.step / self.reach if self.reach else self.largest * self.step
+
+
+class Partings:
+    """Differences of one pair of models with any number of outputs, each counted in steps of its own.
+
+    Parameters
+    ----------
+    steps : what one step of each output is in real units, > 0.
+    """
+
+    def __init__(self, steps: Sequence[float]):
+        self.outputs = tuple(Parting(step) for step in steps)
+
+    def update(self, first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> None:
+        """Take in the outputs of both for one batch."""
+        for parting, one, other in zip(self.outputs, first, second, strict=True):
+            parting.update(one, other)
+
+    @property
+    def share_within(self) -> float:
+        """Share of all values that are at most one step apart."""
+        return self._share("within", "values")
+
+    @property
+    def share_equal(self) -> float:
+        """Share of all values that are equal."""
+        return self._share("equal", "values")
+
+    @property
+    def agreement(self) -> float:
+        """Share of the samples whose largest value is the same, over all outputs."""
+        return self._share("same", "samples")
+
+    @property
+    def largest(self) -> float:
+        """Largest difference in steps of any output."""
+        return max(parting.largest for parting in self.outputs)
+
+    @property
+    def relative(self) -> float:
+        """Largest difference of any output over its largest number."""
+        return max(parting.relative for parting in self.outputs)
+
+    def _share(self, part: str, whole: str) -> float:
+        total = sum(getattr(parting, whole) for parting in self.outputs)
+        return sum(getattr(parting, part) for parting in self.outputs) / total if total else 1.0

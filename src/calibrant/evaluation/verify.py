@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from calibrant.calibration.data import InputSpec, open_data
+from calibrant.emit.tflite.flatbuffer import Tensor
 from calibrant.errors import DataError, ModelError, Problem
 from calibrant.evaluation.accuracy import LabelCount
 from calibrant.evaluation.labels import as_labels, load_labels
 from calibrant.evaluation.layer_parting import LayerParting, LayerWatch
 from calibrant.evaluation.logits import before_softmax
-from calibrant.evaluation.parting import Parting
+from calibrant.evaluation.parting import Partings
 from calibrant.evaluation.tflite_runner import TfliteRunner, open_tflite
 from calibrant.graph.graph import Graph
 from calibrant.graph.load import load
@@ -64,7 +65,7 @@ class PairScore:
     Parameters
     ----------
     first, second : their names.
-    step : one output step in real units; None where nothing is counted in steps.
+    step : one step of the first output in real units; None where nothing is counted in steps. Others have their own.
     share_within, share_equal, largest_steps : of the outputs, in steps; None without steps.
     relative : largest difference over the largest output.
     agreement : share of the samples with the same largest output.
@@ -133,8 +134,9 @@ def verify(
     specifications = [InputSpec(key, *rest) for key, rest in input_shapes(reference).items()]
     batches = open_data(data, specifications, **data_options)
     tflite = models.get(TFLITE)
-    step = float(tflite.points[0].scale[0]) if tflite is not None and tflite.points[0].scale.size else None
-    partings = {pair: Parting(step or 1.0) for pair in _pairs(models)}
+    steps = [1.0] * len(reference.outputs) if tflite is None else [_step(point) or 1.0 for point in tflite.points]
+    step = None if tflite is None else _step(tflite.points[0])
+    partings = {pair: Partings(steps) for pair in _pairs(models)}
     counts = {name: LabelCount(ignore_labels) for name in models}
     watch = LayerWatch(models[SIMULATION], tflite) if SIMULATION in models and tflite is not None else None
     runners = {
@@ -153,8 +155,7 @@ def verify(
                     watch.look(fed)
             size = len(found[next(iter(found))][0])
             for (first, second), parting in partings.items():
-                for one, other in zip(found[first], found[second], strict=True):
-                    parting.update(one, other)
+                parting.update(found[first], found[second])
             if truth is not None:
                 for name, count in counts.items():
                     count.update(found[name][0].reshape(size, -1), _labels(truth, done, size))
@@ -185,16 +186,37 @@ def _open_models(
     models: dict[str, Graph | TfliteRunner] = {}
     if model is not None:
         models[FLOAT] = load(model, inputs, outputs, signature)
-    models[FAKEQUANT] = load(fakes[0])
+    fed, read, read_between = _ends(folder)
+    models[FAKEQUANT] = load(fakes[0], fed, read)
     prefix = fakes[0].name.removesuffix(FAKEQUANT)
     for kind in (LOWERED, SIMULATION, TFLITE):
         path = folder / f"{prefix}{kind}"
-        if path.exists():
-            models[kind] = open_tflite(path) if kind == TFLITE else load(path)
+        if path.exists() and kind == TFLITE:
+            models[kind] = open_tflite(path)
+        elif path.exists():
+            models[kind] = load(path, fed, read_between if kind == SIMULATION else read)
     if len(models) < 2:
         hint = "quantize with --export tflite or ascend, or give the float model with --model"
         raise ModelError(Problem("there is nothing to compare", file=str(folder), hint=hint))
     return models
+
+
+def _ends(folder: Path) -> tuple[list[str] | None, list[str] | None, list[str] | None]:
+    """Inputs and outputs of the graphs, and outputs of the simulation; each in the order of the model that was read.
+
+    GraphDef files do not say them. Without a report, or with one of each, they are found without it.
+    """
+    try:
+        found = json.loads((folder / "report.json").read_text())
+    except (OSError, ValueError):
+        return None, None, None
+    model, tflite = found.get("model", {}), found.get("exports", {}).get("tflite", {})
+    named = (model.get("input_tensors"), model.get("output_tensors"), tflite.get("simulation_outputs"))
+    return tuple(names if names and len(names) > 1 else None for names in named)
+
+
+def _step(point: Tensor) -> float | None:
+    return float(point.scale[0]) if point.scale.size else None
 
 
 def _has_float16_scales(folder: Path) -> bool:
@@ -219,7 +241,7 @@ def _pairs(models: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _score(
     pair: tuple[str, str],
-    parting: Parting,
+    parting: Partings,
     step: float | None,
     limits: Limits,
     watch: LayerWatch | None,

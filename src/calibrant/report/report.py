@@ -23,6 +23,8 @@ def report(original: Graph, folded: Folded, plan: Plan, network: QuantizedNetwor
         "model": {
             "inputs": list(original.input_keys),
             "outputs": list(original.output_keys),
+            "input_tensors": list(original.inputs),
+            "output_tensors": list(original.outputs),
             "nodes": len(original.nodes),
         },
         "totals": {
