@@ -17,6 +17,8 @@ from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.algorithms.search_result import SearchResult
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.emit.tflite.float_kernels import means_in_kernel_order, same_reciprocal_roots
+from calibrant.emit.tflite.integer_layers import layers_on_integers
+from calibrant.emit.tflite.simulated_codes import stop_name
 from calibrant.factors import QuantizedInput, QuantizedNetwork
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
@@ -31,8 +33,7 @@ def simulation(network: QuantizedNetwork, factors: Mapping[str, Quantizer]) -> G
     outputs = list(network.graph.outputs)
     stops: dict[str, str] = {}
     for tensor in factors:
-        name = f"{nd.input_reference(tensor).replace(':', '_')}/between"
-        stops[tensor] = edit.add("Identity", name, [tensor], T=dtypes.float32)
+        stops[tensor] = edit.add("Identity", stop_name(tensor), [tensor], T=dtypes.float32)
         for reader, index in network.graph.consumers(tensor):
             edit.set_input(reader.name, index, stops[tensor])
         outputs = [stops[tensor] if output == tensor else output for output in outputs]
@@ -42,7 +43,9 @@ def simulation(network: QuantizedNetwork, factors: Mapping[str, Quantizer]) -> G
     tensors = [*(_moved(found, stops) for found in network.tensors), *between]
     graph = edit.finish(outputs=tuple(outputs))
     changed = replace(network, graph=graph, layers=tuple(layers), tensors=tuple(tensors), between={}, output_tensors=())
-    return means_in_kernel_order(fake_quantized(changed))
+    rounded = fake_quantized(changed).edit()
+    layers_on_integers(rounded, network, factors)
+    return means_in_kernel_order(rounded.finish())
 
 
 def _moved(found: QuantizedInput, stops: Mapping[str, str]) -> QuantizedInput:
