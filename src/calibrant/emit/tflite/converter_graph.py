@@ -11,7 +11,7 @@ from tensorflow.python.framework import dtypes
 
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.emit.tflite.float_kernels import same_reciprocal_roots
-from calibrant.emit.tflite.integer_part import IntegerPart, Own
+from calibrant.emit.tflite.integer_part import IntegerPart, Own, SameAs, Source
 from calibrant.emit.tflite.keep_in_float import keep_in_float
 from calibrant.emit.tflite.pooling import image_axes, is_global_pool
 from calibrant.factors import QuantizedLayer, QuantizedNetwork
@@ -24,13 +24,15 @@ HIGHEST_WEIGHT = 127
 def tensor_factors(network: QuantizedNetwork, part: IntegerPart) -> dict[str, Quantizer]:
     """Scale and offset of every tensor of the integer part."""
     at_place = {(found.node, found.index): effective(network, found.quantizer) for found in network.every_input()}
-    factors = {}
-    for tensor, source in part.sources.items():
+
+    def found(source: Source, tensor: str) -> Quantizer:
+        if isinstance(source, SameAs):
+            return found(part.sources[source.tensor], source.tensor)
         if source is Own.OBSERVED:
-            factors[tensor] = effective(network, network.between[tensor].quantizer)
-        else:
-            factors[tensor] = source if isinstance(source, Quantizer) else at_place[source]
-    return factors
+            return effective(network, network.between[tensor].quantizer)
+        return source if isinstance(source, Quantizer) else at_place[source]
+
+    return {tensor: found(source, tensor) for tensor, source in part.sources.items()}
 
 
 def effective(network: QuantizedNetwork, quantizer: Quantizer) -> Quantizer:

@@ -16,7 +16,7 @@ from tensorflow.python.framework import dtypes
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.emit.tflite.converter_graph import effective
 from calibrant.emit.tflite.integer_part import fused_end
-from calibrant.emit.tflite.simulated_codes import codes_read, scaled_by
+from calibrant.emit.tflite.simulated_codes import codes_read, end_at_six, quantizer_behind, round_instead
 from calibrant.factors import QuantizedLayer, QuantizedNetwork
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
@@ -73,7 +73,9 @@ def _on_integers(
             if key in node.attr:
                 node.attr[key].type = dtype.as_datatype_enum
         edit.put(node)
-    scaled_by(edit, made, multiplier(network.graph, layer, quantizers, result), result, wide=not exact)
+    end_at_six(edit, nd.node_name(made), result)
+    multipliers = multiplier(network.graph, layer, quantizers, result)
+    round_instead(edit, quantizer_behind(made), made, multipliers, wide=not exact)
 
 
 def multiplier(graph: Graph, layer: QuantizedLayer, quantizers: list[Quantizer], result: Quantizer) -> np.ndarray:

@@ -2,8 +2,8 @@
 
 A configuration gives factors where layers read. Integer kernels need them on every tensor they make as well: behind
 layers, additions, pooling, at the outputs. A tensor takes, in this order: the factors with which a layer reads it,
-those of a layer that reads it through operations that only move values, those of the tensor it was moved from, and if
-there is none of these, factors of its own, which have to be observed.
+those of a layer that reads it through operations that only move values, those of the tensor it was moved from or is
+concatenated into, and if there is none of these, factors of its own, which have to be observed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,14 @@ class Own(Enum):
     OBSERVED = "observed"
 
 
-Source = Place | Quantizer | Own
+@dataclass(frozen=True)
+class SameAs:
+    """Marks a tensor that has the factors of another one."""
+
+    tensor: str
+
+
+Source = Place | Quantizer | SameAs | Own
 
 
 @dataclass(frozen=True)
@@ -55,8 +62,8 @@ class IntegerPart:
     Parameters
     ----------
     nodes : operations that run on integers; activations that are fused into them are not listed.
-    sources : tensor → the place whose factors it has, the factors themselves where the kernel fixes them, or
-        ``Own.OBSERVED``; in graph order.
+    sources : tensor → the place whose factors it has, the factors themselves where the kernel fixes them, another
+        tensor of ``sources``, or ``Own.OBSERVED``; in graph order.
     """
 
     nodes: frozenset[str]
@@ -96,6 +103,7 @@ class _Search:
     def __init__(self, graph: Graph, layers: Mapping[str, Layer], places: tuple[Place, ...]):
         self.graph = graph
         self.layers = layers
+        self.places = frozenset(places)
         self.demands: dict[str, Place] = {}
         for place in places:
             self.demands.setdefault(nd.data_inputs(graph.nodes[place[0]])[place[1]], place)
@@ -123,7 +131,19 @@ class _Search:
                         self._reads(reader, index) for reader, index in self._readers(tensor)
                     ):
                         sources[tensor] = self._source(tensor, sources)
+        self._share_concatenated(sources)
         return IntegerPart(frozenset(self.nodes), sources)
+
+    def _share_concatenated(self, sources: dict[str, Source]) -> None:
+        """A kernel concatenates codes of one scale: parts that no place gives factors have those of the whole."""
+        for name in reversed(self.graph.nodes):
+            node, whole = self.graph.nodes[name], f"{name}:0"
+            if node.op == "ConcatV2" and name in self.nodes and sources.get(whole) is Own.OBSERVED:
+                for part in self._activations(node):
+                    while isinstance(source := sources.get(part), SameAs):
+                        part = source.tensor
+                    if source is Own.OBSERVED and part != whole:
+                        sources[part] = SameAs(whole)
 
     def _candidates(self) -> set[str]:
         inside = {end for name, end in self.ends.items() if end != name}
@@ -202,5 +222,8 @@ class _Search:
         if place is not None:
             return place
         if node.name in self.nodes and self._keeps_factors(node):
-            return known.get(self._activations(node)[0], Own.OBSERVED)
+            if (node.name, 0) in self.places:
+                return node.name, 0
+            moved = self._activations(node)[0]
+            return Own.OBSERVED if node.op == "ConcatV2" or moved not in known else SameAs(moved)
         return Own.OBSERVED

@@ -29,7 +29,8 @@ def part_of(network: QuantizedNetwork) -> IntegerPart:
 
 def tflite_simulation(network: QuantizedNetwork) -> Graph:
     """What the file computes, as stock operations; see :mod:`calibrant.emit.tflite.simulation`."""
-    return simulation(network, tensor_factors(network, part_of(network)))
+    part = part_of(network)
+    return simulation(network, part, tensor_factors(network, part))
 
 
 def tflite_model(

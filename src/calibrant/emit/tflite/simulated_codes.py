@@ -1,4 +1,7 @@
-"""The codes inside a simulation: taking them in front of a dequantization, and rounding to them as a kernel does."""
+"""The codes inside a simulation: taking them in front of a dequantization, and letting a quantizer round others.
+
+Codes are whole numbers in float32, the code of zero already subtracted.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit
 
-HIGHEST_OF = {"Relu6": np.float32(6)}
+END = "/dequantized"
 
 
 def stop_name(tensor: str) -> str:
@@ -19,44 +22,53 @@ def stop_name(tensor: str) -> str:
     return f"{nd.input_reference(tensor).replace(':', '_')}/between"
 
 
-def codes_read(edit: Edit, name: str, index: int) -> str:
-    """The codes less the code of zero, whole numbers in float32, that a node reads dequantized at an input."""
+def quantizer_behind(tensor: str) -> str:
+    """The scope of the quantizer behind a tensor of the integer part."""
+    return f"{stop_name(tensor)}/act_quant"
+
+
+def quantizer_read(edit: Edit, name: str, index: int) -> str:
+    """The scope of the quantizer whose dequantized values a node reads at an input."""
     node = edit.nodes[nd.node_name(nd.data_inputs(edit.nodes[name])[index])]
     while node.op == "Identity":
         node = edit.nodes[nd.node_name(nd.data_inputs(node)[0])]
-    return nd.data_inputs(node)[0]
+    if not node.name.endswith(END):
+        raise ValueError(f"{name!r} reads {node.name!r} at input {index}, which is no dequantization")
+    return node.name.removesuffix(END)
 
 
-def scaled_by(edit: Edit, tensor: str, factors: np.ndarray, quantizer: Quantizer, wide: bool = False) -> None:
-    """Round a tensor of whole numbers as a kernel does: multiply, round to nearest even, add the code of zero, clip.
+def codes_read(edit: Edit, name: str, index: int) -> str:
+    """The codes that a node reads dequantized at an input."""
+    return nd.data_inputs(edit.nodes[f"{quantizer_read(edit, name, index)}{END}"])[0]
+
+
+def round_instead(edit: Edit, scope: str, tensor: str, factors: np.ndarray | None = None, wide: bool = False) -> None:
+    """Let a quantizer round ``tensor * factors`` to codes: to nearest even, with its offset and clipping.
 
     Parameters
     ----------
-    tensor : behind which there is a quantizer, :func:`stop_name`; its activation is one of whole numbers from here on.
-    factors : float32, one or as many as channels.
-    quantizer : the one that is behind the tensor.
-    wide : the tensor is float64.
+    scope : of the quantizer.
+    factors : float32, one or as many as channels; None where the tensor holds codes already.
+    wide : the tensor is float64, and is rounded to float32 first.
     """
-    scope = f"{stop_name(tensor)}/act_quant"
+    scaled = f"{scope}/scaled"
     if wide:
-        name = edit.free_name(f"{scope}/sum")
-        edit.set_input(f"{scope}/scaled", 0, edit.add("Cast", name, [tensor], SrcT=dtypes.float64, DstT=dtypes.float32))
-    shape = TensorShapeProto()
-    values = factors.reshape(()) if factors.size == 1 else factors
-    for size in values.shape:
-        shape.dim.add().size = size
-    constant = edit.add_constant(f"{scope}/multiplier/value", values.astype(np.float32))
-    # A constant would be multiplied into the weights by TensorFlow's optimizer.
-    factor = edit.add(
-        "PlaceholderWithDefault",
-        f"{scope}/multiplier",
-        [constant],
-        dtype=dtypes.float32,
-        shape=AttrValue(shape=shape),
-    )
-    edit.set_input(f"{scope}/scaled", 1, factor)
-    node = edit.nodes[nd.node_name(tensor)]
-    if node.op in HIGHEST_OF:
-        highest = min(quantizer.highest, int(np.rint(HIGHEST_OF[node.op] / quantizer.scale)) + quantizer.offset)
+        tensor = edit.add("Cast", f"{scope}/sum", [tensor], SrcT=dtypes.float64, DstT=dtypes.float32)
+    edit.set_input(scaled, 0, tensor)
+    values = np.float32(1) if factors is None else np.asarray(factors, np.float32)
+    values = values.reshape(()) if values.size == 1 else values
+    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in values.shape])
+    constant = edit.add_constant(f"{scope}/multiplier/value", values)
+    # TensorFlow's optimizer would multiply a constant into the weights.
+    attributes = {"dtype": dtypes.float32, "shape": AttrValue(shape=shape)}
+    edit.set_input(scaled, 1, edit.add("PlaceholderWithDefault", f"{scope}/multiplier", [constant], **attributes))
+
+
+def end_at_six(edit: Edit, name: str, quantizer: Quantizer) -> None:
+    """Let a node that is a Relu6, of values in other steps than 1, end at the code of six; others are left alone."""
+    node = edit.nodes[name]
+    if node.op == "Relu6":
+        highest = min(quantizer.highest, int(np.rint(np.float32(6) / quantizer.scale)) + quantizer.offset)
+        scope = quantizer_behind(f"{name}:0")
         edit.set_input(f"{scope}/codes", 2, edit.add_constant(f"{scope}/bound", np.float32(highest)))
-        edit.put(nd.make_node("Relu", node.name, node.input, T=nd.attribute(node, "T")))
+        edit.put(nd.make_node("Relu", name, node.input, T=nd.attribute(node, "T")))

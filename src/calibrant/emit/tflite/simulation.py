@@ -18,13 +18,15 @@ from calibrant.algorithms.search_result import SearchResult
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.emit.tflite.float_kernels import means_in_kernel_order, same_reciprocal_roots
 from calibrant.emit.tflite.integer_layers import layers_on_integers
+from calibrant.emit.tflite.integer_part import IntegerPart
+from calibrant.emit.tflite.integer_rounding import round_as_kernels
 from calibrant.emit.tflite.simulated_codes import stop_name
 from calibrant.factors import QuantizedInput, QuantizedNetwork
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 
 
-def simulation(network: QuantizedNetwork, factors: Mapping[str, Quantizer]) -> Graph:
+def simulation(network: QuantizedNetwork, part: IntegerPart, factors: Mapping[str, Quantizer]) -> Graph:
     """The graph; ``factors`` are those of every tensor of the integer part.
 
     The tensor ``x`` is rounded behind a node called ``x/between``; other names are those of the fake-quantized model.
@@ -44,6 +46,7 @@ def simulation(network: QuantizedNetwork, factors: Mapping[str, Quantizer]) -> G
     graph = edit.finish(outputs=tuple(outputs))
     changed = replace(network, graph=graph, layers=tuple(layers), tensors=tuple(tensors), between={}, output_tensors=())
     rounded = fake_quantized(changed).edit()
+    round_as_kernels(rounded, network, part, factors)
     layers_on_integers(rounded, network, factors)
     return means_in_kernel_order(rounded.finish())
 

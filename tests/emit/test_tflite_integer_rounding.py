@@ -1,0 +1,106 @@
+"""What is between the layers is rounded in the simulation as the file's kernels round it: the same codes."""
+
+from __future__ import annotations
+
+import pytest
+from tflite_networks import NETWORKS, contents, exported, image, steps_apart
+
+from calibrant.emit.tflite.converter_graph import tensor_factors
+from calibrant.emit.tflite.flatbuffer import File
+from calibrant.emit.tflite.model import part_of
+from graphs import conv, dense, graph_def, tf
+
+
+def addition(activation=lambda t: t, scale=1.0):
+    y = tf.nn.relu(conv(image(), name="one"))
+    z = conv(y * scale, name="two", seed=4)
+    return conv(activation(z + y), name="three", seed=6)
+
+
+def average(window, stride, padding, activation=tf.nn.relu):
+    return tf.nn.avg_pool2d(activation(conv(image(9, 9, 4), name="one")), window, stride, padding, name="pool")
+
+
+def mean(height, width, name):
+    y = tf.nn.relu(conv(image(height, width, 4), 16, name="one"))
+    return tf.reduce_mean(y, [1, 2], name=name)
+
+
+def one_of_two_scales(tensor):
+    """Two layers read a tensor; the range of the second one's input is searched by itself."""
+    return conv(tensor, name="two", seed=4) + conv(tf.nn.max_pool2d(tensor, 3, 1, "SAME"), name="three", seed=5)
+
+
+BETWEEN = {
+    "addition": addition,
+    "addition, relu": lambda: addition(tf.nn.relu),
+    "addition, relu6": lambda: addition(tf.nn.relu6, 6.0),
+    "addition, small term": lambda: addition(scale=0.02),
+    "average 2x2": lambda: conv(average(2, 2, "VALID"), name="two"),
+    "average 3x3 SAME": lambda: conv(average(3, 1, "SAME"), name="two"),
+    "average of negative codes": lambda: conv(average(3, 2, "SAME", tf.identity), name="two"),
+    "average, read in float": lambda: tf.cos(average(3, 1, "SAME")),
+    "average, read in float and by a layer": lambda: conv((p := average(3, 2, "SAME")) + tf.cos(p), name="two"),
+    "average, output": lambda: average(2, 2, "SAME", tf.nn.relu6),
+    "mean": lambda: mean(7, 7, "mean"),
+    "mean in front of a layer": lambda: dense(mean(5, 13, "mean")),
+    "global average": NETWORKS["global average"],
+    "two scales": lambda: one_of_two_scales(tf.nn.relu(conv(image(), name="one"))),
+    "pooled, then a layer": lambda: conv(tf.nn.max_pool2d(conv(image(), name="one"), 2, 2, "SAME"), name="two"),
+    "concatenated": NETWORKS["concatenated"],
+    "grouped": NETWORKS["grouped"],
+}
+
+
+@pytest.mark.parametrize("name", BETWEEN)
+def test_codes_are_those_of_the_file(name):
+    result, x = exported(graph_def(lambda: tf.identity(BETWEEN[name](), name="out")), count=256)
+    apart, _ = steps_apart(result, x)
+    assert apart.max() < 0.1
+
+
+@pytest.mark.parametrize("asymmetric", ["true", "false"])
+def test_codes_of_a_mean_are_those_of_the_file_among_very_many(asymmetric):
+    """One in twenty thousand is close enough to a half for the order of the kernel's steps to show."""
+
+    def build():
+        tf.identity(dense(mean(5, 25, "mean")), name="out")
+
+    config = f"batch_num: 4 activation_offset: {asymmetric}"
+    apart, _ = steps_apart(*exported(graph_def(build), config, count=4096))
+    assert apart.max() < 0.1
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        'tensor_quantize { layer_name: "add" input_index: 0 } tensor_quantize { layer_name: "add" input_index: 1 }',
+        "fakequant_precision_mode: FORCE_FP16_QUANT",
+        "joint_quant: true",
+    ],
+)
+def test_settings_keep_the_codes(setting):
+    definition = graph_def(lambda: tf.identity(NETWORKS["residual"](), name="out"))
+    apart, _ = steps_apart(*exported(definition, f"batch_num: 4 {setting}", count=256))
+    assert apart.max() < 0.1
+
+
+def test_conversions_are_really_in_these_files():
+    result, _ = exported(graph_def(lambda: tf.identity(BETWEEN["two scales"](), name="out")))
+    operators = list(File(contents(result)[0]).operators())
+    assert any(operator.name == "QUANTIZE" and operator.is_integer for operator in operators)
+
+
+def test_parts_have_the_factors_of_what_they_are_concatenated_into():
+    result, _ = exported(graph_def(lambda: tf.identity(NETWORKS["grouped"](), name="out")))
+    factors = tensor_factors(result.network, part_of(result.network))
+    assert factors["part0/bias:0"] == factors["part1/bias:0"] == factors["concat:0"] == factors["out:0"]
+    [joined] = [entry for entry in File(contents(result)[0]).operators() if entry.name == "CONCATENATION"]
+    scales = [float(tensor.scale[0]) for tensor in (*joined.inputs, *joined.outputs)]
+    assert scales == [float(factors["concat:0"].scale)] * 3
+
+
+def test_pooling_without_a_reader_of_its_own_factors_keeps_those_it_reads():
+    result, _ = exported(graph_def(lambda: tf.identity(tf.cos(average(3, 1, "SAME")), name="out")))
+    factors = tensor_factors(result.network, part_of(result.network))
+    assert factors["pool:0"] == result.network.layers[1].inputs[0].quantizer
