@@ -23,7 +23,7 @@ HIGHEST_WEIGHT = 127
 
 def tensor_factors(network: QuantizedNetwork, part: IntegerPart) -> dict[str, Quantizer]:
     """Scale and offset of every tensor of the integer part."""
-    at_place = {(found.node, found.index): effective(network, found.quantizer) for found in network.every_input()}
+    at_place = place_factors(network)
 
     def found(source: Source, tensor: str) -> Quantizer:
         if isinstance(source, SameAs):
@@ -33,6 +33,11 @@ def tensor_factors(network: QuantizedNetwork, part: IntegerPart) -> dict[str, Qu
         return source if isinstance(source, Quantizer) else at_place[source]
 
     return {tensor: found(source, tensor) for tensor, source in part.sources.items()}
+
+
+def place_factors(network: QuantizedNetwork) -> dict[tuple[str, int], Quantizer]:
+    """Scale and offset with which nodes read, by node and input index."""
+    return {(found.node, found.index): effective(network, found.quantizer) for found in network.every_input()}
 
 
 def effective(network: QuantizedNetwork, quantizer: Quantizer) -> Quantizer:

@@ -206,13 +206,22 @@ class _Search:
             if current in self.demands:
                 return self.demands[current]
             for reader, index in self._readers(current):
-                if moves(reader) and reader.name in self.nodes and self._reads(reader, index):
+                if reader.name in self.nodes and self._reads(reader, index) and self._hands_on(reader, current):
                     waiting += [made for made in self._tensors(reader.name) if made not in seen]
                     seen.update(waiting)
         return None
 
+    def _hands_on(self, reader: NodeDef, tensor: str) -> bool:
+        """Whether a tensor may have the factors with which a reader's result is read.
+
+        An activation needs no codes below zero, so its input does not either where nobody else reads it.
+        """
+        alone = len(self._readers(tensor)) == 1 and tensor not in self.graph.outputs
+        return moves(reader) or (reader.op in ACTIVATIONS and alone)
+
     def _keeps_factors(self, node: NodeDef) -> bool:
-        return moves(node) or (node.op == "AvgPool" and not is_global_pool(self.graph, node))
+        local = node.op == "AvgPool" and not is_global_pool(self.graph, node)
+        return local or moves(node) or node.op in ACTIVATIONS
 
     def _source(self, tensor: str, known: Mapping[str, Source]) -> Source:
         node = self.graph.producer(tensor)

@@ -19,7 +19,7 @@ from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.python.framework import dtypes
 
 from calibrant.algorithms.arithmetic import Quantizer
-from calibrant.emit.tflite.converter_graph import effective
+from calibrant.emit.tflite.converter_graph import place_factors
 from calibrant.emit.tflite.integer_part import IntegerPart, fused_end, moves
 from calibrant.emit.tflite.pooling import image_axes, is_global_pool
 from calibrant.emit.tflite.simulated_codes import (
@@ -59,9 +59,7 @@ class _Rounding:
         self.made: dict[str, list[tuple[str, Quantizer]]] = {}
         for tensor, quantizer in factors.items():
             self.made.setdefault(nd.node_name(tensor), []).append((tensor, quantizer))
-        self.places = {
-            (found.node, found.index): effective(network, found.quantizer) for found in network.every_input()
-        }
+        self.places = place_factors(network)
 
     def rewrite(self, part: IntegerPart) -> None:
         self._places()

@@ -23,6 +23,8 @@ ALONE_IN_FLOAT = ADDITIONS | {
     *("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "BiasAdd"),
 }
 """Operations that the converter puts on integers only where their result is quantized as well."""
+FUSED_BEHIND = frozenset({"BiasAdd", "Relu", "Relu6"})
+"""Operations that become one with the operator in front of them."""
 
 
 def keep_in_float(edit: Edit, part: IntegerPart, read_quantized: frozenset[str]) -> None:
@@ -94,13 +96,18 @@ def _put_negation(edit: Edit, node: NodeDef, tensor: str) -> None:
 
 
 def _is_read(graph: Graph, name: str, tensors: frozenset[str]) -> bool:
-    """Whether one of the tensors is a node's result, or is made of it by moving values only."""
+    """Whether one of the tensors is a node's result, or is made of it by what moves values or is fused into it."""
     waiting, seen = [name], {name}
     for current in waiting:
         made = [f"{current}:{index}" for index in graph.read_outputs(current)]
         if not tensors.isdisjoint(made):
             return True
-        readers = {reader.name for tensor in made for reader, _ in graph.consumers(tensor) if moves(reader)}
+        readers = {
+            reader.name
+            for tensor in made
+            for reader, _ in graph.consumers(tensor)
+            if moves(reader) or reader.op in FUSED_BEHIND
+        }
         waiting += sorted(readers - seen)
         seen |= readers
     return False

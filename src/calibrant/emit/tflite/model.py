@@ -11,6 +11,7 @@ from calibrant.emit.tflite.converter_graph import converter_graph, tensor_factor
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.integer_part import IntegerPart, integer_part
 from calibrant.emit.tflite.layer_check import check_layers, set_factors
+from calibrant.emit.tflite.operator_check import check_operators
 from calibrant.emit.tflite.refusals import refuse, refuse_float_ends
 from calibrant.emit.tflite.rounding_once import round_once
 from calibrant.emit.tflite.settings import TfliteSettings
@@ -57,6 +58,6 @@ def tflite_model(
     factors = tensor_factors(network, part)
     at_places = {f"{found.node}:{found.index}": found.quantizer for found in network.every_input()}
     set_factors(file, {**at_places, **factors})
-    check_layers(file, network)
+    check_operators(file, network, part, factors, check_layers(file, network))
     file.add_metadata(METADATA, json.dumps(about or {}, sort_keys=True, indent=1).encode())
     return file.content()
