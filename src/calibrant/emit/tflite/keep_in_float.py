@@ -31,8 +31,7 @@ def keep_in_float(edit: Edit, part: IntegerPart, read_quantized: frozenset[str])
     """Write products, sums and concatenations with negations, and everything else behind two; the numbers are the same.
 
     ``x * c`` is ``-(x * -c)``, ``x + c`` is ``-(-c - x)``, ``x + y`` is ``-(-x - y)``, ``[x, y]`` is ``-[-x, -y]``, and
-    other operations read ``-x * -1`` where ``x`` is quantized. A product of two quantized tensors is left alone, as
-    its kernel rounds once.
+    other operations read ``-x * -1`` where ``x`` is quantized. ``x * y`` is ``-(-x * y)``.
 
     Parameters
     ----------
@@ -44,7 +43,7 @@ def keep_in_float(edit: Edit, part: IntegerPart, read_quantized: frozenset[str])
         if node.name in part.nodes:
             continue
         if node.op in ADDITIONS | {"Mul"} and _is_read(graph, node.name, read_quantized):
-            _negated(edit, node, part)
+            _negated(edit, node)
         elif node.op == "ConcatV2" and any(_was_integer(graph, tensor, part) for tensor in nd.data_inputs(node)):
             _negated_parts(edit, node)
         elif node.op not in ALONE_IN_FLOAT or _is_read(graph, node.name, read_quantized):
@@ -64,18 +63,15 @@ def _read_in_float(edit: Edit, node: NodeDef, part: IntegerPart) -> None:
             )
 
 
-def _negated(edit: Edit, node: NodeDef, part: IntegerPart) -> None:
-    tensors = nd.data_inputs(node)
+def _negated(edit: Edit, node: NodeDef) -> None:
     read = list(nd.data_inputs(edit.nodes[node.name]))
-    values = [edit.graph.constant(tensor) for tensor in tensors]
+    values = [edit.graph.constant(tensor) for tensor in nd.data_inputs(node)]
     place = next((index for index, value in enumerate(values) if value is not None), None)
     if place is not None:
         negative = edit.add_constant(f"{node.name}/negative", -np.asarray(values[place]))
         other = read[1 - place]
-    elif node.op != "Mul" or not all(_was_integer(edit.graph, tensor, part) for tensor in tensors):
-        negative, other = edit.add("Neg", f"{node.name}/negative", [read[0]], T=node.attr["T"]), read[1]
     else:
-        return
+        negative, other = edit.add("Neg", f"{node.name}/negative", [read[0]], T=node.attr["T"]), read[1]
     op, inputs = ("Mul", [other, negative]) if node.op == "Mul" else ("Sub", [negative, other])
     _put_negation(edit, node, edit.add(op, f"{node.name}/negated", inputs, T=node.attr["T"]))
 
