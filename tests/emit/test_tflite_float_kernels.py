@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tflite_networks import contents, exported
 
-from calibrant.emit.tflite.float_kernels import means_in_kernel_order, same_reciprocal_roots
+from calibrant.emit.tflite.float_kernels import means_in_kernel_order, powers_as_products, same_reciprocal_roots
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.load import load
 from calibrant.graph.run import run_once
@@ -21,6 +21,12 @@ def run(build, rewrite, values):
     changed = rewrite(graph)
     before, after = (run_once(each, {each.input_keys[0]: values}, each.outputs)[0] for each in (graph, changed))
     return before, after, [node.op for node in changed.nodes.values()]
+
+
+def products(graph):
+    edit = graph.edit()
+    powers_as_products(edit)
+    return edit.finish()
 
 
 def roots(graph):
@@ -60,6 +66,21 @@ def test_a_reciprocal_root_is_right_to_a_last_bit_or_two_over_the_whole_range():
     x = np.exp(np.linspace(-60, 60, 4096, dtype=np.float32)).reshape(-1, 1)
     _, found, _ = run(tf.math.rsqrt, roots, x)
     assert np.abs(found * np.sqrt(x.astype(np.float64)) - 1).max() < 3e-7
+
+
+@pytest.mark.parametrize("exponent", [2.0, 3.0])
+def test_squares_and_cubes_are_products(exponent):
+    x = numbers(64, 7, scale=3.0)
+    _, found, ops = run(lambda t: tf.pow(t, exponent), products, x)
+    assert "Pow" not in ops
+    assert np.array_equal(found, x * x if exponent == 2 else (x * x) * x)
+
+
+@pytest.mark.parametrize("build", [lambda t: tf.pow(t, 2.5), lambda t: tf.pow(t, [2.0, 3.0]), lambda t: tf.pow(t, t)])
+def test_other_powers_are_left_alone(build):
+    before, after, ops = run(build, products, np.abs(numbers(64, 2)))
+    assert "Pow" in ops
+    assert np.array_equal(before, after)
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the order of sums is that of x86 processors")

@@ -21,7 +21,7 @@ CASES = {
     "CNN_S": ("arm_kws/CNN_S.pb", ["Mfcc:0"], f"{KWS}:x[:64]", f"{KWS}:x[64:464]", 0.99, 0.99),
     "DNN_S": ("arm_kws/DNN_S.pb", ["Mfcc:0"], "arm_kws/mfcc_w640_s640_d10.npz:x[:64]",
               "arm_kws/mfcc_w640_s640_d10.npz:x[64:464]", 0.99, 0.99),
-    "kwt1": ("kwt1/kwt1.pb", None, "kwt1/features_98x40.npz:x[:64]", "kwt1/features_98x40.npz:x[64:264]", 0.99, 0.99),
+    "kwt1": ("kwt1/kwt1.pb", None, "kwt1/features_98x40.npz:x[:64]", "kwt1/features_98x40.npz:x[64:164]", 0.99, 0.99),
 }  # fmt: skip
 NETWORKS_OF_CONVOLUTIONS = {"resnet8": 9, "ds_cnn": 9}
 

@@ -10,7 +10,7 @@ import numpy as np
 from tensorflow.python.framework import dtypes
 
 from calibrant.algorithms.arithmetic import Quantizer
-from calibrant.emit.tflite.float_kernels import same_reciprocal_roots
+from calibrant.emit.tflite.float_kernels import powers_as_products, same_reciprocal_roots
 from calibrant.emit.tflite.integer_part import IntegerPart, Own, SameAs, Source
 from calibrant.emit.tflite.keep_in_float import keep_in_float
 from calibrant.emit.tflite.pooling import image_axes, is_global_pool
@@ -76,6 +76,7 @@ def converter_graph(network: QuantizedNetwork, part: IntegerPart) -> Graph:
     keep_in_float(edit, part, frozenset(found.tensor for found in network.every_input()))
     _replace_what_does_not_convert(edit)
     same_reciprocal_roots(edit)
+    powers_as_products(edit)
     return edit.finish(outputs=tuple(outputs))
 
 

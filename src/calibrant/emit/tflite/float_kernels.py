@@ -47,6 +47,24 @@ def _same_reciprocal_root(edit: Edit, node: NodeDef) -> None:
     edit.put(nd.make_node("AddV2", node.name, inputs, T=dtypes.float32))
 
 
+def powers_as_products(edit: Edit) -> None:
+    """Rewrite squares and cubes of float32 as products, in the file and in the simulation.
+
+    Products have the same bits everywhere; kernels for any power do not, and are many times slower.
+    """
+    for node in list(edit.nodes.values()):
+        if node.op == "Pow" and node.attr["T"].type == dtypes.float32.as_datatype_enum:
+            base = nd.data_inputs(node)[0]
+            exponent = edit.graph.constant(nd.data_inputs(edit.graph.nodes[node.name])[1])
+            if exponent is None or exponent.size != 1 or float(exponent.reshape(())) not in (2.0, 3.0):
+                continue
+            controls = [f"^{name}" for name in nd.control_inputs(node)]
+            other = base
+            if float(exponent.reshape(())) == 3.0:
+                other = edit.add("Mul", f"{node.name}/square", [base, base], T=dtypes.float32)
+            edit.put(nd.make_node("Mul", node.name, [other, base, *controls], T=dtypes.float32))
+
+
 def means_in_kernel_order(graph: Graph) -> Graph:
     """Write a Mean over the last axis as sums in the order of LiteRT's kernel; for the simulation alone.
 

@@ -16,7 +16,7 @@ from tensorflow.python.framework import dtypes
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.algorithms.search_result import SearchResult
 from calibrant.emit.fakequant import fake_quantized
-from calibrant.emit.tflite.float_kernels import means_in_kernel_order, same_reciprocal_roots
+from calibrant.emit.tflite.float_kernels import means_in_kernel_order, powers_as_products, same_reciprocal_roots
 from calibrant.emit.tflite.integer_layers import layers_on_integers
 from calibrant.emit.tflite.integer_part import IntegerPart
 from calibrant.emit.tflite.integer_rounding import round_as_kernels
@@ -40,6 +40,7 @@ def simulation(network: QuantizedNetwork, part: IntegerPart, factors: Mapping[st
             edit.set_input(reader.name, index, stops[tensor])
         outputs = [stops[tensor] if output == tensor else output for output in outputs]
     same_reciprocal_roots(edit)
+    powers_as_products(edit)
     between = [QuantizedInput(nd.node_name(stop), 0, tensor, _found(factors[tensor])) for tensor, stop in stops.items()]
     layers = [replace(layer, inputs=tuple(_moved(found, stops) for found in layer.inputs)) for layer in network.layers]
     tensors = [*(_moved(found, stops) for found in network.tensors), *between]
