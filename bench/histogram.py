@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from calibrant.algorithms import hfmg, ifmr, kernels
-from calibrant.algorithms.histogram import Histogram, update_many
+from calibrant.algorithms.histogram import Histogram
 
 THREADS = 2
 ROUNDS = 9
@@ -46,14 +46,14 @@ def times_of(values: np.ndarray, executor: ThreadPoolExecutor) -> dict[str, floa
     going, going_on_threads = Histogram(), [Histogram() for _ in halves]
     for _ in range(3):
         going.update(values)
-        update_many(zip(going_on_threads, halves, strict=True), executor)
+        list(executor.map(Histogram.update, going_on_threads, halves))
     return {
         "np min, max": milliseconds(lambda: (values.min(), values.max())),
         "np.histogram": milliseconds(lambda: np.histogram(values, 4096)),
         "first update": milliseconds(lambda: Histogram().update(values)),
         "later update": milliseconds(lambda: going.update(values)),
         f"later, {THREADS} threads": milliseconds(
-            lambda: update_many(zip(going_on_threads, halves, strict=True), executor)
+            lambda: list(executor.map(Histogram.update, going_on_threads, halves))
         ),
         "merge": milliseconds(lambda: going.merge(going_on_threads[0])),
         "IFMR": milliseconds(lambda: ifmr.search(going)),

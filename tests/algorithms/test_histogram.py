@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from calibrant.algorithms.histogram import Histogram, NonFiniteError, update_many
+from calibrant.algorithms.histogram import Histogram, NonFiniteError
 from calibrant.algorithms.kernels import OCTAVES, TAIL
 from reference import percentile as reference
 
@@ -331,27 +331,13 @@ def test_an_incomplete_state_is_refused():
         Histogram.from_arrays(arrays)
 
 
-def test_many_at_once_on_threads():
+def test_different_ones_may_be_updated_by_several_threads():
     tensors = [mixed(size, seed=size) for size in (10, 200_000, 5000, 0, 70_000)]
     histograms = [Histogram() for _ in tensors]
     with ThreadPoolExecutor(2) as executor:
         for _ in range(3):
-            update_many(zip(histograms, tensors, strict=True), executor)
+            list(executor.map(Histogram.update, histograms, tensors))
     assert histograms == [observed(tensor, tensor, tensor) for tensor in tensors]
-
-
-def test_many_at_once_names_the_first_bad_array():
-    histograms = [Histogram() for _ in range(3)]
-    with pytest.raises(NonFiniteError) as caught:
-        update_many(zip(histograms, [[1.0], [np.nan, 1], [np.inf, 1, 1]], strict=True))
-    assert caught.value.index == 1
-    assert histograms == [observed([1]), Histogram(), Histogram()]
-
-
-def test_many_at_once_refuses_one_histogram_twice():
-    histogram = Histogram()
-    with pytest.raises(ValueError, match="twice"):
-        update_many([(histogram, [1.0]), (histogram, [2.0])])
 
 
 @pytest.mark.real

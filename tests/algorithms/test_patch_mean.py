@@ -101,6 +101,17 @@ def test_channels_first_is_the_same_as_channels_last():
     np.testing.assert_allclose(first.mean(), last.mean(), rtol=1e-12)
 
 
+@pytest.mark.parametrize("windows", [(Window(1), Window(1)), (Window(1), Window(3, 2)), (Window(2, 1, 2), Window(1))])
+def test_an_axis_that_a_kernel_visits_once_counts_as_batch(windows):
+    x = np.random.default_rng(0).normal(1, 1, (3, 5, 6, 4)).astype(np.float32)
+    kernel = np.random.default_rng(1).normal(0, 1, (*(window.size for window in windows), 4, 2))
+    patch = seen(geometry_of(windows), x)
+    expected = convolution(x, kernel, windows)
+    assert patch.mean().shape == (*(window.size for window in windows), 4)
+    assert patch.count == expected.size // 2
+    np.testing.assert_allclose(mean_of_outputs(patch.mean(), kernel), expected.mean((0, 1, 2)))
+
+
 def test_rows_of_a_matrix_product_may_have_any_number_of_axes():
     x = np.random.default_rng(0).normal(0, 1, (2, 7, 3)).astype(np.float32)
     found = seen(PatchGeometry(), x)

@@ -12,8 +12,6 @@ are what is left of the total, so that moving the window up loses no count and d
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -28,11 +26,11 @@ _LAYOUT = (1, MANTISSA_BITS, OCTAVES, TAIL)
 
 
 class NonFiniteError(ValueError):
-    """Values that are NaN or infinite: ``nan_count``, ``infinite_count``; ``index``: place of the array in a list."""
+    """Values that are NaN or infinite: ``nan_count``, ``infinite_count``."""
 
-    def __init__(self, nan_count: int, infinite_count: int, index: int | None = None):
+    def __init__(self, nan_count: int, infinite_count: int):
         super().__init__(f"{nan_count} NaN and {infinite_count} infinite values")
-        self.nan_count, self.infinite_count, self.index = nan_count, infinite_count, index
+        self.nan_count, self.infinite_count = nan_count, infinite_count
 
 
 @dataclass(frozen=True)
@@ -286,34 +284,6 @@ class Histogram:
     def _require_values(self) -> None:
         if not self.count:
             raise ValueError("the histogram has seen no values")
-
-
-def update_many(pairs: Iterable[tuple[Histogram, np.ndarray]], executor: Executor | None = None) -> None:
-    """Update each histogram with its array, the largest arrays first, on the threads of an executor if one is given.
-
-    The loops release the GIL, so threads run side by side. No histogram may occur twice.
-
-    Raises
-    ------
-    NonFiniteError : for the first array in the list that has such values, with its ``index``; the histograms of all
-        others are updated.
-    """
-    pairs = [(histogram, np.asarray(array)) for histogram, array in pairs]
-    if len({id(histogram) for histogram, _ in pairs}) < len(pairs):
-        raise ValueError("a histogram occurs twice")
-    order = sorted(range(len(pairs)), key=lambda index: -pairs[index][1].size)
-    failures = (executor.map if executor else map)(lambda index: _failure(index, *pairs[index]), order)
-    failures = [failure for failure in failures if failure]
-    if failures:
-        raise min(failures, key=lambda failure: failure.index)
-
-
-def _failure(index: int, histogram: Histogram, array: np.ndarray) -> NonFiniteError | None:
-    try:
-        histogram.update(array)
-    except NonFiniteError as error:
-        return NonFiniteError(error.nan_count, error.infinite_count, index)
-    return None
 
 
 def _values(ordered: np.ndarray) -> np.ndarray:
