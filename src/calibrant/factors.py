@@ -24,6 +24,7 @@ class QuantizedInput:
     tensor : the tensor it reads.
     search : the factors and how they were found.
     group : name of the joint quantization group it belongs to, or None.
+    unrefined : what the search in the tensor itself had found, where the range was moved afterwards; else None.
     """
 
     node: str
@@ -31,6 +32,7 @@ class QuantizedInput:
     tensor: str
     search: SearchResult
     group: str | None = None
+    unrefined: SearchResult | None = None
 
     @property
     def quantizer(self) -> Quantizer:

@@ -1,11 +1,12 @@
 """The story from top to bottom: a model, a configuration and some data in, a quantized network out.
 
-model ─► load ─► fold ─► plan ─► balance ─► weights ─► observe ─► search ─► emit ─► report
+model ─► load ─► fold ─► plan ─► balance ─► weights ─► observe ─► search ─► (refine) ─► emit ─► report
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from calibrant.exports import EXPORTS, checked_exports
 from calibrant.progress import Stopwatch, Track, untracked
 from calibrant.result import Result, result_files
 from calibrant.steps.prepare import DataOptions, ModelOptions, Prepared, observed_network, prepare
+from calibrant.steps.refine import refined
 from calibrant.steps.sensitivity import sensitivities
 
 
@@ -32,6 +34,7 @@ def quantize(
     outputs: Sequence[str] | None = None,
     signature: str | None = None,
     bias_correction: bool = True,
+    refine: bool = False,
     sensitivity: bool = False,
     batch_size: int | None = None,
     name: str | None = None,
@@ -58,6 +61,8 @@ def quantize(
     signature : of a SavedModel.
     bias_correction : shift biases so that the means of the layers' outputs are those of the float network; the ranges
         then come from the folded float network, otherwise from the one whose weights are quantized.
+    refine : move the ranges of the activations from where the plain search puts them to where the network's outputs
+        suffer least; reads the data again, a dozen times, see :mod:`calibrant.steps.refine`.
     sensitivity : measure what each layer alone costs, for the report; reads the data once more.
     batch_size : samples a batch, where the data are not batches already; 16, or the model's own, by default.
     name : how the files are called: ``NAME_fakequant.pb`` …; the model file's name by default.
@@ -92,7 +97,7 @@ def quantize(
         crew.observe(
             prepared.observed, prepared.statistics, batches, track, state=None if resume is None else Path(resume)
         )
-    return finish(prepared, output, watch, batches if sensitivity else None, track)
+    return finish(prepared, output, watch, Again(batches, refine, sensitivity), track)
 
 
 class Output:
@@ -120,18 +125,30 @@ class Output:
             check_writable(self.folder)
 
 
+@dataclass(frozen=True)
+class Again:
+    """Data to read once more, and what for; as of :func:`quantize`."""
+
+    batches: Batches
+    refine: bool = False
+    sensitivity: bool = False
+
+
 def finish(
-    prepared: Prepared, output: Output, watch: Stopwatch, again: Batches | None = None, track: Track = untracked
+    prepared: Prepared, output: Output, watch: Stopwatch, again: Again | None = None, track: Track = untracked
 ) -> Result:
-    """The second half: search, emit, report, write. ``again``: data to measure the sensitivity of each layer with."""
+    """The second half: search, refine, emit, report, write."""
     with watch.step("search"):
         network = observed_network(prepared)
+    if again is not None and again.refine:
+        with watch.step("refine"):
+            network = refined(prepared, network, again.batches, track)
     with watch.step("emit"):
         fakequant = fake_quantized(network)
     ranking = None
-    if again is not None:
+    if again is not None and again.sensitivity:
         with watch.step("sensitivity"):
-            ranking = sensitivities(network, again, track)
+            ranking = sensitivities(network, again.batches, track)
     result = Result(
         name=output.name,
         original=prepared.original,

@@ -23,6 +23,7 @@ from calibrant.exports import EXPORTS
     default=True,
     help="Shift biases so that the layers' outputs keep their mean (on by default).",
 )
+@click.option("--refine", is_flag=True, help="Move the activations' ranges to where the model's outputs suffer least.")
 @click.option("--sensitivity", is_flag=True, help="Rank the layers by what each alone costs.")
 @click.option("--name", help="Prefix of the files; the model's name by default.")
 @click.option("--export", multiple=True, help=f"More formats to write: {', '.join(EXPORTS)}; repeatable, or A,B.")
@@ -42,6 +43,7 @@ def quantize(
     data: str,
     out: str,
     bias_correction: bool,
+    refine: bool,
     sensitivity: bool,
     name: str | None,
     export: tuple[str, ...],
@@ -65,6 +67,7 @@ def quantize(
         data=data,
         out=out,
         bias_correction=bias_correction,
+        refine=refine,
         sensitivity=sensitivity,
         inputs=inputs,
         outputs=outputs,

@@ -63,9 +63,13 @@ class PartialRuns:
         self._values.update(zip(self._graph.inputs, feeds, strict=True))
         return [self._values[output] for output in self._outputs]
 
-    def exchanged(self, tensor: str) -> list[np.ndarray]:
-        """The outputs for the batch that was started, with one tensor exchanged."""
-        changed = self._values[self._places[tensor]]
+    def value(self, tensor: str) -> np.ndarray:
+        """What an input, an output, or the tensor that takes another's place is for the batch that was started."""
+        return self._values[tensor]
+
+    def exchanged(self, tensor: str, values: np.ndarray | None = None) -> list[np.ndarray]:
+        """The outputs for the batch that was started, with one tensor exchanged, for ``values`` if there are any."""
+        changed = self._values[self._places[tensor]] if values is None else values
         again = [name for name in self._outputs if nd.node_name(name) in self._reached[tensor]]
         if tensor not in self._calls and again:
             feeds = [tensor, *self._border[tensor]]

@@ -62,6 +62,13 @@ def input_row(entry: QuantizedInput) -> dict[str, Any]:
     }
     if entry.group is not None:
         row["joint_group"] = entry.group
+    if entry.unrefined is not None:
+        low, high = entry.unrefined.quantizer.range
+        row["before_refinement"] = {
+            "low": low,
+            "high": high,
+            "signal_to_noise_db": decibels(entry.unrefined.signal_power, entry.unrefined.mean_squared_error),
+        }
     return row
 
 

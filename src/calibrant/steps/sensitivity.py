@@ -22,9 +22,9 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.partial_runs import PartialRuns
 from calibrant.progress import Track, untracked
+from calibrant.steps.outputs import in_front_of_softmax
 
 ENOUGH_SAMPLES = 256
-_HANDING_ON = frozenset({"Identity", "Reshape", "Squeeze"})
 
 
 def sensitivities(network: QuantizedNetwork, batches: Batches, track: Track = untracked) -> tuple[Sensitivity, ...]:
@@ -41,7 +41,7 @@ def sensitivities(network: QuantizedNetwork, batches: Batches, track: Track = un
             Problem("the data can be read only once, but the sensitivity needs them again", hint="give files or arrays")
         )
     floating, quantized = network.graph, fake_quantized(replace(network, output_tensors=()))
-    outputs = [_in_front_of_softmax(floating, tensor) for tensor in floating.outputs]
+    outputs = [in_front_of_softmax(floating, tensor) for tensor in floating.outputs]
     ends = {layer.layer.name: f"{layer.layer.bias or layer.layer.name}:0" for layer in network.layers}
     starts = {layer.layer.name: {found.tensor for found in layer.inputs} for layer in network.layers}
     noise = {name: (_Apart(len(outputs)), _Apart(len(outputs))) for name in ends}
@@ -132,11 +132,3 @@ def _with_exchanges(
 def _moved(tensor: str, names: Mapping[str, str]) -> str:
     node, index = nd.split_tensor(tensor)
     return f"{names[node]}:{index}"
-
-
-def _in_front_of_softmax(graph: Graph, tensor: str) -> str:
-    """Where differences of an output show: what its Softmax reads, else the output itself."""
-    current = tensor
-    while graph.producer(current).op in _HANDING_ON and nd.node_name(current) not in graph.input_nodes:
-        current = nd.data_inputs(graph.producer(current))[0]
-    return nd.data_inputs(graph.producer(current))[0] if graph.producer(current).op == "Softmax" else tensor

@@ -1,0 +1,185 @@
+"""Step: move the clipping ranges to where the network's outputs suffer least.
+
+The least squared error of a tensor itself is not what counts where one loud feature sets its range and decides hardly
+any of the answer. Here a range is judged by the squared error at the outputs (in front of a final Softmax) with this
+one tensor quantized and everything else in float. So the tensors do not depend on each other, nor do their roundings
+cancel out by chance, and what lies in front of a tensor runs once per batch for all its candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from calibrant.algorithms.arithmetic import Quantizer
+from calibrant.algorithms.histogram import Histogram
+from calibrant.algorithms.ifmr import quantization_errors
+from calibrant.algorithms.search_result import SearchResult
+from calibrant.calibration.data import Batches
+from calibrant.errors import DataError, Problem
+from calibrant.factors import QuantizedInput, QuantizedNetwork
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Graph
+from calibrant.graph.partial_runs import PartialRuns
+from calibrant.progress import Track, untracked
+from calibrant.steps.joint import joint_histograms
+from calibrant.steps.outputs import in_front_of_softmax
+from calibrant.steps.prepare import Prepared
+from calibrant.steps.range_search import ClippingRange, search_ranges
+from calibrant.steps.representable import with_representable_scales
+
+
+def refined(
+    prepared: Prepared, network: QuantizedNetwork, batches: Batches, track: Track = untracked
+) -> QuantizedNetwork:
+    """The network with the ranges of its activations moved to where its outputs are nearest to the float network's.
+
+    Readers of one tensor that share their factors, and joint groups, go on sharing them.
+
+    Raises
+    ------
+    DataError : the batches have been read already and cannot be read again.
+    """
+    if not batches.restartable:
+        raise DataError(
+            Problem("the data can be read only once, but refining needs them again", hint="give files or arrays")
+        )
+    units = units_of(network, prepared)
+    ranges = [_range(unit[0], prepared) for unit in units]
+    with OutputErrors(network.graph, units, network.force_float16_scale) as errors:
+        moved = search_ranges(ranges, lambda candidates: errors.measure(candidates, batches, track))
+    merged = joint_histograms(network.graph, prepared.groups, prepared.histograms)
+    changed: dict[tuple[str, int], QuantizedInput] = {}
+    for unit, before, after in zip(units, ranges, moved, strict=True):
+        for found in unit if after != before else ():
+            place = (found.node, found.index)
+            _, histogram = merged.get(place, (None, prepared.histograms[found.tensor]))
+            changed[place] = replace(found, search=_result(found.search, after, histogram), unrefined=found.search)
+    return with_representable_scales(_with_inputs(network, changed, prepared))
+
+
+def _result(search: SearchResult, moved: ClippingRange, histogram: Histogram) -> SearchResult:
+    quantizer = moved.quantizer
+    scale, offset = np.array([quantizer.scale]), np.array([quantizer.offset])
+    error = quantization_errors(histogram, scale, offset, quantizer.bits)
+    return replace(search, quantizer=quantizer, low=moved.low, high=moved.high, mean_squared_error=float(error[0]))
+
+
+def units_of(network: QuantizedNetwork, prepared: Prepared) -> list[list[QuantizedInput]]:
+    """Activations that share one quantizer: joint groups, and readers of one tensor with the same settings."""
+    units: dict[object, list[QuantizedInput]] = {}
+    for found in network.every_input():
+        settings = prepared.places[found.node, found.index]
+        units.setdefault(found.group or (found.tensor, settings), []).append(found)
+    return list(units.values())
+
+
+def _range(found: QuantizedInput, prepared: Prepared) -> ClippingRange:
+    asymmetric = prepared.places[found.node, found.index].asymmetric
+    low, high = min(found.search.low, 0.0), max(found.search.high, 0.0)
+    return ClippingRange(low, high, found.quantizer.bits, asymmetric)
+
+
+def _with_inputs(
+    network: QuantizedNetwork, changed: Mapping[tuple[str, int], QuantizedInput], prepared: Prepared
+) -> QuantizedNetwork:
+    """With some activations exchanged; scales of weights are again as they were found, to be fitted to the new ones."""
+
+    def new(found: QuantizedInput) -> QuantizedInput:
+        return changed.get((found.node, found.index), found)
+
+    layers = []
+    for layer in network.layers:
+        weights = layer.weights
+        if weights is not None:
+            weights = prepared.weights[layer.layer.name].quantized
+        layers.append(replace(layer, inputs=tuple(map(new, layer.inputs)), weights=weights))
+    return replace(network, layers=tuple(layers), tensors=tuple(map(new, network.tensors)))
+
+
+@dataclass(frozen=True)
+class _Exchange:
+    """A tensor that some nodes read through ``reading`` instead, where candidates are put in."""
+
+    tensor: str
+    reading: str
+
+
+class OutputErrors:
+    """Squared error at the outputs of a float graph with one quantizer's tensors quantized, relative to the outputs.
+
+    Parameters
+    ----------
+    graph : the float network.
+    units : the activations of each quantizer; for several tensors their errors are added.
+    float16_scale : quantize with scales rounded to float16.
+    """
+
+    def __init__(self, graph: Graph, units: Sequence[Sequence[QuantizedInput]], float16_scale: bool = False):
+        self._float16_scale = float16_scale
+        edit = graph.edit()
+        self._exchanges: list[list[_Exchange]] = []
+        for unit in units:
+            readings: dict[str, str] = {}
+            for found in unit:
+                if found.tensor not in readings:
+                    name = edit.free_name(f"{found.node}/candidate")
+                    readings[found.tensor] = edit.add("Identity", name, [found.tensor], T=graph.dtype(found.tensor))
+                edit.set_input(found.node, found.index, readings[found.tensor])
+            self._exchanges.append([_Exchange(tensor, f"{nd.node_name(r)}:0") for tensor, r in readings.items()])
+        self._outputs = tuple(in_front_of_softmax(graph, tensor) for tensor in graph.outputs)
+        places = {entry.reading: entry.tensor for unit in self._exchanges for entry in unit}
+        self._runs = PartialRuns(edit.finish(), places, self._outputs)
+
+    def measure(
+        self, candidates: Mapping[int, Sequence[Quantizer]], batches: Batches, track: Track = untracked
+    ) -> dict[int, np.ndarray]:
+        """Number of a unit → its candidates' errors over the data, float64 [candidates, samples]."""
+        errors: dict[int, list[np.ndarray]] = {unit: [] for unit in candidates}
+        signal = np.zeros(len(self._outputs))
+        for batch in track(batches, "refining", batches.count):
+            samples = len(next(iter(batch.values())))
+            reference = self._runs.start(batch)
+            signal += [np.square(array, dtype=np.float64).sum() for array in reference]
+            for unit, quantizers in candidates.items():
+                errors[unit].append(self._errors(unit, quantizers, reference, samples))
+        weight = np.divide(1.0, signal, out=np.zeros_like(signal), where=signal > 0)
+        return {unit: np.concatenate(found, axis=1) @ weight for unit, found in errors.items()}
+
+    def _errors(
+        self, unit: int, quantizers: Sequence[Quantizer], reference: Sequence[np.ndarray], samples: int
+    ) -> np.ndarray:
+        """Squared differences of the outputs for the batch that was started, [candidates, samples, outputs]."""
+        found = np.zeros((len(quantizers), samples, len(reference)))
+        for exchange in self._exchanges[unit]:
+            values = np.asarray(self._runs.value(exchange.tensor))
+            for row, quantizer in zip(found, quantizers, strict=True):
+                outputs = self._runs.exchanged(exchange.reading, self._quantized(values, quantizer))
+                for place, pair in enumerate(zip(reference, outputs, strict=True)):
+                    row[:, place] += _per_sample(*pair, samples)
+        return found
+
+    def _quantized(self, values: np.ndarray, quantizer: Quantizer) -> np.ndarray:
+        if self._float16_scale:
+            quantizer = quantizer.with_float16_scale()
+        return quantizer.fake_quantize(values).astype(values.dtype)
+
+    def close(self) -> None:
+        """Free the session."""
+        self._runs.close()
+
+    def __enter__(self) -> OutputErrors:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _per_sample(first: np.ndarray, second: np.ndarray, samples: int) -> np.ndarray:
+    """Squared difference of two outputs for each sample; spread evenly where an output has no axis of samples."""
+    squares = np.square(np.subtract(first, second, dtype=np.float64))
+    if squares.ndim and len(squares) == samples:
+        return squares.reshape(samples, -1).sum(axis=1)
+    return np.full(samples, squares.sum() / samples)

@@ -1,0 +1,158 @@
+"""Ranges by what they cost at the outputs: where the tensor's own error misleads, and against running everything."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import calibrant
+from calibrant.emit.fakequant import fake_quantized
+from calibrant.errors import DataError
+from calibrant.graph.run import run_once
+from calibrant.steps.range_search import ClippingRange, search_ranges
+from fold.sketch import Sketch
+
+LOUD = 100.0
+CONFIG = "batch_num : 2"
+
+
+def batches_of(*shape, seed=0, loud=1.0):
+    """Two batches; the first channel is louder than the others."""
+    random = np.random.default_rng(seed)
+    data = [random.normal(0, 1, (16, *shape)).astype(np.float32) for _ in range(2)]
+    for batch in data:
+        batch[..., 0] *= loud
+    return data
+
+
+def two_products(ignored=0.0):
+    """x → product → Relu → product, whose first channel of x hardly matters."""
+    sketch = Sketch()
+    x = sketch.input(8)
+    weights = sketch.values(8, 6)
+    weights[0] *= ignored
+    hidden = sketch.node("Relu", "relu", sketch.node("MatMul", "first", x, sketch.constant("first/weights", weights)))
+    return sketch.graph(sketch.matmul(hidden, "second", (6, 4)))
+
+
+def error(result, data):
+    graph = result.original
+    reference, outputs = (
+        np.concatenate([run_once(g, {graph.input_keys[0]: batch}, list(g.outputs))[0] for batch in data])
+        for g in (graph, result.fakequant)
+    )
+    return float(np.square(reference - outputs, dtype=np.float64).sum())
+
+
+def ranges(result):
+    return {(found.node, found.index): found.quantizer for found in result.network.every_input()}
+
+
+def test_a_loud_channel_that_does_not_matter_does_not_set_the_range():
+    data, unseen = batches_of(8, loud=LOUD), batches_of(8, loud=LOUD, seed=1)
+    plain = calibrant.quantize(two_products(), CONFIG, data)
+    moved = calibrant.quantize(two_products(), CONFIG, data, refine=True)
+    assert (
+        moved.network.layers[0].inputs[0].quantizer.range[1]
+        < 0.3 * plain.network.layers[0].inputs[0].quantizer.range[1]
+    )
+    assert error(moved, unseen) < error(plain, unseen) / 10
+
+
+def test_the_same_channel_sets_it_where_it_matters():
+    data = batches_of(8, loud=LOUD)
+    plain = calibrant.quantize(two_products(1.0), CONFIG, data)
+    moved = calibrant.quantize(two_products(1.0), CONFIG, data, refine=True)
+    assert (
+        moved.network.layers[0].inputs[0].quantizer.range[1]
+        > 0.6 * plain.network.layers[0].inputs[0].quantizer.range[1]
+    )
+
+
+@pytest.mark.parametrize("algorithm", ["ifmr_quantize { }", "hfmg_quantize { num_of_bins : 1024 }"])
+@pytest.mark.parametrize("offset", ["true", "false"])
+def test_settings_are_kept(algorithm, offset):
+    config = f"{CONFIG} activation_offset : {offset} common_config {{ arq_quantize {{ }} {algorithm} }}"
+    result = calibrant.quantize(two_products(), config, batches_of(8, loud=LOUD), refine=True)
+    first = result.network.layers[0].inputs[0]
+    assert first.unrefined is not None
+    if offset == "false":
+        assert {quantizer.offset for quantizer in ranges(result).values()} == {0}
+
+
+def test_readers_of_one_tensor_go_on_sharing_a_quantizer():
+    sketch = Sketch()
+    x = sketch.input(6, 6, 3)
+    both = sketch.node("AddV2", "sum", sketch.conv(x, "left"), sketch.conv(x, "right"))
+    result = calibrant.quantize(sketch.graph(both), CONFIG, batches_of(6, 6, 3, loud=9.0), refine=True)
+    assert len({ranges(result)[name, 0] for name in ("left", "right")}) == 1
+
+
+def test_a_joint_group_goes_on_sharing_a_quantizer():
+    sketch = Sketch()
+    stem = sketch.node("Relu", "stem/relu", sketch.conv(sketch.input(6, 6, 3), "stem", (3, 4)))
+    both = sketch.node("AddV2", "sum", sketch.conv(stem, "branch", (4, 4)), stem)
+    graph = sketch.graph(sketch.conv(both, "last", (4, 4)))
+    result = calibrant.quantize(graph, f"{CONFIG} joint_quant : true", batches_of(6, 6, 3), refine=True)
+    members = [found for found in result.network.every_input() if found.group]
+    assert [found.node for found in members] == ["branch", "last", "sum", "sum"]
+    assert len({found.quantizer for found in members}) == 1
+
+
+def test_equals_running_everything_for_each_candidate():
+    graph, data = two_products(0.05), batches_of(8, loud=LOUD)
+    plain = calibrant.quantize(graph, CONFIG, data)
+    network = plain.network
+    places = [(layer, found) for layer in network.layers for found in layer.inputs]
+
+    def outputs(candidate):
+        key = graph.input_keys[0]
+        return np.concatenate([run_once(candidate, {key: batch}, list(candidate.outputs))[0] for batch in data])
+
+    reference = outputs(network.graph).astype(np.float64)
+
+    def measure(candidates):
+        answers = {}
+        for place, quantizers in candidates.items():
+            layer, found = places[place]
+            errors = []
+            for quantizer in quantizers:
+                entry = replace(found, search=replace(found.search, quantizer=quantizer))
+                alone = replace(layer, inputs=(entry,), weights=None, bias=None)
+                changed = outputs(fake_quantized(replace(network, layers=(alone,))))
+                errors.append(np.square(changed - reference).sum(axis=1) / np.square(reference).sum())
+            answers[place] = np.array(errors)
+        return answers
+
+    slow = search_ranges([ClippingRange(f.search.low, f.search.high) for _, f in places], measure)
+    moved = calibrant.quantize(graph, CONFIG, data, refine=True)
+    found = [entry.inputs[0].search for entry in moved.network.layers]
+    assert [(entry.low, entry.high) for entry in found] == [(entry.low, entry.high) for entry in slow]
+
+
+def test_the_same_bytes_each_time(tmp_path):
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for folder in folders:
+        calibrant.quantize(two_products(), CONFIG, batches_of(8, loud=LOUD), folder, refine=True, name="net")
+    first, second = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders)
+    assert first == second
+
+
+def test_the_record_and_the_report_have_the_moved_range(tmp_path):
+    result = calibrant.quantize(
+        two_products(), CONFIG, batches_of(8, loud=LOUD), tmp_path, refine=True, export="ascend"
+    )
+    row = result.report["layers"][0]["inputs"][0]
+    assert row["high"] < row["before_refinement"]["high"]
+    assert row["signal_to_noise_db"] < row["before_refinement"]["signal_to_noise_db"]
+    assert f"scale_d: {row['scale']:.9g}"[:16] in (tmp_path / "record.txt").read_text()
+
+
+def test_without_asking_nothing_is_moved():
+    report = calibrant.quantize(two_products(), CONFIG, batches_of(8, loud=LOUD)).report
+    assert "before_refinement" not in report["layers"][0]["inputs"][0]
+
+
+def test_data_that_can_be_read_only_once():
+    with pytest.raises(DataError, match="only once"):
+        calibrant.quantize(two_products(), CONFIG, iter(batches_of(8)), refine=True)
