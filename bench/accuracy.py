@@ -40,6 +40,7 @@ CHOSEN = (
     "arm DS_CNN_S",
     "arm CNN_S",
     "arm DNN_S",
+    "arm LSTM_S",
     "kwt1",
     "mnist",
 )
@@ -47,10 +48,11 @@ PUBLISHED = {
     "resnet8 .pb": "resnet8_cifar10/published_int8.tflite",
     "ds_cnn .pb": "ds_cnn_kws/published_int8.tflite",
 }
-OURS = (
-    ("calibrant", True, ""),
-    ("calibrant --no-bias-correction", False, ""),
-    ("calibrant, DMQ 0.5", True, "common_config { dmq_balancer { migration_strength : 0.5 } }"),
+OURS: tuple[tuple[str, dict[str, Any], str], ...] = (
+    ("calibrant", {}, ""),
+    ("calibrant --refine", {"refine": True}, ""),
+    ("calibrant --no-bias-correction", {"bias_correction": False}, ""),
+    ("calibrant, DMQ 0.5", {}, "common_config { dmq_balancer { migration_strength : 0.5 } }"),
 )
 
 
@@ -154,9 +156,9 @@ def tools(case: Case, shared: Path, peers: list[Peer], tuned: bool) -> Iterator[
     original = calibrant.graph.load.load(str(shared / case.model), case.inputs)
     test = data_of(shared, case.test)
     yield "float", outputs_of(original, batches_of(original, test, case.options))
-    for name, correct, more in OURS:
+    for name, switches, more in OURS:
         config = f"batch_num : {count}  {more}"
-        result = calibrant.quantize(original, config, calibration, bias_correction=correct, **case.options)
+        result = calibrant.quantize(original, config, calibration, **switches, **case.options)
         yield name, outputs_of(result.fakequant, batches_of(original, test, case.options))
     if tuned:
         found = tune(

@@ -57,6 +57,18 @@ def test_the_file_reproduces_the_result(tuned, digits, data):
     assert tuned.text.startswith("# found by calibrant tune; meets")
 
 
+def test_with_refined_ranges_the_file_says_so_and_reproduces_the_result(digits, data):
+    calibration, test, labels = data
+    given = {"tolerance": 0, "repairs": (), "layers_in_float": False}
+    found = tune(digits, ROUGH, calibration, test_data=test, labels=labels, refine=True, **given)
+    plain = tune(digits, ROUGH, calibration, test_data=test, labels=labels, **given)
+    assert "for quantize --refine" in found.text and "--refine" not in plain.text
+    assert found.outcome.sqnr_db > plain.outcome.sqnr_db
+    result = calibrant.quantize(digits, found.text, calibration, refine=True)
+    first, second = calibrant.evaluate([digits, result.fakequant], test, labels)
+    assert first.top1 - second.top1 == pytest.approx(found.outcome.loss)
+
+
 def test_without_labels_predictions_are_compared(digits, data):
     calibration, test, _ = data
     found = tune(digits, ROUGH, calibration, tolerance=0.0, test_data=test, repairs=())

@@ -32,6 +32,7 @@ from calibrant.errors import OutputError, Problem
 @click.option("--float-layers/--no-float-layers", default=True, help="Whether layers may be left in float.")
 @click.option("--thorough", is_flag=True, help="Go on when the tolerance is met, as long as the outputs get better.")
 @click.option("--bias-correction/--no-bias-correction", default=True, help="As for quantize.")
+@click.option("--refine", is_flag=True, help="As for quantize, in every trial; the file is then for quantize --refine.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 @model_options
 @data_options
@@ -50,6 +51,7 @@ def tune(
     float_layers: bool,
     thorough: bool,
     bias_correction: bool,
+    refine: bool,
     workers: int,
     inputs: list[str] | None,
     outputs: list[str] | None,
@@ -78,6 +80,7 @@ def tune(
         layers_in_float=float_layers,
         thorough=thorough,
         bias_correction=bias_correction,
+        refine=refine,
         workers=workers,
         inputs=inputs,
         outputs=outputs,

@@ -32,7 +32,7 @@ class TrialSetup:
     data, test : calibration data and the data to compare on, as for :func:`calibrant.quantize`; restartable.
     labels : class numbers [N] of the test data; None: predictions are compared with the float model's.
     ignore_labels : samples with these labels do not count.
-    bias_correction, data_options : as for :func:`calibrant.quantize`.
+    bias_correction, refine, data_options : as for :func:`calibrant.quantize`.
     """
 
     model: Graph
@@ -41,6 +41,7 @@ class TrialSetup:
     labels: np.ndarray | None = None
     ignore_labels: tuple[int, ...] = ()
     bias_correction: bool = True
+    refine: bool = False
     data_options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -63,6 +64,7 @@ class Trials:
                 configuration,
                 setup.data,
                 bias_correction=setup.bias_correction,
+                refine=setup.refine,
                 sensitivity=rank,
                 **setup.data_options,
             )

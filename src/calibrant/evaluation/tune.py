@@ -43,6 +43,7 @@ class Tuned:
     outcome : loss and signal-to-noise ratio of the best.
     in_float : layers that it leaves in float beyond those of the given configuration.
     tried : every candidate in the order of the search.
+    refine : whether the configuration is for a run with ``refine``.
     """
 
     configuration: Configuration
@@ -50,13 +51,15 @@ class Tuned:
     outcome: Outcome
     in_float: tuple[str, ...]
     tried: tuple[Tried, ...]
+    refine: bool = False
 
     @property
     def text(self) -> str:
         """The configuration file."""
         verdict = "meets" if self.met else "does not meet"
         comment = f"found by calibrant tune; {verdict} the tolerance: lost {100 * self.outcome.loss:.2f} points"
-        return write_config(self.configuration, f"{comment}, {self.outcome.sqnr_db:.1f} dB")
+        comment += f", {self.outcome.sqnr_db:.1f} dB" + ("; for quantize --refine" if self.refine else "")
+        return write_config(self.configuration, comment)
 
 
 def tune(
@@ -72,6 +75,7 @@ def tune(
     layers_in_float: bool = True,
     thorough: bool = False,
     bias_correction: bool = True,
+    refine: bool = False,
     workers: int = 1,
     inputs: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
@@ -83,8 +87,9 @@ def tune(
 
     Parameters
     ----------
-    model, config, data, inputs, outputs, signature, bias_correction, data_options : as for
-        :func:`calibrant.quantize`; the configuration is where the search starts, its ``batch_num`` is kept.
+    model, config, data, inputs, outputs, signature, bias_correction, refine, data_options : as for
+        :func:`calibrant.quantize`; the configuration is where the search starts, its ``batch_num`` is kept. What is
+        found holds for a run with the same ``bias_correction`` and ``refine``.
     tolerance : share in 0…1 of the test samples: right answers that may be lost against the float model, or, without
         labels, predictions that may differ from it.
     test_data : what the loss is measured on; the calibration data by default.
@@ -112,6 +117,7 @@ def tune(
         labels=_class_numbers(labels),
         ignore_labels=tuple(ignore_labels),
         bias_correction=bias_correction,
+        refine=refine,
         data_options=data_options,
     )
     settings = SearchSettings(
@@ -137,6 +143,7 @@ def tune(
         outcome=replace(outcome, ranking=()),
         in_float=choice.in_float,
         tried=tuple(tried),
+        refine=refine,
     )
 
 

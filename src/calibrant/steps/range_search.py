@@ -1,8 +1,12 @@
 """The search for clipping ranges by what they cost somewhere else: proposes ranges and is told their errors.
 
 A range is scanned from wide to narrow over a geometric grid, first with both ends together, then each end by itself. A
-scan goes on as long as narrower may still be better. The samples are few, so errors are smoothed along the grid, and of
-the ranges whose errors cannot be told apart the widest is taken: what the samples do not hold may be larger.
+scan goes on as long as narrower may still be better. The samples are few, so errors are smoothed along the grid, and a
+range is only moved to where it is better for both halves of the samples.
+
+What is compared is the mean *size* of a sample's error, not of its square: where margins between the classes lie evenly
+near zero, the share of predictions that an error changes is proportional to its size, and one sample that is far off is
+still only one prediction.
 """
 
 from __future__ import annotations
@@ -19,12 +23,12 @@ STEP = 1.15
 WIDEST, NARROWEST = 4, -16  # powers of STEP: 1.75 … 0.11
 AT_ONCE = 3
 CLEARLY_WORSE = 1.5
-STANDARD_ERRORS = 1.0
-MATTERS = 0.01  # share of the noise of all ranges together
+MATTERS = 0.01  # share of the errors of all ranges together
+ENOUGH_SAMPLES = 16  # to see which ranges matter
 SCANS = (("low", "high"), ("high",), ("low",))
 
-Measure = Callable[[Mapping[int, Sequence[Quantizer]]], Mapping[int, np.ndarray]]
-"""Place of a range → candidates, to place → squared errors, float64 [candidates, samples]."""
+Measure = Callable[[Mapping[int, Sequence[Quantizer]], "int | None"], Mapping[int, np.ndarray]]
+"""Place of a range → candidates, and how many samples are enough, to place → sizes of errors [candidates, samples]."""
 
 
 @dataclass(frozen=True)
@@ -74,29 +78,29 @@ class Scan:
     def best(self) -> ClippingRange:
         """The range that is chosen."""
         powers = sorted(self.errors, reverse=True)
-        return self.start.scaled(self.ends, powers[best_of(np.stack([self.errors[power] for power in powers]))])
+        errors = np.stack([self.errors[power] for power in powers])
+        return self.start.scaled(self.ends, powers[best_of(errors, powers.index(0))])
 
 
 def search_ranges(ranges: Sequence[ClippingRange], measure: Measure) -> tuple[ClippingRange, ...]:
-    """The ranges of least error, each found by itself; one that makes less than MATTERS of the noise stays."""
+    """The ranges of least error, each found by itself; one that makes less than MATTERS of all errors stays."""
     found = list(ranges)
-    noise = {
-        place: errors.sum()
-        for place, errors in measure({place: [entry.quantizer] for place, entry in enumerate(found)}).items()
-    }
-    total = math.fsum(noise.values())
+    present = measure({place: [entry.quantizer] for place, entry in enumerate(found)}, ENOUGH_SAMPLES)
+    sizes = {place: float(errors.sum()) for place, errors in present.items()}
+    least = MATTERS * math.fsum(sizes.values())
     for ends in SCANS:
         scans = {
             place: Scan(found[place], ends)
-            for place, share in noise.items()
-            if share > MATTERS * total and found[place].can_move(ends)
+            for place, size in sizes.items()
+            if size > least and found[place].can_move(ends)
         }
         while wanted := {place: powers for place, scan in scans.items() if (powers := scan.next_powers())}:
             answers = measure(
                 {
                     place: [scans[place].start.scaled(ends, power).quantizer for power in powers]
                     for place, powers in wanted.items()
-                }
+                },
+                None,
             )
             for place, powers in wanted.items():
                 scans[place].errors.update(zip(powers, answers[place], strict=True))
@@ -105,23 +109,17 @@ def search_ranges(ranges: Sequence[ClippingRange], measure: Measure) -> tuple[Cl
     return tuple(found)
 
 
-def best_of(errors: np.ndarray) -> int:
-    """The widest candidate whose smoothed error is within STANDARD_ERRORS standard errors of the least.
-
-    The standard error is that of the mean difference of the two candidates over the samples. Only candidates up to the
-    first that is worse than that come into question.
+def best_of(errors: np.ndarray, present: int) -> int:
+    """The candidate of least smoothed error, if it is better than the present one on both halves; else that one.
 
     Parameters
     ----------
-    errors : [candidates, samples], not negative; from the widest range to the narrowest, neighbours near to each other.
+    errors : [candidates, samples], not negative; neighbours are near to each other. The halves are the samples of even
+        and of odd number.
+    present : the number of the present candidate.
     """
     padded = np.concatenate([errors[:1], errors, errors[-1:]])
-    smooth = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
-    best = int(np.argmin(smooth.sum(axis=1)))
-    chosen = best
-    for wider in range(best - 1, -1, -1):
-        difference = smooth[wider] - smooth[best]
-        if difference.mean() > STANDARD_ERRORS * difference.std() / math.sqrt(len(difference)):
-            break
-        chosen = wider
-    return chosen
+    smooth = (padded[:-2] + 2 * padded[1:-1] + padded[2:]).sum(axis=1)
+    best = int(np.argmin(smooth))
+    better = [errors[best, half::2].sum() < errors[present, half::2].sum() for half in (0, 1) if half < errors.shape[1]]
+    return best if all(better) else present

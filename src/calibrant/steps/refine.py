@@ -1,9 +1,9 @@
 """Step: move the clipping ranges to where the network's outputs suffer least.
 
 The least squared error of a tensor itself is not what counts where one loud feature sets its range and decides hardly
-any of the answer. Here a range is judged by the squared error at the outputs (in front of a final Softmax) with this
-one tensor quantized and everything else in float. So the tensors do not depend on each other, nor do their roundings
-cancel out by chance, and what lies in front of a tensor runs once per batch for all its candidates.
+any of the answer. Here a range is judged by the error at the outputs (in front of a final Softmax) with this one tensor
+quantized and everything else in float. So the tensors do not depend on each other, nor do their roundings cancel out by
+chance, and what lies in front of a tensor runs once per batch for all its candidates.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def refined(
     units = units_of(network, prepared)
     ranges = [_range(unit[0], prepared) for unit in units]
     with OutputErrors(network.graph, units, network.force_float16_scale) as errors:
-        moved = search_ranges(ranges, lambda candidates: errors.measure(candidates, batches, track))
+        moved = search_ranges(ranges, lambda candidates, enough: errors.measure(candidates, batches, enough, track))
     merged = joint_histograms(network.graph, prepared.groups, prepared.histograms)
     changed: dict[tuple[str, int], QuantizedInput] = {}
     for unit, before, after in zip(units, ranges, moved, strict=True):
@@ -108,12 +108,12 @@ class _Exchange:
 
 
 class OutputErrors:
-    """Squared error at the outputs of a float graph with one quantizer's tensors quantized, relative to the outputs.
+    """Error at the outputs of a float graph with one quantizer's tensors quantized, relative to the outputs.
 
     Parameters
     ----------
     graph : the float network.
-    units : the activations of each quantizer; for several tensors their errors are added.
+    units : the activations of each quantizer; for several tensors their squared errors are added.
     float16_scale : quantize with scales rounded to float16.
     """
 
@@ -134,19 +134,32 @@ class OutputErrors:
         self._runs = PartialRuns(edit.finish(), places, self._outputs)
 
     def measure(
-        self, candidates: Mapping[int, Sequence[Quantizer]], batches: Batches, track: Track = untracked
+        self,
+        candidates: Mapping[int, Sequence[Quantizer]],
+        batches: Batches,
+        enough: int | None = None,
+        track: Track = untracked,
     ) -> dict[int, np.ndarray]:
-        """Number of a unit → its candidates' errors over the data, float64 [candidates, samples]."""
+        """Number of a unit → sizes of its candidates' errors, float64 [candidates, samples].
+
+        Parameters
+        ----------
+        enough : batches are read until they are this many samples; None: to the end.
+        """
         errors: dict[int, list[np.ndarray]] = {unit: [] for unit in candidates}
         signal = np.zeros(len(self._outputs))
+        seen = 0
         for batch in track(batches, "refining", batches.count):
+            if enough is not None and seen >= enough:
+                break
             samples = len(next(iter(batch.values())))
+            seen += samples
             reference = self._runs.start(batch)
             signal += [np.square(array, dtype=np.float64).sum() for array in reference]
             for unit, quantizers in candidates.items():
                 errors[unit].append(self._errors(unit, quantizers, reference, samples))
         weight = np.divide(1.0, signal, out=np.zeros_like(signal), where=signal > 0)
-        return {unit: np.concatenate(found, axis=1) @ weight for unit, found in errors.items()}
+        return {unit: np.sqrt(np.concatenate(found, axis=1) @ weight) for unit, found in errors.items()}
 
     def _errors(
         self, unit: int, quantizers: Sequence[Quantizer], reference: Sequence[np.ndarray], samples: int

@@ -40,36 +40,58 @@ def sensitivities(network: QuantizedNetwork, batches: Batches, track: Track = un
         raise DataError(
             Problem("the data can be read only once, but the sensitivity needs them again", hint="give files or arrays")
         )
-    floating, quantized = network.graph, fake_quantized(replace(network, output_tensors=()))
-    outputs = [in_front_of_softmax(floating, tensor) for tensor in floating.outputs]
-    ends = {layer.layer.name: f"{layer.layer.bias or layer.layer.name}:0" for layer in network.layers}
-    starts = {layer.layer.name: {found.tensor for found in layer.inputs} for layer in network.layers}
-    noise = {name: (_Apart(len(outputs)), _Apart(len(outputs))) for name in ends}
-    with (
-        PartialRuns(*_with_exchanges(floating, quantized, starts, ends), outputs) as only,
-        PartialRuns(*_with_exchanges(quantized, floating, starts, ends), outputs) as without,
-    ):
+    with LayerExchanges(network) as exchanges:
+        return exchanges.measure(batches, track)
+
+
+class LayerExchanges:
+    """Two sessions, of the float network with each quantized layer beside its own, and the other way round."""
+
+    def __init__(self, network: QuantizedNetwork):
+        floating, quantized = network.graph, fake_quantized(replace(network, output_tensors=()))
+        outputs = [in_front_of_softmax(floating, tensor) for tensor in floating.outputs]
+        starts = {layer.layer.name: {found.tensor for found in layer.inputs} for layer in network.layers}
+        self._outputs = len(outputs)
+        self._layers = [layer.layer for layer in network.layers]
+        self._ends = {layer.name: f"{layer.bias or layer.name}:0" for layer in self._layers}
+        self._only = PartialRuns(*_with_exchanges(floating, quantized, starts, self._ends), outputs)
+        self._without = PartialRuns(*_with_exchanges(quantized, floating, starts, self._ends), outputs)
+
+    def measure(self, batches: Batches, track: Track = untracked) -> tuple[Sensitivity, ...]:
+        """See :func:`sensitivities`."""
+        noise = {name: (_Apart(self._outputs), _Apart(self._outputs)) for name in self._ends}
         samples = 0
         for index, batch in enumerate(track(batches, "sensitivity", batches.count)):
             if samples >= ENOUGH_SAMPLES:
                 break
             samples += len(next(iter(batch.values())))
-            reference = only.start(batch)
-            for name, end in ends.items():
-                noise[name][0].update(reference, only.exchanged(end))
+            reference = self._only.start(batch)
+            for name, end in self._ends.items():
+                noise[name][0].update(reference, self._only.exchanged(end))
             if index % 2 == 0:
-                without.start(batch)
-                for name, end in ends.items():
-                    noise[name][1].update(reference, without.exchanged(end))
-    found = [
-        Sensitivity(
-            layer.layer.name,
-            layer.layer.type,
-            *(value for apart in noise[layer.layer.name] for value in (apart.signal_to_noise_db, apart.cosine)),
-        )
-        for layer in network.layers
-    ]
-    return tuple(sorted(found, key=lambda entry: (entry.only_db, -entry.without_db, entry.layer)))
+                self._without.start(batch)
+                for name, end in self._ends.items():
+                    noise[name][1].update(reference, self._without.exchanged(end))
+        found = [
+            Sensitivity(
+                layer.name,
+                layer.type,
+                *(value for apart in noise[layer.name] for value in (apart.signal_to_noise_db, apart.cosine)),
+            )
+            for layer in self._layers
+        ]
+        return tuple(sorted(found, key=lambda entry: (entry.only_db, -entry.without_db, entry.layer)))
+
+    def close(self) -> None:
+        """Free the sessions."""
+        self._only.close()
+        self._without.close()
+
+    def __enter__(self) -> LayerExchanges:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
 
 class _Apart:
