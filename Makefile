@@ -44,6 +44,7 @@ bench: $(READY)
 
 bench-accuracy: $(READY)
 	$(BIN)/python bench/accuracy.py
+	$(BIN)/python bench/sensitivity.py
 
 proto: $(READY)
 	$(BIN)/python tools/compile_protos.py

@@ -1,10 +1,11 @@
-"""What ranking the layers costs, in plain passes over the same data, and whether the slow way ranks them the same.
+"""What ranking layers and refining ranges cost in plain passes over the same data, and whether the ranking is right.
 
     python bench/sensitivity.py [--shared ../shared/real] [--only resnet8]
 
 A plain pass is one run of the original float model over the calibration batches in a session that has run before.
 "first" is the whole step as ``quantize --sensitivity`` does it, sessions built and started; "warm" is the time of its
 runs when all of them have been done once. The slow way quantizes one layer at a time and runs the whole network.
+"refine" is the whole step of ``quantize --refine``.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ def measure(case: Case, shared: Path) -> tuple[object, ...]:
     """One row."""
     data = data_of(shared, case.calibration)
     original = calibrant.graph.load.load(str(shared / case.model), case.inputs)
-    result = calibrant.quantize(original, f"batch_num : {batch_count(case, shared, data)}", data, **case.options)
+    config = f"batch_num : {batch_count(case, shared, data)}"
+    result = calibrant.quantize(original, config, data, refine=True, **case.options)
     batches = batches_of(original, data, case.options)
     kept = list(batches)
     with Runner(original) as runner:
@@ -100,6 +102,8 @@ def measure(case: Case, shared: Path) -> tuple[object, ...]:
         f"{1000 * plain:.0f}",
         f"{first / plain:.1f}",
         f"{warm / plain:.1f}",
+        f"{result.seconds['refine'] / plain:.0f}",
+        f"{result.seconds['refine']:.1f}",
         f"{rank_correlation(only, [-entry.only_db for entry in order]):.3f}",
         f"{rank_correlation(without, [-entry.without_db for entry in order]):.3f}",
     )
@@ -114,8 +118,18 @@ def main() -> None:
     if not arguments.shared.is_dir():
         raise SystemExit(f"{arguments.shared}: there are no real models; give their folder with --shared")
     rows = [measure(case, arguments.shared) for case in CASES if arguments.only in case.name]
-    columns = ("model", "layers", "plain pass ms", "first", "warm", "ranks, only this", "ranks, all but this")
-    table("sensitivity, in plain passes", columns, rows)
+    columns = (
+        "model",
+        "layers",
+        "plain pass ms",
+        "first",
+        "warm",
+        "refine",
+        "refine s",
+        "ranks, only",
+        "ranks, all but",
+    )
+    table("sensitivity and refining, in plain passes", columns, rows)
 
 
 if __name__ == "__main__":

@@ -188,6 +188,12 @@ def test_quantize_prints_tables_and_writes_files(files):
     assert report["layers"][0]["weights"]["bits"] == 6 == int(conv[-3])
 
 
+def test_refine_is_a_step_of_its_own(files):
+    assert " refine " not in run(*arguments(files)).out
+    outcome = run(*arguments(files, "--refine"))
+    assert outcome.code == 0 and ", refine 0." in outcome.out
+
+
 def test_progress_is_a_plain_line_where_there_is_no_terminal(files, monkeypatch):
     outcome = run(*arguments(files))
     (line,) = [line for line in outcome.err.splitlines() if "calibrating" in line]

@@ -36,6 +36,7 @@ class PartialRuns:
         self._border = {tensor: self._read_around(tensor, moving) for tensor in places}
         config = tf.compat.v1.ConfigProto()
         config.graph_options.rewrite_options.disable_meta_optimizer = True
+        config.graph_options.optimizer_options.opt_level = tf.compat.v1.OptimizerOptions.L0
         with tf.Graph().as_default() as imported:
             tf.graph_util.import_graph_def(graph.graph_def(), name="")
             self._session = tf.compat.v1.Session(graph=imported, config=config)
