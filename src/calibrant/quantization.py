@@ -16,6 +16,7 @@ from calibrant.emit.fakequant import fake_quantized
 from calibrant.emit.folder import check_writable, write_folder
 from calibrant.emit.prefix import file_prefix
 from calibrant.emit.tflite.settings import TfliteSettings
+from calibrant.errors import DataError, Problem
 from calibrant.exports import EXPORTS, checked_exports
 from calibrant.progress import Stopwatch, Track, untracked
 from calibrant.result import Result, result_files
@@ -93,11 +94,12 @@ def quantize(
     options = ModelOptions(inputs, outputs, signature, bias_correction, output.formats)
     calibration = DataOptions(data, batch_size, data_options)
     prepared, batches = prepare(model, config, options, calibration, watch, track, crew)
+    again = Again(batches, refine, sensitivity)
     with watch.step("calibrate"):
         crew.observe(
             prepared.observed, prepared.statistics, batches, track, state=None if resume is None else Path(resume)
         )
-    return finish(prepared, output, watch, Again(batches, refine, sensitivity), track)
+    return finish(prepared, output, watch, again, track)
 
 
 class Output:
@@ -127,11 +129,22 @@ class Output:
 
 @dataclass(frozen=True)
 class Again:
-    """Data to read once more, and what for; as of :func:`quantize`."""
+    """Data to read again, and what for; as of :func:`quantize`.
+
+    Raises
+    ------
+    DataError : data that cannot be read again.
+    """
 
     batches: Batches
     refine: bool = False
     sensitivity: bool = False
+
+    def __post_init__(self) -> None:
+        wanted = "refining" if self.refine else "the sensitivity" if self.sensitivity else None
+        if wanted and not self.batches.restartable:
+            message = f"the data can be read only once, but {wanted} needs them again"
+            raise DataError(Problem(message, hint="give files or arrays"))
 
 
 def finish(

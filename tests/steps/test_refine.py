@@ -153,6 +153,10 @@ def test_without_asking_nothing_is_moved():
     assert "before_refinement" not in report["layers"][0]["inputs"][0]
 
 
-def test_data_that_can_be_read_only_once():
+def test_data_that_can_be_read_only_once_are_refused_before_they_are_read():
+    def batches():
+        pytest.fail("was read")
+        yield
+
     with pytest.raises(DataError, match="only once"):
-        calibrant.quantize(two_products(), CONFIG, iter(batches_of(8)), refine=True)
+        calibrant.quantize(two_products(), CONFIG, batches(), refine=True)

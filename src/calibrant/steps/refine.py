@@ -18,7 +18,6 @@ from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.ifmr import quantization_errors
 from calibrant.algorithms.search_result import SearchResult
 from calibrant.calibration.data import Batches
-from calibrant.errors import DataError, Problem
 from calibrant.factors import QuantizedInput, QuantizedNetwork
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
@@ -38,14 +37,10 @@ def refined(
 
     Readers of one tensor that share their factors, and joint groups, go on sharing them.
 
-    Raises
-    ------
-    DataError : the batches have been read already and cannot be read again.
+    Parameters
+    ----------
+    batches : restartable; read about ten times.
     """
-    if not batches.restartable:
-        raise DataError(
-            Problem("the data can be read only once, but refining needs them again", hint="give files or arrays")
-        )
     units = units_of(network, prepared)
     ranges = [_range(unit[0], prepared) for unit in units]
     with OutputErrors(network.graph, units, network.force_float16_scale) as errors:

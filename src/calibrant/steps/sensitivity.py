@@ -16,7 +16,6 @@ import numpy as np
 
 from calibrant.calibration.data import Batches
 from calibrant.emit.fakequant import fake_quantized
-from calibrant.errors import DataError, Problem
 from calibrant.factors import QuantizedNetwork, Sensitivity
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
@@ -31,15 +30,7 @@ def sensitivities(network: QuantizedNetwork, batches: Batches, track: Track = un
     """Every quantized layer, the most harmful first.
 
     The first batches are used, up to ENOUGH_SAMPLES samples, every second one of them for the network without a layer.
-
-    Raises
-    ------
-    DataError : the batches have been read already and cannot be read again.
     """
-    if not batches.restartable:
-        raise DataError(
-            Problem("the data can be read only once, but the sensitivity needs them again", hint="give files or arrays")
-        )
     with LayerExchanges(network) as exchanges:
         return exchanges.measure(batches, track)
 
