@@ -2,18 +2,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-NATIVE := setup.py $(wildcard src/calibrant/algorithms/native/*.[ch])
 
-.PHONY: help demo test lint format bench bench-accuracy proto lock clean
+.PHONY: help demo test lint format bench bench-peers bench-accuracy proto lock clean
 
 help:
 	@echo "make demo    quantize the bundled network and compare float with INT8"
 	@echo "make test    run the tests"
 	@echo "make lint    ruff and the import rules"
-	@echo "make bench   what calibration costs beside plain inference, what LiteRT files gain"
+	@echo "make bench   what calibration costs beside plain inference, and every other step"
+	@echo "make bench-peers      time and memory of other quantizers on the same networks"
 	@echo "make bench-accuracy   INT8 accuracy beside other quantizers, on real models in ../shared"
 
-$(READY): pyproject.toml requirements.lock $(NATIVE)
+$(READY): pyproject.toml requirements.lock
 	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 10), 'Python 3.10 or newer is needed: make PYTHON=python3.11'"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
@@ -40,11 +40,13 @@ format: $(READY)
 bench: $(READY)
 	$(BIN)/python bench/histogram.py
 	$(BIN)/python bench/speed.py
-	$(BIN)/python bench/tflite.py --only digits,resnet8,ds_cnn
+	$(BIN)/python bench/steps.py
+
+bench-peers: $(READY)
+	$(BIN)/python bench/peers_speed.py
 
 bench-accuracy: $(READY)
 	$(BIN)/python bench/accuracy.py
-	$(BIN)/python bench/sensitivity.py
 
 proto: $(READY)
 	$(BIN)/python tools/compile_protos.py

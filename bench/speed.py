@@ -11,13 +11,13 @@ terminal, the numbers to ``bench.json``.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import statistics
 import time
 from pathlib import Path
 
 import numpy as np
+from results import store
 
 from calibrant.algorithms.histogram import Histogram
 from calibrant.calibration.observe import Observer
@@ -142,7 +142,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=8)
     arguments = parser.parse_args()
     found = {name: measure(name, arguments.repetitions, arguments.batches) for name in MODELS if arguments.only in name}
-    Path("bench.json").write_text(json.dumps(found, indent=2) + "\n")
+    store(found)
     columns = ("model", *next(iter(found.values())))
     rows = [(name, *(value and round(value, 3) for value in row.values())) for name, row in found.items()]
     table("calibration beside plain inference, medians", columns, rows)
