@@ -9,6 +9,7 @@ import pytest
 
 from calibrant import quantize
 from calibrant.errors import ModelError
+from calibrant.graph import saved_model
 from calibrant.graph.layers import find_layers
 from calibrant.graph.load import load
 from calibrant.graph.run import run_once
@@ -48,6 +49,22 @@ def saved(tmp_path_factory):
     tf.saved_model.save(network, str(folder / "default"), network.features)
     tf.saved_model.save(network, str(folder / "none"))
     return folder
+
+
+@pytest.fixture
+def frozen_by(monkeypatch):
+    """The ways by which models were frozen, in order."""
+    ways = []
+    for name in ("frozen_from_checkpoint", "_from_session"):
+        real = getattr(saved_model, name)
+
+        def spy(*arguments, real=real, name=name):
+            found = real(*arguments)
+            ways.extend([name] if found is not None else [])
+            return found
+
+        monkeypatch.setattr(saved_model, name, spy)
+    return ways
 
 
 def test_the_default_signature_and_the_only_one_are_chosen(saved):
@@ -99,7 +116,7 @@ def test_a_folder_and_its_file_are_the_same(saved):
     assert [str(node) for node in folder.nodes.values()] == [str(node) for node in file.nodes.values()]
 
 
-def test_two_keys_for_one_tensor_and_variables_of_old(tmp_path):
+def test_two_keys_for_one_tensor_and_variables_of_old(tmp_path, frozen_by):
     """As estimators of TensorFlow 1.x wrote them."""
     with tf.Graph().as_default(), v1.Session() as session:
         x = v1.placeholder(tf.float32, [None, 3], name="x")
@@ -108,6 +125,7 @@ def test_two_keys_for_one_tensor_and_variables_of_old(tmp_path):
         session.run(v1.global_variables_initializer())
         v1.saved_model.simple_save(session, str(tmp_path / "old"), {"x": x}, {"logits": logits, "scores": logits})
     graph = load(tmp_path / "old")
+    assert frozen_by == ["_from_session"]
     assert [layer.type for layer in find_layers(graph)[0]] == ["MatMul"]
     assert run_once(graph, {"x": numbers(2, 3)})[0].shape == (2, 2)
 
@@ -122,3 +140,85 @@ def test_missing_variables(saved, tmp_path):
 def test_a_second_run_gives_the_same_graph(saved):
     first, second = (load(saved / "default").graph_def().SerializeToString(deterministic=True) for _ in range(2))
     assert first == second
+
+
+class Lookup(tf.Module):
+    """A variable that an operation uses without reading the whole of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows = tf.Variable(numbers(5, 3, seed=3))
+        self.dense = tf.Variable(numbers(3, 2, seed=4))
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32, name="row")])
+    def look_up(self, row):
+        """One product for each row."""
+        return tf.matmul(tf.gather(self.rows, row), self.dense)
+
+
+class Mixed(tf.Module):
+    """Variables of several dtypes, one of them read twice and inside a nested function, and one not read at all."""
+
+    def __init__(self):
+        super().__init__()
+        self.half = tf.Variable(tf.cast(numbers(3, 4, seed=5), tf.float16))
+        self.shift = tf.Variable(tf.cast(numbers(4, seed=6), tf.bfloat16))
+        self.whole = tf.Variable([[1, 2, 3, 4]])
+        self.unread = tf.Variable(numbers(4))
+
+    @tf.function
+    def scaled(self, x):
+        """Called twice."""
+        return tf.cast(x, tf.float16) @ self.half
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 3], name="x")])
+    def all(self, x):
+        """The sum of everything."""
+        shifted = tf.cast(self.scaled(x), tf.float32) + tf.cast(self.shift, tf.float32)
+        return shifted * tf.cast(self.whole, tf.float32) + tf.cast(self.scaled(2 * x), tf.float32)
+
+
+def outputs_of_both_ways(folder, feeds, monkeypatch, **options):
+    quick = run_once(load(folder, **options), feeds)
+    monkeypatch.setattr(saved_model, "frozen_from_checkpoint", lambda *arguments: None)
+    return quick, run_once(load(folder, **options), feeds)
+
+
+@pytest.mark.parametrize("signature", ["one", "two"])
+def test_variables_come_from_the_checkpoint_and_are_those_of_a_session(saved, signature, frozen_by, monkeypatch):
+    feeds = {"image": DATA, "unused": np.zeros(16, np.int32)}
+    both = outputs_of_both_ways(saved / "several", feeds, monkeypatch, signature=signature)
+    assert frozen_by == ["frozen_from_checkpoint", "_from_session"]
+    for quick, slow in zip(*both, strict=True):
+        np.testing.assert_array_equal(quick, slow)
+
+
+def test_variables_of_other_dtypes(tmp_path, frozen_by, monkeypatch):
+    module = Mixed()
+    tf.saved_model.save(module, str(tmp_path / "mixed"), module.all)
+    x = numbers(7, 3)
+    quick, slow = outputs_of_both_ways(tmp_path / "mixed", {"x": x}, monkeypatch)
+    assert frozen_by == ["frozen_from_checkpoint", "_from_session"]
+    np.testing.assert_array_equal(quick[0], slow[0])
+    np.testing.assert_array_equal(quick[0], module.all(x))
+
+
+def test_rows_that_are_looked_up_in_a_variable(tmp_path, frozen_by):
+    module = Lookup()
+    tf.saved_model.save(module, str(tmp_path / "lookup"), module.look_up)
+    graph = load(tmp_path / "lookup")
+    assert frozen_by == ["frozen_from_checkpoint"]
+    rows = np.array([4, 0, 4], np.int32)
+    np.testing.assert_array_equal(run_once(graph, {"row": rows})[0], module.look_up(rows))
+
+
+def test_a_keras_export_comes_from_the_checkpoint(tmp_path, frozen_by):
+    model = tf.keras.Sequential(
+        [tf.keras.Input((6, 6, 2)), tf.keras.layers.Conv2D(4, 3), tf.keras.layers.BatchNormalization()]
+    )
+    model.layers[1].set_weights([numbers(4, seed=seed) ** 2 + 1 for seed in range(4)])
+    model.export(str(tmp_path / "keras"), verbose=False)
+    graph = load(tmp_path / "keras")
+    assert frozen_by == ["frozen_from_checkpoint"]
+    found = run_once(graph, dict.fromkeys(graph.input_keys, DATA))[0]
+    np.testing.assert_allclose(found, model(DATA, training=False), rtol=1e-5, atol=1e-6)
