@@ -40,7 +40,10 @@ format: $(READY)
 bench: $(READY)
 	$(BIN)/python bench/histogram.py
 	$(BIN)/python bench/speed.py
+	$(BIN)/python bench/speed_real.py
 	$(BIN)/python bench/steps.py
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock matplotlib
+	$(BIN)/python bench/scaling.py
 
 bench-peers: $(READY)
 	$(BIN)/python bench/peers_speed.py

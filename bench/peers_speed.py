@@ -5,6 +5,7 @@
 Keras applications with random weights. Each peer runs in an environment of its own below ``.bench/``, which is made
 with pip the first time; a peer that cannot be installed, or fails, is a row that says so. Each run is a process of its
 own; all take turns, round after round, and medians are reported. One that took more than half a minute runs once.
+The network, and what peers convert it to, stay in ``.bench/jobs/``.
 
 ``quantize`` is the time from a float model and samples in memory to a quantized model: no imports, no reading of
 models, no conversion to ONNX or .tflite. ``calibrate`` is the part of it that runs the samples and finds the ranges,
@@ -20,14 +21,13 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accuracy import HERE, LONGEST_SECONDS, ONNX, Peer, PeerError, last_line, python_of
+from accuracy import ENVIRONMENTS, HERE, LONGEST_SECONDS, ONNX, Peer, PeerError, last_line, python_of
 from memory import apart
-from results import store
+from results import store, stored
 
 from calibrant.cli.show import table
 from calibrant.graph.load import load
@@ -120,19 +120,20 @@ def measure(application: str, samples: int, repetitions: int, peers: list[tuple[
     """Peer → its medians, or why there are none."""
     runs: dict[str, list[dict[str, Any]]] = {}
     failed: dict[str, str] = {}
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
+    folder = ENVIRONMENTS / "jobs" / f"{application}-{samples}"
+    if not (folder / "job.json").exists():
+        folder.mkdir(parents=True, exist_ok=True)
         apart(write_job, folder, application, samples)
-        for _ in range(repetitions):
-            for peer, _ in peers:
-                known = runs.setdefault(peer.name, [])
-                if peer.name in failed or (known and known[0]["seconds"]["quantize"] > ONCE_SECONDS):
-                    continue
-                try:
-                    known.append(run(peer, folder))
-                except PeerError as error:
-                    failed[peer.name] = str(error)
-                print(f"{application}: {peer.name}", file=sys.stderr)
+    for _ in range(repetitions):
+        for peer, _ in peers:
+            known = runs.setdefault(peer.name, [])
+            if peer.name in failed or (known and known[0]["seconds"]["quantize"] > ONCE_SECONDS):
+                continue
+            try:
+                known.append(run(peer, folder))
+            except PeerError as error:
+                failed[peer.name] = str(error)
+            print(f"{application}: {peer.name}", file=sys.stderr)
     return {
         name: {"kind": kind, **({"failed": failed[name]} if name in failed else medians(runs[name]))}
         for name, kind in ((peer.name, kind) for peer, kind in peers)
@@ -198,10 +199,11 @@ def main() -> None:
     arguments = parser.parse_args()
     words = [word.strip().lower() for word in arguments.only.split(",")]
     peers = [(peer, kind) for peer, kind in PEERS if any(word in peer.name.lower() for word in words)]
-    found = {}
+    found = stored("peers")
     for name in arguments.models.split(","):
-        found[name] = measure(MODELS[name], arguments.samples, arguments.repetitions, peers)
-        show(name, arguments.samples, found[name])
+        measured = measure(MODELS[name], arguments.samples, arguments.repetitions, peers)
+        show(name, arguments.samples, measured)
+        found[name] = {**found.get(name, {}), **measured}
         store({"peers": found})
 
 

@@ -9,6 +9,11 @@ from typing import Any
 FILE = Path("bench.json")
 
 
+def stored(name: str) -> dict[str, Any]:
+    """What the file holds under a name; nothing, where it holds nothing."""
+    return json.loads(FILE.read_text()).get(name, {}) if FILE.exists() else {}
+
+
 def store(found: dict[str, Any]) -> None:
     """Put what was found under its names and keep everything else that the file holds."""
     known = json.loads(FILE.read_text()) if FILE.exists() else {}

@@ -3,8 +3,8 @@
     python bench/scaling.py [--out docs/benchmarks]
 
 Every point is a process of its own, one for plain inference and one for calibration with IFMR, which reads a frozen
-graph, gives freed memory back, and only then runs batches, made one at a time. Seconds are the median of a batch, without
-the first. Memory is the peak above what the process held before the first batch (Linux only).
+graph, gives freed memory back, and only then runs batches, made one at a time. Seconds are the median of a batch,
+without the first. Memory is the peak above what the process held before the first batch (Linux only).
 """
 
 from __future__ import annotations

@@ -22,7 +22,6 @@ import numpy as np
 from memory import apart
 from results import store
 
-import calibrant
 from calibrant.cli.show import table
 from calibrant.graph.load import load
 from calibrant.graph.tensorflow import tensorflow
@@ -70,13 +69,15 @@ def make_models(folder: Path) -> None:
 
 def steps_of(model: Path, config: str, out: Path) -> dict[str, float]:
     """Seconds of every step of one ``quantize``."""
+    from calibrant.quantization import quantize
+
     tensorflow()
     if model.suffix == ".keras":
         import keras  # noqa: F401
     shape = SHAPES[model.stem]
     batches = list(np.random.default_rng(2).normal(size=(BATCHES, *shape)).astype(np.float32))
     start = time.perf_counter()
-    result = calibrant.quantize(str(model), f"batch_num : {BATCHES} {config}", batches, out)
+    result = quantize(str(model), f"batch_num : {BATCHES} {config}", batches, out)
     whole = time.perf_counter() - start
     seconds = dict(result.seconds)
     rest = whole - sum(seconds.get(step, 0.0) for step in RUNNING)

@@ -12,9 +12,9 @@ def main(folder, config):
     """Quantize and write every file."""
     stages = Stages()
     with stages.stage("imports"):
-        import calibrant
         from calibrant.graph.load import load
         from calibrant.graph.tensorflow import tensorflow
+        from calibrant.quantization import quantize
 
         tensorflow()
     with stages.stage("model"):
@@ -22,7 +22,7 @@ def main(folder, config):
     with stages.stage("data"):
         data = batches(folder, BATCH)
     with stages.stage("quantize"):
-        result = calibrant.quantize(model, f"batch_num : {len(data)} {config}", data, folder / "out")
+        result = quantize(model, f"batch_num : {len(data)} {config}", data, folder / "out")
     stages.seconds["calibrate"] = result.seconds["calibrate"] + result.seconds["search"]
     stages.write(folder)
 
