@@ -44,9 +44,12 @@ bench: $(READY)
 	$(BIN)/python bench/steps.py
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock matplotlib
 	$(BIN)/python bench/scaling.py
+	-$(BIN)/python bench/profile_run.py
+	$(BIN)/python bench/report.py
 
 bench-peers: $(READY)
 	$(BIN)/python bench/peers_speed.py
+	$(BIN)/python bench/report.py
 
 bench-accuracy: $(READY)
 	$(BIN)/python bench/accuracy.py

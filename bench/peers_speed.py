@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from accuracy import ENVIRONMENTS, HERE, LONGEST_SECONDS, ONNX, Peer, PeerError, last_line, python_of
 from memory import apart
-from results import store, stored
+from results import everything, store
 
 from calibrant.cli.show import table
 from calibrant.graph.load import load
@@ -199,7 +199,7 @@ def main() -> None:
     arguments = parser.parse_args()
     words = [word.strip().lower() for word in arguments.only.split(",")]
     peers = [(peer, kind) for peer, kind in PEERS if any(word in peer.name.lower() for word in words)]
-    found = stored("peers")
+    found = everything().get("peers", {})
     for name in arguments.models.split(","):
         measured = measure(MODELS[name], arguments.samples, arguments.repetitions, peers)
         show(name, arguments.samples, measured)
