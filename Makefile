@@ -41,7 +41,7 @@ bench: $(READY)
 	$(BIN)/python bench/histogram.py
 	$(BIN)/python bench/speed.py
 	$(BIN)/python bench/speed_real.py
-	$(BIN)/python bench/steps.py
+	$(BIN)/python bench/steps.py --repetitions 1
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock matplotlib
 	$(BIN)/python bench/scaling.py
 	-$(BIN)/python bench/profile_run.py

@@ -33,8 +33,8 @@ from calibrant.graph.run import Runner
 from calibrant.graph.tensorflow import tensorflow
 
 BATCHES = (4, 40, 400)
-SIDES = (32, 64, 128, 256, 512)
-LAYERS = (4, 16, 64, 256)
+SIDES = (32, 96, 256, 512)
+LAYERS = (4, 32, 256)
 CHANNELS = 64
 ROUNDS = 10
 
