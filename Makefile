@@ -2,6 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+NATIVE := setup.py $(wildcard src/calibrant/algorithms/native/*.[ch])
 
 .PHONY: help demo test lint format bench bench-peers bench-accuracy proto lock clean
 
@@ -13,7 +14,7 @@ help:
 	@echo "make bench-peers      time and memory of other quantizers on the same networks"
 	@echo "make bench-accuracy   INT8 accuracy beside other quantizers, on real models in ../shared"
 
-$(READY): pyproject.toml requirements.lock
+$(READY): pyproject.toml requirements.lock $(NATIVE)
 	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 10), 'Python 3.10 or newer is needed: make PYTHON=python3.11'"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
@@ -43,6 +44,7 @@ bench: $(READY)
 	$(BIN)/python bench/speed_real.py
 	$(BIN)/python bench/steps.py --repetitions 1
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock matplotlib
+	$(BIN)/python bench/tflite.py --only digits,resnet8,ds_cnn
 	$(BIN)/python bench/scaling.py
 	-$(BIN)/python bench/profile_run.py
 	$(BIN)/python bench/report.py

@@ -20,9 +20,8 @@ from collections import Counter
 from pathlib import Path
 
 from results import store
-from speed import observe, prepared
+from speed import IFMR, observed, observer_of, prepared, searched
 
-from calibrant.algorithms import ifmr
 from calibrant.cli.show import table
 from calibrant.graph.run import Runner
 
@@ -34,7 +33,7 @@ KINDS = (
         ("runqueue", "spin", "steal", "nonemptyqueue", "sched_yield", "waitforwork", "eventcount"),
     ),
     ("TensorFlow's and oneDNN's kernels", ("gemm", "gebp", "eigen", "mkl", "dnnl", "conv", "contract", "im2col")),
-    ("made while running: oneDNN's convolutions, Numba's loops", ("made while running",)),
+    ("made while running: oneDNN's convolutions", ("made while running",)),
     ("calibrant's own library", ("calibrant",)),
     ("copying and clearing memory", ("memcpy", "memmove", "memset", "clear_page", "copy_page", "clear_huge")),
     ("page faults and other kernel work", ("kernel", "[k]")),
@@ -47,25 +46,24 @@ OTHER = "everything else"
 def record(model: str, batches: int, output: Path) -> dict[str, float]:
     """Plain inference and calibration under perf, one file each in a folder; the seconds they took."""
     graph, tensors, data = prepared(model, batches)
-    observe(graph, tensors, data[:1])
 
-    def plain(runner: Runner) -> None:
+    def plain() -> None:
         for batch in data:
             runner(batch)
 
-    def calibration(_: Runner) -> None:
-        for histogram in observe(graph, tensors, data)[1]:
-            ifmr.search(histogram)
+    def calibration() -> None:
+        searched(observed(observer, data)[1], IFMR)
 
     seconds = {}
-    with Runner(graph) as runner:
-        plain(runner)
+    with Runner(graph) as runner, observer_of(graph, tensors) as observer:
+        plain()
+        observed(observer, data[:1])
         for work in (plain, calibration):
             command = ["perf", "record", "--quiet", "-F", str(RATE), "--pid", str(os.getpid())]
             perf = subprocess.Popen([*command, "--output", str(output / work.__name__)], stderr=subprocess.DEVNULL)
             time.sleep(1)
             start = time.perf_counter()
-            work(runner)
+            work()
             seconds[work.__name__] = time.perf_counter() - start
             perf.send_signal(signal.SIGINT)
             perf.wait()

@@ -39,9 +39,17 @@ MODELS = {"resnet50": ("ResNet50", 8), "mobilenet_v2": ("MobileNetV2", 16)}
 
 
 def measure(name: str, repetitions: int, count: int) -> dict[str, float | None]:
-    """Medians in seconds over ``count`` batches, and peaks in megabytes."""
-    graph, tensors, batches = prepared(name, count)
-    plain_times, observed_times, ifmr_times, hfmg_times = [], [], [], []
+    """What `beside_plain` gives for ``count`` batches, and peaks in megabytes."""
+    found = beside_plain(*prepared(name, count), repetitions)
+    peaks = [_apart(peak, name, count, observing) for observing in (False, True)]
+    return {**found, "peak_plain_mb": peaks[0], "peak_ifmr_mb": peaks[1]}
+
+
+def beside_plain(
+    graph: Graph, tensors: dict[str, None], batches: list[dict[str, np.ndarray]], repetitions: int
+) -> dict[str, float]:
+    """Medians in seconds of running all batches plainly, with every tensor observed, and with a search after that."""
+    plain, seen, with_ifmr, with_hfmg = [], [], [], []
     with Runner(graph) as runner, observer_of(graph, tensors) as observer:
         runner(batches[0])
         observed(observer, batches[:1])
@@ -49,28 +57,20 @@ def measure(name: str, repetitions: int, count: int) -> dict[str, float | None]:
             start = time.perf_counter()
             for batch in batches:
                 runner(batch)
-            plain_times.append(time.perf_counter() - start)
+            plain.append(time.perf_counter() - start)
             seconds, histograms = observed(observer, batches)
-            observed_times.append(seconds)
-            ifmr_times.append(seconds + searched(histograms, IFMR))
-            hfmg_times.append(seconds + searched(histograms, HFMG))
-    times = plain_times, observed_times, ifmr_times, hfmg_times
-    plain, seen, with_ifmr, with_hfmg = (statistics.median(entry) for entry in times)
-    peaks = [_apart(peak, name, count, observing) for observing in (False, True)]
-    return {
-        "batches": count,
-        "batch_size": MODELS[name][1],
-        "tensors": len(tensors),
-        "plain_s": plain,
-        "observe_s": seen,
-        "ratio": seen / plain,
-        "ifmr_s": with_ifmr,
-        "hfmg_s": with_hfmg,
-        "ifmr_ratio": with_ifmr / plain,
-        "hfmg_ratio": with_hfmg / plain,
-        "peak_plain_mb": peaks[0],
-        "peak_ifmr_mb": peaks[1],
+            seen.append(seconds)
+            with_ifmr.append(seconds + searched(histograms, IFMR))
+            with_hfmg.append(seconds + searched(histograms, HFMG))
+    found = {
+        "plain_s": statistics.median(plain),
+        "observe_s": statistics.median(seen),
+        "ifmr_s": statistics.median(with_ifmr),
+        "hfmg_s": statistics.median(with_hfmg),
     }
+    ratios = {f"{name}_ratio": found[f"{name}_s"] / found["plain_s"] for name in ("observe", "ifmr", "hfmg")}
+    size = len(next(iter(batches[0].values())))
+    return {"batches": len(batches), "batch_size": size, "tensors": len(tensors), **found, **ratios}
 
 
 def prepared(name: str, count: int) -> tuple[Graph, dict[str, None], list[dict[str, np.ndarray]]]:

@@ -9,24 +9,18 @@ in milliseconds, so what is paid once a tensor, as the searches are, weighs more
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from results import store
-from speed import observe
+from speed import beside_plain
 
-from calibrant.algorithms import hfmg, ifmr
-from calibrant.algorithms.histogram import Histogram
 from calibrant.cli.show import table
 from calibrant.fold import fold
 from calibrant.graph import nodes as nd
 from calibrant.graph.layers import find_layers
 from calibrant.graph.load import load
-from calibrant.graph.run import Runner
 
 BATCH = 32
 MODELS = {
@@ -48,38 +42,7 @@ def measure(model: Path, data: Path, key: str, repetitions: int) -> dict[str, An
         {graph.input_keys[0]: samples[start : start + BATCH].reshape(-1, *shape)}
         for start in range(0, len(samples) - BATCH + 1, BATCH)
     ]
-    observe(graph, tensors, batches)
-    plain, observed = [], []
-    with Runner(graph) as runner:
-        runner(batches[0])
-        for _ in range(repetitions):
-            start = time.perf_counter()
-            for batch in batches:
-                runner(batch)
-            plain.append(time.perf_counter() - start)
-            seconds, histograms = observe(graph, tensors, batches)
-            observed.append(seconds)
-    found: dict[str, Any] = {
-        "batches": len(batches),
-        "batch_size": BATCH,
-        "tensors": len(tensors),
-        "plain_s": statistics.median(plain),
-        "observe_s": statistics.median(observed),
-    }
-    for name, search in (("ifmr", ifmr.search), ("hfmg", hfmg.search)):
-        found[f"{name}_s"] = found["observe_s"] + _search_seconds(search, histograms)
-        found[f"{name}_ratio"] = found[f"{name}_s"] / found["plain_s"]
-    return found
-
-
-def _search_seconds(search: Callable[[Histogram], Any], histograms: list[Histogram]) -> float:
-    taken = []
-    for _ in range(3):
-        start = time.perf_counter()
-        for histogram in histograms:
-            search(histogram)
-        taken.append(time.perf_counter() - start)
-    return statistics.median(taken)
+    return beside_plain(graph, tensors, batches, repetitions)
 
 
 def main() -> None:
@@ -96,7 +59,7 @@ def main() -> None:
             continue
         absent = [file for file in (model, data) if not (arguments.shared / file).exists()]
         if absent:
-            rows.append((name, *[None] * 9, f"skipped: {arguments.shared / absent[0]} is not there"))
+            rows.append((name, *[None] * 10, f"skipped: {arguments.shared / absent[0]} is not there"))
             continue
         found[name] = measure(arguments.shared / model, arguments.shared / data, key, arguments.repetitions)
         rows.append(
@@ -109,8 +72,9 @@ def main() -> None:
         "plain_s",
         "observe_s",
         "ifmr_s",
-        "ifmr_ratio",
         "hfmg_s",
+        "observe_ratio",
+        "ifmr_ratio",
         "hfmg_ratio",
     )
     table("calibration of real models beside plain inference, medians", ("model", *columns, ""), rows)
