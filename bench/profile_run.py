@@ -34,7 +34,7 @@ KINDS = (
     ),
     ("TensorFlow's and oneDNN's kernels", ("gemm", "gebp", "eigen", "mkl", "dnnl", "conv", "contract", "im2col")),
     ("made while running: oneDNN's convolutions", ("made while running",)),
-    ("calibrant's own library", ("calibrant",)),
+    ("calibrant's own library", ("calibrant", "_native.")),
     ("copying and clearing memory", ("memcpy", "memmove", "memset", "clear_page", "copy_page", "clear_huge")),
     ("page faults and other kernel work", ("kernel", "[k]")),
     ("Python and NumPy", ("libpython", "python3", "numpy", "multiarray", "_umath")),
