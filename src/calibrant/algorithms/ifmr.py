@@ -109,6 +109,6 @@ def _pairs(lows: list[float], highs: list[float]) -> tuple[np.ndarray, np.ndarra
 
 
 def _preferred(low_ratios: np.ndarray, high_ratios: np.ndarray) -> int:
-    """The place of the pair that `search` prefers. Distances are compared to twelve decimals, as written they are."""
+    """The place of the pair that `search` prefers; distances count to twelve decimals, for 1 - 0.7 is not 0.3."""
     low, high = (np.rint(np.abs(ratios - 1) * 1e12) for ratios in (low_ratios, high_ratios))
     return int(np.lexsort((-low_ratios, -high_ratios, np.maximum(low, high), low + high))[0])

@@ -65,15 +65,3 @@ EXPORTED void calibrant_gains_of_uniform_bins(int64_t candidates, const double *
         gains[candidate] = 2.0 * scale * total;
     }
 }
-
-EXPORTED const int32_t *calibrant_layout(void)
-{
-    static const int32_t layout[] = {MANTISSA_BITS, OCTAVES, TAIL, COUNT_SHIFT};
-    return layout;
-}
-
-/* What Python looks for in an extension module. It is not one: kernels_native.py opens it as a plain library. */
-EXPORTED void *PyInit__native(void)
-{
-    return 0;
-}
