@@ -91,6 +91,8 @@ def point(model: Path, shape: tuple[int, ...], count: int, observed: bool) -> di
             start = time.perf_counter()
             run.update(batch, number) if observed else run(batch)
             seconds.append(time.perf_counter() - start)
+        if observed:
+            run.settle()
     if observed:
         for histogram in histograms.values():
             ifmr.search(histogram)

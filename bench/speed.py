@@ -123,6 +123,7 @@ def observed(observer: Observer, batches: list) -> tuple[float, list[Histogram]]
     observer.statistics = {tensor: [histogram] for tensor, histogram in histograms.items()}
     for number, batch in enumerate(batches):
         observer.update(batch, number)
+    observer.settle()
     return time.perf_counter() - start, list(histograms.values())
 
 

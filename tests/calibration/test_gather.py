@@ -73,6 +73,25 @@ def test_what_fails_in_the_middle_goes_on_from_its_state(graph, whole, tmp_path,
     assert len(resumed.batches) == 10
 
 
+def test_a_state_saved_on_the_way_has_no_part_of_batches_under_way(graph, tmp_path, monkeypatch):
+    asked, saved = [], []
+
+    def due_after_every_third_batch(progress):
+        asked.append(progress)
+        return len(asked) % 4 in (3, 0)  # add() asks once more
+
+    def save(progress):
+        numbers_seen = {number for number, _ in progress.state.batches}
+        saved.append((numbers_seen, content(progress.state)))
+
+    monkeypatch.setattr(gather._Progress, "due", due_after_every_third_batch)
+    monkeypatch.setattr(gather._Progress, "_save", save)
+    state_of(graph, Crew(threads=2), state=tmp_path / "state")
+    assert [len(seen) for seen, _ in saved[:3]] == [3, 6, 9]
+    for seen, found in saved:
+        assert found == content(state_of(graph, chosen=seen))
+
+
 def test_a_whole_state_needs_no_further_run(graph, whole, tmp_path, monkeypatch):
     state_of(graph, state=tmp_path / "state")
     monkeypatch.setattr(gather.Observer, "update", lambda *arguments: pytest.fail("a batch was observed again"))

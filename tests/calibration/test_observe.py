@@ -8,7 +8,7 @@ import pytest
 from calibrant.algorithms.channel_maximum import ChannelMaximum
 from calibrant.algorithms.histogram import Histogram
 from calibrant.calibration.data import InputSpec, open_data
-from calibrant.calibration.observe import observe, observe_histograms
+from calibrant.calibration.observe import Observer, observe, observe_histograms
 from calibrant.errors import DataError
 from calibrant.graph.load import load
 from calibrant.graph.run import Runner, input_shapes, run_once
@@ -57,14 +57,14 @@ def test_what_is_not_finite_is_told_with_tensor_reader_and_batch(graph):
     assert "in batch 2 at 'flat', which dense reads" in str(raised.value)
 
 
-def test_watchers_are_called_once_a_batch_away_from_the_main_thread(graph):
+def test_watchers_are_called_once_a_batch_on_the_thread_that_runs_it(graph):
     seen = []
     with Runner(graph, watched={"relu:0": lambda values: seen.append((threading.get_ident(), values.sum()))}) as runner:
         for seed in range(3):
             (output,) = runner({"x": numbers(2, 6, 6, 2, seed=seed)})
             assert output.shape == (2, 3)
     assert len(seen) == 3
-    assert threading.get_ident() not in {thread for thread, _ in seen}
+    assert {thread for thread, _ in seen} == {threading.get_ident()}
 
 
 def test_what_watchers_raise_is_raised_after_the_batch_the_first_in_order(graph):
@@ -73,3 +73,51 @@ def test_what_watchers_raise_is_raised_after_the_batch_the_first_in_order(graph)
 
     with Runner(graph, (), watched={"flat:0": fail, "relu:0": fail}) as runner, pytest.raises(LookupError, match="^2$"):
         runner({"x": numbers(2, 6, 6, 2)})
+
+
+class Told:
+    """Calls a function with each batch of a tensor."""
+
+    kind = "told"
+
+    def __init__(self, function):
+        self.update = function
+
+
+def test_the_next_batch_begins_while_one_is_looked_at(graph):
+    first, begun = [], threading.Event()
+
+    def note(values):
+        first.append(values.sum())
+        if len(first) == 2:
+            begun.set()
+
+    def wait(values):
+        assert begun.wait(60)
+
+    statistics = {"relu:0": [Told(note)], "flat:0": [Told(wait)]}
+    observe(graph, statistics, batches_of(graph, numbers(12, 6, 6, 2)))
+    assert len(first) == 3
+
+
+def test_with_one_thread_one_batch_is_done_after_the_other(graph):
+    order = []
+    statistics = {tensor: [Told(lambda values, tensor=tensor: order.append(tensor))] for tensor in ("relu:0", "flat:0")}
+    observe(graph, statistics, batches_of(graph, numbers(12, 6, 6, 2)), threads=1)
+    assert order == ["relu:0", "flat:0"] * 3
+
+
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_of_batches_under_way_the_first_that_fails_is_told_and_none_goes_on(graph, bad):
+    data = numbers(20, 6, 6, 2)
+    data[4 * bad :] = 3e38
+    batches = list(batches_of(graph, data))
+    with (
+        pytest.raises(DataError, match=f"in batch {bad} at"),
+        Observer(graph, {"flat:0": [Histogram()]}) as observer,
+    ):
+        for number, batch in enumerate(batches):
+            observer.update(batch, number)
+        observer.settle()
+    with pytest.raises(RuntimeError):
+        observer.update(batches[0], 0)

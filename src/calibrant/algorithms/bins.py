@@ -11,12 +11,13 @@ from types import ModuleType
 import numpy as np
 
 from calibrant.algorithms.kernels import (
-    COUNT_SHIFT,
     MANTISSA_BITS,
     OCTAVES,
     PACKED_LIMIT,
     POSITION_BITS,
     WINDOW,
+    Added,
+    units,
 )
 
 LARGEST_BITS = 0x7F7FFFFF  # of a finite float32
@@ -32,7 +33,8 @@ def values_at(keys: np.ndarray, mean_positions: np.ndarray) -> np.ndarray:
     exponents = keys >> MANTISSA_BITS
     mantissas = (keys & ((1 << MANTISSA_BITS) - 1)) << POSITION_BITS
     mantissas += np.where(exponents > 0, 1 << 23, 0)
-    return np.ldexp(mantissas + mean_positions, np.maximum(exponents, 1) - 150)
+    steps = (np.maximum(exponents, 1) + (1023 - 150) << 52).view(np.float64)  # powers of two, by their exponent bits
+    return (mantissas + mean_positions) * steps
 
 
 class Bins:
@@ -55,11 +57,15 @@ class Bins:
         if self._totals is not None:
             self._totals = _moved(self._totals, dropped, added)
         if self._packed is not None and (dropped or added):
-            self._packed = _moved(self._packed.reshape(1, -1, WINDOW), dropped, added).reshape(-1)
+            (places,) = self._packed.nonzero()
+            counts, sums = _unpacked(self._packed, places)
+            side, place = np.divmod(places, WINDOW)
+            kept = place >= dropped
+            moved = (side * WINDOW + place - dropped)[kept]
+            self._packed = np.zeros(signs * WINDOW, np.uint64)
+            self._packed[moved] = counts[kept].astype(np.uint64) * units(moved) + sums[kept].astype(np.uint64)
 
-    def add(
-        self, loops: ModuleType, bits: np.ndarray, start: int, above: int, below: int
-    ) -> tuple[int, int, int, np.ndarray, np.ndarray]:
+    def add(self, loops: ModuleType, bits: np.ndarray, start: int, above: int, below: int) -> Added:
         """Count float32 values, given as contiguous int32 bits [n], as far as the window fits them.
 
         ``loops`` are the kernels to use; other parameters and results: :func:`calibrant.algorithms.kernels_numpy.add`.
@@ -72,18 +78,8 @@ class Bins:
         lowest_fitting = ~highest_fitting if self.signs == 2 else ~0
         piece = bits[: start + PACKED_LIMIT - self._packed_count]
         found = loops.add(piece, start, self._packed, self.first_key, lowest_fitting, highest_fitting, above, below)
-        self._packed_count += found[0] - start
+        self._packed_count += found.stop - start
         return found
-
-    def copy(self) -> Bins:
-        """Bins that go their own way from here."""
-        other = Bins()
-        other.fit(self.first_key, self.signs)
-        other._packed, other._packed_count = self._packed, self._packed_count
-        if self._packed is not None:
-            other._packed = self._packed.copy()
-        other._totals = self._totals  # never changed in place while it is shared: add() and fit() make new ones
-        return other
 
     def add_bins(self, other: Bins) -> None:
         """Add what another has counted; this window must fit it."""
@@ -95,9 +91,8 @@ class Bins:
         """A new int64 array [2, signs, WINDOW]: the counts, and the sums of the positions."""
         totals = np.zeros((2, self.signs, WINDOW), np.int64) if self._totals is None else self._totals.copy()
         if self._packed is not None:
-            packed = self._packed.reshape(self.signs, WINDOW)
-            totals[0] += (packed >> np.uint64(COUNT_SHIFT)).astype(np.int64)
-            totals[1] += (packed & np.uint64((1 << COUNT_SHIFT) - 1)).astype(np.int64)
+            (places,) = self._packed.nonzero()
+            totals.reshape(2, -1)[:, places] += _unpacked(self._packed, places)
         return totals
 
     def filled(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -108,15 +103,18 @@ class Bins:
         codes : int64; the key of a positive bin, ``-1 - key`` of a negative one.
         counts, position_sums : int64.
         """
-        counts, sums = self.totals()
-        parts = []
-        for side in reversed(range(self.signs)):
-            (places,) = counts[side].nonzero()
-            places = places[::-1] if side else places
-            keys = places + self.first_key
-            parts.append((-1 - keys if side else keys, counts[side, places], sums[side, places]))
-        codes, counts, sums = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return codes, counts, sums
+        if self._totals is None and self._packed is not None:
+            (places,) = self._packed.nonzero()
+            counts, sums = _unpacked(self._packed, places)
+        else:
+            counts, sums = self.totals().reshape(2, -1)
+            (places,) = counts.nonzero()
+            counts, sums = counts[places], sums[places]
+        keys = places % WINDOW + self.first_key
+        positive = int(np.searchsorted(places, WINDOW))
+        ascending = np.r_[np.arange(positive, places.size)[::-1], np.arange(positive)]
+        codes = np.where(places < WINDOW, keys, -1 - keys)
+        return codes[ascending], counts[ascending], sums[ascending]
 
     def put(self, codes: np.ndarray, counts: np.ndarray, position_sums: np.ndarray) -> None:
         """The reverse of `filled`, into bins that are empty; every key must lie in the window."""
@@ -125,6 +123,13 @@ class Bins:
         self._totals = np.zeros((2, self.signs, WINDOW), np.int64)
         self._totals[0, sides, keys] = counts
         self._totals[1, sides, keys] = position_sums
+
+
+def _unpacked(packed: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Counts and sums of positions (int64) of the packed bins at these places."""
+    chosen, unit = packed[places], units(places)
+    counts = chosen // unit
+    return counts.astype(np.int64), (chosen - counts * unit).astype(np.int64)
 
 
 def _moved(arrays: np.ndarray, dropped: int, added_signs: int) -> np.ndarray:

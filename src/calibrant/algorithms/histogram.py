@@ -19,7 +19,15 @@ import numpy as np
 
 from calibrant.algorithms.arithmetic import shortest_decimal
 from calibrant.algorithms.bins import LARGEST_BITS, Bins, first_key_for, values_at
-from calibrant.algorithms.kernels import MANTISSA_BITS, OCTAVES, POSITION_BITS, TAIL, WINDOW, kernels, ordered_bits
+from calibrant.algorithms.kernels import (
+    MANTISSA_BITS,
+    OCTAVES,
+    POSITION_BITS,
+    TAIL,
+    WINDOW,
+    kernels,
+    ordered_bits,
+)
 from calibrant.algorithms.tails import Tail
 
 _LAYOUT = (1, MANTISSA_BITS, OCTAVES, TAIL)
@@ -77,30 +85,31 @@ class Histogram:
 
         Raises
         ------
-        NonFiniteError : if there are NaN or infinite values; nothing is added then.
+        NonFiniteError : if there are NaN or infinite values; part of the array may have been added then.
         """
         values = np.ascontiguousarray(array, np.float32).reshape(-1)
         if not values.size:
             return
         self._outline = None
-        before = self._bins.copy(), self._top.copy(), self._bottom.copy(), self._lowest, self._highest
-        loops, start = kernels(), 0
+        bits, start = values.view(np.int32), 0
         while start < values.size:
-            start, lowest, highest, for_top, for_bottom = self._bins.add(
-                loops, values.view(np.int32), start, self._top.threshold, ~self._bottom.threshold
-            )
-            if highest > LARGEST_BITS or lowest < ~LARGEST_BITS:
-                self._bins, self._top, self._bottom, self._lowest, self._highest = before
+            found = self._bins.add(kernels(), bits, start, self._top.threshold, ~self._bottom.threshold)
+            if found.highest > LARGEST_BITS or found.lowest < ~LARGEST_BITS:
                 nan_count = int(np.isnan(values).sum())
                 raise NonFiniteError(nan_count, int(values.size - np.isfinite(values).sum()) - nan_count)
-            self._extend(for_top, ~for_bottom, lowest, highest)
+            self._top.add(found.top, found.above)
+            self._bottom.add(~found.bottom, ~found.below)
+            self._fit(found.lowest, found.highest)
+            start = found.stop
         self.count += values.size
 
     def absorb(self, other: Histogram) -> None:
         """Take in the values that another has seen."""
         self._outline = None
         if other.count:
-            self._extend(other._top.values(), other._bottom.values(), other._lowest, other._highest)
+            self._top.add(other._top.values())
+            self._bottom.add(other._bottom.values())
+            self._fit(other._lowest, other._highest)
             self._bins.add_bins(other._bins)
             self.count += other.count
 
@@ -232,7 +241,9 @@ class Histogram:
         if not top.size:
             return histogram
         histogram.count = int(arrays["count"])
-        histogram._extend(top, ~bottom, int(bottom.min()), int(top.max()))
+        histogram._top.add(top)
+        histogram._bottom.add(~bottom)
+        histogram._fit(int(bottom.min()), int(top.max()))
         codes = np.asarray(arrays["codes"], np.int64)
         keys = np.where(codes < 0, -1 - codes, codes) - histogram._bins.first_key
         sides_held = histogram._bins.signs == 2 or not (codes < 0).any()
@@ -257,10 +268,8 @@ class Histogram:
     def __repr__(self) -> str:
         return f"Histogram({self.count} values)" if self.count else "Histogram()"
 
-    def _extend(self, for_top: np.ndarray, for_bottom: np.ndarray, lowest: int, highest: int) -> None:
+    def _fit(self, lowest: int, highest: int) -> None:
         self._lowest, self._highest = min(lowest, self._lowest), max(highest, self._highest)
-        self._top.add(for_top)
-        self._bottom.add(for_bottom)
         # Ordered bits of a negative value are the complement of its magnitude's bits; ~0 is -0.0.
         self._bins.fit(first_key_for(max(self._highest, ~self._lowest)), 2 if self._lowest < ~0 else 1)
 

@@ -8,13 +8,16 @@ Layout shared by both, see `calibrant.algorithms.histogram`:
 - a float32 is handled by its bits; magnitude bits ``>> POSITION_BITS`` are its *key*, the low bits its *position* in
   the bin of that key;
 - *ordered* bits sort like the values, see `ordered_bits`;
-- a *packed* bin is a uint64: count in the bits from COUNT_SHIFT on, sum of the positions below.
+- a *packed* bin is a uint64: its count times its *unit*, plus the sum of the positions of its values. The unit of the
+  bin at place p is 2^COUNT_SHIFT + p * 2^POSITION_BITS: larger than any sum of positions, and such that a value adds
+  2^COUNT_SHIFT, p and its position side by side in one number.
 """
 
 from __future__ import annotations
 
 import functools
 from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,6 +30,26 @@ COUNT_SHIFT = POSITION_BITS + 25
 PACKED_LIMIT = 2**25  # values a packed bin can take without overflow
 
 
+class Added(NamedTuple):
+    """What adding values finds beside the bins.
+
+    Parameters
+    ----------
+    stop : where to go on; values from here on are not added.
+    lowest, highest : ordered bits of the extremes of all values looked at.
+    top, bottom : int32; ordered bits of values for the two tails.
+    above, below : ordered bits; TAIL of the values ever added are known to be above, and below.
+    """
+
+    stop: int
+    lowest: int
+    highest: int
+    top: np.ndarray
+    bottom: np.ndarray
+    above: int
+    below: int
+
+
 @functools.cache
 def kernels() -> ModuleType:
     """``kernels_native`` where it was built, else ``kernels_numpy``."""
@@ -37,6 +60,11 @@ def kernels() -> ModuleType:
 
         return kernels_numpy
     return kernels_native
+
+
+def units(places: np.ndarray) -> np.ndarray:
+    """The units (uint64) of the packed bins at these places."""
+    return np.uint64(1 << COUNT_SHIFT) + (places.astype(np.uint64) << np.uint64(POSITION_BITS))
 
 
 def ordered_bits(bits: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from calibrant.algorithms.kernels import COUNT_SHIFT, MANTISSA_BITS, OCTAVES, TAIL
+from calibrant.algorithms.kernels import COUNT_SHIFT, MANTISSA_BITS, OCTAVES, TAIL, Added
 
 _ROOM = 4 * TAIL + 16
 _integer, _small, _real, _place = ctypes.c_int64, ctypes.c_int32, ctypes.c_double, ctypes.c_void_p
@@ -37,7 +37,7 @@ def _open() -> ctypes.CDLL:
         (
             "add",
             _integer,
-            [_place, _integer, _integer, _place, _small, _small, _small, _small, _small, _place, _place, _place],
+            [_place, _integer, _integer, _place, _small, _small, _small, _place, _place, _place],
         ),
         ("add_rows", None, [_place, _integer, _integer, _place]),
         ("gains", None, [_integer, _place, _place, _place, _integer, _place]),
@@ -62,9 +62,10 @@ def add(
     highest_fitting: int,
     above: int,
     below: int,
-) -> tuple[int, int, int, np.ndarray, np.ndarray]:
-    """See `kernels_numpy.add`; what does not fit, and full tails, are noticed after each block of 1024 values."""
-    found, top, bottom = np.empty(4, np.int32), np.empty(_ROOM, np.int32), np.empty(_ROOM, np.int32)
+) -> Added:
+    """See `kernels_numpy.add`; what does not fit, and full tails, are noticed after each block of 256 values."""
+    limits = max(above, -(2**31)), min(below, 2**31 - 1)  # the bits that are left out are those of a NaN
+    found, top, bottom = np.array([0, 0, 0, 0, *limits], np.int32), np.empty(_ROOM, np.int32), np.empty(_ROOM, np.int32)
     stop = _library.calibrant_add(
         bits.ctypes.data,
         bits.size,
@@ -73,14 +74,12 @@ def add(
         first_key,
         lowest_fitting,
         highest_fitting,
-        max(above, -(2**31)),  # the bits that are left out are those of a NaN
-        min(below, 2**31 - 1),
         found.ctypes.data,
         top.ctypes.data,
         bottom.ctypes.data,
     )
-    lowest, highest, in_top, in_bottom = found.tolist()
-    return stop, lowest, highest, top[:in_top].copy(), bottom[:in_bottom].copy()
+    lowest, highest, in_top, in_bottom, above, below = found.tolist()
+    return Added(stop, lowest, highest, top[:in_top].copy(), bottom[:in_bottom].copy(), above, below)
 
 
 def add_rows(rows: np.ndarray, sums: np.ndarray) -> None:

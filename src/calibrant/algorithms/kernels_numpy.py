@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 
 import numpy as np
 
-from calibrant.algorithms.kernels import COUNT_SHIFT, POSITION_BITS, TAIL, WINDOW, ordered_bits
+from calibrant.algorithms.kernels import POSITION_BITS, TAIL, WINDOW, Added, ordered_bits, units
 
 _CHUNK = 1 << 20
 
@@ -20,7 +20,7 @@ def add(
     highest_fitting: int,
     above: int,
     below: int,
-) -> tuple[int, int, int, np.ndarray, np.ndarray]:
+) -> Added:
     """Add float32 values, given as int32 bits [n], to packed bins in place, and collect those for the tails.
 
     Goes on from ``start`` until all are added, or values come that do not fit the window, or much has been collected.
@@ -31,13 +31,8 @@ def add(
         Magnitudes below the window are counted nowhere.
     first_key : of the window.
     lowest_fitting, highest_fitting : ordered bits; values outside cannot be added.
-    above, below : ordered bits; collect values > above, and values < below.
-
-    Returns
-    -------
-    stop : where to go on; values from here on are not added.
-    lowest, highest : ordered bits of the extremes of all values looked at, those that did not fit included.
-    top, bottom : ordered bits of the values collected.
+    above, below : ordered bits; collect values > above, and values < below. Where TAIL of the values added here are
+        farther out than that, the limits may be moved there, and what is not beyond them left out.
     """
     tops, bottoms = [np.empty(0, np.int32)], [np.empty(0, np.int32)]
     lowest, highest = 2**31 - 1, -(2**31)
@@ -52,7 +47,7 @@ def add(
         tops.append(ordered[ordered > above])
         bottoms.append(ordered[ordered < below])
         start += chunk.size
-    return start, lowest, highest, np.concatenate(tops), np.concatenate(bottoms)
+    return Added(start, lowest, highest, np.concatenate(tops), np.concatenate(bottoms), above, below)
 
 
 def _count(bits: np.ndarray, packed: np.ndarray, first_key: int) -> None:
@@ -63,7 +58,7 @@ def _count(bits: np.ndarray, packed: np.ndarray, first_key: int) -> None:
     positions = magnitudes & ((1 << POSITION_BITS) - 1)
     counts = np.bincount(places, minlength=packed.size).astype(np.uint64)
     sums = np.bincount(places, weights=positions, minlength=packed.size).astype(np.uint64)
-    packed += (counts << np.uint64(COUNT_SHIFT)) + sums
+    packed += counts * units(np.arange(packed.size)) + sums
 
 
 def add_rows(rows: np.ndarray, sums: np.ndarray) -> None:

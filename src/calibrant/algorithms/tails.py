@@ -21,20 +21,14 @@ class Tail:
         self._candidates: list[np.ndarray] = []  # offered since
         self._held = 0
 
-    def add(self, values: np.ndarray) -> None:
-        """Offer int32 values, in any order."""
+    def add(self, values: np.ndarray, threshold: int = _ALL) -> None:
+        """Offer int32 values, in any order; TAIL of all that were ever offered are known to be above the threshold."""
+        self.threshold = max(self.threshold, threshold)
         if values.size:
             self._candidates.append(values)
             self._held += values.size
         if self._held > (TAIL if self.threshold == _ALL else _ROOM):
             self.values()
-
-    def copy(self) -> Tail:
-        """One that goes its own way from here."""
-        other = Tail()
-        other.threshold, other._kept, other._held = self.threshold, self._kept, self._held
-        other._candidates = list(self._candidates)
-        return other
 
     def values(self) -> np.ndarray:
         """All that is kept, ascending: int32 [at most TAIL]."""
@@ -44,5 +38,5 @@ class Tail:
                 kept = np.partition(kept, kept.size - TAIL)[-TAIL:]
             self._kept, self._candidates, self._held = np.sort(kept), [], 0
             if kept.size == TAIL:
-                self.threshold = int(self._kept[0])
+                self.threshold = max(self.threshold, int(self._kept[0]))
         return self._kept

@@ -72,9 +72,16 @@ class Crew:
         items = progress.missing(track(batches, description, batches.batch_num), chosen)
         if self.workers == 1:
             with Observer(graph, statistics, self.threads) as observer:
+                seen: set[BatchKey] = set()
                 for key, batch in items:
                     observer.update(batch, key[0])
-                    progress.add({key})
+                    seen.add(key)
+                    if progress.due():
+                        observer.settle()
+                        progress.add(seen)
+                        seen = set()
+                observer.settle()
+                progress.add(seen)
         else:
             self._share(graph, blank, items, progress)
         progress.finish()

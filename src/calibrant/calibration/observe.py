@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +16,8 @@ from calibrant.errors import DataError, Problem
 from calibrant.graph.graph import Graph
 from calibrant.graph.run import Runner, readable
 from calibrant.progress import Track, untracked
+
+AT_ONCE = 2  # batches, where there are several threads
 
 
 class Statistic(Protocol):
@@ -43,39 +48,57 @@ Statistics = Mapping[str, Sequence[Statistic]]
 
 
 class Observer:
-    """A graph made ready to update statistics, which are changed in place, with one batch after the other.
+    """A graph made ready to update statistics, which are changed in place, with batches.
+
+    Some batches run at once, so that no processor waits: while one updates a statistic, the other computes.
 
     Parameters
     ----------
     graph : the model; fed at ``graph.inputs``.
-    statistics : may be exchanged for others of the same tensors between batches.
-    threads : of TensorFlow, which also do the updating; its own choice by default.
+    statistics : may be exchanged for others of the same tensors when no batch runs.
+    threads : of TensorFlow; its own choice by default.
     """
 
     def __init__(self, graph: Graph, statistics: Statistics, threads: int = 0):
         self.graph = graph
         self.statistics = statistics
-        self._batch = 0
         self._runner = Runner(graph, (), threads, {tensor: self._update_of(tensor) for tensor in statistics})
+        self._one_at_a_time = {tensor: threading.Lock() for tensor in statistics}
+        self._at_once = 1 if threads == 1 else AT_ONCE
+        self._pool = ThreadPoolExecutor(self._at_once)
+        self._running: deque[Future[None]] = deque()
+        self._here = threading.local()
 
     def update(self, batch: Mapping[str, np.ndarray], number: int) -> None:
-        """Run a batch; ``number`` is what messages call it.
+        """Begin with a batch as soon as there are not too many under way; ``number`` is what messages call it.
 
         Raises
         ------
-        DataError : a tensor becomes NaN or infinite; names the tensor, the layers that read it and the batch.
+        DataError : a tensor becomes NaN or infinite, in this batch or one begun before; names the tensor, the layers
+            that read it and the batch, the first of several.
         """
-        self._batch = number
+        if len(self._running) == self._at_once:
+            self._running.popleft().result()
+        self._running.append(self._pool.submit(self._run, batch, number))
+
+    def settle(self) -> None:
+        """Wait until all batches are in the statistics; raises what `update` raises."""
+        while self._running:
+            self._running.popleft().result()
+
+    def _run(self, batch: Mapping[str, np.ndarray], number: int) -> None:
+        self._here.batch = number
         self._runner(batch)
 
     def _update_of(self, tensor: str) -> Callable[[np.ndarray], None]:
         def update(values: np.ndarray) -> None:
             values = np.asarray(values, np.float32)
-            for statistic in self.statistics[tensor]:
-                try:
-                    statistic.update(values)
-                except NonFiniteError as error:
-                    raise self._not_finite(error, tensor) from None
+            with self._one_at_a_time[tensor]:
+                for statistic in self.statistics[tensor]:
+                    try:
+                        statistic.update(values)
+                    except NonFiniteError as error:
+                        raise self._not_finite(error, tensor) from None
 
         return update
 
@@ -83,7 +106,7 @@ class Observer:
         readers = ", ".join(sorted({node.name for node, _ in self.graph.consumers(tensor)}))
         return DataError(
             Problem(
-                f"{error} in batch {self._batch} at {readable(tensor)!r}, which {readers} reads",
+                f"{error} in batch {self._here.batch} at {readable(tensor)!r}, which {readers} reads",
                 file=self.graph.source,
                 hint="check the data and the preprocessing; the float model itself gives such values here",
             )
@@ -93,6 +116,7 @@ class Observer:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
         self._runner.close()
 
 
@@ -113,6 +137,7 @@ def observe(
     with Observer(graph, statistics, threads) as observer:
         for number, batch in enumerate(track(batches, description, batches.batch_num)):
             observer.update(batch, number)
+        observer.settle()
 
 
 def observe_histograms(

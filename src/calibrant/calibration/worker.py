@@ -47,12 +47,12 @@ class Worker:
         return self._process.pid
 
     def update(self, batch: Mapping[str, np.ndarray], number: int) -> None:
-        """Let it observe one batch, and wait for the end; raises what Observer.update raises."""
+        """Let it begin with one batch; raises what Observer.update raises."""
         self._send((batch, number))
         self._receive()
 
     def collect(self) -> Statistics:
-        """What it has observed since it was last asked."""
+        """What it has observed since it was last asked; raises what Observer.settle raises."""
         self._send(None)
         return self._receive()
 
@@ -111,16 +111,16 @@ def serve(orders: BinaryIO, answers: BinaryIO) -> None:
                 order = pickle.load(orders)
             except EOFError:
                 return
-            if order is None:
-                answer(observer.statistics)
-                observer.statistics = pickle.loads(blank)
-                continue
             try:
-                observer.update(*order)
+                if order is not None:
+                    observer.update(*order)
+                    answer(None)
+                else:
+                    observer.settle()
+                    answer(observer.statistics)
+                    observer.statistics = pickle.loads(blank)
             except CalibrantError as error:
                 answer(error)
-            else:
-                answer(None)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -11,6 +12,8 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.session import open_session
 from calibrant.graph.tensorflow import tensorflow
+
+_IN_CALLERS_THREAD = -1  # as a number of threads between operations
 
 _NO_KERNEL = (
     "this TensorFlow has no such operation for this processor; more of them, also channels first, are there with "
@@ -24,16 +27,17 @@ class Runner:
     Constant folding is off: it would push the multiplication of a quantizer into the weights of a convolution in
     front of it, and the fake-quantized numbers would no longer be exactly those of the arithmetic.
 
-    A watched tensor is handed over as soon as it is there, while TensorFlow goes on with the operations behind it, and
-    is given free right after. So looking at all tensors of a model takes little more memory than running it.
+    A watched tensor is handed over as soon as it is there, before the operations behind it, and is given free right
+    after. So looking at all tensors of a model takes little more memory than running it. Several threads may call: one
+    computes what another looks at.
 
     Parameters
     ----------
     graph : the model; fed at ``graph.inputs``.
     fetches : tensors to return, in this order; the model's outputs by default.
     threads : threads within and between operations; TensorFlow's choice by default.
-    watched : tensor → function that is called with its values, on a thread of TensorFlow's, once per batch. The array
-        is only valid during the call. What it raises is raised again when the batch is done, the first in this order.
+    watched : tensor → function that is called with its values, on the caller's thread, once per batch. The array is
+        only valid during the call. What it raises is raised again when the batch is done, the first in this order.
     """
 
     def __init__(
@@ -46,8 +50,12 @@ class Runner:
         tf = tensorflow()
         self.graph = graph
         self.fetches = tuple(fetches if fetches is not None else graph.outputs)
-        self._failures: dict[str, Exception | None] = dict.fromkeys(watched or ())
-        config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads)
+        self._watched = tuple(watched or ())
+        self._failures = threading.local()  # of the batch that this thread runs, by tensor
+        config = tf.compat.v1.ConfigProto(
+            intra_op_parallelism_threads=threads,
+            inter_op_parallelism_threads=_IN_CALLERS_THREAD if watched else threads,
+        )
         options = config.graph_options.rewrite_options
         options.constant_folding = options.OFF
         self._session = open_session(graph, config)
@@ -69,6 +77,8 @@ class Runner:
         ModelError : TensorFlow could not run the batch; with its reason and the node.
         """
         feeds = [batch[key] for key in self.graph.input_keys]
+        failures: dict[str, Exception] = {}
+        self._failures.by_tensor = failures
         try:
             fetched = self._call(*feeds)[: len(self.fetches)]
         except (self._error, ValueError) as error:
@@ -82,9 +92,9 @@ class Runner:
                     hint=_NO_KERNEL if missing else "check that the data have the shape that the model expects",
                 )
             ) from None
-        for failure in self._failures.values():
-            if failure is not None:
-                raise failure
+        for tensor in self._watched:
+            if tensor in failures:
+                raise failures[tensor]
         return fetched
 
     def _kept_failure(self, tensor: str, function: Callable[[np.ndarray], None]) -> Callable[[np.ndarray], None]:
@@ -92,7 +102,7 @@ class Runner:
             try:
                 function(values)
             except Exception as error:  # TensorFlow would turn it into one of its own, without its attributes
-                self._failures[tensor] = error
+                self._failures.by_tensor[tensor] = error
 
         return watch
 

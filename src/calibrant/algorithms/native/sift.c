@@ -7,7 +7,7 @@
 #endif
 
 #define MAGNITUDE INT32_C(0x7FFFFFFF)
-#define AHEAD (2 * BLOCK) /* values; the processor itself fetches ahead only up to the end of a page, one block */
+#define AHEAD 2048 /* values; the processor itself fetches ahead only up to the end of a page, and four blocks are one */
 #define NEGATIVE_SIDE (WINDOW << POSITION_BITS)
 
 static int32_t smallest_kept(int32_t first_key)

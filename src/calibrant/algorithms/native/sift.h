@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#define BLOCK 1024
+#define BLOCK 256
 #define GROUP 128
 #define SPARE 16 /* words behind the last one that may be written to */
 
