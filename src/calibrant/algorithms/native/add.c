@@ -31,7 +31,7 @@ static int64_t reached_by_tail(const uint64_t *packed, int64_t side, int32_t fir
     uint64_t many = 0;
     for (int64_t place = WINDOW - 1; place >= 0; place--) {
         uint64_t bin = side * WINDOW + place;
-        many += packed[bin] / (ONE + (bin << POSITION_BITS));
+        many += packed[bin] ? packed[bin] / (ONE + (bin << POSITION_BITS)) : 0;
         if (many >= TAIL)
             return (first_key + place) << POSITION_BITS;
     }
