@@ -57,6 +57,16 @@ def test_generator_is_read_once_and_no_further_than_asked_for():
         list(batches)
 
 
+def test_an_array_that_is_filled_again_and_again_gives_a_batch_each_time():
+    def items():
+        one = x(0)
+        for value in (1, 2, 3):
+            one[:] = value
+            yield one
+
+    assert [batch["x"].max() for batch in list(open_data(items, [X]))] == [1, 2, 3]
+
+
 def test_function_is_called_for_every_pass():
     batches = open_data(lambda: (x(value) for value in range(3)), [X])
     assert len(list(batches)) == 3 == len(list(batches)) and batches.restartable and batches.count is None

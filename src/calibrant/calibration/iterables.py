@@ -121,8 +121,9 @@ def _is_array(value: object) -> bool:
 
 
 def _array(value: object, name: str, label: str) -> np.ndarray:
+    """A copy: many a generator fills the same array again, and the batch before is still under way then."""
     try:
-        array = np.asarray(value)
+        array = np.array(value)
     except (ValueError, TypeError) as error:
         message = f"{label} is no array: {error}"
         raise DataError(Problem(message, path=f"input {name!r}")) from error
