@@ -19,15 +19,7 @@ import numpy as np
 
 from calibrant.algorithms.arithmetic import shortest_decimal
 from calibrant.algorithms.bins import LARGEST_BITS, Bins, first_key_for, values_at
-from calibrant.algorithms.kernels import (
-    MANTISSA_BITS,
-    OCTAVES,
-    POSITION_BITS,
-    TAIL,
-    WINDOW,
-    kernels,
-    ordered_bits,
-)
+from calibrant.algorithms.kernels import MANTISSA_BITS, OCTAVES, POSITION_BITS, TAIL, WINDOW, kernels, ordered_bits
 from calibrant.algorithms.tails import Tail
 
 _LAYOUT = (1, MANTISSA_BITS, OCTAVES, TAIL)

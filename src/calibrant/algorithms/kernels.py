@@ -38,7 +38,7 @@ class Added(NamedTuple):
     stop : where to go on; values from here on are not added.
     lowest, highest : ordered bits of the extremes of all values looked at.
     top, bottom : int32; ordered bits of values for the two tails.
-    above, below : ordered bits; TAIL of the values ever added are known to be above, and below.
+    above, below : ordered bits; TAIL of the values ever collected are known to reach them. Later ones must be beyond.
     """
 
     stop: int

@@ -31,8 +31,8 @@ def add(
         Magnitudes below the window are counted nowhere.
     first_key : of the window.
     lowest_fitting, highest_fitting : ordered bits; values outside cannot be added.
-    above, below : ordered bits; collect values > above, and values < below. Where TAIL of the values added here are
-        farther out than that, the limits may be moved there, and what is not beyond them left out.
+    above, below : ordered bits; collect values > above, and values < below. Where TAIL of the values added here reach
+        farther out, the limits may be moved there, and what is more than the tail needs left out.
     """
     tops, bottoms = [np.empty(0, np.int32)], [np.empty(0, np.int32)]
     lowest, highest = 2**31 - 1, -(2**31)

@@ -22,7 +22,7 @@ class Tail:
         self._held = 0
 
     def add(self, values: np.ndarray, threshold: int = _ALL) -> None:
-        """Offer int32 values, in any order; TAIL of all that were ever offered are known to be above the threshold."""
+        """Offer int32 values, in any order; TAIL of all that were ever offered are known to reach the threshold."""
         self.threshold = max(self.threshold, threshold)
         if values.size:
             self._candidates.append(values)

@@ -6,7 +6,7 @@ import copy
 import os
 import threading
 import time
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -72,16 +72,12 @@ class Crew:
         items = progress.missing(track(batches, description, batches.batch_num), chosen)
         if self.workers == 1:
             with Observer(graph, statistics, self.threads) as observer:
-                seen: set[BatchKey] = set()
-                for key, batch in items:
-                    observer.update(batch, key[0])
-                    seen.add(key)
-                    if progress.due():
-                        observer.settle()
-                        progress.add(seen)
-                        seen = set()
-                observer.settle()
-                progress.add(seen)
+
+                def add(seen: set[BatchKey]) -> None:
+                    observer.settle()
+                    progress.add(seen)
+
+                _update_with_all(observer, items, progress.due, add)
         else:
             self._share(graph, blank, items, progress)
         progress.finish()
@@ -93,20 +89,16 @@ class Crew:
         threads = self.threads or max((os.cpu_count() or 1) // self.workers, 1)
         reading, stopped = threading.Lock(), threading.Event()
 
+        def next_item() -> tuple[BatchKey, Mapping] | None:
+            with reading:
+                return None if stopped.is_set() else next(items, None)
+
         def work(worker: Worker) -> None:
-            seen: set[BatchKey] = set()
-            try:
-                while not stopped.is_set():
-                    with reading:
-                        item = next(items, None)
-                    if item is None:
-                        break
-                    worker.update(item[1], item[0][0])
-                    seen.add(item[0])
-                    if progress.due():
-                        progress.absorb(worker.collect(), seen)
-                        seen = set()
+            def absorb(seen: set[BatchKey]) -> None:
                 progress.absorb(worker.collect(), seen)
+
+            try:
+                _update_with_all(worker, iter(next_item, None), progress.due, absorb)
             except BaseException:
                 stopped.set()
                 raise
@@ -122,6 +114,23 @@ class Crew:
             failures = [failure for failure in (future.exception() for future in futures) if failure is not None]
         if failures:
             raise failures[0]
+
+
+def _update_with_all(
+    observer: Observer | Worker,
+    items: Iterable[tuple[BatchKey, Mapping]],
+    due: Callable[[], bool],
+    take_in: Callable[[set[BatchKey]], None],
+) -> None:
+    """Give an observer all batches; ``take_in`` is told which it has seen since, whenever it is due and at the end."""
+    seen: set[BatchKey] = set()
+    for key, batch in items:
+        observer.update(batch, key[0])
+        seen.add(key)
+        if due():
+            take_in(seen)
+            seen = set()
+    take_in(seen)
 
 
 class _Progress:
