@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import threading
 import time
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from calibrant.calibration.data import Batches
-from calibrant.calibration.observe import Observer, Statistics
+from calibrant.calibration.observe import Observer, Statistics, processors
 from calibrant.calibration.state import BatchKey, State, batch_digest, fingerprint
 from calibrant.calibration.worker import Worker
 from calibrant.errors import DataError, Problem
@@ -32,8 +31,8 @@ class Crew:
     Parameters
     ----------
     workers : number of processes; 1: this one.
-    threads : of TensorFlow in each process. 0: its own choice, or as many as keep all cores busy where there are
-        several workers. Results can depend on it in the last bits, as some sums are then divided otherwise.
+    threads : that compute in each process. 0: as many as keep all processors busy. Results can depend on it in the last
+        bits, as some sums are then divided otherwise.
     """
 
     workers: int = 1
@@ -71,7 +70,7 @@ class Crew:
         progress = _Progress(State(fingerprint(graph, statistics) if state else "", statistics), state)
         items = progress.missing(track(batches, description, batches.batch_num), chosen)
         if self.workers == 1:
-            with Observer(graph, statistics, self.threads) as observer:
+            with Observer(graph, statistics, self.threads, batches.count == 1) as observer:
 
                 def add(seen: set[BatchKey]) -> None:
                     observer.settle()
@@ -86,7 +85,7 @@ class Crew:
     def _share(
         self, graph: Graph, blank: Statistics, items: Iterator[tuple[BatchKey, Mapping]], progress: _Progress
     ) -> None:
-        threads = self.threads or max((os.cpu_count() or 1) // self.workers, 1)
+        threads = self.threads or max(processors() // self.workers, 1)
         reading, stopped = threading.Lock(), threading.Event()
 
         def next_item() -> tuple[BatchKey, Mapping] | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import threading
+import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock, local
 from typing import Protocol
 
 import numpy as np
@@ -50,24 +51,29 @@ Statistics = Mapping[str, Sequence[Statistic]]
 class Observer:
     """A graph made ready to update statistics, which are changed in place, with batches.
 
-    Some batches run at once, so that no processor waits: while one updates a statistic, the other computes.
+    Some batches run at once, so that no processor waits: while one updates a statistic, the other computes. Where they
+    are as many as the threads, operations are not divided among these: none then waits for another.
 
     Parameters
     ----------
     graph : the model; fed at ``graph.inputs``.
     statistics : may be exchanged for others of the same tensors when no batch runs.
-    threads : of TensorFlow; its own choice by default.
+    threads : that compute; as many as this process has processors by default.
+    alone : whether there is one batch only, so that its operations have to be divided.
     """
 
-    def __init__(self, graph: Graph, statistics: Statistics, threads: int = 0):
+    def __init__(self, graph: Graph, statistics: Statistics, threads: int = 0, alone: bool = False):
         self.graph = graph
         self.statistics = statistics
-        self._runner = Runner(graph, (), threads, {tensor: self._update_of(tensor) for tensor in statistics})
-        self._one_at_a_time = {tensor: threading.Lock() for tensor in statistics}
-        self._at_once = 1 if threads == 1 else AT_ONCE
+        threads = threads or processors()
+        divided = alone or threads > AT_ONCE
+        watched = {tensor: self._update_of(tensor) for tensor in statistics}
+        self._runner = Runner(graph, (), threads if divided else 1, watched)
+        self._one_at_a_time = {tensor: Lock() for tensor in statistics}
+        self._at_once = min(AT_ONCE, threads)
         self._pool = ThreadPoolExecutor(self._at_once)
         self._running: deque[Future[None]] = deque()
-        self._here = threading.local()
+        self._here = local()
 
     def update(self, batch: Mapping[str, np.ndarray], number: int) -> None:
         """Begin with a batch as soon as there are not too many under way; ``number`` is what messages call it.
@@ -120,6 +126,13 @@ class Observer:
         self._runner.close()
 
 
+def processors() -> int:
+    """How many this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def observe(
     graph: Graph,
     statistics: Statistics,
@@ -134,7 +147,7 @@ def observe(
     ------
     DataError : a tensor becomes NaN or infinite.
     """
-    with Observer(graph, statistics, threads) as observer:
+    with Observer(graph, statistics, threads, batches.count == 1) as observer:
         for number, batch in enumerate(track(batches, description, batches.batch_num)):
             observer.update(batch, number)
         observer.settle()

@@ -21,6 +21,7 @@ def tensorflow() -> ModuleType:
     ------
     DependencyError : neither ``tensorflow`` nor ``tensorflow-cpu`` is installed, or it is older than 2.16.
     """
+    os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")  # or the first session decides on threads for all
     try:
         if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
             import tensorflow as tf
