@@ -8,7 +8,7 @@ setup(
     ext_modules=[
         Extension(
             "calibrant.algorithms._native",
-            [f"{NATIVE}/{name}.c" for name in ("add", "library", "sift", "sums", "walk")],
+            [f"{NATIVE}/{name}.c" for name in ("add", "bins", "library", "sift", "sums", "walk")],
             depends=[f"{NATIVE}/{name}.h" for name in ("layout", "sift")],
             extra_compile_args=["-O3", "-ffp-contract=off", "-fvisibility=hidden"],
             optional=True,

@@ -29,7 +29,7 @@ from calibrant.graph.graph import Graph
 from calibrant.graph.layers import find_layers
 from calibrant.graph.load import load
 from calibrant.graph.run import Runner
-from calibrant.steps.activations import search
+from calibrant.steps.activations import search_all
 
 IFMR = ActivationPlan(
     search_range_start=0.7, search_range_end=1.3, search_step=0.01, max_percentile=0.999999, min_percentile=0.999999
@@ -60,8 +60,8 @@ def beside_plain(
             plain.append(time.perf_counter() - start)
             seconds, histograms = observed(observer, batches)
             seen.append(seconds)
-            with_ifmr.append(seconds + searched(histograms, IFMR))
-            with_hfmg.append(seconds + searched(histograms, HFMG))
+            with_ifmr.append(seconds + searched(graph, histograms, IFMR))
+            with_hfmg.append(seconds + searched(graph, histograms, HFMG))
     found = {
         "plain_s": statistics.median(plain),
         "observe_s": statistics.median(seen),
@@ -97,7 +97,7 @@ def peak(name: str, count: int, observing: bool) -> float | None:
     reset.write_text("5")
     if observing:
         with observer_of(graph, tensors) as observer:
-            searched(observed(observer, batches)[1], IFMR)
+            searched(graph, observed(observer, batches)[1], IFMR)
     else:
         with Runner(graph) as runner:
             for batch in batches:
@@ -116,7 +116,7 @@ def observer_of(graph: Graph, tensors: dict[str, None]) -> Observer:
     return Observer(graph, {tensor: [Histogram()] for tensor in tensors})
 
 
-def observed(observer: Observer, batches: list) -> tuple[float, list[Histogram]]:
+def observed(observer: Observer, batches: list) -> tuple[float, dict[str, Histogram]]:
     """Seconds that the batches take with every tensor observed, and what was observed."""
     start = time.perf_counter()
     histograms = {tensor: Histogram() for tensor in observer.statistics}
@@ -124,14 +124,15 @@ def observed(observer: Observer, batches: list) -> tuple[float, list[Histogram]]
     for number, batch in enumerate(batches):
         observer.update(batch, number)
     observer.settle()
-    return time.perf_counter() - start, list(histograms.values())
+    return time.perf_counter() - start, histograms
 
 
-def searched(histograms: list[Histogram], plan: ActivationPlan) -> float:
-    """Seconds for the factors of all of them."""
+def searched(graph: Graph, histograms: dict[str, Histogram], plan: ActivationPlan) -> float:
+    """Seconds for the factors of all of them, each where it is read first."""
+    readers = (next(iter(graph.consumers(tensor))) for tensor in histograms)
+    places = {(node.name, index): plan for node, index in readers}
     start = time.perf_counter()
-    for histogram in histograms:
-        search(histogram, plan)
+    search_all(graph, places, histograms)
     return time.perf_counter() - start
 
 

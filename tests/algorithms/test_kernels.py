@@ -92,6 +92,34 @@ def test_any_bits_are_sorted_into_bins_alike(data):
     assert results[0][0] == packed.tobytes()
 
 
+def bins_of(generator, size, filled):
+    """Packed bins and totals of any content that can be: no sum of positions is more than count and bin width allow."""
+    chosen = generator.random((2, size)) < filled
+    counts = generator.integers(1, 1 << 20, (2, size)) * chosen
+    sums = (counts * generator.random((2, size)) * ((1 << kernels.POSITION_BITS) - 1)).astype(np.int64)
+    packed = counts[0].astype(np.uint64) * kernels.units(np.arange(size)) + sums[0].astype(np.uint64)
+    return packed, np.stack([counts[1], sums[1]])
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_both_forms_read_bins_alike(data):
+    generator = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    size = kernels.WINDOW * data.draw(st.sampled_from([1, 2]))
+    packed, totals = bins_of(generator, size, data.draw(st.sampled_from([0.0, 0.001, 0.3, 1.0])))
+    packed, totals = data.draw(st.sampled_from([(packed, None), (None, totals), (packed, totals)]))
+    first_key = data.draw(st.sampled_from([0, 1 << 10, 104 << 10, 231 << 10]))
+    expected = kernels_numpy.filled(packed, totals, size, first_key)
+    found = native.filled(packed, totals, size, first_key)
+    assert [part.tobytes() for part in found] == [part.tobytes() for part in expected]
+    assert (np.diff(found.means) > 0).all()
+    start = data.draw(st.sampled_from([0, 1, 20_000, kernels.WINDOW]))
+    for negative in (False, True):
+        arguments = found.codes, found.counts, found.means, negative, first_key, start
+        table, wanted = native.sums_outwards(*arguments), kernels_numpy.sums_outwards(*arguments)
+        assert table[start:].tobytes() == wanted[start:].tobytes()
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (16, 5000), (70_000, 3), (3, 0), (0, 4), (5, 1), (2, 1_100_000)])
 def test_both_forms_add_rows_alike_one_after_the_other(shape):
     rows = np.random.default_rng(3).standard_normal(shape, dtype=np.float32)

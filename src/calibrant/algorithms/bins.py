@@ -14,10 +14,11 @@ from calibrant.algorithms.kernels import (
     MANTISSA_BITS,
     OCTAVES,
     PACKED_LIMIT,
-    POSITION_BITS,
     WINDOW,
     Added,
+    Filled,
     units,
+    unpacked,
 )
 
 LARGEST_BITS = 0x7F7FFFFF  # of a finite float32
@@ -26,15 +27,6 @@ LARGEST_BITS = 0x7F7FFFFF  # of a finite float32
 def first_key_for(magnitude_bits: int) -> int:
     """The key at which the window begins when this is the largest magnitude, given as float32 bits."""
     return max((magnitude_bits >> 23) - (OCTAVES - 1), 0) << MANTISSA_BITS
-
-
-def values_at(keys: np.ndarray, mean_positions: np.ndarray) -> np.ndarray:
-    """The magnitudes (float64) at the given positions, in [0, 2^POSITION_BITS), of the bins with these keys."""
-    exponents = keys >> MANTISSA_BITS
-    mantissas = (keys & ((1 << MANTISSA_BITS) - 1)) << POSITION_BITS
-    mantissas += np.where(exponents > 0, 1 << 23, 0)
-    steps = (np.maximum(exponents, 1) + (1023 - 150) << 52).view(np.float64)  # powers of two, by their exponent bits
-    return (mantissas + mean_positions) * steps
 
 
 class Bins:
@@ -58,7 +50,7 @@ class Bins:
             self._totals = _moved(self._totals, dropped, added)
         if self._packed is not None and (dropped or added):
             (places,) = self._packed.nonzero()
-            counts, sums = _unpacked(self._packed, places)
+            counts, sums = unpacked(self._packed, places)
             side, place = np.divmod(places, WINDOW)
             kept = place >= dropped
             moved = (side * WINDOW + place - dropped)[kept]
@@ -92,29 +84,13 @@ class Bins:
         totals = np.zeros((2, self.signs, WINDOW), np.int64) if self._totals is None else self._totals.copy()
         if self._packed is not None:
             (places,) = self._packed.nonzero()
-            totals.reshape(2, -1)[:, places] += _unpacked(self._packed, places)
+            totals.reshape(2, -1)[:, places] += unpacked(self._packed, places)
         return totals
 
-    def filled(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Bins that are not empty, in ascending order of their values.
-
-        Returns
-        -------
-        codes : int64; the key of a positive bin, ``-1 - key`` of a negative one.
-        counts, position_sums : int64.
-        """
-        if self._totals is None and self._packed is not None:
-            (places,) = self._packed.nonzero()
-            counts, sums = _unpacked(self._packed, places)
-        else:
-            counts, sums = self.totals().reshape(2, -1)
-            (places,) = counts.nonzero()
-            counts, sums = counts[places], sums[places]
-        keys = places % WINDOW + self.first_key
-        positive = int(np.searchsorted(places, WINDOW))
-        ascending = np.r_[np.arange(positive, places.size)[::-1], np.arange(positive)]
-        codes = np.where(places < WINDOW, keys, -1 - keys)
-        return codes[ascending], counts[ascending], sums[ascending]
+    def filled(self, loops: ModuleType) -> Filled:
+        """Bins that are not empty."""
+        totals = None if self._totals is None else self._totals.reshape(2, -1)
+        return loops.filled(self._packed, totals, self.signs * WINDOW, self.first_key)
 
     def put(self, codes: np.ndarray, counts: np.ndarray, position_sums: np.ndarray) -> None:
         """The reverse of `filled`, into bins that are empty; every key must lie in the window."""
@@ -123,13 +99,6 @@ class Bins:
         self._totals = np.zeros((2, self.signs, WINDOW), np.int64)
         self._totals[0, sides, keys] = counts
         self._totals[1, sides, keys] = position_sums
-
-
-def _unpacked(packed: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Counts and sums of positions (int64) of the packed bins at these places."""
-    chosen, unit = packed[places], units(places)
-    counts = chosen // unit
-    return counts.astype(np.int64), (chosen - counts * unit).astype(np.int64)
 
 
 def _moved(arrays: np.ndarray, dropped: int, added_signs: int) -> np.ndarray:

@@ -18,8 +18,18 @@ from fractions import Fraction
 import numpy as np
 
 from calibrant.algorithms.arithmetic import shortest_decimal
-from calibrant.algorithms.bins import LARGEST_BITS, Bins, first_key_for, values_at
-from calibrant.algorithms.kernels import MANTISSA_BITS, OCTAVES, POSITION_BITS, TAIL, WINDOW, kernels, ordered_bits
+from calibrant.algorithms.bins import LARGEST_BITS, Bins, first_key_for
+from calibrant.algorithms.kernels import (
+    MANTISSA_BITS,
+    OCTAVES,
+    POSITION_BITS,
+    TAIL,
+    WINDOW,
+    Filled,
+    kernels,
+    ordered_bits,
+    values_at,
+)
 from calibrant.algorithms.tails import Tail
 
 _LAYOUT = (1, MANTISSA_BITS, OCTAVES, TAIL)
@@ -41,15 +51,6 @@ class OrderStatistic:
     exact: bool
 
 
-@dataclass(frozen=True)
-class _Outline:
-    """The bins that are not empty, in ascending order of their values: see `Bins.filled`; and the means of each."""
-
-    codes: np.ndarray
-    counts: np.ndarray
-    means: np.ndarray
-
-
 class Histogram:
     """An accumulator of float32 values. Two are equal when they have seen the same values, up to the bins' resolution.
 
@@ -57,7 +58,7 @@ class Histogram:
     One instance must not be updated by two threads at once; different instances may be.
     """
 
-    __slots__ = ("_bins", "_bottom", "_highest", "_lowest", "_outline", "_top", "count")
+    __slots__ = ("_bins", "_bottom", "_highest", "_lowest", "_filled", "_top", "count")
     __hash__ = None
 
     def __init__(self):
@@ -65,7 +66,7 @@ class Histogram:
         self._bins = Bins()
         self._lowest, self._highest = 2**31 - 1, -(2**31)  # ordered bits
         self._top, self._bottom = Tail(), Tail()  # ordered bits, those of the bottom as complements
-        self._outline: _Outline | None = None  # of the bins as they are now, once somebody has asked
+        self._filled: Filled | None = None  # of the bins as they are now, once somebody has asked
 
     @property
     def kind(self) -> str:
@@ -82,7 +83,7 @@ class Histogram:
         values = np.ascontiguousarray(array, np.float32).reshape(-1)
         if not values.size:
             return
-        self._outline = None
+        self._filled = None
         bits, start = values.view(np.int32), 0
         while start < values.size:
             found = self._bins.add(kernels(), bits, start, self._top.threshold, ~self._bottom.threshold)
@@ -97,7 +98,7 @@ class Histogram:
 
     def absorb(self, other: Histogram) -> None:
         """Take in the values that another has seen."""
-        self._outline = None
+        self._filled = None
         if other.count:
             self._top.add(other._top.values())
             self._bottom.add(other._bottom.values())
@@ -131,8 +132,8 @@ class Histogram:
     def power(self) -> float:
         """The mean of the squared values, each taken at the mean of its bin. ValueError if there was none."""
         self._require_values()
-        outline = self._outlined()
-        return float(np.sum(np.square(outline.means) * outline.counts)) / self.count
+        filled = self._filled_bins()
+        return float(np.sum(np.square(filled.means) * filled.counts)) / self.count
 
     def value_from_top(self, percentile: float) -> OrderStatistic:
         """The value that the fraction ``percentile`` of all values reaches in ascending order (clip_max_init, spec 02).
@@ -164,17 +165,17 @@ class Histogram:
 
         Zeros and magnitudes below the window together are one bin at 0.
         """
-        outline = self._outlined()
-        means, counts = outline.means, outline.counts
+        filled = self._filled_bins()
+        means, counts = filled.means, filled.counts
         near_zero = self.count - int(counts.sum())
         if near_zero:
-            negative = int((outline.codes < 0).sum())
+            negative = int((filled.codes < 0).sum())
             means, counts = np.insert(means, negative, 0.0), np.insert(counts, negative, near_zero)
         return means, counts
 
     def bin_edges(self) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper edge (float64) of every bin that `bins` lists; those of the near-zero bin are both 0."""
-        codes, counts = self._outlined().codes, self._outlined().counts
+        codes, counts = self._filled_bins().codes, self._filled_bins().counts
         keys = np.where(codes < 0, -1 - codes, codes)
         inner, outer = values_at(keys, np.zeros(len(keys))), values_at(keys + 1, np.zeros(len(keys)))
         low, high = np.where(codes < 0, -outer, inner), np.where(codes < 0, -inner, outer)
@@ -192,23 +193,14 @@ class Histogram:
             have no meaning.
         first_key : key of the first bin.
         """
-        table = np.zeros((WINDOW + 2, 2))
-        outline, first_key = self._outlined(), self._bins.first_key
-        chosen = outline.codes < 0 if negative else outline.codes >= 0
-        keys = -1 - outline.codes[chosen][::-1] if negative else outline.codes[chosen]
-        if keys.size:
-            start = max(int(np.float32(least).view(np.int32)) >> POSITION_BITS, first_key)
-            step = -1 if negative else 1
-            counts, means = outline.counts[chosen][::step], np.abs(outline.means[chosen][::step])
-            places = keys - first_key
-            table[places, 0], table[places, 1] = counts, counts * means
-            needed = table[min(start - first_key, places[-1]) : places[-1] + 1][::-1]
-            np.cumsum(needed, axis=0, out=needed)
+        filled, first_key = self._filled_bins(), self._bins.first_key
+        start = max((int(np.float32(least).view(np.int32)) >> POSITION_BITS) - first_key, 0)
+        table = kernels().sums_outwards(filled.codes, filled.counts, filled.means, negative, first_key, start)
         return table, first_key
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """The whole state, for writing it to an .npz file; equal states give equal arrays."""
-        codes, counts, sums = self._bins.filled()
+        codes, counts, sums, _ = self._bins.filled(kernels())
         return {
             "layout": np.array(_LAYOUT, np.int64),
             "count": np.array(self.count, np.int64),
@@ -265,12 +257,10 @@ class Histogram:
         # Ordered bits of a negative value are the complement of its magnitude's bits; ~0 is -0.0.
         self._bins.fit(first_key_for(max(self._highest, ~self._lowest)), 2 if self._lowest < ~0 else 1)
 
-    def _outlined(self) -> _Outline:
-        if self._outline is None:
-            codes, counts, sums = self._bins.filled()
-            magnitudes = values_at(np.where(codes < 0, -1 - codes, codes), sums / counts)
-            self._outline = _Outline(codes, counts, np.where(codes < 0, -magnitudes, magnitudes))
-        return self._outline
+    def _filled_bins(self) -> Filled:
+        if self._filled is None:
+            self._filled = self._bins.filled(kernels())
+        return self._filled
 
     def _value(self, ordered: int) -> float:
         self._require_values()

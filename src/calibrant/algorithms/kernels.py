@@ -50,6 +50,22 @@ class Added(NamedTuple):
     below: int
 
 
+class Filled(NamedTuple):
+    """The bins that are not empty, in ascending order of their values.
+
+    Parameters
+    ----------
+    codes : int64; the key of a positive bin, ``-1 - key`` of a negative one.
+    counts, position_sums : int64.
+    means : float64; of the values in each, with their sign.
+    """
+
+    codes: np.ndarray
+    counts: np.ndarray
+    position_sums: np.ndarray
+    means: np.ndarray
+
+
 @functools.cache
 def kernels() -> ModuleType:
     """``kernels_native`` where it was built, else ``kernels_numpy``."""
@@ -65,6 +81,22 @@ def kernels() -> ModuleType:
 def units(places: np.ndarray) -> np.ndarray:
     """The units (uint64) of the packed bins at these places."""
     return np.uint64(1 << COUNT_SHIFT) + (places.astype(np.uint64) << np.uint64(POSITION_BITS))
+
+
+def unpacked(packed: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Counts and sums of positions (int64) of the packed bins at these places."""
+    chosen, unit = packed[places], units(places)
+    counts = chosen // unit
+    return counts.astype(np.int64), (chosen - counts * unit).astype(np.int64)
+
+
+def values_at(keys: np.ndarray, mean_positions: np.ndarray) -> np.ndarray:
+    """The magnitudes (float64) at the given positions, in [0, 2^POSITION_BITS), of the bins with these keys."""
+    exponents = keys >> MANTISSA_BITS
+    mantissas = (keys & ((1 << MANTISSA_BITS) - 1)) << POSITION_BITS
+    mantissas += np.where(exponents > 0, 1 << 23, 0)
+    steps = (np.maximum(exponents, 1) + (1023 - 150) << 52).view(np.float64)  # powers of two, by their exponent bits
+    return (mantissas + mean_positions) * steps
 
 
 def ordered_bits(bits: np.ndarray) -> np.ndarray:

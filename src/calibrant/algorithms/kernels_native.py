@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from calibrant.algorithms.kernels import COUNT_SHIFT, MANTISSA_BITS, OCTAVES, TAIL, Added
+from calibrant.algorithms.kernels import COUNT_SHIFT, MANTISSA_BITS, OCTAVES, TAIL, WINDOW, Added, Filled
 
 _ROOM = 4 * TAIL + 16
 _integer, _small, _real, _place = ctypes.c_int64, ctypes.c_int32, ctypes.c_double, ctypes.c_void_p
@@ -39,6 +39,8 @@ def _open() -> ctypes.CDLL:
             _integer,
             [_place, _integer, _integer, _place, _small, _small, _small, _place, _place, _place],
         ),
+        ("filled", _integer, [_place, _place, _integer, _integer, _place, _place, _place, _place]),
+        ("sums_outwards", None, [_place, _place, _place, _integer, _small, _integer, _integer, _place]),
         ("add_rows", None, [_place, _integer, _integer, _place]),
         ("gains", None, [_integer, _place, _place, _place, _integer, _place]),
         ("gains_of_uniform_bins", None, [_integer, _place, _place, _place, _integer, _real, _real, _place]),
@@ -80,6 +82,35 @@ def add(
     )
     lowest, highest, in_top, in_bottom, above, below = found.tolist()
     return Added(stop, lowest, highest, top[:in_top].copy(), bottom[:in_bottom].copy(), above, below)
+
+
+def filled(packed: np.ndarray | None, totals: np.ndarray | None, size: int, first_key: int) -> Filled:
+    """See `kernels_numpy.filled`."""
+    integers, means = np.empty((3, size), np.int64), np.empty(size)
+    many = _library.calibrant_filled(
+        None if packed is None else packed.ctypes.data,
+        None if totals is None else totals.ctypes.data,
+        size,
+        first_key,
+        *(row.ctypes.data for row in (*integers, means)),
+    )
+    return Filled(*integers[:, :many].copy(), means[:many].copy())
+
+
+def sums_outwards(
+    codes: np.ndarray, counts: np.ndarray, means: np.ndarray, negative: bool, first_key: int, start: int
+) -> np.ndarray:
+    """See `kernels_numpy.sums_outwards`."""
+    table = np.zeros((WINDOW + 2, 2))
+    _library.calibrant_sums_outwards(
+        *(part.ctypes.data for part in (codes, counts, means)),
+        codes.size,
+        negative,
+        first_key,
+        start,
+        table.ctypes.data,
+    )
+    return table
 
 
 def add_rows(rows: np.ndarray, sums: np.ndarray) -> None:

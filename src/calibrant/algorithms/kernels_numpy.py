@@ -6,7 +6,17 @@ from bisect import bisect_left, bisect_right
 
 import numpy as np
 
-from calibrant.algorithms.kernels import POSITION_BITS, TAIL, WINDOW, Added, ordered_bits, units
+from calibrant.algorithms.kernels import (
+    POSITION_BITS,
+    TAIL,
+    WINDOW,
+    Added,
+    Filled,
+    ordered_bits,
+    units,
+    unpacked,
+    values_at,
+)
 
 _CHUNK = 1 << 20
 
@@ -59,6 +69,53 @@ def _count(bits: np.ndarray, packed: np.ndarray, first_key: int) -> None:
     counts = np.bincount(places, minlength=packed.size).astype(np.uint64)
     sums = np.bincount(places, weights=positions, minlength=packed.size).astype(np.uint64)
     packed += counts * units(np.arange(packed.size)) + sums
+
+
+def filled(packed: np.ndarray | None, totals: np.ndarray | None, size: int, first_key: int) -> Filled:
+    """The bins that are not empty.
+
+    Parameters
+    ----------
+    packed : uint64 [size]; None: all are empty.
+    totals : int64 [2, size], counts and sums of positions to be added; None: all are zero.
+    size : WINDOW, or twice that if there is a negative side, which comes second.
+    first_key : of the window.
+    """
+    counts, sums = np.zeros((2, size), np.int64) if totals is None else totals.copy()
+    if packed is not None:
+        (places,) = packed.nonzero()
+        more_counts, more_sums = unpacked(packed, places)
+        counts[places] += more_counts
+        sums[places] += more_sums
+    order = np.r_[np.arange(WINDOW, size)[::-1], np.arange(WINDOW)]
+    places = order[counts[order] > 0]
+    keys = places % WINDOW + first_key
+    means = values_at(keys, sums[places] / counts[places])
+    negative = places >= WINDOW
+    return Filled(np.where(negative, -1 - keys, keys), counts[places], sums[places], np.where(negative, -means, means))
+
+
+def sums_outwards(
+    codes: np.ndarray, counts: np.ndarray, means: np.ndarray, negative: bool, first_key: int, start: int
+) -> np.ndarray:
+    """Per bin of one side, how many values lie in it or farther out, and the sum of their magnitudes.
+
+    Parameters
+    ----------
+    codes, counts, means : of the bins that are not empty, see `Filled`.
+    start : first row that is needed.
+
+    Returns
+    -------
+    float64 [WINDOW + 2, 2]; rows before ``start`` have no meaning, the last two are zero.
+    """
+    table = np.zeros((WINDOW + 2, 2))
+    chosen = codes < 0 if negative else codes >= 0
+    keys, counts, means = (-1 - codes if negative else codes)[chosen], counts[chosen], np.abs(means[chosen])
+    table[keys - first_key] = np.stack([counts, counts * means], axis=1)
+    needed = table[start:][::-1]
+    np.cumsum(needed, axis=0, out=needed)
+    return table
 
 
 def add_rows(rows: np.ndarray, sums: np.ndarray) -> None:

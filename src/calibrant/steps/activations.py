@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 from calibrant.algorithms import hfmg, ifmr
 from calibrant.algorithms.histogram import Histogram
@@ -13,6 +14,8 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
 from calibrant.steps.joint import JointGroup, joint_histograms
+
+AT_ONCE = 2  # histograms; Python's share of a search keeps more from being of use
 
 
 def search(histogram: Histogram, plan: ActivationPlan) -> SearchResult:
@@ -55,13 +58,21 @@ def search_all(
 ) -> dict[tuple[str, int], QuantizedInput]:
     """Factors for every place; a joint group, and readers of one tensor with the same settings, share one search."""
     merged = joint_histograms(graph, groups, histograms)
-    found: dict[tuple[str | None, str, ActivationPlan], SearchResult] = {}
-    result = {}
+    read = {place: read_tensor(graph, place) for place in places}
+    group_of = {place: group for place, (group, _) in merged.items()}
+    wanted: dict[str, tuple[Histogram, dict[ActivationPlan, None]]] = {}  # by group or tensor, which differ by ":0"
     for place, settings in places.items():
-        tensor = read_tensor(graph, place)
-        group, histogram = merged.get(place, (None, histograms[tensor]))
-        key = (group, "" if group else tensor, settings)
-        if key not in found:
-            found[key] = search(histogram, settings)
-        result[place] = QuantizedInput(*place, tensor, found[key], group)
-    return result
+        _, histogram = merged.get(place, (None, histograms[read[place]]))
+        wanted.setdefault(group_of.get(place, read[place]), (histogram, {}))[1][settings] = None
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = dict(zip(wanted, pool.map(_search_each, *zip(*wanted.values(), strict=True)), strict=True))
+    return {
+        place: QuantizedInput(
+            *place, read[place], found[group_of.get(place, read[place])][settings], group_of.get(place)
+        )
+        for place, settings in places.items()
+    }
+
+
+def _search_each(histogram: Histogram, plans: Collection[ActivationPlan]) -> dict[ActivationPlan, SearchResult]:
+    return {plan: search(histogram, plan) for plan in plans}

@@ -1,0 +1,63 @@
+/* Reading the bins of a histogram; what is computed is said in `calibrant.algorithms.kernels_numpy`. */
+#include <string.h>
+
+#include "layout.h"
+
+/* packed: size numbers, or 0; totals: size counts and size sums of positions, or 0. Returned is how many were filled. */
+EXPORTED int64_t calibrant_filled(const uint64_t *packed, const int64_t *totals, int64_t size, int64_t first_key,
+                                  int64_t *codes, int64_t *counts, int64_t *sums, double *means)
+{
+    int64_t many = 0, negative = size - WINDOW;
+    for (int64_t index = 0; index < size; index++) {
+        int64_t place = index < negative ? size - 1 - index : index - negative;
+        uint64_t word = packed ? packed[place] : 0;
+        int64_t count = totals ? totals[place] : 0;
+        if (!word && !count)
+            continue;
+        uint64_t unit = ((uint64_t)1 << COUNT_SHIFT) + ((uint64_t)place << POSITION_BITS), added = word / unit;
+        int64_t sum = (int64_t)(word - added * unit) + (totals ? totals[size + place] : 0);
+        count += (int64_t)added;
+        int64_t key = first_key + place % WINDOW, exponent = key >> MANTISSA_BITS;
+        int64_t mantissa = (key & ((1 << MANTISSA_BITS) - 1)) << POSITION_BITS;
+        int64_t step_bits = ((exponent > 0 ? exponent : 1) + (1023 - 150)) << 52;
+        double step;
+        memcpy(&step, &step_bits, sizeof step);
+        if (exponent > 0)
+            mantissa += 1 << 23;
+        double mean = ((double)mantissa + (double)sum / (double)count) * step;
+        codes[many] = index < negative ? -1 - key : key;
+        counts[many] = count;
+        sums[many] = sum;
+        means[many] = index < negative ? -mean : mean;
+        many++;
+    }
+    return many;
+}
+
+/* table: WINDOW + 2 rows of count and sum, zero before. */
+EXPORTED void calibrant_sums_outwards(const int64_t *codes, const int64_t *counts, const double *means, int64_t many,
+                                      int32_t negative, int64_t first_key, int64_t start, double *table)
+{
+    double count = 0.0, sum = 0.0;
+    int64_t row = -1;
+    for (int64_t index = 0; index < many; index++) {
+        int64_t from_outside = negative ? index : many - 1 - index, code = codes[from_outside];
+        if ((code < 0) != negative)
+            break;
+        int64_t place = (negative ? -1 - code : code) - first_key;
+        if (row < 0)
+            row = place;
+        for (; row > place && row >= start; row--) {
+            table[2 * row] = count;
+            table[2 * row + 1] = sum;
+        }
+        if (row < start)
+            return;
+        count += (double)counts[from_outside];
+        sum += (double)counts[from_outside] * (negative ? -means[from_outside] : means[from_outside]);
+    }
+    for (; row >= start; row--) {
+        table[2 * row] = count;
+        table[2 * row + 1] = sum;
+    }
+}
