@@ -120,6 +120,13 @@ def test_both_forms_read_bins_alike(data):
         assert table[start:].tobytes() == wanted[start:].tobytes()
 
 
+def test_edges_are_the_float32_values_whose_bits_the_keys_lead():
+    keys = np.arange(255 << kernels.MANTISSA_BITS)
+    expected = (keys << kernels.POSITION_BITS).astype(np.int32).view(np.float32).astype(np.float64)
+    assert np.array_equal(kernels.edges_at(keys), expected)
+    assert kernels.edges_at(keys[-1:] + 1) == 2.0**128
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (16, 5000), (70_000, 3), (3, 0), (0, 4), (5, 1), (2, 1_100_000)])
 def test_both_forms_add_rows_alike_one_after_the_other(shape):
     rows = np.random.default_rng(3).standard_normal(shape, dtype=np.float32)

@@ -26,9 +26,9 @@ from calibrant.algorithms.kernels import (
     TAIL,
     WINDOW,
     Filled,
+    edges_at,
     kernels,
     ordered_bits,
-    values_at,
 )
 from calibrant.algorithms.tails import Tail
 
@@ -177,7 +177,7 @@ class Histogram:
         """Lower and upper edge (float64) of every bin that `bins` lists; those of the near-zero bin are both 0."""
         codes, counts = self._filled_bins().codes, self._filled_bins().counts
         keys = np.where(codes < 0, -1 - codes, codes)
-        inner, outer = values_at(keys, np.zeros(len(keys))), values_at(keys + 1, np.zeros(len(keys)))
+        inner, outer = edges_at(keys), edges_at(keys + 1)
         low, high = np.where(codes < 0, -outer, inner), np.where(codes < 0, -inner, outer)
         if self.count > counts.sum():
             negative = int((codes < 0).sum())

@@ -90,13 +90,10 @@ def unpacked(packed: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.nda
     return counts.astype(np.int64), (chosen - counts * unit).astype(np.int64)
 
 
-def values_at(keys: np.ndarray, mean_positions: np.ndarray) -> np.ndarray:
-    """The magnitudes (float64) at the given positions, in [0, 2^POSITION_BITS), of the bins with these keys."""
-    exponents = keys >> MANTISSA_BITS
-    mantissas = (keys & ((1 << MANTISSA_BITS) - 1)) << POSITION_BITS
-    mantissas += np.where(exponents > 0, 1 << 23, 0)
-    steps = (np.maximum(exponents, 1) + (1023 - 150) << 52).view(np.float64)  # powers of two, by their exponent bits
-    return (mantissas + mean_positions) * steps
+def edges_at(keys: np.ndarray) -> np.ndarray:
+    """The smallest magnitudes (float64) of the bins with these keys (int64)."""
+    normal = ((keys << 52 - MANTISSA_BITS) + (1023 - 127 << 52)).view(np.float64)  # by the bits of the result
+    return np.where(keys >> MANTISSA_BITS > 0, normal, keys * 2.0 ** (POSITION_BITS - 149))
 
 
 def ordered_bits(bits: np.ndarray) -> np.ndarray:

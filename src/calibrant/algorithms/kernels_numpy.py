@@ -7,6 +7,7 @@ from bisect import bisect_left, bisect_right
 import numpy as np
 
 from calibrant.algorithms.kernels import (
+    MANTISSA_BITS,
     POSITION_BITS,
     TAIL,
     WINDOW,
@@ -15,7 +16,6 @@ from calibrant.algorithms.kernels import (
     ordered_bits,
     units,
     unpacked,
-    values_at,
 )
 
 _CHUNK = 1 << 20
@@ -90,7 +90,11 @@ def filled(packed: np.ndarray | None, totals: np.ndarray | None, size: int, firs
     order = np.r_[np.arange(WINDOW, size)[::-1], np.arange(WINDOW)]
     places = order[counts[order] > 0]
     keys = places % WINDOW + first_key
-    means = values_at(keys, sums[places] / counts[places])
+    exponents = keys >> MANTISSA_BITS
+    mantissas = (keys & ((1 << MANTISSA_BITS) - 1)) << POSITION_BITS
+    mantissas += np.where(exponents > 0, 1 << 23, 0)
+    steps = (np.maximum(exponents, 1) + (1023 - 150) << 52).view(np.float64)  # powers of two, by their exponent bits
+    means = (mantissas + sums[places] / counts[places]) * steps
     negative = places >= WINDOW
     return Filled(np.where(negative, -1 - keys, keys), counts[places], sums[places], np.where(negative, -means, means))
 
