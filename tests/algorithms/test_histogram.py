@@ -197,12 +197,17 @@ def test_bins_hold_every_value_near_its_mean():
     assert np.all(np.diff(means) > 0)
     assert counts.sum() == values.size == histogram.count
     assert means @ counts == pytest.approx(values.astype(np.float64).sum(), rel=1e-6)
-    low, high = histogram.bin_edges()
-    assert np.all((low <= means) & (means <= high))
-    assert np.all(low[1:] >= high[:-1])
-    assert np.all(high - low <= np.abs(means) * 2.0**-10)
-    for index in (0, 1000, len(means) - 1):
-        assert counts[index] == np.sum((values >= low[index]) & (values <= high[index]))
+
+
+def test_values_below_a_point_are_counted_as_far_as_bins_tell():
+    values = np.sort(mixed(50_000)).astype(np.float64)
+    points = np.linspace(values[0] - 1, values[-1] + 1, 777)
+    below = observed(values).spread_below(points)
+    assert below[0] == 0
+    assert below[-1] == values.size
+    near = np.abs(points) * 2.0**-10  # a bin
+    assert np.all(np.searchsorted(values, points - near) <= below)
+    assert np.all(below <= np.searchsorted(values, points + near, side="right"))
 
 
 def test_tied_values_have_exact_means():

@@ -118,6 +118,14 @@ def test_both_forms_read_bins_alike(data):
         arguments = found.codes, found.counts, found.means, negative, first_key, start
         table, wanted = native.sums_outwards(*arguments), kernels_numpy.sums_outwards(*arguments)
         assert table[start:].tobytes() == wanted[start:].tobytes()
+    zeros = data.draw(st.integers(0, 3))
+    if found.codes.size or zeros:
+        extremes = [*found.means[[0, -1] if found.codes.size else []], *[0.0] * zeros]
+        minimum, maximum = float(min(extremes)), float(max(extremes))
+        points = np.append(np.linspace(minimum, maximum, 999), found.means[:99])
+        points = np.sort(np.append(points, np.nextafter(points, -np.inf)))
+        arguments = found, zeros, minimum, maximum, points
+        assert native.spread_below(*arguments).tobytes() == kernels_numpy.spread_below(*arguments).tobytes()
 
 
 def test_edges_are_the_float32_values_whose_bits_the_keys_lead():

@@ -78,15 +78,8 @@ def equal_bins(histogram: Histogram, num_of_bins: int) -> np.ndarray:
     the bin reaches on both sides of it. So whole numbers and other repeated values that sit on a fine bin's edge stay
     undivided. Bins are half open, the last one is closed.
     """
-    means, counts = histogram.bins()
-    low, high = histogram.bin_edges()
-    low, high = np.maximum(low, histogram.minimum), np.minimum(high, histogram.maximum)
-    reach = np.clip(np.minimum(means - low, high - means), 0.0, None)
-    places = np.stack([means - reach, means + reach], axis=1).reshape(-1)
-    total = np.cumsum(counts)
-    below = np.stack([total - counts, total], axis=1).reshape(-1).astype(np.float64)
     edges = np.linspace(histogram.minimum, histogram.maximum, num_of_bins + 1)
-    cumulated = np.interp(np.nextafter(edges, -np.inf), places, below)
+    cumulated = histogram.spread_below(np.nextafter(edges, -np.inf))
     cumulated[0], cumulated[-1] = 0.0, histogram.count
     return np.diff(cumulated)
 

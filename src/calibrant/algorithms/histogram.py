@@ -26,7 +26,6 @@ from calibrant.algorithms.kernels import (
     TAIL,
     WINDOW,
     Filled,
-    edges_at,
     kernels,
     ordered_bits,
 )
@@ -167,22 +166,16 @@ class Histogram:
         """
         filled = self._filled_bins()
         means, counts = filled.means, filled.counts
-        near_zero = self.count - int(counts.sum())
+        near_zero = self._near_zero()
         if near_zero:
             negative = int((filled.codes < 0).sum())
             means, counts = np.insert(means, negative, 0.0), np.insert(counts, negative, near_zero)
         return means, counts
 
-    def bin_edges(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper edge (float64) of every bin that `bins` lists; those of the near-zero bin are both 0."""
-        codes, counts = self._filled_bins().codes, self._filled_bins().counts
-        keys = np.where(codes < 0, -1 - codes, codes)
-        inner, outer = edges_at(keys), edges_at(keys + 1)
-        low, high = np.where(codes < 0, -outer, inner), np.where(codes < 0, -inner, outer)
-        if self.count > counts.sum():
-            negative = int((codes < 0).sum())
-            low, high = np.insert(low, negative, 0.0), np.insert(high, negative, 0.0)
-        return low, high
+    def spread_below(self, points: np.ndarray) -> np.ndarray:
+        """How many values lie below each of the ascending points (float64), see `kernels_numpy.spread_below`."""
+        bins = self._filled_bins()
+        return kernels().spread_below(bins, self._near_zero(), self.minimum, self.maximum, points)
 
     def sums_outwards(self, negative: bool, least: float = 0.0) -> tuple[np.ndarray, int]:
         """Per bin of one side, how many values lie in it or farther out, and the sum of their magnitudes.
@@ -256,6 +249,9 @@ class Histogram:
         self._lowest, self._highest = min(lowest, self._lowest), max(highest, self._highest)
         # Ordered bits of a negative value are the complement of its magnitude's bits; ~0 is -0.0.
         self._bins.fit(first_key_for(max(self._highest, ~self._lowest)), 2 if self._lowest < ~0 else 1)
+
+    def _near_zero(self) -> int:
+        return self.count - int(self._filled_bins().counts.sum())
 
     def _filled_bins(self) -> Filled:
         if self._filled is None:

@@ -41,6 +41,11 @@ def _open() -> ctypes.CDLL:
         ),
         ("filled", _integer, [_place, _place, _integer, _integer, _place, _place, _place, _place]),
         ("sums_outwards", None, [_place, _place, _place, _integer, _small, _integer, _integer, _place]),
+        (
+            "spread_below",
+            None,
+            [_place, _place, _place, _integer, _integer, _real, _real, _place, _integer, _place],
+        ),
         ("add_rows", None, [_place, _integer, _integer, _place]),
         ("gains", None, [_integer, _place, _place, _place, _integer, _place]),
         ("gains_of_uniform_bins", None, [_integer, _place, _place, _place, _integer, _real, _real, _place]),
@@ -111,6 +116,23 @@ def sums_outwards(
         table.ctypes.data,
     )
     return table
+
+
+def spread_below(bins: Filled, zeros: int, minimum: float, maximum: float, points: np.ndarray) -> np.ndarray:
+    """See `kernels_numpy.spread_below`."""
+    points = np.ascontiguousarray(points, np.float64)
+    below = np.empty(points.size)
+    _library.calibrant_spread_below(
+        *(part.ctypes.data for part in (bins.codes, bins.counts, bins.means)),
+        bins.codes.size,
+        zeros,
+        minimum,
+        maximum,
+        points.ctypes.data,
+        points.size,
+        below.ctypes.data,
+    )
+    return below
 
 
 def add_rows(rows: np.ndarray, sums: np.ndarray) -> None:

@@ -13,6 +13,7 @@ from calibrant.algorithms.kernels import (
     WINDOW,
     Added,
     Filled,
+    edges_at,
     ordered_bits,
     units,
     unpacked,
@@ -120,6 +121,33 @@ def sums_outwards(
     needed = table[start:][::-1]
     np.cumsum(needed, axis=0, out=needed)
     return table
+
+
+def spread_below(bins: Filled, zeros: int, minimum: float, maximum: float, points: np.ndarray) -> np.ndarray:
+    """How many values lie below each point, float64 [points].
+
+    The values of a bin are taken as spread evenly, around their mean, as far as the bin reaches on both sides of it.
+
+    Parameters
+    ----------
+    bins : those that are not empty.
+    zeros : how many values are zero beside them. There is at least one value.
+    minimum, maximum : of all values.
+    points : float64, ascending.
+    """
+    negative = int((bins.codes < 0).sum())
+    keys = np.where(bins.codes < 0, -1 - bins.codes, bins.codes)
+    inner, outer = edges_at(keys), edges_at(keys + 1)
+    low, high = np.where(bins.codes < 0, -outer, inner), np.where(bins.codes < 0, -inner, outer)
+    means, counts = bins.means, bins.counts
+    if zeros:
+        low, high, means, counts = (
+            np.insert(part, negative, value) for part, value in ((low, 0.0), (high, 0.0), (means, 0.0), (counts, zeros))
+        )
+    reach = np.clip(np.minimum(means - np.maximum(low, minimum), np.minimum(high, maximum) - means), 0.0, None)
+    places = np.stack([means - reach, means + reach], axis=1).reshape(-1)
+    total = np.cumsum(counts)
+    return np.interp(points, places, np.stack([total - counts, total], axis=1).reshape(-1).astype(np.float64))
 
 
 def add_rows(rows: np.ndarray, sums: np.ndarray) -> None:

@@ -1,4 +1,5 @@
 /* Reading the bins of a histogram; what is computed is said in `calibrant.algorithms.kernels_numpy`. */
+#include <float.h>
 #include <string.h>
 
 #include "layout.h"
@@ -60,4 +61,53 @@ EXPORTED void calibrant_sums_outwards(const int64_t *codes, const int64_t *count
         table[2 * row] = count;
         table[2 * row + 1] = sum;
     }
+}
+
+static double edge(int64_t key)
+{
+    if (key >> MANTISSA_BITS == 0)
+        return (double)key * 0x1p-136;
+    int64_t bits = (key << (52 - MANTISSA_BITS)) + ((int64_t)(1023 - 127) << 52);
+    double value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* points ascend; below: as many numbers as points. There are values. */
+EXPORTED void calibrant_spread_below(const int64_t *codes, const int64_t *counts, const double *means, int64_t many,
+                                     int64_t zeros, double minimum, double maximum, const double *points,
+                                     int64_t size, double *below)
+{
+    int64_t total = 0, index = 0, last = many + (zeros > 0), positive = 0;
+    double place = -DBL_MAX, held = 0.0; /* the last place that has been passed, and what lies below it */
+    int64_t point = 0;
+    while (positive < many && codes[positive] < 0)
+        positive++;
+    for (int64_t step = 0; step < last; step++) {
+        double low = 0.0, high = 0.0, mean = 0.0;
+        int64_t count = zeros;
+        if (zeros == 0 || step != positive) {
+            int64_t code = codes[index], key = code < 0 ? -1 - code : code;
+            double inner = edge(key), outer = edge(key + 1);
+            low = code < 0 ? -outer : inner;
+            high = code < 0 ? -inner : outer;
+            mean = means[index];
+            count = counts[index++];
+        }
+        low = low > minimum ? low : minimum;
+        high = high < maximum ? high : maximum;
+        double reach = mean - low < high - mean ? mean - low : high - mean;
+        reach = reach > 0.0 ? reach : 0.0;
+        for (int half = 0; half < 2; half++) {
+            double next = half ? mean + reach : mean - reach;
+            total += half ? count : 0;
+            double slope = ((double)total - held) / (next - place);
+            for (; point < size && points[point] < next; point++)
+                below[point] = points[point] == place ? held : slope * (points[point] - place) + held;
+            place = next;
+            held = (double)total;
+        }
+    }
+    for (; point < size; point++)
+        below[point] = held;
 }
