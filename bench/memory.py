@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from calibrant.calibration.memory import give_back
 
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -25,8 +25,7 @@ def start_watching() -> float | None:
     """
     if not RESET.exists():
         return None
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).malloc_trim(0)
+    give_back()
     RESET.write_text("5")
     return resident("VmRSS")
 

@@ -52,7 +52,7 @@ def record(model: str, batches: int, output: Path) -> dict[str, float]:
             runner(batch)
 
     def calibration() -> None:
-        searched(observed(observer, data)[1], IFMR)
+        searched(graph, observed(observer, data)[1], IFMR)
 
     seconds = {}
     with Runner(graph) as runner, observer_of(graph, tensors) as observer:

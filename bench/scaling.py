@@ -3,8 +3,8 @@
     python bench/scaling.py [--out docs/benchmarks]
 
 Every point is a process of its own, one for plain inference and one for calibration with IFMR, which reads a frozen
-graph, gives freed memory back, and only then runs batches, made one at a time. Seconds are the median of a batch,
-without the first. Memory is the peak above what the process held before the first batch (Linux only).
+graph, gives freed memory back, and only then runs batches, made one at a time. Seconds are a batch's share of all
+after the first. Memory is the peak above what the process held before the first batch (Linux only).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from memory import apart, resident, start_watching
 from results import store
+from speed import IFMR, searched
 
-from calibrant.algorithms import ifmr
 from calibrant.algorithms.histogram import Histogram
 from calibrant.calibration.observe import Observer
 from calibrant.cli.show import table
@@ -94,8 +94,7 @@ def point(model: Path, shape: tuple[int, ...], count: int, observed: bool) -> di
                 start = time.perf_counter()
         seconds = time.perf_counter() - start
     if observed:
-        for histogram in histograms.values():
-            ifmr.search(histogram)
+        searched(graph, histograms, IFMR)
     return {
         "batch_s": seconds / (count - 1),
         "whole_s": time.perf_counter() - begin,

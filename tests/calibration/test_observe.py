@@ -1,13 +1,18 @@
 """One pass of data: every statistic sees every value once, bad values are told with their place."""
 
+import os
+import platform
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from calibrant.algorithms.channel_maximum import ChannelMaximum
 from calibrant.algorithms.histogram import Histogram
+from calibrant.calibration import memory
 from calibrant.calibration.data import InputSpec, open_data
+from calibrant.calibration.memory import give_back
 from calibrant.calibration.observe import Observer, observe, observe_histograms
 from calibrant.errors import DataError
 from calibrant.graph.load import load
@@ -121,3 +126,35 @@ def test_of_batches_under_way_the_first_that_fails_is_told_and_none_goes_on(grap
         observer.settle()
     with pytest.raises(RuntimeError):
         observer.update(batches[0], 0)
+
+
+def test_freed_memory_is_given_back_now_and_then(graph, monkeypatch):
+    given = []
+    monkeypatch.setattr("calibrant.calibration.observe.give_back", lambda: given.append(True))
+    observe_histograms(graph, TENSORS, batches_of(graph, numbers(12, 6, 6, 2)))
+    assert not given  # in so short a time
+    monkeypatch.setattr("calibrant.calibration.observe.GIVE_BACK_EVERY", 0.0)
+    observe_histograms(graph, TENSORS, batches_of(graph, numbers(12, 6, 6, 2)))
+    assert len(given) == 3
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only the GNU C library can give memory back when asked")
+def test_memory_between_what_is_in_use_is_given_back():
+    held = [np.ones(10_000) for _ in range(2000)]  # too small to be mapped one by one
+    del held[:-1]
+    before = resident()
+    give_back()
+    assert before - resident() > 100e6
+
+
+def test_where_memory_cannot_be_given_back_nothing_happens(monkeypatch):
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: object())
+    memory._malloc_trim.cache_clear()
+    try:
+        give_back()
+    finally:
+        memory._malloc_trim.cache_clear()
+
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,12 +14,14 @@ import numpy as np
 
 from calibrant.algorithms.histogram import Histogram, NonFiniteError
 from calibrant.calibration.data import Batches
+from calibrant.calibration.memory import give_back
 from calibrant.errors import DataError, Problem
 from calibrant.graph.graph import Graph
 from calibrant.graph.run import Runner, readable
 from calibrant.progress import Track, untracked
 
 AT_ONCE = 2  # batches, where there are several threads
+GIVE_BACK_EVERY = 1.0  # seconds
 
 
 class Statistic(Protocol):
@@ -74,6 +77,7 @@ class Observer:
         self._pool = ThreadPoolExecutor(self._at_once)
         self._running: deque[Future[None]] = deque()
         self._here = local()
+        self._given_back = time.monotonic()
 
     def update(self, batch: Mapping[str, np.ndarray], number: int) -> None:
         """Begin with a batch as soon as there are not too many under way; ``number`` is what messages call it.
@@ -86,6 +90,9 @@ class Observer:
         if len(self._running) == self._at_once:
             self._running.popleft().result()
         self._running.append(self._pool.submit(self._run, batch, number))
+        if time.monotonic() - self._given_back >= GIVE_BACK_EVERY:
+            give_back()
+            self._given_back = time.monotonic()
 
     def settle(self) -> None:
         """Wait until all batches are in the statistics; raises what `update` raises."""
