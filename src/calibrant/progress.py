@@ -1,11 +1,15 @@
-"""How long work reports how far it is, without knowing whether a terminal is there."""
+"""How work reports what it does and how far it is, without knowing whether a terminal is there."""
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+LOG = logging.getLogger("calibrant")
+"""What is done, step by step, at the level DEBUG; the command line shows it with ``-v``."""
 
 Track = Callable[[Iterable[Any], str, "int | None"], Iterable[Any]]
 """``track(items, description, total)`` hands the items on, one by one, and shows how many have passed."""
@@ -17,7 +21,7 @@ def untracked(items: Iterable[Any], description: str, total: int | None) -> Iter
 
 
 class Stopwatch:
-    """Seconds spent in each named step."""
+    """Seconds spent in each named step, which are logged too."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -29,4 +33,6 @@ class Stopwatch:
         try:
             yield
         finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+            seconds = time.perf_counter() - start
+            self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+            LOG.debug("%s: %.2f s", name, seconds)

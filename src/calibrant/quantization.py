@@ -18,7 +18,7 @@ from calibrant.emit.prefix import file_prefix
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.errors import DataError, Problem
 from calibrant.exports import EXPORTS, checked_exports
-from calibrant.progress import Stopwatch, Track, untracked
+from calibrant.progress import LOG, Stopwatch, Track, untracked
 from calibrant.result import Result, result_files
 from calibrant.steps.prepare import DataOptions, ModelOptions, Prepared, observed_network, prepare
 from calibrant.steps.refine import refined
@@ -71,7 +71,7 @@ def quantize(
     tflite_io : ``'float32'`` or ``'int8'``: inputs and outputs of the ``.tflite`` file.
     tflite_batch : its fixed number of samples a run; the model's own, which may be open, by default.
     workers : processes that the batches are spread over; the result is the same.
-    threads : of TensorFlow in each of them; 0: its own choice, or a share of the cores with several workers.
+    threads : that compute in each of them; 0: one a processor, or a share of the processors with several workers.
     resume : file that keeps what has been observed so far. A run that was interrupted goes on from there when it is
         started again with the same model, configuration and data.
     track : shows progress; see :mod:`calibrant.progress`.
@@ -179,4 +179,6 @@ def finish(
     if output.folder is not None:
         with watch.step("write"):
             result.files = write_folder(output.folder, result_files(result))
+        for file in result.files:
+            LOG.debug("written: %s", file)
     return result

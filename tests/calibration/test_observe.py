@@ -112,6 +112,25 @@ def test_with_one_thread_one_batch_is_done_after_the_other(graph):
     assert order == ["relu:0", "flat:0"] * 3
 
 
+@pytest.mark.parametrize(
+    ("threads", "alone", "divided_among"),
+    [(1, False, 1), (2, False, 1), (3, False, 3), (1, True, 1), (2, True, 2), (8, False, 8)],
+)
+def test_operations_are_divided_only_where_batches_do_not_keep_all_threads_busy(
+    graph, monkeypatch, threads, alone, divided_among
+):
+    given = []
+
+    class Noted(Runner):
+        def __init__(self, graph, fetches, threads, watched):
+            given.append(threads)
+            super().__init__(graph, fetches, threads, watched)
+
+    monkeypatch.setattr("calibrant.calibration.observe.Runner", Noted)
+    with Observer(graph, {"relu:0": [Histogram()]}, threads, alone):
+        assert given == [divided_among]
+
+
 @pytest.mark.parametrize("bad", [0, 1, 2])
 def test_of_batches_under_way_the_first_that_fails_is_told_and_none_goes_on(graph, bad):
     data = numbers(20, 6, 6, 2)

@@ -218,7 +218,17 @@ def test_quiet_prints_nothing(files):
 
 def test_verbose_speaks_of_this_run_alone(files):
     outcome = run("-v", *arguments(files))
-    assert outcome.code == 0 and len(outcome.err.splitlines()) < 20, outcome.err[:3000]
+    assert outcome.code == 0 and len(outcome.err.splitlines()) < 40, outcome.err[:3000]
+    for told in ("nodes, inputs x:0", "layers to be quantized", "data ", "calibrate: ", "written: "):
+        assert told in outcome.err, told
+    assert "written: " not in run(*arguments(files)).err
+
+
+def test_verbosity_may_stand_behind_the_command(files):
+    command, *rest = arguments(files)
+    assert run(command, "--quiet", *rest).out == ""
+    assert "written: " in run(command, *rest, "-v").err
+    assert "written: " not in run("-q", command, *rest, "-v").err
 
 
 def test_defaults_without_a_configuration_and_another_name(files):
@@ -346,9 +356,10 @@ def test_without_tensorflow(files, repository):
     assert not (files / "out").exists()
 
 
-def test_the_real_command_is_quiet_about_itself(files, repository):
-    """Nothing of TensorFlow's start-up messages, in a process of its own."""
-    done = process(repository, *arguments(files))
+@pytest.mark.parametrize("options", [(), ("--workers", 2)])
+def test_the_real_command_is_quiet_about_itself(files, repository, options):
+    """Nothing of TensorFlow's start-up messages, in a process of its own and those that it starts."""
+    done = process(repository, *arguments(files, *options))
     assert done.returncode == 0
     assert [line for line in done.stderr.splitlines() if not line.startswith("calibrating")] == []
 

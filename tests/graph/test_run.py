@@ -1,13 +1,17 @@
 """Running a graph: what fails is said in TensorFlow's own words, without the frame around them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import calibrant
 from calibrant.graph.load import load
-from calibrant.graph.run import reason_of, run_once
+from calibrant.graph.run import Runner, reason_of, run_once
 from graphs import graph_def, numbers, placeholder, tf
 from this_tensorflow import skipped_without_the_operation
+
+TASKS = Path("/proc/self/task")
 
 
 def test_the_reason_is_the_line_behind_the_node():
@@ -40,3 +44,18 @@ def test_a_grouped_convolution_with_a_bias_runs_with_and_without_onednn():
     for group in range(4):
         part = tf.nn.conv2d(data[..., 2 * group : 2 * group + 2], weights[..., group : group + 1], 1, "SAME")
         np.testing.assert_allclose(found[..., group], part[..., 0] + group + 1, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.skipif(not TASKS.exists(), reason="only Linux lists the threads of a process")
+def test_every_runner_has_as_many_threads_as_it_was_given():
+    """Not those of the session that was opened first, as TensorFlow would have it."""
+    graph = load(graph_def(lambda: tf.nn.relu(placeholder([None, 3]), name="y")))
+
+    def threads_of(count):
+        before = len(list(TASKS.iterdir()))
+        with Runner(graph, (), count, watched={"y:0": lambda values: None}) as runner:
+            runner({"x": numbers(2, 3)})
+            return len(list(TASKS.iterdir())) - before
+
+    threads_of(1)
+    assert threads_of(12) - threads_of(2) == 10

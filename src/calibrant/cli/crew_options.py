@@ -11,7 +11,7 @@ import click
 def crew_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options to a command."""
     for option in (
-        click.option("--threads", type=int, default=0, help="TensorFlow's threads in each process."),
+        click.option("--threads", type=int, default=0, help="Threads that compute in each process; 0: all."),
         click.option(
             "--workers", type=int, default=1, help="Processes that share the batches; the result is the same."
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import logging
 import os
@@ -11,6 +12,7 @@ from typing import NoReturn
 import click
 
 from calibrant.errors import CalibrantError
+from calibrant.progress import LOG
 
 COMMANDS = {
     "check": "Check a configuration file, and show what it does to a model.",
@@ -25,6 +27,38 @@ COMMANDS = {
 }
 
 
+class _ToStandardError(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(self.format(record), err=True)
+
+
+LOG.handlers, LOG.propagate = [_ToStandardError()], False
+
+
+def _take_verbosity(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    settings = dict(context.obj or {"quiet": False, "verbose": False})
+    settings[parameter.name] |= wanted
+    context.obj = settings
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger().setLevel(logging.ERROR if settings["quiet"] else logging.WARNING)
+    LOG.setLevel(logging.DEBUG if settings["verbose"] and not settings["quiet"] else logging.WARNING)
+
+
+def _with_verbosity(command: click.Command) -> click.Command:
+    """Let a command take ``-q`` and ``-v``, so that they may stand in front of its name or behind it."""
+    for names, help_text in (
+        (("-v", "--verbose"), "Say more about what is done."),
+        (("-q", "--quiet"), "Only errors and the requested results."),
+    ):
+        click.option(*names, is_flag=True, expose_value=False, callback=_take_verbosity, help=help_text)(command)
+    return command
+
+
+@functools.cache
+def _command(name: str) -> click.Command:
+    return _with_verbosity(getattr(importlib.import_module(f"calibrant.cli.{name}"), name))
+
+
 class Commands(click.Group):
     """Sub-commands that are imported only when they are run, so that ``--help`` is quick."""
 
@@ -32,9 +66,7 @@ class Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
-            return None
-        return getattr(importlib.import_module(f"calibrant.cli.{name}"), name)
+        return _command(name) if name in COMMANDS else None
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -53,18 +85,13 @@ def _show_version(context: click.Context, parameter: click.Parameter, wanted: bo
     context.exit()
 
 
+@_with_verbosity
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version."
 )
-@click.option("-q", "--quiet", is_flag=True, help="Only errors and the requested results.")
-@click.option("-v", "--verbose", is_flag=True, help="Say more about what is done.")
-@click.pass_context
-def cli(context: click.Context, quiet: bool, verbose: bool) -> None:
+def cli() -> None:
     """INT8 post-training quantization of TensorFlow graphs, steered by one configuration file."""
-    context.obj = {"quiet": quiet, "verbose": verbose}
-    level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(message)s")
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

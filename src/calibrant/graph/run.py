@@ -35,7 +35,7 @@ class Runner:
     ----------
     graph : the model; fed at ``graph.inputs``.
     fetches : tensors to return, in this order; the model's outputs by default.
-    threads : threads within and between operations; TensorFlow's choice by default.
+    threads : that operations are divided among, and that run them; TensorFlow's choice by default.
     watched : tensor → function that is called with its values, on the caller's thread, once per batch. The array is
         only valid during the call. What it raises is raised again when the batch is done, the first in this order.
     """

@@ -23,10 +23,9 @@ def tensorflow() -> ModuleType:
     """
     os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")  # or the first session decides on threads for all
     try:
-        if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        if "tensorflow" in sys.modules or os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") in ("0", "1"):
             import tensorflow as tf
         else:
-            os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
             with _without_start_up_messages():
                 import tensorflow as tf
     except ModuleNotFoundError as error:

@@ -21,7 +21,7 @@ from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
 from calibrant.graph.load import load
 from calibrant.graph.run import input_shapes
-from calibrant.progress import Stopwatch, Track, untracked
+from calibrant.progress import LOG, Stopwatch, Track, untracked
 from calibrant.steps.activations import quantized_places, read_tensor, search_all
 from calibrant.steps.balance import Balanced, balance
 from calibrant.steps.between import search_between, tensors_between
@@ -111,11 +111,19 @@ def prepare(
     configuration = load_config(config)
     with watch.step("load"):
         original = load(model, options.inputs, options.outputs, options.signature)
+    LOG.debug(
+        "model %s: %d nodes, inputs %s, outputs %s",
+        *(original.source, len(original.nodes), ", ".join(original.inputs), ", ".join(original.outputs)),
+    )
     with watch.step("fold"):
         folded = fold(original, configuration.do_fusion is not False, configuration.skip_fusion_layers)
         facts, layers = graph_facts(original, folded.graph)
+    LOG.debug("%d norms folded, %d left", len(folded.fusions), len(folded.left))
     plan = make_plan(configuration, facts, folded.graph)
+    LOG.debug("%d layers to be quantized, %d stay in float", len(plan.layers), len(plan.disabled) + len(plan.skipped))
     batches = None if data is None else _open(data, original, plan)
+    if batches is not None:
+        LOG.debug("data %s", batches.describe())
     with watch.step("balance"):
         balanced = (
             _unbalanced(folded.graph, layers, plan)
