@@ -59,17 +59,15 @@ def search_all(
     """Factors for every place; a joint group, and readers of one tensor with the same settings, share one search."""
     merged = joint_histograms(graph, groups, histograms)
     read = {place: read_tensor(graph, place) for place in places}
-    group_of = {place: group for place, (group, _) in merged.items()}
-    wanted: dict[str, tuple[Histogram, dict[ActivationPlan, None]]] = {}  # by group or tensor, which differ by ":0"
+    seen = {place: merged.get(place, (None, histograms[read[place]])) for place in places}
+    wanted: dict[int, tuple[Histogram, dict[ActivationPlan, None]]] = {}  # no two threads at one histogram
     for place, settings in places.items():
-        _, histogram = merged.get(place, (None, histograms[read[place]]))
-        wanted.setdefault(group_of.get(place, read[place]), (histogram, {}))[1][settings] = None
+        _, histogram = seen[place]
+        wanted.setdefault(id(histogram), (histogram, {}))[1][settings] = None
     with ThreadPoolExecutor(AT_ONCE) as pool:
         found = dict(zip(wanted, pool.map(_search_each, *zip(*wanted.values(), strict=True)), strict=True))
     return {
-        place: QuantizedInput(
-            *place, read[place], found[group_of.get(place, read[place])][settings], group_of.get(place)
-        )
+        place: QuantizedInput(*place, read[place], found[id(seen[place][1])][settings], seen[place][0])
         for place, settings in places.items()
     }
 
