@@ -11,12 +11,11 @@ terminal, the numbers to ``bench.json``.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import statistics
 import time
-from pathlib import Path
 
 import numpy as np
+from memory import RESET, apart, resident
 from results import store
 
 from calibrant.algorithms.histogram import Histogram
@@ -41,7 +40,7 @@ MODELS = {"resnet50": ("ResNet50", 8), "mobilenet_v2": ("MobileNetV2", 16)}
 def measure(name: str, repetitions: int, count: int) -> dict[str, float | None]:
     """What `beside_plain` gives for ``count`` batches, and peaks in megabytes."""
     found = beside_plain(*prepared(name, count), repetitions)
-    peaks = [_apart(peak, name, count, observing) for observing in (False, True)]
+    peaks = [apart(peak, name, count, observing) for observing in (False, True)]
     return {**found, "peak_plain_mb": peaks[0], "peak_ifmr_mb": peaks[1]}
 
 
@@ -90,11 +89,10 @@ def prepared(name: str, count: int) -> tuple[Graph, dict[str, None], list[dict[s
 
 def peak(name: str, count: int, observing: bool) -> float | None:
     """The most memory in megabytes that this process holds during the batches and, if observing, the search."""
-    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     graph, tensors, batches = prepared(name, count)
-    if not reset.exists():
+    if not RESET.exists():
         return None
-    reset.write_text("5")
+    RESET.write_text("5")
     if observing:
         with observer_of(graph, tensors) as observer:
             searched(graph, observed(observer, batches)[1], IFMR)
@@ -102,13 +100,7 @@ def peak(name: str, count: int, observing: bool) -> float | None:
         with Runner(graph) as runner:
             for batch in batches:
                 runner(batch)
-    (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
-
-
-def _apart(function, *arguments):
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(function, arguments)
+    return resident()
 
 
 def observer_of(graph: Graph, tensors: dict[str, None]) -> Observer:

@@ -146,13 +146,8 @@ def rows_of(name: str, question: Question) -> list[tuple[Any, ...]]:
             repairs=repairs,
             workers=2,
         )
-        given, lost = found.tried[0].outcome.loss, found.outcome.loss
-        rows.append(
-            (
-                *(name, what, _points(given), _points(lost), _points(again(question, found))),
-                *(len(found.in_float), len(found.tried)),
-            )
-        )
+        points = map(_points, (found.tried[0].outcome.loss, found.outcome.loss, again(question, found)))
+        rows.append((name, what, *points, len(found.in_float), len(found.tried)))
     size, tried = fewest(question, len(found.in_float))
     rows.append((name, "all smaller sets", None, None, None, size, tried))
     return rows

@@ -179,6 +179,5 @@ def finish(
     if output.folder is not None:
         with watch.step("write"):
             result.files = write_folder(output.folder, result_files(result))
-        for file in result.files:
-            LOG.debug("written: %s", file)
+        LOG.debug("written: %s", ", ".join(map(str, result.files)))
     return result

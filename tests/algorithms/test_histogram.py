@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from calibrant.algorithms.histogram import Histogram, NonFiniteError
-from calibrant.algorithms.kernels import OCTAVES, TAIL
+from calibrant.algorithms.kernels import OCTAVES, TAIL, edges_at
 from reference import percentile as reference
 
 floats = st.floats(width=32, allow_nan=False, allow_infinity=False) | st.floats(-10, 10, width=32) | st.just(0.0)
@@ -197,6 +197,18 @@ def test_bins_hold_every_value_near_its_mean():
     assert np.all(np.diff(means) > 0)
     assert counts.sum() == values.size == histogram.count
     assert means @ counts == pytest.approx(values.astype(np.float64).sum(), rel=1e-6)
+    codes = histogram.to_arrays()["codes"]
+    keys = np.where(codes < 0, -1 - codes, codes)
+    inner, outer = edges_at(keys), edges_at(keys + 1)
+    low, high = np.where(codes < 0, -outer, inner), np.where(codes < 0, -inner, outer)
+    if len(means) > len(codes):  # the zeros
+        negative = int((codes < 0).sum())
+        low, high = np.insert(low, negative, 0.0), np.insert(high, negative, 0.0)
+    assert np.all((low <= means) & (means <= high))
+    assert np.all(low[1:] >= high[:-1])
+    assert np.all(high - low <= np.abs(means) * 2.0**-10)
+    for index in (0, 1000, len(means) - 1):
+        assert counts[index] == np.sum((values >= low[index]) & (values <= high[index]))
 
 
 def test_values_below_a_point_are_counted_as_far_as_bins_tell():

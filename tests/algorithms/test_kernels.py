@@ -115,7 +115,7 @@ def test_both_forms_read_bins_alike(data):
     assert (np.diff(found.means) > 0).all()
     start = data.draw(st.sampled_from([0, 1, 20_000, kernels.WINDOW]))
     for negative in (False, True):
-        arguments = found.codes, found.counts, found.means, negative, first_key, start
+        arguments = found, negative, first_key, start
         table, wanted = native.sums_outwards(*arguments), kernels_numpy.sums_outwards(*arguments)
         assert table[start:].tobytes() == wanted[start:].tobytes()
     zeros = data.draw(st.integers(0, 3))

@@ -218,7 +218,7 @@ def test_quiet_prints_nothing(files):
 
 def test_verbose_speaks_of_this_run_alone(files):
     outcome = run("-v", *arguments(files))
-    assert outcome.code == 0 and len(outcome.err.splitlines()) < 40, outcome.err[:3000]
+    assert outcome.code == 0 and len(outcome.err.splitlines()) < 20, outcome.err[:3000]
     for told in ("nodes, inputs x:0", "layers to be quantized", "data ", "calibrate: ", "written: "):
         assert told in outcome.err, told
     assert "written: " not in run(*arguments(files)).err

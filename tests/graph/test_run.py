@@ -1,5 +1,6 @@
 """Running a graph: what fails is said in TensorFlow's own words, without the frame around them."""
 
+import gc
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,7 @@ def test_every_runner_has_as_many_threads_as_it_was_given():
     graph = load(graph_def(lambda: tf.nn.relu(placeholder([None, 3]), name="y")))
 
     def threads_of(count):
+        gc.collect()  # sessions that other tests have left
         before = len(list(TASKS.iterdir()))
         with Runner(graph, (), count, watched={"y:0": lambda values: None}) as runner:
             runner({"x": numbers(2, 3)})

@@ -17,6 +17,7 @@ from calibrant.algorithms.kernels import (
     WINDOW,
     Added,
     Filled,
+    add_packed,
     units,
     unpacked,
 )
@@ -83,8 +84,7 @@ class Bins:
         """A new int64 array [2, signs, WINDOW]: the counts, and the sums of the positions."""
         totals = np.zeros((2, self.signs, WINDOW), np.int64) if self._totals is None else self._totals.copy()
         if self._packed is not None:
-            (places,) = self._packed.nonzero()
-            totals.reshape(2, -1)[:, places] += unpacked(self._packed, places)
+            add_packed(totals.reshape(2, -1), self._packed)
         return totals
 
     def filled(self, loops: ModuleType) -> Filled:

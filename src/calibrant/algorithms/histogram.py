@@ -186,10 +186,9 @@ class Histogram:
             have no meaning.
         first_key : key of the first bin.
         """
-        filled, first_key = self._filled_bins(), self._bins.first_key
+        first_key = self._bins.first_key
         start = max((int(np.float32(least).view(np.int32)) >> POSITION_BITS) - first_key, 0)
-        table = kernels().sums_outwards(filled.codes, filled.counts, filled.means, negative, first_key, start)
-        return table, first_key
+        return kernels().sums_outwards(self._filled_bins(), negative, first_key, start), first_key
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """The whole state, for writing it to an .npz file; equal states give equal arrays."""

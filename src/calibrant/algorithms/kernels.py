@@ -90,6 +90,12 @@ def unpacked(packed: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.nda
     return counts.astype(np.int64), (chosen - counts * unit).astype(np.int64)
 
 
+def add_packed(totals: np.ndarray, packed: np.ndarray) -> None:
+    """Add packed bins [n] to counts and sums of positions, int64 [2, n], in place."""
+    (places,) = packed.nonzero()
+    totals[:, places] += unpacked(packed, places)
+
+
 def edges_at(keys: np.ndarray) -> np.ndarray:
     """The smallest magnitudes (float64) of the bins with these keys (int64)."""
     normal = ((keys << 52 - MANTISSA_BITS) + (1023 - 127 << 52)).view(np.float64)  # by the bits of the result

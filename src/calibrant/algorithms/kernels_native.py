@@ -102,14 +102,12 @@ def filled(packed: np.ndarray | None, totals: np.ndarray | None, size: int, firs
     return Filled(*integers[:, :many].copy(), means[:many].copy())
 
 
-def sums_outwards(
-    codes: np.ndarray, counts: np.ndarray, means: np.ndarray, negative: bool, first_key: int, start: int
-) -> np.ndarray:
+def sums_outwards(bins: Filled, negative: bool, first_key: int, start: int) -> np.ndarray:
     """See `kernels_numpy.sums_outwards`."""
     table = np.zeros((WINDOW + 2, 2))
     _library.calibrant_sums_outwards(
-        *(part.ctypes.data for part in (codes, counts, means)),
-        codes.size,
+        *(part.ctypes.data for part in (bins.codes, bins.counts, bins.means)),
+        bins.codes.size,
         negative,
         first_key,
         start,

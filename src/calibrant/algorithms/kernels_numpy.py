@@ -13,10 +13,10 @@ from calibrant.algorithms.kernels import (
     WINDOW,
     Added,
     Filled,
+    add_packed,
     edges_at,
     ordered_bits,
     units,
-    unpacked,
 )
 
 _CHUNK = 1 << 20
@@ -82,12 +82,10 @@ def filled(packed: np.ndarray | None, totals: np.ndarray | None, size: int, firs
     size : WINDOW, or twice that if there is a negative side, which comes second.
     first_key : of the window.
     """
-    counts, sums = np.zeros((2, size), np.int64) if totals is None else totals.copy()
+    totals = np.zeros((2, size), np.int64) if totals is None else totals.copy()
     if packed is not None:
-        (places,) = packed.nonzero()
-        more_counts, more_sums = unpacked(packed, places)
-        counts[places] += more_counts
-        sums[places] += more_sums
+        add_packed(totals, packed)
+    counts, sums = totals
     order = np.r_[np.arange(WINDOW, size)[::-1], np.arange(WINDOW)]
     places = order[counts[order] > 0]
     keys = places % WINDOW + first_key
@@ -100,14 +98,13 @@ def filled(packed: np.ndarray | None, totals: np.ndarray | None, size: int, firs
     return Filled(np.where(negative, -1 - keys, keys), counts[places], sums[places], np.where(negative, -means, means))
 
 
-def sums_outwards(
-    codes: np.ndarray, counts: np.ndarray, means: np.ndarray, negative: bool, first_key: int, start: int
-) -> np.ndarray:
+def sums_outwards(bins: Filled, negative: bool, first_key: int, start: int) -> np.ndarray:
     """Per bin of one side, how many values lie in it or farther out, and the sum of their magnitudes.
 
     Parameters
     ----------
-    codes, counts, means : of the bins that are not empty, see `Filled`.
+    bins : those that are not empty.
+    first_key : of the window.
     start : first row that is needed.
 
     Returns
@@ -115,8 +112,9 @@ def sums_outwards(
     float64 [WINDOW + 2, 2]; rows before ``start`` have no meaning, the last two are zero.
     """
     table = np.zeros((WINDOW + 2, 2))
-    chosen = codes < 0 if negative else codes >= 0
-    keys, counts, means = (-1 - codes if negative else codes)[chosen], counts[chosen], np.abs(means[chosen])
+    chosen = bins.codes < 0 if negative else bins.codes >= 0
+    codes, counts, means = bins.codes[chosen], bins.counts[chosen], np.abs(bins.means[chosen])
+    keys = -1 - codes if negative else codes
     table[keys - first_key] = np.stack([counts, counts * means], axis=1)
     needed = table[start:][::-1]
     np.cumsum(needed, axis=0, out=needed)

@@ -12,13 +12,11 @@ from typing import Protocol
 
 import numpy as np
 
-from calibrant.algorithms.histogram import Histogram, NonFiniteError
-from calibrant.calibration.data import Batches
+from calibrant.algorithms.histogram import NonFiniteError
 from calibrant.calibration.memory import give_back
 from calibrant.errors import DataError, Problem
 from calibrant.graph.graph import Graph
 from calibrant.graph.run import Runner, readable
-from calibrant.progress import Track, untracked
 
 AT_ONCE = 2  # batches, where there are several threads
 GIVE_BACK_EVERY = 1.0  # seconds
@@ -138,32 +136,3 @@ def processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def observe(
-    graph: Graph,
-    statistics: Statistics,
-    batches: Batches,
-    track: Track = untracked,
-    description: str = "calibrating",
-    threads: int = 0,
-) -> None:
-    """Run all batches in this process and update the statistics, which are changed in place.
-
-    Raises
-    ------
-    DataError : a tensor becomes NaN or infinite.
-    """
-    with Observer(graph, statistics, threads, batches.count == 1) as observer:
-        for number, batch in enumerate(track(batches, description, batches.batch_num)):
-            observer.update(batch, number)
-        observer.settle()
-
-
-def observe_histograms(
-    graph: Graph, tensors: Sequence[str], batches: Batches, track: Track = untracked
-) -> dict[str, Histogram]:
-    """A histogram of each tensor over all batches."""
-    histograms = {tensor: Histogram() for tensor in dict.fromkeys(tensors)}
-    observe(graph, {tensor: (histogram,) for tensor, histogram in histograms.items()}, batches, track)
-    return histograms

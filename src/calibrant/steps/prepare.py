@@ -111,10 +111,8 @@ def prepare(
     configuration = load_config(config)
     with watch.step("load"):
         original = load(model, options.inputs, options.outputs, options.signature)
-    LOG.debug(
-        "model %s: %d nodes, inputs %s, outputs %s",
-        *(original.source, len(original.nodes), ", ".join(original.inputs), ", ".join(original.outputs)),
-    )
+    ends = (", ".join(tensors) for tensors in (original.inputs, original.outputs))
+    LOG.debug("model %s: %d nodes, inputs %s, outputs %s", original.source, len(original.nodes), *ends)
     with watch.step("fold"):
         folded = fold(original, configuration.do_fusion is not False, configuration.skip_fusion_layers)
         facts, layers = graph_facts(original, folded.graph)

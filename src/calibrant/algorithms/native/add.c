@@ -7,7 +7,6 @@
 #include "layout.h"
 #include "sift.h"
 
-#define ONE (UINT64_C(1) << COUNT_SHIFT)
 #define FULL (ROOM - BLOCK)
 
 /* A word is added whole, and the place in it taken out again where bins are read: that saves an instruction of six. */
@@ -31,7 +30,7 @@ static int64_t reached_by_tail(const uint64_t *packed, int64_t side, int32_t fir
     uint64_t many = 0;
     for (int64_t place = WINDOW - 1; place >= 0; place--) {
         uint64_t bin = side * WINDOW + place;
-        many += packed[bin] ? packed[bin] / (ONE + (bin << POSITION_BITS)) : 0;
+        many += packed[bin] ? packed[bin] / UNIT(bin) : 0;
         if (many >= TAIL)
             return (first_key + place) << POSITION_BITS;
     }

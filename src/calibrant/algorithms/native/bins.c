@@ -15,8 +15,8 @@ EXPORTED int64_t calibrant_filled(const uint64_t *packed, const int64_t *totals,
         int64_t count = totals ? totals[place] : 0;
         if (!word && !count)
             continue;
-        uint64_t unit = ((uint64_t)1 << COUNT_SHIFT) + ((uint64_t)place << POSITION_BITS), added = word / unit;
-        int64_t sum = (int64_t)(word - added * unit) + (totals ? totals[size + place] : 0);
+        uint64_t added = word / UNIT(place);
+        int64_t sum = (int64_t)(word - added * UNIT(place)) + (totals ? totals[size + place] : 0);
         count += (int64_t)added;
         int64_t key = first_key + place % WINDOW, exponent = key >> MANTISSA_BITS;
         int64_t mantissa = (key & ((1 << MANTISSA_BITS) - 1)) << POSITION_BITS;

@@ -11,6 +11,8 @@
 #define TAIL 4096
 #define COUNT_SHIFT (POSITION_BITS + 25)
 #define ROOM (4 * TAIL)
+#define ONE (UINT64_C(1) << COUNT_SHIFT)
+#define UNIT(place) (ONE + ((uint64_t)(place) << POSITION_BITS)) /* what a packed bin counts in */
 
 #if defined(_WIN32)
 #define EXPORTED __declspec(dllexport)
