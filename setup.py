@@ -8,8 +8,8 @@ setup(
     ext_modules=[
         Extension(
             "calibrant.algorithms._native",
-            [f"{NATIVE}/{name}.c" for name in ("add", "bins", "library", "sift", "sums", "walk")],
-            depends=[f"{NATIVE}/{name}.h" for name in ("layout", "sift")],
+            [f"{NATIVE}/{name}.c" for name in ("add", "bins", "library", "bucketize", "sums", "walk")],
+            depends=[f"{NATIVE}/{name}.h" for name in ("layout", "bucketize")],
             extra_compile_args=["-O3", "-ffp-contract=off", "-fvisibility=hidden"],
             optional=True,
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from calibrant.calibration.memory import give_back
+from calibrant.calibration.memory import trim_heap
 
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -25,7 +25,7 @@ def start_watching() -> float | None:
     """
     if not RESET.exists():
         return None
-    give_back()
+    trim_heap()
     RESET.write_text("5")
     return resident("VmRSS")
 

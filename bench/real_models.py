@@ -18,8 +18,8 @@ import numpy as np
 
 import calibrant
 import calibrant.graph.load
-from calibrant.calibration.data import ImageOptions, InputSpec, open_data
 from calibrant.cli.show import table
+from calibrant.data.open_data import ImageOptions, InputSpec, open_data
 from calibrant.graph.graph import Graph
 from calibrant.graph.run import Runner, input_shapes
 from calibrant.result import Result

@@ -22,7 +22,7 @@ from results import store
 from speed import IFMR, searched
 
 from calibrant.algorithms.histogram import Histogram
-from calibrant.calibration.observe import Observer
+from calibrant.calibration.observer import Observer
 from calibrant.cli.show import table
 from calibrant.fold import fold
 from calibrant.graph import nodes as nd

@@ -21,13 +21,13 @@ from real_models import CASES, Case, batch_count, batches_of, data_of
 
 import calibrant
 import calibrant.graph.load
-from calibrant.calibration.data import Batches
 from calibrant.cli.show import table
+from calibrant.data.open_data import Batches
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.evaluation.logits import before_softmax
-from calibrant.factors import QuantizedNetwork
 from calibrant.graph.graph import Graph
 from calibrant.graph.run import Runner
+from calibrant.quantized_network import QuantizedNetwork
 from calibrant.steps.sensitivity import LayerExchanges, sensitivities
 
 HERE = Path(__file__).resolve().parent

@@ -19,7 +19,7 @@ from memory import RESET, apart, resident
 from results import store
 
 from calibrant.algorithms.histogram import Histogram
-from calibrant.calibration.observe import Observer
+from calibrant.calibration.observer import Observer
 from calibrant.cli.show import table
 from calibrant.config.plan import ActivationPlan
 from calibrant.fold import fold

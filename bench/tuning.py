@@ -26,7 +26,7 @@ from real_models import CASES, data_of
 import calibrant
 from calibrant.cli.show import table
 from calibrant.config import load_config
-from calibrant.evaluation.choice import REPAIRS, Choice, configuration_for
+from calibrant.evaluation.candidate import MUTATIONS, Candidate, configuration_for
 from calibrant.evaluation.labels import load_labels
 from calibrant.evaluation.trials import TrialPool, TrialSetup
 from calibrant.evaluation.tune import Tuned, tune
@@ -35,7 +35,7 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import find_layers
 from calibrant.graph.load import load
-from calibrant.steps.facts import graph_facts
+from calibrant.steps.graph_info import graph_info
 from calibrant.steps.plan import make_plan
 
 HERE = Path(__file__).resolve().parent
@@ -109,12 +109,12 @@ def fewest(question: Question, found: int) -> tuple[int, int]:
     Only sets smaller than the one that was found are.
     """
     configuration = load_config(question.config)
-    plan = make_plan(configuration, graph_facts(question.model, question.model)[0], question.model)
+    plan = make_plan(configuration, graph_info(question.model, question.model)[0], question.model)
     names = [entry.name for entry in plan.layers]
     tried = 0
     with TrialPool(TrialSetup(question.model, question.data, question.test, question.labels), 2) as pool:
         for size in range(found):
-            choices = [Choice(plan.layers).with_float(set(chosen)) for chosen in itertools.combinations(names, size)]
+            choices = [Candidate(plan.layers).with_float(set(chosen)) for chosen in itertools.combinations(names, size)]
             tried += len(choices)
             outcomes = pool.run([(configuration_for(configuration, plan, choice), False) for choice in choices])
             if min(outcome.loss for outcome in outcomes) <= TOLERANCE:
@@ -135,7 +135,7 @@ def again(question: Question, found: Tuned) -> float:
 def rows_of(name: str, question: Question) -> list[tuple[Any, ...]]:
     """The rows of one case."""
     rows = []
-    for what, repairs in (("with repairs", REPAIRS), ("layers in float only", ())):
+    for what, repairs in (("with repairs", MUTATIONS), ("layers in float only", ())):
         found = tune(
             question.model,
             question.config,

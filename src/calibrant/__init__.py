@@ -20,8 +20,8 @@ from calibrant.errors import (
 
 if TYPE_CHECKING:
     from calibrant.config import load_config
+    from calibrant.distributed import merge, observe
     from calibrant.evaluation.evaluate import evaluate
-    from calibrant.parts import merge, observe
     from calibrant.quantization import quantize
     from calibrant.result import Result
 
@@ -45,8 +45,8 @@ _LAZY = {
     "Result": "calibrant.result",
     "evaluate": "calibrant.evaluation.evaluate",
     "load_config": "calibrant.config",
-    "merge": "calibrant.parts",
-    "observe": "calibrant.parts",
+    "merge": "calibrant.distributed",
+    "observe": "calibrant.distributed",
     "quantize": "calibrant.quantization",
 }
 

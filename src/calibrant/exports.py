@@ -31,7 +31,7 @@ def _tflite(result: Any) -> dict[str, Content]:
         "batch": result.tflite.batch,
         "weight_codes": [-127, 127],
         "simulation_outputs": list(simulation.outputs),
-        "tensors_observed_between_layers": len(result.network.between),
+        "tensors_observed_between_layers": len(result.network.intermediate),
     }
     return files
 

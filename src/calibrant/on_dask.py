@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from calibrant.config import load_config
+from calibrant.distributed import merge, observe
 from calibrant.errors import DataError, DependencyError, Problem
-from calibrant.parts import merge, observe
 from calibrant.result import Result
 
 MERGING = frozenset({"name", "tflite_io", "tflite_batch"})

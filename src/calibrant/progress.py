@@ -11,11 +11,11 @@ from typing import Any
 LOG = logging.getLogger("calibrant")
 """What is done, step by step, at the level DEBUG; the command line shows it with ``-v``."""
 
-Track = Callable[[Iterable[Any], str, "int | None"], Iterable[Any]]
+ProgressFn = Callable[[Iterable[Any], str, "int | None"], Iterable[Any]]
 """``track(items, description, total)`` hands the items on, one by one, and shows how many have passed."""
 
 
-def untracked(items: Iterable[Any], description: str, total: int | None) -> Iterator[Any]:
+def no_progress(items: Iterable[Any], description: str, total: int | None) -> Iterator[Any]:
     """Hand the items on and show nothing."""
     yield from items
 

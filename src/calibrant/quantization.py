@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from calibrant.calibration.data import Batches
-from calibrant.calibration.gather import Crew
+from calibrant.calibration.runner import CalibrationRunner
+from calibrant.data.open_data import Batches
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.emit.folder import check_writable, write_folder
 from calibrant.emit.prefix import file_prefix
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.errors import DataError, Problem
 from calibrant.exports import EXPORTS, checked_exports
-from calibrant.progress import LOG, Stopwatch, Track, untracked
+from calibrant.progress import LOG, ProgressFn, Stopwatch, no_progress
 from calibrant.result import Result, result_files
 from calibrant.steps.prepare import DataOptions, ModelOptions, Prepared, observed_network, prepare
 from calibrant.steps.refine import refined
@@ -45,7 +45,7 @@ def quantize(
     workers: int = 1,
     threads: int = 0,
     resume: str | Path | None = None,
-    track: Track = untracked,
+    track: ProgressFn = no_progress,
     **data_options: Any,
 ) -> Result:
     """Quantize a trained TensorFlow model to INT8.
@@ -56,7 +56,7 @@ def quantize(
         :func:`calibrant.graph.load.load`.
     config : path of a configuration file, its text, a ``Configuration``, or None for the defaults.
     data : calibration data: a path, arrays, or an iterable of batches; see
-        :func:`calibrant.calibration.data.open_data`.
+        :func:`calibrant.data.open_data.open_data`.
     out : folder for the results; nothing is written without one.
     inputs, outputs : tensors where the graph is fed and read; ``inputs`` may be inner tensors.
     signature : of a SavedModel.
@@ -89,20 +89,20 @@ def quantize(
     --------
     >>> result = quantize("digits.pb", config="quant.cfg", data="calibration.npz", out="out")  # doctest: +SKIP
     """
-    watch, crew = Stopwatch(), Crew(workers, threads)
-    output = Output(out, name, export, tflite_io, tflite_batch, model)
+    watch, runner = Stopwatch(), CalibrationRunner(workers, threads)
+    output = ExportOptions(out, name, export, tflite_io, tflite_batch, model)
     options = ModelOptions(inputs, outputs, signature, bias_correction, output.formats)
     calibration = DataOptions(data, batch_size, data_options)
-    prepared, batches = prepare(model, config, options, calibration, watch, track, crew)
-    again = Again(batches, refine, sensitivity)
+    prepared, batches = prepare(model, config, options, calibration, watch, track, runner)
+    again = SecondPass(batches, refine, sensitivity)
     with watch.step("calibrate"):
-        crew.observe(
+        runner.observe(
             prepared.observed, prepared.statistics, batches, track, state=None if resume is None else Path(resume)
         )
-    return finish(prepared, output, watch, again, track)
+    return build_result(prepared, output, watch, again, track)
 
 
-class Output:
+class ExportOptions:
     """What is to be written, and where; parameters as of :func:`quantize`.
 
     Raises
@@ -128,7 +128,7 @@ class Output:
 
 
 @dataclass(frozen=True)
-class Again:
+class SecondPass:
     """Data to read again, and what for; as of :func:`quantize`.
 
     Raises
@@ -147,8 +147,12 @@ class Again:
             raise DataError(Problem(message, hint="give files or arrays"))
 
 
-def finish(
-    prepared: Prepared, output: Output, watch: Stopwatch, again: Again | None = None, track: Track = untracked
+def build_result(
+    prepared: Prepared,
+    output: ExportOptions,
+    watch: Stopwatch,
+    again: SecondPass | None = None,
+    track: ProgressFn = no_progress,
 ) -> Result:
     """The second half: search, refine, emit, report, write."""
     with watch.step("search"):

@@ -13,9 +13,9 @@ from calibrant.config.plan import Plan
 from calibrant.emit.node_map import node_map
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.exports import Content
-from calibrant.factors import QuantizedNetwork, Sensitivity
 from calibrant.fold import Folded
 from calibrant.graph.graph import Graph
+from calibrant.quantized_network import QuantizedNetwork, Sensitivity
 from calibrant.records.mapping_file import nuq_record_text
 from calibrant.records.record_file import write_records
 from calibrant.report.report import report

@@ -86,10 +86,10 @@ def test_the_reciprocal_is_multiplied_not_divided_by():
     tie = np.float32(0.25)
     assert quantizer.quantize(tie) == np.rint(tie * np.float32(10))
     values = np.random.default_rng(0).integers(-1270, 1270, 20_000).astype(np.float32) / np.float32(20)
-    divided = np.clip(np.rint(values / quantizer.scale), -128, 127)
+    divide_channels = np.clip(np.rint(values / quantizer.scale), -128, 127)
     multiplied = np.clip(np.rint(values * quantizer.inverse), -128, 127)
     assert np.array_equal(quantizer.quantize(values), multiplied)
-    assert not np.array_equal(divided, multiplied)
+    assert not np.array_equal(divide_channels, multiplied)
 
 
 def test_products_that_overflow_clip_silently():

@@ -62,9 +62,9 @@ def test_a_stored_state_can_be_taken_in():
     whole.update(values[4:])
     first.update(values[:4])
     second.update(values[4:])
-    first.absorb_arrays(ChannelMaximum(-1).to_arrays())
-    first.absorb_arrays(second.to_arrays())
-    third.absorb(first)
+    first.merge_arrays(ChannelMaximum(-1).to_arrays())
+    first.merge_arrays(second.to_arrays())
+    third.merge_from(first)
     third.update(values)
     equal = [np.array_equal(found, whole.to_arrays()[key]) for key, found in first.to_arrays().items()]
     assert equal and all(equal)

@@ -66,7 +66,7 @@ def test_absorbing_goes_on_from_a_state_and_leaves_the_other_alone():
     first.update(values[:4000])
     second.update(values[4000:] * 9)
     before = pickle.dumps(second)
-    first.absorb(second)
+    first.merge_from(second)
     first.update(values)
     for part in (values[:4000], values[4000:] * 9, values):
         whole.update(part)

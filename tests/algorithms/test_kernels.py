@@ -80,14 +80,14 @@ def test_any_bits_are_sorted_into_bins_alike(data):
     try:
         for places in range(1, FORMS + 1):
             native.limit_forms(places)
-            packed = np.zeros(2 * kernels.WINDOW, np.uint64)
+            packed = np.zeros(2 * kernels.BINS_PER_SIGN, np.uint64)
             found = native.add(bits, 0, packed, first_key, ~fitting, fitting, above, below)
             arrays = [part.tobytes() if isinstance(part, np.ndarray) else part for part in found]
             results.append((packed.tobytes(), *arrays))
     finally:
         native.limit_forms(100)
     assert all(result == results[0] for result in results)
-    packed = np.zeros(2 * kernels.WINDOW, np.uint64)
+    packed = np.zeros(2 * kernels.BINS_PER_SIGN, np.uint64)
     kernels_numpy.add(bits[: results[0][1]], 0, packed, first_key, ~fitting, fitting, above, below)
     assert results[0][0] == packed.tobytes()
 
@@ -105,7 +105,7 @@ def bins_of(generator, size, filled):
 @given(st.data())
 def test_both_forms_read_bins_alike(data):
     generator = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
-    size = kernels.WINDOW * data.draw(st.sampled_from([1, 2]))
+    size = kernels.BINS_PER_SIGN * data.draw(st.sampled_from([1, 2]))
     packed, totals = bins_of(generator, size, data.draw(st.sampled_from([0.0, 0.001, 0.3, 1.0])))
     packed, totals = data.draw(st.sampled_from([(packed, None), (None, totals), (packed, totals)]))
     first_key = data.draw(st.sampled_from([0, 1 << 10, 104 << 10, 231 << 10]))
@@ -113,7 +113,7 @@ def test_both_forms_read_bins_alike(data):
     found = native.filled(packed, totals, size, first_key)
     assert [part.tobytes() for part in found] == [part.tobytes() for part in expected]
     assert (np.diff(found.means) > 0).all()
-    start = data.draw(st.sampled_from([0, 1, 20_000, kernels.WINDOW]))
+    start = data.draw(st.sampled_from([0, 1, 20_000, kernels.BINS_PER_SIGN]))
     for negative in (False, True):
         arguments = found, negative, first_key, start
         table, wanted = native.sums_outwards(*arguments), kernels_numpy.sums_outwards(*arguments)

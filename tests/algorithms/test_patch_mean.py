@@ -8,12 +8,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from calibrant.algorithms.patch_mean import PatchGeometry, PatchMean, Window, mean_of_outputs
+from calibrant.algorithms.patch_mean import ConvAxis, PatchGeometry, PatchMean, mean_of_outputs
 from reference.bias_correction import convolution, transposed_convolution
 
 PADDINGS = st.one_of(st.sampled_from(["SAME", "VALID"]), st.tuples(st.integers(0, 3), st.integers(0, 3)))
 WINDOWS = st.builds(
-    Window, size=st.integers(1, 4), stride=st.integers(1, 3), dilation=st.integers(1, 3), padding=PADDINGS
+    ConvAxis, size=st.integers(1, 4), stride=st.integers(1, 3), dilation=st.integers(1, 3), padding=PADDINGS
 )
 
 
@@ -74,12 +74,12 @@ def test_mean_of_a_transposed_convolution(case, data):
 
 @pytest.mark.parametrize("padding, expected", [("SAME", 10), ("VALID", 11), ((1, 1), 9)])
 def test_outputs_of_a_transposed_convolution_where_the_graph_does_not_say(padding, expected):
-    assert Window(3, stride=2, padding=padding, transposed=True).positions(5) == expected
+    assert ConvAxis(3, stride=2, padding=padding, transposed=True).positions(5) == expected
 
 
 def test_depthwise_kernel_and_groups():
     x = np.random.default_rng(0).normal(1, 1, (2, 5, 4, 6)).astype(np.float32)
-    windows = (Window(3, padding="SAME"), Window(3, padding="SAME"))
+    windows = (ConvAxis(3, padding="SAME"), ConvAxis(3, padding="SAME"))
     patch = seen(geometry_of(windows), x).mean()
     kernel = np.random.default_rng(1).normal(0, 1, (3, 3, 6, 2))
     by_channel = [convolution(x[..., c : c + 1], kernel[:, :, c : c + 1], windows).mean((0, 1, 2)) for c in range(6)]
@@ -94,14 +94,16 @@ def test_depthwise_kernel_and_groups():
 
 def test_channels_first_is_the_same_as_channels_last():
     x = np.random.default_rng(0).normal(0, 1, (2, 5, 4, 3)).astype(np.float32)
-    windows = (Window(3, 2, padding="SAME"), Window(2, 1, 2))
+    windows = (ConvAxis(3, 2, padding="SAME"), ConvAxis(2, 1, 2))
     last = seen(PatchGeometry(-1, (1, 2), windows), x)
     first = seen(PatchGeometry(1, (2, 3), windows), np.ascontiguousarray(np.moveaxis(x, -1, 1)))
     assert first.count == last.count == 2 * 3 * 2
     np.testing.assert_allclose(first.mean(), last.mean(), rtol=1e-12)
 
 
-@pytest.mark.parametrize("windows", [(Window(1), Window(1)), (Window(1), Window(3, 2)), (Window(2, 1, 2), Window(1))])
+@pytest.mark.parametrize(
+    "windows", [(ConvAxis(1), ConvAxis(1)), (ConvAxis(1), ConvAxis(3, 2)), (ConvAxis(2, 1, 2), ConvAxis(1))]
+)
 def test_an_axis_that_a_kernel_visits_once_counts_as_batch(windows):
     x = np.random.default_rng(0).normal(1, 1, (3, 5, 6, 4)).astype(np.float32)
     kernel = np.random.default_rng(1).normal(0, 1, (*(window.size for window in windows), 4, 2))
@@ -124,7 +126,7 @@ def test_rows_of_a_matrix_product_may_have_any_number_of_axes():
 def test_any_order_and_any_sharding_give_the_same_state(order, cut, exponent):
     random = np.random.default_rng(5)
     batches = [np.ldexp(random.normal(0, 1, (2, 4, 3)), exponent).astype(np.float32) for _ in range(5)]
-    geometry = PatchGeometry(-1, (1,), (Window(2),))
+    geometry = PatchGeometry(-1, (1,), (ConvAxis(2),))
     whole = seen(geometry, *batches)
     parts = [seen(geometry, *(batches[i] for i in order[:cut])), seen(geometry, *(batches[i] for i in order[cut:]))]
     for first, second in itertools.permutations(parts):
@@ -153,9 +155,9 @@ def test_a_stored_state_can_be_taken_in():
     whole.update(values[4:])
     first.update(values[:4])
     second.update(values[4:])
-    first.absorb_arrays(PatchMean(PatchGeometry()).to_arrays())
-    first.absorb_arrays(second.to_arrays())
-    third.absorb(first)
+    first.merge_arrays(PatchMean(PatchGeometry()).to_arrays())
+    first.merge_arrays(second.to_arrays())
+    third.merge_from(first)
     third.update(values)
     equal = [np.array_equal(found, whole.to_arrays()[key]) for key, found in first.to_arrays().items()]
     assert equal and all(equal)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from calibrant.algorithms.channel_maximum import ChannelMaximum
 from calibrant.algorithms.histogram import Histogram
-from calibrant.algorithms.patch_mean import PatchGeometry, PatchMean, Window
+from calibrant.algorithms.patch_mean import PatchGeometry, PatchMean, SampleSlice
 from calibrant.calibration.state import State, batch_digest, fingerprint
 from calibrant.errors import DataError, OutputError
 from calibrant.graph.load import load
@@ -15,7 +15,7 @@ from graphs import graph_def, numbers, small_network
 
 
 def statistics():
-    windows = (Window(3, padding="SAME"), Window(3, padding="SAME"))
+    windows = (SampleSlice(3, padding="SAME"), SampleSlice(3, padding="SAME"))
     return {"relu:0": [Histogram(), PatchMean(PatchGeometry(-1, (1, 2), windows))], "x:0": [ChannelMaximum()]}
 
 
@@ -46,7 +46,7 @@ def test_parts_in_any_order_are_the_whole(tmp_path_factory, parts, random):
     random.shuffle(order)
     merged = State("fingerprint", statistics())
     for index in order:
-        merged.take_in(folder / f"{index}.npz")
+        merged.merge_from(folder / f"{index}.npz")
     whole = state_of(sorted(taken))
     assert merged.batches == whole.batches
     assert content(merged) == content(whole)
@@ -64,15 +64,15 @@ def test_a_batch_never_counts_twice(tmp_path):
         state = state_of([2, 3])
         state.save(tmp_path / "second")
         merged = State("fingerprint", statistics())
-        merged.take_in(tmp_path / "first")
-        merged.take_in(tmp_path / "second")
+        merged.merge_from(tmp_path / "first")
+        merged.merge_from(tmp_path / "second")
     assert raised.value.problems[0].hint
 
 
 def test_states_of_something_else_are_refused(tmp_path):
     state_of([1]).save(tmp_path / "state")
     with pytest.raises(DataError, match="another model, or a configuration"):
-        State("other", statistics()).take_in(tmp_path / "state")
+        State("other", statistics()).merge_from(tmp_path / "state")
 
 
 @pytest.mark.parametrize("keep", [0, 10, 0.5, 0.99])
@@ -82,7 +82,7 @@ def test_files_that_are_cut_short_are_refused(tmp_path, keep):
     whole = path.read_bytes()
     path.write_bytes(whole[: keep if keep > 1 else int(keep * len(whole))])
     with pytest.raises(DataError, match="not a whole calibration state"):
-        State("fingerprint", statistics()).take_in(path)
+        State("fingerprint", statistics()).merge_from(path)
 
 
 def test_files_with_missing_or_foreign_arrays_are_refused(tmp_path):
@@ -93,7 +93,7 @@ def test_files_with_missing_or_foreign_arrays_are_refused(tmp_path):
     np.savez(tmp_path / "foreign.npz", x=numbers(3))
     for name in ("damaged.npz", "foreign.npz", "absent.npz"):
         with pytest.raises(DataError, match=name):
-            State("fingerprint", statistics()).take_in(tmp_path / name)
+            State("fingerprint", statistics()).merge_from(tmp_path / name)
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):

@@ -11,9 +11,9 @@ from calibrant.config import (
     Configuration,
     DMQBalancer,
     FMRQuantize,
-    GraphFacts,
+    GraphInfo,
     HFMGQuantize,
-    LayerFacts,
+    LayerInfo,
     NuqConfig,
     NUQuantize,
     OverrideLayer,
@@ -22,16 +22,16 @@ from calibrant.config import (
 )
 
 LAYERS = (
-    LayerFacts("conv1/Conv2D", "Conv2D", True),
-    LayerFacts("block/depthwise", "DepthwiseConv2dNative", True),
-    LayerFacts("block/conv2/Conv2D", "Conv2D", True),
-    LayerFacts("deconv", "Conv2DBackpropInput", True),
-    LayerFacts("pool", "AvgPool", False, has_weights=False),
-    LayerFacts("attention/scores", "BatchMatMulV2", False, has_weights=False, dynamic=True),
-    LayerFacts("attention/project", "BatchMatMulV2", False),
-    LayerFacts("dense/MatMul", "MatMul", False),
+    LayerInfo("conv1/Conv2D", "Conv2D", True),
+    LayerInfo("block/depthwise", "DepthwiseConv2dNative", True),
+    LayerInfo("block/conv2/Conv2D", "Conv2D", True),
+    LayerInfo("deconv", "Conv2DBackpropInput", True),
+    LayerInfo("pool", "AvgPool", False, has_weights=False),
+    LayerInfo("attention/scores", "BatchMatMulV2", False, has_weights=False, dynamic=True),
+    LayerInfo("attention/project", "BatchMatMulV2", False),
+    LayerInfo("dense/MatMul", "MatMul", False),
 )
-GRAPH = GraphFacts(
+GRAPH = GraphInfo(
     layers=LAYERS,
     node_types={
         **{layer.name: layer.type for layer in LAYERS},

@@ -5,7 +5,7 @@ import time
 import pytest
 from config_samples import GRAPH
 
-from calibrant.config import GraphFacts, LayerFacts, check_config, load_config, resolve
+from calibrant.config import GraphInfo, LayerInfo, check_config, load_config, resolve
 from calibrant.errors import ConfigError
 
 # the text, line:column, the field's path, what was found, the hint
@@ -125,10 +125,10 @@ def test_what_does_not_fit_the_graph(case):
 
 
 def test_many_unknown_names_in_a_large_graph_take_bounded_time():
-    layers = tuple(LayerFacts(f"network/block{index}/Conv2D", "Conv2D", True) for index in range(20_000))
-    facts = GraphFacts(layers, {layer.name: layer.type for layer in layers})
+    layers = tuple(LayerInfo(f"network/block{index}/Conv2D", "Conv2D", True) for index in range(20_000))
+    info = GraphInfo(layers, {layer.name: layer.type for layer in layers})
     began = time.perf_counter()
-    problems = check_config("".join(f"skip_layers: 'network/blok{index}/Conv2D'\n" for index in range(1000)), facts)
+    problems = check_config("".join(f"skip_layers: 'network/blok{index}/Conv2D'\n" for index in range(1000)), info)
     assert time.perf_counter() - began < 20
     assert problems[-1].message == "and 800 more problems"
     assert "block0" in problems[0].hint

@@ -8,14 +8,14 @@ from config_samples import GRAPH, configurations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calibrant.config import GraphFacts, LayerFacts, load_config, read_config_json, resolve, write_config_json
+from calibrant.config import GraphInfo, LayerInfo, load_config, read_config_json, resolve, write_config_json
 from calibrant.config.json_file import parse_config_json
 from calibrant.config.source import Source
 from calibrant.errors import ConfigError
 
 
-def read(text, facts=GRAPH):
-    return parse_config_json(Source.of(text if isinstance(text, str) else json.dumps(text, indent=1)), facts)
+def read(text, info=GRAPH):
+    return parse_config_json(Source.of(text if isinstance(text, str) else json.dumps(text, indent=1)), info)
 
 
 def document(text=""):
@@ -278,13 +278,13 @@ def test_a_file_is_read_by_its_path(tmp_path):
 
 
 def test_a_layer_with_the_name_of_a_key_is_refused():
-    facts = GraphFacts((LayerFacts("version", "Conv2D", True),), {"version": "Conv2D"})
+    info = GraphInfo((LayerInfo("version", "Conv2D", True),), {"version": "Conv2D"})
     with pytest.raises(ConfigError, match="'version' cannot be written"):
-        write_config_json(resolve(load_config(None), facts))
+        write_config_json(resolve(load_config(None), info))
 
 
 def test_five_thousand_layers_are_read_quickly():
-    layers = tuple(LayerFacts(f"layer{index}", "Conv2D", True) for index in range(5000))
-    facts = GraphFacts(layers, {layer.name: "Conv2D" for layer in layers})
-    plan = resolve(load_config(None), facts)
-    assert essence(read(write_config_json(plan), facts)) == essence(plan)
+    layers = tuple(LayerInfo(f"layer{index}", "Conv2D", True) for index in range(5000))
+    info = GraphInfo(layers, {layer.name: "Conv2D" for layer in layers})
+    plan = resolve(load_config(None), info)
+    assert essence(read(write_config_json(plan), info)) == essence(plan)

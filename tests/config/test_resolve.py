@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from calibrant.config import (
     Configuration,
-    GraphFacts,
-    LayerFacts,
+    GraphInfo,
+    LayerInfo,
     OverrideLayer,
     TensorQuantize,
     check_config,
@@ -21,8 +21,8 @@ from reference import config_priority as reference
 BY_NAME = {layer.name: layer for layer in LAYERS}
 
 
-def plan_of(text, facts=GRAPH, nuq_layers=None):
-    return resolve(load_config(text), facts, nuq_layers)
+def plan_of(text, info=GRAPH, nuq_layers=None):
+    return resolve(load_config(text), info, nuq_layers)
 
 
 def layer_of(plan, name):
@@ -262,7 +262,7 @@ def test_nothing_left_to_quantize_is_an_error():
     assert error.value.problems[0].line == 1
     only_tensors = plan_of(text + "\ntensor_quantize { layer_name: 'maxpool' input_index: 0 }")
     assert (only_tensors.layers, len(only_tensors.tensors)) == ((), 1)
-    empty = GraphFacts((), {"r": "Relu"}, rejected=(("c", "Conv2D", "its weights are not constant"),))
+    empty = GraphInfo((), {"r": "Relu"}, rejected=(("c", "Conv2D", "its weights are not constant"),))
     with pytest.raises(ConfigError, match="no quantizable layer") as error:
         resolve(Configuration(), empty)
     assert "its weights are not constant" in error.value.problems[0].hint
@@ -358,12 +358,12 @@ def test_a_configuration_made_in_python_is_checked_too():
 
 
 def test_ten_thousand_layers_with_an_override_each_resolve_quickly():
-    layers = tuple(LayerFacts(f"layer{index}/Conv2D", "Conv2D", True) for index in range(10_000))
-    facts = GraphFacts(layers, {layer.name: layer.type for layer in layers})
+    layers = tuple(LayerInfo(f"layer{index}/Conv2D", "Conv2D", True) for index in range(10_000))
+    info = GraphInfo(layers, {layer.name: layer.type for layer in layers})
     text = "".join(
         f"override_layer_configs{{layer_name:'{layer.name}' calibration_config{{arq_quantize{{quant_bits:7}}}}}}\n"
         for layer in layers
     )
-    plan = plan_of(text, facts)
+    plan = plan_of(text, info)
     assert len(plan.layers) == 10_000
     assert plan.layers[-1].weights.bits == 7

@@ -95,8 +95,8 @@ def test_no_models():
 
 def test_a_cut_model_and_its_quantized_one_with_the_same_inputs(tmp_path):
     def build():
-        pieces = tf.split(placeholder([None, 6]), 2, axis=1, name="split")
-        tf.add(dense(pieces[0], name="a"), dense(pieces[1], name="b"), name="out")
+        chunks = tf.split(placeholder([None, 6]), 2, axis=1, name="split")
+        tf.add(dense(chunks[0], name="a"), dense(chunks[1], name="b"), name="out")
 
     model = save(graph_def(build), tmp_path / "model.pb")
     names = ["split:0", "split:1"]

@@ -6,12 +6,12 @@ import pytest
 import calibrant
 from calibrant.config import load_config
 from calibrant.errors import DataError
-from calibrant.evaluation.choice import REPAIRS, Choice, configuration_for
+from calibrant.evaluation.candidate import MUTATIONS, Candidate, configuration_for
 from calibrant.evaluation.trials import TrialPool, TrialSetup
 from calibrant.evaluation.tune import tune
 from calibrant.fold import fold
 from calibrant.graph.load import load
-from calibrant.steps.facts import graph_facts
+from calibrant.steps.graph_info import graph_info
 from calibrant.steps.plan import make_plan
 
 ROUGH = """batch_num : 2
@@ -35,7 +35,7 @@ def data(repository):
 def plan_of(model, text):
     configuration = load_config(text)
     folded = fold(model)
-    return configuration, make_plan(configuration, graph_facts(model, folded.graph)[0], folded.graph)
+    return configuration, make_plan(configuration, graph_info(model, folded.graph)[0], folded.graph)
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +85,8 @@ def test_a_tolerance_outside_of_what_shares_can_be(digits, data):
 
 def test_processes_give_what_one_process_gives_and_nothing_runs_twice(digits, data):
     configuration, plan = plan_of(digits, ROUGH)
-    start = Choice(plan.layers)
-    choices = [start, start.repaired(REPAIRS[0]), start.with_float({plan.layers[0].name}), start]
+    start = Candidate(plan.layers)
+    choices = [start, start.repaired(MUTATIONS[0]), start.with_float({plan.layers[0].name}), start]
     pairs = [(configuration_for(configuration, plan, choice), False) for choice in choices]
     setup = TrialSetup(digits, data[0], data[1], data[2])
     with TrialPool(setup) as one, TrialPool(setup, workers=2) as several:
@@ -99,11 +99,14 @@ def test_processes_give_what_one_process_gives_and_nothing_runs_twice(digits, da
         assert one.runs == 4
 
 
-@pytest.mark.parametrize("repair", REPAIRS, ids=lambda repair: repair.name)
+@pytest.mark.parametrize("repair", MUTATIONS, ids=lambda repair: repair.name)
 def test_a_configuration_resolves_to_the_choice_that_was_written_into_it(digits, repair):
     given = ROUGH.replace("common_config {", "common_config { dmq_balancer { migration_strength : 0.3 }")
     configuration, plan = plan_of(digits, given)
-    for choice in (Choice(plan.layers).repaired(repair), Choice(plan.layers).repaired(repair, {plan.layers[1].name})):
+    for choice in (
+        Candidate(plan.layers).repaired(repair),
+        Candidate(plan.layers).repaired(repair, {plan.layers[1].name}),
+    ):
         choice = choice.with_float({plan.layers[0].name})
         resolved = plan_of(digits, configuration_for(configuration, plan, choice))[1]
         assert resolved.layers == tuple(entry for entry in choice.settings if entry.name not in choice.in_float)

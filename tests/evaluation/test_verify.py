@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import calibrant
-from calibrant.evaluation.parting import Parting, Partings
+from calibrant.evaluation.divergence import OutputDivergence, TensorDivergence
 from calibrant.evaluation.verify import Limits, verify
 from command_line import run
 from graphs import dense, graph_def, numbers, placeholder, tf
@@ -30,7 +30,7 @@ def test_the_demo_passes(demo):
     assert found.passed
     held = next(pair for pair in found.pairs if pair.passed is not None)
     assert (held.share_within, held.agreement) == (1.0, 1.0)
-    assert held.parting is None
+    assert held.divergence is None
     assert all(model.top1 > 0.98 and model.samples == 500 for model in found.models)
 
 
@@ -53,7 +53,7 @@ def test_a_changed_file_is_noticed_with_its_layer(demo, tmp_path):
     (tmp_path / "demo_int8.tflite").write_bytes(file.content())
     found = verify(tmp_path, f"{digits / 'test.npz'}:x[:32]")
     assert not found.passed
-    assert next(pair.parting for pair in found.pairs if pair.passed is False).layer == "digits_1/relu2_1/Relu6"
+    assert next(pair.divergence for pair in found.pairs if pair.passed is False).layer == "digits_1/relu2_1/Relu6"
 
 
 def test_exit_codes_and_json(demo):
@@ -71,9 +71,14 @@ def test_a_folder_without_results_is_an_error(tmp_path):
 
 
 def test_steps_are_counted():
-    parting = Parting(step=0.5)
-    parting.update(np.array([[0.0, 1.0], [0.0, 2.0]]), np.array([[0.5, 1.0], [3.0, 2.0]]))
-    assert (parting.share_within, parting.share_equal, parting.largest, parting.agreement) == (0.75, 0.5, 6.0, 0.5)
+    divergence = TensorDivergence(step=0.5)
+    divergence.update(np.array([[0.0, 1.0], [0.0, 2.0]]), np.array([[0.5, 1.0], [3.0, 2.0]]))
+    assert (divergence.share_within, divergence.share_equal, divergence.largest, divergence.agreement) == (
+        0.75,
+        0.5,
+        6.0,
+        0.5,
+    )
 
 
 def test_scales_rounded_for_the_simulation_alone_are_shown_but_not_held_against_the_lowered_model(repository, tmp_path):
@@ -111,8 +116,8 @@ def test_several_inputs_and_outputs(outputs, tmp_path):
 
 
 def test_each_output_is_counted_in_its_own_steps():
-    partings = Partings([0.5, 0.01])
-    partings.update([np.array([[0.0, 1.0]]), np.array([[0.0]])], [np.array([[0.5, 1.0]]), np.array([[0.05]])])
-    assert (partings.share_within, partings.share_equal, partings.agreement) == (2 / 3, 1 / 3, 1.0)
-    assert partings.largest == pytest.approx(5)
-    assert partings.relative == pytest.approx(0.5)
+    divergences = OutputDivergence([0.5, 0.01])
+    divergences.update([np.array([[0.0, 1.0]]), np.array([[0.0]])], [np.array([[0.5, 1.0]]), np.array([[0.05]])])
+    assert (divergences.share_within, divergences.share_equal, divergences.agreement) == (2 / 3, 1 / 3, 1.0)
+    assert divergences.largest == pytest.approx(5)
+    assert divergences.relative == pytest.approx(0.5)

@@ -88,7 +88,7 @@ class Sketch:
             attributes["U"] = dtypes.float32
         return self.node(op, name, data, *inputs, **attributes)
 
-    def written_norm(self, data, name="norm", shape=(4,), scale=True, center=True):
+    def decomposed_batch_norm(self, data, name="norm", shape=(4,), scale=True, center=True):
         """Keras' BatchNormalization with fused=False: constants in small operations, then Mul and AddV2."""
         variance = self.constant(f"{name}/variance", self.values(*shape, low=0.2, high=3))
         epsilon = self.constant(f"{name}/epsilon", 0.01)

@@ -18,7 +18,7 @@ def everything():
     data = sketch.node("Add", "sum", data, sketch.constant("b", sketch.values(4)))
     data = sketch.fused_norm(data, "norm")
     data = sketch.node("Mul", "product", sketch.constant("number", 0.5), data)
-    data = sketch.written_norm(data, "written")
+    data = sketch.decomposed_batch_norm(data, "written")
     data = sketch.node("Relu", "relu", data)
     flat = sketch.node("Reshape", "flat", data, sketch.constant("shape", [-1, 144], np.int32), Tshape=dtypes.int32)
     data = sketch.matmul(flat, "dense", (144, 5))
@@ -152,7 +152,7 @@ def put(sketch, step, number, data, data_format):
     if step == "fused":
         return sketch.fused_norm(data, name, data_format=data_format)
     if step == "written":
-        return sketch.written_norm(data, name, per_channel)
+        return sketch.decomposed_batch_norm(data, name, per_channel)
     if step == "identity":
         return sketch.node("Identity", name, data)
     if step in ("scalar", "division"):

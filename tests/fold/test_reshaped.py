@@ -53,7 +53,7 @@ def test_channels_on_the_other_axis_keep_the_norm():
 
 def test_matmul_and_written_norm():
     sketch = Sketch()
-    graph = sketch.graph(sketch.written_norm(sketch.bias_add(sketch.matmul(sketch.input(3)))))
+    graph = sketch.graph(sketch.decomposed_batch_norm(sketch.bias_add(sketch.matmul(sketch.input(3)))))
     folded = fold(graph)
     assert ops(folded.graph) == ["MatMul", "BiasAdd"]
     assert difference(graph, folded.graph) < 1e-6
@@ -67,7 +67,7 @@ def test_batched_matmul_with_constant_weights(op):
     sketch.node(op, "dense", data, weights, **types)
     if types:
         del sketch.nodes[-1].attr["T"]
-    graph = sketch.graph(sketch.written_norm(sketch.bias_add("dense"), shape=(1, 1, 4)))
+    graph = sketch.graph(sketch.decomposed_batch_norm(sketch.bias_add("dense"), shape=(1, 1, 4)))
     folded = fold(graph)
     assert ops(folded.graph) == [op, "BiasAdd"]
     if op == "BatchMatMulV2":
@@ -77,7 +77,7 @@ def test_batched_matmul_with_constant_weights(op):
 def test_a_transposed_matmul_is_left_alone():
     sketch = Sketch()
     data = sketch.matmul(sketch.input(3), channels=(4, 3), transpose_b=True)
-    graph = sketch.graph(sketch.written_norm(data))
+    graph = sketch.graph(sketch.decomposed_batch_norm(data))
     folded = fold(graph)
     assert folded.graph is graph
     assert folded.left == (("norm/mul_1", "'dense' (MatMul) in front of it is left alone: transpose_b is true"),)
@@ -88,7 +88,7 @@ def test_one_dimensional_convolution(axes):
     sketch = Sketch()
     data = sketch.conv(sketch.input(1, 8, 3))
     data = sketch.node("Squeeze", "squeeze", data, squeeze_dims=axes)
-    graph = sketch.graph(sketch.written_norm(sketch.bias_add(data)))
+    graph = sketch.graph(sketch.decomposed_batch_norm(sketch.bias_add(data)))
     folded = fold(graph)
     assert ops(folded.graph) == ["Conv2D", "Squeeze", "BiasAdd"]
     assert difference(graph, folded.graph) < 1e-6
@@ -97,4 +97,4 @@ def test_one_dimensional_convolution(axes):
 def test_a_squeeze_of_unnamed_axes_is_left_alone():
     sketch = Sketch()
     data = sketch.node("Squeeze", "squeeze", sketch.conv(sketch.input(1, 8, 3)))
-    assert fold(sketch.graph(sketch.written_norm(data))).fusions == ()
+    assert fold(sketch.graph(sketch.decomposed_batch_norm(data))).fusions == ()

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from calibrant.graph.ascend.deq_scale import pack, unpack
 from calibrant.graph.ascend.scales import (
     activation_scale,
-    representable_activation_scale,
-    representable_weight_scale,
+    exact_activation_scale,
+    exact_weight_scale,
     weight_scale,
 )
 
@@ -58,28 +58,28 @@ def neighbours(value):
 @QUICK
 @given(SCALES)
 def test_an_activation_scale_comes_back(scale):
-    kept = representable_activation_scale(scale)
+    kept = exact_activation_scale(scale)
     assert kept in neighbours(scale)
-    assert activation_scale(np.float32(1) / kept) == kept == representable_activation_scale(kept)
+    assert activation_scale(np.float32(1) / kept) == kept == exact_activation_scale(kept)
 
 
 @QUICK
 @given(st.lists(SCALES, min_size=1, max_size=9), SCALES)
 def test_weight_scales_come_back(scales, scale_d):
     scales = np.array(scales, np.float32)
-    kept = representable_weight_scale(scales, scale_d)
+    kept = exact_weight_scale(scales, scale_d)
     assert all(new in neighbours(old) for new, old in zip(kept, scales, strict=True))
     np.testing.assert_array_equal(weight_scale(kept * scale_d, scale_d), kept)
-    np.testing.assert_array_equal(representable_weight_scale(kept, scale_d), kept)
+    np.testing.assert_array_equal(exact_weight_scale(kept, scale_d), kept)
 
 
 @QUICK
 @given(SCALES, SCALES)
 def test_the_products_in_the_file_do_not_change(scale_w, scale_d):
     """Only a scale that the file cannot tell from its neighbour is moved."""
-    kept = representable_weight_scale(np.array([scale_w]), scale_d)[0]
+    kept = exact_weight_scale(np.array([scale_w]), scale_d)[0]
     assert kept * scale_d == scale_w * scale_d
-    assert np.float32(1) / representable_activation_scale(scale_d) == np.float32(1) / scale_d
+    assert np.float32(1) / exact_activation_scale(scale_d) == np.float32(1) / scale_d
 
 
 @QUICK
@@ -87,6 +87,6 @@ def test_the_products_in_the_file_do_not_change(scale_w, scale_d):
 def test_scales_at_the_ends_of_float32_stay_numbers(scale):
     scale = np.float32(scale)
     assume(scale > 0)
-    assert np.isfinite(representable_activation_scale(scale)) and representable_activation_scale(scale) > 0
-    kept = representable_weight_scale(np.array([scale]), np.float32(1e-30))
+    assert np.isfinite(exact_activation_scale(scale)) and exact_activation_scale(scale) > 0
+    kept = exact_weight_scale(np.array([scale]), np.float32(1e-30))
     assert np.isfinite(kept).all() and (kept > 0).all()

@@ -59,7 +59,7 @@ class Quantizer:
         """
         if not (math.isfinite(low) and math.isfinite(high)) or low > high:
             raise ValueError(f"a range must be finite and in order, not [{low}, {high}]")
-        scales, offsets = factors_from_ranges(np.array([low]), np.array([high]), _checked_bits(bits), asymmetric)
+        scales, offsets = qparams_from_ranges(np.array([low]), np.array([high]), _checked_bits(bits), asymmetric)
         return cls(scales[0], int(offsets[0]), int(bits))
 
     @property
@@ -112,7 +112,7 @@ class Quantizer:
         return Quantizer(np.float32(rounded), self.offset, self.bits)
 
 
-def factors_from_ranges(
+def qparams_from_ranges(
     lows: np.ndarray, highs: np.ndarray, bits: int = 8, asymmetric: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
     """`Quantizer.from_range` for many finite ranges at once: scales (float32) and offsets (int32), in their shape."""

@@ -11,10 +11,10 @@ from types import ModuleType
 import numpy as np
 
 from calibrant.algorithms.kernels import (
+    BINS_PER_SIGN,
     MANTISSA_BITS,
     OCTAVES,
     PACKED_LIMIT,
-    WINDOW,
     Added,
     Filled,
     add_packed,
@@ -40,11 +40,11 @@ class Bins:
         self.signs = 1
         self._packed = None  # the newest values, moved to the totals before a packed bin could overflow
         self._packed_count = 0
-        self._totals = None  # int64 [2, signs, WINDOW]: counts and sums of positions
+        self._totals = None  # int64 [2, signs, BINS_PER_SIGN]: counts and sums of positions
 
     def fit(self, first_key: int, signs: int) -> None:
         """Move the window up to ``first_key`` and make room for ``signs`` sides; both never go back."""
-        dropped = min(first_key - self.first_key, WINDOW)
+        dropped = min(first_key - self.first_key, BINS_PER_SIGN)
         added = signs - self.signs
         self.first_key, self.signs = first_key, signs
         if self._totals is not None:
@@ -52,10 +52,10 @@ class Bins:
         if self._packed is not None and (dropped or added):
             (places,) = self._packed.nonzero()
             counts, sums = unpacked(self._packed, places)
-            side, place = np.divmod(places, WINDOW)
+            side, place = np.divmod(places, BINS_PER_SIGN)
             kept = place >= dropped
-            moved = (side * WINDOW + place - dropped)[kept]
-            self._packed = np.zeros(signs * WINDOW, np.uint64)
+            moved = (side * BINS_PER_SIGN + place - dropped)[kept]
+            self._packed = np.zeros(signs * BINS_PER_SIGN, np.uint64)
             self._packed[moved] = counts[kept].astype(np.uint64) * units(moved) + sums[kept].astype(np.uint64)
 
     def add(self, loops: ModuleType, bits: np.ndarray, start: int, above: int, below: int) -> Added:
@@ -66,7 +66,7 @@ class Bins:
         if self._packed_count == PACKED_LIMIT:
             self._totals, self._packed, self._packed_count = self.totals(), None, 0
         if self._packed is None:
-            self._packed = np.zeros(self.signs * WINDOW, np.uint64)
+            self._packed = np.zeros(self.signs * BINS_PER_SIGN, np.uint64)
         highest_fitting = min(((self.first_key >> MANTISSA_BITS) + OCTAVES << 23) - 1, LARGEST_BITS)
         lowest_fitting = ~highest_fitting if self.signs == 2 else ~0
         piece = bits[: start + PACKED_LIMIT - self._packed_count]
@@ -76,13 +76,13 @@ class Bins:
 
     def add_bins(self, other: Bins) -> None:
         """Add what another has counted; this window must fit it."""
-        dropped = min(self.first_key - other.first_key, WINDOW)
+        dropped = min(self.first_key - other.first_key, BINS_PER_SIGN)
         self._totals, self._packed, self._packed_count = self.totals(), None, 0
         self._totals += _moved(other.totals(), dropped, self.signs - other.signs)
 
     def totals(self) -> np.ndarray:
-        """A new int64 array [2, signs, WINDOW]: the counts, and the sums of the positions."""
-        totals = np.zeros((2, self.signs, WINDOW), np.int64) if self._totals is None else self._totals.copy()
+        """A new int64 array [2, signs, BINS_PER_SIGN]: the counts, and the sums of the positions."""
+        totals = np.zeros((2, self.signs, BINS_PER_SIGN), np.int64) if self._totals is None else self._totals.copy()
         if self._packed is not None:
             add_packed(totals.reshape(2, -1), self._packed)
         return totals
@@ -90,21 +90,21 @@ class Bins:
     def filled(self, loops: ModuleType) -> Filled:
         """Bins that are not empty."""
         totals = None if self._totals is None else self._totals.reshape(2, -1)
-        return loops.filled(self._packed, totals, self.signs * WINDOW, self.first_key)
+        return loops.filled(self._packed, totals, self.signs * BINS_PER_SIGN, self.first_key)
 
     def put(self, codes: np.ndarray, counts: np.ndarray, position_sums: np.ndarray) -> None:
         """The reverse of `filled`, into bins that are empty; every key must lie in the window."""
         keys = np.where(codes < 0, -1 - codes, codes) - self.first_key
         sides = (codes < 0).astype(np.int64)
-        self._totals = np.zeros((2, self.signs, WINDOW), np.int64)
+        self._totals = np.zeros((2, self.signs, BINS_PER_SIGN), np.int64)
         self._totals[0, sides, keys] = counts
         self._totals[1, sides, keys] = position_sums
 
 
 def _moved(arrays: np.ndarray, dropped: int, added_signs: int) -> np.ndarray:
-    """Arrays [..., signs, WINDOW] without their first ``dropped`` bins, with empty ones at the end and in new sides."""
+    """[..., signs, BINS_PER_SIGN] without their first ``dropped`` bins, with empty ones at the end and in new sides."""
     if not dropped and not added_signs:
         return arrays
-    moved = np.zeros((arrays.shape[0], arrays.shape[1] + added_signs, WINDOW), arrays.dtype)
-    moved[:, : arrays.shape[1], : WINDOW - dropped] = arrays[:, :, dropped:]
+    moved = np.zeros((arrays.shape[0], arrays.shape[1] + added_signs, BINS_PER_SIGN), arrays.dtype)
+    moved[:, : arrays.shape[1], : BINS_PER_SIGN - dropped] = arrays[:, :, dropped:]
     return moved

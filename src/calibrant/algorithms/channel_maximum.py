@@ -45,7 +45,7 @@ class ChannelMaximum:
             raise NonFiniteError(nan_count, int(np.isinf(values).sum()))
         self._take(found)
 
-    def absorb(self, other: ChannelMaximum) -> None:
+    def merge_from(self, other: ChannelMaximum) -> None:
         """Take in the values that another has seen.
 
         Raises
@@ -60,15 +60,15 @@ class ChannelMaximum:
     def merge(self, other: ChannelMaximum) -> ChannelMaximum:
         """A new statistic: the one that would have seen the values of both; raises what `absorb` raises."""
         merged = ChannelMaximum(self.axis)
-        merged.absorb(self)
-        merged.absorb(other)
+        merged.merge_from(self)
+        merged.merge_from(other)
         return merged
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """The state, for storing it; empty before the first batch."""
         return {} if self._maximum is None else {"maximum": self._maximum}
 
-    def absorb_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+    def merge_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         """Take in a state that `to_arrays` gave. ValueError if it is of other channels."""
         if arrays:
             self._take(np.asarray(arrays["maximum"], np.float32))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibrant.algorithms.arithmetic import Quantizer, factors_from_ranges
+from calibrant.algorithms.arithmetic import Quantizer, qparams_from_ranges
 from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.kernels import kernels
 from calibrant.algorithms.search_result import SearchResult
@@ -53,7 +53,7 @@ def search(histogram: Histogram, settings: HfmgSettings = HfmgSettings()) -> Sea
         lows, highs = edges[greedy_ranges(counts).T]
     else:
         lows, highs = np.array([low]), np.array([high])
-    scales, offsets = factors_from_ranges(lows, highs, settings.bits, settings.asymmetric)
+    scales, offsets = qparams_from_ranges(lows, highs, settings.bits, settings.asymmetric)
     if width:
         errors, power = _errors(counts, low, width, scales, offsets, settings.bits)
     else:

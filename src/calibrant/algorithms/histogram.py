@@ -20,11 +20,11 @@ import numpy as np
 from calibrant.algorithms.arithmetic import shortest_decimal
 from calibrant.algorithms.bins import LARGEST_BITS, Bins, first_key_for
 from calibrant.algorithms.kernels import (
+    BINS_PER_SIGN,
     MANTISSA_BITS,
     OCTAVES,
     POSITION_BITS,
     TAIL,
-    WINDOW,
     Filled,
     kernels,
     ordered_bits,
@@ -95,7 +95,7 @@ class Histogram:
             start = found.stop
         self.count += values.size
 
-    def absorb(self, other: Histogram) -> None:
+    def merge_from(self, other: Histogram) -> None:
         """Take in the values that another has seen."""
         self._filled = None
         if other.count:
@@ -108,8 +108,8 @@ class Histogram:
     def merge(self, other: Histogram) -> Histogram:
         """A new histogram: the one that would have seen the values of both."""
         merged = Histogram()
-        merged.absorb(self)
-        merged.absorb(other)
+        merged.merge_from(self)
+        merged.merge_from(other)
         return merged
 
     @property
@@ -182,7 +182,7 @@ class Histogram:
 
         Returns
         -------
-        table : float64 [WINDOW + 2, 2]; the last two rows are zero, and those of bins below the magnitude ``least``
+        table : float64 [BINS_PER_SIGN + 2, 2]; the last two rows are 0, and those of bins below the magnitude ``least``
             have no meaning.
         first_key : key of the first bin.
         """
@@ -223,14 +223,14 @@ class Histogram:
         codes = np.asarray(arrays["codes"], np.int64)
         keys = np.where(codes < 0, -1 - codes, codes) - histogram._bins.first_key
         sides_held = histogram._bins.signs == 2 or not (codes < 0).any()
-        if not sides_held or ((keys < 0) | (keys >= WINDOW)).any():
+        if not sides_held or ((keys < 0) | (keys >= BINS_PER_SIGN)).any():
             raise ValueError("the bins of this histogram state do not fit its extremes")
         histogram._bins.put(codes, arrays["counts"], arrays["position_sums"])
         return histogram
 
-    def absorb_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+    def merge_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         """Take in a state that `to_arrays` gave; raises what `from_arrays` raises."""
-        self.absorb(Histogram.from_arrays(arrays))
+        self.merge_from(Histogram.from_arrays(arrays))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Histogram):

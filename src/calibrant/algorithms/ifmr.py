@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibrant.algorithms.arithmetic import Quantizer, factors_from_ranges
+from calibrant.algorithms.arithmetic import Quantizer, qparams_from_ranges
 from calibrant.algorithms.decimal_grid import DecimalGrid, Span
 from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.kernels import kernels
@@ -67,7 +67,7 @@ def search(histogram: Histogram, settings: IfmrSettings = IfmrSettings()) -> Sea
         lows = [grid.number(index) for index in low_span.indices()] if low else [1.0]
         highs = [grid.number(index) for index in high_span.indices()] if high else [1.0]
         low_ratios, high_ratios = _pairs(lows, highs) if settings.asymmetric else (np.array(highs),) * 2
-        scales, offsets = factors_from_ranges(low * low_ratios, high * high_ratios, settings.bits, settings.asymmetric)
+        scales, offsets = qparams_from_ranges(low * low_ratios, high * high_ratios, settings.bits, settings.asymmetric)
         errors = quantization_errors(histogram, scales, offsets, settings.bits)
         (tied,) = (errors <= errors.min() + _RESOLUTION * power).nonzero()
         best = tied[_preferred(low_ratios[tied], high_ratios[tied])]

@@ -24,7 +24,7 @@ import numpy as np
 MANTISSA_BITS = 10  # bins per octave, as a power of two
 POSITION_BITS = 23 - MANTISSA_BITS
 OCTAVES = 24  # octaves in the window below the largest magnitude; what is smaller counts as zero
-WINDOW = OCTAVES << MANTISSA_BITS  # bins of one sign
+BINS_PER_SIGN = OCTAVES << MANTISSA_BITS  # bins of one sign
 TAIL = 4096  # values kept exactly at either end
 COUNT_SHIFT = POSITION_BITS + 25
 PACKED_LIMIT = 2**25  # values a packed bin can take without overflow

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from calibrant.algorithms.kernels import COUNT_SHIFT, MANTISSA_BITS, OCTAVES, TAIL, WINDOW, Added, Filled
+from calibrant.algorithms.kernels import BINS_PER_SIGN, COUNT_SHIFT, MANTISSA_BITS, OCTAVES, TAIL, Added, Filled
 
 _ROOM = 4 * TAIL + 16
 _integer, _small, _real, _place = ctypes.c_int64, ctypes.c_int32, ctypes.c_double, ctypes.c_void_p
@@ -104,7 +104,7 @@ def filled(packed: np.ndarray | None, totals: np.ndarray | None, size: int, firs
 
 def sums_outwards(bins: Filled, negative: bool, first_key: int, start: int) -> np.ndarray:
     """See `kernels_numpy.sums_outwards`."""
-    table = np.zeros((WINDOW + 2, 2))
+    table = np.zeros((BINS_PER_SIGN + 2, 2))
     _library.calibrant_sums_outwards(
         *(part.ctypes.data for part in (bins.codes, bins.counts, bins.means)),
         bins.codes.size,

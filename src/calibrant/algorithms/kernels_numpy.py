@@ -7,10 +7,10 @@ from bisect import bisect_left, bisect_right
 import numpy as np
 
 from calibrant.algorithms.kernels import (
+    BINS_PER_SIGN,
     MANTISSA_BITS,
     POSITION_BITS,
     TAIL,
-    WINDOW,
     Added,
     Filled,
     add_packed,
@@ -38,7 +38,7 @@ def add(
 
     Parameters
     ----------
-    packed : uint64; WINDOW bins of the positive side and, if values may be negative, WINDOW bins of the negative side.
+    packed : uint64; BINS_PER_SIGN bins of the positive side and, if values may be negative, as many of the negative.
         Magnitudes below the window are counted nowhere.
     first_key : of the window.
     lowest_fitting, highest_fitting : ordered bits; values outside cannot be added.
@@ -65,7 +65,7 @@ def _count(bits: np.ndarray, packed: np.ndarray, first_key: int) -> None:
     magnitudes = bits & np.int32(0x7FFFFFFF)
     inside = magnitudes >= max(first_key << POSITION_BITS, 1)
     magnitudes = magnitudes[inside]
-    places = (magnitudes >> POSITION_BITS) - first_key + WINDOW * (bits[inside] < 0)
+    places = (magnitudes >> POSITION_BITS) - first_key + BINS_PER_SIGN * (bits[inside] < 0)
     positions = magnitudes & ((1 << POSITION_BITS) - 1)
     counts = np.bincount(places, minlength=packed.size).astype(np.uint64)
     sums = np.bincount(places, weights=positions, minlength=packed.size).astype(np.uint64)
@@ -79,22 +79,22 @@ def filled(packed: np.ndarray | None, totals: np.ndarray | None, size: int, firs
     ----------
     packed : uint64 [size]; None: all are empty.
     totals : int64 [2, size], counts and sums of positions to be added; None: all are zero.
-    size : WINDOW, or twice that if there is a negative side, which comes second.
+    size : BINS_PER_SIGN, or twice that if there is a negative side, which comes second.
     first_key : of the window.
     """
     totals = np.zeros((2, size), np.int64) if totals is None else totals.copy()
     if packed is not None:
         add_packed(totals, packed)
     counts, sums = totals
-    order = np.r_[np.arange(WINDOW, size)[::-1], np.arange(WINDOW)]
+    order = np.r_[np.arange(BINS_PER_SIGN, size)[::-1], np.arange(BINS_PER_SIGN)]
     places = order[counts[order] > 0]
-    keys = places % WINDOW + first_key
+    keys = places % BINS_PER_SIGN + first_key
     exponents = keys >> MANTISSA_BITS
     mantissas = (keys & ((1 << MANTISSA_BITS) - 1)) << POSITION_BITS
     mantissas += np.where(exponents > 0, 1 << 23, 0)
     steps = (np.maximum(exponents, 1) + (1023 - 150) << 52).view(np.float64)  # powers of two, by their exponent bits
     means = (mantissas + sums[places] / counts[places]) * steps
-    negative = places >= WINDOW
+    negative = places >= BINS_PER_SIGN
     return Filled(np.where(negative, -1 - keys, keys), counts[places], sums[places], np.where(negative, -means, means))
 
 
@@ -109,9 +109,9 @@ def sums_outwards(bins: Filled, negative: bool, first_key: int, start: int) -> n
 
     Returns
     -------
-    float64 [WINDOW + 2, 2]; rows before ``start`` have no meaning, the last two are zero.
+    float64 [BINS_PER_SIGN + 2, 2]; rows before ``start`` have no meaning, the last two are zero.
     """
-    table = np.zeros((WINDOW + 2, 2))
+    table = np.zeros((BINS_PER_SIGN + 2, 2))
     chosen = bins.codes < 0 if negative else bins.codes >= 0
     codes, counts, means = bins.codes[chosen], bins.counts[chosen], np.abs(bins.means[chosen])
     keys = -1 - codes if negative else codes
@@ -166,7 +166,7 @@ def gains(scales: np.ndarray, levels: np.ndarray, table: np.ndarray, first_key: 
     ----------
     scales : float64 [candidates], positive.
     levels : int64 [candidates].
-    table : float64 [WINDOW + 2, 2]; count and sum of the values from that bin on; the last two rows are zero.
+    table : float64 [BINS_PER_SIGN + 2, 2]; count and sum of the values from that bin on; the last two rows are zero.
     first_key : key of the first bin.
 
     Returns
@@ -178,9 +178,9 @@ def gains(scales: np.ndarray, levels: np.ndarray, table: np.ndarray, first_key: 
         thresholds = (level + 0.5) * scales
         with np.errstate(over="ignore"):
             keys = (thresholds.astype(np.float32).view(np.int32) >> POSITION_BITS).astype(np.int64) - first_key
-        if (keys >= WINDOW).all():
+        if (keys >= BINS_PER_SIGN).all():
             break
-        keys = np.clip(keys, 0, WINDOW)
+        keys = np.clip(keys, 0, BINS_PER_SIGN)
         with_bin = table[keys, 1] - thresholds * table[keys, 0]
         without = table[keys + 1, 1] - thresholds * table[keys + 1, 0]
         total += np.where(level < levels, np.maximum(with_bin, without), 0.0)

@@ -16,7 +16,7 @@ from calibrant.algorithms.ordered_sum import OrderFreeSum
 
 
 @dataclass(frozen=True)
-class Window:
+class ConvAxis:
     """How a kernel moves along one spatial axis.
 
     Parameters
@@ -107,7 +107,7 @@ class PatchGeometry:
 
     channel_axis: int = -1
     spatial_axes: tuple[int, ...] = ()
-    windows: tuple[Window, ...] = ()
+    windows: tuple[ConvAxis, ...] = ()
 
 
 class PatchMean:
@@ -156,7 +156,7 @@ class PatchMean:
         self._sum.add(sums)
         self.count += count
 
-    def absorb(self, other: PatchMean) -> None:
+    def merge_from(self, other: PatchMean) -> None:
         """Take in the batches that another has seen.
 
         Raises
@@ -174,8 +174,8 @@ class PatchMean:
     def merge(self, other: PatchMean) -> PatchMean:
         """A new accumulator: the one that would have seen the batches of both; raises what `absorb` raises."""
         result = PatchMean(self.geometry)
-        result.absorb(self)
-        result.absorb(other)
+        result.merge_from(self)
+        result.merge_from(other)
         return result
 
     def mean(self) -> np.ndarray:
@@ -202,9 +202,9 @@ class PatchMean:
             result._sum = OrderFreeSum.from_array(arrays["sum"])
         return result
 
-    def absorb_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+    def merge_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         """Take in a state that :meth:`to_arrays` gave."""
-        self.absorb(PatchMean.from_arrays(self.geometry, arrays))
+        self.merge_from(PatchMean.from_arrays(self.geometry, arrays))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, PatchMean):

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable
 
 
-def give_back() -> None:
+def trim_heap() -> None:
     """Give back what the C library holds free between what is in use; does nothing where it knows no such call.
 
     Tensors of many sizes come and go, in several threads, and break the free memory up: a process that runs for long

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from calibrant.calibration.observe import Statistics
+from calibrant.calibration.observer import Statistics
 from calibrant.errors import DataError, OutputError, Problem
 from calibrant.graph.graph import Graph
 
@@ -69,7 +69,7 @@ class State:
         except OSError as error:
             raise OutputError(Problem(f"cannot be written: {error.strerror or error}", file=str(path))) from None
 
-    def take_in(self, path: Path) -> None:
+    def merge_from(self, path: Path) -> None:
         """Add the content of a file.
 
         Raises
@@ -100,7 +100,7 @@ class State:
             for key, statistic in self._numbered():
                 prefix = f"{key}."
                 own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-                statistic.absorb_arrays(own)
+                statistic.merge_arrays(own)
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(Problem(f"is damaged: {error}", file=str(path))) from None
         self.batches |= batches

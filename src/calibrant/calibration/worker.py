@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from calibrant.calibration.observe import Observer, Statistics
+from calibrant.calibration.observer import Observer, Statistics
 from calibrant.errors import CalibrantError, DependencyError, Problem
 from calibrant.graph.graph import Graph
 
@@ -28,7 +28,7 @@ class Worker:
 
     Parameters
     ----------
-    graph, statistics, threads : see :class:`calibrant.calibration.observe.Observer`. The statistics are copied.
+    graph, statistics, threads : see :class:`calibrant.calibration.observer.Observer`. The statistics are copied.
     """
 
     def __init__(self, graph: Graph, statistics: Statistics, threads: int):

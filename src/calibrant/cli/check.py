@@ -49,12 +49,12 @@ def _checked(config: Path, model: str | None, model_choice: dict[str, list[str] 
         return None
     configuration, _ = read_config(config)
     read = read_model(model, configuration, **model_choice)
-    problems = check_config(config, read.facts)
+    problems = check_config(config, read.info)
     if problems:
         raise ConfigError(*problems)
     from calibrant.steps.plan import make_plan
 
-    return make_plan(configuration, read.facts, read.folded.graph)
+    return make_plan(configuration, read.info, read.folded.graph)
 
 
 def _as_dict(plan: Plan | None) -> dict[str, object]:

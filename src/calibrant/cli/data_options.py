@@ -50,7 +50,7 @@ def read_data_options(options: dict[str, Any], input_names: list[str] | None = N
     }
     chosen = {key: value for key, value in images.items() if value is not None}
     if chosen:
-        from calibrant.calibration.images import ImageOptions
+        from calibrant.data.images import ImageOptions
 
         result["image_options"] = ImageOptions(**chosen)
     return result

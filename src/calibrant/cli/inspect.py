@@ -37,7 +37,7 @@ def inspect(model: str, inputs: list[str], outputs: list[str], signature: str, a
     blocks = {
         "inputs and outputs": (("role", "key", "tensor", "shape", "type"), tensors),
         "quantizable layers": (("layer", "type", "weights", "bias"), found),
-        "not quantizable": (("node", "type", "reason"), read.facts.rejected),
+        "not quantizable": (("node", "type", "reason"), read.info.rejected),
         "fusions": (("layer", "kind", "absorbed"), fusions),
         "not fused": (("node", "reason"), folded.left),
     }

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from calibrant.cli.crew_options import crew_options
 from calibrant.cli.data_options import data_options, read_data_options
 from calibrant.cli.options import model_options
+from calibrant.cli.parallel_options import parallel_options
 
 
 @click.command()
@@ -23,7 +23,7 @@ from calibrant.cli.options import model_options
 @click.option("--bias-correction/--no-bias-correction", default=True, help="As for quantize; the same for all parts.")
 @click.option("--export", multiple=True, help="Formats that are to be written after merging.")
 @model_options
-@crew_options
+@parallel_options
 @data_options
 @click.pass_obj
 def observe(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from calibrant.config.facts import GraphFacts
+    from calibrant.config.graph_info import GraphInfo
     from calibrant.config.model import Configuration
     from calibrant.fold import Folded
     from calibrant.graph.graph import Graph
@@ -40,7 +40,7 @@ class ReadModel:
 
     original: Graph
     folded: Folded
-    facts: GraphFacts
+    info: GraphInfo
     layers: Mapping[str, Layer]
 
 
@@ -54,8 +54,8 @@ def read_model(
     """Load a model and fold it as the configuration wants."""
     from calibrant.fold import fold
     from calibrant.graph.load import load
-    from calibrant.steps.facts import graph_facts
+    from calibrant.steps.graph_info import graph_info
 
     original = load(model, inputs, outputs, signature)
     folded = fold(original, configuration.do_fusion is not False, configuration.skip_fusion_layers)
-    return ReadModel(original, folded, *graph_facts(original, folded.graph))
+    return ReadModel(original, folded, *graph_info(original, folded.graph))

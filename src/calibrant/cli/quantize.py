@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from calibrant.cli.crew_options import crew_options
 from calibrant.cli.data_options import data_options, read_data_options
 from calibrant.cli.options import model_options
+from calibrant.cli.parallel_options import parallel_options
 from calibrant.exports import EXPORTS
 
 
@@ -33,7 +33,7 @@ from calibrant.exports import EXPORTS
     "--resume", type=click.Path(), help="File that keeps what was observed; an interrupted run goes on there."
 )
 @model_options
-@crew_options
+@parallel_options
 @data_options
 @click.pass_obj
 def quantize(

@@ -61,7 +61,7 @@ def tune(
     """Search for a configuration of MODEL that meets a tolerance; exit code 1 if there is none."""
     from calibrant.cli.show import table, tracker
     from calibrant.emit.folder import check_writable
-    from calibrant.evaluation.choice import REPAIRS
+    from calibrant.evaluation.candidate import MUTATIONS
     from calibrant.evaluation.tune import tune as run
 
     target = Path(out)
@@ -76,7 +76,7 @@ def tune(
         test_data=test_data,
         labels=labels,
         ignore_labels=ignore_label,
-        repairs=REPAIRS if repair else (),
+        repairs=MUTATIONS if repair else (),
         layers_in_float=float_layers,
         thorough=thorough,
         bias_correction=bias_correction,

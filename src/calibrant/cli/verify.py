@@ -90,10 +90,10 @@ def _show(found: Any) -> None:
     for pair in found.pairs:
         if pair.step is not None and pair.passed is not None:
             click.echo(f"\none output step is {pair.step:.6g}")
-        if pair.parting is not None:
+        if pair.divergence is not None:
             click.echo(
-                f"{pair.first} and {pair.second} first part by more than a step at {pair.parting.layer}: "
-                f"up to {pair.parting.largest_steps} steps, {100 * pair.parting.share_beyond:.3g} % of its values"
+                f"{pair.first} and {pair.second} first part by more than a step at {pair.divergence.layer}: "
+                f"up to {pair.divergence.largest_steps} steps, {100 * pair.divergence.share_beyond:.3g} % of its values"
             )
 
 

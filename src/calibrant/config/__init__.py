@@ -1,7 +1,7 @@
 """The configuration file: its text to checked values, and these with a graph's facts to one plan per layer."""
 
-from calibrant.config.facts import CHANNEL_TYPES, QUANTIZABLE_TYPES, TENSOR_TYPES, GraphFacts, LayerFacts
 from calibrant.config.graph_check import graph_problems
+from calibrant.config.graph_info import CHANNEL_TYPES, QUANTIZABLE_TYPES, TENSOR_TYPES, GraphInfo, LayerInfo
 from calibrant.config.json_file import read_config_json
 from calibrant.config.json_write import write_config_json
 from calibrant.config.load import load_config, read_config
@@ -30,9 +30,9 @@ __all__ = [
     "Configuration",
     "DMQBalancer",
     "FMRQuantize",
-    "GraphFacts",
+    "GraphInfo",
     "HFMGQuantize",
-    "LayerFacts",
+    "LayerInfo",
     "LayerPlan",
     "NUQuantize",
     "NuqConfig",

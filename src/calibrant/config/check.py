@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from calibrant.config.facts import CHANNEL_TYPES
+from calibrant.config.graph_info import CHANNEL_TYPES
 from calibrant.config.model import CalibrationConfig, Configuration, FMRQuantize
 from calibrant.config.rules import RULES, UNIQUE, Rule, allowed_text, default_of
 from calibrant.config.schema import ROOT, Field, messages

@@ -5,47 +5,47 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from calibrant.config.check import weight_problems
-from calibrant.config.facts import TENSOR_TYPES, GraphFacts, LayerFacts
+from calibrant.config.graph_info import TENSOR_TYPES, GraphInfo, LayerInfo
 from calibrant.config.model import Configuration, OverrideLayer, TensorQuantize
 from calibrant.config.suggest import Suggester
 from calibrant.errors import Problem
 
 
-def graph_problems(configuration: Configuration, facts: GraphFacts) -> Iterator[Problem]:
+def graph_problems(configuration: Configuration, info: GraphInfo) -> Iterator[Problem]:
     """Every name, input index and override that does not fit the graph."""
-    layers = {layer.name: layer for layer in facts.layers}
+    layers = {layer.name: layer for layer in info.layers}
     suggest = Suggester()
     for field in ("skip_layers", "skip_approximation_layers"):
         for index, name in enumerate(getattr(configuration, field)):
-            if name and name not in facts.node_types:
-                hint = suggest.closest(name, layers) or suggest.closest(name, facts.node_types)
+            if name and name not in info.node_types:
+                hint = suggest.closest(name, layers) or suggest.closest(name, info.node_types)
                 message = f"the graph has no layer {_short(name)}"
                 yield configuration.problem(f"{field}[{index}]", message, allowed="a layer of the graph", hint=hint)
-    yield from _fusion_problems(configuration, facts, suggest)
+    yield from _fusion_problems(configuration, info, suggest)
     for index, override in enumerate(configuration.override_layer_configs):
         path = f"override_layer_configs[{index}]"
-        yield from _override_problems(configuration, facts, layers, suggest, path, override)
+        yield from _override_problems(configuration, info, layers, suggest, path, override)
     for index, tensor in enumerate(configuration.tensor_quantize):
-        yield from _tensor_problems(configuration, facts, suggest, f"tensor_quantize[{index}]", tensor)
+        yield from _tensor_problems(configuration, info, suggest, f"tensor_quantize[{index}]", tensor)
 
 
-def _fusion_problems(configuration: Configuration, facts: GraphFacts, suggest: Suggester) -> Iterator[Problem]:
+def _fusion_problems(configuration: Configuration, info: GraphInfo, suggest: Suggester) -> Iterator[Problem]:
     for index, name in enumerate(configuration.skip_fusion_layers):
-        if not name or name in facts.fusible:
+        if not name or name in info.fusible:
             continue
         path, allowed = f"skip_fusion_layers[{index}]", "a layer that can be fused"
-        if name in facts.node_types:
-            message = f"{_short(name)} is {_article(facts.node_types[name])}, which is never fused"
+        if name in info.node_types:
+            message = f"{_short(name)} is {_article(info.node_types[name])}, which is never fused"
             yield configuration.problem(path, message, allowed=allowed)
         else:
-            hint = suggest.closest(name, sorted(facts.fusible)) or suggest.closest(name, facts.node_types)
+            hint = suggest.closest(name, sorted(info.fusible)) or suggest.closest(name, info.node_types)
             yield configuration.problem(path, f"the graph has no layer {_short(name)}", allowed=allowed, hint=hint)
 
 
 def _override_problems(
     configuration: Configuration,
-    facts: GraphFacts,
-    layers: dict[str, LayerFacts],
+    info: GraphInfo,
+    layers: dict[str, LayerInfo],
     suggest: Suggester,
     path: str,
     override: OverrideLayer,
@@ -55,13 +55,13 @@ def _override_problems(
         return
     if name not in layers:
         message, hint = f"the graph has no layer {_short(name)}", None
-        reasons = {rejected: reason for rejected, _, reason in facts.rejected}
+        reasons = {rejected: reason for rejected, _, reason in info.rejected}
         if name in reasons:
-            message = f"{_short(name)} is {_article(facts.node_types[name])} that cannot be quantized: {reasons[name]}"
-        elif name in facts.node_types:
-            message = f"{_short(name)} is {_article(facts.node_types[name])}, which is not quantized as a layer"
+            message = f"{_short(name)} is {_article(info.node_types[name])} that cannot be quantized: {reasons[name]}"
+        elif name in info.node_types:
+            message = f"{_short(name)} is {_article(info.node_types[name])}, which is not quantized as a layer"
         else:
-            hint = suggest.closest(name, layers) or suggest.closest(name, facts.node_types)
+            hint = suggest.closest(name, layers) or suggest.closest(name, info.node_types)
         yield configuration.problem(f"{path}.layer_name", message, allowed="a quantizable layer", hint=hint)
         return
     if settings is None:
@@ -77,22 +77,22 @@ def _override_problems(
 
 
 def _tensor_problems(
-    configuration: Configuration, facts: GraphFacts, suggest: Suggester, path: str, tensor: TensorQuantize
+    configuration: Configuration, info: GraphInfo, suggest: Suggester, path: str, tensor: TensorQuantize
 ) -> Iterator[Problem]:
     name, index = tensor.layer_name, tensor.input_index
     if not name:
         return
     allowed = "a MaxPool, Add or AddV2 node"
-    if name not in facts.node_types:
-        hint = suggest.closest(name, facts.float_inputs) or suggest.closest(name, facts.node_types)
+    if name not in info.node_types:
+        hint = suggest.closest(name, info.float_inputs) or suggest.closest(name, info.node_types)
         message = f"the graph has no node {_short(name)}"
         yield configuration.problem(f"{path}.layer_name", message, allowed=allowed, hint=hint)
         return
-    if facts.node_types[name] not in TENSOR_TYPES:
-        message = f"{_short(name)} is {_article(facts.node_types[name])}"
+    if info.node_types[name] not in TENSOR_TYPES:
+        message = f"{_short(name)} is {_article(info.node_types[name])}"
         yield configuration.problem(f"{path}.layer_name", message, allowed=allowed)
         return
-    inputs = facts.float_inputs.get(name, ())
+    inputs = info.float_inputs.get(name, ())
     usable = " or ".join(str(position) for position, is_float in enumerate(inputs) if is_float)
     allowed = usable or "no input of this node carries float data"
     if index is None or index < 0:

@@ -10,9 +10,9 @@ import os
 from dataclasses import replace
 from typing import Any
 
-from calibrant.config.facts import GraphFacts, LayerFacts
+from calibrant.config.graph_info import GraphInfo, LayerInfo
 from calibrant.config.json_tree import JsonNode, read_json
-from calibrant.config.json_values import JsonValues, shown
+from calibrant.config.json_values import JsonValues, format_node
 from calibrant.config.json_write import TOP_KEYS, VERSION
 from calibrant.config.model import (
     ARQuantize,
@@ -44,7 +44,7 @@ _WEIGHT_KEYS = {
 }
 
 
-def read_config_json(path: str | os.PathLike[str], facts: GraphFacts) -> Plan:
+def read_config_json(path: str | os.PathLike[str], info: GraphInfo) -> Plan:
     """The plan that a ``config.json`` describes for a graph.
 
     Keys that are missing take their defaults, also inside a layer; a layer that is missing is not quantized.
@@ -55,17 +55,17 @@ def read_config_json(path: str | os.PathLike[str], facts: GraphFacts) -> Plan:
         The file cannot be read or is no JSON; it holds a key that is repeated or unknown, or a value that its rule does
         not allow; or it does not fit the graph. All problems are listed.
     """
-    return parse_config_json(read_source(path, "config.json", JSON_LIMIT), facts)
+    return parse_config_json(read_source(path, "config.json", JSON_LIMIT), info)
 
 
-def parse_config_json(source: Source, facts: GraphFacts) -> Plan:
+def parse_config_json(source: Source, info: GraphInfo) -> Plan:
     """The plan that the text of a ``config.json`` describes; see ``read_config_json``."""
-    reader = _Reader(source, {layer.name: layer for layer in facts.layers})
+    reader = _Reader(source, {layer.name: layer for layer in info.layers})
     configuration = reader.document(read_json(source))
     problems = reader.read.problems
-    problems.extend(all_problems(configuration, facts))
+    problems.extend(all_problems(configuration, info))
     problems.raise_if_any()
-    plan = build_plan(configuration, facts)
+    plan = build_plan(configuration, info)
     named = {override.layer_name for override in configuration.override_layer_configs}
     reasons = {
         layer.name: "quant_enable is false" if layer.name in named else "not in config.json" for layer in plan.disabled
@@ -88,7 +88,7 @@ def _from_json(layer: LayerPlan) -> LayerPlan:
 class _Reader:
     """Walks over the tree of one file; what is wrong goes to ``problems``, and the walk goes on."""
 
-    def __init__(self, source: Source, layers: dict[str, LayerFacts]):
+    def __init__(self, source: Source, layers: dict[str, LayerInfo]):
         self.read = JsonValues(source)
         self.layers = layers
         self.mapping_file: str | None = None
@@ -136,7 +136,7 @@ class _Reader:
             if isinstance(element.value, str):
                 names.append(element.value)
             else:
-                self.read.report(element, label, f"{shown(element)} is not text in quotes")
+                self.read.report(element, label, f"{format_node(element)} is not text in quotes")
         return tuple(names)
 
     def tensors(self, node: JsonNode | None) -> tuple[TensorQuantize, ...]:
@@ -231,7 +231,7 @@ class _Reader:
             return None, None
         ends = node.value if node.kind == "array" else []
         if len(ends) != 2:
-            self.read.report(node, label, f"{shown(node)} is not a range", allowed="[start, end]")
+            self.read.report(node, label, f"{format_node(node)} is not a range", allowed="[start, end]")
             return None, None
         values = {"start": ends[0], "end": ends[1]}
         return (

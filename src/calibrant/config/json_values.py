@@ -41,7 +41,7 @@ class JsonValues:
     def object(self, node: JsonNode, label: str, known: tuple[str, ...] | None) -> dict[str, JsonNode]:
         """The values of an object by key; anything else, repeated and unknown keys are reported."""
         if node.kind != "object":
-            self.report(node, label, f"{shown(node)} is no object", allowed="{ … }")
+            self.report(node, label, f"{format_node(node)} is no object", allowed="{ … }")
             return {}
         values: dict[str, JsonNode] = {}
         first: dict[str, int] = {}
@@ -77,7 +77,7 @@ class JsonValues:
             self.place(path, node, label)
         value = node.value
         if node.kind != "scalar" or isinstance(value, bool) != (kind == "bool") or not isinstance(value, types):
-            self.report(node, label, f"{shown(node)} is not {words}", allowed=allowed or words)
+            self.report(node, label, f"{format_node(node)} is not {words}", allowed=allowed or words)
             return None
         return value
 
@@ -96,11 +96,11 @@ class JsonValues:
         """The elements of a list; none where it is missing or no list."""
         if node is None or node.kind == "array":
             return [] if node is None else node.value
-        self.report(node, label, f"{shown(node)} is no list", allowed="[ … ]")
+        self.report(node, label, f"{format_node(node)} is no list", allowed="[ … ]")
         return []
 
 
-def shown(node: JsonNode) -> str:
+def format_node(node: JsonNode) -> str:
     """A value as a message shows it."""
     if node.kind != "scalar":
         return "an object" if node.kind == "object" else "a list"

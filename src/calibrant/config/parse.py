@@ -11,7 +11,7 @@ from calibrant.config.schema import ROOT, Field, Message, messages
 from calibrant.config.source import Source
 from calibrant.config.stream import CLOSERS, TokenStream
 from calibrant.config.tree import ParsedMessage, ParsedValue
-from calibrant.config.values import BadValueError, allowed_by_type, decode, escaped_bytes, scalar, shown
+from calibrant.config.values import BadValueError, allowed_by_type, decode, escaped_bytes, format_token, scalar
 from calibrant.errors import did_you_mean
 
 _PLAIN_QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "‘": "'", "’": "'"})
@@ -94,9 +94,9 @@ class _Parser:
         return False
 
     def not_a_field(self, token: Token, schema: Message, path: str) -> None:
-        message = f"a field's name is expected here, not {shown(token)}"
+        message = f"a field's name is expected here, not {format_token(token)}"
         if token.kind == "open_string":
-            message = f"the string {shown(token)} has no closing quote"
+            message = f"the string {format_token(token)} has no closing quote"
         elif token.kind == "mark" and token.text in "}>]":
             message = f"{token.text!r} closes nothing"
         elif token.kind == "mark" and token.text in ",;":
@@ -121,7 +121,7 @@ class _Parser:
             self.value(known, parsed, inner, name)
 
     def unknown_field(self, name: Token, schema: Message, path: str) -> None:
-        message, hint = f"{schema.name} has no field {shown(name)}", None
+        message, hint = f"{schema.name} has no field {format_token(name)}", None
         if not self.problems.full:
             owners = [owner.name for owner in messages().values() if name.text in owner.fields]
             hint = f"it is a field of {' and '.join(owners)}" if owners else did_you_mean(name.text, schema.fields)
@@ -156,7 +156,10 @@ class _Parser:
             if self.stream.at_end_of_value() or self.stream.at_field():
                 break
             self.report(
-                token, path, f"a comma is missing between two elements, found {shown(token)}", allowed="',' or ']'"
+                token,
+                path,
+                f"a comma is missing between two elements, found {format_token(token)}",
+                allowed="',' or ']'",
             )
         if not self.stream.take("]"):
             self.report(opener, path, "this '[' is never closed", allowed="']'")
@@ -185,7 +188,7 @@ class _Parser:
             self.message(inner, messages()[known.type], path, self.stream.next())
         elif known.kind == "message" or block or token.text == "[":
             expected = "is a block" if known.kind == "message" else "takes one value"
-            found = {"[": "a list", "{": "a block", "<": "a block"}.get(token.text) or shown(token)
+            found = {"[": "a list", "{": "a block", "<": "a block"}.get(token.text) or format_token(token)
             self.report(token, path, f"{known.name!r} {expected}, found {found}", allowed=allowed)
             self.skip(self.stream.skip_value())
         else:
@@ -203,9 +206,9 @@ class _Parser:
         token = self.stream.peek()
         self.skip(self.stream.skip_value())
         if token.kind == "open_string":
-            raise BadValueError(f"the string {shown(token)} has no closing quote")
+            raise BadValueError(f"the string {format_token(token)} has no closing quote")
         if token.kind not in ("word", "number"):
-            raise BadValueError(f"{shown(token)} is not {allowed_by_type(known)}")
+            raise BadValueError(f"{format_token(token)} is not {allowed_by_type(known)}")
         return scalar(known, token)
 
     def string(self) -> str:
@@ -215,7 +218,7 @@ class _Parser:
             line = token.line
             while self.stream.peek().line == line and not (self.stream.at_end_of_value() or self.stream.at_field()):
                 self.stream.next()
-            raise BadValueError(f"{shown(token)} is not in quotes")
+            raise BadValueError(f"{format_token(token)} is not in quotes")
         pieces, wrong = [], None
         while self.stream.peek().kind in ("string", "open_string"):
             token = self.stream.next()

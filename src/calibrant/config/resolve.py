@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from calibrant.config.check import rule_problems
-from calibrant.config.facts import GraphFacts, LayerFacts
 from calibrant.config.graph_check import graph_problems
+from calibrant.config.graph_info import GraphInfo, LayerInfo
 from calibrant.config.load import read_config
 from calibrant.config.model import ARQuantize, CalibrationConfig, Configuration, FMRQuantize, HFMGQuantize, NUQuantize
 from calibrant.config.plan import ActivationPlan, LayerPlan, Plan, TensorPlan, WeightPlan
@@ -28,7 +28,7 @@ class Level:
     settings: CalibrationConfig
 
 
-def resolve(configuration: Configuration, facts: GraphFacts, nuq_layers: frozenset[str] | None = None) -> Plan:
+def resolve(configuration: Configuration, info: GraphInfo, nuq_layers: frozenset[str] | None = None) -> Plan:
     """The plan for one graph.
 
     A block (weights, activation, balancer) comes whole from the first of override_layer_configs, override_layer_types,
@@ -53,13 +53,13 @@ def resolve(configuration: Configuration, facts: GraphFacts, nuq_layers: frozens
         listed.
     """
     problems = ProblemList()
-    problems.extend(all_problems(configuration, facts))
+    problems.extend(all_problems(configuration, info))
     problems.raise_if_any()
-    return build_plan(configuration, facts, nuq_layers)
+    return build_plan(configuration, info, nuq_layers)
 
 
 def check_config(
-    source: str | os.PathLike[str] | Configuration | None, facts: GraphFacts | None = None
+    source: str | os.PathLike[str] | Configuration | None, info: GraphInfo | None = None
 ) -> tuple[Problem, ...]:
     """Every problem of a configuration at once: of the text, of its values and, given a graph, of the names in it.
 
@@ -74,22 +74,22 @@ def check_config(
     """
     try:
         configuration, problems = read_config(source)
-        if facts is not None:
-            problems.extend(graph_problems(configuration, facts))
+        if info is not None:
+            problems.extend(graph_problems(configuration, info))
             if not problems:
-                build_plan(configuration, facts)
+                build_plan(configuration, info)
     except ConfigError as error:
         return error.problems
     return problems.listing()
 
 
-def all_problems(configuration: Configuration, facts: GraphFacts) -> Iterator[Problem]:
+def all_problems(configuration: Configuration, info: GraphInfo) -> Iterator[Problem]:
     """Everything that is wrong with a configuration for this graph."""
     yield from rule_problems(configuration)
-    yield from graph_problems(configuration, facts)
+    yield from graph_problems(configuration, info)
 
 
-def build_plan(configuration: Configuration, facts: GraphFacts, nuq_layers: frozenset[str] | None = None) -> Plan:
+def build_plan(configuration: Configuration, info: GraphInfo, nuq_layers: frozenset[str] | None = None) -> Plan:
     """The plan of a configuration that has no problems.
 
     Raises
@@ -97,16 +97,16 @@ def build_plan(configuration: Configuration, facts: GraphFacts, nuq_layers: froz
     ConfigError
         Nothing is left to quantize.
     """
-    skipped = dict(_skipped(configuration, facts))
+    skipped = dict(_skipped(configuration, info))
     levels = _Levels(configuration)
     plans = {
         layer.name: _layer_plan(configuration, levels.of(layer), layer, nuq_layers or frozenset())
-        for layer in facts.layers
+        for layer in info.layers
     }
     tensors = _tensors(configuration)
     if len(skipped) == len(plans) and not tensors:
-        raise ConfigError(_nothing_left(configuration, facts))
-    types = {layer.name: layer.type for layer in facts.layers}
+        raise ConfigError(_nothing_left(configuration, info))
+    types = {layer.name: layer.type for layer in info.layers}
     return Plan(
         batch_num=_value(configuration, "batch_num"),
         activation_offset=_value(configuration, "activation_offset"),
@@ -118,8 +118,8 @@ def build_plan(configuration: Configuration, facts: GraphFacts, nuq_layers: froz
         layers=tuple(plan for name, plan in plans.items() if name not in skipped),
         tensors=tensors,
         disabled=tuple(plans[name] for name in skipped),
-        skipped=tuple((name, types[name], reason) for name, reason in skipped.items()) + tuple(facts.rejected),
-        warnings=plan_warnings(configuration, facts, frozenset(skipped), nuq_layers),
+        skipped=tuple((name, types[name], reason) for name, reason in skipped.items()) + tuple(info.rejected),
+        warnings=plan_warnings(configuration, info, frozenset(skipped), nuq_layers),
     )
 
 
@@ -128,10 +128,10 @@ def _value(configuration: Configuration, field: str) -> int | bool:
     return default_of("AMCTConfig", field) if written is None else written
 
 
-def _skipped(configuration: Configuration, facts: GraphFacts) -> Iterator[tuple[str, str]]:
+def _skipped(configuration: Configuration, info: GraphInfo) -> Iterator[tuple[str, str]]:
     """Name and reason of each quantizable layer that the configuration leaves in float."""
     names, types = set(configuration.skip_layers), set(configuration.skip_layer_types)
-    for layer in facts.layers:
+    for layer in info.layers:
         if layer.name in names:
             yield layer.name, "listed in skip_layers"
         elif layer.type in types:
@@ -153,14 +153,14 @@ class _Levels:
         common = configuration.common_config
         self.common = None if common is None else Level("common_config", common)
 
-    def of(self, layer: LayerFacts) -> list[Level]:
+    def of(self, layer: LayerInfo) -> list[Level]:
         """The strongest first."""
         levels = (self.by_name.get(layer.name), self.by_type.get(layer.type), self.common)
         return [level for level in levels if level is not None]
 
 
 def _layer_plan(
-    configuration: Configuration, levels: list[Level], layer: LayerFacts, nuq_layers: frozenset[str]
+    configuration: Configuration, levels: list[Level], layer: LayerInfo, nuq_layers: frozenset[str]
 ) -> LayerPlan:
     sources = {}
     weights = balancer = None
@@ -206,7 +206,7 @@ def _activation(levels: list[Level]) -> tuple[FMRQuantize | HFMGQuantize, str]:
     return FMRQuantize(), DEFAULT
 
 
-def _asymmetric(configuration: Configuration, levels: list[Level], layer: LayerFacts) -> tuple[bool, str]:
+def _asymmetric(configuration: Configuration, levels: list[Level], layer: LayerInfo) -> tuple[bool, str]:
     if layer.dynamic:
         return False, "symmetric only"
     for level in levels:
@@ -218,7 +218,7 @@ def _asymmetric(configuration: Configuration, levels: list[Level], layer: LayerF
     )
 
 
-def weight_plan(block: ARQuantize | NUQuantize, layer: LayerFacts) -> WeightPlan:
+def weight_plan(block: ARQuantize | NUQuantize, layer: LayerInfo) -> WeightPlan:
     """A block of weights with its defaults filled in.
 
     6 and 7 bits act on Conv2D only and scales per channel exist only where the layer has channels; in an override that
@@ -262,12 +262,12 @@ def _tensors(configuration: Configuration) -> tuple[TensorPlan, ...]:
     return tuple(plans.values())
 
 
-def _nothing_left(configuration: Configuration, facts: GraphFacts) -> Problem:
-    if not facts.layers:
+def _nothing_left(configuration: Configuration, info: GraphInfo) -> Problem:
+    if not info.layers:
         message = "the graph has no quantizable layer and no tensor_quantize is given"
-        hint = f"left out: {facts.rejected[0][0]} ({facts.rejected[0][2]})" if facts.rejected else None
+        hint = f"left out: {info.rejected[0][0]} ({info.rejected[0][2]})" if info.rejected else None
         return Problem(message, file=configuration.source.name if configuration.source else None, hint=hint)
     field = "skip_layer_types" if configuration.skip_layer_types else "skip_layers"
-    message = f"nothing is left to quantize: all {len(facts.layers)} quantizable layers are skipped"
+    message = f"nothing is left to quantize: all {len(info.layers)} quantizable layers are skipped"
     hint = "keep a layer, or quantize an input of a MaxPool or Add with tensor_quantize"
     return configuration.problem(f"{field}[0]", message, hint=hint)

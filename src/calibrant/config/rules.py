@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from calibrant.config.facts import QUANTIZABLE_TYPES
+from calibrant.config.graph_info import QUANTIZABLE_TYPES
 
 
 @dataclass(frozen=True)

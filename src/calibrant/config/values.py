@@ -53,7 +53,7 @@ def allowed_by_type(field: Field) -> str:
     }[field.kind]
 
 
-def shown(token: Token) -> str:
+def format_token(token: Token) -> str:
     """The token as a message shows it: quoted, printable, never long."""
     if token.kind == "end":
         return "the end of the file"
@@ -72,7 +72,7 @@ def escaped_bytes(token: Token) -> bytes:
         The string is not closed or holds an unknown escape.
     """
     if token.kind == "open_string":
-        raise BadValueError(f"the string {shown(token)} has no closing quote")
+        raise BadValueError(f"the string {format_token(token)} has no closing quote")
     pieces, end, body = [], 0, token.text[1:-1]
     for match in _ESCAPE.finditer(body):
         pieces += [body[end : match.start()].encode("utf-8"), _escape(match)]
@@ -116,17 +116,17 @@ def _boolean(written: Token) -> bool:
         return _BOOLS[written.text]
     if written.kind == "number" and (value := _integer(written.text)) in (0, 1) and written.text[0] not in "+-":
         return bool(value)
-    raise BadValueError(f"{shown(written)} is neither true nor false")
+    raise BadValueError(f"{format_token(written)} is neither true nor false")
 
 
 def _uint32(written: Token) -> int:
     value = _integer(written.text)
     if value is None:
         if written.kind == "number" and _DECIMAL.fullmatch(written.text):
-            raise BadValueError(f"{shown(written)} is not a whole number")
-        raise BadValueError(f"{shown(written)} is not a number")
+            raise BadValueError(f"{format_token(written)} is not a whole number")
+        raise BadValueError(f"{format_token(written)} is not a number")
     if not 0 <= value <= UINT32_MAX:
-        raise BadValueError(f"{shown(written)} is out of range")
+        raise BadValueError(f"{format_token(written)} is out of range")
     return value
 
 
@@ -150,15 +150,15 @@ def _float(written: Token) -> float:
     """The shortest decimal that a 32-bit float keeps: 0.01 as it was written, not 0.009999999776…."""
     text = written.text
     if _NOT_FINITE.fullmatch(text):
-        raise BadValueError(f"{shown(written)} is not a finite number")
+        raise BadValueError(f"{format_token(written)} is not a finite number")
     if len(text) > _DIGITS_READ or not _DECIMAL.fullmatch(text):
-        raise BadValueError(f"{shown(written)} is not a decimal number")
+        raise BadValueError(f"{format_token(written)} is not a decimal number")
     if re.match(r"[-+]?0[0-9]+$", text):
-        raise BadValueError(f"{shown(written)} could be meant as octal")
+        raise BadValueError(f"{format_token(written)} could be meant as octal")
     with np.errstate(over="ignore", under="ignore"):
         value = np.float32(text.rstrip("fF"))
     if not np.isfinite(value):
-        raise BadValueError(f"{shown(written)} is out of range")
+        raise BadValueError(f"{format_token(written)} is out of range")
     return float(str(value))
 
 
@@ -168,4 +168,4 @@ def _enum(field: Field, written: Token) -> str:
         return written.text
     if written.kind == "number" and (name := by_number.get(_integer(written.text))):
         return name
-    raise BadValueError(f"{shown(written)} is not a value of {field.type}")
+    raise BadValueError(f"{format_token(written)} is not a value of {field.type}")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from calibrant.config.facts import GraphFacts
+from calibrant.config.graph_info import GraphInfo
 from calibrant.config.model import CalibrationConfig, Configuration
 
 _MOST_NAMES = 5
 
 
 def plan_warnings(
-    configuration: Configuration, facts: GraphFacts, skipped: frozenset[str], nuq_layers: frozenset[str] | None
+    configuration: Configuration, info: GraphInfo, skipped: frozenset[str], nuq_layers: frozenset[str] | None
 ) -> tuple[str, ...]:
     """One sentence per setting that changes nothing for this graph.
 
@@ -21,17 +21,17 @@ def plan_warnings(
     nuq_layers : layers selected by the mapping file; None where it was not read.
     """
     return (
-        *_lists(configuration, facts),
-        *_overrides(configuration, facts, skipped),
+        *_lists(configuration, info),
+        *_overrides(configuration, info, skipped),
         *_tensors(configuration),
-        *_nuq(configuration, facts, skipped, nuq_layers),
+        *_nuq(configuration, info, skipped, nuq_layers),
     )
 
 
-def _lists(configuration: Configuration, facts: GraphFacts) -> Iterator[str]:
+def _lists(configuration: Configuration, info: GraphInfo) -> Iterator[str]:
     if configuration.skip_approximation_layers:
         yield "skip_approximation_layers has no effect: there is no calibrated approximation in this version"
-    layers = {layer.name for layer in facts.layers} | {name for name, _, _ in facts.rejected}
+    layers = {layer.name for layer in info.layers} | {name for name, _, _ in info.rejected}
     tensors = {tensor.layer_name for tensor in configuration.tensor_quantize}
     idle = [name for name in configuration.skip_layers if name not in layers and name not in tensors]
     if idle:
@@ -40,8 +40,8 @@ def _lists(configuration: Configuration, facts: GraphFacts) -> Iterator[str]:
         yield "skip_fusion_layers has no effect: do_fusion is false"
 
 
-def _overrides(configuration: Configuration, facts: GraphFacts, skipped: frozenset[str]) -> Iterator[str]:
-    layers = {layer.name: layer for layer in facts.layers}
+def _overrides(configuration: Configuration, info: GraphInfo, skipped: frozenset[str]) -> Iterator[str]:
+    layers = {layer.name: layer for layer in info.layers}
     for index, override in enumerate(configuration.override_layer_configs):
         path, layer = f"override_layer_configs[{index}]", layers[override.layer_name]
         idle = _blocks_of_weights(override.calibration_config)
@@ -52,7 +52,7 @@ def _overrides(configuration: Configuration, facts: GraphFacts, skipped: frozens
         elif idle and not layer.has_weights:
             yield f"{path}: {idle} has no effect: {layer.name!r} has no weights"
     weighted: dict[str, bool] = {}
-    for layer in facts.layers:
+    for layer in info.layers:
         if layer.name not in skipped:
             weighted[layer.type] = weighted.get(layer.type, False) or layer.has_weights
     for index, override in enumerate(configuration.override_layer_types):
@@ -82,11 +82,11 @@ def _tensors(configuration: Configuration) -> Iterator[str]:
 
 
 def _nuq(
-    configuration: Configuration, facts: GraphFacts, skipped: frozenset[str], nuq_layers: frozenset[str] | None
+    configuration: Configuration, info: GraphInfo, skipped: frozenset[str], nuq_layers: frozenset[str] | None
 ) -> Iterator[str]:
     if configuration.nuq_config is not None and nuq_layers is None:
         yield "nuq_config has no effect: its mapping file has not been read"
-    usable = {layer.name for layer in facts.layers if layer.has_weights and layer.name not in skipped}
+    usable = {layer.name for layer in info.layers if layer.has_weights and layer.name not in skipped}
     idle = sorted((nuq_layers or frozenset()) - usable)
     if idle:
         yield f"nuq_config: {_names(idle)} is not quantized, so its weights stay as they are"

@@ -9,8 +9,8 @@ from tensorflow.python.framework import dtypes
 
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.emit.output_names import with_output_names
-from calibrant.factors import QuantizedInput, QuantizedLayer, QuantizedNetwork
 from calibrant.graph.graph import Edit, Graph
+from calibrant.quantized_network import QuantizedInput, QuantizedLayer, QuantizedNetwork
 
 
 def fake_quantized(network: QuantizedNetwork) -> Graph:

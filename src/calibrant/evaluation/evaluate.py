@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from calibrant.calibration.data import Batches, InputSpec, open_data
+from calibrant.data.open_data import Batches, InputSpec, open_data
 from calibrant.errors import DataError, ModelError, Problem
 from calibrant.evaluation.accuracy import Score, Scoreboard
 from calibrant.evaluation.labels import as_labels, load_labels
 from calibrant.graph.graph import Graph
 from calibrant.graph.load import load
 from calibrant.graph.run import Runner, input_shapes
-from calibrant.progress import Track, untracked
+from calibrant.progress import ProgressFn, no_progress
 
 
 def evaluate(
@@ -27,7 +27,7 @@ def evaluate(
     outputs: Sequence[str] | None = None,
     signature: str | None = None,
     names: Sequence[str] | None = None,
-    track: Track = untracked,
+    track: ProgressFn = no_progress,
     **data_options: Any,
 ) -> tuple[Score, ...]:
     """Score models on the same data; the first is the reference of the others.
@@ -35,7 +35,7 @@ def evaluate(
     Parameters
     ----------
     models : what :func:`calibrant.graph.load.load` takes, at least one.
-    data : what :func:`calibrant.calibration.data.open_data` takes; all of it is used. It is read once per model, side
+    data : what :func:`calibrant.data.open_data.open_data` takes; all of it is used. It is read once per model, side
         by side, so it has to be restartable for more than one.
     labels : path or array of class numbers; None: outputs are compared with those of the first model only.
     ignore_labels : samples with these labels do not count for the accuracy.

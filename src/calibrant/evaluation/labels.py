@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from calibrant.calibration.column import Column, Window
-from calibrant.calibration.idx_files import idx_column, is_idx_name
-from calibrant.calibration.locate import Selection
-from calibrant.calibration.numpy_files import NpzFile, npy_column
+from calibrant.data.idx_files import idx_column, is_idx_name
+from calibrant.data.input_source import InputSource, SampleSlice
+from calibrant.data.numpy_files import NpzFile, npy_column
+from calibrant.data.resolve_path import Selection
 from calibrant.errors import DataError, Problem
 
 _ALLOWED = "class numbers, 1-D, or one-hot rows, 2-D"
@@ -36,7 +36,7 @@ def load_labels(path: str | Path) -> np.ndarray:
     column = _column(selection)
     if len(column.shape) not in (1, 2):
         raise DataError(Problem(f"labels of shape {list(column.shape)}", file=column.place, allowed=_ALLOWED))
-    parts = [as_labels(piece.array, column.place, piece.first or 0) for piece in column.pieces(_READ_AT_ONCE)]
+    parts = [as_labels(piece.array, column.place, piece.first or 0) for piece in column.chunks(_READ_AT_ONCE)]
     if not parts:
         raise DataError(Problem("there are no labels", file=column.place))
     return np.concatenate(parts)
@@ -71,7 +71,7 @@ def _refuse(wrong: np.ndarray, array: np.ndarray, place: str, first: int, why: s
         raise DataError(Problem(f"label {found} of sample {first + index} {why}", file=place, allowed=_ALLOWED))
 
 
-def _column(selection: Selection) -> Column:
+def _column(selection: Selection) -> InputSource:
     path, word, window = selection.path, selection.word, selection.window
     if path.suffix == ".npz":
         archive = NpzFile(path)
@@ -113,7 +113,7 @@ def _from_text(selection: Selection) -> np.ndarray:
             message = f"{text[:60]!r} is no class number"
             raise DataError(Problem(message, file=file, line=number, allowed="one number (0, 1, 2, ...) a line"))
         labels.append(int(text))
-    start, stop = (selection.window or Window()).bounds(len(labels))
+    start, stop = (selection.window or SampleSlice()).bounds(len(labels))
     if start == stop:
         raise DataError(Problem("there are no labels", file=file))
     return np.array(labels[start:stop], dtype=np.int64)

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from calibrant.calibration.data import InputSpec, open_data
 from calibrant.config.model import Configuration
 from calibrant.config.text_write import write_config
+from calibrant.data.open_data import InputSpec, open_data
 from calibrant.errors import CalibrantError, DataError, Problem
 from calibrant.evaluation.accuracy import Scoreboard
 from calibrant.evaluation.logits import before_softmax

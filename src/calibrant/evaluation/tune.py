@@ -12,14 +12,14 @@ from calibrant.config import load_config
 from calibrant.config.model import Configuration
 from calibrant.config.text_write import write_config
 from calibrant.errors import DataError, Problem
-from calibrant.evaluation.choice import REPAIRS, Choice, Repair, configuration_for
+from calibrant.evaluation.candidate import MUTATIONS, Candidate, Mutation, configuration_for
 from calibrant.evaluation.labels import as_labels, load_labels
 from calibrant.evaluation.trials import TrialPool, TrialSetup
 from calibrant.evaluation.tune_search import Outcome, Proposal, SearchSettings, search
 from calibrant.fold import fold
 from calibrant.graph.load import load
-from calibrant.progress import Track, untracked
-from calibrant.steps.facts import graph_facts
+from calibrant.progress import ProgressFn, no_progress
+from calibrant.steps.graph_info import graph_info
 from calibrant.steps.plan import make_plan
 
 
@@ -71,7 +71,7 @@ def tune(
     test_data: Any = None,
     labels: Any = None,
     ignore_labels: Collection[int] = (),
-    repairs: Sequence[Repair] = REPAIRS,
+    repairs: Sequence[Mutation] = MUTATIONS,
     layers_in_float: bool = True,
     thorough: bool = False,
     bias_correction: bool = True,
@@ -80,7 +80,7 @@ def tune(
     inputs: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
     signature: str | None = None,
-    track: Track = untracked,
+    track: ProgressFn = no_progress,
     **data_options: Any,
 ) -> Tuned:
     """Search for a configuration whose loss is at most ``tolerance``.
@@ -109,7 +109,7 @@ def tune(
     configuration = load_config(config)
     original = load(model, inputs, outputs, signature)
     folded = fold(original, configuration.do_fusion is not False, configuration.skip_fusion_layers)
-    plan = make_plan(configuration, graph_facts(original, folded.graph)[0], folded.graph)
+    plan = make_plan(configuration, graph_info(original, folded.graph)[0], folded.graph)
     setup = TrialSetup(
         model=original,
         data=data,
@@ -124,7 +124,7 @@ def tune(
         tolerance=tolerance, repairs=tuple(repairs), layers_in_float=layers_in_float, thorough=thorough
     )
     tried: list[Tried] = []
-    searching = search(Choice(plan.layers), settings)
+    searching = search(Candidate(plan.layers), settings)
     with TrialPool(setup, workers) as pool:
 
         def ran(proposals: list[Proposal]) -> list[Outcome]:
@@ -147,7 +147,7 @@ def tune(
     )
 
 
-def _driven(searching: Any, ran: Any, track: Track) -> tuple[Choice, Outcome]:
+def _driven(searching: Any, ran: Any, track: ProgressFn) -> tuple[Candidate, Outcome]:
     """Hand proposals to the runner and outcomes back until the search returns."""
     answer = []
 

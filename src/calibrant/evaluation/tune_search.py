@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
-from calibrant.evaluation.choice import REPAIRS, Choice, Repair
+from calibrant.evaluation.candidate import MUTATIONS, Candidate, Mutation
 
 GAIN_DB = 0.1
 AHEAD = 3
@@ -34,7 +34,7 @@ class Outcome:
 class Proposal:
     """A candidate, what it is called in the table, and whether its layers are to be ranked."""
 
-    choice: Choice
+    choice: Candidate
     what: str
     rank: bool = False
 
@@ -53,17 +53,17 @@ class SearchSettings:
     """
 
     tolerance: float
-    repairs: Sequence[Repair] = REPAIRS
+    repairs: Sequence[Mutation] = MUTATIONS
     worst: int = 4
     layers_in_float: bool = True
     thorough: bool = False
 
 
-Trial = tuple[Choice, Outcome]
+Trial = tuple[Candidate, Outcome]
 Search = Generator[list[Proposal], list[Outcome], Trial]
 
 
-def search(start: Choice, settings: SearchSettings) -> Search:
+def search(start: Candidate, settings: SearchSettings) -> Search:
     """Yields lists of proposals that may run side by side, takes their outcomes, returns the best.
 
     First one repair for all layers at a time, then repairs of the worst layers one by one, then layers in float, the

@@ -15,19 +15,19 @@ from typing import Any
 
 import numpy as np
 
-from calibrant.calibration.data import InputSpec, open_data
+from calibrant.data.open_data import InputSpec, open_data
 from calibrant.emit.tflite.flatbuffer import Tensor
 from calibrant.errors import DataError, ModelError, Problem
 from calibrant.evaluation.accuracy import LabelCount
+from calibrant.evaluation.divergence import OutputDivergence
 from calibrant.evaluation.labels import as_labels, load_labels
-from calibrant.evaluation.layer_parting import LayerParting, LayerWatch
+from calibrant.evaluation.layer_divergence import LayerDivergence, LayerWatch
 from calibrant.evaluation.logits import before_softmax
-from calibrant.evaluation.parting import Partings
 from calibrant.evaluation.tflite_runner import TfliteRunner, open_tflite
 from calibrant.graph.graph import Graph
 from calibrant.graph.load import load
 from calibrant.graph.run import Runner, input_shapes
-from calibrant.progress import Track, untracked
+from calibrant.progress import ProgressFn, no_progress
 
 FAKEQUANT, SIMULATION, TFLITE, LOWERED = "_fakequant.pb", "_int8_fakequant.pb", "_int8.tflite", "_quantized.pb"
 FLOAT = "float"
@@ -82,7 +82,7 @@ class PairScore:
     relative: float
     agreement: float
     passed: bool | None
-    parting: LayerParting | None = None
+    divergence: LayerDivergence | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def verify(
     outputs: Sequence[str] | None = None,
     signature: str | None = None,
     limits: Limits | None = None,
-    track: Track = untracked,
+    track: ProgressFn = no_progress,
     **data_options: Any,
 ) -> Verification:
     """Run the models of a result folder side by side.
@@ -136,7 +136,7 @@ def verify(
     tflite = models.get(TFLITE)
     steps = [1.0] * len(reference.outputs) if tflite is None else [_step(point) or 1.0 for point in tflite.points]
     step = None if tflite is None else _step(tflite.points[0])
-    partings = {pair: Partings(steps) for pair in _pairs(models)}
+    divergences = {pair: OutputDivergence(steps) for pair in _pairs(models)}
     counts = {name: LabelCount(ignore_labels) for name in models}
     watch = LayerWatch(models[SIMULATION], tflite) if SIMULATION in models and tflite is not None else None
     runners = {
@@ -154,8 +154,8 @@ def verify(
                 if watch is not None and number == 0 and tflite.fixed_batch in (None, len(fed[0])):
                     watch.look(fed)
             size = len(found[next(iter(found))][0])
-            for (first, second), parting in partings.items():
-                parting.update(found[first], found[second])
+            for (first, second), divergence in divergences.items():
+                divergence.update(found[first], found[second])
             if truth is not None:
                 for name, count in counts.items():
                     count.update(found[name][0].reshape(size, -1), _labels(truth, done, size))
@@ -167,7 +167,9 @@ def verify(
         tuple(
             ModelScore(_title(name), done, count.top1 if truth is not None else None) for name, count in counts.items()
         ),
-        tuple(_score(pair, parting, step, limits, watch, rounded_scales) for pair, parting in partings.items()),
+        tuple(
+            _score(pair, divergence, step, limits, watch, rounded_scales) for pair, divergence in divergences.items()
+        ),
     )
 
 
@@ -241,7 +243,7 @@ def _pairs(models: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _score(
     pair: tuple[str, str],
-    parting: Partings,
+    divergence: OutputDivergence,
     step: float | None,
     limits: Limits,
     watch: LayerWatch | None,
@@ -249,19 +251,19 @@ def _score(
 ) -> PairScore:
     passed = None
     if pair == (FAKEQUANT, LOWERED) and not rounded_scales:
-        passed = parting.relative <= limits.relative
+        passed = divergence.relative <= limits.relative
     elif pair == (SIMULATION, TFLITE):
-        passed = parting.agreement >= limits.agreement
-        passed = passed and (step is None or parting.share_within >= limits.share_within)
+        passed = divergence.agreement >= limits.agreement
+        passed = passed and (step is None or divergence.share_within >= limits.share_within)
     return PairScore(
         _title(pair[0]),
         _title(pair[1]),
         step,
-        parting.share_within if step else None,
-        parting.share_equal if step else None,
-        parting.largest if step else None,
-        parting.relative,
-        parting.agreement,
+        divergence.share_within if step else None,
+        divergence.share_equal if step else None,
+        divergence.largest if step else None,
+        divergence.relative,
+        divergence.agreement,
         passed,
         watch.first if watch is not None and pair == (SIMULATION, TFLITE) else None,
     )
@@ -289,11 +291,11 @@ def _run_tflite(runner: TfliteRunner, fed: Mapping[int, np.ndarray]) -> list[np.
         raise DataError(
             Problem(f"batches of {total} samples do not fit the .tflite, which takes {size} a run", hint="--batch-size")
         )
-    pieces = []
+    chunks = []
     for start in range(0, total, size):
         runner.run({index: values[start : start + size] for index, values in fed.items()})
-        pieces.append([runner.real(tensor) for tensor in runner.points])
-    return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
+        chunks.append([runner.real(tensor) for tensor in runner.points])
+    return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
 
 
 def _truth(labels: Any) -> np.ndarray:

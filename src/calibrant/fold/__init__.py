@@ -8,6 +8,6 @@ So the fusions apply to each other's results in whatever order the graph has the
 from calibrant.fold.folding import fold
 from calibrant.fold.fusible import fusible_nodes
 from calibrant.fold.relu6 import relu6_can_be_relu
-from calibrant.fold.result import Folded, Fusion, Left
+from calibrant.fold.result import Folded, Fusion, NotFused
 
-__all__ = ["Folded", "Fusion", "Left", "fold", "fusible_nodes", "relu6_can_be_relu"]
+__all__ = ["Folded", "Fusion", "NotFused", "fold", "fusible_nodes", "relu6_can_be_relu"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
+from calibrant.fold.channel_op import SHIFT, ChannelOp
 from calibrant.fold.constant_operand import addend
 from calibrant.fold.layout import Layout
-from calibrant.fold.step import SHIFT, Step
 from calibrant.graph.graph import Graph
 
 
-def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> Step | None:
+def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> ChannelOp | None:
     """BiasAdd, or Add, AddV2 and Sub of a constant with one value per channel or one value for all."""
     shift = addend(graph, node, index, layout)
-    return None if shift is None else Step(node, SHIFT, layout, shift=shift)
+    return None if shift is None else ChannelOp(node, SHIFT, layout, shift=shift)

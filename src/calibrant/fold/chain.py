@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
-from calibrant.fold import written_norm
+from calibrant.fold import decomposed_batch_norm
+from calibrant.fold.channel_op import NORM, NOTHING, SCALAR, SHIFT, STAYS, ChannelOp
 from calibrant.fold.fused_norm import FUSED_NORMS
-from calibrant.fold.head import SKIPPED, Head
 from calibrant.fold.layout import Layout
-from calibrant.fold.result import Left
-from calibrant.fold.step import NORM, NOTHING, SCALAR, SHIFT, STAYS, Step
+from calibrant.fold.result import NotFused
+from calibrant.fold.target import SKIPPED, FoldTarget
 from calibrant.graph.graph import Graph
 
-Recogniser = Callable[[Graph, NodeDef, int, Layout], Step | str | None]
+Recogniser = Callable[[Graph, NodeDef, int, Layout], ChannelOp | str | None]
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class Group:
     """Steps that are one operation to a person: a norm and the BiasAdd in front of it, a multiplication, a bias."""
 
     kind: str
-    steps: tuple[Step, ...]
+    steps: tuple[ChannelOp, ...]
 
 
 @dataclass(frozen=True)
-class Chain:
+class FoldChain:
     """A head and what can be folded into it.
 
     Parameters
@@ -38,28 +38,28 @@ class Chain:
     obstacle : a norm right behind that cannot be folded, and why.
     """
 
-    head: Head
+    target: FoldTarget
     groups: tuple[Group, ...]
-    obstacle: Left | None = None
+    obstacle: NotFused | None = None
 
     @property
-    def steps(self) -> tuple[Step, ...]:
+    def steps(self) -> tuple[ChannelOp, ...]:
         """All steps, those that stay in the graph included."""
         return tuple(step for group in self.groups for step in group.steps)
 
     @property
     def remark(self) -> str:
         """The structure around the layer, to be read after the kind of a fusion."""
-        found = (self.head.remark, *(step.remark for step in self.steps))
+        found = (self.target.remark, *(step.remark for step in self.steps))
         return " ".join(dict.fromkeys(remark for remark in found if remark))
 
     def affine(self) -> tuple[np.ndarray, np.ndarray | None]:
         """Factor and addend of each channel, float64 [channels]; no addend where nothing on the way adds anything."""
-        scale = np.ones(self.head.layout.channels)
+        scale = np.ones(self.target.layout.channels)
         shift = None
-        if any(branch.bias is not None for branch in self.head.branches):
+        if any(branch.bias is not None for branch in self.target.branches):
             shift = np.concatenate(
-                [np.zeros(branch.channels) if branch.bias is None else branch.bias for branch in self.head.branches]
+                [np.zeros(branch.channels) if branch.bias is None else branch.bias for branch in self.target.branches]
             )
         for step in self.steps:
             if step.scale is not None:
@@ -70,35 +70,35 @@ class Chain:
         return scale, shift
 
 
-def follow(graph: Graph, head: Head, recognisers: Sequence[Recogniser], skip: Collection[str]) -> Chain:
+def follow(graph: Graph, target: FoldTarget, recognisers: Sequence[Recogniser], skip: Collection[str]) -> FoldChain:
     """The longest chain behind a head in which every node is the only reader of the one before it."""
-    steps: list[Step] = []
-    position, layout = head.end.name, head.layout
+    steps: list[ChannelOp] = []
+    position, layout = target.end.name, target.layout
     obstacle = None
     while (reader := graph.only_consumer(position)) is not None:
         node, index = reader
         found = _recognise(graph, node, index, layout, recognisers)
         if isinstance(found, str):
-            obstacle = Left(node.name, found)
-        if not isinstance(found, Step):
+            obstacle = NotFused(node.name, found)
+        if not isinstance(found, ChannelOp):
             break
         steps.append(found)
         position, layout = node.name, found.layout
     else:
         obstacle = _shared(graph, position)
-    groups = tuple(_groups(steps, has_bias=any(branch.bias is not None for branch in head.branches)))
+    groups = tuple(_groups(steps, has_bias=any(branch.bias is not None for branch in target.branches)))
     for number, group in enumerate(groups):
         named = [step.node.name for step in group.steps if step.node.name in skip]
         if named:
-            return Chain(head, groups[:number], Left(named[0], SKIPPED))
-    return Chain(head, groups, obstacle)
+            return FoldChain(target, groups[:number], NotFused(named[0], SKIPPED))
+    return FoldChain(target, groups, obstacle)
 
 
 def _recognise(
     graph: Graph, node: NodeDef, index: int, layout: Layout, recognisers: Sequence[Recogniser]
-) -> Step | str | None:
+) -> ChannelOp | str | None:
     if node.op == "Identity":
-        return Step(node, NOTHING, layout)
+        return ChannelOp(node, NOTHING, layout)
     for recognise in recognisers:
         found = recognise(graph, node, index, layout)
         if found is not None:
@@ -106,13 +106,13 @@ def _recognise(
     return None
 
 
-def _groups(steps: Sequence[Step], has_bias: bool) -> Iterator[Group]:
+def _groups(steps: Sequence[ChannelOp], has_bias: bool) -> Iterator[Group]:
     """Cut the steps into operations; what follows the last of them is left out."""
-    pending: list[Step] = []
+    pending: list[ChannelOp] = []
     for position, step in enumerate(steps):
         pending.append(step)
         following = steps[position + 1] if position + 1 < len(steps) else None
-        if step.role in (NOTHING, STAYS) or written_norm.goes_on(pending, following):
+        if step.role in (NOTHING, STAYS) or decomposed_batch_norm.goes_on(pending, following):
             continue
         if step.role == SHIFT and step.node.op == "BiasAdd" and not has_bias:
             has_bias = True
@@ -122,26 +122,26 @@ def _groups(steps: Sequence[Step], has_bias: bool) -> Iterator[Group]:
         has_bias, pending = True, []
 
 
-def _kind(steps: Sequence[Step]) -> str:
+def _kind(steps: Sequence[ChannelOp]) -> str:
     last = steps[-1]
     if last.role == NORM:
         return "batch norm"
     if last.role == SCALAR:
         return "scalar multiplication"
-    if last.role == SHIFT and not any(step.role == written_norm.SCALE for step in steps):
+    if last.role == SHIFT and not any(step.role == decomposed_batch_norm.SCALE for step in steps):
         return "bias"
     return "written-out batch norm"
 
 
-def _shared(graph: Graph, name: str) -> Left | None:
+def _shared(graph: Graph, name: str) -> NotFused | None:
     """The norm among the readers of a node that has other readers too, or is a result."""
     readers = [node for node, _ in graph.consumers(f"{name}:0")]
-    norms = [node for node in readers if node.op in FUSED_NORMS or written_norm.looks_like_norm(graph, node)]
+    norms = [node for node in readers if node.op in FUSED_NORMS or decomposed_batch_norm.looks_like_norm(graph, node)]
     if not norms:
         return None
     others = [node.name for node in readers if node is not norms[0]]
     if name in graph.output_nodes:
-        return Left(norms[0].name, f"{name!r} in front of it is an output of the model")
+        return NotFused(norms[0].name, f"{name!r} in front of it is an output of the model")
     if others:
-        return Left(norms[0].name, f"{name!r} in front of it is also read by {', '.join(map(repr, others))}")
-    return Left(norms[0].name, f"another operation waits for {name!r} in front of it")
+        return NotFused(norms[0].name, f"{name!r} in front of it is also read by {', '.join(map(repr, others))}")
+    return NotFused(norms[0].name, f"another operation waits for {name!r} in front of it")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
+from calibrant.fold.channel_op import usable
 from calibrant.fold.layout import Layout
-from calibrant.fold.step import usable
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 

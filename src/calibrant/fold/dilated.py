@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
+from calibrant.fold.channel_op import STAYS, ChannelOp
 from calibrant.fold.layout import Layout
-from calibrant.fold.step import STAYS, Step
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 
 
-def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> Step | None:
+def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> ChannelOp | None:
     """A BatchToSpaceND whose blocks leave the axis of the channels alone."""
     if node.op != "BatchToSpaceND" or index != 0 or layout.rank is None:
         return None
@@ -24,4 +24,4 @@ def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> Step |
     position = layout.rank + layout.axis - 1
     if position < block.size and (block[position] != 1 or crops[position].any()):
         return None
-    return Step(node, STAYS, layout, remark="of a dilated convolution")
+    return ChannelOp(node, STAYS, layout, remark="of a dilated convolution")

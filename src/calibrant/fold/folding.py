@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from calibrant.fold.apply import apply
-from calibrant.fold.left import norms_left
+from calibrant.fold.not_fused import unfused_norms
 from calibrant.fold.order import chains
-from calibrant.fold.result import Folded, Fusion, Left
+from calibrant.fold.result import Folded, Fusion, NotFused
 from calibrant.graph.graph import Graph
 
 
@@ -32,10 +32,10 @@ def fold(graph: Graph, do_fusion: bool = True, skip_fusion_layers: Collection[st
     while True:
         edit = graph.edit()
         found = list(chains(graph, skip))
-        unfit: list[Left] = []
+        unfit: list[NotFused] = []
         changed = False
         for chain in found:
-            if isinstance(chain, Left) or not chain.groups:
+            if isinstance(chain, NotFused) or not chain.groups:
                 continue
             done, reason = apply(edit, chain)
             fusions.extend(done)
@@ -43,5 +43,5 @@ def fold(graph: Graph, do_fusion: bool = True, skip_fusion_layers: Collection[st
             if reason is not None:
                 unfit.append(reason)
         if not changed:
-            return Folded(graph, tuple(fusions), norms_left(graph, found, unfit))
+            return Folded(graph, tuple(fusions), unfused_norms(graph, found, unfit))
         graph = edit.finish()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
+from calibrant.fold.channel_op import NORM, ChannelOp, usable
 from calibrant.fold.layout import Layout
-from calibrant.fold.step import NORM, Step, usable
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 
@@ -14,7 +14,7 @@ FUSED_NORMS = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3
 DEFAULT_EPSILON = 1e-4
 
 
-def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> Step | str | None:
+def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> ChannelOp | str | None:
     """A norm in inference mode: y = (x − mean) / √(variance + ε) · gamma + beta, all of them [channels].
 
     Returns the step, the reason why this norm cannot be folded, or None for other nodes.
@@ -42,4 +42,4 @@ def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> Step |
         shift = beta - mean * scale
     if not (usable(scale) and usable(shift)):
         return "its parameters give infinite or undefined factors"
-    return Step(node, NORM, layout, scale, shift)
+    return ChannelOp(node, NORM, layout, scale, shift)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from calibrant.fold.apply import taken_in
-from calibrant.fold.chain import Chain
+from calibrant.fold.chain import FoldChain
 from calibrant.fold.fused_norm import FUSED_NORMS
 from calibrant.fold.order import chains
 from calibrant.graph.graph import Graph
@@ -18,6 +18,6 @@ def fusible_nodes(graph: Graph) -> frozenset[str]:
         if node.op in FUSED_NORMS or (node.op in KINDS and KINDS[node.op].weight_input is not None)
     }
     for chain in chains(graph, skip=()):
-        if isinstance(chain, Chain):
+        if isinstance(chain, FoldChain):
             names |= taken_in(chain.steps)
     return frozenset(names)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
+from calibrant.fold.channel_op import STAYS, ChannelOp
 from calibrant.fold.layout import Layout
-from calibrant.fold.step import STAYS, Step
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 
 
-def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> Step | None:
+def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> ChannelOp | None:
     """A Reshape or Squeeze after which the channels are still one whole axis."""
     if index != 0 or layout.axis != -1:
         return None
@@ -20,7 +20,7 @@ def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> Step |
         changed = _reshaped(graph, node, layout.channels)
     else:
         return None
-    return None if changed is None else Step(node, STAYS, changed, remark=f"behind a {node.op}")
+    return None if changed is None else ChannelOp(node, STAYS, changed, remark=f"behind a {node.op}")
 
 
 def _squeezed(node: NodeDef, layout: Layout) -> Layout | None:

@@ -26,7 +26,7 @@ class Fusion:
     absorbed: tuple[str, ...]
 
 
-class Left(NamedTuple):
+class NotFused(NamedTuple):
     """A norm that is still there after folding, with the reason."""
 
     node: str
@@ -46,4 +46,4 @@ class Folded:
 
     graph: Graph
     fusions: tuple[Fusion, ...] = ()
-    left: tuple[Left, ...] = ()
+    left: tuple[NotFused, ...] = ()

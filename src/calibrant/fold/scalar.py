@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
+from calibrant.fold.channel_op import SCALAR, ChannelOp
 from calibrant.fold.constant_operand import factor
 from calibrant.fold.layout import Layout
-from calibrant.fold.step import SCALAR, Step
 from calibrant.graph.graph import Graph
 
 
-def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> Step | None:
+def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> ChannelOp | None:
     """x · c, c · x or x / c with a constant of size 1."""
     found = factor(graph, node, index, layout)
-    return Step(node, SCALAR, layout, scale=found[0]) if found is not None and found[1] else None
+    return ChannelOp(node, SCALAR, layout, scale=found[0]) if found is not None and found[1] else None

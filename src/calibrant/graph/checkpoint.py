@@ -15,9 +15,9 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from calibrant.graph import nodes as nd
+from calibrant.graph.control_flow import needed_library
 from calibrant.graph.graph import ordered
 from calibrant.graph.inline import inline_calls
-from calibrant.graph.inside import needed_library
 from calibrant.graph.tensorflow import tensorflow
 
 READERS = frozenset({"ReadVariableOp", "ResourceGather"})

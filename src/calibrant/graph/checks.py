@@ -8,8 +8,8 @@ from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from calibrant.errors import ModelError, Problem, did_you_mean
 from calibrant.graph import nodes as nd
+from calibrant.graph.control_flow import called_functions
 from calibrant.graph.graph import Graph
-from calibrant.graph.inside import called_functions
 from calibrant.graph.tensorflow import tensorflow
 
 VARIABLES = frozenset({"Variable", "VariableV2", "VarHandleOp", "AutoReloadVariable"})

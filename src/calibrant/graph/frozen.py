@@ -14,11 +14,11 @@ from calibrant.errors import ModelError, Problem, did_you_mean
 from calibrant.graph import checks
 from calibrant.graph import nodes as nd
 from calibrant.graph.ascend.lower import has_ascend_operators, lower
+from calibrant.graph.control_flow import needed_library
 from calibrant.graph.controls import without_idle_controls
 from calibrant.graph.cut import cut, stand_in
 from calibrant.graph.graph import Graph, ordered
 from calibrant.graph.inline import inline_calls
-from calibrant.graph.inside import needed_library
 
 NEVER_OUTPUTS = frozenset(
     {

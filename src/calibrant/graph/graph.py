@@ -15,7 +15,7 @@ from tensorflow.core.framework.versions_pb2 import VersionDef
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.constants import ConstantReader
-from calibrant.graph.inside import inside
+from calibrant.graph.control_flow import control_flow_regions
 
 _NODE_FIELD = bytes(
     [GraphDef.NODE_FIELD_NUMBER << 3 | 2]
@@ -98,7 +98,7 @@ class Graph:
     @cached_property
     def regions(self) -> Mapping[str, str]:
         """The nodes inside loops and branches of TensorFlow 1.x, with which of the two."""
-        return inside(self.nodes)
+        return control_flow_regions(self.nodes)
 
     @cached_property
     def _constants(self) -> ConstantReader:

@@ -9,8 +9,8 @@ from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.python.framework import dtypes
 
 from calibrant.graph import nodes as nd
+from calibrant.graph.control_flow import called_functions
 from calibrant.graph.graph import Graph
-from calibrant.graph.inside import called_functions
 
 
 @dataclass(frozen=True)

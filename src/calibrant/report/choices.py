@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from calibrant.config.plan import Plan
-from calibrant.factors import QuantizedInput, QuantizedNetwork
+from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
 
 _REASONS = {
     "nuq_config": "the mapping file marks its weights as compressed",

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from calibrant.factors import QuantizedInput, QuantizedLayer, QuantizedNetwork
+from calibrant.quantized_network import QuantizedInput, QuantizedLayer, QuantizedNetwork
 
 
 def decibels(signal: float, noise: float) -> float | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from calibrant.config.plan import Plan
-from calibrant.factors import QuantizedNetwork
 from calibrant.fold import Folded
 from calibrant.graph.graph import Graph
+from calibrant.quantized_network import QuantizedNetwork
 from calibrant.report.choices import joint_group_rows, nonuniform_rows
 from calibrant.report.layer_table import layer_rows
 from calibrant.report.saturation import saturation_warnings

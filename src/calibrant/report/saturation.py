@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from calibrant.factors import QuantizedNetwork
+from calibrant.quantized_network import QuantizedNetwork
 
 
 def saturation_warnings(network: QuantizedNetwork) -> list[str]:

@@ -10,7 +10,7 @@ from calibrant.config.layer_block import layer_block
 from calibrant.config.model import Configuration
 from calibrant.config.plan import Plan
 from calibrant.config.text_write import write_block, write_config
-from calibrant.factors import Sensitivity
+from calibrant.quantized_network import Sensitivity
 
 
 def sensitivity_rows(ranking: Sequence[Sensitivity], plan: Plan) -> list[dict[str, Any]]:

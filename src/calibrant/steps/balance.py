@@ -9,15 +9,21 @@ import numpy as np
 
 from calibrant.algorithms.channel_maximum import ChannelMaximum
 from calibrant.algorithms.dmq import balance_factors
-from calibrant.calibration.data import Batches
-from calibrant.calibration.gather import Crew
+from calibrant.calibration.runner import CalibrationRunner
 from calibrant.config.plan import Plan
+from calibrant.data.open_data import Batches
 from calibrant.errors import DataError, ModelError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
 from calibrant.graph.layers import Layer, find_layers
-from calibrant.progress import Track, untracked
-from calibrant.steps.division import Edge, along, constants_to_divide, divided, input_layout
+from calibrant.progress import ProgressFn, no_progress
+from calibrant.steps.scale_propagation import (
+    NodeInput,
+    channel_broadcast_shape,
+    constants_to_divide,
+    divide_channels,
+    input_layout,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +48,8 @@ def balance(
     layers: Mapping[str, Layer],
     plan: Plan,
     batches: Batches,
-    track: Track = untracked,
-    crew: Crew | None = None,
+    track: ProgressFn = no_progress,
+    runner: CalibrationRunner | None = None,
 ) -> Balanced:
     """Balance every layer that the plan gives a migration strength, with one pass over the data for all of them.
 
@@ -65,7 +71,7 @@ def balance(
                 hint="give files, arrays, or a function that returns a new iterator",
             )
         )
-    maxima = _observe(graph, [layers[name] for name in strengths], batches, track, crew or Crew())
+    maxima = _observe(graph, [layers[name] for name in strengths], batches, track, runner or CalibrationRunner())
     work = _Work(graph, layers)
     factors: dict[str, np.ndarray] = {}
     for members in reversed(_groups(layers, strengths)):
@@ -78,7 +84,7 @@ def balance(
 
 
 def _observe(
-    graph: Graph, layers: Sequence[Layer], batches: Batches, track: Track, crew: Crew
+    graph: Graph, layers: Sequence[Layer], batches: Batches, track: ProgressFn, runner: CalibrationRunner
 ) -> dict[str, np.ndarray]:
     """max|x| per channel of what each layer reads; layers that read the same tensor share the statistic."""
     places = {}
@@ -93,7 +99,7 @@ def _observe(
     by_tensor: dict[str, list[ChannelMaximum]] = {}
     for (tensor, _), statistic in statistics.items():
         by_tensor.setdefault(tensor, []).append(statistic)
-    crew.observe(graph, by_tensor, batches, track, "balancing")
+    runner.observe(graph, by_tensor, batches, track, "balancing")
     return {name: statistics[place].maximum for name, place in places.items()}
 
 
@@ -113,7 +119,7 @@ class _Work:
     def __init__(self, graph: Graph, layers: Mapping[str, Layer]):
         self.graph, self.layers = graph, layers
         self.absorbed: dict[str, tuple[str, ...]] = {}
-        self._constants: dict[Edge, tuple[int, np.ndarray]] = {}
+        self._constants: dict[NodeInput, tuple[int, np.ndarray]] = {}
         self._muls: list[tuple[Layer, np.ndarray]] = []
         self._next = 0
 
@@ -142,13 +148,13 @@ class _Work:
         for place, where in wanted:
             producer = self.layers.get(place[0])
             owner = producer if producer is not None and place[1] == producer.weight_input else None
-            self._put([place], divided(self._value(place), factors, where, owner))
+            self._put([place], divide_channels(self._value(place), factors, where, owner))
         self.absorbed[layer.name] = tuple(dict.fromkeys(place[0] for place, _ in wanted))
 
-    def _value(self, edge: Edge) -> np.ndarray:
+    def _value(self, edge: NodeInput) -> np.ndarray:
         return self._constants[edge][1] if edge in self._constants else self.graph.constant(_read(self.graph, edge))
 
-    def _put(self, edges: Sequence[Edge], value: np.ndarray) -> None:
+    def _put(self, edges: Sequence[NodeInput], value: np.ndarray) -> None:
         self._next += 1
         for edge in edges:
             self._constants[edge] = (self._next, value)
@@ -168,7 +174,7 @@ class _Work:
             key = (tensor, factors.tobytes())
             if key not in shared:
                 dtype = self.graph.dtype(tensor)
-                shape = along(input_layout(self.graph, layer, factors.size))
+                shape = channel_broadcast_shape(input_layout(self.graph, layer, factors.size))
                 inverse = (np.float32(1) / factors).reshape(shape).astype(dtype.as_numpy_dtype)
                 constant = edit.add_constant(f"{layer.name}/balance/inverse_factors", inverse)
                 shared[key] = edit.add("Mul", f"{layer.name}/balance/divided", [tensor, constant], T=dtype)
@@ -190,7 +196,7 @@ def channel_of_weights(shape: Sequence[int], reduced_axis: int, channels: int) -
     return index + group * per_group
 
 
-def _add_constant(edit: Edit, edge: Edge, value: np.ndarray) -> str:
+def _add_constant(edit: Edit, edge: NodeInput, value: np.ndarray) -> str:
     """A new constant for one input; it waits for what the old one waits for (loop frames)."""
     node = nd.constant_node(edit.free_name(f"{edge[0]}/balanced_{edge[1]}"), value)
     source = edit.graph.constant_source(_read(edit.graph, edge))
@@ -199,5 +205,5 @@ def _add_constant(edit: Edit, edge: Edge, value: np.ndarray) -> str:
     return edit.put(node)
 
 
-def _read(graph: Graph, edge: Edge) -> str:
+def _read(graph: Graph, edge: NodeInput) -> str:
     return nd.data_inputs(graph.nodes[edge[0]])[edge[1]]

@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from calibrant.algorithms.histogram import Histogram
-from calibrant.algorithms.patch_mean import PatchGeometry, PatchMean, Window, mean_of_outputs
+from calibrant.algorithms.patch_mean import ConvAxis, PatchGeometry, PatchMean, mean_of_outputs
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
@@ -77,7 +77,7 @@ def patch_geometry(graph: Graph, layer: Layer) -> PatchGeometry:
     transposed = layer.type == "Conv2DBackpropInput"
     outputs = graph.shape(f"{layer.name}:0") if transposed else None
     windows = tuple(
-        Window(
+        ConvAxis(
             size=layer.weights_shape[place],
             stride=strides[axis],
             dilation=dilations[axis],

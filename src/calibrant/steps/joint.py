@@ -12,7 +12,7 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import ADDITIONS, Layer
 
-Place = tuple[str, int]
+NodeInput = tuple[str, int]
 TRANSPARENT = frozenset({"Relu", "Identity"})
 
 
@@ -32,13 +32,13 @@ class JointGroup:
     name: str
     settings: ActivationPlan
     additions: tuple[str, ...]
-    places: tuple[Place, ...]
+    places: tuple[NodeInput, ...]
 
 
 def joint_groups(
     graph: Graph,
     layers: Mapping[str, Layer],
-    places: Mapping[Place, ActivationPlan],
+    places: Mapping[NodeInput, ActivationPlan],
     skip_layers: Collection[str] = (),
 ) -> tuple[JointGroup, ...]:
     """The groups of a graph in graph order.
@@ -55,7 +55,7 @@ def joint_groups(
     for name in additions:
         sets.join(_root(graph, f"{name}:0"), *(_root(graph, tensor) for tensor in nd.data_inputs(graph.nodes[name])))
     order = {name: number for number, name in enumerate(graph.nodes)}
-    members: dict[str, list[Place]] = {}
+    members: dict[str, list[NodeInput]] = {}
     for place in sorted(places, key=lambda place: (order[place[0]], place[1])):
         representative = sets.find(_root(graph, _read(graph, place)))
         members.setdefault(representative, []).append(place)
@@ -70,15 +70,15 @@ def joint_groups(
 
 
 def with_joint_places(
-    places: Mapping[Place, ActivationPlan], groups: Collection[JointGroup]
-) -> dict[Place, ActivationPlan]:
+    places: Mapping[NodeInput, ActivationPlan], groups: Collection[JointGroup]
+) -> dict[NodeInput, ActivationPlan]:
     """The quantizers that there were, in their order, then the additions' inputs; a group shares its settings."""
     return {**places, **{place: group.settings for group in groups for place in group.places}}
 
 
 def joint_histograms(
     graph: Graph, groups: Collection[JointGroup], histograms: Mapping[str, Histogram]
-) -> dict[Place, tuple[str, Histogram]]:
+) -> dict[NodeInput, tuple[str, Histogram]]:
     """For each quantizer in a group, the group's name and the merged statistic of all tensors that the group reads."""
     result = {}
     for group in groups:
@@ -90,9 +90,9 @@ def joint_histograms(
 
 def _group(
     additions: list[str],
-    members: list[Place],
+    members: list[NodeInput],
     layers: Mapping[str, Layer],
-    places: Mapping[Place, ActivationPlan],
+    places: Mapping[NodeInput, ActivationPlan],
     order: Mapping[str, int],
 ) -> JointGroup:
     settings = places[members[0]]
@@ -126,7 +126,7 @@ def _root(graph: Graph, tensor: str) -> str:
     return tensor
 
 
-def _read(graph: Graph, place: Place) -> str:
+def _read(graph: Graph, place: NodeInput) -> str:
     return nd.data_inputs(graph.nodes[place[0]])[place[1]]
 
 

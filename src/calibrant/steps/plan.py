@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from calibrant.config import resolve
-from calibrant.config.facts import GraphFacts, LayerFacts
+from calibrant.config.graph_info import GraphInfo, LayerInfo
 from calibrant.config.model import Configuration
 from calibrant.config.plan import Plan
 from calibrant.errors import ConfigError, Problem
@@ -17,7 +17,7 @@ NUQ_TYPES = frozenset({"Conv2D", "MatMul", "Conv2DBackpropInput"})
 _MOST_NAMES = 20
 
 
-def make_plan(configuration: Configuration, facts: GraphFacts, graph: Graph) -> Plan:
+def make_plan(configuration: Configuration, info: GraphInfo, graph: Graph) -> Plan:
     """Resolve a configuration against a graph, reading the NUQ mapping file if it names one.
 
     Parameters
@@ -29,10 +29,10 @@ def make_plan(configuration: Configuration, facts: GraphFacts, graph: Graph) -> 
     ConfigError : with every problem of the configuration, or of the mapping file.
     """
     if configuration.nuq_config is None or configuration.mapping_path is None:
-        return resolve(configuration, facts)
+        return resolve(configuration, info)
     path = configuration.mapping_path
     mapping = read_mapping(path)
-    usable = frozenset(layer.name for layer in facts.layers if _can_be_nonuniform(graph, layer))
+    usable = frozenset(layer.name for layer in info.layers if _can_be_nonuniform(graph, layer))
     chosen = usable.intersection(nuq_layer_names(mapping))
     if not chosen:
         marked = sum(op.weight_compress for op in mapping.ops)
@@ -44,11 +44,11 @@ def make_plan(configuration: Configuration, facts: GraphFacts, graph: Graph) -> 
                 hint="check that the mapping file was made from this very model",
             )
         )
-    plan = resolve(configuration, facts, chosen)
+    plan = resolve(configuration, info, chosen)
     return replace(plan, warnings=(*plan.warnings, *_unknown_ops(mapping, usable)))
 
 
-def _can_be_nonuniform(graph: Graph, layer: LayerFacts) -> bool:
+def _can_be_nonuniform(graph: Graph, layer: LayerInfo) -> bool:
     dilations = nd.attribute(graph.nodes[layer.name], "dilations") or [1]
     return layer.type in NUQ_TYPES and layer.has_weights and all(size == 1 for size in dilations)
 

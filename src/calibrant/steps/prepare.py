@@ -9,28 +9,28 @@ from typing import Any
 
 from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.patch_mean import PatchGeometry, PatchMean
-from calibrant.calibration.data import Batches, InputSpec, open_data
-from calibrant.calibration.gather import Crew
-from calibrant.calibration.observe import Statistics
+from calibrant.calibration.observer import Statistics
+from calibrant.calibration.runner import CalibrationRunner
 from calibrant.config import load_config
 from calibrant.config.plan import ActivationPlan, Plan
+from calibrant.data.open_data import Batches, InputSpec, open_data
 from calibrant.errors import ConfigError, Problem
-from calibrant.factors import QuantizedLayer, QuantizedNetwork
 from calibrant.fold import Folded, fold
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
 from calibrant.graph.load import load
 from calibrant.graph.run import input_shapes
-from calibrant.progress import LOG, Stopwatch, Track, untracked
+from calibrant.progress import LOG, ProgressFn, Stopwatch, no_progress
+from calibrant.quantized_network import QuantizedLayer, QuantizedNetwork
 from calibrant.steps.activations import quantized_places, read_tensor, search_all
 from calibrant.steps.balance import Balanced, balance
-from calibrant.steps.between import search_between, tensors_between
 from calibrant.steps.bias_correction import bias_corrections, by_tensor, patch_statistics, with_biases
-from calibrant.steps.facts import graph_facts
+from calibrant.steps.exact_scales import with_exact_scales
+from calibrant.steps.graph_info import graph_info
+from calibrant.steps.intermediate_tensors import intermediate_tensors, search_intermediate
 from calibrant.steps.joint import JointGroup, joint_groups, with_joint_places
-from calibrant.steps.narrow import holdable_weights
+from calibrant.steps.narrow_range import holdable_weights
 from calibrant.steps.plan import make_plan
-from calibrant.steps.representable import with_representable_scales
 from calibrant.steps.weights import LayerWeights, bias_of, quantize_all_weights, with_quantized_weights
 
 
@@ -47,7 +47,7 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Calibration data and how they are read; parameters as of :func:`calibrant.calibration.data.open_data`."""
+    """Calibration data and how they are read; parameters as of :func:`calibrant.data.open_data.open_data`."""
 
     data: Any
     batch_size: int | None = None
@@ -80,7 +80,7 @@ class Prepared:
     observed: Graph
     places: Mapping[tuple[str, int], ActivationPlan]
     groups: Collection[JointGroup]
-    between: Collection[str]
+    intermediate: Collection[str]
     histograms: Mapping[str, Histogram]
     patches: Mapping[tuple[str, PatchGeometry], PatchMean]
 
@@ -96,8 +96,8 @@ def prepare(
     options: ModelOptions,
     data: DataOptions | None,
     watch: Stopwatch,
-    track: Track = untracked,
-    crew: Crew | None = None,
+    track: ProgressFn = no_progress,
+    runner: CalibrationRunner | None = None,
     in_parts: bool = False,
 ) -> tuple[Prepared, Batches | None]:
     """Load, fold, plan, balance, and quantize the weights; and open the data, where there are any.
@@ -115,9 +115,9 @@ def prepare(
     LOG.debug("model %s: %d nodes, inputs %s, outputs %s", original.source, len(original.nodes), *ends)
     with watch.step("fold"):
         folded = fold(original, configuration.do_fusion is not False, configuration.skip_fusion_layers)
-        facts, layers = graph_facts(original, folded.graph)
+        info, layers = graph_info(original, folded.graph)
     LOG.debug("%d norms folded, %d left", len(folded.fusions), len(folded.left))
-    plan = make_plan(configuration, facts, folded.graph)
+    plan = make_plan(configuration, info, folded.graph)
     LOG.debug("%d layers to be quantized, %d stay in float", len(plan.layers), len(plan.disabled) + len(plan.skipped))
     batches = None if data is None else _open(data, original, plan)
     if batches is not None:
@@ -126,7 +126,7 @@ def prepare(
         balanced = (
             _unbalanced(folded.graph, layers, plan)
             if in_parts
-            else balance(folded.graph, layers, plan, batches, track, crew)
+            else balance(folded.graph, layers, plan, batches, track, runner)
         )
         graph, layers = balanced.graph, balanced.layers
     if options.bias_correction:
@@ -136,8 +136,8 @@ def prepare(
     places = quantized_places(graph, layers, plan)
     groups = joint_groups(graph, layers, places, configuration.skip_layers) if plan.joint_quant else ()
     places = with_joint_places(places, groups)
-    between = tensors_between(graph, [layers[entry.name] for entry in plan.layers], places, options.formats)
-    tensors = (*(read_tensor(graph, place) for place in places), *between)
+    intermediate = intermediate_tensors(graph, [layers[entry.name] for entry in plan.layers], places, options.formats)
+    tensors = (*(read_tensor(graph, place) for place in places), *intermediate)
     prepared = Prepared(
         original=original,
         folded=folded,
@@ -149,7 +149,7 @@ def prepare(
         observed=graph if options.bias_correction else with_quantized_weights(graph, layers, weights),
         places=places,
         groups=groups,
-        between=between,
+        intermediate=intermediate,
         histograms={tensor: Histogram() for tensor in tensors},
         patches=patch_statistics(graph, layers, weights) if options.bias_correction else {},
     )
@@ -196,7 +196,7 @@ def observed_network(prepared: Prepared) -> QuantizedNetwork:
         ),
         tensors=tuple(found[place] for place in prepared.places if place[0] not in layers),
         force_float16_scale=plan.force_float16_scale,
-        between=search_between(prepared.histograms, prepared.between, plan.activation_offset),
+        intermediate=search_intermediate(prepared.histograms, prepared.intermediate, plan.activation_offset),
         output_tensors=prepared.folded.graph.outputs,
     )
-    return with_representable_scales(network)
+    return with_exact_scales(network)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from calibrant.factors import QuantizedLayer, QuantizedNetwork
+from calibrant.quantized_network import QuantizedLayer, QuantizedNetwork
 from calibrant.records.layer_record import LayerRecord
 
 

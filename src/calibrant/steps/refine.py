@@ -17,21 +17,21 @@ from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.ifmr import quantization_errors
 from calibrant.algorithms.search_result import SearchResult
-from calibrant.calibration.data import Batches
-from calibrant.factors import QuantizedInput, QuantizedNetwork
+from calibrant.data.open_data import Batches
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.partial_runs import PartialRuns
-from calibrant.progress import Track, untracked
+from calibrant.progress import ProgressFn, no_progress
+from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
+from calibrant.steps.exact_scales import with_exact_scales
 from calibrant.steps.joint import joint_histograms
 from calibrant.steps.outputs import in_front_of_softmax
 from calibrant.steps.prepare import Prepared
 from calibrant.steps.range_search import ClippingRange, search_ranges
-from calibrant.steps.representable import with_representable_scales
 
 
 def refined(
-    prepared: Prepared, network: QuantizedNetwork, batches: Batches, track: Track = untracked
+    prepared: Prepared, network: QuantizedNetwork, batches: Batches, track: ProgressFn = no_progress
 ) -> QuantizedNetwork:
     """The network with the ranges of its activations moved to where its outputs are nearest to the float network's.
 
@@ -52,7 +52,7 @@ def refined(
             place = (found.node, found.index)
             _, histogram = merged.get(place, (None, prepared.histograms[found.tensor]))
             changed[place] = replace(found, search=_result(found.search, after, histogram), unrefined=found.search)
-    return with_representable_scales(_with_inputs(network, changed, prepared))
+    return with_exact_scales(_with_inputs(network, changed, prepared))
 
 
 def _result(search: SearchResult, moved: ClippingRange, histogram: Histogram) -> SearchResult:
@@ -99,7 +99,7 @@ class _Exchange:
     """A tensor that some nodes read through ``reading`` instead, where candidates are put in."""
 
     tensor: str
-    reading: str
+    read_errors: str
 
 
 class OutputErrors:
@@ -125,7 +125,7 @@ class OutputErrors:
                 edit.set_input(found.node, found.index, readings[found.tensor])
             self._exchanges.append([_Exchange(tensor, f"{nd.node_name(r)}:0") for tensor, r in readings.items()])
         self._outputs = tuple(in_front_of_softmax(graph, tensor) for tensor in graph.outputs)
-        places = {entry.reading: entry.tensor for unit in self._exchanges for entry in unit}
+        places = {entry.read_errors: entry.tensor for unit in self._exchanges for entry in unit}
         self._runs = PartialRuns(edit.finish(), places, self._outputs)
 
     def measure(
@@ -133,7 +133,7 @@ class OutputErrors:
         candidates: Mapping[int, Sequence[Quantizer]],
         batches: Batches,
         enough: int | None = None,
-        track: Track = untracked,
+        track: ProgressFn = no_progress,
     ) -> dict[int, np.ndarray]:
         """Number of a unit → sizes of its candidates' errors, float64 [candidates, samples].
 
@@ -164,7 +164,7 @@ class OutputErrors:
         for exchange in self._exchanges[unit]:
             values = np.asarray(self._runs.value(exchange.tensor))
             for row, quantizer in zip(found, quantizers, strict=True):
-                outputs = self._runs.exchanged(exchange.reading, self._quantized(values, quantizer))
+                outputs = self._runs.exchanged(exchange.read_errors, self._quantized(values, quantizer))
                 for place, pair in enumerate(zip(reference, outputs, strict=True)):
                     row[:, place] += _per_sample(*pair, samples)
         return found

@@ -14,19 +14,21 @@ from dataclasses import replace
 
 import numpy as np
 
-from calibrant.calibration.data import Batches
+from calibrant.data.open_data import Batches
 from calibrant.emit.fakequant import fake_quantized
-from calibrant.factors import QuantizedNetwork, Sensitivity
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.partial_runs import PartialRuns
-from calibrant.progress import Track, untracked
+from calibrant.progress import ProgressFn, no_progress
+from calibrant.quantized_network import QuantizedNetwork, Sensitivity
 from calibrant.steps.outputs import in_front_of_softmax
 
 ENOUGH_SAMPLES = 256
 
 
-def sensitivities(network: QuantizedNetwork, batches: Batches, track: Track = untracked) -> tuple[Sensitivity, ...]:
+def sensitivities(
+    network: QuantizedNetwork, batches: Batches, track: ProgressFn = no_progress
+) -> tuple[Sensitivity, ...]:
     """Every quantized layer, the most harmful first.
 
     The first batches are used, up to ENOUGH_SAMPLES samples, every second one of them for the network without a layer.
@@ -48,7 +50,7 @@ class LayerExchanges:
         self._only = PartialRuns(*_with_exchanges(floating, quantized, starts, self._ends), outputs)
         self._without = PartialRuns(*_with_exchanges(quantized, floating, starts, self._ends), outputs)
 
-    def measure(self, batches: Batches, track: Track = untracked) -> tuple[Sensitivity, ...]:
+    def measure(self, batches: Batches, track: ProgressFn = no_progress) -> tuple[Sensitivity, ...]:
         """See :func:`sensitivities`."""
         noise = {name: (_Apart(self._outputs), _Apart(self._outputs)) for name in self._ends}
         samples = 0

@@ -5,7 +5,7 @@
  * Then the words are counted. The first part exists for several processors, the second is memory access alone.
  * When much has been collected for a tail, the bins tell a limit that leaves little more than the tail of it. */
 #include "layout.h"
-#include "sift.h"
+#include "bucketize.h"
 
 #define FULL (ROOM - BLOCK)
 
@@ -28,8 +28,8 @@ static void count(const uint32_t *words, int64_t many, uint64_t *packed)
 static int64_t reached_by_tail(const uint64_t *packed, int64_t side, int32_t first_key)
 {
     uint64_t many = 0;
-    for (int64_t place = WINDOW - 1; place >= 0; place--) {
-        uint64_t bin = side * WINDOW + place;
+    for (int64_t place = BINS_PER_SIGN - 1; place >= 0; place--) {
+        uint64_t bin = side * BINS_PER_SIGN + place;
         many += packed[bin] ? packed[bin] / UNIT(bin) : 0;
         if (many >= TAIL)
             return (first_key + place) << POSITION_BITS;
@@ -109,7 +109,7 @@ EXPORTED int64_t calibrant_add(const int32_t *bits, int64_t size, int64_t start,
     while (start < size) {
         const int32_t *block = bits + start;
         int64_t here = size - start < BLOCK ? size - start : BLOCK;
-        int64_t many = (here == BLOCK ? best : anywhere).sift(block, here, first_key, words, groups);
+        int64_t many = (here == BLOCK ? best : anywhere).bucketize(block, here, first_key, words, groups);
         int64_t top_before = in_top, bottom_before = in_bottom;
         for (int64_t group = 0; group * GROUP < here; group++) {
             const int32_t *values = block + group * GROUP;

@@ -8,7 +8,7 @@
 EXPORTED int64_t calibrant_filled(const uint64_t *packed, const int64_t *totals, int64_t size, int64_t first_key,
                                   int64_t *codes, int64_t *counts, int64_t *sums, double *means)
 {
-    int64_t many = 0, negative = size - WINDOW;
+    int64_t many = 0, negative = size - BINS_PER_SIGN;
     for (int64_t index = 0; index < size; index++) {
         int64_t place = index < negative ? size - 1 - index : index - negative;
         uint64_t word = packed ? packed[place] : 0;
@@ -18,7 +18,7 @@ EXPORTED int64_t calibrant_filled(const uint64_t *packed, const int64_t *totals,
         uint64_t added = word / UNIT(place);
         int64_t sum = (int64_t)(word - added * UNIT(place)) + (totals ? totals[size + place] : 0);
         count += (int64_t)added;
-        int64_t key = first_key + place % WINDOW, exponent = key >> MANTISSA_BITS;
+        int64_t key = first_key + place % BINS_PER_SIGN, exponent = key >> MANTISSA_BITS;
         int64_t mantissa = (key & ((1 << MANTISSA_BITS) - 1)) << POSITION_BITS;
         int64_t step_bits = ((exponent > 0 ? exponent : 1) + (1023 - 150)) << 52;
         double step;
@@ -35,7 +35,7 @@ EXPORTED int64_t calibrant_filled(const uint64_t *packed, const int64_t *totals,
     return many;
 }
 
-/* table: WINDOW + 2 rows of count and sum, zero before. */
+/* table: BINS_PER_SIGN + 2 rows of count and sum, zero before. */
 EXPORTED void calibrant_sums_outwards(const int64_t *codes, const int64_t *counts, const double *means, int64_t many,
                                       int32_t negative, int64_t first_key, int64_t start, double *table)
 {

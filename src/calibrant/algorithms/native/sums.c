@@ -19,7 +19,7 @@ EXPORTED void calibrant_add_rows(const float *rows, int64_t many, int64_t column
     }
 }
 
-/* table: WINDOW + 2 rows of count and sum. */
+/* table: BINS_PER_SIGN + 2 rows of count and sum. */
 EXPORTED void calibrant_gains(int64_t candidates, const double *scales, const int64_t *levels, const double *table,
                               int64_t first_key, double *gains)
 {
@@ -31,7 +31,7 @@ EXPORTED void calibrant_gains(int64_t candidates, const double *scales, const in
             int32_t bits;
             memcpy(&bits, &rounded, sizeof bits);
             int64_t key = (bits >> POSITION_BITS) - first_key;
-            if (key >= WINDOW)
+            if (key >= BINS_PER_SIGN)
                 break;
             const double *row = table + 2 * (key < 0 ? 0 : key);
             double with_bin = row[1] - threshold * row[0], without = row[3] - threshold * row[2];

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.emit.ascend import names
-from calibrant.factors import QuantizedInput, QuantizedNetwork
 from calibrant.graph.graph import Edit
+from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
 
 
 def put_quantizers(edit: Edit, network: QuantizedNetwork) -> None:

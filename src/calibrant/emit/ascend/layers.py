@@ -7,10 +7,10 @@ from tensorflow.python.framework import dtypes
 
 from calibrant.algorithms.arq import broadcast_shape
 from calibrant.emit.ascend import names
-from calibrant.factors import QuantizedLayer
 from calibrant.graph import nodes as nd
 from calibrant.graph.ascend.deq_scale import pack
 from calibrant.graph.graph import Edit
+from calibrant.quantized_network import QuantizedLayer
 
 
 def put_weights(edit: Edit, layer: QuantizedLayer, placed: dict[int, str]) -> None:

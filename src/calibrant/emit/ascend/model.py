@@ -9,9 +9,9 @@ from calibrant.emit.ascend.activations import put_quantizers
 from calibrant.emit.ascend.layers import put_bias, put_dequant, put_weights
 from calibrant.emit.ascend.relu6 import replace_relu6
 from calibrant.emit.output_names import with_output_names
-from calibrant.factors import QuantizedNetwork
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
+from calibrant.quantized_network import QuantizedNetwork
 
 ACCUMULATOR = "accumulator"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from calibrant.emit.ascend.model import ACCUMULATOR, AscendModel
-from calibrant.factors import QuantizedNetwork
 from calibrant.graph.graph import Graph
+from calibrant.quantized_network import QuantizedNetwork
 from calibrant.records.mapping_file import MappedOp, mapping_json
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from calibrant.factors import QuantizedNetwork
 from calibrant.fold.relu6 import relu6_can_be_relu
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit
+from calibrant.quantized_network import QuantizedNetwork
 
 
 def replace_relu6(edit: Edit, network: QuantizedNetwork) -> None:

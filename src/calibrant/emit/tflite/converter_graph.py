@@ -14,9 +14,9 @@ from calibrant.emit.tflite.float_kernels import powers_as_products, same_recipro
 from calibrant.emit.tflite.integer_part import IntegerPart, Own, SameAs, Source
 from calibrant.emit.tflite.keep_in_float import keep_in_float
 from calibrant.emit.tflite.pooling import image_axes, is_global_pool
-from calibrant.factors import QuantizedLayer, QuantizedNetwork
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
+from calibrant.quantized_network import QuantizedLayer, QuantizedNetwork
 
 HIGHEST_WEIGHT = 127
 
@@ -29,7 +29,7 @@ def tensor_factors(network: QuantizedNetwork, part: IntegerPart) -> dict[str, Qu
         if isinstance(source, SameAs):
             return found(part.sources[source.tensor], source.tensor)
         if source is Own.OBSERVED:
-            return effective(network, network.between[tensor].quantizer)
+            return effective(network, network.intermediate[tensor].quantizer)
         return source if isinstance(source, Quantizer) else at_place[source]
 
     return {tensor: found(source, tensor) for tensor, source in part.sources.items()}

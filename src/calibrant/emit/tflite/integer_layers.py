@@ -17,10 +17,10 @@ from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.emit.tflite.converter_graph import effective
 from calibrant.emit.tflite.integer_part import fused_end
 from calibrant.emit.tflite.simulated_codes import codes_read, end_at_six, quantizer_behind, round_instead
-from calibrant.factors import QuantizedLayer, QuantizedNetwork
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
 from calibrant.graph.layers import KINDS
+from calibrant.quantized_network import QuantizedLayer, QuantizedNetwork
 
 EXACT_IN_FLOAT32 = 2**24
 TYPES = ("T", "Ta", "Tb", "Tout")

@@ -36,7 +36,7 @@ FIXED = {
 ACTIVATIONS = frozenset({"Relu", "Relu6"})
 ONLY_THE_SHAPE = frozenset({"Shape", "ShapeN", "Size", "Rank"})
 
-Place = tuple[str, int]
+NodeInput = tuple[str, int]
 
 
 class Own(Enum):
@@ -52,7 +52,7 @@ class SameAs:
     tensor: str
 
 
-Source = Place | Quantizer | SameAs | Own
+Source = NodeInput | Quantizer | SameAs | Own
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class IntegerPart:
         return tuple(tensor for tensor, source in self.sources.items() if source is Own.OBSERVED)
 
 
-def integer_part(graph: Graph, layers: Collection[Layer], places: Collection[Place]) -> IntegerPart:
+def integer_part(graph: Graph, layers: Collection[Layer], places: Collection[NodeInput]) -> IntegerPart:
     """Find the integer part.
 
     Parameters
@@ -100,11 +100,11 @@ def fused_end(graph: Graph, name: str, bias: str | None = None) -> str:
 
 
 class _Search:
-    def __init__(self, graph: Graph, layers: Mapping[str, Layer], places: tuple[Place, ...]):
+    def __init__(self, graph: Graph, layers: Mapping[str, Layer], places: tuple[NodeInput, ...]):
         self.graph = graph
         self.layers = layers
         self.places = frozenset(places)
-        self.demands: dict[str, Place] = {}
+        self.demands: dict[str, NodeInput] = {}
         for place in places:
             self.demands.setdefault(nd.data_inputs(graph.nodes[place[0]])[place[1]], place)
         self.ends = {name: fused_end(graph, name, layer.bias) for name, layer in layers.items() if layer.constant}
@@ -199,7 +199,7 @@ class _Search:
         layer = self.layers.get(reader.name)
         return index in layer.data_inputs if layer is not None else reader.name in self.nodes
 
-    def _demanded(self, tensor: str) -> Place | None:
+    def _demanded(self, tensor: str) -> NodeInput | None:
         """The first place that reads a tensor, directly or through operations that move values."""
         waiting, seen = [tensor], {tensor}
         for current in waiting:

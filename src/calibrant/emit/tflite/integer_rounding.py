@@ -29,10 +29,10 @@ from calibrant.emit.tflite.simulated_codes import (
     quantizer_read,
     round_instead,
 )
-from calibrant.factors import QuantizedNetwork
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit
 from calibrant.graph.layers import ADDITIONS
+from calibrant.quantized_network import QuantizedNetwork
 
 ADDITION_BITS = 20
 CONVERSION = 256

@@ -15,7 +15,7 @@ from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.emit.tflite.converter_graph import effective, seen_scale
 from calibrant.emit.tflite.flatbuffer import File, Operator, Tensor
 from calibrant.errors import ModelError, Problem
-from calibrant.factors import QuantizedLayer, QuantizedNetwork
+from calibrant.quantized_network import QuantizedLayer, QuantizedNetwork
 
 KERNELS = {
     "Conv2D": ("CONV_2D", "DEPTHWISE_CONV_2D"),

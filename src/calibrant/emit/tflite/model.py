@@ -16,8 +16,8 @@ from calibrant.emit.tflite.refusals import refuse, refuse_float_ends
 from calibrant.emit.tflite.rounding_once import round_once
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.emit.tflite.simulation import simulation
-from calibrant.factors import QuantizedNetwork
 from calibrant.graph.graph import Graph
+from calibrant.quantized_network import QuantizedNetwork
 
 METADATA = "calibrant"
 

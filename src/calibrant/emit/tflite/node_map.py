@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from calibrant.emit.tflite.converter_graph import converter_graph
 from calibrant.emit.tflite.flatbuffer import File, Operator
 from calibrant.emit.tflite.model import part_of
-from calibrant.factors import QuantizedNetwork
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
+from calibrant.quantized_network import QuantizedNetwork
 from calibrant.records.mapping_file import MappedOp, mapping_json
 
 DIGITS = "0123456789"

@@ -18,9 +18,9 @@ from calibrant.emit.tflite.flatbuffer import File, Operator, Tensor
 from calibrant.emit.tflite.integer_part import ACTIVATIONS, IntegerPart, fused_end, moves
 from calibrant.emit.tflite.pooling import is_global_pool
 from calibrant.errors import ModelError, Problem
-from calibrant.factors import QuantizedNetwork
 from calibrant.graph import nodes as nd
 from calibrant.graph.layers import ADDITIONS
+from calibrant.quantized_network import QuantizedNetwork
 
 Codes = tuple[float, int]
 

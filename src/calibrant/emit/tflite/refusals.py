@@ -11,9 +11,9 @@ from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.integer_part import IntegerPart
 from calibrant.emit.tflite.pooling import is_global_pool
 from calibrant.errors import ModelError, Problem
-from calibrant.factors import QuantizedLayer, QuantizedNetwork
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
+from calibrant.quantized_network import QuantizedLayer, QuantizedNetwork
 
 WITHOUT_KERNEL = {"Conv3D": "LiteRT computes Conv3D in float only"}
 CHANNELS_FIRST = {

@@ -21,9 +21,9 @@ from calibrant.emit.tflite.integer_layers import layers_on_integers
 from calibrant.emit.tflite.integer_part import IntegerPart
 from calibrant.emit.tflite.integer_rounding import round_as_kernels
 from calibrant.emit.tflite.simulated_codes import stop_name
-from calibrant.factors import QuantizedInput, QuantizedNetwork
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
+from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
 
 
 def simulation(network: QuantizedNetwork, part: IntegerPart, factors: Mapping[str, Quantizer]) -> Graph:
@@ -41,11 +41,15 @@ def simulation(network: QuantizedNetwork, part: IntegerPart, factors: Mapping[st
         outputs = [stops[tensor] if output == tensor else output for output in outputs]
     same_reciprocal_roots(edit)
     powers_as_products(edit)
-    between = [QuantizedInput(nd.node_name(stop), 0, tensor, _found(factors[tensor])) for tensor, stop in stops.items()]
+    intermediate = [
+        QuantizedInput(nd.node_name(stop), 0, tensor, _found(factors[tensor])) for tensor, stop in stops.items()
+    ]
     layers = [replace(layer, inputs=tuple(_moved(found, stops) for found in layer.inputs)) for layer in network.layers]
-    tensors = [*(_moved(found, stops) for found in network.tensors), *between]
+    tensors = [*(_moved(found, stops) for found in network.tensors), *intermediate]
     graph = edit.finish(outputs=tuple(outputs))
-    changed = replace(network, graph=graph, layers=tuple(layers), tensors=tuple(tensors), between={}, output_tensors=())
+    changed = replace(
+        network, graph=graph, layers=tuple(layers), tensors=tuple(tensors), intermediate={}, output_tensors=()
+    )
     rounded = fake_quantized(changed).edit()
     round_as_kernels(rounded, network, part, factors)
     layers_on_integers(rounded, network, factors)

@@ -10,14 +10,14 @@ from tensorflow.python.framework import dtypes
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.ascend.deq_scale import unpack
-from calibrant.graph.ascend.pieces import Pieces
+from calibrant.graph.ascend.scoped_builder import ScopedBuilder
 
 INPUTS = {"AscendQuant": 1, "AscendWeightQuant": 2, "AscendDequant": 2, "AscendAntiQuant": 1}
 FLOATS = (None, dtypes.float16, dtypes.float32, dtypes.float64)
 WIDEST = 16
 
 
-def complaints(pieces: Pieces, node: NodeDef) -> Iterator[str]:
+def complaints(pieces: ScopedBuilder, node: NodeDef) -> Iterator[str]:
     """One sentence for each thing that keeps an operator from being read."""
     inputs = nd.data_inputs(node)
     if len(inputs) != INPUTS[node.op]:

@@ -17,8 +17,8 @@ from calibrant.algorithms.arq import broadcast_shape
 from calibrant.graph import nodes as nd
 from calibrant.graph.ascend.attributes import accumulator_type, float_type, scale_of
 from calibrant.graph.ascend.matched import MatchedLayer
-from calibrant.graph.ascend.pieces import Pieces
 from calibrant.graph.ascend.scales import activation_scale, weight_scale
+from calibrant.graph.ascend.scoped_builder import ScopedBuilder
 
 
 @dataclass
@@ -28,7 +28,7 @@ class DequantizedLayers:
     ``dequantized`` are the new nodes that turn codes into floats.
     """
 
-    pieces: Pieces
+    pieces: ScopedBuilder
     dequantized: set[str] = field(default_factory=set)
     _tensors: dict[str, str] = field(default_factory=dict)
     _weights: dict[tuple[str, bytes], str] = field(default_factory=dict)

@@ -9,14 +9,14 @@ from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.python.framework import dtypes, op_def_registry
 
 from calibrant.graph import nodes as nd
-from calibrant.graph.ascend.pieces import Pieces
+from calibrant.graph.ascend.scoped_builder import ScopedBuilder
 
 BEGINS = frozenset({"AscendQuant", "AscendWeightQuant"})
 ENDS = frozenset({"AscendDequant", "AscendAntiQuant"})
 ADDS_BIAS = frozenset({"BiasAdd", "BiasAddV1", "Add", "AddV2"})
 
 
-def widen(pieces: Pieces, dequantized: Collection[str]) -> None:
+def widen(pieces: ScopedBuilder, dequantized: Collection[str]) -> None:
     """Let float16 nodes of the integer part compute in float32, and cast int32 biases that are read as they are.
 
     ``dequantized`` are nodes that read codes but are floats again.
@@ -32,7 +32,7 @@ def widen(pieces: Pieces, dequantized: Collection[str]) -> None:
         _convert_inputs(pieces, name, part)
 
 
-def _integer_part(pieces: Pieces, dequantized: Collection[str]) -> tuple[str, ...]:
+def _integer_part(pieces: ScopedBuilder, dequantized: Collection[str]) -> tuple[str, ...]:
     readers: dict[str, list[str]] = {}
     for node in pieces.nodes.values():
         for tensor in nd.data_inputs(node):
@@ -47,7 +47,7 @@ def _integer_part(pieces: Pieces, dequantized: Collection[str]) -> tuple[str, ..
     return tuple(found)
 
 
-def _convert_inputs(pieces: Pieces, name: str, part: tuple[str, ...]) -> None:
+def _convert_inputs(pieces: ScopedBuilder, name: str, part: tuple[str, ...]) -> None:
     """Cast what a node of the part reads from outside it to the type it computes in."""
     node = pieces.nodes[name]
     definition = op_def_registry.get(node.op)

@@ -13,7 +13,7 @@ from calibrant.graph.ascend.dequantized import DequantizedLayers
 from calibrant.graph.ascend.integer_part import widen
 from calibrant.graph.ascend.matched import match
 from calibrant.graph.ascend.operators import LOWERINGS
-from calibrant.graph.ascend.pieces import Pieces
+from calibrant.graph.ascend.scoped_builder import ScopedBuilder
 
 MOST = 20
 
@@ -40,7 +40,7 @@ def lower(graph_def: GraphDef, source: str = "GraphDef") -> GraphDef:
     ------
     ModelError : a quantizer without scale, factors that are not constants or not finite numbers; each with its node.
     """
-    pieces = Pieces(graph_def)
+    pieces = ScopedBuilder(graph_def)
     operators = [node for node in graph_def.node if node.op in LOWERINGS]
     problems = [Problem(text, file=source, path=node.name) for node in operators for text in complaints(pieces, node)]
     if problems:

@@ -9,7 +9,7 @@ from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.ascend.deq_scale import unpack
-from calibrant.graph.ascend.pieces import Pieces
+from calibrant.graph.ascend.scoped_builder import ScopedBuilder
 from calibrant.graph.layers import BATCHED, KINDS
 
 
@@ -39,7 +39,7 @@ class MatchedLayer:
     scale: np.ndarray
 
 
-def match(pieces: Pieces, dequant: NodeDef) -> MatchedLayer | None:
+def match(pieces: ScopedBuilder, dequant: NodeDef) -> MatchedLayer | None:
     """The layer in front of an AscendDequant; None where anything about it is out of the ordinary."""
     inputs = nd.data_inputs(dequant)
     scale, shift, _ = unpack(pieces.constant(inputs[1]).reshape(-1))
@@ -75,7 +75,7 @@ def match(pieces: Pieces, dequant: NodeDef) -> MatchedLayer | None:
     return MatchedLayer(layer, bias, dequant, quantizers, weight_input, weights, axes, steps, scale)
 
 
-def _weights(pieces: Pieces, node: NodeDef) -> np.ndarray | None:
+def _weights(pieces: ScopedBuilder, node: NodeDef) -> np.ndarray | None:
     if node.op != "AscendWeightQuant":
         return None
     values, offset = (pieces.constant(tensor) for tensor in nd.data_inputs(node))

@@ -20,15 +20,15 @@ from calibrant.graph.ascend.attributes import (
     window_area,
 )
 from calibrant.graph.ascend.deq_scale import unpack
-from calibrant.graph.ascend.pieces import Pieces
+from calibrant.graph.ascend.scoped_builder import ScopedBuilder
 
 SHORT_BITS = 16
 
 
-class Below:
+class NodeBuilder:
     """Adds nodes below one operator's name, in the type that stands for its integers."""
 
-    def __init__(self, pieces: Pieces, node: NodeDef):
+    def __init__(self, pieces: ScopedBuilder, node: NodeDef):
         self.type = accumulator_type(node)
         self._pieces, self._name = pieces, node.name
 
@@ -48,9 +48,9 @@ class Below:
         return self._pieces.cast(tensor, f"{self._name}/{name}", before, after)
 
 
-def quant(pieces: Pieces, node: NodeDef) -> None:
+def quant(pieces: ScopedBuilder, node: NodeDef) -> None:
     """AscendQuant: MulNoNan, Round, AddV2, clip and Sub, the operations of the fake-quantized model."""
-    below, bits = Below(pieces, node), bits_of(node)
+    below, bits = NodeBuilder(pieces, node), bits_of(node)
     values = below.cast(nd.data_inputs(node)[0], "wide", float_type(node), below.type)
     offset = below.factor("offset", offset_of(node))
     scaled = below("MulNoNan", "scaled", values, below.factor("inverse_scale", scale_of(node)))
@@ -60,9 +60,9 @@ def quant(pieces: Pieces, node: NodeDef) -> None:
     pieces.replace(node.name, below("Sub", "centred", codes, offset))
 
 
-def weight_quant(pieces: Pieces, node: NodeDef) -> None:
+def weight_quant(pieces: ScopedBuilder, node: NodeDef) -> None:
     """AscendWeightQuant: a Cast, and a Sub where there is an offset."""
-    below = Below(pieces, node)
+    below = NodeBuilder(pieces, node)
     weights, offset = nd.data_inputs(node)
     values = below.cast(weights, "values", dtypes.int8, below.type)
     known = pieces.constant(offset)
@@ -71,9 +71,9 @@ def weight_quant(pieces: Pieces, node: NodeDef) -> None:
     pieces.replace(node.name, values)
 
 
-def dequant(pieces: Pieces, node: NodeDef) -> None:
+def dequant(pieces: ScopedBuilder, node: NodeDef) -> None:
     """AscendDequant: a Mul; with a shift also floor and clip to int16."""
-    below = Below(pieces, node)
+    below = NodeBuilder(pieces, node)
     steps, packed = nd.data_inputs(node)
     scale, shift, _ = unpack(pieces.constant(packed).reshape(-1))
     shape = channel_shape(node, scale.size)
@@ -91,14 +91,14 @@ def dequant(pieces: Pieces, node: NodeDef) -> None:
     pieces.replace(node.name, below.cast(result, "narrow", below.type, float_type(node)))
 
 
-def anti_quant(pieces: Pieces, node: NodeDef) -> None:
+def anti_quant(pieces: ScopedBuilder, node: NodeDef) -> None:
     """AscendAntiQuant: a Mul; the offset has been taken off by AscendQuant."""
-    below = Below(pieces, node)
+    below = NodeBuilder(pieces, node)
     result = below("Mul", "floats", nd.data_inputs(node)[0], below.factor("scale", scale_of(node)))
     pieces.replace(node.name, below.cast(result, "narrow", below.type, float_type(node)))
 
 
-LOWERINGS: dict[str, Callable[[Pieces, NodeDef], None]] = {
+LOWERINGS: dict[str, Callable[[ScopedBuilder, NodeDef], None]] = {
     "AscendQuant": quant,
     "AscendWeightQuant": weight_quant,
     "AscendDequant": dequant,

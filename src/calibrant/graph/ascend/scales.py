@@ -21,14 +21,14 @@ def weight_scale(product: np.ndarray, scale_d: float) -> np.ndarray:
         return (np.asarray(product, np.float64) / np.float64(scale_d)).astype(np.float32)
 
 
-def representable_activation_scale(scale: np.float32) -> np.float32:
+def exact_activation_scale(scale: np.float32) -> np.float32:
     """The scale itself or its neighbour, whichever comes back from its float32 reciprocal."""
     with np.errstate(over="ignore"):
         back = activation_scale(np.float32(1) / np.float32(scale))
     return back if np.isfinite(back) and back > 0 else np.float32(scale)
 
 
-def representable_weight_scale(scale: np.ndarray, scale_d: np.float32) -> np.ndarray:
+def exact_weight_scale(scale: np.ndarray, scale_d: np.float32) -> np.ndarray:
     """Each scale itself or its neighbour, whichever comes back from the float32 product with ``scale_d``."""
     with np.errstate(over="ignore", under="ignore"):
         back = weight_scale(np.asarray(scale, np.float32) * np.float32(scale_d), scale_d)

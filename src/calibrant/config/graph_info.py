@@ -1,0 +1,64 @@
+"""What the configuration has to know about a graph, as plain values: no graph library is needed to resolve a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+CHANNEL_TYPES = frozenset({"Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "Conv3D"})
+"""Layer types whose weights have output channels, each of which can have a scale of its own."""
+
+QUANTIZABLE_TYPES = (
+    "Conv2D",
+    "DepthwiseConv2dNative",
+    "Conv2DBackpropInput",
+    "Conv3D",
+    "MatMul",
+    "BatchMatMul",
+    "BatchMatMulV2",
+    "BatchMatMulV3",
+    "AvgPool",
+)
+"""Operator types that are quantized as layers."""
+
+TENSOR_TYPES = ("MaxPool", "Add", "AddV2")
+"""Operator types whose inputs ``tensor_quantize`` may name."""
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """One quantizable layer.
+
+    Parameters
+    ----------
+    name, type : the node's name and operator.
+    has_channels : its weights have output channels, so that per-channel scales exist.
+    has_weights : False for AvgPool and for a product of two activations.
+    dynamic : a BatchMatMul whose two inputs are activations; these are quantized symmetrically only.
+    """
+
+    name: str
+    type: str
+    has_channels: bool
+    has_weights: bool = True
+    dynamic: bool = False
+
+
+@dataclass(frozen=True)
+class GraphInfo:
+    """A graph, as far as a configuration file can talk about it.
+
+    Parameters
+    ----------
+    layers : the quantizable layers in graph order.
+    node_types : name to operator of every node of the graph.
+    rejected : (name, type, reason) of each node that could be meant as a layer but cannot be quantized.
+    float_inputs : for every MaxPool, Add and AddV2 node, whether each of its inputs carries float data.
+    fusible : names that ``skip_fusion_layers`` may hold.
+    """
+
+    layers: tuple[LayerInfo, ...]
+    node_types: Mapping[str, str]
+    rejected: tuple[tuple[str, str, str], ...] = ()
+    float_inputs: Mapping[str, tuple[bool, ...]] = field(default_factory=dict)
+    fusible: frozenset[str] = frozenset()

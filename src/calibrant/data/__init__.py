@@ -1,0 +1,1 @@
+"""Sources of batches and labels: arrays, files, images, records and iterables."""

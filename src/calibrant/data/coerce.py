@@ -1,0 +1,155 @@
+"""Make an array what the model's input asks for, or say why it cannot be."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from calibrant.data.input_source import Chunk
+from calibrant.data.input_spec import InputSpec, Shape, show
+from calibrant.errors import DataError, Problem
+
+
+def coerce(piece: Chunk, spec: InputSpec, *, lone_sample: bool = False) -> np.ndarray:
+    """The piece as a C-contiguous array of the input's type and shape, with finite values only.
+
+    Types: a conversion that keeps every value is made (uint8 pixels for a float32 input, int64 tokens for an int32
+    one), and a float may become another float; a float for an integer input is refused.
+    Shapes: see :func:`fit_shape`.
+
+    Raises
+    ------
+    DataError : naming the file, the input and, for a value, its place.
+    """
+    array = piece.array
+    shape = fit_shape(array.shape, spec.shape, lone_sample=lone_sample)
+    if shape is None:
+        raise DataError(shape_problem(array.shape, spec, piece.file, piece.label))
+    array = _convert(array, spec, piece).reshape(shape)
+    _check_finite(array, spec, piece)
+    return array
+
+
+def fit_shape(found: Shape, wanted: Shape | None, *, lone_sample: bool = False) -> Shape | None:
+    """The shape that the data take for the input, or None where they do not fit.
+
+    The first dimension is the batch. Samples fit as they are, or by adding and dropping dimensions of size 1
+    ([N, 49, 10] for [N, 49, 10, 1]), or by flattening or unflattening the whole sample in row-major order
+    ([N, 28, 28] for [N, 784]). Everything else could mean several things and does not fit.
+    ``lone_sample`` accepts one sample without its batch dimension, for sources whose items are batches.
+    """
+    if wanted is None or (len(found) == len(wanted) and _agree(found, wanted)):
+        return found
+    if not wanted:
+        return () if math.prod(found) == 1 else None
+    if found and _agree(found[:1], wanted[:1]):
+        sample = _fit_sample(found[1:], wanted[1:])
+        if sample is not None:
+            return (found[0], *sample)
+    if lone_sample and wanted[0] in (None, 1):
+        sample = _without_ones(found, wanted[1:])
+        if sample is not None:
+            return (1, *sample)
+    return None
+
+
+def shape_problem(found: Shape, spec: InputSpec, file: str | None, label: str | None) -> Problem:
+    """The problem of data that :func:`fit_shape` refuses."""
+    hint = None
+    if spec.shape is not None and len(found) == len(spec.shape) and None not in spec.shape[1:]:
+        if _agree(found[1:], spec.shape[1:]):
+            hint = f"the model's batch is fixed at {spec.shape[0]}"
+        elif sorted(found[1:]) == sorted(spec.shape[1:]):
+            hint = "the axes are in another order; transpose the data"
+    where = f"{label}: " if label else ""
+    return Problem(
+        f"{where}the data have shape {show(found)}, the input wants {show(spec.shape)}",
+        file=file,
+        path=f"input {spec.name!r}",
+        hint=hint,
+    )
+
+
+def dtype_problem(found: np.dtype, spec: InputSpec, file: str | None, label: str | None) -> Problem | None:
+    """The problem of a type that can never become the input's, or None; values are checked by :func:`conform`."""
+    wanted = spec.dtype
+    if wanted.kind == "O":
+        possible = found.kind in "OSU"
+    elif found.kind == "f":
+        possible = wanted.kind not in "biu"
+    else:
+        possible = found == wanted or (found.kind in "biu" and (found.kind == "b" or wanted.kind != "b"))
+    if possible:
+        return None
+    where = f"{label}: " if label else ""
+    hint = "scale and round the data yourself, the right way to do so is not known here" if found.kind == "f" else None
+    message = f"{where}the data are {_named(found)}, the input wants {_named(wanted)}"
+    return Problem(message, file=file, path=f"input {spec.name!r}", hint=hint)
+
+
+def _agree(found: Shape, wanted: Shape) -> bool:
+    return all(None in pair or pair[0] == pair[1] for pair in zip(found, wanted, strict=True))
+
+
+def _fit_sample(found: Shape, wanted: Shape) -> Shape | None:
+    fitted = _without_ones(found, wanted)
+    if fitted is not None or None in wanted or None in found or math.prod(found) != math.prod(wanted):
+        return fitted
+    flat = 1 in (sum(size != 1 for size in found), sum(size != 1 for size in wanted))
+    return wanted if flat else None
+
+
+def _without_ones(found: Shape, wanted: Shape) -> Shape | None:
+    kept = [size for size in found if size != 1]
+    asked = [size for size in wanted if size != 1]
+    if len(kept) != len(asked) or not _agree(tuple(kept), tuple(asked)):
+        return None
+    remaining = iter(kept)
+    return tuple(1 if size == 1 else next(remaining) for size in wanted)
+
+
+def _convert(array: np.ndarray, spec: InputSpec, piece: Chunk) -> np.ndarray:
+    problem = dtype_problem(array.dtype, spec, piece.file, piece.label)
+    if problem is not None:
+        raise DataError(problem)
+    with np.errstate(over="ignore", invalid="ignore"):
+        converted = np.ascontiguousarray(array, dtype=spec.dtype)
+    exact = array.dtype.kind == "f" or spec.dtype.kind == "O" or np.can_cast(array.dtype, spec.dtype, "safe")
+    if not exact and not _same_integers(array, converted):
+        message = f"{_at(piece)}the data are {_named(array.dtype)} and hold values that {_named(spec.dtype)} cannot"
+        raise DataError(Problem(message, file=piece.file, path=f"input {spec.name!r}"))
+    return converted
+
+
+def _same_integers(array: np.ndarray, converted: np.ndarray) -> bool:
+    if array.size == 0:
+        return True
+    if converted.dtype.kind in "iu":
+        limits = np.iinfo(converted.dtype)
+        return int(array.min()) >= limits.min and int(array.max()) <= limits.max
+    largest = max(abs(int(array.min())), abs(int(array.max())))
+    return largest <= 2 ** (np.finfo(converted.dtype).nmant + 1) if converted.dtype.kind == "f" else True
+
+
+def _check_finite(array: np.ndarray, spec: InputSpec, piece: Chunk) -> None:
+    if array.dtype.kind != "f" or array.size == 0 or (np.isfinite(array.min()) and np.isfinite(array.max())):
+        return
+    finite = np.isfinite(array)
+    place = tuple(int(index) for index in np.argwhere(~finite)[0])
+    value = {True: "NaN"}.get(bool(np.isnan(array[place])), "Inf")
+    if value == "Inf" and np.isfinite(np.asarray(piece.array).reshape(array.shape)[place]):
+        value = f"a value too large for {_named(spec.dtype)}"
+    sample = "" if not place or piece.first is None else f"sample {piece.first + place[0]}, "
+    message = (
+        f"{_at(piece)}{value} at {sample}index {list(place[1:])}; {int((~finite).sum())} such values in this batch"
+    )
+    raise DataError(Problem(message, file=piece.file, path=f"input {spec.name!r}"))
+
+
+def _at(piece: Chunk) -> str:
+    return f"{piece.label}: " if piece.label else ""
+
+
+def _named(dtype: np.dtype) -> str:
+    return "strings" if dtype.kind in "OSU" else dtype.name

@@ -1,0 +1,222 @@
+"""Folders of PNG and JPEG files as batches of pixels."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from calibrant.data.input_source import Chunk
+from calibrant.data.input_spec import InputSpec, Shape, show
+from calibrant.errors import DataError, Problem
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+_RESAMPLING = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """How pictures become arrays: cut, resized, then ``(pixel * scale - mean) / std``.
+
+    ``scale``, ``mean`` and ``std`` also apply to arrays (a ``scale`` of 1/255 turns the bytes of an idx file into
+    0...1); the other options are for image files only.
+
+    Parameters
+    ----------
+    size : (height, width) in pixels; None: what the model's input says.
+    crop : fraction (0, 1] of height and width that is kept around the centre before resizing.
+    resize_side : pixels; the shorter side is resized to it, then ``size`` is cut out of the centre. None: the whole
+        picture is resized to ``size``.
+    scale, mean, std : one number, or for mean and std one per channel in the order of ``colour``; std > 0.
+    colour : "RGB" or "BGR", the order of the channels that the model wants.
+    layout : "NHWC" or "NCHW"; None: what the model's shape says, NHWC in doubt.
+    interpolation : "nearest", "bilinear" or "bicubic" (with antialiasing where a picture shrinks).
+
+    Raises
+    ------
+    DataError : lists every option out of its range.
+    """
+
+    size: tuple[int, int] | None = None
+    crop: float | None = None
+    resize_side: int | None = None
+    scale: float = 1.0
+    mean: float | Sequence[float] = 0.0
+    std: float | Sequence[float] = 1.0
+    colour: str = "RGB"
+    layout: str | None = None
+    interpolation: str = "bilinear"
+
+    def __post_init__(self) -> None:
+        size = self.size
+        mean, std = np.asarray(self.mean, np.float64), np.asarray(self.std, np.float64)
+        rules = {
+            "size": (size is None or (len(size) == 2 and min(size) > 0), "(height, width), both > 0"),
+            "crop": (self.crop is None or 0 < self.crop <= 1, "a fraction in (0, 1]"),
+            "resize_side": (self.resize_side is None or self.resize_side >= max(size or (1,)), ">= height and width"),
+            "scale": (math.isfinite(self.scale) and self.scale != 0, "a number that is not 0"),
+            "mean": (mean.ndim <= 1 and bool(np.isfinite(mean).all()), "a number, or one per channel"),
+            "std": (std.ndim <= 1 and bool((np.isfinite(std) & (std > 0)).all()), "a number > 0, or one per channel"),
+            "colour": (self.colour in ("RGB", "BGR"), "RGB or BGR"),
+            "layout": (self.layout in (None, "NHWC", "NCHW"), "NHWC or NCHW"),
+            "interpolation": (self.interpolation in _RESAMPLING, ", ".join(_RESAMPLING)),
+        }
+        problems = [
+            Problem(f"{getattr(self, name)!r} is out of range", path=f"image option {name}", allowed=allowed)
+            for name, (good, allowed) in rules.items()
+            if not good
+        ]
+        if problems:
+            raise DataError(*problems)
+
+    @property
+    def changes_values(self) -> bool:
+        """Whether scale, mean or std do anything."""
+        return self.scale != 1 or bool(np.any(self.mean)) or bool(np.any(np.asarray(self.std) != 1))
+
+    def only_for_images(self) -> list[str]:
+        """The options set that make sense for image files only."""
+        default = ImageOptions()
+        names = ("size", "crop", "resize_side", "colour", "interpolation")
+        return [name for name in names if getattr(self, name) != getattr(default, name)]
+
+    def normalise(self, array: np.ndarray, spec: InputSpec) -> np.ndarray:
+        """``(array * scale - mean) / std`` in float32.
+
+        Raises
+        ------
+        DataError : mean or std have another number of values than the array has channels, or the input takes integers.
+        """
+        if not self.changes_values:
+            return array
+        path = f"input {spec.name!r}"
+        if spec.dtype.kind != "f":
+            raise DataError(Problem(f"scale, mean and std make floats, the input wants {spec.dtype.name}", path=path))
+        if array.dtype.kind not in "biuf":
+            raise DataError(Problem(f"scale, mean and std cannot be applied to data of type {array.dtype}", path=path))
+        axis = 1 if layout_of(spec, self) == "NCHW" and array.ndim > 2 else array.ndim - 1
+        result = array.astype(np.float32) * np.float32(self.scale)
+        result -= self._per_channel("mean", array.shape, axis, path)
+        result /= self._per_channel("std", array.shape, axis, path)
+        return result
+
+    def _per_channel(self, name: str, shape: Shape, axis: int, path: str) -> np.ndarray:
+        values = np.asarray(getattr(self, name), np.float32)
+        if values.ndim == 0:
+            return values
+        if len(shape) < 2 or values.size != shape[axis]:
+            message = f"{name} has {values.size} values, axis {axis} of the data {show(shape)} is its channels"
+            raise DataError(Problem(message, path=path))
+        return values.reshape([-1 if index == axis else 1 for index in range(len(shape))])
+
+
+def layout_of(spec: InputSpec, options: ImageOptions) -> str:
+    """Where the channels of an input are: as the option says, else last unless only axis 1 has 1, 3 or 4 of them."""
+    if options.layout:
+        return options.layout
+    shape = spec.shape
+    first = shape is not None and len(shape) == 4 and shape[3] not in (1, 3, 4) and shape[1] in (1, 3, 4)
+    return "NCHW" if first else "NHWC"
+
+
+class ImageSource:
+    """The image files of a folder in the order of their names, as uint8 pixels in the layout of the input.
+
+    Raises
+    ------
+    DataError : an input that is no picture, or a size that neither the options nor the model fix.
+    """
+
+    cut = True
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, files: Sequence[Path], place: str, spec: InputSpec, options: ImageOptions):
+        self._files = tuple(files)
+        self._options = options
+        self._spec = spec
+        self._channels_first = layout_of(spec, options) == "NCHW"
+        self._size, self._channels = _picture(spec, options, self._channels_first, place)
+        self.place = place
+        height, width = self._size
+        sample = (self._channels, height, width) if self._channels_first else (height, width, self._channels)
+        self.shape = (len(self._files), *sample)
+
+    def count(self, batch_size: int) -> int:
+        """Batches, a last one with fewer pictures included."""
+        return -(-len(self._files) // batch_size)
+
+    def chunks(self, batch_size: int) -> Iterator[Chunk]:
+        """Decode one batch after the other.
+
+        Raises
+        ------
+        DataError : a file that is no readable picture.
+        """
+        for first in range(0, len(self._files), batch_size):
+            pictures = [self._read(path) for path in self._files[first : first + batch_size]]
+            yield Chunk(np.stack(pictures), file=self.place, first=first)
+
+    def _read(self, path: Path) -> np.ndarray:
+        try:
+            with Image.open(path) as picture:
+                if picture.mode.startswith(("I", "F")):
+                    raise ValueError(f"pixels of mode {picture.mode} have more than 8 bits")
+                pixels = np.asarray(self._resized(picture.convert("L" if self._channels == 1 else "RGB")))
+        except (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:
+            message = f"the picture cannot be read: {error}"
+            raise DataError(Problem(message, file=str(path), path=f"input {self._spec.name!r}")) from error
+        if self._channels == 1:
+            pixels = pixels[:, :, np.newaxis]
+        elif self._options.colour == "BGR":
+            pixels = pixels[:, :, ::-1]
+        return pixels.transpose(2, 0, 1) if self._channels_first else pixels
+
+    def _resized(self, picture: Image.Image) -> Image.Image:
+        options = self._options
+        height, width = self._size
+        method = _RESAMPLING[options.interpolation]
+        if options.crop is not None:
+            picture = _centre(picture, round(picture.width * options.crop), round(picture.height * options.crop))
+        if options.resize_side is not None:
+            ratio = options.resize_side / min(picture.size)
+            scaled = (max(width, round(picture.width * ratio)), max(height, round(picture.height * ratio)))
+            picture = _centre(picture.resize(scaled, method), width, height)
+        return picture if picture.size == (width, height) else picture.resize((width, height), method)
+
+
+def _centre(picture: Image.Image, width: int, height: int) -> Image.Image:
+    width, height = max(1, width), max(1, height)
+    left, top = (picture.width - width) // 2, (picture.height - height) // 2
+    return picture.crop((left, top, left + width, top + height))
+
+
+def _picture(spec: InputSpec, options: ImageOptions, channels_first: bool, place: str) -> tuple[tuple[int, int], int]:
+    """(height, width) and channels from the options, then from the input."""
+    path = f"input {spec.name!r}"
+    height = width = channels = None
+    if spec.shape is not None and len(spec.shape) == 4:
+        _, *sample = spec.shape
+        channels, height, width = sample if channels_first else (sample[2], sample[0], sample[1])
+    elif spec.shape is not None and len(spec.shape) == 3:
+        channels, (height, width) = 1, spec.shape[1:]
+    elif spec.shape is not None and len(spec.shape) == 2 and options.size and spec.shape[1]:
+        channels = spec.shape[1] // math.prod(options.size)
+    size = options.size or (height, width)
+    if None in size:
+        raise DataError(
+            Problem("the size of the pictures is not known", file=place, path=path, hint="give height and width (size)")
+        )
+    channels = 3 if channels is None else channels
+    if channels not in (1, 3):
+        message = f"pictures have 1 or 3 channels, the input {show(spec.shape)} is none"
+        raise DataError(Problem(message, file=place, path=path))
+    return size, channels

@@ -1,0 +1,170 @@
+"""``.npy`` and ``.npz`` files, read without ever holding more than one batch."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.lib import format as npy_format
+
+from calibrant.data.coerce import dtype_problem, fit_shape
+from calibrant.data.input_source import ArraySource, ConstantSource, InputSource, SampleSlice, StreamSource, read_errors
+from calibrant.data.input_spec import InputSpec, Shape, plain, show
+from calibrant.errors import DataError, Problem, did_you_mean
+
+
+def npy_column(path: Path, place: str, window: SampleSlice | None = None) -> InputSource:
+    """The array of a ``.npy`` file, mapped into memory.
+
+    Raises
+    ------
+    DataError : no such file, another format, Python objects inside, or fewer bytes than its header promises.
+    """
+    file = str(path)
+    with read_errors(file), path.open("rb") as stream:
+        shape, _, dtype = _header(stream)
+        start = stream.tell()
+    if dtype.hasobject:
+        raise DataError(Problem("the array holds Python objects, which are not read", file=file))
+    expected = start + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    found = path.stat().st_size
+    if found < expected:
+        message = f"{show(shape)} of {dtype.name} is {expected} bytes with the header, the file has {found}"
+        raise DataError(Problem(message, file=file, hint="the file is truncated"))
+    with read_errors(file):
+        if shape == () or 0 in shape:
+            return _small(np.load(path, allow_pickle=False), place, file)
+        return ArraySource(np.load(path, mmap_mode="r", allow_pickle=False), place, file, window)
+
+
+class NpzFile:
+    """The arrays of a ``.npz`` file by name; only their headers are read to begin with.
+
+    Raises
+    ------
+    DataError : no such file or no zip archive of arrays.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._file = str(path)
+        self._headers: dict[str, tuple[Shape, bool, np.dtype]] = {}
+        with read_errors(self._file), zipfile.ZipFile(path) as archive:
+            for member in archive.namelist():
+                if member.endswith(".npy"):
+                    with archive.open(member) as stream:
+                        self._headers[member.removesuffix(".npy")] = _header(stream)
+
+    def arrays(self) -> list[tuple[str, Shape, np.dtype]]:
+        """Name, shape and type of every array, in the order of the file."""
+        return [(key, shape, dtype) for key, (shape, _, dtype) in self._headers.items()]
+
+    def listing(self) -> str:
+        """The arrays with type and shape, for messages."""
+        return (
+            ", ".join(f"{key} {_type_name(head[2])} {show(head[0])}" for key, head in self._headers.items())
+            or "nothing"
+        )
+
+    def key_of(self, spec: InputSpec, only_input: bool) -> str:
+        """The array for an input: the one of its name; for a model's only input also the only one that fits.
+
+        Raises
+        ------
+        DataError : none, or several that fit; lists what the file holds.
+        """
+        for key in self._headers:
+            if plain(key) == plain(spec.name):
+                return key
+        path = f"input {spec.name!r}"
+        selector = f"choose one as {self._file}:NAME"
+        if not only_input:
+            hint = did_you_mean(spec.name, self._headers)
+            raise DataError(Problem("no array of this name", self._file, path=path, allowed=self.listing(), hint=hint))
+        fitting = self._fitting(spec, exactly=True) or self._fitting(spec, exactly=False)
+        if len(fitting) == 1:
+            return fitting[0]
+        if fitting:
+            message = f"several arrays fit: {', '.join(fitting)}"
+            raise DataError(Problem(message, self._file, path=path, hint=selector))
+        message = f"no array of this name and none that fits {_type_name(spec.dtype)} {show(spec.shape)}"
+        raise DataError(Problem(message, self._file, path=path, allowed=self.listing(), hint=selector))
+
+    def column(self, key: str, window: SampleSlice | None = None) -> InputSource:
+        """The array as samples along its first axis; it is unpacked batch by batch.
+
+        Raises
+        ------
+        DataError : no such array.
+        """
+        if key not in self._headers:
+            hint = did_you_mean(key, self._headers)
+            raise DataError(Problem(f"no array {key!r}", self._file, allowed=self.listing(), hint=hint))
+        shape, fortran, dtype = self._headers[key]
+        place = f"{self._file}:{key}"
+        if dtype.hasobject:
+            raise DataError(Problem("the array holds Python objects, which are not read", file=place))
+        if shape == () or 0 in shape:
+            with read_errors(self._file), self._open(key) as stream:
+                return _small(npy_format.read_array(stream, allow_pickle=False), place, self._file)
+        if fortran and len(shape) > 1:
+            return ArraySource(self._unpacked(key), place, place, window)
+        return StreamSource(place, self._file, shape, dtype, lambda: self._values(key), window or SampleSlice())
+
+    def _fitting(self, spec: InputSpec, exactly: bool) -> list[str]:
+        keys = []
+        for key, (shape, _, dtype) in self._headers.items():
+            fitted = fit_shape(shape, _any_batch(spec.shape))
+            same = fitted == shape or not exactly
+            if fitted is not None and same and dtype_problem(dtype, spec, None, None) is None:
+                keys.append(key)
+        return keys
+
+    @contextmanager
+    def _open(self, key: str) -> Iterator[BinaryIO]:
+        with zipfile.ZipFile(self._path) as archive, archive.open(f"{key}.npy") as stream:
+            yield stream
+
+    @contextmanager
+    def _values(self, key: str) -> Iterator[BinaryIO]:
+        with self._open(key) as stream:
+            _header(stream)
+            yield stream
+
+    def _unpacked(self, key: str) -> np.ndarray:
+        """A column-major member: samples are not contiguous in it, so it is unpacked to a nameless file and mapped."""
+        shape, _, dtype = self._headers[key]
+        with read_errors(self._file), tempfile.TemporaryFile() as target:
+            with self._values(key) as stream:
+                shutil.copyfileobj(stream, target, 1 << 20)
+            target.flush()
+            return np.memmap(target, dtype=dtype, mode="r", shape=shape, order="F")
+
+
+def _small(array: np.ndarray, place: str, file: str) -> InputSource:
+    if array.shape == ():
+        return ConstantSource(array, place, file)
+    raise DataError(Problem(f"the array {show(array.shape)} holds no values", file=place))
+
+
+def _any_batch(shape: Shape | None) -> Shape | None:
+    return (None, *shape[1:]) if shape else shape
+
+
+def _type_name(dtype: np.dtype) -> str:
+    return "strings" if dtype.kind in "OSU" else dtype.name
+
+
+def _header(stream: BinaryIO) -> tuple[Shape, bool, np.dtype]:
+    """Shape, column-major or not, and type from the head of a .npy stream; leaves the stream at the first value."""
+    version = npy_format.read_magic(stream)
+    read = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}.get(version)
+    if read is None:
+        raise ValueError(f"version {version} of the format is for named fields, which no input has")
+    return read(stream)

@@ -1,0 +1,211 @@
+"""From a path, as the user writes it, to the data of each input."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from calibrant.data.bin_folder import BinSource
+from calibrant.data.idx_files import idx_column, is_idx_name
+from calibrant.data.images import IMAGE_SUFFIXES, ImageOptions, ImageSource
+from calibrant.data.input_source import InputSource, SampleSlice, read_errors
+from calibrant.data.input_spec import InputSpec, plain
+from calibrant.data.numpy_files import NpzFile, npy_column
+from calibrant.errors import DataError, Problem, did_you_mean
+
+KINDS = (
+    "a folder of .bin files, a folder of PNG or JPEG files, .npy, .npz (FILE.npz:NAME chooses one array), idx (.gz); "
+    "FILE[start:stop] chooses samples"
+)
+_RECORD_SUFFIXES = (".tfrecord", ".tfrecords")
+_WINDOW = re.compile(r"\[(\d*):(\d*)\]$")
+_MEMBER = re.compile(r"^(.+?\.npz):(.+)$")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What one word of the user means: a path, an array in it, and which of its samples."""
+
+    word: str
+    path: Path
+    member: str | None
+    window: SampleSlice | None
+
+    @classmethod
+    def parse(cls, word: str | Path) -> Selection:
+        """``PATH``, ``FILE.npz:NAME``, each with ``[start:stop]`` behind it. An existing path is meant as it is.
+
+        Raises
+        ------
+        DataError : no such file or folder, with the nearest names beside it.
+        """
+        text, window, member = str(word), None, None
+        if not _exists(text):
+            window_found = _WINDOW.search(text)
+            if window_found:
+                start, stop = window_found.groups()
+                window = SampleSlice(int(start or 0), int(stop) if stop else None)
+                text = text[: window_found.start()]
+            member_found = _MEMBER.match(text)
+            if member_found and not _exists(text):
+                text, member = member_found.groups()
+        path = Path(text)
+        if not text.strip():
+            raise DataError(Problem("the path of the data is empty", allowed=KINDS))
+        if not _exists(text):
+            folder = path.parent
+            near = None
+            if _exists(folder) and folder.is_dir():
+                with read_errors(str(folder)):
+                    near = did_you_mean(path.name, [other.name for other in folder.iterdir()])
+            raise DataError(Problem("no such file or folder", file=text, hint=near))
+        return cls(str(word), path, member, window)
+
+
+def columns_of(
+    source: str | Path, inputs: Sequence[InputSpec], dtypes: dict[str, np.dtype], options: ImageOptions
+) -> dict[str, InputSource]:
+    """One column per input from one word: a file or folder for all inputs, or ``;`` between those of each.
+
+    Raises
+    ------
+    DataError : nothing there, an unknown kind of file, an empty folder, or no data for some input.
+    """
+    words = [word.strip() for word in str(source).split(";") if word.strip()]
+    if len(words) > 1 and not _exists(source):
+        return columns_in_order(words, inputs, dtypes, options)
+    selection = Selection.parse(source)
+    if len(inputs) == 1:
+        return {inputs[0].name: _column(selection, inputs[0], dtypes, options)}
+    if selection.path.is_dir():
+        return _folder_of_inputs(selection.path, inputs, dtypes, options)
+    if selection.path.suffix == ".npz" and selection.member is None:
+        archive = NpzFile(selection.path)
+        return _collect(inputs, lambda spec: archive.column(archive.key_of(spec, only_input=False), selection.window))
+    names = ", ".join(spec.name for spec in inputs)
+    message = f"this is data for one input, the model has {len(inputs)}: {names}"
+    raise DataError(Problem(message, file=selection.word, hint="name one source per input, separated by ';'"))
+
+
+def columns_in_order(
+    words: Sequence[str | Path], inputs: Sequence[InputSpec], dtypes: dict[str, np.dtype], options: ImageOptions
+) -> dict[str, InputSource]:
+    """One source for each input, in the order of the inputs.
+
+    Raises
+    ------
+    DataError : another number of sources than inputs, or what :func:`columns_of` raises.
+    """
+    if len(words) != len(inputs):
+        names = ", ".join(spec.name for spec in inputs)
+        listed = "; ".join(map(str, words))
+        raise DataError(Problem(f"{len(words)} sources for {len(inputs)} inputs ({names}): {listed}"))
+    by_name = {spec.name: word for spec, word in zip(inputs, words, strict=True)}
+    return _collect(inputs, lambda spec: _column(Selection.parse(by_name[spec.name]), spec, dtypes, options))
+
+
+def _collect(inputs: Iterable[InputSpec], make: Callable[[InputSpec], InputSource]) -> dict[str, InputSource]:
+    """The columns of all inputs; the problems of all where some have any."""
+    columns, problems = {}, []
+    for spec in inputs:
+        try:
+            columns[spec.name] = make(spec)
+        except DataError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise DataError(*problems)
+    return columns
+
+
+def _column(selection: Selection, spec: InputSpec, dtypes: dict[str, np.dtype], options: ImageOptions) -> InputSource:
+    path, word = selection.path, selection.word
+    if path.is_dir():
+        if selection.window:
+            raise DataError(Problem("[start:stop] chooses samples of arrays, this is a folder", file=word))
+        return _folder(path, spec, dtypes, options)
+    if path.suffix == ".npy":
+        return npy_column(path, word, selection.window)
+    if path.suffix == ".npz":
+        archive = NpzFile(path)
+        return archive.column(selection.member or archive.key_of(spec, only_input=True), selection.window)
+    if is_idx_name(path):
+        return idx_column(path, word, selection.window)
+    if path.suffix == ".bin" and not selection.window:
+        return BinSource([path], word, spec, dtypes[spec.name])
+    if path.suffix.lower() in IMAGE_SUFFIXES and not selection.window:
+        return ImageSource([path], word, spec, options)
+    hint = None
+    if path.suffix in _RECORD_SUFFIXES or ".tfrecord" in path.name:
+        hint = "TFRecords need a function that parses them: pass TFRecords(path, parse) from Python"
+    message = f"{path.suffix or 'a file without suffix'} is no known kind of data"
+    raise DataError(Problem(message, file=word, path=f"input {spec.name!r}", allowed=KINDS, hint=hint))
+
+
+def _folder(path: Path, spec: InputSpec, dtypes: dict[str, np.dtype], options: ImageOptions) -> InputSource:
+    word = str(path)
+    with read_errors(word):
+        files = sorted((file for file in path.iterdir() if _visible_file(file)), key=lambda file: file.name)
+    kinds = {
+        ".bin": [file for file in files if file.suffix == ".bin"],
+        "image": [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES],
+        ".npy": [file for file in files if file.suffix == ".npy"],
+    }
+    if not any(kinds.values()):
+        deeper = (file for file in path.glob("*/*") if _visible_file(file) and file.suffix.lower() in IMAGE_SUFFIXES)
+        kinds["image"] = sorted(deeper, key=lambda file: file.relative_to(path).as_posix())
+    present = {kind: found for kind, found in kinds.items() if found}
+    if len(present) > 1:
+        counted = ", ".join(f"{len(found)} {kind} files" for kind, found in present.items())
+        raise DataError(
+            Problem(f"the folder holds several kinds of data: {counted}", word, path=f"input {spec.name!r}")
+        )
+    if kinds[".bin"]:
+        return BinSource(kinds[".bin"], word, spec, dtypes[spec.name])
+    if kinds["image"]:
+        return ImageSource(kinds["image"], word, spec, options)
+    arrays = [file for file in kinds[".npy"] if file.stem == plain(spec.name)] or kinds[".npy"]
+    if len(arrays) == 1:
+        return npy_column(arrays[0], str(arrays[0]))
+    if arrays:
+        listed = ", ".join(file.name for file in arrays)
+        raise DataError(
+            Problem(f"several arrays: {listed}", word, path=f"input {spec.name!r}", hint="name one of them")
+        )
+    what = "the folder is empty" if not files else f"none of the {len(files)} files of the folder is data"
+    raise DataError(Problem(what, word, path=f"input {spec.name!r}", allowed=".bin, .png, .jpg, .jpeg, .npy"))
+
+
+def _folder_of_inputs(
+    path: Path, inputs: Sequence[InputSpec], dtypes: dict[str, np.dtype], options: ImageOptions
+) -> dict[str, InputSource]:
+    with read_errors(str(path)):
+        present = sorted(file.name for file in path.iterdir() if not file.name.startswith("."))
+
+    def find(spec: InputSpec) -> InputSource:
+        for name in dict.fromkeys((plain(spec.name), plain(spec.name).replace("/", "_"))):
+            for candidate in (path / name, path / f"{name}.npy", path / f"{name}.bin"):
+                if candidate.exists():
+                    selection = Selection(str(candidate), candidate, None, None)
+                    return _column(selection, spec, dtypes, options)
+        listed = ", ".join(present[:20]) or "nothing"
+        stems = [Path(name).stem for name in present]
+        message = f"neither a folder nor an array of this name; there is {listed}"
+        raise DataError(Problem(message, str(path), path=f"input {spec.name!r}", hint=did_you_mean(spec.name, stems)))
+
+    return _collect(inputs, find)
+
+
+def _exists(path: str | Path) -> bool:
+    """Whether there is such a file; a name that the system refuses to look up is no file."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _visible_file(path: Path) -> bool:
+    return path.is_file() and not path.name.startswith(".")

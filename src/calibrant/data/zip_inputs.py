@@ -1,0 +1,149 @@
+"""Columns of several inputs read side by side, cut into the same batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from calibrant.data.batches import Batches, plural, too_few
+from calibrant.data.coerce import dtype_problem, fit_shape, shape_problem
+from calibrant.data.images import ImageOptions, ImageSource
+from calibrant.data.input_source import Chunk, InputSource
+from calibrant.data.input_spec import InputSpec
+from calibrant.errors import DataError, Problem
+
+DEFAULT_BATCH_SIZE = 16
+
+
+def open_columns(
+    columns: dict[str, InputSource],
+    inputs: Sequence[InputSpec],
+    batch_size: int | None,
+    batch_num: int | None,
+    options: ImageOptions,
+) -> Batches:
+    """Batches from one column per input, see :func:`calibrant.data.open_data.open_data`.
+
+    Raises
+    ------
+    DataError : lists the inputs whose data do not fit; another number of samples or batches than the other inputs have;
+        too few for ``batch_num``; another batch size than the model's fixed one.
+    """
+    pictures = [name for name, column in columns.items() if isinstance(column, ImageSource)]
+    if not pictures:
+        refuse_image_only(options)
+    scaled = pictures or [spec.name for spec in inputs if spec.dtype.kind == "f"]
+    sizes = _batch_sizes(columns, inputs, batch_size)
+    whole_only = any(spec.fixed_batch is not None and columns[spec.name].cut for spec in inputs)
+    _check_columns(columns, inputs, scaled if options.changes_values else [])
+    count, samples = _count(columns, sizes, whole_only)
+    place = "; ".join(dict.fromkeys(column.place for column in columns.values()))
+    size = next((sizes[name] for name, column in columns.items() if column.cut), None)
+    if batch_num is not None and batch_num > count:
+        raise too_few(batch_num, f"{count}", place, samples, size)
+    used = count if batch_num is None else batch_num
+    note = f", {size} in a batch" if size is not None else ""
+    if size is not None:
+        left_over = samples - count * size if whole_only else 0
+        samples = min(samples, used * size)
+        if left_over and used == count:
+            note += f"; the last {left_over} make no whole batch and are left out, the model's batch is fixed"
+    elif used < count:
+        samples = None
+
+    def rows() -> Iterator[dict[str, Chunk]]:
+        chunks = [columns[spec.name].chunks(sizes[spec.name]) for spec in inputs]
+        for row in islice(zip(*chunks, strict=False), count):
+            yield {
+                spec.name: normalised(piece, spec, options) if spec.name in scaled else piece
+                for spec, piece in zip(inputs, row, strict=True)
+            }
+
+    return Batches(rows, inputs, place=place, count=count, samples=samples, batch_num=batch_num, note=note)
+
+
+def _batch_sizes(columns: dict[str, InputSource], inputs: Sequence[InputSpec], chosen: int | None) -> dict[str, int]:
+    cut = [spec for spec in inputs if columns[spec.name].cut]
+    common = fixed_batch(cut, chosen) or chosen or DEFAULT_BATCH_SIZE
+    return {spec.name: spec.fixed_batch or common for spec in inputs}
+
+
+def fixed_batch(inputs: Sequence[InputSpec], chosen: int | None) -> int | None:
+    """The batch that the model fixes, if it does.
+
+    Raises
+    ------
+    DataError : another one was chosen.
+    """
+    problems = [
+        Problem(f"batch_size is {chosen}, the model's is fixed at {spec.fixed_batch}", path=f"input {spec.name!r}")
+        for spec in inputs
+        if chosen is not None and spec.fixed_batch not in (None, chosen)
+    ]
+    if problems:
+        raise DataError(*problems)
+    return next((spec.fixed_batch for spec in inputs if spec.fixed_batch is not None), None)
+
+
+def _check_columns(columns: dict[str, InputSource], inputs: Sequence[InputSpec], scaled: Sequence[str]) -> None:
+    problems = []
+    for spec in inputs:
+        column = columns[spec.name]
+        wanted = (None, *spec.shape[1:]) if spec.shape else spec.shape
+        if fit_shape(column.shape, wanted) is None:
+            problems.append(shape_problem(column.shape, spec, column.place, None))
+        elif spec.name not in scaled:
+            problems.append(dtype_problem(column.dtype, spec, column.place, None))
+    problems = [problem for problem in problems if problem is not None]
+    if problems:
+        raise DataError(*problems)
+
+
+def _count(columns: dict[str, InputSource], sizes: dict[str, int], whole_only: bool) -> tuple[int, int | None]:
+    """Batches and samples, which have to be the same for every input."""
+    counts, samples = {}, {}
+    for name, column in columns.items():
+        many = column.count(sizes[name])
+        if many is None:
+            continue
+        if column.cut:
+            many = column.shape[0] // sizes[name] if whole_only else many
+        counts[name], samples[name] = many, column.shape[0] if column.shape else many
+    if not counts:
+        raise DataError(Problem("no input has samples, there is nothing to cut into batches"))
+    if len(set(counts.values())) > 1 or (len(set(sizes.values())) == 1 and len(set(samples.values())) > 1):
+        raise DataError(
+            *(
+                Problem(
+                    f"{plural(samples[name], 'sample', 'samples')} in {plural(counts[name], 'batch', 'batches')}, "
+                    "the inputs need the same number",
+                    file=columns[name].place,
+                    path=f"input {name!r}",
+                )
+                for name in counts
+            )
+        )
+    count = next(iter(counts.values()))
+    many = next((samples[name] for name in counts if columns[name].cut), next(iter(samples.values())))
+    if count == 0:
+        name = next(iter(counts))
+        message = f"{many} samples make no whole batch of {sizes[name]}" if many else "there are no samples"
+        raise DataError(Problem(message, file=columns[name].place, path=f"input {name!r}"))
+    return count, many
+
+
+def normalised(piece: Chunk, spec: InputSpec, options: ImageOptions) -> Chunk:
+    """The piece with scale, mean and std applied."""
+    if not options.changes_values:
+        return piece
+    return Chunk(options.normalise(piece.array, spec), file=piece.file, label=piece.label, first=piece.first)
+
+
+def refuse_image_only(options: ImageOptions) -> None:
+    """Say no to options that would have no effect on data that are no image files."""
+    problems = [
+        Problem(f"{getattr(options, name)!r} is for image files, the data are none", path=f"image option {name}")
+        for name in options.only_for_images()
+    ]
+    if problems:
+        raise DataError(*problems)

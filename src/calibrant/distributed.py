@@ -1,0 +1,136 @@
+"""Calibration in parts: observe some of the batches here and some there, and merge what was seen.
+
+What is merged is the very state that one run over all batches would have had. So any scheduler can spread the work
+over processes and machines, repeat what was lost, and nothing shows in the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from calibrant.calibration.runner import CalibrationRunner
+from calibrant.calibration.state import State, fingerprint
+from calibrant.errors import DataError, Problem
+from calibrant.progress import ProgressFn, Stopwatch, no_progress
+from calibrant.quantization import ExportOptions, build_result
+from calibrant.result import Result
+from calibrant.steps.prepare import DataOptions, ModelOptions, prepare
+
+
+def observe(
+    model: Any,
+    config: Any = None,
+    data: Any = None,
+    state: str | Path = "calibration_state.npz",
+    batches: tuple[int, int] | None = None,
+    *,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    signature: str | None = None,
+    bias_correction: bool = True,
+    batch_size: int | None = None,
+    export: str | Sequence[str] = (),
+    workers: int = 1,
+    threads: int = 0,
+    track: ProgressFn = no_progress,
+    **data_options: Any,
+) -> Path:
+    """Observe calibration batches and write what was seen to a file.
+
+    A file that is there already is gone on with: batches that are in it are not observed again.
+
+    Parameters
+    ----------
+    state : file to write, from time to time and at the end; always a whole one.
+    batches : (first, last + 1) of the batches to take; all of them by default. Numbers count from 0.
+    others : as of :func:`calibrant.quantize`; ``export`` because some formats need more tensors.
+
+    Returns
+    -------
+    The file.
+
+    Raises
+    ------
+    CalibrantError : with every problem that was found.
+
+    Examples
+    --------
+    >>> observe("digits.pb", "quant.cfg", "calibration.npz", "part1.npz", (0, 2))  # doctest: +SKIP
+    >>> observe("digits.pb", "quant.cfg", "calibration.npz", "part2.npz", (2, 4))  # doctest: +SKIP
+    >>> merge(["part1.npz", "part2.npz"], "digits.pb", "quant.cfg", out="out")  # doctest: +SKIP
+    """
+    watch, runner = Stopwatch(), CalibrationRunner(workers, threads)
+    output = ExportOptions(None, None, export, "float32", None, model)
+    options = ModelOptions(inputs, outputs, signature, bias_correction, output.formats)
+    prepared, source = prepare(
+        model, config, options, DataOptions(data, batch_size, data_options), watch, track, runner, in_parts=True
+    )
+    chosen = None if batches is None else _range(batches, prepared.plan.batch_num)
+    runner.observe(prepared.observed, prepared.statistics, source, track, state=Path(state), chosen=chosen)
+    return Path(state)
+
+
+def merge(
+    states: Sequence[str | Path],
+    model: Any,
+    config: Any = None,
+    out: str | Path | None = None,
+    *,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    signature: str | None = None,
+    bias_correction: bool = True,
+    name: str | None = None,
+    export: str | Sequence[str] = (),
+    tflite_io: str = "float32",
+    tflite_batch: int | None = None,
+) -> Result:
+    """Quantize a model with what was observed in parts.
+
+    Parameters
+    ----------
+    states : files of :func:`observe`, in any order, of the same model and configuration.
+    others : as of :func:`calibrant.quantize`.
+
+    Returns
+    -------
+    The result that :func:`calibrant.quantize` would have given with all batches at once, bit for bit.
+
+    Raises
+    ------
+    DataError : files that do not belong to this model and configuration or hold a batch twice; batches are missing.
+    CalibrantError : with every other problem that was found.
+    """
+    watch = Stopwatch()
+    output = ExportOptions(out, name, export, tflite_io, tflite_batch, model)
+    options = ModelOptions(inputs, outputs, signature, bias_correction, output.formats)
+    prepared, _ = prepare(model, config, options, None, watch, in_parts=True)
+    with watch.step("merge"):
+        state = State(fingerprint(prepared.observed, prepared.statistics), prepared.statistics)
+        for path in states:
+            state.merge_from(Path(path))
+    wanted = prepared.plan.batch_num
+    if len(state.batches) < (wanted or 1):
+        raise DataError(
+            Problem(
+                f"{len(state.batches)} batches were observed, batch_num is {wanted}",
+                file=", ".join(map(str, states)),
+                hint="observe the others too, or lower batch_num",
+            )
+        )
+    return build_result(prepared, output, watch)
+
+
+def _range(batches: tuple[int, int], count: int | None) -> range:
+    first, end = batches
+    if not 0 <= first < end or (count is not None and end > count):
+        raise DataError(
+            Problem(
+                f"batches are {first}:{end}",
+                allowed=f"a range within 0:{count}" if count is not None else "first:end, with first < end",
+                hint="they are counted from 0, and the end is not one of them; batch_num says how many there are",
+            )
+        )
+    return range(first, end)

@@ -1,0 +1,110 @@
+"""How far two models' numbers part, counted in steps of a quantizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+# float32 leaves a difference of exactly one step a little off.
+ROUNDING = 1e-3
+
+
+@dataclass
+class TensorDivergence:
+    """Differences of one pair of tensors over batches.
+
+    Parameters
+    ----------
+    step : what one step is in real units, > 0.
+    """
+
+    step: float
+    values: int = field(default=0, init=False)
+    within: int = field(default=0, init=False)
+    equal: int = field(default=0, init=False)
+    largest: float = field(default=0.0, init=False)
+    samples: int = field(default=0, init=False)
+    same: int = field(default=0, init=False)
+    reach: float = field(default=0.0, init=False)
+
+    def update(self, first: np.ndarray, second: np.ndarray) -> None:
+        """Take in a batch of both, of one number of values each, [N, ...]."""
+        first = np.asarray(first, np.float64).reshape(len(first), -1)
+        second = np.asarray(second, np.float64).reshape(len(second), -1)
+        apart = np.abs(first - second)
+        steps = apart / self.step
+        self.values += steps.size
+        self.within += int(np.count_nonzero(steps <= 1 + ROUNDING))
+        self.equal += int(np.count_nonzero(steps <= ROUNDING))
+        self.largest = max(self.largest, float(steps.max(initial=0.0)))
+        self.reach = max(self.reach, float(np.abs(first).max(initial=0.0)))
+        self.samples += len(first)
+        self.same += int(np.count_nonzero(first.argmax(axis=1) == second.argmax(axis=1)))
+
+    @property
+    def share_within(self) -> float:
+        """Share of the values that are at most one step apart."""
+        return self.within / self.values if self.values else 1.0
+
+    @property
+    def share_equal(self) -> float:
+        """Share of the values that are equal."""
+        return self.equal / self.values if self.values else 1.0
+
+    @property
+    def agreement(self) -> float:
+        """Share of the samples whose largest output is the same."""
+        return self.same / self.samples if self.samples else 1.0
+
+    @property
+    def relative(self) -> float:
+        """Largest difference over the largest number."""
+        return self.largest * self.step / self.reach if self.reach else self.largest * self.step
+
+
+class OutputDivergence:
+    """Differences of one pair of models with any number of outputs, each counted in steps of its own.
+
+    Parameters
+    ----------
+    steps : what one step of each output is in real units, > 0.
+    """
+
+    def __init__(self, steps: Sequence[float]):
+        self.outputs = tuple(TensorDivergence(step) for step in steps)
+
+    def update(self, first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> None:
+        """Take in the outputs of both for one batch."""
+        for divergence, one, other in zip(self.outputs, first, second, strict=True):
+            divergence.update(one, other)
+
+    @property
+    def share_within(self) -> float:
+        """Share of all values that are at most one step apart."""
+        return self._share("within", "values")
+
+    @property
+    def share_equal(self) -> float:
+        """Share of all values that are equal."""
+        return self._share("equal", "values")
+
+    @property
+    def agreement(self) -> float:
+        """Share of the samples whose largest value is the same, over all outputs."""
+        return self._share("same", "samples")
+
+    @property
+    def largest(self) -> float:
+        """Largest difference in steps of any output."""
+        return max(divergence.largest for divergence in self.outputs)
+
+    @property
+    def relative(self) -> float:
+        """Largest difference of any output over its largest number."""
+        return max(divergence.relative for divergence in self.outputs)
+
+    def _share(self, part: str, whole: str) -> float:
+        total = sum(getattr(divergence, whole) for divergence in self.outputs)
+        return sum(getattr(divergence, part) for divergence in self.outputs) / total if total else 1.0

@@ -1,0 +1,88 @@
+"""A GraphDef under change: nodes by name, the constants behind tensors, and small nodes to build with."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from tensorflow.core.framework.attr_value_pb2 import AttrValue
+from tensorflow.core.framework.graph_pb2 import GraphDef
+from tensorflow.core.framework.node_def_pb2 import NodeDef
+from tensorflow.core.framework.tensor_shape_pb2 import TensorShapeProto
+from tensorflow.python.framework import dtypes
+
+from calibrant.graph import nodes as nd
+from calibrant.graph.constants import ConstantReader
+
+
+class ScopedBuilder:
+    """The nodes of a graph while operators are being replaced.
+
+    Parameters
+    ----------
+    graph_def : is not changed.
+    """
+
+    def __init__(self, graph_def: GraphDef):
+        self._original = graph_def
+        self.nodes = {node.name: node for node in graph_def.node}
+        self._constants = ConstantReader(dict(self.nodes))
+        self._readers = _reader_counts(self.nodes.values())
+        self._ends = frozenset(name for name in self.nodes if not self._readers[name])
+
+    def constant(self, tensor: str) -> np.ndarray | None:
+        """The value of a tensor of the original graph; None where it depends on an input."""
+        return self._constants.value(nd.tensor_name(tensor))
+
+    def reader_count(self, name: str) -> int:
+        """How many inputs of the original graph a node feeds, control inputs included."""
+        return self._readers[name]
+
+    def add(self, op: str, name: str, inputs: Sequence[str], **attributes: Any) -> str:
+        """A node under a name that is still free; its tensor."""
+        candidate, number = name, 0
+        while candidate in self.nodes:
+            number += 1
+            candidate = f"{name}_{number}"
+        self.nodes[candidate] = nd.make_node(op, candidate, inputs, **attributes)
+        return f"{candidate}:0"
+
+    def add_constant(self, name: str, value: np.ndarray) -> str:
+        """A Const under a name that is still free; its tensor."""
+        tensor = self.add("Const", name, [])
+        self.nodes[nd.node_name(tensor)] = nd.constant_node(nd.node_name(tensor), value)
+        return tensor
+
+    def add_factor(self, name: str, value: np.ndarray) -> str:
+        """A number that TensorFlow's optimizer does not multiply into others, as in the fake-quantized model."""
+        shape = AttrValue(shape=TensorShapeProto())
+        constant = self.add_constant(f"{name}/value", value)
+        return self.add("PlaceholderWithDefault", name, [constant], dtype=dtypes.as_dtype(value.dtype), shape=shape)
+
+    def cast(self, tensor: str, name: str, before: dtypes.DType, after: dtypes.DType) -> str:
+        """A tensor as another type; the tensor itself where it has it."""
+        return tensor if before == after else self.add("Cast", name, [tensor], SrcT=before, DstT=after)
+
+    def replace(self, name: str, tensor: str) -> None:
+        """Let the node that makes ``tensor``, new and read by nobody, take a node's name and control inputs."""
+        controls = [f"^{control}" for control in nd.control_inputs(self.nodes[name])]
+        new = self.nodes.pop(nd.node_name(tensor))
+        self.nodes[name] = nd.copy_node(new, [*nd.data_inputs(new), *controls], name)
+
+    def graph_def(self) -> GraphDef:
+        """The changed graph, without the nodes that have lost their last reader or never had one."""
+        unread = True
+        while unread:
+            readers = _reader_counts(self.nodes.values())
+            unread = [name for name in self.nodes if not readers[name] and name not in self._ends]
+            for name in unread:
+                del self.nodes[name]
+        result = GraphDef(versions=self._original.versions, library=self._original.library)
+        result.node.extend(self.nodes.values())
+        return result
+
+
+def _reader_counts(nodes: Iterable[NodeDef]) -> Counter[str]:
+    return Counter(nd.node_name(reference) for node in nodes for reference in node.input)

@@ -1,0 +1,75 @@
+"""What lies inside loops, branches and functions, where no tensor can be fetched and nothing may be inserted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from tensorflow.core.framework.function_pb2 import FunctionDef, FunctionDefLibrary
+from tensorflow.core.framework.node_def_pb2 import NodeDef
+
+from calibrant.graph import nodes as nd
+
+# TensorFlow 1.x writes control flow as nodes: what begins a region, and what leads out of it.
+REGIONS = {
+    "a loop": (frozenset({"Enter", "RefEnter"}), frozenset({"Exit", "RefExit"})),
+    "a branch": (frozenset({"Switch", "RefSwitch"}), frozenset({"Merge", "RefMerge", "Exit", "RefExit"})),
+}
+
+
+def control_flow_regions(nodes: Mapping[str, NodeDef]) -> dict[str, str]:
+    """Name of each node that runs several times or perhaps not at all → ``a loop`` or ``a branch``."""
+    if not any(node.op in begin for node in nodes.values() for begin, _ in REGIONS.values()):
+        return {}
+    readers: dict[str, list[str]] = {}
+    for node in nodes.values():
+        for reference in node.input:
+            readers.setdefault(nd.node_name(reference), []).append(node.name)
+    found: dict[str, str] = {}
+    for region, (begin, end) in REGIONS.items():
+        seen: set[str] = set()
+        waiting = [name for name, node in nodes.items() if node.op in begin]
+        while waiting:
+            for reader in readers.get(waiting.pop(), ()):
+                if reader not in seen and nodes[reader].op not in end:
+                    seen.add(reader)
+                    waiting.append(reader)
+        for name in seen:
+            found.setdefault(name, region)
+    return found
+
+
+def called_functions(nodes: Iterable[NodeDef], library: FunctionDefLibrary) -> tuple[dict[str, FunctionDef], list[str]]:
+    """The functions that nodes need, directly or through others, in library order; and the names that are missing."""
+    known = {function.signature.name: function for function in library.function}
+    seen: set[str] = set()
+    waiting = [name for node in nodes for name in _calls(node, known)]
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        if name in known:
+            waiting.extend(other for node in known[name].node_def for other in _calls(node, known))
+    return {name: function for name, function in known.items() if name in seen}, sorted(seen - known.keys())
+
+
+def _calls(node: NodeDef, known: Mapping[str, FunctionDef]) -> Iterator[str]:
+    if node.op in known:
+        yield node.op
+    for value in node.attr.values():
+        kind = value.WhichOneof("value")
+        if kind == "func":
+            yield value.func.name
+        elif kind == "list":
+            yield from (function.name for function in value.list.func)
+
+
+def needed_library(nodes: Iterable[NodeDef], library: FunctionDefLibrary) -> FunctionDefLibrary:
+    """The part of a function library that nodes need."""
+    called, _ = called_functions(nodes, library)
+    if len(called) == len(library.function):
+        return library
+    result = FunctionDefLibrary()
+    result.function.extend(called.values())
+    result.gradient.extend(entry for entry in library.gradient if entry.function_name in called)
+    return result

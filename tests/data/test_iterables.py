@@ -1,0 +1,202 @@
+"""Python iterables, tf.data.Datasets and TFRecords."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from calibrant.data.open_data import ImageOptions, InputSpec, TFRecords, open_data
+from calibrant.errors import DataError
+
+X = InputSpec("x", (None, 4), np.float32)
+Y = InputSpec("y:0", (None,), np.int32)
+
+
+def x(value, many=2):
+    return np.full((many, 4), value, np.float32)
+
+
+def y(many=2):
+    return np.ones(many, np.int64)
+
+
+@pytest.mark.parametrize("items", [[x(1), x(2)], [(x(1),), [x(2)]], [{"x": x(1)}, {"x:0": x(2), "label": 3}]])
+def test_items_of_every_kind_are_batches(items):
+    batches = open_data(items, [X])
+    assert [batch["x"].max() for batch in batches] == [1, 2] == [batch["x"].max() for batch in batches]
+    assert batches.count == 2 and batches.restartable
+
+
+def test_nested_lists_of_numbers():
+    (batch,) = open_data([[[1, 2, 3, 4], [5, 6, 7, 8]]], [X])
+    assert batch["x"].tolist() == [[1, 2, 3, 4], [5, 6, 7, 8]]
+
+
+def test_several_inputs_in_their_order_or_by_name():
+    batches = open_data([(x(1), y()), {"y": y(), "x": x(2)}], [X, Y])
+    assert [(batch["x"].max(), batch["y:0"].dtype) for batch in batches] == [(1, np.int32), (2, np.int32)]
+
+
+def test_one_sample_without_batch():
+    (batch,) = open_data([np.arange(4.0)], [X])
+    assert batch["x"].shape == (1, 4)
+
+
+def test_generator_is_read_once_and_no_further_than_asked_for():
+    read = []
+
+    def items():
+        for value in range(10):
+            read.append(value)
+            yield x(value)
+
+    batches = open_data(items(), [X], batch_num=3)
+    assert [batch["x"].max() for batch in batches] == [0, 1, 2] and read == [0, 1, 2]
+    assert not batches.restartable
+    with pytest.raises(DataError, match="can be read only once(.|\n)*a function that returns a new generator"):
+        list(batches)
+
+
+def test_an_array_that_is_filled_again_and_again_gives_a_batch_each_time():
+    def items():
+        one = x(0)
+        for value in (1, 2, 3):
+            one[:] = value
+            yield one
+
+    assert [batch["x"].max() for batch in list(open_data(items, [X]))] == [1, 2, 3]
+
+
+def test_function_is_called_for_every_pass():
+    batches = open_data(lambda: (x(value) for value in range(3)), [X])
+    assert len(list(batches)) == 3 == len(list(batches)) and batches.restartable and batches.count is None
+
+
+def test_generator_that_ends_too_early():
+    with pytest.raises(DataError, match="batch_num is 5, the data are 3 batches"):
+        list(open_data((x(value) for value in range(3)), [X], batch_num=5))
+
+
+def test_list_that_is_too_short_is_seen_at_once():
+    with pytest.raises(DataError, match="batch_num is 5, the data are 1 batches"):
+        open_data([x(1)], [X], batch_num=5)
+
+
+@pytest.mark.parametrize("nothing", [[], (part for part in ())])
+def test_nothing(nothing):
+    with pytest.raises(DataError, match="no batches"):
+        list(open_data(nothing, [X]))
+
+
+@pytest.mark.parametrize(
+    "item, message",
+    [
+        ((x(1), y()), "has 2 arrays, the model has 1 inputs"),
+        ({"z": x(1)}, "has no 'x', only z"),
+        (np.ones((2, 5), np.float32), r"shape \[2, 5\], the input wants \[\?, 4\]"),
+        ([["a", "b", "c", "d"]], "the data are strings, the input wants float32"),
+        ([[1, 2], [3]], "item 0 of the list"),
+        (object(), "is of type object, no array of numbers"),
+        (None, "is of type NoneType, no array of numbers"),
+        (np.full((2, 4), np.nan), r"item 0 of the list: NaN at index \[0\]"),
+    ],
+)
+def test_bad_items_are_named(item, message):
+    with pytest.raises(DataError, match=message):
+        list(open_data([item], [X]))
+
+
+def test_one_array_for_two_inputs():
+    with pytest.raises(DataError, match="is one array, the model has 2 inputs"):
+        list(open_data([x(1)], [X, Y]))
+
+
+def test_no_source_at_all():
+    with pytest.raises(DataError, match="the int cannot be iterated(.|\n)*allowed: a path"):
+        open_data(3, [X])
+
+
+def test_errors_of_the_users_own_code_pass_through():
+    def items():
+        raise KeyError("mine")
+        yield
+
+    with pytest.raises(KeyError, match="mine"):
+        list(open_data(items, [X]))
+
+
+def test_scale_applies_to_items():
+    (batch,) = open_data([np.full((2, 4), 255, np.uint8)], [X], image_options=ImageOptions(scale=1 / 255))
+    np.testing.assert_allclose(batch["x"], 1.0)
+
+
+@pytest.fixture(scope="module")
+def tf():
+    return pytest.importorskip("tensorflow")
+
+
+class TestTensorFlow:
+    def test_dataset_of_dicts(self, tf):
+        dataset = tf.data.Dataset.from_tensor_slices({"x": np.repeat(np.arange(6.0), 4).reshape(6, 4)}).batch(4)
+        batches = open_data(dataset, [X])
+        assert batches.count == 2
+        for _ in range(2):
+            assert [batch["x"][:, 0].tolist() for batch in batches] == [[0, 1, 2, 3], [4, 5]]
+
+    def test_dataset_of_tuples_and_tensors(self, tf):
+        dataset = tf.data.Dataset.from_tensors((x(1), y()))
+        assert next(iter(open_data(dataset, [X, Y])))["x"].shape == (2, 4)
+        assert next(iter(open_data(dataset.map(lambda first, _: first), [X])))["x"].shape == (2, 4)
+
+    def test_endless_dataset_needs_batch_num(self, tf):
+        dataset = tf.data.Dataset.from_tensors(x(1)).repeat()
+        with pytest.raises(DataError, match="has no end"):
+            open_data(dataset, [X])
+        assert len(list(open_data(dataset, [X], batch_num=7))) == 7
+
+    def test_dataset_that_is_too_short(self, tf):
+        with pytest.raises(DataError, match="batch_num is 2, the data are 1 batches"):
+            open_data(tf.data.Dataset.from_tensors(x(1)), [X], batch_num=2)
+
+    def test_tensor_is_an_array_of_samples(self, tf):
+        assert [len(batch["x"]) for batch in open_data(tf.ones((20, 4)), [X])] == [16, 4]
+
+    @pytest.fixture
+    def records(self, tf, tmp_path):
+        path = tmp_path / "a.tfrecord"
+        with tf.io.TFRecordWriter(str(path)) as writer:
+            for value in range(5):
+                feature = tf.train.Feature(float_list=tf.train.FloatList(value=[value] * 4))
+                writer.write(tf.train.Example(features=tf.train.Features(feature={"x": feature})).SerializeToString())
+        return path
+
+    @staticmethod
+    def parse(record):
+        import tensorflow as tf
+
+        return tf.io.parse_single_example(record, {"x": tf.io.FixedLenFeature([4], tf.float32)})
+
+    def test_records(self, records):
+        batches = open_data(TFRecords(records, self.parse), [X], batch_size=2)
+        for _ in range(2):
+            assert [batch["x"][:, 0].tolist() for batch in batches] == [[0, 1], [2, 3], [4]]
+
+    def test_records_for_a_fixed_batch(self, records):
+        fixed = InputSpec("x", (2, 4), np.float32)
+        batches = open_data(TFRecords([str(records)], self.parse), [fixed])
+        assert [len(batch["x"]) for batch in batches] == [2, 2]
+
+    def test_damaged_records(self, records):
+        content = bytearray(records.read_bytes())
+        content[-20] ^= 1
+        records.write_bytes(bytes(content))
+        with pytest.raises(DataError, match=r"a\.tfrecord: the records cannot be read: corrupted record at \d+$"):
+            list(open_data(TFRecords(records, self.parse), [X]))
+
+    def test_missing_records(self, tmp_path):
+        with pytest.raises(DataError, match=r"none\.tfrecord: no such file"):
+            open_data(TFRecords(tmp_path / "none.tfrecord", self.parse), [X])
+
+    def test_records_without_a_function(self, records):
+        with pytest.raises(DataError, match="need a function that parses them"):
+            open_data(records, [X])

@@ -1,0 +1,115 @@
+"""The digits network calibrated in parts, by several processes, and after a stop: always the same files."""
+
+import numpy as np
+import pytest
+
+import calibrant
+from calibrant.errors import ConfigError, DataError
+
+FILES = ("record.txt", "config.json", "digits_fakequant.pb", "digits_quant.json", "report.json")
+
+
+@pytest.fixture(scope="module")
+def digits(repository):
+    folder = repository / "examples" / "digits"
+    return {"model": folder / "digits.pb", "config": folder / "quant.cfg"}
+
+
+@pytest.fixture(scope="module")
+def data(repository):
+    return np.load(repository / "examples" / "digits" / "calibration.npz")["image"]
+
+
+@pytest.fixture(scope="module")
+def expected(digits, data, tmp_path_factory):
+    return files(calibrant.quantize(**digits, data=data, out=tmp_path_factory.mktemp("whole"), threads=1))
+
+
+def files(result):
+    return {path.name: path.read_bytes() for path in result.files if path.name in FILES}
+
+
+def test_the_files_are_complete(expected):
+    assert sorted(expected) == sorted(FILES)
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_several_processes(digits, data, expected, tmp_path, workers):
+    assert files(calibrant.quantize(**digits, data=data, out=tmp_path, workers=workers, threads=1)) == expected
+
+
+def test_batches_in_another_order(digits, data, expected, tmp_path):
+    turned = np.concatenate(np.split(data, 4)[::-1])
+    assert files(calibrant.quantize(**digits, data=turned, out=tmp_path, threads=1)) == expected
+
+
+def test_parts_merged_in_any_order(digits, data, expected, tmp_path):
+    for name, batches in (("a", (0, 1)), ("b", (1, 3)), ("c", (3, 4))):
+        calibrant.observe(**digits, data=data, state=tmp_path / name, batches=batches, threads=1)
+    states = [tmp_path / name for name in "cab"]
+    assert files(calibrant.merge(states, **digits, out=tmp_path / "out")) == expected
+    with pytest.raises(DataError, match="3 batches were observed, batch_num is 4"):
+        calibrant.merge(states[1:], **digits)
+    with pytest.raises(DataError, match="batch 3 is in this file and in another"):
+        calibrant.merge([*states, states[0]], **digits)
+
+
+def test_parts_of_data_that_lie_in_different_places(digits, data, expected, tmp_path):
+    text = digits["config"].read_text().replace("batch_num : 4", "batch_num : 2")
+    for name, part in (("a", data[:32]), ("b", data[32:])):
+        calibrant.observe(digits["model"], text, part, tmp_path / name, threads=1)
+    result = calibrant.merge([tmp_path / "b", tmp_path / "a"], **digits, out=tmp_path / "out")
+    assert files(result) == expected
+
+
+def test_a_state_is_good_for_other_searches(digits, data, tmp_path):
+    text = digits["config"].read_text()
+    calibrant.observe(**digits, data=data, state=tmp_path / "state", threads=1)
+    other = text.replace("search_step : 0.01", "search_step : 0.02")
+    merged = calibrant.merge([tmp_path / "state"], digits["model"], other, tmp_path / "merged")
+    assert files(merged) == files(
+        calibrant.quantize(digits["model"], other, data, tmp_path / "whole", name="digits", threads=1)
+    )
+
+
+def test_resuming(digits, data, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr("calibrant.calibration.runner.SAVE_EVERY", 0.0)
+
+    def stop_after_two(items, description, total):
+        for number, item in enumerate(items):
+            if number == 2:
+                raise KeyboardInterrupt
+            yield item
+
+    resumed = {"data": data, "resume": tmp_path / "state", "threads": 1}
+    with pytest.raises(KeyboardInterrupt):
+        calibrant.quantize(**digits, **resumed, out=tmp_path / "out", track=stop_after_two)
+    assert not (tmp_path / "out").exists()
+    assert len(np.load(tmp_path / "state")["batch_numbers"]) == 2
+    assert files(calibrant.quantize(**digits, **resumed, out=tmp_path / "out")) == expected
+
+
+def test_states_of_another_configuration_are_refused(digits, data, tmp_path):
+    calibrant.observe(**digits, data=data, state=tmp_path / "state")
+    skipping = digits["config"].read_text() + '\nskip_layer_types : "AvgPool"'
+    with pytest.raises(DataError, match="another model, or a configuration"):
+        calibrant.merge([tmp_path / "state"], digits["model"], skipping)
+    with pytest.raises(DataError, match="another model, or a configuration"):
+        calibrant.merge([tmp_path / "state"], **digits, bias_correction=False)
+
+
+def test_balancing_is_spread_over_processes_but_not_over_parts(digits, data, tmp_path):
+    config = "batch_num : 4 common_config { dmq_balancer { migration_strength : 0.5 } }"
+    results = [
+        calibrant.quantize(digits["model"], config, data, tmp_path / str(workers), workers=workers, threads=1)
+        for workers in (1, 2)
+    ]
+    assert files(results[0]) == files(results[1])
+    with pytest.raises(ConfigError, match="dmq_balancer needs a pass over all data"):
+        calibrant.observe(digits["model"], config, data, tmp_path / "state")
+
+
+@pytest.mark.parametrize("batches", [(2, 2), (-1, 3), (3, 5)])
+def test_impossible_ranges_are_refused(digits, data, tmp_path, batches):
+    with pytest.raises(DataError, match="a range within 0:4"):
+        calibrant.observe(**digits, data=data, state=tmp_path / "state", batches=batches)
