@@ -7,11 +7,13 @@ over processes and machines, repeat what was lost, and nothing shows in the resu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from calibrant.calibration.runner import CalibrationRunner
 from calibrant.calibration.state import State, fingerprint
+from calibrant.config import load_config
 from calibrant.errors import DataError, Problem
 from calibrant.progress import ProgressFn, Stopwatch, no_progress
 from calibrant.quantization import ExportOptions, build_result
@@ -30,6 +32,7 @@ def observe(
     outputs: Sequence[str] | None = None,
     signature: str | None = None,
     bias_correction: bool = True,
+    samples: int | str | None = None,
     batch_size: int | None = None,
     export: str | Sequence[str] = (),
     workers: int = 1,
@@ -64,10 +67,9 @@ def observe(
     watch, runner = Stopwatch(), CalibrationRunner(workers, threads)
     output = ExportOptions(None, None, export, "float32", None, model)
     options = ModelOptions(inputs, outputs, signature, bias_correction, output.formats)
-    prepared, source = prepare(
-        model, config, options, DataOptions(data, batch_size, data_options), watch, track, runner, in_parts=True
-    )
-    chosen = None if batches is None else _range(batches, prepared.plan.batch_num)
+    calibration = DataOptions(data, batch_size, data_options, samples)
+    prepared, source = prepare(model, config, options, calibration, watch, track, runner, in_parts=True)
+    chosen = None if batches is None else _range(batches, source.count)
     runner.observe(prepared.observed, prepared.statistics, source, track, state=Path(state), chosen=chosen)
     return Path(state)
 
@@ -111,8 +113,10 @@ def merge(
         state = State(fingerprint(prepared.observed, prepared.statistics), prepared.statistics)
         for path in states:
             state.merge_from(Path(path))
-    wanted = prepared.plan.batch_num
-    if len(state.batches) < (wanted or 1):
+    numbers = {number for number, _ in state.batches}
+    wanted = prepared.plan.batch_num if load_config(config).batch_num else max(numbers, default=0) + 1
+    prepared = replace(prepared, plan=replace(prepared.plan, batch_num=wanted))
+    if len(state.batches) < wanted:
         raise DataError(
             Problem(
                 f"{len(state.batches)} batches were observed, batch_num is {wanted}",
@@ -130,7 +134,7 @@ def _range(batches: tuple[int, int], count: int | None) -> range:
             Problem(
                 f"batches are {first}:{end}",
                 allowed=f"a range within 0:{count}" if count is not None else "first:end, with first < end",
-                hint="they are counted from 0, and the end is not one of them; batch_num says how many there are",
+                hint="counted from 0, and the end is not one of them; batch_num or --samples says how many there are",
             )
         )
     return range(first, end)

@@ -7,15 +7,19 @@ that dies to another one; as a part is observed from its start, or not at all, n
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from calibrant.config import load_config
 from calibrant.distributed import merge, observe
 from calibrant.errors import DataError, DependencyError, Problem
+from calibrant.graph.load import load
 from calibrant.result import Result
+from calibrant.steps.prepare import DataOptions, open_calibration
 
 MERGING = frozenset({"name", "tflite_io", "tflite_batch"})
+READING = frozenset({"shapes", "dtypes", "image_options", "image_size", "shuffle"})
 BOTH = frozenset({"inputs", "outputs", "signature", "bias_correction", "export"})
 
 
@@ -52,7 +56,7 @@ def quantize(
         from distributed.scheduler import KilledWorker
     except ModuleNotFoundError:
         raise DependencyError(Problem("Dask is not installed", hint="pip install 'calibrant[dask]'")) from None
-    ranges = _ranges(load_config(config).batch_num or 1, parts or 2 * max(len(client.nthreads()), 1))
+    ranges = _ranges(_batches(model, config, data, options), parts or 2 * max(len(client.nthreads()), 1))
     observing = {key: value for key, value in options.items() if key not in MERGING}
     futures = [client.submit(observed_part, model, config, data, batches, observing, pure=False) for batches in ranges]
     with tempfile.TemporaryDirectory() as folder:
@@ -77,6 +81,16 @@ def observed_part(model: Any, config: Any, data: Any, batches: tuple[int, int], 
     """Observe some batches on a worker; the content of the state file."""
     with tempfile.TemporaryDirectory() as folder:
         return observe(model, config, data, Path(folder) / "state.npz", batches, **options).read_bytes()
+
+
+def _batches(model: Any, config: Any, data: Any, options: Mapping[str, Any]) -> int:
+    """How many batches calibrate; without a number in a configuration, the data are opened here for that."""
+    samples = options.get("samples")
+    if config is not None and samples is None:
+        return load_config(config).batch_num or 1
+    graph = load(model, options.get("inputs"), options.get("outputs"), options.get("signature"))
+    reading = {name: value for name, value in options.items() if name in READING}
+    return open_calibration(DataOptions(data, options.get("batch_size"), reading, samples), graph, None).number()
 
 
 def _ranges(count: int, parts: int) -> list[tuple[int, int]]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 LOG = logging.getLogger("calibrant")
-"""What is done, step by step, at the level DEBUG; the command line shows it with ``-v``."""
+"""What every user should know at the level INFO; what is done, step by step, at DEBUG, shown with ``-v``."""
 
 ProgressFn = Callable[[Iterable[Any], str, "int | None"], Iterable[Any]]
 """``track(items, description, total)`` hands the items on, one by one, and shows how many have passed."""

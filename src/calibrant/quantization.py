@@ -6,11 +6,12 @@ model ─► load ─► fold ─► plan ─► balance ─► weights ─► o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from calibrant.calibration.runner import CalibrationRunner
+from calibrant.data.amount import DataUse, used_sentence
 from calibrant.data.open_data import Batches
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.emit.folder import check_writable, write_folder
@@ -37,6 +38,7 @@ def quantize(
     bias_correction: bool = True,
     refine: bool = False,
     sensitivity: bool = False,
+    samples: int | str | None = None,
     batch_size: int | None = None,
     name: str | None = None,
     export: str | Sequence[str] = (),
@@ -65,6 +67,8 @@ def quantize(
     refine : move the ranges of the activations from where the plain search puts them to where the network's outputs
         suffer least; reads the data again, a dozen times, see :mod:`calibrant.steps.refine`.
     sensitivity : measure what each layer alone costs, for the report; reads the data once more.
+    samples : how many of the data calibrate, in whole batches; ``'all'`` for all. By default ``batch_num`` batches of a
+        configuration (1 where it is silent), and the first 64 samples without one.
     batch_size : samples a batch, where the data are not batches already; 16, or the model's own, by default.
     name : how the files are called: ``NAME_fakequant.pb`` …; the model file's name by default.
     export : further formats to write, of :data:`calibrant.exports.EXPORTS`: ``("tflite",)`` or ``"tflite"``.
@@ -75,7 +79,7 @@ def quantize(
     resume : file that keeps what has been observed so far. A run that was interrupted goes on from there when it is
         started again with the same model, configuration and data.
     track : shows progress; see :mod:`calibrant.progress`.
-    data_options : ``shapes``, ``dtypes``, ``image_options`` for data that need them.
+    data_options : ``shapes``, ``dtypes``, ``image_options``, ``image_size``, ``shuffle`` for data that need them.
 
     Returns
     -------
@@ -92,14 +96,18 @@ def quantize(
     watch, runner = Stopwatch(), CalibrationRunner(workers, threads)
     output = ExportOptions(out, name, export, tflite_io, tflite_batch, model)
     options = ModelOptions(inputs, outputs, signature, bias_correction, output.formats)
-    calibration = DataOptions(data, batch_size, data_options)
+    calibration = DataOptions(data, batch_size, data_options, samples)
     prepared, batches = prepare(model, config, options, calibration, watch, track, runner)
     again = SecondPass(batches, refine, sensitivity)
     with watch.step("calibrate"):
         runner.observe(
             prepared.observed, prepared.statistics, batches, track, state=None if resume is None else Path(resume)
         )
-    return build_result(prepared, output, watch, again, track)
+    use = DataUse.of(batches)
+    if batches.samples is None:
+        LOG.info(used_sentence(use.samples, use.available, batches.place))
+    prepared = replace(prepared, plan=replace(prepared.plan, batch_num=use.batches))
+    return build_result(prepared, output, watch, again, track, use)
 
 
 class ExportOptions:
@@ -153,6 +161,7 @@ def build_result(
     watch: Stopwatch,
     again: SecondPass | None = None,
     track: ProgressFn = no_progress,
+    data: DataUse | None = None,
 ) -> Result:
     """The second half: search, refine, emit, report, write."""
     with watch.step("search"):
@@ -176,6 +185,7 @@ def build_result(
         seconds=watch.seconds,
         tflite=output.tflite,
         sensitivity=ranking,
+        data=data,
     )
     for form in output.formats:
         with watch.step(form):

@@ -10,6 +10,7 @@ from typing import Any
 
 from calibrant.config import write_config_json
 from calibrant.config.plan import Plan
+from calibrant.data.amount import DataUse
 from calibrant.emit.node_map import node_map
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.exports import Content
@@ -37,6 +38,7 @@ class Result:
     exported : file name → content of what was exported.
     export_notes : format → plain values for the report on what the format could not hold as it is.
     sensitivity : what each layer alone costs, the most harmful first; None where it was not asked for.
+    data : how much data calibrated; None where it was observed in parts.
     files : what was written, in order; empty without an output folder.
     """
 
@@ -51,12 +53,15 @@ class Result:
     exported: dict[str, Content] = field(default_factory=dict)
     export_notes: dict[str, dict[str, Any]] = field(default_factory=dict)
     sensitivity: tuple[Sensitivity, ...] | None = None
+    data: DataUse | None = None
     files: tuple[Path, ...] = field(default=())
 
     @property
     def report(self) -> dict[str, Any]:
         """What ``report.json`` holds."""
         found = report(self.original, self.folded, self.plan, self.network)
+        if self.data is not None:
+            found["warnings"] = [*self.data.warnings, *found["warnings"]]
         if self.sensitivity is not None:
             found["sensitivity"] = sensitivity_rows(self.sensitivity, self.plan)
         return {**found, "exports": self.export_notes} if self.export_notes else found

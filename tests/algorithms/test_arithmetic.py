@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from calibrant.algorithms.arithmetic import FLOAT32_EPSILON, Quantizer, shortest_decimal
+from calibrant.algorithms.arithmetic import SMALLEST_SCALE, Quantizer, shortest_decimal
 
 bounds = st.floats(-1e6, 1e6, width=32)
 bit_counts = st.integers(4, 16)
@@ -36,13 +36,27 @@ def test_a_one_sided_range_is_widened_to_zero(low, high, offset):
 
 
 @pytest.mark.parametrize(("asymmetric", "offset"), [(True, -128), (False, 0)])
-@pytest.mark.parametrize("bound", [0.0, 1e-7, 1e-40])
-def test_a_scale_below_epsilon_becomes_one(asymmetric, offset, bound):
-    assert Quantizer.from_range(-bound, bound, asymmetric=asymmetric) == Quantizer(np.float32(1), offset)
+def test_a_range_of_zero_width_has_scale_one(asymmetric, offset):
+    assert Quantizer.from_range(0.0, 0.0, asymmetric=asymmetric) == Quantizer(np.float32(1), offset)
 
 
-def test_the_smallest_scale_that_is_kept():
-    assert Quantizer.from_range(0, 255 * FLOAT32_EPSILON).scale == np.float32(FLOAT32_EPSILON)
+@pytest.mark.parametrize("asymmetric", [True, False])
+@given(low=st.floats(-10, 0), high=st.floats(0, 10), power=st.integers(-110, 100))
+@settings(max_examples=60, deadline=None)
+def test_data_in_another_unit_get_the_same_codes(asymmetric, low, high, power):
+    low, high = round(low, 3), round(high, 3)
+    plain = Quantizer.from_range(low, high, asymmetric=asymmetric)
+    other = Quantizer.from_range(low * 2.0**power, high * 2.0**power, asymmetric=asymmetric)
+    factor = np.float32(2.0**power) if low or high else np.float32(1)
+    assert (other.scale, other.offset) == (plain.scale * factor, plain.offset)
+
+
+@pytest.mark.parametrize("asymmetric", [True, False])
+@pytest.mark.parametrize("bound", [1e-45, 1e-42, 1e-38, 2e-37])
+def test_the_smallest_scale_is_normal_and_has_a_normal_reciprocal(asymmetric, bound):
+    quantizer = Quantizer.from_range(0, bound, asymmetric=asymmetric)
+    assert quantizer.scale == np.float32(SMALLEST_SCALE)
+    assert SMALLEST_SCALE <= quantizer.inverse < np.inf
 
 
 @given(bounds, bounds, bit_counts, st.booleans())
@@ -93,7 +107,7 @@ def test_the_reciprocal_is_multiplied_not_divided_by():
 
 
 def test_products_that_overflow_clip_silently():
-    quantizer = Quantizer(np.float32(FLOAT32_EPSILON), 5)
+    quantizer = Quantizer(np.float32(1e-7), 5)
     with np.errstate(all="raise"):
         assert quantizer.quantize(np.float32([3e38, -3e38])).tolist() == [127, -128]
 

@@ -43,6 +43,13 @@ def test_half_strength_makes_both_sides_equal():
     np.testing.assert_allclose(activations / factors, weights * factors, rtol=1e-6)
 
 
+@pytest.mark.parametrize("unit", [1e-9, 1e-3, 1e6])
+def test_small_units_are_balanced_like_others(unit):
+    activations, weights = np.array([8.0, 0.5, 0.0]), np.array([0.25, 2.0, 3.0])
+    factors = balance_factors(activations * unit, weights * unit)
+    np.testing.assert_allclose(factors, balance_factors(activations, weights), rtol=1e-6)
+
+
 def test_two_zero_sides_are_left_alone():
     assert balance_factors(np.array([0.0, 9.0]), np.array([0.0, 1.0])).tolist() == [1, 3]
 

@@ -124,14 +124,14 @@ def test_a_tie_of_both_sides_goes_to_the_nearest_pair():
 
 
 def test_of_ratios_equally_near_one_the_wider_range_wins():
-    # All candidates for such small values have scale 1, so all tie.
+    # All candidates for such small values have the smallest scale, so all tie.
     halves = IfmrSettings(search_range_start=0.5, search_range_end=1.5, search_step=1)
-    found = search(histogram_of([-1e-12, 1e-12]), halves)
-    assert found.quantizer.scale == 1
-    assert (found.low, found.high) == (1.5 * np.float32(-1e-12), 1.5 * np.float32(1e-12))
+    found = search(histogram_of([-1e-40, 1e-40]), halves)
+    assert found.quantizer.scale == np.finfo(np.float32).tiny
+    assert (found.low, found.high) == (1.5 * np.float32(-1e-40), 1.5 * np.float32(1e-40))
     uneven = IfmrSettings(search_range_start=0.8, search_range_end=1.4, search_step=0.3)
-    found = search(histogram_of([-1e-12, 1e-12]), uneven)
-    assert found.high == pytest.approx(1.1e-12)
+    found = search(histogram_of([-1e-40, 1e-40]), uneven)
+    assert found.high == pytest.approx(1.1e-40)
 
 
 @pytest.mark.parametrize(("asymmetric", "offset"), [(True, -128), (False, 0)])

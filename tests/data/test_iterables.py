@@ -91,7 +91,7 @@ def test_nothing(nothing):
 @pytest.mark.parametrize(
     "item, message",
     [
-        ((x(1), y()), "has 2 arrays, the model has 1 inputs"),
+        ([x(1), y()], "has 2 arrays, the model has 1 inputs"),
         ({"z": x(1)}, "has no 'x', only z"),
         (np.ones((2, 5), np.float32), r"shape \[2, 5\], the input wants \[\?, 4\]"),
         ([["a", "b", "c", "d"]], "the data are strings, the input wants float32"),

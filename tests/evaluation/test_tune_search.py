@@ -16,7 +16,7 @@ def layers(count):
 
 
 def outcome_of(noise, ranking):
-    return Outcome(loss=noise / 100, sqnr_db=-10 * math.log10(noise + 1e-9), ranking=ranking)
+    return Outcome(loss=noise / 100, sqnr_db=60 - 10 * math.log10(noise + 1e-9), ranking=ranking)
 
 
 def drive(start, settings, cost):

@@ -9,7 +9,7 @@ def scale_of(values, bits):
     highest = max(max(values), np.float32(0))
     lowest = min(min(values), np.float32(0))
     scale = np.float32(highest / (2 ** (bits - 1) - 1)) if highest >= -lowest else np.float32(-lowest / 2 ** (bits - 1))
-    return np.float32(1) if scale < np.float32(1.1920929e-07) else scale
+    return max(scale, np.finfo(np.float32).tiny) if highest or lowest else None
 
 
 def code_of(value, scale, bits):
@@ -35,5 +35,6 @@ def quantize(weights, bits, channel_axes):
         values = [weights[index] for index in channels[channel]]
         scales.append(scale_of(values, bits))
         for index in channels[channel]:
-            codes[index] = code_of(weights[index], scales[-1], bits)
-    return np.array(scales, np.float32), codes
+            codes[index] = code_of(weights[index], scales[-1], bits) if scales[-1] else 0
+    largest = max((scale for scale in scales if scale), default=np.float32(1))
+    return np.array([scale or largest for scale in scales], np.float32), codes

@@ -9,10 +9,12 @@ def inside(factor):
 
 def balance_factors(activations, weights, strength):
     pairs = list(zip(activations, weights, strict=True))
+    zero_activation = EPSILON * max((a for a, _ in pairs), default=0)
+    zero_weight = EPSILON * max((w for _, w in pairs), default=0)
     factors = {
         channel: inside(a**strength / w ** (1 - strength))
         for channel, (a, w) in enumerate(pairs)
-        if a >= EPSILON and w >= EPSILON
+        if a > zero_activation and w > zero_weight
     }
     widest_activation = max((pairs[channel][0] / factor for channel, factor in factors.items()), default=None)
     widest_weight = max((pairs[channel][1] * factor for channel, factor in factors.items()), default=None)
@@ -20,9 +22,9 @@ def balance_factors(activations, weights, strength):
     for channel, (a, w) in enumerate(pairs):
         if channel in factors:
             result.append(factors[channel])
-        elif widest_activation is None or (a < EPSILON and w < EPSILON):
+        elif widest_activation is None or (a <= zero_activation and w <= zero_weight):
             result.append(1.0)
-        elif a >= EPSILON:
+        elif a > zero_activation:
             result.append(inside(a / widest_activation))
         else:
             result.append(inside(widest_weight / w))

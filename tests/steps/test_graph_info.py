@@ -71,9 +71,9 @@ def test_biases_that_do_not_fit_into_32_bits_are_told():
     def build():
         x = placeholder([None, 4])
         y = tf.matmul(x, tf.constant(numbers(4, 3) * np.float32(1e-5)), name="faint")
-        tf.identity(tf.nn.bias_add(y, tf.constant([1e9, 0.0, -1e9])), name="out")
+        tf.identity(tf.nn.bias_add(y, tf.constant([1e38, 0.0, -1e38])), name="out")
 
-    result = calibrant.quantize(graph_def(build), data=numbers(16, 4) * np.float32(1e-4))
+    result = calibrant.quantize(graph_def(build), data=numbers(16, 4) * np.float32(1e-30))
     (warning,) = result.report["warnings"]
     assert "'faint': 2 of 3 biases" in warning
     assert calibrant.quantize(graph_def(small_network), data=numbers(16, 6, 6, 2)).report["warnings"] == []

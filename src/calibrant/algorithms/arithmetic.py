@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import numpy as np
 
-FLOAT32_EPSILON = float(np.finfo(np.float32).eps)
+SMALLEST_SCALE = float(np.finfo(np.float32).tiny)  # below it, a reciprocal or a product is denormal
 _SMALLEST_FLOAT16 = np.float16(2.0**-24)
 _LARGEST_FLOAT16 = np.finfo(np.float16).max
 
@@ -49,9 +49,9 @@ class Quantizer:
     def from_range(cls, low: float, high: float, bits: int = 8, asymmetric: bool = True) -> Quantizer:
         """The factors for the real range [low, high], widened to hold zero (spec 02, "Range to factors").
 
-        The scale is rounded to float32 first and the offset is computed from that scale. A scale below the float32
-        epsilon (constant or all-zero data) becomes 1, with real zero at the lowest code when asymmetric,
-        at 0 otherwise.
+        The scale is rounded to float32 first and the offset is computed from that scale. A range of zero width
+        (all-zero data) gets scale 1, with real zero at the lowest code when asymmetric, at 0 otherwise. Any other
+        range has its own scale, however small, down to SMALLEST_SCALE.
 
         Raises
         ------
@@ -119,15 +119,15 @@ def qparams_from_ranges(
     lows, highs = np.minimum(np.asarray(lows, np.float64), 0.0), np.maximum(np.asarray(highs, np.float64), 0.0)
     lowest, highest = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
     if asymmetric:
-        scales = ((highs - lows) / (2**bits - 1)).astype(np.float32)
+        scales = (highs - lows) / (2**bits - 1)
     else:
-        scales = np.where(highs >= -lows, highs / highest, lows / lowest).astype(np.float32)
-    tiny = scales < np.float32(FLOAT32_EPSILON)
-    scales = np.where(tiny, np.float32(1), scales)
+        scales = np.where(highs >= -lows, highs / highest, lows / lowest)
+    empty = highs == lows
+    scales = np.where(empty, 1.0, np.maximum(scales, SMALLEST_SCALE)).astype(np.float32)
     if not asymmetric:
         return scales, np.zeros(scales.shape, np.int32)
     offsets = np.clip(np.rint(lowest - lows / scales.astype(np.float64)), lowest, highest)
-    return scales, np.where(tiny, lowest, offsets).astype(np.int32)
+    return scales, np.where(empty, lowest, offsets).astype(np.int32)
 
 
 def shortest_decimal(value: float) -> Decimal:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibrant.algorithms.arithmetic import FLOAT32_EPSILON
+from calibrant.algorithms.arithmetic import SMALLEST_SCALE
 
 _ROWS_AT_A_TIME = 1 << 18
 
@@ -101,13 +101,14 @@ def symmetric_scale(lowest: np.ndarray, highest: np.ndarray, bits: int) -> np.nd
     Returns
     -------
     float32 array: highest / (2^(bits-1) - 1) where the upper side is at least as far from 0, else
-    |lowest| / 2^(bits-1); 1 where that is below float32 epsilon. The vectorised twin of ``Quantizer.from_range``.
+    |lowest| / 2^(bits-1); at least SMALLEST_SCALE; 1 where both are 0. The vectorised twin of ``Quantizer.from_range``.
     """
     above = np.maximum(highest, np.float32(0))
     below = -np.minimum(lowest, np.float32(0))
     half = 1 << (bits - 1)
     scale = np.where(above >= below, above / np.float32(half - 1), below / np.float32(half))
-    return np.where(scale < FLOAT32_EPSILON, np.float32(1), scale).astype(np.float32)
+    scale = np.maximum(scale, np.float32(SMALLEST_SCALE))
+    return np.where((above == 0) & (below == 0), np.float32(1), scale).astype(np.float32)
 
 
 def quantize_weights(weights: np.ndarray, bits: int = 8, channel_axes: tuple[int, ...] = ()) -> QuantizedWeights:
@@ -121,7 +122,9 @@ def quantize_weights(weights: np.ndarray, bits: int = 8, channel_axes: tuple[int
 
     Returns
     -------
-    QuantizedWeights, whose values are clip(rint(weights * float32(1 / scale))); a channel of zeros has scale 1.
+    QuantizedWeights, whose values are clip(rint(weights * float32(1 / scale))). A channel of zeros, for which any scale
+    is right, has the largest scale of the other channels, so that its bias is resolved as finely as theirs; 1 where all
+    weights are zero.
 
     Raises
     ------
@@ -143,6 +146,9 @@ def quantize_weights(weights: np.ndarray, bits: int = 8, channel_axes: tuple[int
     if not (np.isfinite(lowest).all() and np.isfinite(highest).all()):
         raise ValueError("weights contain NaN or infinity")
     scale = symmetric_scale(lowest, highest, bits)
+    zero = (lowest == 0) & (highest == 0)
+    if zero.any() and not zero.all():
+        scale[zero] = scale[~zero].max()
     inverse = (np.float32(1) / scale).reshape(broadcast_shape(floats.shape, axes))
     codes = floats * inverse
     np.rint(codes, out=codes)

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from calibrant.algorithms.arithmetic import FLOAT32_EPSILON
-
-_SMALLEST = np.nextafter(np.float32(FLOAT32_EPSILON), np.float32(1))
-_LARGEST = np.nextafter(np.float32(1 / FLOAT32_EPSILON), np.float32(1))
+EPSILON = float(np.finfo(np.float32).eps)
+_SMALLEST = np.nextafter(np.float32(EPSILON), np.float32(1))
+_LARGEST = np.nextafter(np.float32(1 / EPSILON), np.float32(1))
 
 
 def balance_factors(
@@ -22,7 +21,8 @@ def balance_factors(
     """The factors s that activations are divided by and weights multiplied with.
 
     A channel with a = max|x| and w = max|weight| gets s = a^m / w^(1-m), which leaves (a w)^(1-m) as the largest
-    activation and (a w)^m as the largest weight. A maximum below the float32 epsilon counts as zero, and then:
+    activation and (a w)^m as the largest weight. A maximum of less than the float32 epsilon
+    times the largest of its side counts as zero, and then:
 
     - both sides zero: s = 1;
     - only the weights zero: s = a / A with A the largest a/s among the channels where neither side is zero, so that
@@ -58,7 +58,7 @@ def balance_factors(
     if not 0 <= migration_strength <= 1:
         raise ValueError(f"migration_strength {migration_strength}; allowed is 0 to 1")
 
-    active, weighty = activations >= FLOAT32_EPSILON, weights >= FLOAT32_EPSILON
+    active, weighty = (side > EPSILON * side.max(initial=0.0) for side in (activations, weights))
     both = active & weighty
     factors = np.ones(activations.shape)
     factors[both] = activations[both] ** migration_strength / weights[both] ** (1 - migration_strength)

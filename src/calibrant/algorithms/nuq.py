@@ -18,11 +18,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibrant.algorithms.arithmetic import FLOAT32_EPSILON
+from calibrant.algorithms.arithmetic import SMALLEST_SCALE
 from calibrant.algorithms.arq import QuantizedWeights, channels_last, quantize_weights
 
 _VALUES_AT_A_TIME = 1 << 16
 _LOWEST, _HIGHEST = -128, 127
+_KEEP_ZERO = 2.0**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,14 +75,18 @@ def quantize_weights_nonuniform(
         raise ValueError(f"num_of_iteration {num_of_iteration}; allowed are 0 and more")
     uniform = quantize_weights(weights, 8, channel_axes)
     floats = channels_last(np.asarray(weights, np.float32), uniform.channel_axes)
-    best = choose_levels(floats, uniform.scale, num_steps)
+    zero = ~floats.any(axis=0)
+    # Level 0 stays where a channel needs it, whatever the others would rather have.
+    first_scale = np.where(zero, uniform.scale * np.float32(_KEEP_ZERO), uniform.scale)
+    best = choose_levels(floats, first_scale, num_steps)
     for _ in range(num_of_iteration):
         refined = choose_levels(floats, fit_scale(floats, best.codes, best.scale), num_steps)
         if not refined.squared_error < best.squared_error:
             break
         best = refined
     values = _in_place_of(best.codes, weights.shape, uniform.channel_axes)
-    return QuantizedWeights(values, best.scale, uniform.channel_axes, 8, tuple(best.levels.tolist()))
+    scale = np.where(zero, uniform.scale, best.scale)
+    return QuantizedWeights(values, scale, uniform.channel_axes, 8, tuple(best.levels.tolist()))
 
 
 def choose_levels(
@@ -107,8 +112,8 @@ def choose_levels(
 def fit_scale(weights: np.ndarray, codes: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """The scales that minimise the squared error for given codes: sum(weight * code) / sum(code^2) in each channel.
 
-    A channel whose codes are all 0, or whose best scale would not be a positive number above the float32 epsilon,
-    keeps the scale it has. Returns float32, (channels,).
+    A channel whose codes are all 0, or whose best scale would be below SMALLEST_SCALE, keeps the scale it has.
+    Returns float32, (channels,).
     """
     products, squares = np.zeros(scale.shape), np.zeros(scale.shape)
     for rows in _chunks(weights):
@@ -116,7 +121,7 @@ def fit_scale(weights: np.ndarray, codes: np.ndarray, scale: np.ndarray) -> np.n
         products += np.einsum("rc,rc->c", weights[rows], part)
         squares += np.einsum("rc,rc->c", part, part)
     fitted = (products / np.maximum(squares, 1)).astype(np.float32)
-    return np.where(fitted >= FLOAT32_EPSILON, fitted, scale)
+    return np.where(fitted >= SMALLEST_SCALE, fitted, scale)
 
 
 def _collect(weights: np.ndarray, scale: np.ndarray, lowest: int, highest: int) -> tuple[np.ndarray, np.ndarray]:

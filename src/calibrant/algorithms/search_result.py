@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from calibrant.algorithms.arithmetic import Quantizer
+from calibrant.algorithms.code_use import CodeUse
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class SearchResult:
     low_is_exact, high_is_exact : whether the order statistics that the range started from are exact, and not the mean
         of a histogram bin.
     candidates : how many ranges were compared.
+    use : what codes the values get; None where that was not asked for.
     """
 
     quantizer: Quantizer
@@ -30,3 +32,4 @@ class SearchResult:
     low_is_exact: bool
     high_is_exact: bool
     candidates: int
+    use: CodeUse | None = None

@@ -9,6 +9,9 @@ import click
 
 _OPTIONS = (
     click.option("--batch-size", type=click.IntRange(min=1), help="Samples a batch (default 16, or the model's own)."),
+    click.option(
+        "--shuffle", type=click.IntRange(min=0), help="Take the images of a folder in random order; the seed."
+    ),
     click.option("--input_shape", "--input-shape", help='Shapes of .bin data: "name:n,h,w,c;name:…".'),
     click.option(
         "--data_types", "--data-types", "--data_type", help='Types of .bin data, in input order: "float32;…".'
@@ -32,9 +35,26 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def samples_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option that says how many samples calibrate."""
+    text = "How many samples calibrate, or all; batch_num of the configuration otherwise, or 64 without one."
+    return click.option("--samples", callback=_samples, help=text)(command)
+
+
+def _samples(context: click.Context, parameter: click.Parameter, text: str | None) -> int | str | None:
+    if text is None or text == "all":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is neither a number nor 'all'") from None
+
+
 def read_data_options(options: dict[str, Any], input_names: list[str] | None = None) -> dict[str, Any]:
     """The keyword arguments that :func:`calibrant.quantize` and :func:`calibrant.evaluate` understand."""
     result: dict[str, Any] = {"batch_size": options["batch_size"]}
+    if options["shuffle"] is not None:
+        result["shuffle"] = options["shuffle"]
     if options["input_shape"]:
         result["shapes"] = _shapes(options["input_shape"])
     if options["data_types"]:

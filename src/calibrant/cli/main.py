@@ -27,6 +27,10 @@ COMMANDS = {
 }
 
 
+_LEVELS = {(False, False): logging.INFO, (False, True): logging.DEBUG}
+_LEVELS |= {(True, verbose): logging.WARNING for verbose in (False, True)}
+
+
 class _ToStandardError(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         click.echo(self.format(record), err=True)
@@ -41,7 +45,7 @@ def _take_verbosity(context: click.Context, parameter: click.Parameter, wanted: 
     context.obj = settings
     logging.basicConfig(format="%(message)s")
     logging.getLogger().setLevel(logging.ERROR if settings["quiet"] else logging.WARNING)
-    LOG.setLevel(logging.DEBUG if settings["verbose"] and not settings["quiet"] else logging.WARNING)
+    LOG.setLevel(_LEVELS[settings["quiet"], settings["verbose"]])
 
 
 def _with_verbosity(command: click.Command) -> click.Command:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from calibrant.cli.data_options import data_options, read_data_options
+from calibrant.cli.data_options import data_options, read_data_options, samples_option
 from calibrant.cli.options import model_options
 from calibrant.cli.parallel_options import parallel_options
 
@@ -24,6 +24,7 @@ from calibrant.cli.parallel_options import parallel_options
 @click.option("--export", multiple=True, help="Formats that are to be written after merging.")
 @model_options
 @parallel_options
+@samples_option
 @data_options
 @click.pass_obj
 def observe(
@@ -38,6 +39,7 @@ def observe(
     inputs: list[str] | None,
     outputs: list[str] | None,
     signature: str | None,
+    samples: int | str | None,
     workers: int,
     threads: int,
     **options: Any,
@@ -57,6 +59,7 @@ def observe(
         signature=signature,
         bias_correction=bias_correction,
         export=export,
+        samples=samples,
         workers=workers,
         threads=threads,
         track=tracker(settings["quiet"]),

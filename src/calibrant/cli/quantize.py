@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from calibrant.cli.data_options import data_options, read_data_options
+from calibrant.cli.data_options import data_options, read_data_options, samples_option
 from calibrant.cli.options import model_options
 from calibrant.cli.parallel_options import parallel_options
 from calibrant.exports import EXPORTS
@@ -34,6 +34,7 @@ from calibrant.exports import EXPORTS
 )
 @model_options
 @parallel_options
+@samples_option
 @data_options
 @click.pass_obj
 def quantize(
@@ -53,6 +54,7 @@ def quantize(
     inputs: list[str] | None,
     outputs: list[str] | None,
     signature: str | None,
+    samples: int | str | None,
     workers: int,
     threads: int,
     **options: Any,
@@ -79,6 +81,7 @@ def quantize(
         workers=workers,
         threads=threads,
         resume=resume,
+        samples=samples,
         track=tracker(settings["quiet"]),
         **read_data_options(options),
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from calibrant.cli.data_options import data_options, read_data_options
+from calibrant.cli.data_options import data_options, read_data_options, samples_option
 from calibrant.cli.options import model_options
 from calibrant.errors import OutputError, Problem
 
@@ -35,6 +35,7 @@ from calibrant.errors import OutputError, Problem
 @click.option("--refine", is_flag=True, help="As for quantize, in every trial; the file is then for quantize --refine.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 @model_options
+@samples_option
 @data_options
 @click.pass_obj
 def tune(
@@ -56,6 +57,7 @@ def tune(
     inputs: list[str] | None,
     outputs: list[str] | None,
     signature: str | None,
+    samples: int | str | None,
     **options: Any,
 ) -> None:
     """Search for a configuration of MODEL that meets a tolerance; exit code 1 if there is none."""
@@ -82,6 +84,7 @@ def tune(
         bias_correction=bias_correction,
         refine=refine,
         workers=workers,
+        samples=samples,
         inputs=inputs,
         outputs=outputs,
         signature=signature,

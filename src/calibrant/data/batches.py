@@ -7,7 +7,7 @@ from itertools import islice
 
 import numpy as np
 
-from calibrant.data.coerce import coerce
+from calibrant.data.coerce import Extremes, coerce
 from calibrant.data.input_source import Chunk
 from calibrant.data.input_spec import InputSpec
 from calibrant.errors import DataError, Problem
@@ -25,7 +25,10 @@ class Batches:
     ----------
     count : how many batches an iteration yields; None where only reading tells.
     samples : how many samples these hold; None where only reading tells.
-    batch_num : how many were asked for; None: all there are.
+    batch_num : how many were asked for; None: all there are, up to the limit of samples.
+    available : how many samples the source holds; None where only reading tells.
+    used : how many batches and samples the last whole iteration has yielded; None before it.
+    seen : least and largest values of the batches that were yielded.
     restartable : whether it can be read more than once.
     """
 
@@ -39,18 +42,22 @@ class Batches:
         samples: int | None = None,
         batch_num: int | None = None,
         restartable: bool = True,
-        lone_samples: bool = False,
+        sample_limit: int | None = None,
+        available: int | None = None,
         note: str = "",
     ):
         self._rows = rows
         self._inputs = tuple(inputs)
         self._place = place
-        self._lone_samples = lone_samples
+        self._sample_limit = sample_limit
         self._note = note
         self.count = count if batch_num is None else batch_num
         self.samples = samples
         self.batch_num = batch_num
         self.restartable = restartable
+        self.available = available
+        self.used: tuple[int, int] | None = (self.count, samples) if None not in (self.count, samples) else None
+        self.seen = Extremes()
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
         """Read the batches from the start.
@@ -59,14 +66,36 @@ class Batches:
         ------
         DataError : data that do not fit, that are not finite, that cannot be read, or that end before ``batch_num``.
         """
-        yielded = 0
+        yielded = samples = 0
         for row in islice(self._rows(), self.batch_num):
-            yield {spec.name: coerce(row[spec.name], spec, lone_sample=self._lone_samples) for spec in self._inputs}
+            batch = {spec.name: coerce(row[spec.name], spec, self.seen) for spec in self._inputs}
+            yield batch
             yielded += 1
+            samples += max((len(array) for array in batch.values() if array.ndim), default=1)
+            if self._sample_limit is not None and samples >= self._sample_limit:
+                break
+        self.used = yielded, samples
         if not yielded:
             raise DataError(Problem("there are no batches", file=self._place))
         if self.batch_num is not None and yielded < self.batch_num:
             raise too_few(self.batch_num, f"{yielded}", self._place)
+
+    @property
+    def inputs(self) -> tuple[InputSpec, ...]:
+        """What the model asks for."""
+        return self._inputs
+
+    @property
+    def place(self) -> str:
+        """Where the data come from."""
+        return self._place
+
+    def number(self) -> int:
+        """How many batches there are; where only reading tells, they are read."""
+        if self.count is None and self.used is None:
+            for _ in self:
+                pass
+        return self.used[0] if self.count is None else self.count
 
     def describe(self) -> str:
         """Where the data come from and how many there are, in one line."""

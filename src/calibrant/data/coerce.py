@@ -11,23 +11,35 @@ from calibrant.data.input_spec import InputSpec, Shape, show
 from calibrant.errors import DataError, Problem
 
 
-def coerce(piece: Chunk, spec: InputSpec, *, lone_sample: bool = False) -> np.ndarray:
+class Extremes:
+    """The least and the largest value of each input."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, tuple[float, float]] = {}
+
+    def add(self, name: str, low: float, high: float) -> None:
+        """Take in those of a batch."""
+        known_low, known_high = self.of.get(name, (low, high))
+        self.of[name] = min(low, known_low), max(high, known_high)
+
+
+def coerce(piece: Chunk, spec: InputSpec, seen: Extremes | None = None) -> np.ndarray:
     """The piece as a C-contiguous array of the input's type and shape, with finite values only.
 
     Types: a conversion that keeps every value is made (uint8 pixels for a float32 input, int64 tokens for an int32
     one), and a float may become another float; a float for an integer input is refused.
-    Shapes: see :func:`fit_shape`.
+    Shapes: see :func:`fit_shape`. ``seen`` is told the least and the largest value of floats.
 
     Raises
     ------
     DataError : naming the file, the input and, for a value, its place.
     """
     array = piece.array
-    shape = fit_shape(array.shape, spec.shape, lone_sample=lone_sample)
+    shape = fit_shape(array.shape, spec.shape)
     if shape is None:
         raise DataError(shape_problem(array.shape, spec, piece.file, piece.label))
     array = _convert(array, spec, piece).reshape(shape)
-    _check_finite(array, spec, piece)
+    _check_finite(array, spec, piece, seen)
     return array
 
 
@@ -132,8 +144,13 @@ def _same_integers(array: np.ndarray, converted: np.ndarray) -> bool:
     return largest <= 2 ** (np.finfo(converted.dtype).nmant + 1) if converted.dtype.kind == "f" else True
 
 
-def _check_finite(array: np.ndarray, spec: InputSpec, piece: Chunk) -> None:
-    if array.dtype.kind != "f" or array.size == 0 or (np.isfinite(array.min()) and np.isfinite(array.max())):
+def _check_finite(array: np.ndarray, spec: InputSpec, piece: Chunk, seen: Extremes | None) -> None:
+    if array.dtype.kind != "f" or array.size == 0:
+        return
+    low, high = float(array.min()), float(array.max())
+    if math.isfinite(low) and math.isfinite(high):
+        if seen is not None:
+            seen.add(spec.name, low, high)
         return
     finite = np.isfinite(array)
     place = tuple(int(index) for index in np.argwhere(~finite)[0])

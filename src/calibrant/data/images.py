@@ -1,4 +1,4 @@
-"""Folders of PNG and JPEG files as batches of pixels."""
+"""Folders of image files as batches of pixels."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,37 @@ from calibrant.data.input_source import Chunk
 from calibrant.data.input_spec import InputSpec, Shape, show
 from calibrant.errors import DataError, Problem
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
 }
+
+
+@dataclass(frozen=True)
+class Order:
+    """In which order the images of a folder are taken.
+
+    Parameters
+    ----------
+    spread : one of each sub-folder by turns; otherwise sorted by path.
+    shuffle : seed of a random order; None: as ``spread`` says.
+    """
+
+    spread: bool = False
+    shuffle: int | None = None
+
+    def of(self, files: Sequence[Path]) -> list[Path]:
+        """The files, sorted by path before, in this order."""
+        if self.shuffle is not None:
+            return [files[place] for place in np.random.default_rng(self.shuffle).permutation(len(files))]
+        if not self.spread:
+            return list(files)
+        folders: dict[Path, list[Path]] = {}
+        for file in files:
+            folders.setdefault(file.parent, []).append(file)
+        return [file for turn in zip_longest(*folders.values()) for file in turn if file is not None]
 
 
 @dataclass(frozen=True)
@@ -40,6 +66,7 @@ class ImageOptions:
     colour : "RGB" or "BGR", the order of the channels that the model wants.
     layout : "NHWC" or "NCHW"; None: what the model's shape says, NHWC in doubt.
     interpolation : "nearest", "bilinear" or "bicubic" (with antialiasing where a picture shrinks).
+    order : in which the files of a folder are taken.
 
     Raises
     ------
@@ -55,6 +82,7 @@ class ImageOptions:
     colour: str = "RGB"
     layout: str | None = None
     interpolation: str = "bilinear"
+    order: Order = Order()
 
     def __post_init__(self) -> None:
         size = self.size
@@ -213,7 +241,12 @@ def _picture(spec: InputSpec, options: ImageOptions, channels_first: bool, place
     size = options.size or (height, width)
     if None in size:
         raise DataError(
-            Problem("the size of the pictures is not known", file=place, path=path, hint="give height and width (size)")
+            Problem(
+                "the size of the pictures is not known",
+                file=place,
+                path=path,
+                hint="give height and width: --image-size 224,224, or image_size=(224, 224) in Python",
+            )
         )
     channels = 3 if channels is None else channels
     if channels not in (1, 3):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 
 import numpy as np
 
+from calibrant.data.coerce import fit_shape
 from calibrant.data.input_source import Chunk
-from calibrant.data.input_spec import InputSpec, plain
+from calibrant.data.input_spec import InputSpec, plain, show
 from calibrant.errors import DataError, Problem, did_you_mean
 
 Row = dict[str, Chunk]
@@ -31,6 +33,7 @@ class ItemSource:
         self._inputs = tuple(inputs)
         self._once = False
         self._used = False
+        self._pulled: list[object] = []
         if callable(items) and not hasattr(items, "__iter__"):
             self.place = f"what {getattr(items, '__name__', 'the function')}() returns"
             return
@@ -62,20 +65,67 @@ class ItemSource:
         """Whether a tf.data.Dataset says of itself that it repeats for ever."""
         return _length(self._items) == -1
 
+    def holds_samples(self) -> bool:
+        """Whether the items are single samples, as the first shows; it is read for that.
+
+        A generator goes on behind it; its first item is kept.
+        """
+        item = next(iter(self._iterate()), None) if not self._once else self._pull()
+        if item is None:
+            return False
+        label = f"item 0 of {self.place}"
+        arrays = {name: np.shape(_array(value, name, label)) for name, value in self._by_name(item, label).items()}
+        specs = [spec for spec in self._inputs if spec.shape]
+        if all(fit_shape(arrays[spec.name], spec.shape) is not None for spec in specs):
+            return False
+        return all(fit_shape((1, *arrays[spec.name]), (None, *spec.shape[1:])) is not None for spec in specs)
+
+    def _pull(self) -> object:
+        self._pulled = list(islice(self._items, 1))
+        return self._pulled[0] if self._pulled else None
+
+    def _iterate(self) -> Iterable:
+        return self._items() if callable(self._items) and not hasattr(self._items, "__iter__") else self._items
+
+    def batches(self, size: int, whole_only: bool) -> Iterator[Row]:
+        """Samples put together, ``size`` in a batch; ``whole_only`` leaves out a last one with fewer.
+
+        Raises
+        ------
+        DataError : samples of different shapes.
+        """
+        rows, first = self.rows(), 0
+        while group := list(islice(rows, size)):
+            if whole_only and len(group) < size:
+                return
+            yield {name: self._together([row[name] for row in group], name, first) for name in group[0]}
+            first += len(group)
+
+    def _together(self, chunks: Sequence[Chunk], name: str, first: int) -> Chunk:
+        shapes = {piece.array.shape for piece in chunks}
+        if len(shapes) > 1:
+            message = f"the samples of {self.place} have shapes {' and '.join(map(show, sorted(shapes)[:2]))}"
+            raise DataError(
+                Problem(message, path=f"input {name!r}", hint="give samples of one shape, or batches of one")
+            )
+        label = f"items {first}...{first + len(chunks) - 1} of {self.place}"
+        return Chunk(np.stack([piece.array for piece in chunks]), label=label, first=first)
+
     def rows(self) -> Iterator[Row]:
         """The items as one piece per input."""
         if self._once and self._used:
             hint = "pass a list, a function that returns a new generator, or a tf.data.Dataset"
             raise DataError(Problem(f"{self.place} can be read only once, and that has been done", hint=hint))
         self._used = True
-        items = self._items() if callable(self._items) and not hasattr(self._items, "__iter__") else self._items
-        for number, item in enumerate(items):
+        for number, item in enumerate(chain(self._pulled, self._iterate())):
             label = f"item {number} of {self.place}"
             arrays = self._by_name(item, label)
             yield {name: Chunk(_array(value, name, label), label=label) for name, value in arrays.items()}
 
     def _by_name(self, item: object, label: str) -> dict[str, object]:
         names = [spec.name for spec in self._inputs]
+        if is_labelled(item, len(names)):
+            item = item[0]
         if isinstance(item, Mapping):
             return self._from_mapping(item, label)
         if isinstance(item, (tuple, list)) and (len(names) > 1 or (item and all(map(_is_array, item)))):
@@ -102,6 +152,16 @@ class ItemSource:
                 )
             )
         return {spec.name: item[keys[plain(spec.name)]] for spec in self._inputs}
+
+
+def is_labelled(item: object, inputs: int) -> bool:
+    """Whether an item is ``(x, y)`` or ``(x, y, weights)``, as datasets for training have them."""
+    if not isinstance(item, tuple) or len(item) not in (2, 3):
+        return False
+    first = item[0]
+    if isinstance(first, (tuple, list)):
+        return bool(first) and all(map(_is_array, first))
+    return isinstance(first, Mapping) or (inputs == 1 and _is_array(first))
 
 
 def _length(items: object) -> int | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 
 from calibrant.data.batches import Batches, too_few
-from calibrant.data.images import ImageOptions
+from calibrant.data.images import ImageOptions, Order
 from calibrant.data.input_source import ArraySource, Chunk, ConstantSource, InputSource
 from calibrant.data.input_spec import InputSpec, match_names, raw_dtypes, with_shapes
 from calibrant.data.iterables import ItemSource
@@ -21,7 +23,7 @@ from calibrant.data.zip_inputs import (
     open_columns,
     refuse_image_only,
 )
-from calibrant.errors import DataError, Problem
+from calibrant.errors import DataError, Problem, did_you_mean
 
 __all__ = ["DEFAULT_BATCH_SIZE", "Batches", "ImageOptions", "InputSpec", "TFRecords", "open_data"]
 
@@ -32,15 +34,20 @@ def open_data(
     *,
     batch_size: int | None = None,
     batch_num: int | None = None,
+    sample_limit: int | None = None,
     shapes: Mapping[str, Sequence[int | None]] | None = None,
     dtypes: Mapping[str, object] | None = None,
-    image_options: ImageOptions | None = None,
+    image_options: ImageOptions | Mapping[str, object] | None = None,
+    image_size: Sequence[int] | None = None,
+    spread: bool = False,
+    shuffle: int | None = None,
+    **unknown: object,
 ) -> Batches:
     """Batches for a model's inputs from whatever holds the data.
 
     Parameters
     ----------
-    source : a path (folder of .bin files, one batch each; folder of PNG or JPEG files; .npy; .npz; idx, also .gz),
+    source : a path (folder of .bin files, one batch each; folder of images; .npy; .npz; idx, also .gz),
         with several inputs a folder with one entry per input, ``A;B`` or a list of paths in the order of the inputs;
         an array or a dict of arrays or paths by input name, samples along the first axis; :class:`TFRecords`; a
         tf.data.Dataset or any other iterable of batches (dicts, tuples, arrays), or a function that returns one.
@@ -49,25 +56,33 @@ def open_data(
         fixed, else 16. Another one than the model's fixed one is an error.
     batch_num : read exactly so many batches, a last one with fewer samples counts; None: all. A model with a fixed
         batch cannot take a last batch with fewer samples; it is left out and :meth:`Batches.describe` says so.
+    sample_limit : without ``batch_num``, read no more batches than hold so many samples.
     shapes : dimensions by input name that the model leaves open (raw .bin files need them all but the first).
     dtypes : what raw .bin files hold, by input name; None: the type of the input.
-    image_options : see :class:`ImageOptions`.
+    image_options : see :class:`ImageOptions`; a dict of its parameters will do.
+    image_size : height and width, for ``image_options`` without them.
+    spread : take images of the sub-folders of a folder by turns, so that the first ones come from all of them.
+    shuffle : take the images of a folder in a random order; the seed.
 
     Raises
     ------
     DataError : every problem that can be seen without reading the values; the others come while iterating.
     """
+    if unknown:
+        raise DataError(*(unknown_keyword(name) for name in unknown))
     _check_number("batch_size", batch_size)
     _check_number("batch_num", batch_num)
     inputs = with_shapes(inputs, shapes)
     raw = raw_dtypes(inputs, dtypes)
-    options = image_options or ImageOptions()
+    options = replace(_image_options(image_options, image_size), order=Order(spread, shuffle))
+    if shuffle is not None and not (isinstance(source, (str, Path)) and Path(source).is_dir()):
+        raise DataError(Problem("shuffle is for a folder of images", hint="shuffle the array or list itself"))
     if isinstance(source, TFRecords):
-        return _open_records(source, inputs, batch_size, batch_num)
+        return _open_records(source, inputs, batch_size, batch_num, sample_limit)
     columns = _columns(source, inputs, raw, options)
     if columns is None:
-        return _open_items(source, inputs, batch_num, options)
-    return open_columns(columns, inputs, batch_size, batch_num, options)
+        return _open_items(source, inputs, batch_size, batch_num, sample_limit, options)
+    return open_columns(columns, inputs, batch_size, batch_num, sample_limit, options)
 
 
 def _columns(
@@ -80,7 +95,9 @@ def _columns(
         return columns_in_order(source, inputs, raw, options)
     if isinstance(source, Mapping):
         return _columns_by_name(source, inputs, raw, options)
-    if hasattr(source, "__array__") and hasattr(source, "shape"):
+    if isinstance(source, (list, tuple)) and 1 < len(source) == len(inputs) and all(map(_is_array, source)):
+        return {spec.name: _in_memory(array, spec) for spec, array in zip(inputs, source, strict=True)}
+    if _is_array(source):
         if len(inputs) > 1:
             names = ", ".join(spec.name for spec in inputs)
             raise DataError(Problem(f"one array for {len(inputs)} inputs", allowed=f"a dict with {names}"))
@@ -123,17 +140,37 @@ def _in_memory(value: object, spec: InputSpec) -> InputSource:
     return ArraySource(array, place)
 
 
-def _open_items(source: object, inputs: Sequence[InputSpec], batch_num: int | None, options: ImageOptions) -> Batches:
+def _open_items(
+    source: object,
+    inputs: Sequence[InputSpec],
+    batch_size: int | None,
+    batch_num: int | None,
+    sample_limit: int | None,
+    options: ImageOptions,
+) -> Batches:
     refuse_image_only(options)
     items = ItemSource(source, inputs)
     count = items.count()
-    if items.endless and batch_num is None:
+    limit = sample_limit if batch_num is None else None
+    if items.endless and batch_num is None and limit is None:
         raise DataError(Problem(f"{items.place} has no end", hint="say how many batches are to be read (batch_num)"))
+    note, available = "", None
+    if items.holds_samples():
+        fixed = fixed_batch(inputs, batch_size)
+        size = fixed or batch_size or DEFAULT_BATCH_SIZE
+        note, available = f", {size} in a batch", count
+
+        def chunks() -> Iterator[dict[str, Chunk]]:
+            return items.batches(size, whole_only=fixed is not None)
+
+        count = None if count is None else count // size if fixed else -(-count // size)
+    else:
+        chunks = items.rows
     if batch_num is not None and count is not None and count < batch_num:
         raise too_few(batch_num, f"{count}", items.place)
 
     def rows() -> Iterator[dict[str, Chunk]]:
-        for row in items.rows():
+        for row in chunks():
             yield {
                 spec.name: normalised(row[spec.name], spec, options) if spec.dtype.kind == "f" else row[spec.name]
                 for spec in inputs
@@ -143,22 +180,59 @@ def _open_items(source: object, inputs: Sequence[InputSpec], batch_num: int | No
         rows,
         inputs,
         place=items.place,
-        count=count,
+        count=count if limit is None else None,
         batch_num=batch_num,
         restartable=items.restartable,
-        lone_samples=True,
+        sample_limit=limit,
+        available=available,
+        note=note,
     )
 
 
 def _open_records(
-    source: TFRecords, inputs: Sequence[InputSpec], batch_size: int | None, batch_num: int | None
+    source: TFRecords,
+    inputs: Sequence[InputSpec],
+    batch_size: int | None,
+    batch_num: int | None,
+    sample_limit: int | None,
 ) -> Batches:
     fixed = fixed_batch(inputs, batch_size)
     size = fixed or batch_size or DEFAULT_BATCH_SIZE
     place = ";".join(source.files)
     items = ItemSource(lambda: source.batches(size, whole_only=fixed is not None), inputs)
     items.place = place
-    return Batches(items.rows, inputs, place=place, batch_num=batch_num, note=f", {size} in a batch")
+    limit = sample_limit if batch_num is None else None
+    note = f", {size} in a batch"
+    return Batches(items.rows, inputs, place=place, batch_num=batch_num, sample_limit=limit, note=note)
+
+
+def _is_array(value: object) -> bool:
+    return hasattr(value, "__array__") and hasattr(value, "shape")
+
+
+def _image_options(given: ImageOptions | Mapping[str, object] | None, size: Sequence[int] | None) -> ImageOptions:
+    if isinstance(given, Mapping):
+        names = [field.name for field in fields(ImageOptions) if field.name != "order"]
+        wrong = [
+            Problem(f"{name!r} is no image option", allowed=", ".join(names), hint=did_you_mean(str(name), names))
+            for name in given
+            if name not in names
+        ]
+        if wrong:
+            raise DataError(*wrong)
+        given = ImageOptions(**given)
+    options = given or ImageOptions()
+    return options if size is None else replace(options, size=tuple(size))
+
+
+def unknown_keyword(name: str) -> Problem:
+    """What is wrong with a keyword that says nothing about data, with the right one."""
+    internal = ("source", "inputs", "batch_num", "sample_limit", "spread", "unknown")
+    names = ["samples", *(known for known in inspect.signature(open_data).parameters if known not in internal)]
+    hint = did_you_mean(name, names)
+    if name == "batch_num":
+        hint = "the configuration has batch_num; samples= counts samples"
+    return Problem(f"unknown keyword {name!r}", allowed=", ".join(names), hint=hint)
 
 
 def _check_number(name: str, value: int | None) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from calibrant.data.numpy_files import NpzFile, npy_column
 from calibrant.errors import DataError, Problem, did_you_mean
 
 KINDS = (
-    "a folder of .bin files, a folder of PNG or JPEG files, .npy, .npz (FILE.npz:NAME chooses one array), idx (.gz); "
+    "a folder of .bin files, a folder of images, .npy, .npz (FILE.npz:NAME chooses one array), idx (.gz); "
     "FILE[start:stop] chooses samples"
 )
 _RECORD_SUFFIXES = (".tfrecord", ".tfrecords")
@@ -154,9 +155,8 @@ def _folder(path: Path, spec: InputSpec, dtypes: dict[str, np.dtype], options: I
         "image": [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES],
         ".npy": [file for file in files if file.suffix == ".npy"],
     }
-    if not any(kinds.values()):
-        deeper = (file for file in path.glob("*/*") if _visible_file(file) and file.suffix.lower() in IMAGE_SUFFIXES)
-        kinds["image"] = sorted(deeper, key=lambda file: file.relative_to(path).as_posix())
+    if not kinds[".bin"] and not kinds[".npy"]:
+        kinds["image"] = sorted(_images_below(path), key=lambda file: file.relative_to(path).as_posix())
     present = {kind: found for kind, found in kinds.items() if found}
     if len(present) > 1:
         counted = ", ".join(f"{len(found)} {kind} files" for kind, found in present.items())
@@ -166,7 +166,7 @@ def _folder(path: Path, spec: InputSpec, dtypes: dict[str, np.dtype], options: I
     if kinds[".bin"]:
         return BinSource(kinds[".bin"], word, spec, dtypes[spec.name])
     if kinds["image"]:
-        return ImageSource(kinds["image"], word, spec, options)
+        return ImageSource(options.order.of(kinds["image"]), word, spec, options)
     arrays = [file for file in kinds[".npy"] if file.stem == plain(spec.name)] or kinds[".npy"]
     if len(arrays) == 1:
         return npy_column(arrays[0], str(arrays[0]))
@@ -176,7 +176,18 @@ def _folder(path: Path, spec: InputSpec, dtypes: dict[str, np.dtype], options: I
             Problem(f"several arrays: {listed}", word, path=f"input {spec.name!r}", hint="name one of them")
         )
     what = "the folder is empty" if not files else f"none of the {len(files)} files of the folder is data"
-    raise DataError(Problem(what, word, path=f"input {spec.name!r}", allowed=".bin, .png, .jpg, .jpeg, .npy"))
+    raise DataError(
+        Problem(what, word, path=f"input {spec.name!r}", allowed=", ".join((".bin", *IMAGE_SUFFIXES, ".npy")))
+    )
+
+
+def _images_below(path: Path) -> Iterator[Path]:
+    """The image files of a folder and its sub-folders at any depth; hidden ones are left out."""
+    for folder, folders, files in os.walk(path):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            if not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES):
+                yield Path(folder) / name
 
 
 def _folder_of_inputs(

@@ -20,6 +20,7 @@ def open_columns(
     inputs: Sequence[InputSpec],
     batch_size: int | None,
     batch_num: int | None,
+    sample_limit: int | None,
     options: ImageOptions,
 ) -> Batches:
     """Batches from one column per input, see :func:`calibrant.data.open_data.open_data`.
@@ -41,6 +42,9 @@ def open_columns(
     size = next((sizes[name] for name, column in columns.items() if column.cut), None)
     if batch_num is not None and batch_num > count:
         raise too_few(batch_num, f"{count}", place, samples, size)
+    available = samples
+    if batch_num is None and sample_limit is not None:
+        batch_num = _batches_for(sample_limit, count, samples, size)
     used = count if batch_num is None else batch_num
     note = f", {size} in a batch" if size is not None else ""
     if size is not None:
@@ -49,7 +53,7 @@ def open_columns(
         if left_over and used == count:
             note += f"; the last {left_over} make no whole batch and are left out, the model's batch is fixed"
     elif used < count:
-        samples = None
+        samples = None if size is None and available % count else used * (available // count)
 
     def rows() -> Iterator[dict[str, Chunk]]:
         chunks = [columns[spec.name].chunks(sizes[spec.name]) for spec in inputs]
@@ -59,7 +63,15 @@ def open_columns(
                 for spec, piece in zip(inputs, row, strict=True)
             }
 
-    return Batches(rows, inputs, place=place, count=count, samples=samples, batch_num=batch_num, note=note)
+    return Batches(
+        rows, inputs, place=place, count=count, samples=samples, batch_num=batch_num, available=available, note=note
+    )
+
+
+def _batches_for(sample_limit: int, count: int, samples: int | None, size: int | None) -> int:
+    """The number of batches that hold so many samples, at most all; of files that are batches, by their mean size."""
+    size = size or max((samples or count) // count, 1)
+    return min(count, -(-sample_limit // size))
 
 
 def _batch_sizes(columns: dict[str, InputSource], inputs: Sequence[InputSpec], chosen: int | None) -> dict[str, int]:

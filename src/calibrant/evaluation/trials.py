@@ -14,7 +14,7 @@ from calibrant.config.model import Configuration
 from calibrant.config.text_write import write_config
 from calibrant.data.open_data import InputSpec, open_data
 from calibrant.errors import CalibrantError, DataError, Problem
-from calibrant.evaluation.accuracy import Scoreboard
+from calibrant.evaluation.accuracy import Scoreboard, median_sqnr_db
 from calibrant.evaluation.logits import before_softmax
 from calibrant.evaluation.tune_search import Outcome
 from calibrant.graph.graph import Graph
@@ -73,7 +73,8 @@ class Trials:
         except CalibrantError as error:
             return Outcome(float("inf"), float("-inf"), error=str(error.problems[0]))
         board = Scoreboard(["float", "quantized"], setup.ignore_labels)
-        board.update([self._float, self._outputs(result.fakequant)], setup.labels)
+        outputs = self._outputs(result.fakequant)
+        board.update([self._float, outputs], setup.labels)
         first, second = board.scores()
         if setup.labels is not None:
             loss = first.top1 - second.top1
@@ -82,7 +83,7 @@ class Trials:
         else:
             loss = 1 - second.cosine
         ranking = tuple(entry.layer for entry in result.sensitivity) if rank else ()
-        return Outcome(loss, second.sqnr_db, ranking)
+        return Outcome(loss, median_sqnr_db(self._float, outputs), ranking)
 
     def _outputs(self, graph: Graph) -> np.ndarray:
         specifications = [InputSpec(key, *rest) for key, rest in input_shapes(self._setup.model).items()]

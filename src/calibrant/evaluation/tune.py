@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,16 +11,19 @@ import numpy as np
 from calibrant.config import load_config
 from calibrant.config.model import Configuration
 from calibrant.config.text_write import write_config
+from calibrant.data.amount import DataUse, used_sentence
+from calibrant.data.batches import Batches
 from calibrant.errors import DataError, Problem
 from calibrant.evaluation.candidate import MUTATIONS, Candidate, Mutation, configuration_for
 from calibrant.evaluation.labels import as_labels, load_labels
 from calibrant.evaluation.trials import TrialPool, TrialSetup
-from calibrant.evaluation.tune_search import Outcome, Proposal, SearchSettings, search
+from calibrant.evaluation.tune_search import Outcome, Proposal, SearchSettings, is_met, search
 from calibrant.fold import fold
 from calibrant.graph.load import load
-from calibrant.progress import ProgressFn, no_progress
+from calibrant.progress import LOG, ProgressFn, no_progress
 from calibrant.steps.graph_info import graph_info
 from calibrant.steps.plan import make_plan
+from calibrant.steps.prepare import DataOptions, open_calibration
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ def tune(
     bias_correction: bool = True,
     refine: bool = False,
     workers: int = 1,
+    samples: int | str | None = None,
     inputs: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
     signature: str | None = None,
@@ -99,6 +103,7 @@ def tune(
     layers_in_float : whether layers may be left in float.
     thorough : go on repairing after the tolerance is met, as long as the outputs get nearer to the float model's.
     workers : processes that evaluate candidates.
+    samples : as for :func:`calibrant.quantize`; the configuration that is found says it as ``batch_num``.
 
     Raises
     ------
@@ -108,6 +113,13 @@ def tune(
         raise DataError(Problem(f"a tolerance of {tolerance}", allowed="a share of the samples, 0...1"))
     configuration = load_config(config)
     original = load(model, inputs, outputs, signature)
+    if config is None or samples is not None:
+        calibration = DataOptions(data, data_options.get("batch_size"), _without_size(data_options), samples)
+        batches = open_calibration(calibration, original, None)
+        _require_restartable(batches)
+        configuration = replace(configuration, batch_num=batches.number())
+        use = DataUse.of(batches)
+        LOG.info(used_sentence(use.samples, use.available, batches.place))
     folded = fold(original, configuration.do_fusion is not False, configuration.skip_fusion_layers)
     plan = make_plan(configuration, graph_info(original, folded.graph)[0], folded.graph)
     setup = TrialSetup(
@@ -139,12 +151,22 @@ def tune(
         choice, outcome = _driven(searching, ran, track)
     return Tuned(
         configuration=configuration_for(configuration, plan, choice),
-        met=outcome.loss <= tolerance + 1e-12,
+        met=is_met(outcome, tolerance),
         outcome=replace(outcome, ranking=()),
         in_float=choice.in_float,
         tried=tuple(tried),
         refine=refine,
     )
+
+
+def _without_size(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name != "batch_size"}
+
+
+def _require_restartable(batches: Batches) -> None:
+    if not batches.restartable:
+        message = "the data can be read only once, but tuning reads them for every candidate"
+        raise DataError(Problem(message, hint="give files, arrays, or a function that makes the generator anew"))
 
 
 def _driven(searching: Any, ran: Any, track: ProgressFn) -> tuple[Candidate, Outcome]:

@@ -9,6 +9,7 @@ from calibrant.evaluation.candidate import MUTATIONS, Candidate, Mutation
 
 GAIN_DB = 0.1
 AHEAD = 3
+LEAST_DB = 3.0
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class Outcome:
     ----------
     loss : share of the samples, 0…1: right answers lost against the float network, or predictions that changed.
         Infinite where the candidate could not be quantized.
-    sqnr_db : signal-to-noise ratio of the network's outputs against the float network's.
+    sqnr_db : signal-to-noise ratio of the network's outputs against the float network's, for the median sample: so a
+        sample with huge outputs counts no more than others.
     ranking : layers by what each costs, the most harmful first; () where it was not asked for.
     error : why it could not be quantized.
     """
@@ -80,8 +82,13 @@ def search(start: Candidate, settings: SearchSettings) -> Search:
     return best
 
 
+def is_met(outcome: Outcome, tolerance: float) -> bool:
+    """Whether a candidate keeps the accuracy; outputs that are mostly noise do not, even with the same predictions."""
+    return outcome.loss <= tolerance + 1e-12 and outcome.sqnr_db >= LEAST_DB
+
+
 def _met(outcome: Outcome, settings: SearchSettings) -> bool:
-    return outcome.loss <= settings.tolerance + 1e-12
+    return is_met(outcome, settings.tolerance)
 
 
 def _goes_on(best: Trial, settings: SearchSettings) -> bool:

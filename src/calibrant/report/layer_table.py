@@ -58,6 +58,7 @@ def input_row(entry: QuantizedInput) -> dict[str, Any]:
         "low": low,
         "high": high,
         "signal_to_noise_db": decibels(found.signal_power, found.mean_squared_error),
+        "codes_in_use": found.use and found.use.codes,
         "percentiles_exact": bool(found.low_is_exact and found.high_is_exact),
     }
     if entry.group is not None:

@@ -10,6 +10,7 @@ from calibrant.graph.graph import Graph
 from calibrant.quantized_network import QuantizedNetwork
 from calibrant.report.choices import joint_group_rows, nonuniform_rows
 from calibrant.report.layer_table import layer_rows
+from calibrant.report.range_warnings import range_warnings
 from calibrant.report.saturation import saturation_warnings
 
 VERSION = 1
@@ -45,5 +46,5 @@ def report(original: Graph, folded: Folded, plan: Plan, network: QuantizedNetwor
             {"kind": fusion.kind, "layer": fusion.layer, "absorbed": list(fusion.absorbed)} for fusion in folded.fusions
         ],
         "not_fused": [{"node": node, "reason": reason} for node, reason in folded.left],
-        "warnings": [*plan.warnings, *saturation_warnings(network)],
+        "warnings": [*plan.warnings, *range_warnings(network), *saturation_warnings(network)],
     }

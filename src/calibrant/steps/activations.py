@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from calibrant.algorithms import hfmg, ifmr
+from calibrant.algorithms.code_use import code_use
 from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.search_result import SearchResult
 from calibrant.config.plan import ActivationPlan, Plan
@@ -19,7 +21,12 @@ AT_ONCE = 2  # histograms; Python's share of a search keeps more from being of u
 
 
 def search(histogram: Histogram, plan: ActivationPlan) -> SearchResult:
-    """Run the activation algorithm that the plan names on one histogram."""
+    """Run the activation algorithm that the plan names on one histogram, and see what codes its values get."""
+    found = _search(histogram, plan)
+    return replace(found, use=code_use(histogram, found.quantizer))
+
+
+def _search(histogram: Histogram, plan: ActivationPlan) -> SearchResult:
     if plan.algorithm == "hfmg":
         return hfmg.search(histogram, hfmg.HfmgSettings(plan.num_of_bins, plan.asymmetric, plan.bits))
     return ifmr.search(

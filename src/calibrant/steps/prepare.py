@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.patch_mean import PatchGeometry, PatchMean
+from calibrant.algorithms.search_result import SearchResult
 from calibrant.calibration.observer import Statistics
 from calibrant.calibration.runner import CalibrationRunner
 from calibrant.config import load_config
 from calibrant.config.plan import ActivationPlan, Plan
-from calibrant.data.open_data import Batches, InputSpec, open_data
-from calibrant.errors import ConfigError, Problem
+from calibrant.data.amount import sample_limit, used_sentence
+from calibrant.data.open_data import Batches, InputSpec, open_data, unknown_keyword
+from calibrant.errors import ConfigError, DataError, Problem
 from calibrant.fold import Folded, fold
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
 from calibrant.graph.load import load
 from calibrant.graph.run import input_shapes
 from calibrant.progress import LOG, ProgressFn, Stopwatch, no_progress
-from calibrant.quantized_network import QuantizedLayer, QuantizedNetwork
+from calibrant.quantized_network import QuantizedInput, QuantizedLayer, QuantizedNetwork
 from calibrant.steps.activations import quantized_places, read_tensor, search_all
 from calibrant.steps.balance import Balanced, balance
 from calibrant.steps.bias_correction import bias_corrections, by_tensor, patch_statistics, with_biases
+from calibrant.steps.bias_range import with_held_biases
 from calibrant.steps.exact_scales import with_exact_scales
+from calibrant.steps.float16_scales import refuse_float16_scales
 from calibrant.steps.graph_info import graph_info
 from calibrant.steps.intermediate_tensors import intermediate_tensors, search_intermediate
 from calibrant.steps.joint import JointGroup, joint_groups, with_joint_places
@@ -47,11 +51,15 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Calibration data and how they are read; parameters as of :func:`calibrant.data.open_data.open_data`."""
+    """Calibration data and how they are read; parameters as of :func:`calibrant.data.open_data.open_data`.
+
+    ``samples`` : how many calibrate, or ``'all'``; None: what the configuration says.
+    """
 
     data: Any
     batch_size: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    samples: int | str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,8 +127,12 @@ def prepare(
     LOG.debug("%d norms folded, %d left", len(folded.fusions), len(folded.left))
     plan = make_plan(configuration, info, folded.graph)
     LOG.debug("%d layers to be quantized, %d stay in float", len(plan.layers), len(plan.disabled) + len(plan.skipped))
-    batches = None if data is None else _open(data, original, plan)
+    batches = None if data is None else open_calibration(data, original, plan.batch_num if config is not None else None)
     if batches is not None:
+        if batches.count is not None:
+            plan = replace(plan, batch_num=batches.count)
+        if batches.samples is not None:
+            LOG.info(used_sentence(batches.samples, batches.available, batches.place))
         LOG.debug("data %s", batches.describe())
     with watch.step("balance"):
         balanced = (
@@ -156,9 +168,21 @@ def prepare(
     return prepared, batches
 
 
-def _open(data: DataOptions, original: Graph, plan: Plan) -> Batches:
+def open_calibration(data: DataOptions, original: Graph, batch_num: int | None) -> Batches:
+    """The batches that calibrate: as many as hold the samples asked for, else ``batch_num``, else the default."""
     specifications = [InputSpec(key, *rest) for key, rest in input_shapes(original).items()]
-    return open_data(data.data, specifications, batch_size=data.batch_size, batch_num=plan.batch_num, **data.options)
+    by_samples = data.samples is not None or batch_num is None
+    if wrong := data.options.keys() & {"batch_num", "sample_limit", "spread"}:
+        raise DataError(*(unknown_keyword(name) for name in sorted(wrong)))
+    return open_data(
+        data.data,
+        specifications,
+        batch_size=data.batch_size,
+        batch_num=None if by_samples else batch_num,
+        sample_limit=sample_limit(data.samples) if by_samples else None,
+        spread=True,
+        **data.options,
+    )
 
 
 def _unbalanced(graph: Graph, layers: Mapping[str, Layer], plan: Plan) -> Balanced:
@@ -177,8 +201,24 @@ def _unbalanced(graph: Graph, layers: Mapping[str, Layer], plan: Plan) -> Balanc
 
 def observed_network(prepared: Prepared) -> QuantizedNetwork:
     """Search the factors in what was observed, and put together what is known of every layer."""
-    graph, layers, weights, plan = prepared.graph, prepared.layers, prepared.weights, prepared.plan
-    found = search_all(graph, prepared.places, prepared.histograms, prepared.groups)
+    intermediate = search_intermediate(prepared.histograms, prepared.intermediate, prepared.plan.activation_offset)
+    found = search_all(prepared.graph, prepared.places, prepared.histograms, prepared.groups)
+    return with_activations(prepared, found, intermediate)
+
+
+def with_activations(
+    prepared: Prepared, found: Mapping[tuple[str, int], QuantizedInput], intermediate: Mapping[str, SearchResult]
+) -> QuantizedNetwork:
+    """The network with these quantizers of its activations; weights and biases are fitted to them.
+
+    Parameters
+    ----------
+    found : (node, input index) → quantized activation, for every place that gets a quantizer.
+    between : as of :class:`calibrant.quantized_network.QuantizedNetwork`.
+    """
+    graph, layers, plan = prepared.graph, prepared.layers, prepared.plan
+    scales = {name: found[name, layers[name].data_inputs[0]].quantizer.scale for name in prepared.weights}
+    weights = with_held_biases(graph, layers, prepared.weights, scales)
     corrections = bias_corrections(graph, layers, weights, prepared.patches) if prepared.patches else {}
     network = QuantizedNetwork(
         graph=graph,
@@ -196,7 +236,8 @@ def observed_network(prepared: Prepared) -> QuantizedNetwork:
         ),
         tensors=tuple(found[place] for place in prepared.places if place[0] not in layers),
         force_float16_scale=plan.force_float16_scale,
-        intermediate=search_intermediate(prepared.histograms, prepared.intermediate, plan.activation_offset),
+        intermediate=intermediate,
         output_tensors=prepared.folded.graph.outputs,
     )
+    refuse_float16_scales(network)
     return with_exact_scales(network)

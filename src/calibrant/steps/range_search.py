@@ -109,6 +109,24 @@ def search_ranges(ranges: Sequence[ClippingRange], measure: Measure) -> tuple[Cl
     return tuple(found)
 
 
+def without_outliers(
+    ranges: Sequence[ClippingRange], narrower: Mapping[int, Sequence[ClippingRange]], measure: Measure
+) -> tuple[ClippingRange, ...]:
+    """The ranges, some of them exchanged for a narrower one with which half of the samples have the smaller error.
+
+    For ranges that a few faulty values have set, which may be thousands of times too wide. The samples that hold these
+    values count as much as any other and no more.
+
+    Parameters
+    ----------
+    narrower : place of a range → what it may be exchanged for.
+    """
+    candidates = {place: [ranges[place], *others] for place, others in narrower.items()}
+    answers = measure({place: [entry.quantizer for entry in tried] for place, tried in candidates.items()}, None)
+    best = {place: tried[np.median(answers[place], axis=1).argmin()] for place, tried in candidates.items()}
+    return tuple(best.get(place, entry) for place, entry in enumerate(ranges))
+
+
 def best_of(errors: np.ndarray, present: int) -> int:
     """The candidate of least smoothed error, if it is better than the present one on both halves; else that one.
 

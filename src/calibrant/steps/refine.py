@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from calibrant.algorithms.arithmetic import Quantizer
+from calibrant.algorithms.code_use import code_use
 from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.ifmr import quantization_errors
 from calibrant.algorithms.search_result import SearchResult
@@ -23,11 +24,12 @@ from calibrant.graph.graph import Graph
 from calibrant.graph.partial_runs import PartialRuns
 from calibrant.progress import ProgressFn, no_progress
 from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
-from calibrant.steps.exact_scales import with_exact_scales
 from calibrant.steps.joint import joint_histograms
 from calibrant.steps.outputs import in_front_of_softmax
-from calibrant.steps.prepare import Prepared
-from calibrant.steps.range_search import ClippingRange, search_ranges
+from calibrant.steps.prepare import Prepared, with_activations
+from calibrant.steps.range_search import ClippingRange, search_ranges, without_outliers
+
+NARROWER = (0.9999, 0.999, 0.99, 0.97)
 
 
 def refined(
@@ -43,23 +45,56 @@ def refined(
     """
     units = units_of(network, prepared)
     ranges = [_range(unit[0], prepared) for unit in units]
-    with OutputErrors(network.graph, units, network.force_float16_scale) as errors:
-        moved = search_ranges(ranges, lambda candidates, enough: errors.measure(candidates, batches, enough, track))
     merged = joint_histograms(network.graph, prepared.groups, prepared.histograms)
+
+    def histogram_of(found: QuantizedInput) -> Histogram:
+        return merged.get((found.node, found.index), (None, prepared.histograms[found.tensor]))[1]
+
+    narrower = {
+        place: _narrower(ranges[place], histogram_of(unit[0]))
+        for place, unit in enumerate(units)
+        if unit[0].search.use is not None and unit[0].search.use.is_poor
+    }
+    with OutputErrors(network.graph, units, network.force_float16_scale) as errors:
+
+        def measure(candidates: Mapping[int, Sequence[Quantizer]], enough: int | None) -> dict[int, np.ndarray]:
+            return errors.measure(candidates, batches, enough, track)
+
+        start = without_outliers(ranges, narrower, measure) if narrower else ranges
+        moved = search_ranges(start, measure)
     changed: dict[tuple[str, int], QuantizedInput] = {}
     for unit, before, after in zip(units, ranges, moved, strict=True):
         for found in unit if after != before else ():
-            place = (found.node, found.index)
-            _, histogram = merged.get(place, (None, prepared.histograms[found.tensor]))
-            changed[place] = replace(found, search=_result(found.search, after, histogram), unrefined=found.search)
-    return with_exact_scales(_with_inputs(network, changed, prepared))
+            search = _result(found.search, after, histogram_of(found))
+            changed[found.node, found.index] = replace(found, search=search, unrefined=found.search)
+    every = {(found.node, found.index): found for found in network.every_input()}
+    return with_activations(prepared, {**every, **changed}, network.intermediate)
 
 
 def _result(search: SearchResult, moved: ClippingRange, histogram: Histogram) -> SearchResult:
     quantizer = moved.quantizer
     scale, offset = np.array([quantizer.scale]), np.array([quantizer.offset])
     error = quantization_errors(histogram, scale, offset, quantizer.bits)
-    return replace(search, quantizer=quantizer, low=moved.low, high=moved.high, mean_squared_error=float(error[0]))
+    return replace(
+        search,
+        quantizer=quantizer,
+        low=moved.low,
+        high=moved.high,
+        mean_squared_error=float(error[0]),
+        use=code_use(histogram, quantizer),
+    )
+
+
+def _narrower(entry: ClippingRange, histogram: Histogram) -> list[ClippingRange]:
+    """The range without the outermost values, more and more of them."""
+    return [
+        replace(
+            entry,
+            low=min(histogram.value_from_bottom(share).value, 0.0),
+            high=max(histogram.value_from_top(share).value, 0.0),
+        )
+        for share in NARROWER
+    ]
 
 
 def units_of(network: QuantizedNetwork, prepared: Prepared) -> list[list[QuantizedInput]]:
@@ -75,23 +110,6 @@ def _range(found: QuantizedInput, prepared: Prepared) -> ClippingRange:
     asymmetric = prepared.places[found.node, found.index].asymmetric
     low, high = min(found.search.low, 0.0), max(found.search.high, 0.0)
     return ClippingRange(low, high, found.quantizer.bits, asymmetric)
-
-
-def _with_inputs(
-    network: QuantizedNetwork, changed: Mapping[tuple[str, int], QuantizedInput], prepared: Prepared
-) -> QuantizedNetwork:
-    """With some activations exchanged; scales of weights are again as they were found, to be fitted to the new ones."""
-
-    def new(found: QuantizedInput) -> QuantizedInput:
-        return changed.get((found.node, found.index), found)
-
-    layers = []
-    for layer in network.layers:
-        weights = layer.weights
-        if weights is not None:
-            weights = prepared.weights[layer.layer.name].quantized
-        layers.append(replace(layer, inputs=tuple(map(new, layer.inputs)), weights=weights))
-    return replace(network, layers=tuple(layers), tensors=tuple(map(new, network.tensors)))
 
 
 @dataclass(frozen=True)

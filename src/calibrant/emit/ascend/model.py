@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from calibrant.emit.ascend.activations import put_quantizers
 from calibrant.emit.ascend.layers import put_bias, put_dequant, put_weights
 from calibrant.emit.ascend.relu6 import replace_relu6
+from calibrant.emit.ascend.scale_limits import refuse_scales
 from calibrant.emit.output_names import with_output_names
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
@@ -42,6 +43,7 @@ def ascend_model(network: QuantizedNetwork) -> AscendModel:
     ----------
     network : folded float graph and the factors of its layers.
     """
+    refuse_scales(network)
     edit = network.graph.edit()
     replace_relu6(edit, network)
     put_quantizers(edit, network)

@@ -6,6 +6,8 @@ they compute does not matter, as they vanish in the conversion; what counts is t
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from tensorflow.python.framework import dtypes
 
@@ -19,6 +21,7 @@ from calibrant.graph.graph import Edit, Graph
 from calibrant.quantized_network import QuantizedLayer, QuantizedNetwork
 
 HIGHEST_WEIGHT = 127
+LEAST_SCALE = 1e-8
 
 
 def tensor_factors(network: QuantizedNetwork, part: IntegerPart) -> dict[str, Quantizer]:
@@ -95,12 +98,12 @@ def _fake_quant(edit: Edit, tensor: str, quantizer: Quantizer) -> str:
 
 
 def seen_scale(layer: QuantizedLayer) -> np.ndarray:
-    """The weights' scales as the converter sees them: one for all where it cannot follow channels.
+    """The weights' scales as the converter sees them; the layer's own are put in afterwards.
 
-    Between a transposed convolution and its weights the converter transposes, and loses the axis of the channels. It
-    sees the integers times one scale, and the others are put in afterwards.
+    They are one for all where it cannot follow channels: between a transposed convolution and its weights it
+    transposes, and loses their axis. They are at least LEAST_SCALE: it widens narrower ranges of weights.
     """
-    scale = layer.weights.scale
+    scale = np.maximum(layer.weights.scale, np.float32(LEAST_SCALE))
     return scale.max(keepdims=True) if layer.layer.type == "Conv2DBackpropInput" else scale
 
 
@@ -108,7 +111,7 @@ def _weights(edit: Edit, layer: QuantizedLayer) -> str:
     """The dequantized weights behind a FakeQuant that the converter turns into exactly the integers they came from."""
     name, weights, scale = f"{layer.layer.name}/weights_quantized", layer.weights, seen_scale(layer)
     axes = weights.channel_axes if scale.size > 1 else ()
-    values = weights.dequantize() if scale.size == weights.scale.size else weights.values * scale
+    values = replace(weights, scale=scale).dequantize() if scale.size == weights.scale.size else weights.values * scale
     ends = HIGHEST_WEIGHT * scale
     if not axes:
         return _fake_quant_weights(edit, name, "FakeQuantWithMinMaxVars", values, ends[0])

@@ -127,9 +127,7 @@ def _holds_bias(operator: Operator, layer: QuantizedLayer, quantizer: Quantizer)
     if layer.bias is None or layer.weights is None:
         return True
     tensor = _bias_of(operator)
-    own = tensor is None or len(tensor.scale) == len(layer.weights.scale)
-    scale = layer.weights.scale if own else seen_scale(layer)
-    wanted = np.rint(layer.bias / (np.float64(quantizer.scale) * scale))
+    wanted = np.rint(layer.bias / (np.float64(quantizer.scale) * seen_scale(layer)))
     if tensor is None or tensor.values is None:
         return not wanted.any()
     apart = np.abs(tensor.values.astype(np.int64) - wanted)

@@ -14,6 +14,7 @@ from calibrant.emit.tflite.layer_check import check_layers, set_factors
 from calibrant.emit.tflite.operator_check import check_operators
 from calibrant.emit.tflite.refusals import refuse, refuse_float_ends
 from calibrant.emit.tflite.rounding_once import round_once
+from calibrant.emit.tflite.scale_limits import refuse_scales
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.emit.tflite.simulation import simulation
 from calibrant.graph.graph import Graph
@@ -50,12 +51,13 @@ def tflite_model(
     """
     part = part_of(network)
     refuse(network, part)
+    factors = tensor_factors(network, part)
+    refuse_scales(network, part, factors)
     settings = settings or TfliteSettings()
     file = File(convert(converter_graph(network, part), settings))
     if settings.io == "int8":
         refuse_float_ends(file, network.graph)
     round_once(file)
-    factors = tensor_factors(network, part)
     at_places = {f"{found.node}:{found.index}": found.quantizer for found in network.every_input()}
     set_factors(file, {**at_places, **factors})
     check_operators(file, network, part, factors, check_layers(file, network))

@@ -1,0 +1,96 @@
+"""How much data calibrates: what was asked for, or as many batches as hold DEFAULT_SAMPLES samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from calibrant.data.batches import Batches
+from calibrant.data.input_spec import InputSpec
+from calibrant.errors import DataError, Problem
+
+DEFAULT_SAMPLES = 64
+FEWEST_SAMPLES = 32
+ALL = "all"
+
+
+def sample_limit(samples: Any) -> int | None:
+    """The limit that ``samples`` means: a number, ``'all'`` (None), or None (DEFAULT_SAMPLES).
+
+    Raises
+    ------
+    DataError : something else.
+    """
+    if samples is None:
+        return DEFAULT_SAMPLES
+    if samples == ALL:
+        return None
+    if isinstance(samples, int) and not isinstance(samples, bool) and samples > 0:
+        return samples
+    raise DataError(Problem(f"samples is {samples!r}", allowed=f"a whole number above 0, or {ALL!r}"))
+
+
+def used_sentence(used: int, available: int | None, place: str) -> str:
+    """``using 64 of 1,000 samples; ...``: how much of the data calibrates, and how to use more."""
+    if available is None:
+        return f"using {used:,} samples of {place}; --samples / batch_num for more"
+    if used >= available:
+        return f"using all {used:,} samples"
+    return f"using {used:,} of {available:,} samples; --samples / batch_num for more"
+
+
+@dataclass(frozen=True)
+class DataUse:
+    """The data that calibrated.
+
+    Parameters
+    ----------
+    batches, samples : how many.
+    available : samples in the source; None where only reading all of it tells.
+    warnings : what about them makes the ranges doubtful.
+    """
+
+    batches: int
+    samples: int
+    available: int | None
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, batches: Batches) -> DataUse:
+        """What was read of batches that have been iterated."""
+        count, samples = batches.used
+        pictures = {spec.name: _is_picture(spec) for spec in batches.inputs}
+        warnings = data_warnings(samples, batches.seen.of, pictures)
+        return cls(count, samples, batches.available, tuple(warnings))
+
+
+def _is_picture(spec: InputSpec) -> bool:
+    return spec.shape is not None and len(spec.shape) == 4 and 3 in (spec.shape[1], spec.shape[3])
+
+
+def data_warnings(used: int, extremes: Mapping[str, tuple[float, float]], pictures: Mapping[str, bool]) -> list[str]:
+    """What about the calibration data makes the ranges doubtful, one sentence each.
+
+    Parameters
+    ----------
+    used : samples.
+    extremes : input → least and largest value.
+    pictures : input → whether its shape is that of pictures with three channels.
+    """
+    found = []
+    if used < FEWEST_SAMPLES:
+        found.append(f"{used} {'sample' if used == 1 else 'samples'} calibrate; give {FEWEST_SAMPLES} or more")
+    for name, (low, high) in extremes.items():
+        values = f"the values of input {name!r} are {low:.4g} .. {high:.4g}"
+        if low == high:
+            found.append(f"every value of input {name!r} is {low:g}; these data calibrate nothing")
+        elif pictures.get(name) and max(-low, high) > 300:
+            found.append(f"{values}, but pictures are 0 .. 255, 0 .. 1 or about -3 .. 3; check scale, mean and std")
+        elif pictures.get(name) and high - low < 0.05:
+            found.append(f"{values}, a narrow range for pictures; are they scaled twice? check scale, mean and std")
+        elif high - low < 1e-3 * max(-low, high):
+            found.append(f"{values}, nearly constant beside their size; is their mean to be subtracted?")
+        elif max(-low, high) > 1e6:
+            found.append(f"{values}, far larger than features of networks are; check the preprocessing")
+    return found

@@ -1,0 +1,38 @@
+"""Activations whose range says little about most of their values, told to the user."""
+
+from __future__ import annotations
+
+from calibrant.algorithms.code_use import MOST
+from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
+
+MOST_ZEROED = 0.7
+WAY_OUT = "look for faulty samples in the data, or try --refine or calibrant tune"
+
+
+def range_warnings(network: QuantizedNetwork) -> list[str]:
+    """One sentence per tensor that was constant, or whose values use few of its codes."""
+    found = {}
+    for entry in network.every_input():
+        sentence = _sentence(entry)
+        if sentence:
+            found.setdefault(entry.tensor, f"{entry.node!r}: {sentence}")
+    return list(found.values())
+
+
+def _sentence(entry: QuantizedInput) -> str | None:
+    use = entry.search.use
+    if use is None:
+        return None
+    if use.is_constant:
+        known = "scale 1 was taken" if use.maximum == 0 else "nothing is known about other values"
+        return f"its input {entry.tensor} was {use.maximum:g} throughout the calibration data; {known}"
+    low, high = entry.quantizer.range
+    codes = 2**entry.quantizer.bits
+    extremes = f"its values reach from {use.minimum:.4g} to {use.maximum:.4g}, its range is {low:.4g} .. {high:.4g}"
+    if use.is_poor:
+        share = f"{100 * MOST:g} % of the values of its input {entry.tensor} share {use.codes} of {codes} codes"
+        return f"{share}: {extremes}; {WAY_OUT}"
+    if use.zeroed > MOST_ZEROED:
+        share = f"{100 * use.zeroed:.0f} % of the values of its input {entry.tensor} are rounded to zero"
+        return f"{share}: {extremes}; try --refine, or dmq_balancer where its channels differ in size"
+    return None

@@ -1,0 +1,83 @@
+"""Step: scales of weights with which every bias can be held.
+
+A bias is an int32 in steps of scale_d * scale_w. Where a channel's weights are tiny beside its bias, it would need more
+than 32 bits with their own scale. With a larger one they lose what is less than 2^-24 of the bias for each product.
+Where all weights are zero, any scale is right for them, and one that resolves the bias is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from calibrant.algorithms.arq import QuantizedWeights, broadcast_shape
+from calibrant.graph.graph import Graph
+from calibrant.graph.layers import Layer
+from calibrant.steps.weights import LayerWeights, bias_of
+
+MOST_STEPS = 2.0**30  # half of what int32 holds: the rest is for products, and for a correction of the bias
+STEPS_WITHOUT_WEIGHTS = 2.0**20
+_LARGEST_SCALE = 2.0**100
+
+
+def with_held_biases(
+    graph: Graph, layers: Mapping[str, Layer], weights: Mapping[str, LayerWeights], scales: Mapping[str, np.float32]
+) -> dict[str, LayerWeights]:
+    """The weights, with larger scales where a bias asks for them; what is shared stays shared.
+
+    Parameters
+    ----------
+    scales : scale_d of each layer with weights.
+    """
+    least: dict[int, np.ndarray] = {}
+    for name, entry in weights.items():
+        bias = bias_of(graph, layers[name])
+        if bias is None:
+            continue
+        wanted = _least_scale(bias, scales[name], entry.quantized)
+        known = least.get(id(entry))
+        least[id(entry)] = wanted if known is None else np.maximum(known, wanted)
+    made: dict[int, LayerWeights] = {}
+    for entry in weights.values():
+        if id(entry) not in made:
+            found = least.get(id(entry))
+            made[id(entry)] = entry if found is None else _with_least_scale(entry, found)
+    return {name: made[id(entry)] for name, entry in weights.items()}
+
+
+def _least_scale(bias: np.ndarray, scale_d: np.float32, weights: QuantizedWeights) -> np.ndarray:
+    """The smallest scales, float64 in the shape of those of the weights, with which the bias can be held."""
+    size = np.abs(bias.astype(np.float64))
+    if weights.scale.size != size.size:
+        size = size.max(keepdims=True)
+    return np.minimum(size / (MOST_STEPS * float(scale_d)), _LARGEST_SCALE)
+
+
+def _with_least_scale(entry: LayerWeights, least: np.ndarray) -> LayerWeights:
+    quantized = entry.quantized
+    if not entry.float_values.any():
+        largest = float(least.max()) * MOST_STEPS / STEPS_WITHOUT_WEIGHTS
+        scale = np.full(quantized.scale.shape, min(largest, _LARGEST_SCALE) or 1.0, np.float32)
+        return replace(entry, quantized=replace(quantized, scale=scale))
+    short = quantized.scale < least
+    if not short.any():
+        return entry
+    scale = np.where(short, least, quantized.scale).astype(np.float32)
+    return replace(entry, quantized=_on_scale(quantized, entry.float_values, scale, short))
+
+
+def _on_scale(
+    weights: QuantizedWeights, floats: np.ndarray, scale: np.ndarray, changed: np.ndarray
+) -> QuantizedWeights:
+    """With new codes for the channels that have another scale, on the allowed levels where there are only some."""
+    shape = broadcast_shape(floats.shape, weights.channel_axes)
+    steps = floats.astype(np.float32) * (np.float32(1) / scale).reshape(shape)
+    half = 1 << (weights.bits - 1)
+    codes = np.clip(np.rint(steps), 1 - half, half - 1)
+    if weights.levels is not None:
+        levels = np.array(weights.levels)
+        codes = levels[np.searchsorted((levels[1:] + levels[:-1]) / 2, steps)]
+    values = np.where(changed.reshape(shape), codes, weights.values).astype(np.int8)
+    return replace(weights, values=values, scale=scale)

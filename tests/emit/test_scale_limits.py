@@ -1,0 +1,54 @@
+"""Scales that a format cannot hold are refused by name; those that it can are there, however small."""
+
+import numpy as np
+import pytest
+
+import calibrant
+from calibrant.errors import ModelError
+from graphs import conv, dense, graph_def, numbers, placeholder, tf
+
+DATA = numbers(16, 6, 6, 2)
+
+
+def in_units(data_unit, weight_unit, export):
+    def build():
+        tf.identity(conv(placeholder([None, 6, 6, 2])) * np.float32(weight_unit), name="out")
+
+    return calibrant.quantize(graph_def(build), data=DATA * np.float32(data_unit), export=export)
+
+
+@pytest.mark.parametrize("weight_unit", [1e-9, 1e-20])
+def test_tiny_weights_go_into_a_litert_file(weight_unit):
+    assert "model_int8.tflite" in in_units(1 / weight_unit, weight_unit, "tflite").exported
+
+
+@pytest.mark.parametrize(
+    ("units", "export", "message"),
+    [
+        ((1e-20, 1), "tflite", r"x: its values have a scale of .*e-22.*converter widens"),
+        ((1e-22, 1e-22), "ascend", r"conv: scale_d \* scale_w is .*e-4"),
+    ],
+)
+def test_what_a_format_cannot_hold(units, export, message):
+    with pytest.raises(ModelError, match=message):
+        in_units(*units, export)
+
+
+def test_products_that_the_default_kernels_do_not_run():
+    def build():
+        y = tf.nn.relu6(conv(placeholder([None, 6, 6, 2])) * np.float32(1e6))
+        tf.identity(dense(tf.reshape(y, [-1, 144])), name="out")
+
+    with pytest.raises(ModelError, match=r"conv: one step of its products .* steps of its result"):
+        calibrant.quantize(graph_def(build), data=DATA, export="tflite")
+
+
+def test_sums_that_the_kernel_does_not_run():
+    def build():
+        x = placeholder([None, 6, 6, 2])
+        large = tf.nn.relu(conv(x, 2, name="a") * np.float32(1e7))
+        total = tf.add(large, tf.nn.relu(conv(x, 2, name="b")), name="sum")
+        tf.identity(conv(tf.nn.relu6(total), name="c"), name="out")
+
+    with pytest.raises(ModelError, match="sum: one step of an operand is"):
+        calibrant.quantize(graph_def(build), data=DATA, export="tflite")
