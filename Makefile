@@ -4,12 +4,13 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NATIVE := setup.py $(wildcard src/calibrant/algorithms/native/*.[ch])
 
-.PHONY: help demo test lint format bench bench-peers bench-accuracy proto lock clean
+.PHONY: help demo test coverage lint docs format bench bench-peers bench-accuracy proto lock clean
 
 help:
 	@echo "make demo    quantize the bundled network and compare float with INT8"
 	@echo "make test    run the tests"
-	@echo "make lint    ruff and the import rules"
+	@echo "make lint    check style and types"
+	@echo "make docs    build the documentation site in out/docs"
 	@echo "make bench   what calibration costs beside plain inference, and every other step"
 	@echo "make bench-peers      time and memory of other quantizers on the same networks"
 	@echo "make bench-accuracy   INT8 accuracy beside other quantizers, on real models in ../shared"
@@ -33,6 +34,10 @@ test: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+docs: $(READY)
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs . out/docs
+	@echo "out/docs/docs/index.html"
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
@@ -60,7 +65,7 @@ proto: $(READY)
 	$(BIN)/python tools/compile_protos.py
 
 lock:
-	uv pip compile --universal --python-version 3.10 --extra dev --no-header --output-file requirements.lock pyproject.toml
+	uv pip compile --universal --python-version 3.10 --extra dev --extra docs --no-header --output-file requirements.lock pyproject.toml
 
 clean:
 	rm -rf $(VENV) out build dist
