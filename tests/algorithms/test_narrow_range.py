@@ -21,7 +21,7 @@ def test_no_code_is_below_and_no_weight_is_further_than_half_a_step(floats, axes
     narrow = in_narrow_range(wide, floats)
     assert narrow.values.min() >= -127
     steps = np.abs(narrow.dequantize().astype(np.float64) - floats) / narrow.scale_broadcast()
-    # With the scale |lowest| / 2^(b-1) of spec 02, the highest code is a step short of |lowest|.
+    # With the symmetric scale |lowest| / 2^(b-1), the highest code is a step short of |lowest|.
     cut_off = narrow.values == 2 ** (bits - 1) - 1
     assert steps[~cut_off].max(initial=0) <= 0.5001
     assert steps[cut_off].max(initial=0) <= (1.0001 if narrow is wide else 0.5001)

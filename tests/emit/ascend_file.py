@@ -1,4 +1,4 @@
-"""A deployable file held against spec 04 and a record file: each name, attribute and number of its operators."""
+"""A deployable file compared with its specification and a record file: every name, attribute and number."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def check_file(file, network, kind=FLOAT):
 
     Raises
     ------
-    AssertionError : something departs from spec 04, the record file or the quantized network.
+    AssertionError : something departs from the specification, the record file or the quantized network.
     """
     ours = [node for node in file.nodes.values() if node.op.startswith("Ascend")]
     for node in ours:

@@ -1,4 +1,4 @@
-"""The check of the deployable file notices each single departure from spec 04."""
+"""The check of the deployable file notices each single departure from its specification."""
 
 import numpy as np
 import pytest

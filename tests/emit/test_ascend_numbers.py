@@ -1,4 +1,4 @@
-"""Every number, name and attribute in the deployable file, decoded and compared with the record file (spec 04)."""
+"""Every number, name and attribute in the deployable file, decoded and compared with the record file."""
 
 import pytest
 from ascend_file import FLOAT, HALF, File, check_file, check_quantizer

@@ -1,4 +1,4 @@
-"""One test for each field of FMRQuantize, HFMGQuantize and TensorQuantize (spec 01), on the model that is written."""
+"""One test for each field of FMRQuantize, HFMGQuantize and TensorQuantize, on the model that is written."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""One test for each field of AMCTConfig (spec 01), on the model that is written: it fails if the field is ignored."""
+"""One test for each field of AMCTConfig, on the model that is written: it fails if the field is ignored."""
 
 import json
 

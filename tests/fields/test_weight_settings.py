@@ -1,4 +1,4 @@
-"""One test for each field of ARQuantize, NUQuantize and DMQBalancer (spec 01), on the model that is written."""
+"""One test for each field of ARQuantize, NUQuantize and DMQBalancer, on the model that is written."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""IFMR as spec 02 words it: both ratios in a double loop, the error over the raw values."""
+"""IFMR as its specification words it: both ratios in a double loop, the error over the raw values."""
 
 import numpy as np
 

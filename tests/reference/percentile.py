@@ -1,4 +1,4 @@
-"""The clipping bounds of the sorted array, as spec 02 says them."""
+"""The clipping bounds of the sorted array, as the specification says them."""
 
 from fractions import Fraction
 

@@ -1,4 +1,4 @@
-"""The arithmetic of one quantizer: range to factors, and values to codes and back (spec 02, "Arithmetic")."""
+"""The arithmetic of one quantizer: range to scale and offset, values to codes and back."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Quantizer:
 
     @classmethod
     def from_range(cls, low: float, high: float, bits: int = 8, asymmetric: bool = True) -> Quantizer:
-        """The factors for the real range [low, high], widened to hold zero (spec 02, "Range to factors").
+        """The factors for the real range [low, high], widened to hold zero.
 
         The scale is rounded to float32 first and the offset is computed from that scale. A range of zero width
         (all-zero data) gets scale 1, with real zero at the lowest code when asymmetric, at 0 otherwise. Any other

@@ -1,4 +1,4 @@
-"""ARQ: uniform quantization of weights, symmetric, per tensor or per channel (spec 02, "ARQ").
+"""ARQ: uniform quantization of weights, symmetric, per tensor or per channel.
 
 References
 ----------
@@ -91,7 +91,7 @@ def checked_axes(weights: np.ndarray, channel_axes: tuple[int, ...]) -> tuple[in
 
 
 def symmetric_scale(lowest: np.ndarray, highest: np.ndarray, bits: int) -> np.ndarray:
-    """Scale of symmetric quantizers for the ranges [lowest, highest], element by element (spec 02, "Arithmetic").
+    """Scale of symmetric quantizers for the ranges [lowest, highest], element by element.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def symmetric_scale(lowest: np.ndarray, highest: np.ndarray, bits: int) -> np.nd
 
 
 def quantize_weights(weights: np.ndarray, bits: int = 8, channel_axes: tuple[int, ...] = ()) -> QuantizedWeights:
-    """Quantize weights uniformly; the range is their minimum and maximum (spec 02, "ARQ").
+    """Quantize weights uniformly; the range is their minimum and maximum.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The largest magnitude of every channel: what the balancer has to know about an activation (spec 02, "DMQ")."""
+"""The largest magnitude of every channel: what the balancer has to know about an activation."""
 
 from __future__ import annotations
 

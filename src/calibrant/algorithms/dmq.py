@@ -1,4 +1,4 @@
-"""DMQ balancer: moves range between activations and weights, input channel by input channel (spec 02, "DMQ").
+"""DMQ balancer: moves range between activations and weights, input channel by input channel.
 
 References
 ----------

@@ -1,4 +1,4 @@
-"""HFMG: the clipping range of an activation by greedily cutting a histogram (spec 02, "HFMG").
+"""HFMG: the clipping range of an activation by greedily cutting a histogram.
 
 After Caffe2's and PyTorch's norm minimization over a histogram, with the real quantizer's error as the score.
 """

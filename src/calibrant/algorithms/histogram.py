@@ -135,7 +135,7 @@ class Histogram:
         return float(np.sum(np.square(filled.means) * filled.counts)) / self.count
 
     def value_from_top(self, percentile: float) -> OrderStatistic:
-        """The value that the fraction ``percentile`` of all values reaches in ascending order (clip_max_init, spec 02).
+        """The value that the fraction ``percentile`` of all values reaches in ascending order (where IFMR starts).
 
         It is the k-th largest of n, k = n - int(percentile * n), at least 1; exact for k up to TAIL.
 
@@ -151,7 +151,7 @@ class Histogram:
         return OrderStatistic(float(means[::-1][np.searchsorted(np.cumsum(counts[::-1]), position)]), False)
 
     def value_from_bottom(self, percentile: float) -> OrderStatistic:
-        """The same in descending order (clip_min_init, spec 02): the k-th smallest."""
+        """The same in descending order (where IFMR starts): the k-th smallest."""
         position = self._position(percentile)
         tail = self._bottom.values()
         if position <= tail.size:

@@ -1,4 +1,4 @@
-"""IFMR: the clipping range of an activation by searching around its percentiles (spec 02, "IFMR")."""
+"""IFMR: the clipping range of an activation by searching around its percentiles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NUQ: weights that use few of the 256 int8 levels, chosen so that the squared error is minimal (spec 02, "NUQ").
+"""NUQ: weights that use few of the 256 int8 levels, chosen so that the squared error is minimal.
 
 With the scales given, the choice of levels is one-dimensional clustering with the cluster centres restricted to
 integers, and dynamic programming solves it exactly: a set of kept levels costs the sum over neighbouring kept levels
@@ -47,7 +47,7 @@ class LevelChoice:
 def quantize_weights_nonuniform(
     weights: np.ndarray, channel_axes: tuple[int, ...] = (), num_steps: int = 32, num_of_iteration: int = 1
 ) -> QuantizedWeights:
-    """Quantize weights to int8 with at most ``num_steps`` distinct values (spec 02, "NUQ").
+    """Quantize weights to int8 with at most ``num_steps`` distinct values.
 
     The scales are first those of uniform quantization to 8 bits; for them the levels are the optimum. Each refinement
     fits the scales to the levels in use by least squares and solves for the levels again (which assigns the weights

@@ -1,4 +1,4 @@
-"""The fake-quantized model: stock operations only, the numbers of the integer network (spec 04)."""
+"""The fake-quantized model: stock operations only, the numbers of the integer network."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def fake_quantized(network: QuantizedNetwork) -> Graph:
 
 
 def _quantize_dequantize(edit: Edit, found: QuantizedInput, quantizer: Quantizer) -> str:
-    """Mul, Round, AddV2, clip, Sub, Mul: the arithmetic of spec 02 operation for operation; the dequantized tensor.
+    """Mul, Round, AddV2, clip, Sub, Mul: the quantizer's arithmetic operation for operation; the dequantized tensor.
 
     Written so that TensorFlow's optimizer, on by default, leaves it alone. Scale and offset are constants that a caller
     could replace: plain ones would be multiplied into the weights of a convolution beside them or into another factor,

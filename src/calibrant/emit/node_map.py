@@ -1,4 +1,4 @@
-"""Which original nodes every node of an emitted model stands for (spec 04, ``PREFIX_quant.json``)."""
+"""Which original nodes every node of an emitted model stands for (``NAME_quant.json``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folding: norms, scalar factors and biases go into the layers in front of them, before anything is measured (spec 03).
+"""Folding: norms, scalar factors and biases go into the layers in front of them, before anything is measured.
 
 Each layer is followed along the nodes that only it feeds. Each fusion knows one kind of node there – what it does to a
 channel, or that it leaves channels alone – and all of them together become one factor for the weights and one BiasAdd.

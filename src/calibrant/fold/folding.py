@@ -12,7 +12,7 @@ from calibrant.graph.graph import Graph
 
 
 def fold(graph: Graph, do_fusion: bool = True, skip_fusion_layers: Collection[str] = ()) -> Folded:
-    """Fold norms, scalar factors and biases into the layers in front of them (fusions 1 to 7 of spec 03).
+    """Fold norms, scalar factors and biases into the layers before them (fusions 1 to 7 of docs/specification).
 
     The outputs stay the same up to rounding, under the same names. A layer keeps its name and reads new weights;
     constants that others read too are not touched. The last node that was folded keeps its name and is now the BiasAdd.

@@ -1,4 +1,4 @@
-"""The fusions of spec 03, in the order in which they are tried on a node. A new one is a file and a line here."""
+"""The fusions (docs/specification/graph.md), in the order of trial. A new one is a file and a line here."""
 
 from __future__ import annotations
 

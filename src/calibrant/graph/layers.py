@@ -1,4 +1,4 @@
-"""The table of quantizable layer kinds, and the layers of a graph. A new kind is a row here (spec 03)."""
+"""The table of quantizable layer kinds, and the layers of a graph. A new kind is a row here."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class LayerRecord:
-    """One entry of a record file (spec 04); what the file does not say has the default here.
+    """One entry of a record file; what the file does not say has the default here.
 
     Floats are float32 values. Weights have no offset: ``offset_w`` is written as one 0 for each scale_w and read as
     nothing else.

@@ -1,4 +1,4 @@
-"""The mapping file: which ops of an offline model stand for which original nodes (spec 04, "mapping_file – NUQ")."""
+"""The mapping file: which ops of an offline model stand for which original nodes (docs/specification)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The record file: protobuf text with the factors of every layer, read and written (spec 04, "Record file")."""
+"""The record file: protobuf text with the factors of every layer, read and written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Step: balance activations against weights, channel by channel, before anything else is measured (spec 02, "DMQ")."""
+"""Step: balance activations against weights, channel by channel, before anything else is measured."""
 
 from __future__ import annotations
 

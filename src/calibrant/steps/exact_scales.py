@@ -13,7 +13,7 @@ from calibrant.quantized_network import QuantizedInput, QuantizedLayer, Quantize
 def with_exact_scales(network: QuantizedNetwork) -> QuantizedNetwork:
     """The network with scales that come back unchanged from ``NAME_quantized.pb``.
 
-    That file has 1/scale_d and scale_d * scale_w in float32 (spec 04), from which about one scale in four comes back
+    That file has 1/scale_d and scale_d * scale_w in float32, from which about one scale in four comes back
     one last bit away. As the last bit of a product decides now and then on which side of a rounding the next layer's
     code falls, the file would then be another network than ``NAME_fakequant.pb``. Weights that several layers share
     are fitted to the first of them.

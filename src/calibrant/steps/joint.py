@@ -1,4 +1,4 @@
-"""Step: which quantizers share one scale, so that additions run on integers (spec 03, "Joint quantization")."""
+"""Step: which quantizers share one scale, so that additions run on integers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The factors of a network as the entries of a record file (spec 04)."""
+"""The factors of a network as the entries of a record file."""
 
 from __future__ import annotations
 

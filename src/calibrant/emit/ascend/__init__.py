@@ -1,1 +1,1 @@
-"""``NAME_quantized.pb``: the deployable model in the operator set of the Ascend graph compiler (spec 04)."""
+"""``NAME_quantized.pb``: the deployable model in the operator set of the Ascend graph compiler."""

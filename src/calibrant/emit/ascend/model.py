@@ -32,7 +32,7 @@ class AscendModel:
 
 
 def ascend_model(network: QuantizedNetwork) -> AscendModel:
-    """The deployable model (spec 04): int8 weights, int32 biases, and the four operators between them and float.
+    """The deployable model: int8 weights, int32 biases, and the four operators between them and float.
 
     The factors are those of the record file, also where the fake-quantized model uses scales rounded to float16.
     Outputs keep the names and types of the model that was read; where an output is a layer or its bias, that node is

@@ -1,4 +1,4 @@
-"""How the nodes of the deployable model are called (spec 04)."""
+"""How the nodes of the deployable model are called."""
 
 from __future__ import annotations
 

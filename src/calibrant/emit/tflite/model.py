@@ -1,4 +1,4 @@
-"""The LiteRT file of a network: which part runs on integers, converting, checking, signing (spec 04)."""
+"""The LiteRT file of a network: which part runs on integers, converting, checking, signing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which original nodes every operator of a LiteRT file stands for (spec 04, ``PREFIX_quant.json``).
+"""Which original nodes every operator of a LiteRT file stands for (``NAME_int8_quant.json``).
 
 The converter fuses and splits nodes; it leaves the names of those from which a tensor was made. So each operator is
 given the node at which it ends, and stands for what lies between there and the ends of other operators, in the graph

@@ -1,6 +1,6 @@
 """The operator set of the Ascend graph compiler: how factors are packed, and what the operators mean in stock ops.
 
-The meaning (spec 04), which the writer in ``emit/ascend`` and the reader here share:
+The meaning (docs/specification/artefacts.md), which the writer in ``emit/ascend`` and the reader here share:
 
 ==================  ====================================================================================================
 AscendQuant         ``q = clip(rint(x * scale) + offset)``, handed on as ``q - offset``. So a padded zero is a real zero

@@ -1,4 +1,4 @@
-"""deq_scale: scale, shift and weight offset of one output channel in one uint64 (spec 04)."""
+"""deq_scale: scale, shift and weight offset of one output channel in one uint64."""
 
 from __future__ import annotations
 

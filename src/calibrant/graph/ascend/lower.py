@@ -1,4 +1,4 @@
-"""A graph with the Ascend operators → the same function in stock operations; the reference meaning (spec 04)."""
+"""A graph with the Ascend operators → the same function in stock operations; the reference meaning."""
 
 from __future__ import annotations
 
