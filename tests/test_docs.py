@@ -1,0 +1,130 @@
+"""What the documentation and the messages say: names exist, examples run, options and links are there."""
+
+import ast
+import doctest
+import importlib
+import re
+import shlex
+import shutil
+
+import pytest
+
+import calibrant
+from calibrant.cli.main import COMMANDS
+
+NAME = re.compile(r"\bcalibrant((?:\.[A-Za-z_]\w*)+)")
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"^calibrant (.+)$", re.MULTILINE)
+LINK = re.compile(r"\]\(([^)\s#]+)(?:#[\w-]+)?\)")
+
+
+def pages(repository):
+    """Path and text of every Markdown file that is part of the project."""
+    for path in sorted([*repository.glob("*.md"), *repository.glob("docs/**/*.md")]):
+        yield path, path.read_text(encoding="utf-8")
+
+
+def examples(repository, language):
+    """The fenced examples of a language, as (page, text)."""
+    for path, text in pages(repository):
+        for found, example in FENCE.findall(text):
+            if found == language:
+                yield str(path.relative_to(repository)), example
+
+
+def strings(path):
+    """Every text in a module: docstrings and messages."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+            yield node.value
+
+
+def missing(dotted):
+    """Whether ``calibrant`` + dotted is neither a module nor something in one."""
+    value = calibrant
+    for part in dotted.strip(".").split("."):
+        if not hasattr(value, part):
+            try:
+                importlib.import_module(f"{getattr(value, '__name__', '')}.{part}")
+            except ImportError:
+                return True
+        value = getattr(value, part)
+    return False
+
+
+def test_names_in_docs_and_messages_can_be_imported(repository):
+    texts = [(path.name, text) for path, text in pages(repository)]
+    modules = sorted((repository / "src").rglob("*.py"))
+    texts += [(path.name, text) for path in modules for text in strings(path)]
+    names = {(dotted, place) for place, text in texts for dotted in NAME.findall(text)}
+    assert len(names) > 20
+    assert sorted((f"calibrant{dotted}", place) for dotted, place in names if missing(dotted)) == []
+
+
+@pytest.mark.parametrize(
+    "dotted, absent",
+    [(".quantize", False), (".graph.load.load", False), (".absent", True), (".graph.load.absent", True)],
+)
+def test_a_missing_name_is_noticed(dotted, absent):
+    assert missing(dotted) == absent
+
+
+def test_python_examples_run(repository, tmp_path, monkeypatch):
+    for name in ("digits.pb", "quant.cfg", "calibration.npz", "test.npz"):
+        shutil.copy(repository / "examples" / "digits" / name, tmp_path)
+    shutil.copy(tmp_path / "digits.pb", tmp_path / "model.pb")
+    monkeypatch.chdir(tmp_path)
+    run = 0
+    for page, example in examples(repository, "python"):
+        exec(compile(example, page, "exec"), {"__name__": "__main__"})
+        run += 1
+    assert run
+
+
+def test_examples_in_docstrings_run():
+    run = doctest.DocTestRunner()
+    for name in calibrant.__all__:
+        value = getattr(calibrant, name)
+        for test in doctest.DocTestFinder(recurse=False).find(value, name, globs={"calibrant": calibrant, name: value}):
+            run.run(test)
+    assert run.tries and not run.failures
+
+
+def test_configuration_examples_are_read(repository, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    wrong = {}
+    found = list(examples(repository, "textproto"))
+    for page, example in found:
+        for name in re.findall(r'mapping_file : "(.+)"', example):
+            (tmp_path / name).write_text("{}")
+        try:
+            calibrant.load_config(example)
+        except calibrant.ConfigError as error:
+            wrong[page] = str(error)
+    assert len(found) > 10 and wrong == {}
+
+
+def test_commands_in_docs_exist(repository):
+    wrong, seen = [], set()
+    for page, example in examples(repository, "console"):
+        for line in COMMAND.findall(example.replace("\\\n", " ")):
+            name, *words = shlex.split(line.split("  #")[0])
+            if name not in COMMANDS:
+                wrong.append((page, line))
+                continue
+            seen.add(name)
+            command = getattr(importlib.import_module(f"calibrant.cli.{name}"), name)
+            known = {option for parameter in command.params for option in parameter.opts + parameter.secondary_opts}
+            wrong += [(page, line, word) for word in words if word.startswith("--") and word not in known]
+    assert wrong == []
+    assert seen == set(COMMANDS), "a command that no page shows"
+
+
+def test_links_lead_somewhere(repository):
+    wrong = [
+        (str(path.relative_to(repository)), target)
+        for path, text in pages(repository)
+        for target in LINK.findall(text)
+        if "://" not in target and not (path.parent / target).exists()
+    ]
+    assert wrong == []
