@@ -4,16 +4,20 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NATIVE := setup.py $(wildcard src/calibrant/algorithms/native/*.[ch])
 
-.PHONY: help demo test coverage lint docs format bench bench-peers bench-accuracy proto lock clean
+.PHONY: help demo test lint docs format bench bench-peers bench-accuracy proto lock clean
 
 help:
-	@echo "make demo    quantize the bundled network and compare float with INT8"
-	@echo "make test    run the tests"
-	@echo "make lint    check style and types"
-	@echo "make docs    build the documentation site in out/docs"
-	@echo "make bench   what calibration costs beside plain inference, and every other step"
+	@echo "make demo             quantize the bundled network and compare float with INT8"
+	@echo "make test             run the tests"
+	@echo "make lint             check style, docstrings and types"
+	@echo "make format           fix style"
+	@echo "make docs             build the documentation site in out/docs; warnings are errors"
+	@echo "make bench            time of calibration compared with plain inference, and of every other step"
 	@echo "make bench-peers      time and memory of other quantizers on the same networks"
-	@echo "make bench-accuracy   INT8 accuracy beside other quantizers, on real models in ../shared"
+	@echo "make bench-accuracy   INT8 accuracy compared with other quantizers, on real models in ../shared"
+	@echo "make proto            compile the .proto files"
+	@echo "make lock             pin the newest dependencies in requirements.lock"
+	@echo "make clean            remove everything that was built"
 
 $(READY): pyproject.toml requirements.lock $(NATIVE)
 	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 10), 'Python 3.10 or newer is needed: make PYTHON=python3.11'"
