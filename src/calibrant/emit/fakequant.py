@@ -23,7 +23,7 @@ def fake_quantized(network: QuantizedNetwork) -> Graph:
         if key not in shared:
             shared[key] = _quantize_dequantize(edit, found, quantizer)
         edit.set_input(found.node, found.index, shared[key])
-    placed: dict[int, str] = {}
+    placed: dict[str, str] = {}
     for layer in network.layers:
         if layer.weights is not None:
             put_weights(edit, layer, layer.weights.dequantize(), placed)
@@ -79,12 +79,12 @@ def _first_index(graph: Graph, found: QuantizedInput) -> int:
     return 2 if graph.nodes[found.node].op == "Conv2DBackpropInput" else 0
 
 
-def put_weights(edit: Edit, layer: QuantizedLayer, values: np.ndarray, placed: dict[int, str]) -> None:
+def put_weights(edit: Edit, layer: QuantizedLayer, values: np.ndarray, placed: dict[str, str]) -> None:
     """Let a layer read new float weights; layers that share one set of integer weights go on sharing one constant.
 
     ``placed`` remembers, across calls of one rewrite, which constant holds which set.
     """
-    key = id(layer.weights)
+    key = layer.layer.constant
     if key not in placed:
         dtype = edit.graph.dtype(f"{layer.layer.name}:0").as_numpy_dtype
         placed[key] = edit.add_constant(f"{layer.layer.name}/weights_quantized", values.astype(dtype))

@@ -67,14 +67,14 @@ def search_all(
     merged = joint_histograms(graph, groups, histograms)
     read = {place: read_tensor(graph, place) for place in places}
     seen = {place: merged.get(place, (None, histograms[read[place]])) for place in places}
-    wanted: dict[int, tuple[Histogram, dict[ActivationPlan, None]]] = {}  # no two threads at one histogram
-    for place, settings in places.items():
-        _, histogram = seen[place]
-        wanted.setdefault(id(histogram), (histogram, {}))[1][settings] = None
+    source = {place: ("group", group) if group else ("tensor", read[place]) for place, (group, _) in seen.items()}
+    wanted: dict[tuple[str, str], tuple[Histogram, dict[ActivationPlan, None]]] = {}
+    for place, settings in places.items():  # one search at a time reads a histogram
+        wanted.setdefault(source[place], (seen[place][1], {}))[1][settings] = None
     with ThreadPoolExecutor(AT_ONCE) as pool:
         found = dict(zip(wanted, pool.map(_search_each, *zip(*wanted.values(), strict=True)), strict=True))
     return {
-        place: QuantizedInput(*place, read[place], found[id(seen[place][1])][settings], seen[place][0])
+        place: QuantizedInput(*place, read[place], found[source[place]][settings], seen[place][0])
         for place, settings in places.items()
     }
 

@@ -31,20 +31,20 @@ def with_held_biases(
     ----------
     scales : scale_d of each layer with weights.
     """
-    least: dict[int, np.ndarray] = {}
+    least: dict[str, np.ndarray] = {}
     for name, entry in weights.items():
         bias = bias_of(graph, layers[name])
         if bias is None:
             continue
         wanted = _least_scale(bias, scales[name], entry.quantized)
-        known = least.get(id(entry))
-        least[id(entry)] = wanted if known is None else np.maximum(known, wanted)
-    made: dict[int, LayerWeights] = {}
+        known = least.get(entry.constant)
+        least[entry.constant] = wanted if known is None else np.maximum(known, wanted)
+    made: dict[str, LayerWeights] = {}
     for entry in weights.values():
-        if id(entry) not in made:
-            found = least.get(id(entry))
-            made[id(entry)] = entry if found is None else _with_least_scale(entry, found)
-    return {name: made[id(entry)] for name, entry in weights.items()}
+        if entry.constant not in made:
+            found = least.get(entry.constant)
+            made[entry.constant] = entry if found is None else _with_least_scale(entry, found)
+    return {name: made[entry.constant] for name, entry in weights.items()}
 
 
 def _least_scale(bias: np.ndarray, scale_d: np.float32, weights: QuantizedWeights) -> np.ndarray:

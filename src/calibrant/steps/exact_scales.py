@@ -18,19 +18,19 @@ def with_exact_scales(network: QuantizedNetwork) -> QuantizedNetwork:
     code falls, the file would then be another network than ``NAME_fakequant.pb``. Weights that several layers share
     are fitted to the first of them.
     """
-    weights: dict[int, QuantizedWeights] = {}
+    weights: dict[str, QuantizedWeights] = {}
     layers = []
     for layer in network.layers:
         inputs = tuple(_exact(found) for found in layer.inputs)
-        if layer.weights is not None and id(layer.weights) not in weights:
+        if layer.weights is not None and layer.layer.constant not in weights:
             scale = exact_weight_scale(layer.weights.scale, inputs[0].quantizer.scale)
-            weights[id(layer.weights)] = replace(layer.weights, scale=scale)
+            weights[layer.layer.constant] = replace(layer.weights, scale=scale)
         layers.append(replace(layer, inputs=inputs, weights=_of(layer, weights)))
     return replace(network, layers=tuple(layers), tensors=tuple(_exact(found) for found in network.tensors))
 
 
-def _of(layer: QuantizedLayer, weights: dict[int, QuantizedWeights]) -> QuantizedWeights | None:
-    return None if layer.weights is None else weights[id(layer.weights)]
+def _of(layer: QuantizedLayer, weights: dict[str, QuantizedWeights]) -> QuantizedWeights | None:
+    return None if layer.weights is None else weights[layer.layer.constant]
 
 
 def _exact(found: QuantizedInput) -> QuantizedInput:

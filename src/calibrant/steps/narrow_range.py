@@ -18,8 +18,8 @@ def holdable_weights(weights: Mapping[str, LayerWeights], formats: Collection[st
     """
     if not NARROW_FORMATS.intersection(formats):
         return dict(weights)
-    made: dict[int, LayerWeights] = {}
+    made: dict[str, LayerWeights] = {}
     for entry in weights.values():
-        if id(entry) not in made:
-            made[id(entry)] = replace(entry, quantized=in_narrow_range(entry.quantized, entry.float_values))
-    return {name: made[id(entry)] for name, entry in weights.items()}
+        if entry.constant not in made:
+            made[entry.constant] = replace(entry, quantized=in_narrow_range(entry.quantized, entry.float_values))
+    return {name: made[entry.constant] for name, entry in weights.items()}

@@ -18,8 +18,12 @@ from calibrant.graph.layers import Layer
 
 @dataclass(frozen=True, eq=False)
 class LayerWeights:
-    """Float weights of one layer (float32, the layer's own layout) and the integers that stand for them."""
+    """Float weights of one layer (float32, the layer's own layout) and the integers that stand for them.
 
+    ``constant`` is the name of the constant that holds them; layers with the same constant share one result.
+    """
+
+    constant: str
     float_values: np.ndarray
     quantized: QuantizedWeights
 
@@ -46,7 +50,7 @@ def quantize_all_weights(
         if known is None:
             values = np.asarray(graph.constant(tensor), np.float32)
             try:
-                found = LayerWeights(values, _quantize(values, plan.weights, layer))
+                found = LayerWeights(layer.constant, values, _quantize(values, plan.weights, layer))
             except ValueError as error:
                 problems.append(Problem(str(error), file=graph.source, path=layer.name))
                 continue
@@ -83,9 +87,9 @@ def _quantize(values: np.ndarray, plan: WeightPlan, layer: Layer) -> QuantizedWe
 def with_quantized_weights(graph: Graph, layers: Mapping[str, Layer], weights: Mapping[str, LayerWeights]) -> Graph:
     """The graph with dequantized weights and float activations: what is calibrated without bias correction."""
     edit = graph.edit()
-    placed: dict[int, str] = {}
+    placed: dict[str, str] = {}
     for name, entry in weights.items():
-        key = id(entry.quantized)
+        key = entry.constant
         if key not in placed:
             dtype = graph.dtype(f"{name}:0").as_numpy_dtype
             placed[key] = edit.add_constant(f"{name}/weights_quantized", entry.quantized.dequantize().astype(dtype))

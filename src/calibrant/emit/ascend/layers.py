@@ -13,10 +13,10 @@ from calibrant.graph.graph import Edit
 from calibrant.quantized_network import QuantizedLayer
 
 
-def put_weights(edit: Edit, layer: QuantizedLayer, placed: dict[int, str]) -> None:
+def put_weights(edit: Edit, layer: QuantizedLayer, placed: dict[str, str]) -> None:
     """Let a layer read its int8 weights; ``placed`` remembers the set that several layers share."""
     weights, name = layer.weights, layer.layer.name
-    key = id(weights)
+    key = layer.layer.constant
     if key not in placed:
         offsets = np.zeros(broadcast_shape(weights.values.shape, weights.channel_axes), np.int8)
         constants = [

@@ -47,7 +47,7 @@ def ascend_model(network: QuantizedNetwork) -> AscendModel:
     edit = network.graph.edit()
     replace_relu6(edit, network)
     put_quantizers(edit, network)
-    shared: dict[int, str] = {}
+    shared: dict[str, str] = {}
     dequantized: dict[str, str] = {}
     layers: dict[str, str] = {}
     for layer in network.layers:
