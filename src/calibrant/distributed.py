@@ -6,7 +6,7 @@ over processes and machines, repeat what was lost, and nothing shows in the resu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ def observe(
     inputs: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
     signature: str | None = None,
+    constants: Mapping[str, Any] | None = None,
     bias_correction: bool = True,
     samples: int | str | None = None,
     batch_size: int | None = None,
@@ -66,7 +67,7 @@ def observe(
     """
     watch, runner = Stopwatch(), CalibrationRunner(workers, threads)
     output = ExportOptions(None, None, export, "float32", None, model)
-    options = ModelOptions(inputs, outputs, signature, bias_correction, output.formats)
+    options = ModelOptions(inputs, outputs, signature, constants, bias_correction, output.formats)
     calibration = DataOptions(data, batch_size, data_options, samples)
     prepared, source = prepare(model, config, options, calibration, watch, track, runner, in_parts=True)
     chosen = None if batches is None else _range(batches, source.count)
@@ -83,6 +84,7 @@ def merge(
     inputs: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
     signature: str | None = None,
+    constants: Mapping[str, Any] | None = None,
     bias_correction: bool = True,
     name: str | None = None,
     export: str | Sequence[str] = (),
@@ -107,7 +109,7 @@ def merge(
     """
     watch = Stopwatch()
     output = ExportOptions(out, name, export, tflite_io, tflite_batch, model)
-    options = ModelOptions(inputs, outputs, signature, bias_correction, output.formats)
+    options = ModelOptions(inputs, outputs, signature, constants, bias_correction, output.formats)
     prepared, _ = prepare(model, config, options, None, watch, in_parts=True)
     with watch.step("merge"):
         state = State(fingerprint(prepared.observed, prepared.statistics), prepared.statistics)

@@ -20,7 +20,7 @@ from calibrant.steps.prepare import DataOptions, open_calibration
 
 MERGING = frozenset({"name", "tflite_io", "tflite_batch"})
 READING = frozenset({"shapes", "dtypes", "image_options", "image_size", "shuffle"})
-BOTH = frozenset({"inputs", "outputs", "signature", "bias_correction", "export"})
+BOTH = frozenset({"inputs", "outputs", "signature", "constants", "bias_correction", "export"})
 
 
 def quantize(
@@ -88,7 +88,7 @@ def _batches(model: Any, config: Any, data: Any, options: Mapping[str, Any]) -> 
     samples = options.get("samples")
     if config is not None and samples is None:
         return load_config(config).batch_num or 1
-    graph = load(model, options.get("inputs"), options.get("outputs"), options.get("signature"))
+    graph = load(model, *(options.get(name) for name in ("inputs", "outputs", "signature", "constants")))
     reading = {name: value for name, value in options.items() if name in READING}
     return open_calibration(DataOptions(data, options.get("batch_size"), reading, samples), graph, None).number()
 

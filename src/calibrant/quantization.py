@@ -5,7 +5,7 @@ model ─► load ─► fold ─► plan ─► balance ─► weights ─► o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ def quantize(
     inputs: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
     signature: str | None = None,
+    constants: Mapping[str, Any] | None = None,
     bias_correction: bool = True,
     refine: bool = False,
     sensitivity: bool = False,
@@ -62,6 +63,7 @@ def quantize(
     out : folder for the results; nothing is written without one.
     inputs, outputs : tensors where the graph is fed and read; ``inputs`` may be inner tensors.
     signature : of a SavedModel.
+    constants : placeholder → the value that it is bound to; see :func:`calibrant.graph.load.load`.
     bias_correction : shift biases so that the means of the layers' outputs are those of the float network; the ranges
         then come from the folded float network, otherwise from the one whose weights are quantized.
     refine : move the ranges of the activations from where the plain search puts them to where the network's outputs
@@ -95,7 +97,7 @@ def quantize(
     """
     watch, runner = Stopwatch(), CalibrationRunner(workers, threads)
     output = ExportOptions(out, name, export, tflite_io, tflite_batch, model)
-    options = ModelOptions(inputs, outputs, signature, bias_correction, output.formats)
+    options = ModelOptions(inputs, outputs, signature, constants, bias_correction, output.formats)
     calibration = DataOptions(data, batch_size, data_options, samples)
     prepared, batches = prepare(model, config, options, calibration, watch, track, runner)
     again = SecondPass(batches, refine, sensitivity)

@@ -97,21 +97,81 @@ def test_a_sequential_model_built_and_not():
     assert [layer.type for layer in find_layers(load(model))[0]] == ["Conv2D", "MatMul"]
 
 
-def test_a_subclassed_model_says_what_to_do(tmp_path):
-    class Own(keras.Model):
-        def __init__(self):
-            super().__init__()
-            self.dense = keras.layers.Dense(3)
+class Subclassed(keras.Model):
+    """Knows its inputs only from calls."""
 
-        def call(self, x):
-            return self.dense(x)
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(3)
 
-    model = Own()
-    model(numbers(2, 4))
-    with pytest.raises(ModelError, match="export"):
+    def call(self, x):
+        """One layer."""
+        return self.dense(x)
+
+
+def test_a_subclassed_model_is_read_once_it_was_called(tmp_path):
+    model = Subclassed()
+    with pytest.raises(ModelError, match="call it once"):
         load(model)
+    model(numbers(2, 4))
+    graph = load(model)
+    assert [layer.type for layer in find_layers(graph)[0]] == ["MatMul"]
+    assert list(input_shapes(graph).values()) == [((None, 4), np.dtype(np.float32))]
     model.export(str(tmp_path / "own"), verbose=False)
     assert [layer.type for layer in find_layers(load(tmp_path / "own"))[0]] == ["MatMul"]
+
+
+def shared_head():
+    """Six outputs of two layers, as a detector with a feature pyramid has them."""
+    x = keras.Input([8, 8, 2], name="image")
+    boxes, classes = keras.layers.Conv2D(4, 1, name="box"), keras.layers.Conv2D(3, 1, name="class")
+    levels = [x, keras.layers.AveragePooling2D(2)(x), keras.layers.AveragePooling2D(4)(x)]
+    return keras.Model(x, [head(level) for level in levels for head in (classes, boxes)])
+
+
+@pytest.mark.parametrize("form", ["memory", "keras", "exported"])
+def test_outputs_of_one_layer_that_is_called_several_times(form, tmp_path):
+    model = shared_head()
+    data = numbers(2, 8, 8, 2)
+    if form == "keras":
+        model.save(tmp_path / "m.keras")
+    elif form == "exported":
+        model.export(str(tmp_path / "m"), verbose=False)
+    graph = load({"memory": model, "keras": tmp_path / "m.keras", "exported": tmp_path / "m"}[form])
+    if form != "exported":
+        assert graph.output_keys == ("class", "box", "class_1", "box_1", "class_2", "box_2")
+    for found, wanted in zip(run_once(graph, {graph.input_keys[0]: data}), model(data), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_an_exported_model_with_more_than_ten_outputs_keeps_their_order(tmp_path):
+    x = keras.Input([2])
+    keras.Model(x, [keras.layers.Rescaling(float(factor))(x) for factor in range(12)]).export(
+        str(tmp_path / "m"), verbose=False
+    )
+    graph = load(tmp_path / "m")
+    results = run_once(graph, {graph.input_keys[0]: np.ones((1, 2), np.float32)})
+    assert [float(value[0, 0]) for value in results] == list(range(12))
+
+
+def test_one_tensor_that_is_two_outputs_and_an_input_that_is_an_output():
+    x = keras.Input([4], name="x")
+    y = keras.layers.Dense(3, name="y")(x)
+    graph = load(keras.Model(x, [y, y, x]))
+    data = numbers(2, 4)
+    first, second, third = run_once(graph, {"x": data})
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(third, data)
+
+
+def test_names_that_tensorflow_rejects():
+    x = keras.Input([6, 6, 2], name="Bild Eingabe")
+    y = keras.layers.Conv2D(4, 3, name="Faltung größe 1")(x)
+    model = keras.Model(x, keras.layers.Conv2D(2, 1, name="输出")(y))
+    graph = load(model)
+    assert [layer.name for layer in model.layers][1:] == ["Faltung größe 1", "输出"]
+    assert [layer.type for layer in find_layers(graph)[0]] == ["Conv2D", "Conv2D"]
+    assert graph.output_keys == ("输出",)
 
 
 def test_a_model_that_cannot_be_run_is_named():

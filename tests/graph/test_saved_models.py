@@ -55,7 +55,7 @@ def saved(tmp_path_factory):
 def frozen_by(monkeypatch):
     """The ways by which models were frozen, in order."""
     ways = []
-    for name in ("frozen_from_checkpoint", "_from_session"):
+    for name in ("frozen_from_checkpoint", "_from_revived", "_from_session"):
         real = getattr(saved_model, name)
 
         def spy(*arguments, real=real, name=name):
@@ -126,6 +126,7 @@ def test_two_keys_for_one_tensor_and_variables_of_old(tmp_path, frozen_by):
         v1.saved_model.simple_save(session, str(tmp_path / "old"), {"x": x}, {"logits": logits, "scores": logits})
     graph = load(tmp_path / "old")
     assert frozen_by == ["_from_session"]
+    assert graph.output_keys == ("logits", "scores") and len(set(graph.outputs)) == 2
     assert [layer.type for layer in find_layers(graph)[0]] == ["MatMul"]
     assert run_once(graph, {"x": numbers(2, 3)})[0].shape == (2, 2)
 
@@ -188,7 +189,7 @@ def outputs_of_both_ways(folder, feeds, monkeypatch, **options):
 def test_variables_come_from_the_checkpoint_and_are_those_of_a_session(saved, signature, frozen_by, monkeypatch):
     feeds = {"image": DATA, "unused": np.zeros(16, np.int32)}
     both = outputs_of_both_ways(saved / "several", feeds, monkeypatch, signature=signature)
-    assert frozen_by == ["frozen_from_checkpoint", "_from_session"]
+    assert frozen_by == ["frozen_from_checkpoint", "_from_revived"]
     for quick, slow in zip(*both, strict=True):
         np.testing.assert_array_equal(quick, slow)
 
@@ -198,7 +199,7 @@ def test_variables_of_other_dtypes(tmp_path, frozen_by, monkeypatch):
     tf.saved_model.save(module, str(tmp_path / "mixed"), module.all)
     x = numbers(7, 3)
     quick, slow = outputs_of_both_ways(tmp_path / "mixed", {"x": x}, monkeypatch)
-    assert frozen_by == ["frozen_from_checkpoint", "_from_session"]
+    assert frozen_by == ["frozen_from_checkpoint", "_from_revived"]
     np.testing.assert_array_equal(quick[0], slow[0])
     np.testing.assert_array_equal(quick[0], module.all(x))
 

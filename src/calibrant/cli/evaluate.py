@@ -42,6 +42,7 @@ def evaluate(
     inputs: list[str] | None,
     outputs: list[str] | None,
     signature: str | None,
+    constants: dict[str, str],
     **options: Any,
 ) -> None:
     """Compare MODELS on the same data: accuracy where there are labels, and each against the first."""
@@ -56,6 +57,7 @@ def evaluate(
         inputs=inputs,
         outputs=outputs,
         signature=signature,
+        constants=constants,
         track=tracker(settings["quiet"]),
         **read_data_options(options),
     )

@@ -2,24 +2,49 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from calibrant.cli.options import model_options, read_model
 
+if TYPE_CHECKING:
+    from calibrant.graph.graph import Graph
+
 
 @click.command()
 @click.argument("model", type=click.Path())
 @model_options
+@click.option(
+    "--nodes",
+    is_flag=False,
+    flag_value="*",
+    metavar="[PATTERN]",
+    help="List the tensors whose names match (* and ?; or a part of the name) instead, to see where to cut.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
-def inspect(model: str, inputs: list[str], outputs: list[str], signature: str, as_json: bool) -> None:
+def inspect(
+    model: str,
+    inputs: list[str],
+    outputs: list[str],
+    signature: str,
+    constants: dict[str, str],
+    nodes: str | None,
+    as_json: bool,
+) -> None:
     """List inputs, outputs, quantizable layers, those that are not and why, and the fusions of MODEL."""
-    from calibrant.cli.show import table
     from calibrant.config import load_config
+    from calibrant.graph.cut_proposal import unfeedable
+    from calibrant.graph.load import load
     from calibrant.graph.run import readable
 
-    read = read_model(model, load_config(None), inputs, outputs, signature)
+    if nodes is not None:
+        _show({"tensors": _tensors(load(model, inputs, outputs, signature, constants), nodes)}, as_json)
+        return
+    read = read_model(model, load_config(None), inputs, outputs, signature, constants)
     original, folded = read.original, read.folded
     tensors = [
         (role, key, readable(tensor), _shape(original.shape(tensor)), original.dtype(tensor).name)
@@ -41,6 +66,27 @@ def inspect(model: str, inputs: list[str], outputs: list[str], signature: str, a
         "fusions": (("layer", "kind", "absorbed"), fusions),
         "not fused": (("node", "reason"), folded.left),
     }
+    _show(blocks, as_json)
+    for problem in unfeedable(original):
+        click.echo(f"note: {problem}", err=True)
+
+
+def _tensors(graph: Graph, pattern: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Name, operation, shape and type of the tensors whose node matches, constants left out."""
+    from calibrant.graph.run import readable
+
+    wanted = pattern.lower() if set(pattern) & set("*?[") else f"*{pattern.lower()}*"
+    rows = []
+    for tensor, (shape, dtype) in graph.tensors.items():
+        node = graph.producer(tensor)
+        if node.op != "Const" and fnmatch.fnmatchcase(node.name.lower(), wanted):
+            rows.append((readable(tensor), node.op, _shape(shape), dtype.name))
+    return ("tensor", "operation", "shape", "type"), rows
+
+
+def _show(blocks: Mapping[str, tuple[Sequence[str], Sequence[Any]]], as_json: bool) -> None:
+    from calibrant.cli.show import table
+
     if as_json:
         content = {
             title: [dict(zip(columns, row, strict=True)) for row in rows] for title, (columns, rows) in blocks.items()

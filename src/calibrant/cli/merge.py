@@ -36,6 +36,7 @@ def merge(
     inputs: list[str] | None,
     outputs: list[str] | None,
     signature: str | None,
+    constants: dict[str, str],
 ) -> None:
     """Quantize a model with STATES, the files of ``calibrant observe``."""
     import calibrant
@@ -48,6 +49,7 @@ def merge(
         inputs=inputs,
         outputs=outputs,
         signature=signature,
+        constants=constants,
         bias_correction=bias_correction,
         name=name,
         export=export,

@@ -23,10 +23,28 @@ def split_names(context: click.Context, parameter: click.Parameter, value: str |
     return [name.strip() for name in value.replace(";", ",").split(",") if name.strip()]
 
 
+def split_settings(context: click.Context, parameter: click.Parameter, value: Sequence[str]) -> dict[str, str]:
+    """``NAME=VALUE`` → name and value as text."""
+    settings = {}
+    for each in value:
+        name, separator, text = each.partition("=")
+        if not separator or not name.strip():
+            raise click.BadParameter(f"{each!r} is not NAME=VALUE", context, parameter)
+        settings[name.strip()] = text
+    return settings
+
+
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """How a model is read."""
     for option in (
         click.option("--signature", help="Signature of a SavedModel."),
+        click.option(
+            "--set",
+            "constants",
+            multiple=True,
+            callback=split_settings,
+            help="Bind a placeholder to a constant: NAME=VALUE, for example phase_train=false; repeatable.",
+        ),
         click.option("--outputs", callback=split_names, help="Tensors that are the results: A,B."),
         click.option("--inputs", callback=split_names, help="Tensors to feed: A,B; inner tensors cut the graph there."),
     ):
@@ -50,12 +68,13 @@ def read_model(
     inputs: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
     signature: str | None = None,
+    constants: Mapping[str, Any] | None = None,
 ) -> ReadModel:
     """Load a model and fold it as the configuration wants."""
     from calibrant.fold import fold
     from calibrant.graph.load import load
     from calibrant.steps.graph_info import graph_info
 
-    original = load(model, inputs, outputs, signature)
+    original = load(model, inputs, outputs, signature, constants)
     folded = fold(original, configuration.do_fusion is not False, configuration.skip_fusion_layers)
     return ReadModel(original, folded, *graph_info(original, folded.graph))

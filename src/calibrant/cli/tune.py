@@ -58,6 +58,7 @@ def tune(
     outputs: list[str] | None,
     signature: str | None,
     samples: int | str | None,
+    constants: dict[str, str],
     **options: Any,
 ) -> None:
     """Search for a configuration of MODEL that meets a tolerance; exit code 1 if there is none."""
@@ -88,6 +89,7 @@ def tune(
         inputs=inputs,
         outputs=outputs,
         signature=signature,
+        constants=constants,
         track=tracker(settings["quiet"]),
         **read_data_options(options),
     )

@@ -38,6 +38,7 @@ def verify(
     inputs: list[str] | None,
     outputs: list[str] | None,
     signature: str | None,
+    constants: dict[str, str],
     **options: Any,
 ) -> None:
     """Run the models in FOLDER on the same inputs; exit code 1 if they part more than allowed."""
@@ -54,6 +55,7 @@ def verify(
         inputs=inputs,
         outputs=outputs,
         signature=signature,
+        constants=constants,
         limits=Limits(least_within, least_agreement),
         track=tracker(settings["quiet"]),
         **read_data_options(options),

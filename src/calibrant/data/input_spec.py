@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from calibrant.errors import DataError, Problem, did_you_mean
+
+if TYPE_CHECKING:
+    from calibrant.graph.graph import Graph
 
 Shape = tuple["int | None", ...]
 
@@ -22,11 +26,13 @@ class InputSpec:
     shape : the dimensions, None where one is not fixed; None altogether where even the rank is unknown.
         The first is the batch.
     dtype : the numpy type that the model is fed with; ``object`` for strings.
+    aliases : other names that data may use: a signature's input has that of its tensor besides its key.
     """
 
     name: str
     shape: Shape | None
     dtype: np.dtype
+    aliases: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dtype", np.dtype(self.dtype))
@@ -34,10 +40,30 @@ class InputSpec:
             shape = tuple(None if size is None or size < 0 else int(size) for size in self.shape)
             object.__setattr__(self, "shape", shape)
 
+    def is_meant_by(self, key: str) -> bool:
+        """Whether a key of the data is one of the input's names, with or without ``:0``."""
+        return plain(key) in {plain(name) for name in (self.name, *self.aliases)}
+
     @property
     def fixed_batch(self) -> int | None:
         """The batch dimension where the model fixes it."""
         return self.shape[0] if self.shape else None
+
+
+def inputs_of(graph: Graph, like: Graph | None = None) -> list[InputSpec]:
+    """The inputs of a graph.
+
+    Parameters
+    ----------
+    like : a graph of the same inputs, whose names for them are understood too.
+    """
+    shown_as = like if like is not None and len(like.inputs) == len(graph.inputs) else graph
+    return [
+        InputSpec(key, graph.shape(tensor), graph.dtype(tensor).as_numpy_dtype, (tensor, *others))
+        for key, tensor, *others in zip(
+            graph.input_keys, graph.inputs, shown_as.input_keys, shown_as.inputs, strict=True
+        )
+    ]
 
 
 def plain(name: str) -> str:
@@ -57,18 +83,18 @@ def match_names(keys: Sequence[str], inputs: Sequence[InputSpec], what: str) -> 
     ------
     DataError : for every key that is no input, with the closest names.
     """
-    by_plain = {plain(spec.name): spec.name for spec in inputs}
+    meant = {key: spec.name for key in keys for spec in inputs if spec.is_meant_by(key)}
     names = [spec.name for spec in inputs]
     problems = [
         Problem(
             f"{what} is given for {key!r}, which is no input", allowed=", ".join(names), hint=did_you_mean(key, names)
         )
         for key in keys
-        if plain(key) not in by_plain
+        if key not in meant
     ]
     if problems:
         raise DataError(*problems)
-    return {by_plain[plain(key)]: key for key in keys}
+    return {meant[key]: key for key in keys}
 
 
 def with_shapes(

@@ -9,7 +9,7 @@ import numpy as np
 
 from calibrant.data.coerce import fit_shape
 from calibrant.data.input_source import Chunk
-from calibrant.data.input_spec import InputSpec, plain, show
+from calibrant.data.input_spec import InputSpec, show
 from calibrant.errors import DataError, Problem, did_you_mean
 
 Row = dict[str, Chunk]
@@ -139,19 +139,22 @@ class ItemSource:
         return {names[0]: item}
 
     def _from_mapping(self, item: Mapping, label: str) -> dict[str, object]:
-        keys = {plain(str(key)): key for key in item}
-        missing = [spec.name for spec in self._inputs if plain(spec.name) not in keys]
+        keys = {spec.name: key for key in item for spec in self._inputs if spec.is_meant_by(str(key))}
+        missing = [spec.name for spec in self._inputs if spec.name not in keys]
         if missing:
-            found = ", ".join(map(str, item)) or "nothing"
+            given = [str(key) for key in item]
+            found = ", ".join(given) or "nothing"
             raise DataError(
                 *(
                     Problem(
-                        f"{label} has no {name!r}, only {found}", path=f"input {name!r}", hint=did_you_mean(name, keys)
+                        f"{label} has no {name!r}, only {found}",
+                        path=f"input {name!r}",
+                        hint=did_you_mean(name, given),
                     )
                     for name in missing
                 )
             )
-        return {spec.name: item[keys[plain(spec.name)]] for spec in self._inputs}
+        return {spec.name: item[keys[spec.name]] for spec in self._inputs}
 
 
 def is_labelled(item: object, inputs: int) -> bool:

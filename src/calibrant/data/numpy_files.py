@@ -15,7 +15,7 @@ from numpy.lib import format as npy_format
 
 from calibrant.data.coerce import dtype_problem, fit_shape
 from calibrant.data.input_source import ArraySource, ConstantSource, InputSource, SampleSlice, StreamSource, read_errors
-from calibrant.data.input_spec import InputSpec, Shape, plain, show
+from calibrant.data.input_spec import InputSpec, Shape, show
 from calibrant.errors import DataError, Problem, did_you_mean
 
 
@@ -80,7 +80,7 @@ class NpzFile:
         DataError : none, or several that fit; lists what the file holds.
         """
         for key in self._headers:
-            if plain(key) == plain(spec.name):
+            if spec.is_meant_by(key):
                 return key
         path = f"input {spec.name!r}"
         selector = f"choose one as {self._file}:NAME"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from calibrant.data.open_data import Batches, InputSpec, open_data
+from calibrant.data.input_spec import inputs_of
+from calibrant.data.open_data import Batches, open_data
 from calibrant.errors import DataError, ModelError, Problem
 from calibrant.evaluation.accuracy import Score, Scoreboard
 from calibrant.evaluation.labels import as_labels, load_labels
@@ -26,6 +27,7 @@ def evaluate(
     inputs: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
     signature: str | None = None,
+    constants: Mapping[str, Any] | None = None,
     names: Sequence[str] | None = None,
     track: ProgressFn = no_progress,
     **data_options: Any,
@@ -53,7 +55,7 @@ def evaluate(
     """
     if not models:
         raise ModelError(Problem("there is no model to evaluate", allowed="at least one"))
-    graphs = [load(model, inputs, outputs, signature) for model in models]
+    graphs = [load(model, inputs, outputs, signature, constants) for model in models]
     fixed = _fixed_batch(graphs)
     if fixed is not None:
         data_options = {**data_options, "batch_size": data_options.get("batch_size") or fixed}
@@ -62,7 +64,7 @@ def evaluate(
         truth = load_labels(labels) if isinstance(labels, (str,)) or hasattr(labels, "__fspath__") else labels
         truth = as_labels(np.asarray(truth), "labels")
     board = Scoreboard(list(names or (graph.source for graph in graphs)), ignore_labels)
-    sources = [_open(graph, data, data_options) for graph in graphs]
+    sources = [open_data(data, inputs_of(graph, like=graphs[0]), **data_options) for graph in graphs]
     if len(graphs) > 1 and not sources[0].restartable:
         raise DataError(
             Problem("the data can be read only once, but there are several models", hint="give files or arrays")
@@ -97,11 +99,6 @@ def _fixed_batch(graphs: Sequence[Graph]) -> int | None:
 def _least(sources: Sequence[Batches]) -> int | None:
     counts = [source.count for source in sources]
     return None if None in counts else min(counts)
-
-
-def _open(graph: Graph, data: Any, options: dict[str, Any]) -> Any:
-    specifications = [InputSpec(key, *rest) for key, rest in input_shapes(graph).items()]
-    return open_data(data, specifications, **options)
 
 
 def _labels_of(truth: np.ndarray | None, done: int, count: int) -> np.ndarray | None:

@@ -12,13 +12,14 @@ import numpy as np
 
 from calibrant.config.model import Configuration
 from calibrant.config.text_write import write_config
-from calibrant.data.open_data import InputSpec, open_data
+from calibrant.data.input_spec import inputs_of
+from calibrant.data.open_data import open_data
 from calibrant.errors import CalibrantError, DataError, Problem
 from calibrant.evaluation.accuracy import Scoreboard, median_sqnr_db
 from calibrant.evaluation.logits import before_softmax
 from calibrant.evaluation.tune_search import Outcome
 from calibrant.graph.graph import Graph
-from calibrant.graph.run import Runner, input_shapes
+from calibrant.graph.run import Runner
 from calibrant.quantization import quantize
 
 
@@ -86,8 +87,7 @@ class Trials:
         return Outcome(loss, median_sqnr_db(self._float, outputs), ranking)
 
     def _outputs(self, graph: Graph) -> np.ndarray:
-        specifications = [InputSpec(key, *rest) for key, rest in input_shapes(self._setup.model).items()]
-        batches = open_data(self._setup.test, specifications, **self._setup.data_options)
+        batches = open_data(self._setup.test, inputs_of(self._setup.model), **self._setup.data_options)
         with Runner(graph, [before_softmax(graph, graph.outputs[0])]) as runner:
             return np.concatenate([np.array(runner(batch)[0]) for batch in batches])
 

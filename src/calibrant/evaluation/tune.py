@@ -84,6 +84,7 @@ def tune(
     inputs: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
     signature: str | None = None,
+    constants: Mapping[str, Any] | None = None,
     track: ProgressFn = no_progress,
     **data_options: Any,
 ) -> Tuned:
@@ -112,7 +113,7 @@ def tune(
     if not 0 <= tolerance <= 1:
         raise DataError(Problem(f"a tolerance of {tolerance}", allowed="a share of the samples, 0...1"))
     configuration = load_config(config)
-    original = load(model, inputs, outputs, signature)
+    original = load(model, inputs, outputs, signature, constants)
     if config is None or samples is not None:
         calibration = DataOptions(data, data_options.get("batch_size"), _without_size(data_options), samples)
         batches = open_calibration(calibration, original, None)

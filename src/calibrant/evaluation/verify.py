@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from calibrant.data.open_data import InputSpec, open_data
+from calibrant.data.input_spec import inputs_of
+from calibrant.data.open_data import open_data
 from calibrant.emit.tflite.flatbuffer import Tensor
 from calibrant.errors import DataError, ModelError, Problem
 from calibrant.evaluation.accuracy import LabelCount
@@ -26,7 +27,7 @@ from calibrant.evaluation.logits import before_softmax
 from calibrant.evaluation.tflite_runner import TfliteRunner, open_tflite
 from calibrant.graph.graph import Graph
 from calibrant.graph.load import load
-from calibrant.graph.run import Runner, input_shapes
+from calibrant.graph.run import Runner
 from calibrant.progress import ProgressFn, no_progress
 
 FAKEQUANT, SIMULATION, TFLITE, LOWERED = "_fakequant.pb", "_int8_fakequant.pb", "_int8.tflite", "_quantized.pb"
@@ -108,6 +109,7 @@ def verify(
     inputs: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
     signature: str | None = None,
+    constants: Mapping[str, Any] | None = None,
     limits: Limits | None = None,
     track: ProgressFn = no_progress,
     **data_options: Any,
@@ -126,13 +128,13 @@ def verify(
     ------
     CalibrantError : nothing to compare, a file that cannot be read, data that do not fit.
     """
-    models = _open_models(Path(folder), model, inputs, outputs, signature)
+    models = _open_models(Path(folder), model, inputs, outputs, signature, constants)
     limits = limits or Limits()
     rounded_scales = _has_float16_scales(Path(folder))
     truth = None if labels is None else _truth(labels)
     reference = next(entry for entry in models.values() if isinstance(entry, Graph))
-    specifications = [InputSpec(key, *rest) for key, rest in input_shapes(reference).items()]
-    batches = open_data(data, specifications, **data_options)
+    fake = models[FAKEQUANT]
+    batches = open_data(data, inputs_of(reference, like=fake if isinstance(fake, Graph) else None), **data_options)
     tflite = models.get(TFLITE)
     steps = [1.0] * len(reference.outputs) if tflite is None else [_step(point) or 1.0 for point in tflite.points]
     step = None if tflite is None else _step(tflite.points[0])
@@ -174,7 +176,12 @@ def verify(
 
 
 def _open_models(
-    folder: Path, model: Any, inputs: Sequence[str] | None, outputs: Sequence[str] | None, signature: str | None
+    folder: Path,
+    model: Any,
+    inputs: Sequence[str] | None,
+    outputs: Sequence[str] | None,
+    signature: str | None,
+    constants: Mapping[str, Any] | None,
 ) -> dict[str, Graph | TfliteRunner]:
     """Float model and files by kind, in the order of the table."""
     fakes = sorted(path for path in folder.glob(f"*{FAKEQUANT}") if not path.name.endswith(SIMULATION))
@@ -187,9 +194,9 @@ def _open_models(
         )
     models: dict[str, Graph | TfliteRunner] = {}
     if model is not None:
-        models[FLOAT] = load(model, inputs, outputs, signature)
+        models[FLOAT] = load(model, inputs, outputs, signature, constants)
     fed, read, read_between = _ends(folder)
-    models[FAKEQUANT] = load(fakes[0], fed, read)
+    models[FAKEQUANT] = _with_keys(load(fakes[0], fed, read), folder)
     prefix = fakes[0].name.removesuffix(FAKEQUANT)
     for kind in (LOWERED, SIMULATION, TFLITE):
         path = folder / f"{prefix}{kind}"
@@ -203,15 +210,26 @@ def _open_models(
     return models
 
 
+def _with_keys(graph: Graph, folder: Path) -> Graph:
+    """The graph with the names for its inputs that the model had which was quantized."""
+    keys = _report(folder).get("model", {}).get("inputs", ())
+    return replace(graph, input_keys=tuple(keys)) if len(keys) == len(graph.inputs) else graph
+
+
+def _report(folder: Path) -> dict[str, Any]:
+    """The report; empty without one."""
+    try:
+        return json.loads((folder / "report.json").read_text())
+    except (OSError, ValueError):
+        return {}
+
+
 def _ends(folder: Path) -> tuple[list[str] | None, list[str] | None, list[str] | None]:
     """Inputs and outputs of the graphs, and outputs of the simulation; each in the order of the model that was read.
 
     GraphDef files do not say them. Without a report, or with one of each, they are found without it.
     """
-    try:
-        found = json.loads((folder / "report.json").read_text())
-    except (OSError, ValueError):
-        return None, None, None
+    found = _report(folder)
     model, tflite = found.get("model", {}), found.get("exports", {}).get("tflite", {})
     named = (model.get("input_tensors"), model.get("output_tensors"), tflite.get("simulation_outputs"))
     return tuple(names if names and len(names) > 1 else None for names in named)

@@ -50,16 +50,15 @@ def dangling_inputs(nodes: Mapping[str, NodeDef], source: str) -> None:
         raise ModelError(*problems[:MOST])
 
 
-def runnable(graph: Graph) -> None:
-    """The graph can be run for inference as it stands.
+def well_formed(graph: Graph) -> None:
+    """The graph can be run.
 
     Raises
     ------
-    ModelError : listing training-mode ops, variables without a value, a cycle, an input that is missing, an op that
-        TensorFlow does not know, or an input or output that its node does not have.
+    ModelError : listing variables without a value, a cycle, an input that is missing, an op that TensorFlow does not
+        know, or an input or output that its node does not have.
     """
     problems = [
-        *_training_mode(graph),
         *variables(graph.nodes, graph.source),
         *_cycle(graph),
         *_stale_inputs(graph),
@@ -122,10 +121,11 @@ def _no_such_output(graph: Graph, tensor: str) -> Problem:
     )
 
 
-def _training_mode(graph: Graph) -> list[Problem]:
+def training_mode(graph: Graph) -> list[Problem]:
+    """A problem for each operation whose result is random, or depends on what else is in the batch."""
     problems = []
     for node in graph.nodes.values():
-        if node.op in NORMS and nd.attribute(node, "is_training", True):
+        if node.op in NORMS and nd.attribute(node, "is_training", True) and not _is_layer_norm(graph, node):
             problems.append(
                 Problem(
                     "batch norm is in training mode (is_training is true)",
@@ -137,13 +137,26 @@ def _training_mode(graph: Graph) -> list[Problem]:
         elif node.op in RANDOM:
             problems.append(
                 Problem(
-                    f"{node.op} makes the result random; a dropout that is still live looks like this",
+                    f"{node.op} makes the result random; a dropout or augmentation that is live looks like this",
                     file=graph.source,
                     path=node.name,
                     hint="export the model for inference",
                 )
             )
     return problems
+
+
+def _is_layer_norm(graph: Graph, node: NodeDef) -> bool:
+    """Whether a norm takes its statistics from within each sample: layer norms are written so, one sample a channel."""
+    data, *_, mean, variance = nd.data_inputs(node)
+    shape = graph.shape(data)
+    return (
+        graph.producer(data).op == "Reshape"
+        and nd.attribute(node, "data_format") == "NCHW"
+        and shape is not None
+        and shape[0] == 1
+        and graph.shape(mean) == graph.shape(variance) == (0,)
+    )
 
 
 def variables(nodes: Mapping[str, NodeDef], source: str) -> list[Problem]:
@@ -166,7 +179,7 @@ def _stale_inputs(graph: Graph) -> list[Problem]:
             "is needed by the outputs but is not among the inputs",
             file=graph.source,
             path=name,
-            hint=f"add it to --inputs, which are {', '.join(graph.input_keys)}",
+            hint=f"add it to --inputs, which are {', '.join(graph.input_keys)}; or bind it: --set {name}=VALUE",
         )
         for name, node in graph.nodes.items()
         if node.op == "Placeholder" and name not in graph.input_nodes

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
+from tensorflow.python.framework import dtypes
 
 from calibrant.errors import ModelError, Problem, did_you_mean
 from calibrant.graph import checks
 from calibrant.graph import nodes as nd
 from calibrant.graph.ascend.lower import has_ascend_operators, lower
+from calibrant.graph.bindings import bind
 from calibrant.graph.control_flow import needed_library
 from calibrant.graph.controls import without_idle_controls
 from calibrant.graph.cut import cut, stand_in
 from calibrant.graph.graph import Graph, ordered
-from calibrant.graph.inline import inline_calls
+from calibrant.graph.inference_mode import deterministic, for_inference, undecided
+from calibrant.graph.inline import CALLS, inline_calls
 
+_OF_THE_RUN = ("_class", "_output_shapes")  # attributes; the shapes are inferred anew, and some files have wrong ones
 NEVER_OUTPUTS = frozenset(
     {
         "Assert",
@@ -34,10 +40,11 @@ NEVER_OUTPUTS = frozenset(
         "VarIsInitializedOp",
     }
 )
-CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 
 
-def from_binary(path: Path, inputs: Sequence[str] | None, outputs: Sequence[str] | None) -> Graph:
+def from_binary(
+    path: Path, inputs: Sequence[str] | None, outputs: Sequence[str] | None, constants: Mapping[str, Any] | None = None
+) -> Graph:
     """A binary GraphDef file."""
     content = _read(path)
     graph_def = GraphDef()
@@ -54,17 +61,19 @@ def from_binary(path: Path, inputs: Sequence[str] | None, outputs: Sequence[str]
                 allowed="a binary GraphDef (.pb), a text one (.pbtxt), a SavedModel folder, a .keras or .h5 file",
             )
         )
-    return select(graph_def, str(path), inputs, outputs)
+    return select(graph_def, str(path), inputs, outputs, constants=constants)
 
 
-def from_text(path: Path, inputs: Sequence[str] | None, outputs: Sequence[str] | None) -> Graph:
+def from_text(
+    path: Path, inputs: Sequence[str] | None, outputs: Sequence[str] | None, constants: Mapping[str, Any] | None = None
+) -> Graph:
     """A text GraphDef file."""
     graph_def = GraphDef()
     try:
         text_format.Parse(_read(path).decode(), graph_def)
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise ModelError(Problem(f"is not a GraphDef in text form: {error}", file=str(path))) from None
-    return select(graph_def, str(path), inputs, outputs)
+    return select(graph_def, str(path), inputs, outputs, constants=constants)
 
 
 def _read(path: Path) -> bytes:
@@ -81,10 +90,12 @@ def select(
     outputs: Sequence[str] | None = None,
     input_keys: Sequence[str] = (),
     output_keys: Sequence[str] = (),
+    constants: Mapping[str, Any] | None = None,
 ) -> Graph:
     """A checked Graph of what lies between the inputs and the outputs.
 
     ``inputs`` may name inner tensors: their producers become placeholders and what lies before them is dropped.
+    Placeholders that ``constants`` names are bound, and what only training needs is left out.
     A deployable model in the Ascend operator set is lowered to stock operations on the way.
     """
     nodes = _unique_nodes(graph_def, source)
@@ -97,6 +108,8 @@ def select(
     if has_ascend_operators(nodes.values()):
         graph_def = lower(graph_def, source)
         nodes = _unique_nodes(graph_def, source)
+    if constants:
+        nodes = bind(nodes, constants, source)
     output_tensors = _resolve(nodes, outputs, "output", source) if outputs else _only_sink(nodes, source)
     if inputs:
         input_tensors = _resolve(nodes, inputs, "input", source)
@@ -104,14 +117,6 @@ def select(
     else:
         needed = ordered(nodes, output_tensors)
         input_tensors = tuple(f"{name}:0" for name, node in needed.items() if node.op == "Placeholder")
-        if not input_tensors:
-            raise ModelError(
-                Problem(
-                    "has no placeholder that leads to the outputs",
-                    file=source,
-                    hint="name the tensor to feed with --inputs",
-                )
-            )
     kept = ordered(nodes, (*output_tensors, *input_tensors))
     graph = Graph(
         nodes=kept,
@@ -123,8 +128,73 @@ def select(
         versions=graph_def.versions,
         source=source,
     )
-    checks.runnable(graph)
-    return without_idle_controls(graph)
+    checks.well_formed(graph)
+    found = without_idle_controls(for_inference(graph))
+    if not inputs:
+        found = _with_needed_inputs(found)
+    deterministic(found, graph)
+    if not inputs:
+        undecided(found)
+    return found
+
+
+def select_by_key(
+    graph_def: GraphDef,
+    source: str,
+    feeds: Mapping[str, str],
+    fetches: Mapping[str, str],
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    constants: Mapping[str, Any] | None = None,
+) -> Graph:
+    """The same for a model whose inputs and outputs have names of their own, which ``inputs`` and ``outputs`` may use.
+
+    Parameters
+    ----------
+    feeds, fetches : key → tensor. A tensor with two keys is passed on by a node for the second.
+    """
+    bound = {nd.node_name(feeds.get(key, key)): value for key, value in (constants or {}).items()}
+    fed = _keyed(feeds, inputs)
+    fed = {key: tensor for key, tensor in fed.items() if nd.node_name(tensor) not in bound}
+    read = _keyed(fetches, outputs)
+    tensors = dict.fromkeys(read.values())
+    graph = select(graph_def, source, list(fed.values()), list(tensors), list(fed), list(tensors), bound)
+    places = dict(zip(tensors, graph.outputs, strict=True))
+    edit, results = graph.edit(), []
+    for tensor in read.values():
+        place = places[tensor]
+        if place in results:
+            place = edit.add("Identity", f"{nd.node_name(place)}/again", [place], T=graph.dtype(place))
+        results.append(place)
+    changed = edit.finish(outputs=tuple(results)) if len(read) > len(tensors) else graph
+    return replace(changed, output_keys=tuple(read))
+
+
+def _keyed(tensors: Mapping[str, str], wanted: Sequence[str] | None) -> dict[str, str]:
+    """Key → tensor of those that are wanted, by key or by tensor; all by default."""
+    if not wanted:
+        return {key: nd.tensor_name(tensor) for key, tensor in tensors.items()}
+    keys = {nd.tensor_name(tensor): key for key, tensor in tensors.items()}
+    named = [tensors.get(name, name) for name in wanted]
+    return {keys.get(nd.tensor_name(name), name): name for name in named}
+
+
+def _with_needed_inputs(graph: Graph) -> Graph:
+    """The graph fed at the placeholders that its outputs need."""
+    needed = ordered(graph.nodes, graph.outputs)
+    inputs = tuple(f"{name}:0" for name, node in needed.items() if node.op == "Placeholder")
+    if not inputs:
+        raise ModelError(
+            Problem(
+                "has no placeholder that leads to the outputs",
+                file=graph.source,
+                hint="name the tensor to feed with --inputs",
+            )
+        )
+    if inputs == graph.inputs:
+        return graph
+    keys = tuple(nd.input_reference(tensor) for tensor in inputs)
+    return replace(graph, nodes=needed, inputs=inputs, input_keys=keys)
 
 
 def _unique_nodes(graph_def: GraphDef, source: str) -> dict[str, NodeDef]:
@@ -138,11 +208,12 @@ def _unique_nodes(graph_def: GraphDef, source: str) -> dict[str, NodeDef]:
 
 def _without_placement(node: NodeDef) -> NodeDef:
     """The node without what ties it to the machine and the run that made it: device, neighbours, names of functions."""
-    if not (node.device or "_class" in node.attr or node.HasField("experimental_debug_info")):
+    if not (node.device or any(key in node.attr for key in _OF_THE_RUN) or node.HasField("experimental_debug_info")):
         return node
     free = nd.copy_node(node)
     free.device = ""
-    free.attr.pop("_class", None)
+    for key in _OF_THE_RUN:
+        free.attr.pop(key, None)
     free.ClearField("experimental_debug_info")
     return free
 
@@ -152,7 +223,11 @@ def _resolve(nodes: Mapping[str, NodeDef], names: Sequence[str], role: str, sour
     tensors = []
     for name in names:
         tensor = nd.tensor_name(name.strip())
-        node = nd.split_tensor(tensor)[0]
+        node, index = nd.split_tensor(tensor)
+        if node not in nodes:
+            same = [other for other in nodes if other.lower() == node.lower()]
+            if len(same) == 1:
+                node, tensor = same[0], f"{same[0]}:{index}"
         if node in nodes:
             tensors.append(tensor)
         elif role == "input" and stand_in(tensor) in nodes:  # the model was cut there before
@@ -164,7 +239,7 @@ def _resolve(nodes: Mapping[str, NodeDef], names: Sequence[str], role: str, sour
                     f"there is no node {node!r} to be an {role}",
                     file=source,
                     allowed="for example " + ", ".join(candidates) if candidates else None,
-                    hint=did_you_mean(node, nodes),
+                    hint=did_you_mean(node, nodes) or "inspect --nodes lists all tensors",
                 )
             )
     if len(set(tensors)) != len(tensors):
@@ -178,7 +253,16 @@ def _candidates(nodes: Mapping[str, NodeDef], role: str) -> list[str]:
     if role == "input":
         return [name for name, node in nodes.items() if node.op == "Placeholder"][:8]
     read = {nd.node_name(reference) for node in nodes.values() for reference in node.input}
-    return [name for name, node in nodes.items() if name not in read and node.op not in NEVER_OUTPUTS][:8]
+    sinks = (node for name, node in nodes.items() if name not in read and node.op not in NEVER_OUTPUTS)
+    return [node.name for node in sinks if not _is_pivot(nodes, node)][:8]
+
+
+def _is_pivot(nodes: Mapping[str, NodeDef], node: NodeDef) -> bool:
+    """Whether a node is there for others to wait for, because a conditional of TensorFlow 1.x took this way."""
+    if node.op != "Identity" or nd.attribute(node, "T") != dtypes.bool:
+        return False
+    producer = nodes.get(nd.node_name(node.input[0]))
+    return producer is not None and (producer.op == "Switch" or node.name.endswith("/pred_id"))
 
 
 def _only_sink(nodes: Mapping[str, NodeDef], source: str) -> tuple[str, ...]:

@@ -8,6 +8,8 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 
 from calibrant.graph.tensorflow import quiet, tensorflow
 
+CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
+
 
 def inline_calls(graph_def: GraphDef, fetches: Sequence[str]) -> GraphDef:
     """The graph that the fetched tensors need, (Stateful)PartitionedCalls inlined; loops and branches stay functions.

@@ -1,91 +1,152 @@
-"""Keras models, in memory and in files."""
+"""Keras models in memory, of Keras 3 and of ``tf_keras``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import frozen
+from calibrant.graph import nodes as nd
+from calibrant.graph.concrete_function import frozen_function
 from calibrant.graph.graph import Graph
-from calibrant.graph.tensorflow import quiet, tensorflow
+from calibrant.graph.tensorflow import cause_of, tensorflow
 
-
-def from_file(path: Path, inputs: Sequence[str] | None, outputs: Sequence[str] | None) -> Graph:
-    """A ``.keras`` or ``.h5`` file, Keras 3 or Keras 2 format.
-
-    Raises
-    ------
-    ModelError : Keras cannot load it, for example because it needs custom objects.
-    """
-    tensorflow()
-    import keras
-
-    try:
-        model = keras.models.load_model(str(path), compile=False)
-    except Exception as error:  # Keras raises many kinds for files it cannot read
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ModelError(
-            Problem(
-                f"Keras {keras.__version__} cannot load it: {reason}",
-                file=str(path),
-                hint="load a model with custom objects in Python, or export it as a SavedModel",
-            )
-        ) from None
-    return from_keras(model, inputs, outputs, source=str(path))
+_NOT_IN_A_SCOPE = re.compile(r"[^A-Za-z0-9_.\\/>-]")
 
 
 def from_keras(
-    model: Any, inputs: Sequence[str] | None, outputs: Sequence[str] | None, source: str = "Keras model"
+    model: Any,
+    inputs: Sequence[str] | None,
+    outputs: Sequence[str] | None,
+    source: str = "Keras model",
+    constants: Mapping[str, Any] | None = None,
 ) -> Graph:
-    """A Keras model run for inference (``training=False``), batch size left open."""
-    tf = tensorflow()
-    import keras
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+    """A Keras model run for inference (``training=False``), batch size left open.
 
-    if not getattr(model, "inputs", None):
-        raise ModelError(
-            Problem(
-                "the Keras model does not say what its inputs are",
-                file=source,
-                hint="call it once if it is a Sequential one; export a subclassed one with model.export(FOLDER)",
-            )
-        )
-    structure = getattr(model, "_inputs_struct", None)
-    specifications = [
-        tf.TensorSpec([None, *tuple(tensor.shape)[1:]], tensor.dtype, name=_input_name(tensor, position))
-        for position, tensor in enumerate(model.inputs)
-    ]
+    All outputs are there, in the model's order; of those with one name (a layer that is called several times) the
+    second is called ``NAME_1``.
+
+    Raises
+    ------
+    ModelError : the model has not been built, or cannot be run.
+    """
+    tf = tensorflow()
+    specifications, pack = _signature(model, source)
+    keys: list[str] = []
 
     def infer(*tensors: Any) -> Any:
-        if structure is not None:
-            arguments = keras.tree.pack_sequence_as(structure, list(tensors))
-        else:
-            arguments = list(tensors) if len(tensors) > 1 else tensors[0]
-        result = model(arguments, training=False)
+        result = model(pack(tensors), training=False)
         if isinstance(result, dict):
-            return {str(name): tf.identity(tensor, name=str(name)) for name, tensor in result.items()}
-        results = tf.nest.flatten(result)
-        names = list(getattr(model, "output_names", [])) or [f"output_{index}" for index in range(len(results))]
-        return {name: tf.identity(tensor, name=name) for name, tensor in zip(names, results, strict=True)}
+            names, results = list(result), list(result.values())
+        else:
+            results = tf.nest.flatten(result)
+            names = list(getattr(model, "output_names", None) or ())
+            if len(names) != len(results):
+                names = [f"output_{index}" for index in range(len(results))]
+        keys[:] = unique(str(name) for name in names)
+        return [tf.identity(tensor, name=graph_name(key)) for key, tensor in zip(keys, results, strict=True)]
 
     try:
-        function = tf.function(infer, autograph=False).get_concrete_function(*specifications)
+        with _acceptable_layer_names(model):
+            function = tf.function(infer, autograph=False).get_concrete_function(*specifications)
     except Exception as error:  # whatever the layers of a user raise
-        lines = [line.strip() for line in (str(error).strip() or type(error).__name__).splitlines() if line.strip()]
-        reason = " ".join(lines[:2])
-        raise ModelError(Problem(f"the Keras model cannot be run for inference: {reason}", file=source)) from None
-    with quiet():
-        constant = convert_variables_to_constants_v2(function, lower_control_flow=False)
-    graph_def = constant.graph.as_graph_def()
-    feeds = [tensor.name for tensor in constant.inputs if tensor.dtype != tf.resource]
-    fetches = [tensor.name for tensor in constant.outputs]
-    if inputs or outputs:
-        return frozen.select(graph_def, source, inputs or feeds, outputs or fetches)
-    return frozen.select(graph_def, source, feeds, fetches, output_keys=sorted(function.structured_outputs))
+        raise ModelError(
+            Problem(f"the Keras model cannot be run for inference: {cause_of(error)}", file=source)
+        ) from None
+    graph_def, feeds, fetches = frozen_function(function, source)
+    return frozen.select_by_key(
+        graph_def,
+        source,
+        {nd.node_name(feed): feed for feed in feeds},
+        dict(zip(keys, fetches, strict=True)),
+        inputs,
+        outputs,
+        constants,
+    )
+
+
+def _signature(model: Any, source: str) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
+    """What the model takes, batch size left open; and what makes of such tensors the model's first argument."""
+    tf = tensorflow()
+    legacy = hasattr(model, "save_spec")  # tf_keras
+    if legacy:
+        nest = tf.nest
+    else:
+        from keras import tree as nest
+    structure = None
+    if getattr(model, "built", True) and getattr(model, "inputs", None):
+        flat = model.inputs
+        structure = getattr(model, "_nested_inputs" if legacy else "_inputs_struct", None)
+        if structure is None:
+            structure = list(flat) if len(flat) > 1 else flat[0]
+    else:
+        structure = _recorded_inputs(model, legacy)
+        flat = None if structure is None else nest.flatten(structure)
+    if not flat:
+        raise ModelError(
+            Problem(
+                "the Keras model has not been built, so it does not say what its inputs are",
+                file=source,
+                hint="call it once on a batch of data before it is given here",
+            )
+        )
+    specifications = [
+        tf.TensorSpec([None, *tuple(tensor.shape)[1:]], tensor.dtype, name=_input_name(tensor, position))
+        for position, tensor in enumerate(flat)
+    ]
+    return specifications, lambda tensors: nest.pack_sequence_as(structure, list(tensors))
+
+
+def _recorded_inputs(model: Any, legacy: bool) -> Any:
+    """The inputs of the first call of a model that is not made of layers alone; None where there was none."""
+    try:
+        if legacy:
+            recorded = model.save_spec()
+            return recorded[0][0] if recorded else None
+        from keras.src.export.export_utils import get_input_signature
+
+        recorded = get_input_signature(model)
+    except (ImportError, AttributeError, TypeError, ValueError):
+        return None
+    return recorded[0] if len(recorded) == 1 else None
 
 
 def _input_name(tensor: Any, position: int) -> str:
     name = str(getattr(tensor, "name", "") or f"input_{position}")
-    return name.split(":")[0].replace("/", "_")
+    return graph_name(name.split(":")[0].replace("/", "_"))
+
+
+def graph_name(name: str) -> str:
+    """The nearest name that TensorFlow accepts for a node."""
+    accepted = _NOT_IN_A_SCOPE.sub("_", name)
+    return accepted if accepted[:1].isalnum() or accepted[:1] == "." else f"n{accepted}"
+
+
+def unique(names: Iterable[str]) -> list[str]:
+    """The names, a number appended to those that have come before."""
+    taken: dict[str, None] = {}
+    for name in names:
+        candidate, number = name, 0
+        while candidate in taken:
+            number += 1
+            candidate = f"{name}_{number}"
+        taken[candidate] = None
+    return list(taken)
+
+
+@contextmanager
+def _acceptable_layer_names(model: Any) -> Iterator[None]:
+    """Meanwhile, layers whose names TensorFlow rejects have other ones."""
+    layers = model._flatten_layers() if hasattr(model, "_flatten_layers") else ()
+    rejected = [(layer, layer.name) for layer in layers if graph_name(layer.name) != layer.name]
+    attribute = "_name" if rejected and hasattr(rejected[0][0], "_name") else "name"
+    try:
+        for layer, name in rejected:
+            setattr(layer, attribute, graph_name(name))
+        yield
+    finally:
+        for layer, name in rejected:
+            setattr(layer, attribute, name)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from calibrant.errors import ModelError, Problem
-from calibrant.graph import frozen, keras_model, saved_model
+from calibrant.graph import concrete_function, frozen, keras_file, keras_model, saved_model
 from calibrant.graph.graph import Graph
 
 
@@ -16,17 +16,21 @@ def load(
     inputs: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
     signature: str | None = None,
+    constants: Mapping[str, Any] | None = None,
 ) -> Graph:
     """Read a model into one graph of nodes and constants.
 
     Parameters
     ----------
     model : path of a frozen graph (``.pb``, ``.pbtxt``), a SavedModel folder, a Keras file (``.keras``, ``.h5``);
-        or in memory: a ``GraphDef``, a ``tf.Graph`` without variables, a Keras model, a :class:`Graph`.
+        or in memory: a ``GraphDef``, a ``tf.Graph`` without variables, a Keras model, a ``tf.function`` with an input
+        signature, a ``ConcreteFunction``, a :class:`Graph`.
     inputs : tensors to feed; the graph is cut there. By default the placeholders that the outputs need.
     outputs : tensors that are the results. By default those of the signature or Keras model, or the only node that
         nobody reads.
     signature : of a SavedModel; ``serving_default``, or the only one, by default.
+    constants : placeholder → the value that it is bound to, for graphs with a switch for training:
+        ``{"keep_prob": 1, "phase_train": False}``. A PlaceholderWithDefault has its default unless it is bound.
 
     Raises
     ------
@@ -41,24 +45,33 @@ def load(
             outputs or model.outputs,
             () if inputs else model.input_keys,
             () if outputs else model.output_keys,
+            constants,
         )
     if isinstance(model, (str, Path)):
-        return _load_file(Path(model), inputs, outputs, signature)
+        return _load_file(Path(model), inputs, outputs, signature, constants)
     if hasattr(model, "as_graph_def"):
-        return frozen.select(model.as_graph_def(), "tf.Graph", inputs, outputs)
+        return frozen.select(model.as_graph_def(), "tf.Graph", inputs, outputs, constants=constants)
     if hasattr(model, "node") and hasattr(model, "library"):
-        return frozen.select(model, "GraphDef", inputs, outputs)
+        return frozen.select(model, "GraphDef", inputs, outputs, constants=constants)
     if hasattr(model, "layers") and callable(model):
-        return keras_model.from_keras(model, inputs, outputs)
+        return keras_model.from_keras(model, inputs, outputs, constants=constants)
+    if hasattr(model, "get_concrete_function") or hasattr(model, "structured_outputs"):
+        return concrete_function.from_function(model, inputs, outputs, constants)
     raise ModelError(
         Problem(
             f"a model cannot be a {type(model).__name__}",
-            allowed="a path, GraphDef, tf.Graph, Keras model or calibrant graph",
+            allowed="a path, GraphDef, tf.Graph, Keras model, tf.function, ConcreteFunction or calibrant graph",
         )
     )
 
 
-def _load_file(path: Path, inputs: Sequence[str] | None, outputs: Sequence[str] | None, signature: str | None) -> Graph:
+def _load_file(
+    path: Path,
+    inputs: Sequence[str] | None,
+    outputs: Sequence[str] | None,
+    signature: str | None,
+    constants: Mapping[str, Any] | None,
+) -> Graph:
     try:
         is_folder = path.is_dir()
         exists = path.exists()
@@ -75,14 +88,22 @@ def _load_file(path: Path, inputs: Sequence[str] | None, outputs: Sequence[str] 
                     allowed="a folder with saved_model.pb, a .pb, .pbtxt, .keras or .h5 file",
                 )
             )
-        return saved_model.from_saved_model(path, signature, inputs, outputs)
+        return saved_model.from_saved_model(path, signature, inputs, outputs, constants)
     if signature is not None:
         raise ModelError(Problem("only a SavedModel has signatures", file=str(path), hint="leave out --signature"))
     suffix = path.suffix.lower()
+    if suffix == ".tflite":
+        raise ModelError(
+            Problem(
+                "is a LiteRT (TensorFlow Lite) file, which has been converted already",
+                file=str(path),
+                allowed="the model that it was made from: a .pb, .pbtxt, .keras or .h5 file, or a SavedModel folder",
+            )
+        )
     if suffix in {".keras", ".h5", ".hdf5"}:
-        return keras_model.from_file(path, inputs, outputs)
+        return keras_file.from_file(path, inputs, outputs, constants)
     if suffix == ".pbtxt":
-        return frozen.from_text(path, inputs, outputs)
+        return frozen.from_text(path, inputs, outputs, constants)
     if path.name == "saved_model.pb":
-        return saved_model.from_saved_model(path.parent, signature, inputs, outputs)
-    return frozen.from_binary(path, inputs, outputs)
+        return saved_model.from_saved_model(path.parent, signature, inputs, outputs, constants)
+    return frozen.from_binary(path, inputs, outputs, constants)

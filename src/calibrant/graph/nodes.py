@@ -75,12 +75,24 @@ def elements(shape: TensorShapeProto) -> int:
 
 def constant_node(name: str, value: np.ndarray) -> NodeDef:
     """A Const node holding an array."""
-    array = np.ascontiguousarray(value)
-    node = NodeDef(op="Const", name=name)
-    proto = tensor_util.make_tensor_proto(array, shape=np.shape(value))
-    node.attr["dtype"].type = proto.dtype
-    node.attr["value"].tensor.CopyFrom(proto)
+    node = NodeDef()
+    fill_constant(node, name, value)
     return node
+
+
+def fill_constant(node: NodeDef, name: str, value: np.ndarray) -> None:
+    """Make an empty node a Const holding an array, with one copy of the array besides the one in the node."""
+    array = np.asarray(value)
+    node.op, node.name = "Const", name
+    tensor = node.attr["value"].tensor
+    if array.size > 1 and array.dtype.kind in "iuf" and array.dtype.isnative:
+        tensor.dtype = dtypes.as_dtype(array.dtype).as_datatype_enum
+        for size in array.shape:
+            tensor.tensor_shape.dim.add().size = size
+        tensor.tensor_content = array.tobytes()
+    else:
+        tensor.CopyFrom(tensor_util.make_tensor_proto(np.ascontiguousarray(array), shape=array.shape))
+    node.attr["dtype"].type = tensor.dtype
 
 
 def constant_value(node: NodeDef) -> np.ndarray:

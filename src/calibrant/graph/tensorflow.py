@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -78,3 +79,18 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+def cause_of(error: BaseException) -> str:
+    """What an error of TensorFlow or Keras says, in one line: the lines that carry the cause, without the framing."""
+    text = _ESCAPES.sub("", str(error))
+    lines = [line.strip() for line in text.splitlines()]
+    said = [line for line in lines if line and not _FRAMING.match(line)]
+    return " ".join(said[:3])[:600] or type(error).__name__
+
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+_FRAMING = re.compile(
+    r"Exception encountered when calling .*|in user code:|Arguments received by .*|Graph execution error:"
+    r"|Detected at node .*|Node: .*|File \".*|Original stack trace .*|• .*|Traceback .*|[-=~^]+$|<stack traces .*"
+)

@@ -15,13 +15,14 @@ from calibrant.calibration.runner import CalibrationRunner
 from calibrant.config import load_config
 from calibrant.config.plan import ActivationPlan, Plan
 from calibrant.data.amount import sample_limit, used_sentence
-from calibrant.data.open_data import Batches, InputSpec, open_data, unknown_keyword
+from calibrant.data.input_spec import inputs_of
+from calibrant.data.open_data import Batches, open_data, unknown_keyword
 from calibrant.errors import ConfigError, DataError, Problem
 from calibrant.fold import Folded, fold
+from calibrant.graph.cut_proposal import check_feedable
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
 from calibrant.graph.load import load
-from calibrant.graph.run import input_shapes
 from calibrant.progress import LOG, ProgressFn, Stopwatch, no_progress
 from calibrant.quantized_network import QuantizedInput, QuantizedLayer, QuantizedNetwork
 from calibrant.steps.activations import quantized_places, read_tensor, search_all
@@ -45,6 +46,7 @@ class ModelOptions:
     inputs: Sequence[str] | None = None
     outputs: Sequence[str] | None = None
     signature: str | None = None
+    constants: Mapping[str, Any] | None = None
     bias_correction: bool = True
     formats: Collection[str] = ()
 
@@ -118,7 +120,7 @@ def prepare(
     """
     configuration = load_config(config)
     with watch.step("load"):
-        original = load(model, options.inputs, options.outputs, options.signature)
+        original = load(model, options.inputs, options.outputs, options.signature, options.constants)
     ends = (", ".join(tensors) for tensors in (original.inputs, original.outputs))
     LOG.debug("model %s: %d nodes, inputs %s, outputs %s", original.source, len(original.nodes), *ends)
     with watch.step("fold"):
@@ -127,6 +129,7 @@ def prepare(
     LOG.debug("%d norms folded, %d left", len(folded.fusions), len(folded.left))
     plan = make_plan(configuration, info, folded.graph)
     LOG.debug("%d layers to be quantized, %d stay in float", len(plan.layers), len(plan.disabled) + len(plan.skipped))
+    check_feedable(original)
     batches = None if data is None else open_calibration(data, original, plan.batch_num if config is not None else None)
     if batches is not None:
         if batches.count is not None:
@@ -170,13 +173,12 @@ def prepare(
 
 def open_calibration(data: DataOptions, original: Graph, batch_num: int | None) -> Batches:
     """The batches that calibrate: as many as hold the samples asked for, else ``batch_num``, else the default."""
-    specifications = [InputSpec(key, *rest) for key, rest in input_shapes(original).items()]
     by_samples = data.samples is not None or batch_num is None
     if wrong := data.options.keys() & {"batch_num", "sample_limit", "spread"}:
         raise DataError(*(unknown_keyword(name) for name in sorted(wrong)))
     return open_data(
         data.data,
-        specifications,
+        inputs_of(original),
         batch_size=data.batch_size,
         batch_num=None if by_samples else batch_num,
         sample_limit=sample_limit(data.samples) if by_samples else None,

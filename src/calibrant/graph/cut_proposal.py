@@ -1,0 +1,77 @@
+"""Where to cut a graph so that calibration data can be fed: behind what decodes, looks words up, or is random."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from calibrant.errors import ModelError, Problem
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Graph
+
+TABLES = frozenset({"AnonymousHashTable", "HashTable", "HashTableV2", "MutableHashTable", "MutableHashTableV2"})
+MOST = 3
+
+
+def unfeedable(graph: Graph) -> list[Problem]:
+    """A problem for each input that takes text or encoded bytes and each table, with the cut that helps."""
+    problems = []
+    strings = [name for name in graph.input_nodes if graph.dtype(f"{name}:0").name == "string"]
+    tables = [node.name for node in graph.nodes.values() if node.op in TABLES]
+    if not strings and not tables:
+        return problems
+    hint = cut_hint(graph, [*strings, *tables])
+    for name in sorted(strings):
+        message = "takes text or encoded bytes (such as a JPEG or WAV file), which cannot be calibration data"
+        problems.append(Problem(message, file=graph.source, path=name, hint=hint))
+    for name in tables:
+        problems.append(
+            Problem("is a lookup table, whose content is not in the graph", file=graph.source, path=name, hint=hint)
+        )
+    return problems
+
+
+def check_feedable(graph: Graph) -> None:
+    """Calibration data can be fed to the graph.
+
+    Raises
+    ------
+    ModelError : an input takes strings, or a table is needed; with the cut that helps.
+    """
+    problems = unfeedable(graph)
+    if problems:
+        raise ModelError(*problems)
+
+
+def cut_hint(graph: Graph, sources: Collection[str]) -> str:
+    """What to write so that nodes are cut off."""
+    found = list(narrow_places(graph, sources))
+    floats = [place for place in found if graph.dtype(place).is_floating]
+    chosen = (floats or found)[:1]
+    if not chosen:
+        return "name tensors behind it with --inputs; inspect --nodes lists them"
+    others = [nd.input_reference(place) for place in found if place not in chosen][:MOST]
+    also = f" (or {', '.join(others)})" if others else ""
+    return f"feed what is made of it: --inputs {nd.input_reference(chosen[0])}{also}"
+
+
+def narrow_places(graph: Graph, sources: Collection[str]) -> Iterator[str]:
+    """The tensors of numbers that everything which depends on some nodes goes through, first to last."""
+    positions = {name: place for place, name in enumerate(graph.nodes)}
+    tainted: set[str] = set()
+    furthest = -1
+    for name, node in graph.nodes.items():
+        if name not in sources and not any(nd.node_name(tensor) in tainted for tensor in nd.data_inputs(node)):
+            continue
+        is_source = name in sources
+        alone = not is_source and furthest == positions[name] and name not in graph.output_nodes
+        tainted.add(name)
+        outputs = graph.read_outputs(name)
+        if alone and outputs == (0,) and _has_numbers(graph, f"{name}:0") and not graph.output_nodes & tainted:
+            yield f"{name}:0"
+        readers = [positions[reader.name] for index in outputs for reader, _ in graph.consumers(f"{name}:{index}")]
+        furthest = max([furthest, *readers])
+
+
+def _has_numbers(graph: Graph, tensor: str) -> bool:
+    dtype = graph.dtype(tensor)
+    return graph.shape(tensor) != () and (dtype.is_floating or dtype.is_integer)

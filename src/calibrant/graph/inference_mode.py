@@ -1,0 +1,177 @@
+"""Graphs that can train as well: the switch turned to inference, and what only training needs left out."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from tensorflow.python.framework import dtypes
+
+from calibrant.errors import CalibrantError, ModelError, Problem
+from calibrant.graph import nodes as nd
+from calibrant.graph.bindings import bind
+from calibrant.graph.checks import MOST, training_mode
+from calibrant.graph.control_flow import needed_library
+from calibrant.graph.controls import without_idle_controls
+from calibrant.graph.cut_proposal import narrow_places
+from calibrant.graph.dead_branches import DECIDING, without_dead_branches
+from calibrant.graph.decided import decided_values
+from calibrant.graph.dropout import UNIFORM, without_idle_dropout
+from calibrant.graph.graph import Graph, ordered
+from calibrant.graph.inline import CALLS, inline_calls
+from calibrant.graph.layers import KINDS
+
+_DEPTH = 20  # decisions within decisions
+
+
+def for_inference(graph: Graph) -> Graph:
+    """The graph without branches that are never taken and without dropouts that drop nothing."""
+    for _ in range(_DEPTH):
+        operations = {node.op for node in graph.nodes.values()}
+        if not operations & (DECIDING.keys() | UNIFORM):
+            break
+        before = graph
+        graph = _inlined(without_dead_branches(graph))
+        graph = without_idle_dropout(graph)
+        if graph is before:
+            break
+        graph = without_idle_controls(graph)
+    return graph
+
+
+def _inlined(graph: Graph) -> Graph:
+    if not any(node.op in CALLS for node in graph.nodes.values()):
+        return graph
+    result = inline_calls(graph.graph_def(), (*graph.outputs, *graph.inputs))
+    kept = ordered({node.name: node for node in result.node}, (*graph.outputs, *graph.inputs))
+    return replace(graph, nodes=kept, library=needed_library(kept.values(), result.library))
+
+
+def switches(graph: Graph) -> list[str]:
+    """Placeholders of one bool that decide which branch runs."""
+    found = []
+    for name in graph.input_nodes:
+        node = graph.nodes[name]
+        if node.op == "Placeholder" and nd.attribute(node, "dtype") == dtypes.bool and _may_be_scalar(graph, name):
+            bound = _with(graph, {name: False})
+            deciding = [nd.data_inputs(node)[DECIDING[node.op]] for node in graph.nodes.values() if node.op in DECIDING]
+            if len(decided_values(bound, deciding)) > len(decided_values(graph, deciding)):
+                found.append(name)
+    return sorted(found)
+
+
+def proposal(graph: Graph, is_fit: Callable[[Graph], bool]) -> dict[str, Any] | None:
+    """Placeholder → value that makes the graph one for inference, found by trying; None where nothing does.
+
+    Parameters
+    ----------
+    is_fit : graph → whether it may be run as it is.
+    """
+    for values in _trials(graph):
+        if _helps(graph, values, is_fit):
+            for name in list(values):
+                fewer = {other: value for other, value in values.items() if other != name}
+                if fewer and _helps(graph, fewer, is_fit):
+                    values = fewer
+            return values
+    return None
+
+
+def _helps(graph: Graph, values: Mapping[str, Any], is_fit: Callable[[Graph], bool]) -> bool:
+    try:
+        return is_fit(for_inference(_with(graph, values)))
+    except (CalibrantError, ValueError, TypeError):  # a placeholder that is no switch
+        return False
+
+
+def _trials(graph: Graph) -> Iterator[dict[str, Any]]:
+    """Values worth trying: no training; every probability 1 (to keep), then 0 (to drop)."""
+    kinds: dict[str, bool] = {}
+    for name, node in graph.nodes.items():
+        if node.op in ("Placeholder", "PlaceholderWithDefault") and _may_be_scalar(graph, name):
+            dtype = nd.attribute(node, "dtype")
+            if dtype == dtypes.bool or dtype.is_floating or dtype.is_integer:
+                kinds[name] = dtype == dtypes.bool
+    for name, is_bool in sorted(kinds.items(), key=lambda kind: not kind[1]):
+        yield from ({name: value} for value in ((False, True) if is_bool else (1, 0)))
+    for probability, training in itertools.product((1, 0), (False, True)) if len(kinds) > 1 else ():
+        yield {name: training if is_bool else probability for name, is_bool in kinds.items()}
+
+
+def _may_be_scalar(graph: Graph, name: str) -> bool:
+    return graph.shape(f"{name}:0") in ((), None)
+
+
+def _with(graph: Graph, values: Mapping[str, Any]) -> Graph:
+    inputs = [tensor for tensor in graph.inputs if nd.node_name(tensor) not in values]
+    nodes = bind(graph.nodes, values, graph.source)
+    return replace(
+        graph, nodes={name: nodes[name] for name in graph.nodes}, inputs=tuple(inputs), input_keys=tuple(inputs)
+    )
+
+
+def as_options(values: Mapping[str, Any]) -> str:
+    """The values as a person writes them, for the command line and for Python."""
+    options = " ".join(f"--set {name}={str(value).lower()}" for name, value in sorted(values.items()))
+    return f"{options}; in Python constants={dict(sorted(values.items()))}"
+
+
+def deterministic(graph: Graph, original: Graph) -> None:
+    """The graph gives the same result for the same sample every time.
+
+    Raises
+    ------
+    ModelError : listing operations in training mode; or naming the placeholder that would switch them off.
+
+    Parameters
+    ----------
+    original : the graph before :func:`for_inference`.
+    """
+    problems = training_mode(graph)
+    if not problems:
+        return
+    values = proposal(original, lambda trial: not training_mode(trial))
+    if values is None:
+        raise ModelError(*(_with_cut(graph, problem) for problem in problems[:MOST]))
+    more = f" and {len(problems) - 1} more run" if len(problems) > 1 else " runs"
+    raise ModelError(
+        Problem(
+            f"{problems[0].path!r}{more} as in training, until {' and '.join(map(repr, sorted(values)))} is set",
+            file=graph.source,
+            hint=as_options(values),
+        )
+    )
+
+
+def _with_cut(graph: Graph, problem: Problem) -> Problem:
+    """The problem, with the cut that leaves the operation out where that loses no layer."""
+    place = next(narrow_places(graph, {problem.path, *graph.input_nodes}), None)
+    if place is None or any(node.op in KINDS for node in ordered(graph.nodes, [place]).values()):
+        return problem
+    return replace(problem, hint=f"{problem.hint}, or feed what comes after it: --inputs {nd.input_reference(place)}")
+
+
+def undecided(graph: Graph) -> None:
+    """No input of the graph is a switch for training.
+
+    Raises
+    ------
+    ModelError : naming it, and what to write.
+    """
+    names = switches(graph)
+    if names:
+        others = [key for key, tensor in zip(graph.input_keys, graph.inputs, strict=True)]
+        raise ModelError(
+            *(
+                Problem(
+                    "is one bool that decides which branch of the graph runs; calibration data have no place for it",
+                    file=graph.source,
+                    path=name,
+                    hint=f"set it: {as_options({name: False})} (or, to feed it all the same, --inputs "
+                    f"{','.join(others)})",
+                )
+                for name in names
+            )
+        )

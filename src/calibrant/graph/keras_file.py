@@ -1,0 +1,130 @@
+"""Keras files: which Keras wrote one, and what is in the way where none can read it."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from calibrant.errors import ModelError, Problem
+from calibrant.graph.graph import Graph
+from calibrant.graph.keras_model import from_keras
+from calibrant.graph.tensorflow import cause_of, tensorflow
+
+_UNKNOWN_CLASS = re.compile(
+    r"Unknown (?:layer|object|loss|activation function|initializer|regularizer|constraint)?:? ?'?(?P<k2>\w+)'?"
+    r"|Could not locate (?:class|function) '(?P<k3>[\w>. ]+)'"
+    r"|Could not deserialize class '(?P<parent>\w+)' because its parent module"
+)
+_INSTALL = "pip install --no-deps tf_keras, of the version of your TensorFlow"
+
+
+def from_file(
+    path: Path, inputs: Sequence[str] | None, outputs: Sequence[str] | None, constants: Mapping[str, Any] | None = None
+) -> Graph:
+    """A ``.keras`` or ``.h5`` file, Keras 3 or Keras 2 format.
+
+    A file of Keras 2 is read by ``tf_keras`` where that is installed, otherwise by Keras 3 as far as it can.
+
+    Raises
+    ------
+    ModelError : neither can load it: it needs custom objects, is damaged, or holds only weights.
+    """
+    tensorflow()
+    version = _version(path)
+    legacy = version is not None and not version.startswith("3")
+    tf_keras = _tf_keras() if legacy else None
+    keras: Any = tf_keras
+    if keras is None:
+        import keras
+    try:
+        model = keras.models.load_model(str(path), compile=False)
+    except Exception as error:  # Keras raises many kinds for files it cannot read
+        raise ModelError(_problem(path, error, keras, version, legacy and tf_keras is None)) from None
+    return from_keras(model, inputs, outputs, str(path), constants)
+
+
+def _tf_keras() -> ModuleType | None:
+    try:
+        import tf_keras
+    except ImportError:
+        return None
+    return tf_keras
+
+
+def _version(path: Path) -> str | None:
+    """The version of Keras that wrote a file; None where it does not say.
+
+    Raises
+    ------
+    ModelError : the file holds weights only, or is neither HDF5 nor a Keras archive.
+    """
+    import h5py
+
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                return json.loads(archive.read("metadata.json")).get("keras_version")
+        if not h5py.is_hdf5(path):
+            raise ModelError(Problem("is neither an HDF5 file nor a Keras archive, or is cut short", file=str(path)))
+        with h5py.File(path, "r") as content:
+            if "model_config" not in content.attrs:
+                raise ModelError(
+                    Problem(
+                        f"holds weights only, not a model{_weights_of(content)}",
+                        file=str(path),
+                        hint="build the model in Python, load these weights into it, and save it whole: "
+                        "model.load_weights(FILE); model.save('model.keras')",
+                    )
+                )
+            version = content.attrs.get("keras_version", b"")
+            return (version.decode() if isinstance(version, bytes) else str(version)) or "1"
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ModelError(Problem(f"is a damaged Keras file: {cause_of(error)}", file=str(path))) from None
+
+
+def _weights_of(content: Any) -> str:
+    names = [name.decode() if isinstance(name, bytes) else str(name) for name in content.attrs.get("layer_names", ())]
+    names = names or [str(name) for name in content.get("layers", content)]
+    return f" (of layers {', '.join(names[:5])}{' …' if len(names) > 5 else ''})" if names else ""
+
+
+def _problem(path: Path, error: Exception, keras: Any, version: str | None, missing: bool) -> Problem:
+    """Why a file could not be loaded, and what would help."""
+    text = str(error)
+    match = _UNKNOWN_CLASS.search(text)
+    if match and missing and match["k2"] is None and match["k3"] in _OF_KERAS_2:
+        match = None
+    name = next((group for group in match.groups() if group), None) if match else None
+    if name is not None:
+        return Problem(
+            f"needs custom objects: {name}",
+            file=str(path),
+            hint=f"load it in Python, keras.models.load_model(FILE, custom_objects={{'{name}': ...}}), and pass the "
+            "model to calibrant.quantize; or export it as a SavedModel",
+        )
+    if missing:
+        return Problem(
+            f"was written by Keras {version}, which Keras {keras.__version__} cannot read: {cause_of(error)}",
+            file=str(path),
+            hint=f"install Keras 2: {_INSTALL} (the extra calibrant[keras2])",
+        )
+    if "lambda" in text.lower() and "unsafe" in text.lower():
+        return Problem(
+            "has a Lambda layer, whose code would be run on loading",
+            file=str(path),
+            hint="if you trust the file, load it in Python, keras.models.load_model(FILE, safe_mode=False), and pass "
+            "the model to calibrant.quantize",
+        )
+    return Problem(
+        f"Keras {keras.__version__} cannot load it: {cause_of(error)}",
+        file=str(path),
+        hint="load it in Python and pass the model to calibrant.quantize, or export it as a SavedModel",
+    )
+
+
+_OF_KERAS_2 = frozenset({"TFOpLambda", "SlicingOpLambda", "ClassMethod", "InstanceMethod", "InstanceProperty"})

@@ -1,0 +1,119 @@
+"""Variables that become constants of their values, without running anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from tensorflow.core.framework.graph_pb2 import GraphDef
+from tensorflow.core.framework.node_def_pb2 import NodeDef
+
+from calibrant.graph import nodes as nd
+from calibrant.graph.control_flow import needed_library
+from calibrant.graph.graph import ordered
+from calibrant.graph.inline import inline_calls
+
+READERS = frozenset({"ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape"})
+ASSIGNMENTS = frozenset({"AssignAddVariableOp", "AssignSubVariableOp", "AssignVariableOp"})
+
+
+def freeze(
+    graph_def: GraphDef,
+    tensors: Sequence[str],
+    dtypes: Mapping[str, Any],
+    read: Callable[[str], np.ndarray | None],
+) -> GraphDef | None:
+    """What tensors of a graph need, calls inlined and variables as constants of their values.
+
+    None where a variable is used otherwise than by reading it, for example in the body of a loop, or has no value.
+
+    Parameters
+    ----------
+    dtypes : node that is the handle of a variable → the variable's dtype.
+    read : handle → value, or None. Called once for each variable that the tensors need, and nothing else is kept in
+        memory meanwhile.
+    """
+    nodes = {node.name: node for node in graph_def.node}
+    kept = ordered(nodes, tensors)
+    light = GraphDef(versions=graph_def.versions)
+    light.node.extend(kept.values())
+    light.library.CopyFrom(needed_library(kept.values(), graph_def.library))
+    inlined = inline_calls(light, tensors)
+    places = _without_assignments({node.name: node for node in inlined.node})
+    if places is None:
+        return None
+    needed = ordered(places, tensors)
+    known = _variable_dtypes(needed, dtypes)
+    if known is None:
+        return None
+    frozen = GraphDef(versions=inlined.versions, library=inlined.library)
+    for name in needed:
+        if name in dtypes:
+            value = read(name)
+            if value is None:
+                return None
+            nd.fill_constant(frozen.node.add(), name, value)
+        else:
+            frozen.node.extend(_frozen(places[name], known))
+    return frozen
+
+
+def _without_assignments(nodes: Mapping[str, NodeDef]) -> dict[str, NodeDef] | None:
+    """The nodes, none of which waits for an assignment: what a run leaves behind does not matter to its result.
+
+    None where a variable is read after it was assigned.
+    """
+    assigned = {node.name: nd.node_name(node.input[0]) for node in nodes.values() if node.op in ASSIGNMENTS}
+    if not assigned:
+        return dict(nodes)
+    result = {}
+    for node in nodes.values():
+        controls = nd.control_inputs(node)
+        if node.op in READERS and nd.node_name(node.input[0]) in {assigned.get(name) for name in controls}:
+            return None
+        kept = [f"^{name}" for name in controls if name not in assigned]
+        result[node.name] = node if len(kept) == len(controls) else nd.copy_node(node, [*nd.data_inputs(node), *kept])
+    return result
+
+
+def _variable_dtypes(nodes: Mapping[str, NodeDef], handles: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The nodes that stand for a variable → its dtype; None where other operations than READERS have one."""
+    found: dict[str, Any] = {}
+    for node in nodes.values():
+        if node.name in handles:
+            found[node.name] = handles[node.name]
+            continue
+        variables = [nd.node_name(tensor) for tensor in nd.data_inputs(node) if nd.node_name(tensor) in found]
+        if variables and node.op == "Identity":
+            found[node.name] = found[variables[0]]
+        elif variables and node.op not in READERS:
+            return None
+    return found
+
+
+def _frozen(node: NodeDef, dtypes: Mapping[str, Any]) -> list[NodeDef]:
+    """What takes the place of a node where variables are constants."""
+    if node.name in dtypes:
+        return [nd.make_node("Identity", node.name, node.input, T=dtypes[node.name])]
+    if node.op not in READERS:
+        return [node]
+    dtype = dtypes[nd.node_name(node.input[0])]
+    if node.op == "ReadVariableOp":
+        return [nd.make_node("Identity", node.name, node.input, T=dtype)]
+    if node.op == "VariableShape":
+        shape = nd.make_node("Shape", node.name, node.input, T=dtype)
+        shape.attr["out_type"].CopyFrom(node.attr["out_type"])
+        return [shape]
+    indices = node.attr["Tindices"]
+    if node.op == "ResourceGatherNd":
+        gather = nd.make_node("GatherNd", node.name, node.input, Tparams=dtype)
+        gather.attr["Tindices"].CopyFrom(indices)
+        return [gather]
+    axis = nd.constant_node(f"{node.name}/axis", np.array(0, np.int32))
+    inputs = (*nd.data_inputs(node), axis.name, *(f"^{name}" for name in nd.control_inputs(node)))
+    gather = nd.make_node("GatherV2", node.name, inputs, Tparams=dtype)
+    gather.attr["Taxis"].CopyFrom(axis.attr["dtype"])
+    gather.attr["Tindices"].CopyFrom(indices)
+    gather.attr["batch_dims"].CopyFrom(node.attr["batch_dims"])
+    return [axis, gather]
