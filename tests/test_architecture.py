@@ -24,7 +24,7 @@ LEVELS = [
     {"cli", "amct", "__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}
-FOR_ALL_BUT_ALGORITHMS = {"errors", "progress"}
+FOR_ALL_BUT_ALGORITHMS = {"errors", "progress", "version"}
 SAME_LEVEL = {("__main__", "cli")}
 ALGORITHMS_MAY_USE = {"numpy"} | sys.stdlib_module_names
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from calibrant.errors import ConfigError, Problem, did_you_mean
+from calibrant.version import __version__
 
 Content = bytes | Callable[[Path], None]
 
@@ -37,7 +37,7 @@ def _tflite(result: Any) -> dict[str, Content]:
 
 
 def _about(result: Any) -> dict[str, str]:
-    return {"calibrant": _version(), **result.signature}
+    return {"calibrant": __version__, **result.signature}
 
 
 def _ascend(result: Any) -> dict[str, Content]:
@@ -55,13 +55,6 @@ def _saved_model(result: Any) -> dict[str, Content]:
     from calibrant.emit.saved_model import saved_model_writer
 
     return {f"{result.name}_saved_model": saved_model_writer(result.fakequant)}
-
-
-def _version() -> str:
-    try:
-        return version("calibrant")
-    except PackageNotFoundError:
-        return "not installed"
 
 
 EXPORTS: dict[str, Callable[[Any], dict[str, Content]]] = {

@@ -80,12 +80,9 @@ class Commands(click.Group):
 def _show_version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
     if not wanted or context.resilient_parsing:
         return
-    from importlib.metadata import PackageNotFoundError, version
+    from calibrant.version import __version__
 
-    try:
-        click.echo(f"calibrant {version('calibrant')}")
-    except PackageNotFoundError:
-        click.echo("calibrant, run from its source tree")
+    click.echo(f"calibrant {__version__}")
     context.exit()
 
 

@@ -141,7 +141,7 @@ def _column(selection: Selection, spec: InputSpec, dtypes: dict[str, np.dtype], 
         return ImageSource([path], word, spec, options)
     hint = None
     if path.suffix in _RECORD_SUFFIXES or ".tfrecord" in path.name:
-        hint = "TFRecords need a function that parses them: pass TFRecords(path, parse) from Python"
+        hint = "TFRecords need a function that parses them: pass calibrant.TFRecords(path, parse) from Python"
     message = f"{path.suffix or 'a file without suffix'} is no known kind of data"
     raise DataError(Problem(message, file=word, path=f"input {spec.name!r}", allowed=KINDS, hint=hint))
 
