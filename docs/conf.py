@@ -1,5 +1,7 @@
 """Sphinx configuration. The Markdown files of the repository are read in place, so their links hold in both forms."""
 
+from pygments.lexers import PythonLexer
+
 import calibrant
 
 project = "calibrant"
@@ -26,3 +28,8 @@ python_maximum_signature_line_length = 80
 # The public names are imported when they are first used; autodoc lists those that a module holds.
 for name in calibrant.__all__:
     getattr(calibrant, name)
+
+
+def setup(app):
+    """Configuration examples are highlighted as Python, whose comments, strings and numbers look the same."""
+    app.add_lexer("textproto", PythonLexer)
