@@ -38,6 +38,7 @@ test: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 docs: $(READY)
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs . out/docs
