@@ -61,5 +61,6 @@ def save(definition: Any, path: Path) -> Path:
 def two_layers_in_float() -> None:
     """A layer that is quantized, one that is transposed and one whose weights are not constant."""
     x = placeholder([None, 4])
-    y = tf.matmul(dense(x, 4), tf.constant(numbers(4, 4)), transpose_b=True, name="transposed")
+    rows = tf.reshape(dense(x, 4), [4, -1])
+    y = tf.matmul(rows, tf.constant(numbers(4, 4)), transpose_a=True, name="transposed")
     tf.matmul(y, tf.reshape(tf.reduce_sum(y), [1, 1]) * tf.ones([4, 2]), name="dynamic")

@@ -68,9 +68,11 @@ class Result:
 
     @property
     def absorbed(self) -> dict[str, list[str]]:
-        """Layer → the original nodes that folding has put into it."""
-        absorbed: dict[str, list[str]] = {}
+        """Layer → the original nodes behind it that folding has put into it; and what stands for a moved result."""
+        absorbed = {result: [name] for result, name in self.folded.results.items()}
         for fusion in self.folded.fusions:
+            if fusion.in_front:
+                continue
             absorbed.setdefault(fusion.layer, []).extend(fusion.absorbed)
         return absorbed
 

@@ -49,7 +49,8 @@ def test_each_convolution_takes_its_part_of_the_norm(data_format, outer, inner):
     graph = group(data_format, inner=inner, outer=outer)
     folded = fold(graph)
     conv = "Conv3D" if "D" in data_format else "Conv2D"
-    assert ops(folded.graph) == ["Split", conv, conv, conv, "ConcatV2", "BiasAdd", "Relu"]
+    biases = ["BiasAdd"] * any((*inner, outer, True))
+    assert ops(folded.graph) == ["Split", *[conv, *biases] * 3, "ConcatV2", "Relu"]
     assert difference(graph, folded.graph) < 1e-6
     norms = [fusion for fusion in folded.fusions if fusion.kind == "batch norm of a group convolution"]
     assert [fusion.layer for fusion in norms] == ["conv0", "conv1", "conv2"]
@@ -67,7 +68,7 @@ def test_splits_of_given_sizes():
 def test_factors_inside_the_group_are_folded_before_the_norm():
     graph = group(scalar=True, inner=(True, True, True))
     folded = fold(graph).graph
-    assert ops(folded) == ["Split", "Conv2D", "Conv2D", "Conv2D", "ConcatV2", "BiasAdd", "Relu"]
+    assert ops(folded) == ["Split", *["Conv2D", "BiasAdd"] * 3, "ConcatV2", "Relu"]
     assert difference(graph, folded) < 1e-6
 
 
@@ -83,11 +84,43 @@ def test_skipping_one_part_skips_the_whole(named):
     assert folded.graph is graph and [node for node, _ in folded.left] == ["norm"]
 
 
-def test_a_part_with_another_reader_keeps_the_norm():
-    graph = group()
-    edit = graph.edit()
-    folded = fold(edit.finish(outputs=("relu:0", "conv1:0"), output_keys=("relu", "conv1")))
-    assert folded.fusions == () and [node for node, _ in folded.left] == ["norm"]
+def test_a_part_with_another_reader_has_its_part_of_the_norm_behind_it():
+    graph = group().edit().finish(outputs=("relu:0", "conv1:0"), output_keys=("relu", "conv1"))
+    folded = fold(graph)
+    kinds = ["Split", "Conv2D", "BiasAdd", "Conv2D", "Mul", "AddV2", "Conv2D", "BiasAdd", "ConcatV2", "Relu"]
+    assert ops(folded.graph) == kinds
+    assert difference(graph, folded.graph) < 1e-6
+    assert [fusion.layer for fusion in folded.fusions] == ["conv0", "conv2"]
+    assert folded.left == (("norm/conv1/scaled", "'conv1' in front of it is an output of the model"),)
+
+
+def beside(inner=False, last="norm"):
+    """A convolution and a pooling side by side, as networks for segmentation begin."""
+    sketch = Sketch()
+    data = sketch.input(6, 6, 3)
+    conv = sketch.conv(data)
+    conv = sketch.bias_add(conv) if inner else conv
+    window = {"ksize": [1, 3, 3, 1], "strides": [1, 1, 1, 1], "padding": "SAME"}
+    pool = sketch.node("MaxPool", "pool", data, **window)
+    joined = sketch.node("ConcatV2", "concat", conv, pool, sketch.constant("axis", 3, np.int32), N=2, Tidx=dtypes.int32)
+    joined = sketch.fused_norm(joined, channels=7) if last == "norm" else sketch.bias_add(joined, channels=7)
+    return sketch.graph(sketch.node("Relu", "relu", joined))
+
+
+@pytest.mark.parametrize("inner", [False, True])
+def test_a_norm_is_split_where_only_a_part_is_a_layer(inner):
+    graph = beside(inner)
+    folded = fold(graph)
+    assert ops(folded.graph) == ["Conv2D", "BiasAdd", "MaxPool", "Mul", "AddV2", "ConcatV2", "Relu"]
+    assert difference(graph, folded.graph) < 1e-6
+    (fusion,) = folded.fusions
+    assert fusion.kind == "batch norm behind a concatenation" and fusion.layer == "conv"
+    assert fusion.absorbed == ("bias",) * inner + ("norm",)
+
+
+def test_a_bias_alone_is_not_split():
+    graph = beside(last="bias")
+    assert fold(graph).graph is graph
 
 
 def test_a_concatenation_of_images_keeps_the_norm():
@@ -100,10 +133,12 @@ def test_a_concatenation_of_images_keeps_the_norm():
     assert folded.fusions == () and [node for node, _ in folded.left] == ["norm"]
 
 
-def test_convolutions_of_different_tensors_are_not_a_group():
+def test_convolutions_of_different_tensors():
     sketch = Sketch()
     data = sketch.input(6, 6, 3)
     parts = [sketch.conv(data, "conv0"), sketch.conv(sketch.node("Relu", "other", data), "conv1")]
     joined = sketch.node("ConcatV2", "concat", *parts, sketch.constant("axis", 3, np.int32), N=2, Tidx=dtypes.int32)
-    folded = fold(sketch.graph(sketch.fused_norm(joined, channels=8)))
-    assert folded.fusions == () and [node for node, _ in folded.left] == ["norm"]
+    graph = sketch.graph(sketch.fused_norm(joined, channels=8))
+    folded = fold(graph)
+    assert difference(graph, folded.graph) < 1e-6
+    assert {fusion.kind for fusion in folded.fusions} == {"batch norm behind a concatenation"}

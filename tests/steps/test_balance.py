@@ -43,7 +43,7 @@ def through(middle):
         lambda tf, y: tf.nn.avg_pool2d(y, 2, 2, "VALID"),
         lambda tf, y: tf.nn.relu(y) * spread(8),
         lambda tf, y: tf.nn.relu6(y) * tf.constant(0.5),
-        lambda tf, y: tf.nn.relu6(y) * 0.5 + numbers(8, seed=7),
+        lambda tf, y: tf.nn.relu6(y) * 0.5 + numbers(1, 6, 6, 8, seed=7),
         lambda tf, y: numbers(8, seed=7) - tf.nn.tanh(y) * 2.0,
         lambda tf, y: tf.nn.tanh(y) * tf.sigmoid(y) * numbers(1, 6, 6, 8, seed=7),
         lambda tf, y: tf.reshape(tf.nn.relu(y), [-1, 3, 12, 8]),

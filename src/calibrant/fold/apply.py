@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from tensorflow.core.framework.node_def_pb2 import NodeDef
+from tensorflow.python.framework import dtypes
 
 from calibrant.fold.chain import FoldChain
 from calibrant.fold.channel_op import STAYS, ChannelOp
+from calibrant.fold.layout import Layout
 from calibrant.fold.result import Fusion, NotFused
 from calibrant.fold.target import Branch, dtype_of
 from calibrant.graph import nodes as nd
@@ -31,17 +33,51 @@ def apply(edit: Edit, chain: FoldChain) -> tuple[tuple[Fusion, ...], NotFused | 
     for branch, values in zip(chain.target.branches, weights, strict=True):
         if values is not None:
             _set_weights(edit, branch, values)
-    tensor = _bypass(edit, chain)
+    if chain.bias_in_front:
+        ends, bias = list(_ends_of_branches(edit, chain, scale, bias)), None
+    else:
+        ends = [f"{chain.target.branches[0].layer.name}:0"]
+    tensor = _bypass(edit, chain, ends)
     controls = _controls(step.node for step in chain.steps if step.role != STAYS)
     if bias is not None:
-        constant = _constant(edit, f"{chain.target.end.name}/bias_folded", bias, chain.target.branches[0])
-        attributes = {"T": dtype, "data_format": end.layout.bias_format}
-        edit.put(nd.make_node("BiasAdd", end.node.name, [tensor, constant, *controls], **attributes))
+        edit.put(_bias_add(edit, end.node.name, tensor, bias, chain.target.branches[0], end.layout, controls))
     elif (reader := graph.only_consumer(end.node.name)) is not None and not controls:
         edit.set_input(reader[0].name, reader[1], tensor)
     else:
-        edit.put(nd.make_node("Identity", end.node.name, [tensor, *controls], T=dtype))
+        kind = graph.dtype(f"{end.node.name}:0")
+        edit.put(nd.make_node("Identity", end.node.name, [tensor, *controls], T=kind))
     return tuple(_fusions(chain)), None
+
+
+def _ends_of_branches(edit: Edit, chain: FoldChain, scale: np.ndarray, bias: np.ndarray | None) -> Iterator[str]:
+    """What the chain goes on from: layers with their part of the bias, other tensors with their part of the norm."""
+    layout, dtype, start = chain.target.layout, dtype_of(chain.target.end), 0
+    for branch in chain.target.branches:
+        part = slice(start, start + branch.channels)
+        start += branch.channels
+        if branch.layer is not None:
+            tensor = f"{branch.layer.name}:0"
+            if bias is not None:
+                name = edit.free_name(f"{branch.layer.name}/bias")
+                tensor = edit.put(_bias_add(edit, name, tensor, bias[part], branch, layout, ()))
+        else:
+            name, shape = f"{chain.steps[-1].node.name}/{branch.end.name}", (-1, *(1,) * (-layout.axis - 1))
+            factors = _cast(scale[part], dtype.as_numpy_dtype).reshape(shape)
+            tensor = edit.add(
+                "Mul", f"{name}/scaled", [branch.tensor, edit.add_constant(f"{name}/scale", factors)], T=dtype
+            )
+            if bias is not None:
+                shift = edit.add_constant(f"{name}/shift", bias[part].reshape(shape))
+                tensor = edit.add("AddV2", f"{name}/shifted", [tensor, shift], T=dtype)
+        yield tensor
+
+
+def _bias_add(
+    edit: Edit, name: str, tensor: str, bias: np.ndarray, branch: Branch, layout: Layout, controls: Iterable[str]
+) -> NodeDef:
+    constant = _constant(edit, f"{branch.layer.name}/bias_folded", bias, branch)
+    attributes = {"T": dtypes.as_dtype(bias.dtype), "data_format": layout.bias_format}
+    return nd.make_node("BiasAdd", name, [tensor, constant, *controls], **attributes)
 
 
 def _scaled_weights(graph: Graph, chain: FoldChain, scale: np.ndarray) -> Iterable[np.ndarray | None]:
@@ -49,7 +85,7 @@ def _scaled_weights(graph: Graph, chain: FoldChain, scale: np.ndarray) -> Iterab
     for branch in chain.target.branches:
         factors = scale[start : start + branch.channels]
         start += branch.channels
-        if (factors == 1).all():
+        if branch.layer is None or (factors == 1).all():
             yield None
             continue
         weights = graph.constant(nd.data_inputs(branch.layer)[branch.weight_input])
@@ -78,13 +114,17 @@ def _constant(edit: Edit, name: str, values: np.ndarray, branch: Branch) -> str:
     return edit.put(node)
 
 
-def _bypass(edit: Edit, chain: FoldChain) -> str:
-    """Let each node that stays read the one that stays before it; the tensor that the last of them makes."""
-    for index, branch in enumerate(chain.target.branches):
-        if branch.end is not branch.layer:
-            first = 1 if chain.target.end.op == "Concat" else 0
-            edit.set_input(chain.target.end.name, first + index, f"{branch.layer.name}:0")
-    tensor = f"{chain.target.end.name}:0"
+def _bypass(edit: Edit, chain: FoldChain, ends: Sequence[str]) -> str:
+    """Let each node that stays read the one that stays before it; the tensor that the last of them makes.
+
+    ``ends`` are what the branches make.
+    """
+    tensor = ends[0]
+    if chain.target.end.op in ("Concat", "ConcatV2"):
+        first = 1 if chain.target.end.op == "Concat" else 0
+        for index, found in enumerate(ends):
+            edit.set_input(chain.target.end.name, first + index, found)
+        tensor = f"{chain.target.end.name}:0"
     for step in chain.steps:
         if step.role == STAYS:
             edit.set_input(step.node.name, 0, tensor)
@@ -100,6 +140,8 @@ def _fusions(chain: FoldChain) -> Iterable[Fusion]:
     for number, group in enumerate(chain.groups):
         absorbed = [step.node.name for step in group.steps if step.role != STAYS]
         for branch in chain.target.branches:
+            if branch.layer is None:
+                continue
             inner = [branch.end.name] if number == 0 and branch.end is not branch.layer else []
             yield Fusion(f"{group.kind} {chain.remark}".rstrip(), branch.layer.name, (*inner, *absorbed))
 

@@ -36,16 +36,28 @@ class FoldChain:
     head : the layer or group convolution.
     groups : in the order of the data; empty where nothing can be folded.
     obstacle : a norm right behind that cannot be folded, and why.
+    stop : name of the node behind the last step, where that is the only reader; else "".
     """
 
     target: FoldTarget
     groups: tuple[Group, ...]
     obstacle: NotFused | None = None
+    stop: str = ""
 
     @property
     def steps(self) -> tuple[ChannelOp, ...]:
         """All steps, those that stay in the graph included."""
         return tuple(step for group in self.groups for step in group.steps)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether only a part of it can be folded, so that everything else is to be folded before."""
+        return self.target.is_partial
+
+    @property
+    def bias_in_front(self) -> bool:
+        """Whether what is added has to be added right behind each layer."""
+        return len(self.target.branches) > 1 or any(step.bias_in_front for step in self.steps)
 
     @property
     def remark(self) -> str:
@@ -74,24 +86,28 @@ def follow(graph: Graph, target: FoldTarget, recognisers: Sequence[Recogniser], 
     """The longest chain behind a head in which every node is the only reader of the one before it."""
     steps: list[ChannelOp] = []
     position, layout = target.end.name, target.layout
-    obstacle = None
+    obstacle, stop = None, ""
     while (reader := graph.only_consumer(position)) is not None:
         node, index = reader
         found = _recognise(graph, node, index, layout, recognisers)
         if isinstance(found, str):
             obstacle = NotFused(node.name, found)
         if not isinstance(found, ChannelOp):
+            stop = node.name
             break
         steps.append(found)
         position, layout = node.name, found.layout
     else:
         obstacle = _shared(graph, position)
     groups = tuple(_groups(steps, has_bias=any(branch.bias is not None for branch in target.branches)))
+    if target.is_partial:
+        while groups and "norm" not in groups[-1].kind:
+            groups = groups[:-1]
     for number, group in enumerate(groups):
         named = [step.node.name for step in group.steps if step.node.name in skip]
         if named:
-            return FoldChain(target, groups[:number], NotFused(named[0], SKIPPED))
-    return FoldChain(target, groups, obstacle)
+            return FoldChain(target, groups[:number], NotFused(named[0], SKIPPED), stop)
+    return FoldChain(target, groups, obstacle, stop)
 
 
 def _recognise(

@@ -24,6 +24,8 @@ class ChannelOp:
     layout : of its output.
     scale, shift : float64 [channels], output = input · scale + shift; None for 1 and 0.
     remark : the structure it stands for, for the fusion's name.
+    bias_in_front : whether a BiasAdd behind this node would not be the layer's: there it could not be added to the
+        layer's integers, or not at all.
     """
 
     node: NodeDef
@@ -32,6 +34,7 @@ class ChannelOp:
     scale: np.ndarray | None = None
     shift: np.ndarray | None = None
     remark: str = ""
+    bias_in_front: bool = False
 
 
 def usable(values: np.ndarray) -> bool:

@@ -16,12 +16,14 @@ from calibrant.graph.graph import Graph
 
 def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> ChannelOp | None:
     """A BatchToSpaceND whose blocks leave the axis of the channels alone."""
-    if node.op != "BatchToSpaceND" or index != 0 or layout.rank is None:
+    if node.op != "BatchToSpaceND" or index != 0 or layout.rank is None or layout.split:
         return None
-    block, crops = (graph.constant(tensor) for tensor in nd.data_inputs(node)[1:3])
-    if block is None or crops is None:
+    tensors = nd.data_inputs(node)
+    block, crops = (graph.constant(tensor) for tensor in tensors[1:3])
+    axes = graph.shape(tensors[1])
+    if axes is None or axes[0] is None:
         return None
     position = layout.rank + layout.axis - 1
-    if position < block.size and (block[position] != 1 or crops[position].any()):
+    if position < axes[0] and (block is None or crops is None or block[position] != 1 or crops[position].any()):
         return None
     return ChannelOp(node, STAYS, layout, remark="of a dilated convolution")

@@ -19,11 +19,13 @@ class Layout:
     rank : number of axes; None where it is unknown, and then at least 2.
     axis : the axis of the channels, counted from the end: -1 for channels last, 1 - rank for channels first.
     channels : their number.
+    split : sizes of the last axes, where the channels are spread over several; ``axis`` is -1 then.
     """
 
     rank: int | None
     axis: int
     channels: int
+    split: tuple[int, ...] = ()
 
     @property
     def bias_format(self) -> str:
@@ -32,6 +34,8 @@ class Layout:
 
     def agrees(self, data_format: str | None) -> bool:
         """Whether an operation of this data format has its channels on the same axis; the default is channels last."""
+        if self.split:
+            return False
         if data_format is None or data_format in CHANNELS_LAST:
             return self.axis == -1
         return data_format in CHANNELS_FIRST and self.rank is not None and self.axis == 1 - self.rank
@@ -42,9 +46,21 @@ class Layout:
             return None
         if constant.size == 1:
             return np.full(self.channels, constant.item(), np.float64)
+        if self.split:
+            return self._per_split_channel(constant)
         if constant.size != self.channels or constant.ndim < -self.axis or constant.shape[self.axis] != self.channels:
             return None
         return constant.reshape(-1).astype(np.float64)
+
+    def _per_split_channel(self, constant: np.ndarray) -> np.ndarray | None:
+        """One value for each channel where a constant broadcasts against the axes that they are spread over."""
+        if constant.size != np.prod(constant.shape[-len(self.split) :], dtype=int):
+            return None
+        own = constant.reshape(constant.shape[-len(self.split) :])
+        try:
+            return np.broadcast_to(own, self.split).reshape(-1).astype(np.float64)
+        except ValueError:
+            return None
 
 
 def layout_for(data_format: str | None, rank: int, channels: int) -> Layout | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
@@ -13,33 +13,58 @@ from calibrant.fold.result import NotFused
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 
-BETWEEN = frozenset({"BiasAdd", "Add", "AddV2", "Identity", "BatchToSpaceND", "Reshape", "Squeeze"})
-
 
 def unfused_norms(
-    graph: Graph, chains: Iterable[FoldChain | NotFused], unfit: Iterable[NotFused]
+    graph: Graph, chains: Iterable[FoldChain | NotFused], failed: Iterable[NotFused], in_front: Iterable[NotFused]
 ) -> tuple[NotFused, ...]:
-    """One entry for every norm that is still there, in graph order, and for every node that was to be left alone."""
-    reasons = {entry.node: entry.reason for entry in unfit}
+    """One entry for every norm that is still there, in graph order, and for every node that was to be left alone.
+
+    Parameters
+    ----------
+    chains : what was found behind layers.
+    failed : what could not be folded because its numbers do not fit.
+    in_front : why norms in front of layers cannot be folded into these.
+    """
+    reasons = {entry.node: entry.reason for entry in failed}
     refused: dict[str, str] = {}
+    stops: dict[str, str] = {}
     for chain in chains:
         if isinstance(chain, NotFused):
             refused[chain.node] = chain.reason
-        elif chain.obstacle is not None:
+            continue
+        stops[chain.target.end.name] = chain.stop
+        if chain.obstacle is not None:
             reasons.setdefault(chain.obstacle.node, chain.obstacle.reason)
+    behind = {entry.node: entry.reason for entry in in_front}
     for node in graph.nodes.values():
         if node.name not in reasons and (node.op in FUSED_NORMS or looks_like_norm(graph, node)):
-            reasons[node.name] = _why(graph, node, refused)
+            reasons[node.name] = _why(graph, node, refused, stops, behind)
     return tuple(NotFused(name, reasons[name]) for name in graph.nodes if name in reasons)
 
 
-def _why(graph: Graph, norm: NodeDef, refused: dict[str, str]) -> str:
-    node = _before(graph, norm)
-    while node.op in BETWEEN and node.name not in refused:
+def _why(
+    graph: Graph, norm: NodeDef, refused: Mapping[str, str], stops: Mapping[str, str], behind: Mapping[str, str]
+) -> str:
+    node = first = _before(graph, norm)
+    passed = {norm.name}
+    while node.name not in refused and node.name not in stops and node.name not in passed and _is_one_way(graph, node):
+        passed.add(node.name)
         node = _before(graph, node)
     if node.name in refused:
         return f"{node.name!r} ({node.op}) in front of it is left alone: {refused[node.name]}"
-    return f"it follows {node.name!r} ({node.op}), not a layer"
+    if stops.get(node.name) == norm.name:
+        return f"its constants are not one value for each channel of {node.name!r}"
+    if stops.get(node.name) in passed:
+        stop = graph.nodes[stops[node.name]]
+        return f"{stop.name!r} ({stop.op}) stands between it and the layer {node.name!r}"
+    if norm.name in behind:
+        return behind[norm.name]
+    return f"it follows {first.name!r} ({first.op}), not a layer"
+
+
+def _is_one_way(graph: Graph, node: NodeDef) -> bool:
+    """Whether a node has one operand that depends on an input."""
+    return sum(graph.constant(tensor) is None for tensor in nd.data_inputs(node)) == 1
 
 
 def _before(graph: Graph, node: NodeDef) -> NodeDef:

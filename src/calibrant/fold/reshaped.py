@@ -1,6 +1,12 @@
-"""Fusion 5: a Reshape between a MatMul and its norm, which wants four axes; Squeeze behind a Conv1D likewise."""
+"""Fusion 5: a Reshape between a MatMul and its norm, which wants four axes; Squeeze and ExpandDims likewise.
+
+A Reshape that spreads the channels over several axes, as the heads of an attention, is followed too: what is added or
+multiplied there, one value a channel, goes in front of it.
+"""
 
 from __future__ import annotations
+
+import math
 
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
@@ -11,16 +17,27 @@ from calibrant.graph.graph import Graph
 
 
 def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> ChannelOp | None:
-    """A Reshape or Squeeze after which the channels are still one whole axis."""
-    if index != 0 or layout.axis != -1:
+    """A Reshape, Squeeze or ExpandDims after which the channels are still there, in their order."""
+    if index != 0 or layout.axis != -1 or layout.split:
         return None
     if node.op == "Squeeze":
         changed = _squeezed(node, layout)
+    elif node.op == "ExpandDims":
+        changed = _expanded(graph, node, layout)
     elif node.op == "Reshape":
         changed = _reshaped(graph, node, layout.channels)
     else:
         return None
-    return None if changed is None else ChannelOp(node, STAYS, changed, remark=f"behind a {node.op}")
+    if changed is None:
+        return None
+    return ChannelOp(node, STAYS, changed, remark=f"behind a {node.op}", bias_in_front=bool(changed.split))
+
+
+def _expanded(graph: Graph, node: NodeDef, layout: Layout) -> Layout | None:
+    axis = graph.constant(nd.data_inputs(node)[1])
+    if axis is None or axis.size != 1 or layout.rank is None or axis.item() % (layout.rank + 1) == layout.rank:
+        return None
+    return Layout(layout.rank + 1, -1, layout.channels)
 
 
 def _squeezed(node: NodeDef, layout: Layout) -> Layout | None:
@@ -31,13 +48,22 @@ def _squeezed(node: NodeDef, layout: Layout) -> Layout | None:
 
 
 def _reshaped(graph: Graph, node: NodeDef, channels: int) -> Layout | None:
-    """Channels run fastest in memory: they are an axis of their own where only axes of size 1 follow."""
+    """Channels run fastest in memory: the last axes whose sizes multiply to their number hold them.
+
+    That is one axis where only axes of size 1 stand beside it.
+    """
     shape = graph.shape(f"{node.name}:0")
     if shape is None or len(shape) < 2:
         return None
+    before = graph.shape(nd.data_inputs(node)[0])
+    whole = before is not None and before[-1] == channels
     for axis in range(-1, -len(shape) - 1, -1):
         if shape[axis] == channels and axis in (-1, 1 - len(shape)):
             return Layout(len(shape), axis, channels)
         if shape[axis] != 1:
-            return None
+            break
+    for count in range(2, len(shape)):
+        last = shape[-count:]
+        if whole and None not in last and math.prod(last) == channels:
+            return Layout(len(shape), -1, channels, last)
     return None

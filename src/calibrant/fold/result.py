@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from calibrant.graph.graph import Graph
@@ -16,14 +17,16 @@ class Fusion:
     ----------
     kind : what was folded: ``batch norm``, ``written-out batch norm``, ``scalar multiplication`` or ``bias``;
         with the structure around it where there is one: ``of a dilated convolution``, ``of a group convolution``,
-        ``behind a Reshape``.
+        ``behind a Reshape``, ``behind a concatenation``, ``in front``.
     layer : the layer that took it in. A group convolution has one entry for each of its convolutions.
     absorbed : original nodes on the data path that the layer and its BiasAdd now stand for, in the order of the data.
+    in_front : whether they were in front of the layer.
     """
 
     kind: str
     layer: str
     absorbed: tuple[str, ...]
+    in_front: bool = False
 
 
 class NotFused(NamedTuple):
@@ -42,8 +45,11 @@ class Folded:
     graph : gives the same outputs as the original up to rounding.
     fusions : what was folded.
     left : norms that were not, and why.
+    results : nodes that rearrange the result of a product → the original node whose values they have; see
+        :mod:`calibrant.graph.canonical`.
     """
 
     graph: Graph
     fusions: tuple[Fusion, ...] = ()
     left: tuple[NotFused, ...] = ()
+    results: Mapping[str, str] = field(default_factory=dict)

@@ -20,22 +20,25 @@ SKIPPED = "skip_fusion_layers names it"
 
 @dataclass(frozen=True)
 class Branch:
-    """A layer that feeds the chain.
+    """A layer that feeds the chain, or another tensor beside layers.
 
     Parameters
     ----------
-    layer, end : the layer, and the node behind it that the chain goes on from: the layer itself or its BiasAdd.
+    layer, end : the layer, and the node behind it that the chain goes on from: the layer itself or its BiasAdd. None
+        and the producer of the tensor where that is no layer.
     weight_input, weight_axes : input of the weights; their axes that count output channels, in that order.
     channels : number of output channels.
     bias : constant of its BiasAdd, [channels].
+    tensor : what is read, where that is no layer.
     """
 
-    layer: NodeDef
+    layer: NodeDef | None
     end: NodeDef
-    weight_input: int
+    weight_input: int | None
     weight_axes: tuple[int, ...]
     channels: int
     bias: np.ndarray | None = None
+    tensor: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class FoldTarget:
 
     Parameters
     ----------
-    branches : one layer, or those of a group convolution in the order of their channels.
+    branches : one layer, or what a concatenation reads, in the order of the channels.
     end : the layer, or the ConcatV2.
     layout : of the end's output.
     remark : the structure, for the fusion's name.
@@ -54,6 +57,11 @@ class FoldTarget:
     end: NodeDef
     layout: Layout
     remark: str = ""
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether it concatenates layers with something else."""
+        return any(branch.layer is None for branch in self.branches)
 
 
 def layer_head(graph: Graph, node: NodeDef, skip: Collection[str]) -> FoldTarget | str | None:

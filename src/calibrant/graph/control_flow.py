@@ -64,6 +64,33 @@ def _calls(node: NodeDef, known: Mapping[str, FunctionDef]) -> Iterator[str]:
             yield from (function.name for function in value.list.func)
 
 
+_PLACES = {"While": "a loop", "StatelessWhile": "a loop", "If": "a branch", "StatelessIf": "a branch"}
+_PLACES |= {"Case": "a branch", "StatelessCase": "a branch"}
+
+
+def nodes_in_functions(nodes: Iterable[NodeDef], library: FunctionDefLibrary) -> Iterator[tuple[NodeDef, str, NodeDef]]:
+    """Every node of every function that nodes call, directly or through others.
+
+    Yields
+    ------
+    caller : the node of the graph that the call begins with.
+    place : ``a loop``, ``a branch`` or ``a function``; the outermost.
+    node : as it is in the function.
+    """
+    known = {function.signature.name: function for function in library.function}
+    for caller in nodes:
+        place = _PLACES.get(caller.op, "a function")
+        waiting, seen = list(_calls(caller, known)), set()
+        while waiting:
+            name = waiting.pop(0)
+            if name in seen or name not in known:
+                continue
+            seen.add(name)
+            for node in known[name].node_def:
+                yield caller, place, node
+                waiting.extend(_calls(node, known))
+
+
 def needed_library(nodes: Iterable[NodeDef], library: FunctionDefLibrary) -> FunctionDefLibrary:
     """The part of a function library that nodes need."""
     called, _ = called_functions(nodes, library)

@@ -12,6 +12,7 @@ from tensorflow.core.framework.function_pb2 import FunctionDefLibrary
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.core.framework.versions_pb2 import VersionDef
+from tensorflow.python.framework import dtypes
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.constants import ConstantReader
@@ -99,6 +100,15 @@ class Graph:
     def regions(self) -> Mapping[str, str]:
         """The nodes inside loops and branches of TensorFlow 1.x, with which of the two."""
         return control_flow_regions(self.nodes)
+
+    @cached_property
+    def computes_in_half(self) -> bool:
+        """Whether anything that depends on an input is computed in float16."""
+        return any(
+            nd.attribute(node, "T") == dtypes.float16 and self.constant(f"{node.name}:0") is None
+            for node in self.nodes.values()
+            if node.op != "Const"
+        )
 
     @cached_property
     def _constants(self) -> ConstantReader:

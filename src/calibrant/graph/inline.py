@@ -27,7 +27,7 @@ def inline_calls(graph_def: GraphDef, fetches: Sequence[str]) -> GraphDef:
     config.graph_options.rewrite_options.optimizers.append("function")
     try:
         with quiet(), tf.Graph().as_default() as imported:
-            tf.graph_util.import_graph_def(_with_functional_loops(graph_def), name="")
+            tf.graph_util.import_graph_def(_prepared(graph_def), name="")
             meta_graph = tf.compat.v1.train.export_meta_graph(graph=imported, clear_extraneous_savers=True)
         meta_graph.collection_def["train_op"].node_list.value.extend(fetches)
         return tf_optimizer.OptimizeGraph(config, meta_graph)
@@ -35,10 +35,18 @@ def inline_calls(graph_def: GraphDef, fetches: Sequence[str]) -> GraphDef:
         return graph_def
 
 
-def _with_functional_loops(graph_def: GraphDef) -> GraphDef:
+def _prepared(graph_def: GraphDef) -> GraphDef:
+    """The graph without what keeps calls from being inlined, and loops from staying functions.
+
+    Keras 3 marks grouped convolutions to be compiled by XLA; without that they give the same numbers up to rounding.
+    """
     result = GraphDef()
     result.CopyFrom(graph_def)
+    for function in result.library.function:
+        for key in ("_XlaMustCompile", "_noinline"):
+            function.attr.pop(key, None)
     for nodes in (result.node, *(function.node_def for function in result.library.function)):
         for node in nodes:
-            node.attr.pop("_lower_using_switch_merge", None)
+            for key in ("_XlaMustCompile", "_noinline", "_lower_using_switch_merge"):
+                node.attr.pop(key, None)
     return result

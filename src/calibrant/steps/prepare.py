@@ -239,7 +239,7 @@ def with_activations(
         tensors=tuple(found[place] for place in prepared.places if place[0] not in layers),
         force_float16_scale=plan.force_float16_scale,
         intermediate=intermediate,
-        output_tensors=prepared.folded.graph.outputs,
+        output_tensors=prepared.original.outputs,
     )
     refuse_float16_scales(network)
     return with_exact_scales(network)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from tensorflow.core.framework.node_def_pb2 import NodeDef
+from tensorflow.python.framework import dtypes
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.ascend.deq_scale import unpack
@@ -47,7 +48,7 @@ def match(pieces: ScopedBuilder, dequant: NodeDef) -> MatchedLayer | None:
         return None
     layer, bias, steps = pieces.nodes.get(nd.node_name(inputs[0])), None, None
     if layer is not None and layer.op == "BiasAdd" and pieces.reader_count(layer.name) == 1:
-        bias, steps = layer, pieces.constant(nd.data_inputs(layer)[1])
+        bias, steps = layer, _steps(pieces, nd.data_inputs(layer)[1])
         layer = pieces.nodes.get(nd.node_name(nd.data_inputs(bias)[0]))
         if steps is None:
             return None
@@ -73,6 +74,14 @@ def match(pieces: ScopedBuilder, dequant: NodeDef) -> MatchedLayer | None:
     elif scale.size > 1:
         return None
     return MatchedLayer(layer, bias, dequant, quantizers, weight_input, weights, axes, steps, scale)
+
+
+def _steps(pieces: ScopedBuilder, tensor: str) -> np.ndarray | None:
+    """The bias in integer steps, from in front of the Cast to a type that may be too narrow for them."""
+    node = pieces.nodes.get(nd.node_name(tensor))
+    if node is not None and node.op == "Cast" and nd.attribute(node, "SrcT") == dtypes.int32:
+        tensor = nd.data_inputs(node)[0]
+    return pieces.constant(tensor)
 
 
 def _weights(pieces: ScopedBuilder, node: NodeDef) -> np.ndarray | None:

@@ -1,0 +1,20 @@
+"""A Cast between a layer in float16 and its norm in float32, as Keras' mixed precision puts it there."""
+
+from __future__ import annotations
+
+from tensorflow.core.framework.node_def_pb2 import NodeDef
+from tensorflow.python.framework import dtypes
+
+from calibrant.fold.channel_op import STAYS, ChannelOp
+from calibrant.fold.layout import Layout
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Graph
+
+FLOATS = (dtypes.float16, dtypes.float32)
+
+
+def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> ChannelOp | None:
+    """A Cast from one of the float types to the other."""
+    if node.op != "Cast" or nd.attribute(node, "SrcT") not in FLOATS or nd.attribute(node, "DstT") not in FLOATS:
+        return None
+    return ChannelOp(node, STAYS, layout, remark="behind a Cast", bias_in_front=True)

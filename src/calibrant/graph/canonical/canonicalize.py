@@ -1,0 +1,49 @@
+"""Every product of a graph into its canonical form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tensorflow.python.framework import dtypes
+
+from calibrant.graph.canonical.einsum import rewrite_einsum
+from calibrant.graph.canonical.operands import ProductEdit, type_of
+from calibrant.graph.canonical.transposed import rewrite_product
+from calibrant.graph.constant_folding import fold_constants
+from calibrant.graph.graph import Graph
+
+REWRITES = {
+    "Einsum": rewrite_einsum,
+    "MatMul": rewrite_product,
+    "BatchMatMul": rewrite_product,
+    "BatchMatMulV2": rewrite_product,
+    "BatchMatMulV3": rewrite_product,
+}
+FLOATS = (dtypes.float16, dtypes.float32)
+
+
+@dataclass(frozen=True)
+class Canonical:
+    """A graph whose products are canonical.
+
+    Parameters
+    ----------
+    graph : gives the same outputs. An output that was a product is now called ``NAME/result`` where its result is
+        rearranged; the order of the outputs is the same.
+    results : name of each rearranged result → the original node whose values it has.
+    """
+
+    graph: Graph
+    results: Mapping[str, str] = field(default_factory=dict)
+
+
+def canonicalize(graph: Graph) -> Canonical:
+    """Fold constants, and rewrite every float16 and float32 product that is not canonical; the rest stays as it is."""
+    graph = fold_constants(graph)
+    edit = ProductEdit(graph)
+    for node in graph.nodes.values():
+        rewrite = REWRITES.get(node.op)
+        if rewrite is not None and node.name not in graph.regions and type_of(node) in FLOATS:
+            rewrite(edit, node)
+    return Canonical(edit.finish(), edit.results)
