@@ -1,4 +1,4 @@
-"""Fusion 8, the part that is arithmetic: when Relu6 and Relu are the same in front of a quantizer."""
+"""Fusion 9, the part that is arithmetic: when Relu6 and Relu are the same in front of a quantizer."""
 
 
 def relu6_can_be_relu(quantizer_high: float) -> bool:

@@ -1,4 +1,4 @@
-"""Fusion 8: Relu6 in front of nothing but quantizers that clip at 6 or below is Relu, which the device fuses."""
+"""Fusion 9: Relu6 in front of nothing but quantizers that clip at 6 or below is Relu, which the device fuses."""
 
 from __future__ import annotations
 
