@@ -4,11 +4,12 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NATIVE := setup.py $(wildcard src/calibrant/algorithms/native/*.[ch])
 
-.PHONY: help demo test lint docs format bench bench-peers bench-accuracy proto lock clean
+.PHONY: help demo test coverage lint docs format bench bench-peers bench-accuracy proto lock clean
 
 help:
 	@echo "make demo             quantize the bundled network and compare float with INT8"
 	@echo "make test             run the tests"
+	@echo "make coverage         run the tests and list the lines that none of them reaches"
 	@echo "make lint             check style, docstrings and types"
 	@echo "make format           fix style"
 	@echo "make docs             build the documentation site in out/docs; warnings are errors"
@@ -34,6 +35,9 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+coverage: $(READY)
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov=calibrant
 
 lint: $(READY)
 	$(BIN)/ruff check .
