@@ -11,6 +11,9 @@ import pytest
 
 import calibrant
 from calibrant.cli.main import COMMANDS
+from calibrant.config import QUANTIZABLE_TYPES
+from calibrant.config.schema import messages
+from calibrant.exports import EXPORTS
 
 NAME = re.compile(r"\bcalibrant((?:\.[A-Za-z_]\w*)+)")
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -118,6 +121,19 @@ def test_commands_in_docs_exist(repository):
             wrong += [(page, line, word) for word in words if word.startswith("--") and word not in known]
     assert wrong == []
     assert seen == set(COMMANDS), "a command that no page shows"
+
+
+def test_every_field_export_and_layer_type_has_its_place(repository):
+    docs = repository / "docs"
+    guide = "".join(path.read_text(encoding="utf-8") for path in docs.glob("configuration/*.md"))
+    specified = (docs / "specification" / "configuration.md").read_text(encoding="utf-8")
+    fields = {name for message in messages().values() for name in message.fields}
+    assert [name for name in sorted(fields) if f"`{name}`" not in specified] == []
+    assert [name for name in sorted(fields) if name not in guide] == []
+    exports = (docs / "exports.md").read_text(encoding="utf-8")
+    assert [name for name in EXPORTS if f"--export {name}" not in exports] == []
+    graph = (docs / "specification" / "graph.md").read_text(encoding="utf-8")
+    assert [name for name in QUANTIZABLE_TYPES if not re.search(rf"^\| .*\b{name}\b", graph, re.MULTILINE)] == []
 
 
 def test_links_lead_somewhere(repository):
