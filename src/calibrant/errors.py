@@ -58,6 +58,11 @@ class CalibrantError(Exception):
         self.problems = tuple(p if isinstance(p, Problem) else Problem(p) for p in problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
+    def report(self) -> str:
+        """The text for a terminal: ``error: …``, and how many problems there are where it is not one."""
+        count = len(self.problems)
+        return f"error: {count} problems\n{self}" if count > 1 else f"error: {self}"
+
 
 class ConfigError(CalibrantError):
     """A configuration, record or mapping file that cannot be used as it is."""

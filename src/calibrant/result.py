@@ -69,12 +69,7 @@ class Result:
     @property
     def absorbed(self) -> dict[str, list[str]]:
         """Layer → the original nodes behind it that folding has put into it; and what stands for a moved result."""
-        absorbed = {result: [name] for result, name in self.folded.results.items()}
-        for fusion in self.folded.fusions:
-            if fusion.in_front:
-                continue
-            absorbed.setdefault(fusion.layer, []).extend(fusion.absorbed)
-        return absorbed
+        return self.folded.absorbed
 
     @property
     def signature(self) -> dict[str, str]:
@@ -87,7 +82,7 @@ def result_files(result: Result) -> dict[str, Content]:
     """File name → content of everything that a quantization writes."""
     texts = {
         "config.json": write_config_json(result.plan),
-        "record.txt": write_records(layer_records(result.network, result.plan.skip_fusion_layers)),
+        "record.txt": write_records(layer_records(result.network, result.plan.unfused_layers)),
         f"{result.name}_quant.json": node_map(result.fakequant, result.original, result.absorbed),
         **_nuq_record(result),
         "report.json": json.dumps(result.report, indent=2) + "\n",

@@ -113,3 +113,10 @@ class Plan:
     disabled: tuple[LayerPlan, ...] = ()
     skipped: tuple[tuple[str, str, str], ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def unfused_layers(self) -> tuple[str, ...]:
+        """Names of the layers whose fusion is left out, as far as the plan knows them by name."""
+        if self.do_fusion:
+            return self.skip_fusion_layers
+        return tuple(layer.name for layer in self.layers + self.disabled)

@@ -53,3 +53,13 @@ class Folded:
     fusions: tuple[Fusion, ...] = ()
     left: tuple[NotFused, ...] = ()
     results: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def absorbed(self) -> dict[str, list[str]]:
+        """Layer → the original nodes behind it that folding has put into it; and what stands for a moved result."""
+        absorbed = {result: [name] for result, name in self.results.items()}
+        for fusion in self.fusions:
+            if fusion.in_front:
+                continue
+            absorbed.setdefault(fusion.layer, []).extend(fusion.absorbed)
+        return absorbed

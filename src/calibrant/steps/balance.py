@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +12,7 @@ from calibrant.algorithms.dmq import balance_factors
 from calibrant.calibration.runner import CalibrationRunner
 from calibrant.config.plan import Plan
 from calibrant.data.open_data import Batches
-from calibrant.errors import DataError, ModelError, Problem
+from calibrant.errors import ConfigError, DataError, ModelError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
 from calibrant.graph.layers import Layer, find_layers
@@ -71,22 +71,82 @@ def balance(
                 hint="give files, arrays, or a function that returns a new iterator",
             )
         )
-    maxima = _observe(graph, [layers[name] for name in strengths], batches, track, runner or CalibrationRunner())
+    maxima = ChannelMaxima.of(graph, [layers[name] for name in strengths])
+    (runner or CalibrationRunner()).observe(graph, maxima.statistics, batches, track, "balancing")
+    return balanced_by_maxima(graph, layers, strengths, maxima.by_layer())
+
+
+def balanced_by_maxima(
+    graph: Graph, layers: Mapping[str, Layer], strengths: Mapping[str, float], maxima: Mapping[str, np.ndarray]
+) -> Balanced:
+    """Balance the layers that have a migration strength; ``maxima`` holds max|x| per channel of what each reads."""
     work = _Work(graph, layers)
     factors: dict[str, np.ndarray] = {}
     for members in reversed(_groups(layers, strengths)):
         activations = np.max([maxima[member.name] for member in members], axis=0)
         found = work.balance(members, activations, strengths[members[0].name])
         factors.update({member.name: found for member in members})
-    balanced = work.finish()
-    found_layers = {layer.name: layer for layer in find_layers(balanced)[0]}
-    return Balanced(balanced, found_layers, {name: factors[name] for name in strengths}, work.absorbed)
+    return work.result({name: factors[name] for name in strengths})
 
 
-def _observe(
-    graph: Graph, layers: Sequence[Layer], batches: Batches, track: ProgressFn, runner: CalibrationRunner
-) -> dict[str, np.ndarray]:
-    """max|x| per channel of what each layer reads; layers that read the same tensor share the statistic."""
+def balanced_by_factors(graph: Graph, layers: Mapping[str, Layer], factors: Mapping[str, np.ndarray]) -> Balanced:
+    """Balance with known factors, one float32 per input channel; layers with common weights need the same ones.
+
+    Raises
+    ------
+    ConfigError : a layer that cannot be balanced, or another number of factors than it has input channels.
+    """
+    problems = [
+        problem for name, values in factors.items() if (problem := _unfit(graph, layers[name], values)) is not None
+    ]
+    if problems:
+        raise ConfigError(*problems)
+    work = _Work(graph, layers)
+    for members in reversed(_groups(layers, {name: values.tobytes() for name, values in factors.items()})):
+        work.apply(members, factors[members[0].name])
+    return work.result(factors)
+
+
+def _unfit(graph: Graph, layer: Layer, factors: np.ndarray) -> Problem | None:
+    if layer.reduced_axis is None or layer.constant is None or input_layout(graph, layer) is None:
+        return Problem("cannot be balanced", path=layer.name, allowed="layers with constant weights")
+    tensor = _read(graph, (layer.name, layer.data_inputs[0]))
+    channels = (graph.shape(tensor) or ())[input_layout(graph, layer).axis :][:1]
+    if channels and channels[0] is not None and channels[0] != factors.size:
+        message = f"{factors.size} balance factors, but the layer reads {channels[0]} channels"
+        return Problem(message, path=layer.name, allowed="one tensor_balance_factor per input channel")
+    return None
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelMaxima:
+    """max|x| per channel of what each of several layers reads; layers that read the same tensor share the statistic.
+
+    Parameters
+    ----------
+    statistics : tensor → what is to be observed.
+    """
+
+    statistics: Mapping[str, Sequence[ChannelMaximum]]
+    _places: Mapping[str, tuple[str, int]]
+
+    @classmethod
+    def of(cls, graph: Graph, layers: Sequence[Layer]) -> ChannelMaxima:
+        """Empty statistics for these layers."""
+        places = _channel_places(graph, layers)
+        by_tensor: dict[str, list[ChannelMaximum]] = {}
+        for tensor, axis in dict.fromkeys(places.values()):
+            by_tensor.setdefault(tensor, []).append(ChannelMaximum(axis))
+        return cls(by_tensor, places)
+
+    def by_layer(self) -> dict[str, np.ndarray]:
+        """Layer → what has been observed."""
+        found = {(tensor, entry.axis): entry for tensor, entries in self.statistics.items() for entry in entries}
+        return {name: found[place].maximum for name, place in self._places.items()}
+
+
+def _channel_places(graph: Graph, layers: Sequence[Layer]) -> dict[str, tuple[str, int]]:
+    """Layer → the tensor that it reads and the axis of its channels."""
     places = {}
     for layer in layers:
         layout = input_layout(graph, layer)
@@ -95,15 +155,10 @@ def _observe(
                 Problem("has a data format that cannot be balanced", file=graph.source, path=layer.name, allowed="NHWC")
             )
         places[layer.name] = (_read(graph, (layer.name, layer.data_inputs[0])), layout.axis)
-    statistics = {place: ChannelMaximum(place[1]) for place in places.values()}
-    by_tensor: dict[str, list[ChannelMaximum]] = {}
-    for (tensor, _), statistic in statistics.items():
-        by_tensor.setdefault(tensor, []).append(statistic)
-    runner.observe(graph, by_tensor, batches, track, "balancing")
-    return {name: statistics[place].maximum for name, place in places.items()}
+    return places
 
 
-def _groups(layers: Mapping[str, Layer], strengths: Mapping[str, float]) -> list[list[Layer]]:
+def _groups(layers: Mapping[str, Layer], strengths: Mapping[str, Hashable]) -> list[list[Layer]]:
     """The layers to balance, those with common weights and strength together; in the order of each group's last."""
     groups: dict[tuple[object, ...], list[Layer]] = {}
     for name, strength in strengths.items():
@@ -125,17 +180,23 @@ class _Work:
 
     def balance(self, members: Sequence[Layer], activations: np.ndarray, strength: float) -> np.ndarray:
         """Multiply the common weights of layers and divide what each of them reads; the factors."""
-        edges = [(layer.name, layer.weight_input) for layer in members]
-        weights = self._value(edges[0])
+        weights = self._value((members[0].name, members[0].weight_input))
         channel = channel_of_weights(weights.shape, members[0].reduced_axis, activations.size)
         reduced = tuple(axis for axis, size in enumerate(channel.shape) if size == 1)
         largest = np.zeros(activations.shape, np.float32)
         np.maximum.at(largest, channel, np.abs(weights).max(axis=reduced, keepdims=True).astype(np.float32))
         factors = balance_factors(activations, largest, strength)
+        self.apply(members, factors)
+        return factors
+
+    def apply(self, members: Sequence[Layer], factors: np.ndarray) -> None:
+        """Multiply the common weights of layers by known factors, and divide what each of them reads."""
+        edges = [(layer.name, layer.weight_input) for layer in members]
+        weights = self._value(edges[0])
+        channel = channel_of_weights(weights.shape, members[0].reduced_axis, factors.size)
         self._put(edges, (weights * factors[channel]).astype(weights.dtype))
         for layer in reversed(members):
             self._divide(layer, factors)
-        return factors
 
     def _divide(self, layer: Layer, factors: np.ndarray) -> None:
         edge = (layer.name, layer.data_inputs[0])
@@ -158,6 +219,12 @@ class _Work:
         self._next += 1
         for edge in edges:
             self._constants[edge] = (self._next, value)
+
+    def result(self, factors: Mapping[str, np.ndarray]) -> Balanced:
+        """What has come of it."""
+        balanced = self.finish()
+        layers = {layer.name: layer for layer in find_layers(balanced)[0]}
+        return Balanced(balanced, layers, factors, self.absorbed)
 
     def finish(self) -> Graph:
         """The graph with the new constants, and the divisions that found no place further up."""

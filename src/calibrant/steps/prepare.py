@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from calibrant.algorithms.histogram import Histogram
@@ -12,7 +14,7 @@ from calibrant.algorithms.patch_mean import PatchGeometry, PatchMean
 from calibrant.algorithms.search_result import SearchResult
 from calibrant.calibration.observer import Statistics
 from calibrant.calibration.runner import CalibrationRunner
-from calibrant.config import load_config
+from calibrant.config import load_config, read_config_json
 from calibrant.config.plan import ActivationPlan, Plan
 from calibrant.data.amount import sample_limit, used_sentence
 from calibrant.data.input_spec import inputs_of
@@ -62,6 +64,24 @@ class DataOptions:
     batch_size: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     samples: int | str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """A folded network, and what is to be done to it.
+
+    Parameters
+    ----------
+    original, folded, plan : the model as it was read, after fusion, what was planned.
+    layers : of the folded graph, by name.
+    skip_layers : those that the configuration leaves in float by name.
+    """
+
+    original: Graph
+    folded: Folded
+    layers: Mapping[str, Layer]
+    plan: Plan
+    skip_layers: Collection[str] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +138,33 @@ def prepare(
     ------
     CalibrantError : with every problem of the model, the configuration or the data.
     """
+    planned = plan_model(model, config, options, watch)
+    check_feedable(planned.original)
+    plan, batch_num = planned.plan, planned.plan.batch_num if config is not None else None
+    batches = None if data is None else open_calibration(data, planned.original, batch_num)
+    if batches is not None:
+        if batches.count is not None:
+            plan = replace(plan, batch_num=batches.count)
+        if batches.samples is not None:
+            LOG.info(used_sentence(batches.samples, batches.available, batches.place))
+        LOG.debug("data %s", batches.describe())
+    graph, layers = planned.folded.graph, planned.layers
+    with watch.step("balance"):
+        balanced = (
+            _unbalanced(graph, layers, plan) if in_parts else balance(graph, layers, plan, batches, track, runner)
+        )
+    return prepare_balanced(replace(planned, plan=plan), balanced, options, watch), batches
+
+
+def plan_model(model: Any, config: Any, options: ModelOptions, watch: Stopwatch) -> Planned:
+    """Load, fold and plan.
+
+    Raises
+    ------
+    CalibrantError : with every problem of the model or the configuration.
+    """
+    if _is_config_json(config):
+        return _plan_config_json(model, config, options)
     configuration = load_config(config)
     with watch.step("load"):
         original = load(model, options.inputs, options.outputs, options.signature, options.constants)
@@ -129,33 +176,24 @@ def prepare(
     LOG.debug("%d norms folded, %d left", len(folded.fusions), len(folded.left))
     plan = make_plan(configuration, info, folded.graph)
     LOG.debug("%d layers to be quantized, %d stay in float", len(plan.layers), len(plan.disabled) + len(plan.skipped))
-    check_feedable(original)
-    batches = None if data is None else open_calibration(data, original, plan.batch_num if config is not None else None)
-    if batches is not None:
-        if batches.count is not None:
-            plan = replace(plan, batch_num=batches.count)
-        if batches.samples is not None:
-            LOG.info(used_sentence(batches.samples, batches.available, batches.place))
-        LOG.debug("data %s", batches.describe())
-    with watch.step("balance"):
-        balanced = (
-            _unbalanced(folded.graph, layers, plan)
-            if in_parts
-            else balance(folded.graph, layers, plan, batches, track, runner)
-        )
-        graph, layers = balanced.graph, balanced.layers
+    return Planned(original, folded, layers, plan, configuration.skip_layers)
+
+
+def prepare_balanced(planned: Planned, balanced: Balanced, options: ModelOptions, watch: Stopwatch) -> Prepared:
+    """Quantize the weights of a balanced network, and say what is to be observed."""
+    plan, graph, layers = planned.plan, balanced.graph, balanced.layers
     if options.bias_correction:
         graph, layers = with_biases(graph, layers, [entry.name for entry in plan.layers])
     with watch.step("weights"):
         weights = holdable_weights(quantize_all_weights(graph, layers, plan.layers), options.formats)
     places = quantized_places(graph, layers, plan)
-    groups = joint_groups(graph, layers, places, configuration.skip_layers) if plan.joint_quant else ()
+    groups = joint_groups(graph, layers, places, planned.skip_layers) if plan.joint_quant else ()
     places = with_joint_places(places, groups)
     intermediate = intermediate_tensors(graph, [layers[entry.name] for entry in plan.layers], places, options.formats)
     tensors = (*(read_tensor(graph, place) for place in places), *intermediate)
-    prepared = Prepared(
-        original=original,
-        folded=folded,
+    return Prepared(
+        original=planned.original,
+        folded=planned.folded,
         plan=plan,
         balanced=balanced,
         graph=graph,
@@ -168,7 +206,6 @@ def prepare(
         histograms={tensor: Histogram() for tensor in tensors},
         patches=patch_statistics(graph, layers, weights) if options.bias_correction else {},
     )
-    return prepared, batches
 
 
 def open_calibration(data: DataOptions, original: Graph, batch_num: int | None) -> Batches:
@@ -243,3 +280,23 @@ def with_activations(
     )
     refuse_float16_scales(network)
     return with_exact_scales(network)
+
+
+def _is_config_json(config: Any) -> bool:
+    """Whether it is the path of a file that begins like JSON: the resolved form, not the configuration file."""
+    try:
+        with Path(config).open("rb") as stream:
+            return isinstance(config, Path) and stream.read(64).lstrip().startswith(b"{")
+    except (TypeError, OSError, ValueError):
+        return False
+
+
+def _plan_config_json(model: Any, path: Path, options: ModelOptions) -> Planned:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        document = {}  # read_config_json says what is wrong
+    original = load(model, options.inputs, options.outputs, options.signature)
+    folded = fold(original, document.get("do_fusion") is not False, document.get("skip_fusion_layers") or ())
+    info, layers = graph_info(original, folded.graph)
+    return Planned(original, folded, layers, read_config_json(path, info))
