@@ -1,0 +1,154 @@
+"""Models from factors that are known already: a record file, or the FakeQuant nodes of a trained network."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from calibrant.emit.fakequant import fake_quantized
+from calibrant.emit.folder import write_folder
+from calibrant.emit.single_file import write_file
+from calibrant.errors import ConfigError, Problem
+from calibrant.exports import EXPORTS, Content
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Graph
+from calibrant.graph.load import load
+from calibrant.records.beside_record import CalibrationNotes, notes_path, notes_text, read_notes
+from calibrant.records.layer_record import LayerRecord
+from calibrant.records.record_file import read_records, write_records
+from calibrant.steps.recorded import BesideRecord, Recorded, recorded_network
+from calibrant.steps.trained import trained_network
+
+
+def convert_records(
+    model: Any,
+    record_file: str | Path,
+    *,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    complete: bool = False,
+) -> Recorded:
+    """Quantize a float model with the factors of a record file.
+
+    What lies beside the record file of an in-place calibration (corrections of biases, see
+    :mod:`calibrant.records.beside_record`) is used as long as the record file is unchanged.
+
+    Parameters
+    ----------
+    model, inputs, outputs : as for :func:`calibrant.quantize`.
+    record_file : layers without a record stay in float.
+    complete : a layer that was calibrated and has no record any more is an error.
+
+    Raises
+    ------
+    CalibrantError : with every problem of the model or the record file.
+    """
+    path = Path(record_file)
+    records = read_records(path)
+    notes, unchanged = read_notes(path)
+    if complete and notes is not None:
+        _check_complete(records, notes, path)
+    original = load(model, inputs, outputs)
+    return recorded_network(original, records, str(record_file), _beside(notes) if unchanged else None)
+
+
+def convert_trained(
+    model: Any, *, inputs: Sequence[str] | None = None, outputs: Sequence[str] | None = None
+) -> tuple[Recorded, str]:
+    """Quantize a model that was trained with FakeQuant nodes of 8 bits, with the factors that they hold.
+
+    Parameters
+    ----------
+    model, inputs, outputs : as for :func:`calibrant.quantize`.
+
+    Returns
+    -------
+    The network, and the text of a record file with its factors.
+
+    Raises
+    ------
+    CalibrantError : with every problem of the model; nodes of other widths, ranges that are not constant.
+    """
+    original = load(model, inputs, outputs)
+    trained = trained_network(original)
+    recorded = recorded_network(trained.graph, trained.records, original.source)
+    warnings = (*trained.warnings, *recorded.warnings)
+    return replace(recorded, original=original, warnings=warnings, in_float=()), write_records(trained.records)
+
+
+def _check_complete(records: dict[str, LayerRecord], notes: CalibrationNotes, path: Path) -> None:
+    missing = [name for name in notes.layers if name not in records]
+    if missing:
+        raise ConfigError(
+            *(
+                Problem(
+                    "was calibrated, but has no record",
+                    file=str(path),
+                    path=name,
+                    hint="calibrate again; to leave it in float, set its quant_enable to false in the config.json",
+                )
+                for name in missing[:20]
+            )
+        )
+
+
+def _beside(notes: CalibrationNotes) -> BesideRecord:
+    corrections = notes.bias_corrections
+    return BesideRecord(
+        do_fusion=notes.do_fusion,
+        skip_fusion_layers=notes.skip_fusion_layers,
+        force_float16_scale=notes.force_float16_scale,
+        bias_corrections=None
+        if corrections is None
+        else {name: np.array(values, np.float64) for name, values in corrections.items()},
+    )
+
+
+def keep_layers(record_file: Path, in_float: Collection[str]) -> None:
+    """Take the records of some layers, those of their second inputs too, out of a record file and its notes."""
+    records = read_records(record_file)
+    notes, unchanged = read_notes(record_file)
+    kept = {
+        key: record
+        for key, record in records.items()
+        if key not in in_float and nd.split_tensor(key)[0] not in in_float
+    }
+    text = write_records(kept)
+    if notes is not None and unchanged:
+        write_file(notes_path(record_file), notes_text(replace(notes, layers=list(kept)), text).encode())
+    write_file(record_file, text.encode())
+
+
+class ConvertedModels:
+    """The files that a network with known factors is written as.
+
+    Parameters
+    ----------
+    recorded : the network.
+    name : prefix of the files.
+    """
+
+    def __init__(self, recorded: Recorded, name: str):
+        self.name = name
+        self.original, self.network = recorded.original, recorded.network
+        self.absorbed = recorded.folded.absorbed
+        self.fakequant: Graph = fake_quantized(recorded.network)
+
+    @property
+    def nonuniform_layers(self) -> tuple[str, ...]:
+        """Layers with non-uniform weights."""
+        return tuple(
+            layer.layer.name for layer in self.network.layers if layer.weights is not None and layer.weights.levels
+        )
+
+    def files(self) -> dict[str, Content]:
+        """File name → content: the deployable model, its node map, and the fake-quantized model."""
+        return {**EXPORTS["ascend"](self), f"{self.name}_fakequant.pb": self.fakequant.serialized()}
+
+    def write(self, folder: Path, more: dict[str, Content] | None = None) -> tuple[Path, ...]:
+        """Write them all, and ``more`` beside them, or none."""
+        return write_folder(folder, {**self.files(), **(more or {})})
