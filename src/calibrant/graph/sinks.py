@@ -1,0 +1,41 @@
+"""Where a network ends in a ``tf.Graph`` that holds other things too: input pipelines, savers, counters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from calibrant.errors import ModelError, Problem
+from calibrant.graph.frozen import NEVER_OUTPUTS
+from calibrant.graph.layers import KINDS
+from calibrant.graph.rewire import SCOPE
+
+
+def network_outputs(graph: Any) -> list[str]:
+    """Tensors that nobody reads and that a quantizable layer leads to, in the order of the graph.
+
+    Parameters
+    ----------
+    graph : ``tf.Graph``.
+
+    Raises
+    ------
+    ModelError : there is none.
+    """
+    behind: set[str] = set()
+    found = []
+    operations = [operation for operation in graph.get_operations() if not operation.name.startswith(SCOPE)]
+    for operation in operations:  # inputs come before their readers, loop edges aside
+        sources = (tensor.op.name for tensor in operation.inputs)
+        if operation.type in KINDS or any(name in behind for name in sources):
+            behind.add(operation.name)
+            if operation.outputs and operation.type not in NEVER_OUTPUTS:
+                found.append(operation)
+    ends = [
+        operation.outputs[0].name
+        for operation in found
+        if not any(consumer.name in behind for tensor in operation.outputs for consumer in tensor.consumers())
+    ]
+    if not ends:
+        allowed = ", ".join(sorted(KINDS))
+        raise ModelError(Problem("the graph has no layer that can be quantized", file="tf.Graph", allowed=allowed))
+    return ends

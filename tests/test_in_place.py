@@ -1,0 +1,215 @@
+"""A tf.Graph calibrated in place: the record of ``calibrant.quantize``, whatever its owner does with the graph."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+import calibrant
+from calibrant.conversion import ConvertedModels, convert_records
+from calibrant.errors import CalibrantError, ConfigError
+from calibrant.in_place import InPlaceBalancing, InPlaceCalibration
+from calibrant.records.record_file import read_records, write_records
+from calibrant.steps.records import layer_records
+from graphs import conv, dense, numbers, placeholder, tf
+
+tf1 = tf.compat.v1
+BATCHES = np.split(numbers(24, 8, 8, 2, scale=2.0), 3)
+CONFIG = "batch_num : 3\n"
+BALANCED = CONFIG + "common_config { dmq_balancer { migration_strength : 0.5 } }"
+
+
+def norm(x, name):
+    """A batch norm as frozen graphs have it."""
+    channels = x.shape[-1]
+    gamma, beta, mean = (numbers(channels, seed=seed, scale=0.2) + start for seed, start in ((5, 1), (6, 0), (7, 0)))
+    variance = np.linspace(0.5, 2, channels).astype(np.float32)
+    return tf1.nn.fused_batch_norm(x, gamma, beta, mean, variance, is_training=False, name=name)[0]
+
+
+def network():
+    """Norms that are folded, a residual addition, a pooling, two outputs, one of them folded itself."""
+    x = placeholder([None, 8, 8, 2])
+    start = tf.nn.relu(norm(conv(x, 4, name="conv1"), "norm1"), name="relu1")
+    inner = tf.nn.relu(norm(conv(start, 4, name="conv2", seed=3), "norm2"), name="relu2")
+    added = tf.add(start, norm(conv(inner, 4, name="conv3", seed=4), "norm3"), name="added")
+    pooled = tf1.nn.avg_pool(tf.nn.relu(added), [1, 2, 2, 1], [1, 2, 2, 1], "VALID", name="pool")
+    norm(conv(pooled, 4, name="conv4", seed=8), "map")
+    tf.nn.softmax(dense(tf.reshape(pooled, [-1, 64]), 5, name="fc"), name="scores")
+
+
+def graph_of(build=network):
+    with tf.Graph().as_default() as graph:
+        build()
+    return graph
+
+
+def run(graph, batches=BATCHES, fetches=("scores:0", "map:0"), **config):
+    with tf1.Session(graph=graph, config=tf1.ConfigProto(**config)) as session:
+        return [session.run(list(fetches), {"x:0": batch}) for batch in batches]
+
+
+def quantized(config=CONFIG):
+    result = calibrant.quantize(graph_of(), config, BATCHES, outputs=["map", "scores"])
+    return write_records(layer_records(result.network, result.plan.unfused_layers)), result
+
+
+@pytest.fixture
+def record(tmp_path):
+    return tmp_path / "results" / "record.txt"
+
+
+@pytest.mark.parametrize("settings", ["", "joint_quant : true\n", "do_fusion : false\n", "skip_layers : 'conv2'\n"])
+@pytest.mark.parametrize("outputs", [None, ["map", "scores:0"]])
+def test_the_record_is_that_of_quantize_byte_for_byte(settings, outputs, record):
+    expected, result = quantized(CONFIG + settings)
+    graph = graph_of()
+    InPlaceCalibration(graph, CONFIG + settings, record, outputs)
+    run(graph)
+    assert record.read_text() == expected
+    converted = convert_records(graph_of(), record, outputs=["map", "scores"], complete=True)
+    assert ConvertedModels(converted, "net").fakequant.serialized() == result.fakequant.serialized()
+
+
+def test_outputs_are_those_of_the_float_network_and_keep_their_names(record):
+    before = run(graph_of())
+    graph = graph_of()
+    tensors = [graph.get_tensor_by_name(name) for name in ("scores:0", "map:0")]
+    InPlaceCalibration(graph, CONFIG, record)
+    with tf1.Session(graph=graph) as session:
+        for batch, expected in zip(BATCHES, before, strict=True):
+            for found, wanted in zip(session.run(tensors, {"x:0": batch}), expected, strict=True):
+                np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["conv1:0", "norm1:0", "relu1:0", "conv3:0", "norm3:0", "added:0", "pool:0", "fc:0"])
+def test_every_inner_tensor_still_has_its_value_and_does_not_count_as_a_batch(name, record):
+    (expected,) = run(graph_of(), BATCHES[:1], [name])
+    graph = graph_of()
+    calibration = InPlaceCalibration(graph, CONFIG, record)
+    (found,) = run(graph, BATCHES[:1], [name])
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-4, atol=1e-5)
+    assert calibration.run.missing == 3
+
+
+def test_observers_pass_data_through_bit_for_bit(record):
+    config = CONFIG + "do_fusion : false\n"  # nothing else changes the network then
+    options = tf1.GraphOptions()
+    options.rewrite_options.disable_meta_optimizer = True  # it puts operations together whose results nobody observes
+    before = run(graph_of(), fetches=["scores:0"], graph_options=options)
+    graph = graph_of()
+    InPlaceCalibration(graph, config, record)
+    after = run(graph, fetches=["scores:0"], graph_options=options)
+    assert all(np.array_equal(first[0], second[0]) for first, second in zip(before, after, strict=True))
+
+
+def test_batches_are_counted_until_there_are_enough(record):
+    graph = graph_of()
+    calibration = InPlaceCalibration(graph, CONFIG, record)
+    missing = []
+    for batch in BATCHES:
+        missing.append((calibration.run.missing, record.exists()))
+        run(graph, [batch])
+    assert missing == [(3, False), (2, False), (1, False)]
+    written = record.read_text()
+    run(graph, [100 * BATCHES[0]])
+    assert record.read_text() == written == quantized()[0]
+
+
+def test_several_sessions_at_once(record):
+    graph = graph_of()
+    InPlaceCalibration(graph, CONFIG, record)
+    threads = [threading.Thread(target=run, args=(graph, [batch])) for batch in BATCHES]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert record.read_text() == quantized()[0]
+
+
+def test_other_things_in_the_graph_are_left_alone(record):
+    graph = graph_of()
+    with graph.as_default():
+        counter = tf1.get_variable("counter", initializer=np.float32(0), use_resource=True)
+        label = tf.argmax(graph.get_tensor_by_name("scores:0"), 1, name="label")
+        count = counter.assign_add(tf.cast(tf.reduce_sum(label), tf.float32))
+        numbers_read = tf1.data.make_one_shot_iterator(tf.data.Dataset.range(3)).get_next()
+    InPlaceCalibration(graph, CONFIG, record, ["map", "scores"])
+    with tf1.Session(graph=graph) as session:
+        session.run(counter.initializer)
+        for number, batch in enumerate(BATCHES):
+            assert session.run([count, numbers_read], {"x:0": batch})[1] == number
+    assert set(read_records(record)) == {"conv1", "conv2", "conv3", "conv4", "pool", "fc"}
+
+
+def test_a_graph_can_be_calibrated_again(record, tmp_path):
+    graph = graph_of()
+    InPlaceCalibration(graph, CONFIG + "activation_offset : false\n", tmp_path / "first.txt")
+    run(graph)
+    InPlaceCalibration(graph, CONFIG, record)
+    run(graph)
+    assert record.read_text() == quantized()[0]
+    assert (tmp_path / "first.txt").read_text() != record.read_text()
+
+
+@pytest.mark.parametrize("same_graph", [True, False])
+def test_balancing_in_place_and_then_calibrating(same_graph, record):
+    graph = graph_of()
+    InPlaceBalancing(graph, BALANCED, record)
+    run(graph)
+    assert all(entry.tensor_balance_factor and entry.scale_d is None for entry in read_records(record).values())
+    graph = graph if same_graph else graph_of()
+    InPlaceCalibration(graph, BALANCED, record)
+    before = run(graph_of())
+    for found, wanted in zip(run(graph), before, strict=True):
+        np.testing.assert_allclose(found[0], wanted[0], rtol=1e-3, atol=1e-5)
+    assert record.read_text() == quantized(BALANCED)[0]
+
+
+def test_calibrating_a_balanced_configuration_needs_the_factors(record):
+    with pytest.raises(ConfigError, match="have no tensor_balance_factor"):
+        InPlaceCalibration(graph_of(), BALANCED, record)
+    assert not record.parent.exists()
+
+
+def test_balancing_nothing_is_an_error(record):
+    with pytest.raises(ConfigError, match="no layer is to be balanced"):
+        InPlaceBalancing(graph_of(), CONFIG, record)
+
+
+def test_an_older_record_does_not_survive(record):
+    record.parent.mkdir()
+    record.write_text("an older one")
+    InPlaceCalibration(graph_of(), CONFIG, record)
+    assert not record.exists()
+
+
+def test_a_batch_that_is_not_finite_is_named_and_not_counted(record):
+    graph = graph_of()
+    calibration = InPlaceCalibration(graph, CONFIG, record)
+    bad = BATCHES[1].copy()
+    bad[0, 0, 0, 0] = np.nan
+    run(graph, BATCHES[:1])
+    with pytest.raises(tf.errors.OpError, match="NaN and 0 infinite values in batch 1 at "):
+        run(graph, [bad])
+    with pytest.raises(tf.errors.OpError, match="(?s)in batch 1 at .*then calibrate anew"):
+        run(graph, BATCHES)
+    assert calibration.run.missing == 2
+
+
+@pytest.mark.parametrize(
+    "graph, outputs, message",
+    [
+        (None, None, "the graph is a NoneType"),
+        (graph_of(lambda: tf.nn.relu(placeholder([None, 2]))), None, "no layer that can be quantized"),
+        (graph_of(), ["nowhere"], "there is no node 'nowhere' to be an output"),
+    ],
+)
+def test_a_graph_that_cannot_be_calibrated_is_left_alone(graph, outputs, message, record):
+    before = graph.as_graph_def() if graph is not None else None
+    with pytest.raises(CalibrantError, match=message):
+        InPlaceCalibration(graph, CONFIG, record, outputs)
+    assert graph is None or graph.as_graph_def() == before
+    assert not record.parent.exists()
