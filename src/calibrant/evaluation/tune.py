@@ -149,7 +149,7 @@ def tune(
             )
             return found
 
-        choice, outcome = _driven(searching, ran, track)
+        choice, outcome = drive(searching, ran, track)
     return Tuned(
         configuration=configuration_for(configuration, plan, choice),
         met=is_met(outcome, tolerance),
@@ -170,7 +170,7 @@ def _require_restartable(batches: Batches) -> None:
         raise DataError(Problem(message, hint="give files, arrays, or a function that makes the generator anew"))
 
 
-def _driven(searching: Any, ran: Any, track: ProgressFn) -> tuple[Candidate, Outcome]:
+def drive(searching: Any, ran: Any, track: ProgressFn = no_progress) -> tuple[Candidate, Outcome]:
     """Hand proposals to the runner and outcomes back until the search returns."""
     answer = []
 

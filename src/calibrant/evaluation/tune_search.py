@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 from calibrant.evaluation.candidate import MUTATIONS, Candidate, Mutation
@@ -52,6 +52,7 @@ class SearchSettings:
     worst : how many of the most harmful layers are repaired one by one.
     layers_in_float : whether layers may be left in float.
     thorough : go on repairing when the tolerance is met already, as long as the outputs get better.
+    strategy : how layers are chosen to be left in float; one of STRATEGIES, or another such generator function.
     """
 
     tolerance: float
@@ -59,10 +60,12 @@ class SearchSettings:
     worst: int = 4
     layers_in_float: bool = True
     thorough: bool = False
+    strategy: Strategy | None = None
 
 
 Trial = tuple[Candidate, Outcome]
 Search = Generator[list[Proposal], list[Outcome], Trial]
+Strategy = Callable[[Trial, SearchSettings], Search]
 
 
 def search(start: Candidate, settings: SearchSettings) -> Search:
@@ -78,7 +81,7 @@ def search(start: Candidate, settings: SearchSettings) -> Search:
     if _goes_on(best, settings):
         best = yield from _repair_worst(best, settings)
     if settings.layers_in_float and not _met(best[1], settings):
-        best = yield from _leave_in_float(best, settings)
+        best = yield from (settings.strategy or leave_in_float_greedily)(best, settings)
     return best
 
 
@@ -156,7 +159,8 @@ def _repair_worst(best: Trial, settings: SearchSettings) -> Search:
     return best
 
 
-def _leave_in_float(best: Trial, settings: SearchSettings) -> Search:
+def leave_in_float_greedily(best: Trial, settings: SearchSettings) -> Search:
+    """One layer after the other, the one that helps most of the next in the ranking; then back those not needed."""
     ranking = list((yield from _ranked(best)))
     kept: set[str] = set()
     start = best
@@ -176,3 +180,28 @@ def _leave_in_float(best: Trial, settings: SearchSettings) -> Search:
             break
         best, kept = found, set(found[0].in_float)
     return best
+
+
+def leave_in_float_by_bisection(best: Trial, settings: SearchSettings) -> Search:
+    """The shortest beginning of the ranking that meets the tolerance, found in log2 of the layers' number of trials.
+
+    That holds where more layers in float never cost accuracy; the trial that is returned meets the tolerance anyhow,
+    if any did.
+    """
+    ranking = yield from _ranked(best)
+    start, missed, met = best[0], 0, len(ranking)  # layers in float that are too few, and that are enough
+    while met - missed > 1:
+        count = (missed + met) // 2
+        found = yield from _propose([Proposal(start.with_float(set(ranking[:count])), f"{count} layers in float")])
+        if _met(found[0][1], settings):
+            met, best = count, found[0]
+        else:
+            missed = count
+            best = best if _met(best[1], settings) else found[0]
+    return best
+
+
+STRATEGIES: dict[str, Strategy] = {
+    "BinarySearch": leave_in_float_by_bisection,
+    "Greedy": leave_in_float_greedily,
+}

@@ -47,8 +47,8 @@ class LayerExchanges:
         self._outputs = len(outputs)
         self._layers = [layer.layer for layer in network.layers]
         self._ends = {layer.name: f"{layer.bias or layer.name}:0" for layer in self._layers}
-        self._only = PartialRuns(*_with_exchanges(floating, quantized, starts, self._ends), outputs)
-        self._without = PartialRuns(*_with_exchanges(quantized, floating, starts, self._ends), outputs)
+        self._only = PartialRuns(*with_exchanges(floating, quantized, starts, self._ends), outputs)
+        self._without = PartialRuns(*with_exchanges(quantized, floating, starts, self._ends), outputs)
 
     def measure(self, batches: Batches, track: ProgressFn = no_progress) -> tuple[Sensitivity, ...]:
         """See :func:`sensitivities`."""
@@ -113,7 +113,7 @@ class _Apart:
         )
 
 
-def _with_exchanges(
+def with_exchanges(
     base: Graph, other: Graph, starts: Mapping[str, set[str]], ends: Mapping[str, str]
 ) -> tuple[Graph, dict[str, str]]:
     """The base with the other graph's layers beside its own: they read the same tensors, and nobody reads them.

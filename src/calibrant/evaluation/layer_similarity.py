@@ -1,0 +1,72 @@
+"""How much each layer's own output changes when that layer is quantized, seen while somebody runs the float network."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from calibrant.emit.fakequant import fake_quantized
+from calibrant.graph.graph import Graph
+from calibrant.graph.rewire import Watchers
+from calibrant.quantized_network import QuantizedNetwork
+from calibrant.steps.sensitivity import with_exchanges
+
+
+class Similarity(Protocol):
+    """Compares two outputs of one layer in one batch; higher is more alike."""
+
+    def compare(self, original: np.ndarray, quantized: np.ndarray) -> float:
+        """The similarity of two arrays of one shape."""
+
+
+class CosineSimilarity:
+    """The cosine of the angle between two outputs."""
+
+    def compare(self, original: np.ndarray, quantized: np.ndarray) -> float:
+        """In [-1, 1]; 1 where both are zero."""
+        first, second = (np.asarray(array, np.float64).ravel() for array in (original, quantized))
+        energy = (first @ first) * (second @ second)
+        return float(first @ second / math.sqrt(energy)) if energy > 0 else float((first == second).all())
+
+
+class LayerSimilarities:
+    """The float network with each quantized layer beside its own: both read the same float tensor.
+
+    Parameters
+    ----------
+    network : with its factors.
+    similarity : how outputs are compared; a batch counts as much as any other.
+    """
+
+    def __init__(self, network: QuantizedNetwork, similarity: Similarity):
+        floating, quantized = network.graph, fake_quantized(replace(network, output_tensors=()))
+        starts = {layer.layer.name: {found.tensor for found in layer.inputs} for layer in network.layers}
+        self._ends = {layer.layer.name: f"{layer.layer.bias or layer.layer.name}:0" for layer in network.layers}
+        extended, self._places = with_exchanges(floating, quantized, starts, self._ends)
+        self.graph: Graph = replace(extended, outputs=floating.outputs)
+        self._similarity = similarity
+        self._seen: dict[str, list[float]] = {name: [] for name in self._ends}
+        self._lock = threading.Lock()
+
+    @property
+    def watchers(self) -> Watchers:
+        """What is to be called with the values of both outputs of each layer."""
+        return {(end, self._places[end]): self._comparison(name) for name, end in self._ends.items()}
+
+    def _comparison(self, name: str) -> Callable[[Any, Any], None]:
+        def compare(original: np.ndarray, quantized: np.ndarray) -> None:
+            found = float(self._similarity.compare(original, quantized))
+            with self._lock:
+                self._seen[name].append(found)
+
+        return compare
+
+    def by_layer(self) -> Mapping[str, float]:
+        """Layer → mean similarity, the least alike first; without batches all are the same."""
+        means = {name: math.fsum(seen) / len(seen) if seen else 1.0 for name, seen in self._seen.items()}
+        return dict(sorted(means.items(), key=lambda entry: (entry[1], entry[0])))

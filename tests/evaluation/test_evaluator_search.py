@@ -1,0 +1,60 @@
+"""The search with a judge from outside."""
+
+import math
+
+import pytest
+
+from calibrant.config.plan import ActivationPlan, LayerPlan
+from calibrant.evaluation.evaluator_search import search_in_float
+from calibrant.evaluation.tune_search import STRATEGIES
+
+NAMES = [f"layer{number}" for number in range(20)]
+LAYERS = [LayerPlan(name, "Conv2D", None, ActivationPlan("ifmr")) for name in NAMES]
+RANKING = {name: number / 20 for number, name in enumerate(NAMES)}
+
+
+def judge_needing(count, calls):
+    """Good enough as soon as the first ``count`` of the ranking are in float."""
+
+    def judge(in_float):
+        calls.append(in_float)
+        missing = count - len(set(NAMES[:count]) & set(in_float))
+        return missing == 0, float(missing)
+
+    return judge
+
+
+@pytest.mark.parametrize("count", range(20))
+def test_bisection_finds_the_fewest_layers_in_few_trials(count):
+    calls = []
+    found = search_in_float(LAYERS, RANKING, judge_needing(count, calls), STRATEGIES["BinarySearch"])
+    assert found.met
+    assert found.in_float == tuple(NAMES[:count])
+    assert len(calls) <= 1 + math.ceil(math.log2(20)) + 1
+    assert len(calls) == len(found.steps)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_network_without_any_quantized_layer_is_no_result(name):
+    found = search_in_float(LAYERS, RANKING, lambda in_float: (False, 1.0), STRATEGIES[name])
+    assert not found.met
+    assert all(any(step.quantized.values()) for step in found.steps)
+
+
+class OneByOne:
+    """A strategy object of the kind that users write."""
+
+    def initialize(self, ranking):
+        self.config = dict.fromkeys(ranking, True)
+        self.order = list(ranking)
+
+    def update_quant_config(self, verdict):
+        if not verdict[0]:
+            self.config[self.order.pop(0)] = False
+        return {"roll_back_config": dict(self.config), "stop_flag": verdict[0]}
+
+
+def test_a_strategy_object():
+    found = search_in_float(LAYERS, RANKING, judge_needing(3, []), OneByOne())
+    assert (found.in_float, found.met, len(found.steps)) == (tuple(NAMES[:3]), True, 4)
+    assert [step.verdict for step in found.steps] == [(False, 3.0), (False, 2.0), (False, 1.0), (True, 0.0)]
