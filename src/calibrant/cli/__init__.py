@@ -1,5 +1,5 @@
 """The command line: options in, calls of the library, tables out. One file per command."""
 
-from calibrant.cli.main import main
+from calibrant.cli.main import amct_tensorflow, main
 
-__all__ = ["main"]
+__all__ = ["amct_tensorflow", "main"]

@@ -24,6 +24,8 @@ COMMANDS = {
     "evaluate": "Compare models on labelled data.",
     "tune": "Search for a configuration that keeps the accuracy.",
     "verify": "Hold the files of one result against each other.",
+    "calibration": "Calibrate a network as amct_tensorflow does: .bin data or an evaluator script.",
+    "convert": "Write models from factors that are known: FakeQuant nodes or a record file.",
 }
 
 
@@ -66,15 +68,23 @@ def _command(name: str) -> click.Command:
 class Commands(click.Group):
     """Sub-commands that are imported only when they are run, so that ``--help`` is quick."""
 
+    names = tuple(COMMANDS)
+
     def list_commands(self, context: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return list(self.names)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        return _command(name) if name in COMMANDS else None
+        return _command(name) if name in self.names else None
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl([(name, COMMANDS[name]) for name in self.names])
+
+
+class AmctCommands(Commands):
+    """Those of the second command, ``amct_tensorflow``."""
+
+    names = ("calibration", "convert")
 
 
 def _show_version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
@@ -86,26 +96,42 @@ def _show_version(context: click.Context, parameter: click.Parameter, wanted: bo
     context.exit()
 
 
-@_with_verbosity
-@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version."
-)
-def cli() -> None:
-    """INT8 post-training quantization of TensorFlow graphs, steered by one configuration file."""
+def _group(kind: type[Commands], text: str) -> Commands:
+    version = click.Option(
+        ["--version"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_show_version,
+        help="Show the version.",
+    )
+    settings = {"help_option_names": ["-h", "--help"]}
+    return _with_verbosity(kind(params=[version], context_settings=settings, help=text))
+
+
+cli = _group(Commands, "INT8 post-training quantization of TensorFlow graphs, steered by one configuration file.")
+amct_cli = _group(AmctCommands, "The shell commands of amct_tensorflow.")
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Entry point; exits 0 when all went well, 2 for bad input, 130 when interrupted."""
+    """Entry point of ``calibrant``; exits 0 when all went well, 2 for bad input, 130 when interrupted."""
+    _run(cli, "calibrant", arguments)
+
+
+def amct_tensorflow(arguments: list[str] | None = None) -> NoReturn:
+    """Entry point of ``amct_tensorflow``, likewise."""
+    _run(amct_cli, "amct_tensorflow", arguments)
+
+
+def _run(group: Commands, name: str, arguments: list[str] | None) -> NoReturn:
     try:
-        code = cli.main(arguments, prog_name="calibrant", standalone_mode=False)
+        code = group.main(arguments, prog_name=name, standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
     except CalibrantError as error:
-        count = len(error.problems)
-        click.echo(f"error: {count} problems\n{error}" if count > 1 else f"error: {error}", err=True)
+        click.echo(error.report(), err=True)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted; the output folder holds one whole result or none", err=True)

@@ -1,0 +1,53 @@
+"""Arguments of the calls, looked at before any work is done."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from calibrant.emit.folder import check_writable
+from calibrant.emit.prefix import file_prefix
+from calibrant.errors import ConfigError, ModelError, OutputError, Problem
+
+
+def path_of(name: str, value: Any) -> Path:
+    """A path."""
+    if not isinstance(value, (str, os.PathLike)) or not str(value):
+        raise ConfigError(Problem(f"{name} is {value!r}", allowed="the path of a file"))
+    return Path(value)
+
+
+def file_to_write(name: str, value: Any) -> Path:
+    """The path of a file that can be written."""
+    path = path_of(name, value)
+    if path.is_dir():
+        raise OutputError(Problem("is a folder", file=str(path), allowed=f"the name of a file as {name}"))
+    check_writable(path.absolute().parent)
+    return path
+
+
+def graph_of(value: Any) -> Any:
+    """A ``tf.Graph``."""
+    if not hasattr(value, "as_graph_def") or not hasattr(value, "get_operations"):
+        hint = "load the .pb with tf.import_graph_def and pass tf.compat.v1.get_default_graph()"
+        raise ModelError(Problem(f"graph is a {type(value).__name__}", allowed="a tf.Graph", hint=hint))
+    return value
+
+
+def names_of(name: str, value: Any) -> list[str]:
+    """A list of names; one name by itself is a list of one."""
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, Sequence) or not names or not all(isinstance(entry, str) and entry for entry in names):
+        raise ConfigError(Problem(f"{name} is {value!r}", allowed="a list of names, ['softmax', 'boxes:0']"))
+    return list(names)
+
+
+def save_target(value: Any, model: Path) -> tuple[Path, str]:
+    """Folder and prefix of a ``save_path``; one that ends with a slash has the name of the model as prefix."""
+    path = path_of("save_path", value)
+    is_folder = str(value).endswith(("/", os.sep)) or path.is_dir()
+    folder, prefix = (path, None) if is_folder else (path.parent, path.name)
+    check_writable(folder)
+    return folder, file_prefix(prefix, model)

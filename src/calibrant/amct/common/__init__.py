@@ -1,0 +1,1 @@
+"""Submodules that scripts import from."""

@@ -1,0 +1,1 @@
+"""Reading of calibration data as the shell commands do it."""

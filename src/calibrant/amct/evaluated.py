@@ -1,0 +1,61 @@
+"""Calibration by an evaluator: it runs the network, as often as the configuration asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from calibrant.config.plan import Plan
+from calibrant.errors import DataError, Problem
+from calibrant.graph.graph import Graph
+from calibrant.graph.tensorflow import tensorflow
+from calibrant.in_place import InPlaceBalancing, InPlaceCalibration, InPlaceRun
+from calibrant.progress import Stopwatch
+from calibrant.steps.prepare import ModelOptions, plan_model
+
+
+def calibrated(original: Graph, config: Any, record: Path, evaluator: Any, outputs: Sequence[str]) -> Plan:
+    """Let an evaluator calibrate a network; where layers are balanced, it runs twice.
+
+    Parameters
+    ----------
+    original : the float network.
+    config : as for :func:`calibrant.quantize`.
+    record : the record file to write.
+    evaluator : has ``calibration(graph, outputs)``.
+    outputs : what it is given as outputs.
+
+    Raises
+    ------
+    DataError : the evaluator ran fewer batches than ``batch_num``.
+    """
+    plan = plan_model(original, config, ModelOptions(), Stopwatch()).plan
+    kinds: list[type[InPlaceBalancing | InPlaceCalibration]] = [InPlaceCalibration]
+    if any(layer.migration_strength is not None for layer in plan.layers):
+        kinds.insert(0, InPlaceBalancing)
+    for kind in kinds:
+        graph = tf_graph(original)
+        run = kind(graph, config, record, original.outputs).run
+        evaluator.calibration(graph, list(outputs))
+        _check_enough(run, evaluator)
+    return plan
+
+
+def _check_enough(run: InPlaceRun, evaluator: Any) -> None:
+    if run.missing:
+        raise DataError(
+            Problem(
+                f"calibration of {type(evaluator).__name__} ran {run.batch_num - run.missing} batches, "
+                f"batch_num is {run.batch_num}",
+                hint="run the outputs once per batch, or lower batch_num in the configuration",
+            )
+        )
+
+
+def tf_graph(graph: Graph) -> Any:
+    """A network as a ``tf.Graph`` of its own."""
+    tf = tensorflow()
+    with tf.Graph().as_default() as result:
+        tf.graph_util.import_graph_def(graph.graph_def(), name="")
+    return result

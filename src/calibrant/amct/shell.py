@@ -1,0 +1,71 @@
+"""What the shell commands ``calibration`` and ``convert`` do."""
+
+from __future__ import annotations
+
+import runpy
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from calibrant.amct.arguments import names_of, path_of, save_target
+from calibrant.amct.common.auto_calibration import GraphEvaluator
+from calibrant.amct.conversion import write_models
+from calibrant.amct.evaluated import calibrated
+from calibrant.amct.old_names import scripts_environment
+from calibrant.conversion import convert_records
+from calibrant.errors import ConfigError, Problem
+from calibrant.graph.load import load
+from calibrant.progress import Stopwatch
+from calibrant.steps.prepare import ModelOptions, plan_model
+
+
+def calibrate(
+    model: str, outputs: Sequence[str], save_path: str, config: Any, evaluator: str | None, data: dict[str, Any]
+) -> None:
+    """Calibrate a network and write its models.
+
+    Parameters
+    ----------
+    model, outputs, save_path : as for :func:`calibrant.amct.save_model`.
+    config : a configuration, or the path of one.
+    evaluator : a script that defines one object with ``calibration(graph, outputs)``; or None.
+    data : without an evaluator, ``data_dir``, ``input_shape`` and ``data_types`` of :class:`GraphEvaluator`.
+
+    Raises
+    ------
+    CalibrantError : with every problem that was found. Nothing is written then.
+    """
+    path, names = path_of("model", model), names_of("outputs", outputs)
+    folder, prefix = save_target(save_path, path)
+    original = load(path, outputs=names)
+    with tempfile.TemporaryDirectory() as temporary:
+        record = Path(temporary) / "record.txt"
+        if evaluator is not None:
+            with _evaluator_of(Path(evaluator)) as found:
+                calibrated(original, config, record, found, names)
+        else:
+            batch_num = plan_model(original, config, ModelOptions(), Stopwatch()).plan.batch_num
+            calibrated(original, config, record, GraphEvaluator(**data, batch_num=batch_num), names)
+        recorded = convert_records(path, record, outputs=names, complete=True)
+    write_models(recorded, folder, prefix, "calibration")
+
+
+@contextmanager
+def _evaluator_of(script: Path) -> Iterator[Any]:
+    """The one object of a script that has ``calibration``; the script's environment lasts as long as the block."""
+    if not script.is_file():
+        raise ConfigError(Problem("there is no such script", file=str(script)))
+    with scripts_environment():
+        values = {id(value): value for value in runpy.run_path(str(script)).values()}.values()
+        found = [value for value in values if not isinstance(value, type) and _calibrates(value)]
+        if len(found) != 1:
+            what = f"defines {len(found)} objects" if found else "defines no object"
+            allowed = "exactly one, evaluator = Evaluator() for example"
+            raise ConfigError(Problem(f"{what} with calibration(graph, outputs)", file=str(script), allowed=allowed))
+        yield found[0]
+
+
+def _calibrates(value: Any) -> bool:
+    return callable(getattr(value, "calibration", None))

@@ -1,0 +1,1 @@
+"""The place where scripts look for the logger."""
