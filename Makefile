@@ -43,6 +43,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/numpydoc lint $$(find src -name '*.py')
 
 docs: $(READY)
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs . out/docs

@@ -1,4 +1,4 @@
-"""The factors of one layer as a plain value."""
+"""The quantization parameters of one layer in a record file, as a plain value."""
 
 from __future__ import annotations
 
@@ -7,22 +7,31 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class LayerRecord:
-    """One entry of a record file; what the file does not say has the default here.
+    """One entry of a record file; a field that the file leaves out has its default.
 
-    Floats are float32 values. Weights have no offset: ``offset_w`` is written as one 0 for each scale_w and read as
-    nothing else.
+    Floats are float32 values. Weights have no offset: ``offset_w`` is written as one 0 for each scale_w, and any other
+    value is refused.
 
     Parameters
     ----------
-    scale_d, offset_d : the activation's quantizer; scale_d is None where the file has none, and a scale_d without
-        offset_d has the offset 0.
-    scale_w : one factor per tensor or per channel; () for layers without weights.
-    shift_bit : shift N of the accumulators, one for all or one per scale_w; () where none is used.
-    cluster : the levels of non-uniform weights, ascending; () for uniform ones.
-    skip_fusion : the layer is left out of fusion.
-    dst_type, act_type : type of the quantized activations, "INT8".
-    tensor_balance_factor : one factor per input channel, that activations are divided by; () without balancing.
-    wts_type : range of the quantized weights, "INT8", "INT7" or "INT6".
+    scale_d : float | None
+        Scale of the activation, above 0; None if the file has none.
+    offset_d : int
+        Offset of the activation, -128 … 127; 0 if the file has a scale_d without an offset_d.
+    scale_w : tuple[float, ...]
+        One scale per tensor or per channel, above 0; () for layers without weights.
+    shift_bit : tuple[int, ...]
+        Shift N of the accumulators, 0 … 31, one for all or one per scale_w; () if none is used.
+    cluster : tuple[int, ...]
+        The levels of non-uniform weights, -128 … 127, ascending; () for uniform weights.
+    skip_fusion : bool
+        Whether the layer is left out of fusion.
+    dst_type, act_type : str
+        Type of the quantized activations, "INT8".
+    tensor_balance_factor : tuple[float, ...]
+        One factor per input channel, above 0, by which activations are divided; () without balancing.
+    wts_type : str
+        Range of the quantized weights, "INT8", "INT7" or "INT6".
     """
 
     scale_d: float | None = None
@@ -38,5 +47,5 @@ class LayerRecord:
 
     @property
     def weight_bits(self) -> int:
-        """The number in ``wts_type``."""
+        """Width of the weights in bits, from ``wts_type``."""
         return int(self.wts_type.removeprefix("INT"))

@@ -1,4 +1,4 @@
-"""The record file: protobuf text with the factors of every layer, read and written."""
+"""The record file: protobuf text with the quantization parameters of every layer."""
 
 from __future__ import annotations
 
@@ -27,13 +27,15 @@ def read_records(path: str | os.PathLike[str]) -> dict[str, LayerRecord]:
 
     Returns
     -------
-    The records by layer name (``layer:input_index`` for tensor_quantize), in the order of the file. Whether the layers
-    exist in some graph is not asked here.
+    dict[str, LayerRecord]
+        The records by layer name (``layer:input_index`` for tensor_quantize), in the order of the file. Whether
+        a graph has these layers is not checked.
 
     Raises
     ------
-    ConfigError : the file cannot be read, is not text of this message (the first such place), has no entry, a layer
-        twice or values that are no factors (every such place).
+    ConfigError
+        The file cannot be read, does not parse (the first place), has no entry, has a layer twice, or has values that
+        are not allowed (every such place).
     """
     file = read_text_file(path, "record file", SIZE_LIMIT)
     entries = _parse(file).record
@@ -48,8 +50,8 @@ def read_records(path: str | os.PathLike[str]) -> dict[str, LayerRecord]:
 def write_records(records: Mapping[str, LayerRecord]) -> str:
     """The text of a record file, entries in the order of the mapping.
 
-    A float is written as the shortest decimal that reads back as the same float32. Fields that say no more than their
-    default are left out, except offset_d beside a scale_d and offset_w beside each scale_w.
+    A float is written as the shortest decimal that reads back as the same float32. Fields with their default value are
+    left out, except offset_d next to a scale_d and offset_w next to each scale_w.
 
     Examples
     --------
@@ -97,7 +99,7 @@ def _decimal(value: float) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A string literal; characters that would end it or the line are escaped as octal, the others stay as they are."""
+    """A string literal; quotes and backslashes are escaped, unprintable characters written in octal."""
     escaped = "".join(
         "\\" + character if character in '"\\' else character if character.isprintable() else _octal(character)
         for character in text
@@ -118,15 +120,15 @@ def _parse(file: TextFile) -> Message:
 
 def _syntax_problem(file: TextFile, error: text_format.ParseError) -> Problem:
     place = (error.GetLine() or 1, error.GetColumn() or 1)
-    # Cut off what a Problem says itself: "line:column : 'text of the line': ".
+    # Remove the start, which a Problem shows itself: "line:column : 'text of the line': ".
     message = re.sub(r"^\d+:\d+ : ('.*': (?=[A-Z]))?", "", str(error), flags=re.DOTALL)[:300]
     unknown = _UNKNOWN_FIELD.search(message)
     if not unknown:
         return file.problem(message, place)
     message_name, field = unknown.groups()
     descriptor = record_message().DESCRIPTOR.file.pool.FindMessageTypeByName(message_name)
-    known = [each.name for each in descriptor.fields]
-    return file.problem(f"unknown field {field!r}", place, allowed=", ".join(known), hint=did_you_mean(field, known))
+    names = [each.name for each in descriptor.fields]
+    return file.problem(f"unknown field {field!r}", place, allowed=", ".join(names), hint=did_you_mean(field, names))
 
 
 def _findings(entries: list[Message]) -> Iterator[tuple[int, Finding]]:

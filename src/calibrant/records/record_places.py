@@ -1,7 +1,7 @@
-"""Where in a record file's text its entries and fields stand; needed only to word a problem.
+"""Line and column of a record file's entries and fields, for problems.
 
-``google.protobuf.text_format`` keeps no positions. The text has been parsed without an error before, so that a glance
-at its words and brackets is enough.
+``google.protobuf.text_format`` keeps no positions. The text has already been parsed without an error, so it is enough
+to look at words and brackets.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class EntryPlaces:
     fields: dict[str, list[_Place]] = field(default_factory=dict)
 
     def of(self, name: str, index: int = 0, count: int = 1) -> _Place:
-        """The place of value ``index`` of the ``count`` values of a field; the field's first one for a bracketed list,
-        and the entry's where it is not written at all.
+        """The place of value ``index`` of the ``count`` values of a field; of the first value for a bracketed list, and
+        of the entry for a field that is not written.
         """
         places = self.fields.get(name)
         if not places:

@@ -1,4 +1,4 @@
-"""What the values of a record must be like: one small check after the other, each finding with its field."""
+"""The rules for the values of a record entry; each finding names its field."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _INT8 = "-128 … 127"
 
 @dataclass(frozen=True)
 class Finding:
-    """One value that cannot be; ``index`` of the ``count`` values of a repeated field."""
+    """One value that is not allowed; ``index`` of the ``count`` values of a repeated field."""
 
     field: str
     message: str
@@ -26,12 +26,12 @@ class Finding:
     @property
     def path(self) -> str:
         """The field inside its entry."""
-        inside = self.field if self.field in ("key", "value") else f"value.{self.field}"
-        return inside if self.index is None else f"{inside}[{self.index}]"
+        path = self.field if self.field in ("key", "value") else f"value.{self.field}"
+        return path if self.index is None else f"{path}[{self.index}]"
 
 
 def entry_findings(entry: Message) -> Iterator[Finding]:
-    """Everything that is wrong with one entry by itself."""
+    """Everything that is wrong with one entry, apart from the other entries."""
     if not entry.key:
         yield Finding("key", "a record without the name of its layer", 'key: "layer"')
     if not entry.HasField("value"):
@@ -52,11 +52,11 @@ def _each(value: Message, field: str, fits: Callable[[float], bool], allowed: st
     repeated = field in _REPEATED
     if not repeated and not value.HasField(field):
         return
-    found = getattr(value, field) if repeated else [getattr(value, field)]
-    for index, number in enumerate(found):
+    numbers = getattr(value, field) if repeated else [getattr(value, field)]
+    for index, number in enumerate(numbers):
         if not fits(number):
             shown = repr(number) if isinstance(number, str) else f"{number:.9g}"
-            yield Finding(field, f"{field} is {shown}", allowed, index if repeated else None, len(found))
+            yield Finding(field, f"{field} is {shown}", allowed, index if repeated else None, len(numbers))
 
 
 def _is_factor(number: float) -> bool:
@@ -69,11 +69,11 @@ def _together(value: Message) -> Iterator[Finding]:
     if value.HasField("offset_d") and not value.HasField("scale_d"):
         yield Finding("offset_d", "offset_d without scale_d", "both or none")
     if len(value.offset_w) not in (0, weights):
-        found = f"{len(value.offset_w)} offset_w beside {weights} scale_w"
-        yield Finding("offset_w", found, "one for each scale_w, or none")
+        message = f"{len(value.offset_w)} offset_w beside {weights} scale_w"
+        yield Finding("offset_w", message, "one for each scale_w, or none")
     if len(value.shift_bit) not in (0, 1, weights):
-        found = f"{len(value.shift_bit)} shift_bit beside {weights} scale_w"
-        yield Finding("shift_bit", found, "one, one for each scale_w, or none")
+        message = f"{len(value.shift_bit)} shift_bit beside {weights} scale_w"
+        yield Finding("shift_bit", message, "one, one for each scale_w, or none")
     if value.cluster and not weights:
         yield Finding("cluster", "cluster without scale_w", "levels of a layer with weights")
     if len(set(value.cluster)) < len(value.cluster):

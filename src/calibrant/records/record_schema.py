@@ -1,6 +1,6 @@
-"""The protobuf message of a record file, made at run time from the compiled ``record.proto``.
+"""The protobuf message of a record file, built at run time from the compiled ``record.proto``.
 
-A serialized descriptor set can be read by every protobuf runtime; generated code would check the runtime's version.
+Every protobuf runtime reads a serialized descriptor set; generated code would check the runtime's version.
 """
 
 from __future__ import annotations

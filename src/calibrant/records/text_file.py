@@ -1,4 +1,4 @@
-"""Text files of bounded size, read whole; whatever is wrong with one is a problem with its place in it."""
+"""Text files of bounded size; problems with one name their place in it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from calibrant.errors import ConfigError, Problem
 
 @dataclass(frozen=True)
 class TextFile:
-    """The text of a file, with line ends made uniform and without a byte order mark.
+    """The text of a file, with uniform line ends and without a byte order mark.
 
     Parameters
     ----------
-    name : the path, as the user gave it.
-    text : the content.
+    name : str
+        The path, as the user gave it.
+    text : str
+        The content.
     """
 
     name: str
@@ -28,13 +30,20 @@ class TextFile:
         """The lines without their ends."""
         return self.text.split("\n")
 
-    def problem(self, message: str, place: tuple[int, int] | None = None, **rest: str | None) -> Problem:
+    def problem(
+        self,
+        message: str,
+        place: tuple[int, int] | None = None,
+        path: str | None = None,
+        allowed: str | None = None,
+        hint: str | None = None,
+    ) -> Problem:
         """A problem at (line, column), both counted from 1, with that line for the caret."""
         if place is None:
-            return Problem(message, file=self.name, **rest)
+            return Problem(message, file=self.name, path=path, allowed=allowed, hint=hint)
         line, column = place
         source = self.lines[line - 1] if 1 <= line <= len(self.lines) else None
-        return Problem(message, file=self.name, line=line, column=column, source=source, **rest)
+        return Problem(message, self.name, line, column, source, path, allowed, hint)
 
 
 def read_text_file(path: str | os.PathLike[str], kind: str, limit: int) -> TextFile:
@@ -42,7 +51,8 @@ def read_text_file(path: str | os.PathLike[str], kind: str, limit: int) -> TextF
 
     Raises
     ------
-    ConfigError : no such file, a directory or another thing that is no file, unreadable, too large, or not UTF-8.
+    ConfigError
+        The file is missing, not a regular file, unreadable, too large, or not UTF-8.
     """
     name = os.fspath(path)
     try:
