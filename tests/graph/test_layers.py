@@ -8,7 +8,8 @@ import pytest
 from calibrant import quantize
 from calibrant.errors import ConfigError
 from calibrant.graph import nodes as nd
-from calibrant.graph.layers import KINDS, find_layers
+from calibrant.graph.layer_kinds import KINDS
+from calibrant.graph.layers import find_layers
 from calibrant.graph.load import load
 from calibrant.graph.run import run_once
 from graphs import graph_def, numbers, placeholder, tf, v1

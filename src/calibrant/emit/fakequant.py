@@ -10,6 +10,7 @@ from tensorflow.python.framework import dtypes
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.emit.output_names import with_output_names
 from calibrant.graph.graph import Edit, Graph
+from calibrant.graph.layer_kinds import KINDS
 from calibrant.quantized_network import QuantizedInput, QuantizedLayer, QuantizedNetwork
 
 
@@ -76,7 +77,8 @@ def _quantize_dequantize(edit: Edit, found: QuantizedInput, quantizer: Quantizer
 
 
 def _first_index(graph: Graph, found: QuantizedInput) -> int:
-    return 2 if graph.nodes[found.node].op == "Conv2DBackpropInput" else 0
+    kind = KINDS.get(graph.nodes[found.node].op)
+    return 0 if kind is None else kind.data_inputs[0]
 
 
 def put_weights(edit: Edit, layer: QuantizedLayer, values: np.ndarray, placed: dict[str, str]) -> None:

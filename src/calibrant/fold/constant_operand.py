@@ -9,9 +9,9 @@ from calibrant.fold.channel_op import usable
 from calibrant.fold.layout import Layout
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
+from calibrant.graph.layer_kinds import ADDITIONS
 
 FACTORS = frozenset({"Mul", "RealDiv"})
-ADDITIONS = frozenset({"Add", "AddV2"})
 
 
 def constant_operand(graph: Graph, node: NodeDef, index: int) -> np.ndarray | None:

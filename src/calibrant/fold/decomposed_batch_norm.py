@@ -18,9 +18,10 @@ import numpy as np
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from calibrant.fold.channel_op import SCALE, SHIFT, ChannelOp
-from calibrant.fold.constant_operand import ADDITIONS, FACTORS, constant_operand, factor
+from calibrant.fold.constant_operand import FACTORS, constant_operand, factor
 from calibrant.fold.layout import Layout
 from calibrant.graph.graph import Graph
+from calibrant.graph.layer_kinds import ADDITIONS
 
 
 def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> ChannelOp | None:

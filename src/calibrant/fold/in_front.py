@@ -14,14 +14,14 @@ from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from calibrant.fold import bias, decomposed_batch_norm, fused_norm, scalar
 from calibrant.fold.channel_op import NORM, NOTHING, SCALE, SHIFT, ChannelOp
-from calibrant.fold.constant_operand import ADDITIONS, FACTORS
+from calibrant.fold.constant_operand import FACTORS
 from calibrant.fold.fused_norm import FUSED_NORMS
 from calibrant.fold.layout import Layout, layout_for
 from calibrant.fold.result import Fusion, NotFused
-from calibrant.fold.target import RANKS, SKIPPED, FoldTarget, dtype_of, layer_head
+from calibrant.fold.target import SKIPPED, FoldTarget, dtype_of, layer_head
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
-from calibrant.graph.layers import BATCHED, KINDS
+from calibrant.graph.layer_kinds import ADDITIONS, KINDS
 
 RECOGNISERS = (fused_norm.recognise, scalar.recognise, decomposed_batch_norm.recognise, bias.recognise)
 SHIFTS = ADDITIONS | {"Sub", "BiasAdd", "Identity"}
@@ -134,14 +134,14 @@ def _input_layout(graph: Graph, layer: NodeDef, tensor: str) -> Layout | None:
     shape = graph.shape(tensor)
     if shape is None or len(shape) < 2:
         return None
-    if layer.op == "MatMul" or layer.op in BATCHED:
+    kind = KINDS[layer.op]
+    if not kind.spatial:
         candidates = [Layout(len(shape), -1, shape[-1])]
-        if len(shape) > 2 and layer.op == "MatMul":
+        if len(shape) > 2 and kind.rank == 2:
             candidates.append(Layout(len(shape), 1 - len(shape), shape[1]))
     else:
-        rank = RANKS.get(layer.op, 4)
-        found = layout_for(nd.attribute(layer, "data_format"), rank, 0)
-        candidates = [Layout(rank, found.axis, shape[found.axis])] if found and len(shape) == rank else []
+        found = layout_for(nd.attribute(layer, "data_format"), kind.rank, 0)
+        candidates = [Layout(kind.rank, found.axis, shape[found.axis])] if found and len(shape) == kind.rank else []
     known = [layout for layout in candidates if layout.channels]
     return max(known, key=lambda layout: len(list(_steps(graph, tensor, layout))), default=None)
 
@@ -244,7 +244,7 @@ def _inexact(graph: Graph, readers: Sequence[NodeDef], tensor: str, steps: Seque
 def _pads(graph: Graph, layer: NodeDef) -> bool:
     """Whether any position of a layer's output may see padding."""
     padding = nd.attribute(layer, "padding")
-    if layer.op == "Conv2DBackpropInput":
+    if KINDS[layer.op].transposed:
         return True
     if padding is None or padding == "VALID":
         return False
@@ -262,7 +262,7 @@ def _changed(graph: Graph, layer: NodeDef, norm: NormInFront) -> tuple[np.ndarra
     axis = kind.reduced_axis
     rows = weights.shape[axis]
     factors, addends = _by_row(graph, layer, norm, rows)
-    if layer.op == "Conv2DBackpropInput":
+    if kind.transposed:
         factors, addends = factors[:, :1].T, addends[:, :1].T
     elif factors.shape[1] > 1:  # a convolution in groups: each has its own part of the input
         outputs = weights.shape[-1] // factors.shape[1]
@@ -271,7 +271,7 @@ def _changed(graph: Graph, layer: NodeDef, norm: NormInFront) -> tuple[np.ndarra
     with np.errstate(over="ignore"):
         scaled = (exact * factors).astype(weights.dtype)
         summed = (exact * addends).sum(axis=tuple(range(axis)))
-        addend = summed.reshape(-1) if layer.op == "DepthwiseConv2dNative" else summed.sum(axis=0)
+        addend = summed.reshape(-1) if len(kind.channel_axes) == 2 else summed.sum(axis=0)
         return scaled, addend.astype(dtype_of(layer).as_numpy_dtype)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from tensorflow.core.framework.node_def_pb2 import NodeDef
@@ -12,9 +13,8 @@ from tensorflow.python.framework import dtypes
 from calibrant.fold.layout import Layout, layout_for
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
-from calibrant.graph.layers import BATCHED, KINDS
+from calibrant.graph.layer_kinds import KINDS
 
-RANKS = {"Conv3D": 5, "MatMul": 2}
 SKIPPED = "skip_fusion_layers names it"
 
 
@@ -73,7 +73,7 @@ def layer_head(graph: Graph, node: NodeDef, skip: Collection[str]) -> FoldTarget
         return SKIPPED
     if dtype_of(node) not in (dtypes.float32, dtypes.float16):
         return f"it computes in {dtype_of(node).name}"
-    reason = kind.refuse(graph, node)
+    reason = kind.condition(partial(nd.attribute, node))
     if reason:
         return reason
     shape = _constant_shape(graph, nd.data_inputs(node)[kind.weight_input])
@@ -83,11 +83,11 @@ def layer_head(graph: Graph, node: NodeDef, skip: Collection[str]) -> FoldTarget
     if len(shape) <= axes[-1] or (not kind.channel_axes and len(shape) != 2) or 0 in shape:
         return f"its weights of shape {list(shape)} have no output channels"
     channels = int(np.prod([shape[axis] for axis in axes]))
-    if node.op in BATCHED:
+    if kind.rank is None:
         output = graph.shape(f"{node.name}:0")
         layout = Layout(None if output is None else len(output), -1, channels)
     else:
-        layout = layout_for(nd.attribute(node, "data_format"), RANKS.get(node.op, 4), channels)
+        layout = layout_for(nd.attribute(node, "data_format"), kind.rank, channels)
     if layout is None:
         return f"its data format is {nd.attribute(node, 'data_format')}"
     return FoldTarget((Branch(node, node, kind.weight_input, axes, channels),), node, layout)

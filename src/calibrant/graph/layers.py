@@ -1,9 +1,9 @@
-"""The table of quantizable layer kinds, and the layers of a graph. A new kind is a row here."""
+"""The quantizable layers of a graph, and everything else that multiplies with constants, with the reason."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.python.framework import dtypes
@@ -12,27 +12,9 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.canonical import canonicalize
 from calibrant.graph.control_flow import nodes_in_functions
 from calibrant.graph.graph import Graph
+from calibrant.graph.layer_kinds import ADDITIONS as ADDITIONS
+from calibrant.graph.layer_kinds import KINDS as KINDS
 from calibrant.graph.other_products import is_other_product, other_product
-
-
-@dataclass(frozen=True)
-class LayerKind:
-    """How one op type is quantized.
-
-    Parameters
-    ----------
-    data_inputs : input indices that carry activations.
-    weight_input : input index of the weights; None for kinds without.
-    channel_axes : axes of the weights that count output channels; empty where weights are per tensor only.
-    reduced_axis : axis of the weights that counts input channels, for balancing.
-    refuse : the reason why this very node cannot be quantized, or None.
-    """
-
-    data_inputs: tuple[int, ...]
-    weight_input: int | None
-    channel_axes: tuple[int, ...]
-    reduced_axis: int | None
-    refuse: Callable[[Graph, NodeDef], str | None]
 
 
 @dataclass(frozen=True)
@@ -74,58 +56,6 @@ class Rejected:
     reason: str
 
 
-def _no_condition(graph: Graph, node: NodeDef) -> str | None:
-    return None
-
-
-def _undilated(graph: Graph, node: NodeDef) -> str | None:
-    dilations = nd.attribute(node, "dilations") or [1]
-    return None if all(d == 1 for d in dilations) else f"dilation {list(dilations)}, only 1 is supported"
-
-
-def _undilated_in_depth(graph: Graph, node: NodeDef) -> str | None:
-    dilations = nd.attribute(node, "dilations") or [1] * 5
-    depth_axis = 2 if nd.attribute(node, "data_format") == "NCDHW" else 1
-    return None if dilations[depth_axis] == 1 else f"dilation {dilations[depth_axis]} in depth, only 1 is supported"
-
-
-def _untransposed(graph: Graph, node: NodeDef) -> str | None:
-    return _first_true(node, "transpose_a", "transpose_b", "grad_a", "grad_b")
-
-
-def _untransposed_data(graph: Graph, node: NodeDef) -> str | None:
-    return _first_true(node, "adj_x", "grad_x", "grad_y")
-
-
-def _first_true(node: NodeDef, *keys: str) -> str | None:
-    return next((f"{key} is true" for key in keys if nd.attribute(node, key)), None)
-
-
-def _known_window(graph: Graph, node: NodeDef) -> str | None:
-    window = nd.attribute(node, "ksize") or []
-    if len(window) != 4 or any(size <= 0 for size in window):
-        return f"pooling window {list(window)} is not of a known size"
-    return None
-
-
-_BATCHED = LayerKind((0,), 1, (), 0, _untransposed_data)
-
-KINDS: dict[str, LayerKind] = {
-    "Conv2D": LayerKind((0,), 1, (3,), 2, _no_condition),
-    "DepthwiseConv2dNative": LayerKind((0,), 1, (2, 3), 2, _no_condition),
-    "Conv2DBackpropInput": LayerKind((2,), 1, (2,), 3, _undilated),
-    "Conv3D": LayerKind((0,), 1, (4,), 3, _undilated_in_depth),
-    "MatMul": LayerKind((0,), 1, (), 0, _untransposed),
-    "BatchMatMul": _BATCHED,
-    "BatchMatMulV2": _BATCHED,
-    "BatchMatMulV3": _BATCHED,
-    "AvgPool": LayerKind((0,), None, (), None, _known_window),
-}
-BATCHED = frozenset({"BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"})
-ADDITIONS = frozenset({"Add", "AddV2"})
-TENSOR_QUANTIZABLE = ADDITIONS | {"MaxPool"}
-
-
 def find_layers(graph: Graph) -> tuple[tuple[Layer, ...], tuple[Rejected, ...]]:
     """The quantizable layers of a graph in topological order, and all other products, with the reasons.
 
@@ -155,10 +85,10 @@ def _layer(graph: Graph, node: NodeDef) -> Layer | str:
     dtype = nd.attribute(node, "T") or nd.attribute(node, "Tout") or dtypes.float32
     if dtype not in (dtypes.float32, dtypes.float16):
         return f"computes in {dtype.name}, only float32 and float16 are supported"
-    reason = kind.refuse(graph, node)
+    reason = kind.condition(partial(nd.attribute, node))
     if reason:
         return reason
-    if node.op in BATCHED and not _multiplies_weights(graph, node):
+    if kind.multiplies_activations and not _multiplies_weights(graph, node):
         return _dynamic_layer(graph, node)
     inputs = nd.data_inputs(node)
     if any(graph.constant(inputs[index]) is not None for index in kind.data_inputs):

@@ -6,7 +6,7 @@ from typing import Any
 
 from calibrant.errors import ModelError, Problem
 from calibrant.graph.frozen import NEVER_OUTPUTS
-from calibrant.graph.layers import KINDS
+from calibrant.graph.layer_kinds import KINDS
 from calibrant.graph.rewire import SCOPE
 
 

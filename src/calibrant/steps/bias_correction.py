@@ -19,10 +19,9 @@ from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.patch_mean import ConvAxis, PatchGeometry, PatchMean, mean_of_outputs
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
+from calibrant.graph.layer_kinds import KINDS
 from calibrant.graph.layers import Layer
 from calibrant.steps.weights import LayerWeights
-
-_SPATIAL = {"Conv2D": 2, "DepthwiseConv2dNative": 2, "Conv2DBackpropInput": 2, "Conv3D": 3}
 
 
 def with_biases(graph: Graph, layers: Mapping[str, Layer], names: list[str]) -> tuple[Graph, dict[str, Layer]]:
@@ -64,25 +63,24 @@ def _output_channels(layer: Layer) -> int:
 
 def patch_geometry(graph: Graph, layer: Layer) -> PatchGeometry:
     """How the kernel of a layer with weights moves over the tensor that it reads."""
-    if layer.type not in _SPATIAL:
+    kind = KINDS[layer.type]
+    if not kind.spatial:
         return PatchGeometry()
     node = graph.nodes[layer.name]
-    rank = _SPATIAL[layer.type]
     first = nd.attribute(node, "data_format") in ("NCHW", "NCDHW")
-    spatial = tuple(range(2, 2 + rank) if first else range(1, 1 + rank))
+    spatial = tuple(range(2, 2 + kind.spatial) if first else range(1, 1 + kind.spatial))
     strides = nd.attribute(node, "strides")
-    dilations = nd.attribute(node, "dilations") or [1] * (rank + 2)
+    dilations = nd.attribute(node, "dilations") or [1] * (kind.spatial + 2)
     padding = nd.attribute(node, "padding")
     explicit = nd.attribute(node, "explicit_paddings") or []
-    transposed = layer.type == "Conv2DBackpropInput"
-    outputs = graph.shape(f"{layer.name}:0") if transposed else None
+    outputs = graph.shape(f"{layer.name}:0") if kind.transposed else None
     windows = tuple(
         ConvAxis(
             size=layer.weights_shape[place],
             stride=strides[axis],
             dilation=dilations[axis],
             padding=(explicit[2 * axis], explicit[2 * axis + 1]) if padding == "EXPLICIT" else padding,
-            transposed=transposed,
+            transposed=kind.transposed,
             outputs=outputs[axis] if outputs is not None else None,
         )
         for place, axis in enumerate(spatial)
@@ -123,8 +121,8 @@ def bias_corrections(
     result = {}
     for name, entry in weights.items():
         lost = entry.float_values.astype(np.float64) - entry.quantized.dequantize()
-        if layers[name].type == "Conv2DBackpropInput":
+        if KINDS[layers[name].type].transposed:
             lost = np.swapaxes(lost, -1, -2)
-        depthwise = layers[name].type == "DepthwiseConv2dNative"
+        depthwise = len(layers[name].channel_axes) == 2
         result[name] = mean_of_outputs(patches[_place(graph, layers[name])].mean(), lost, depthwise)
     return result

@@ -10,7 +10,8 @@ from calibrant.algorithms.histogram import Histogram
 from calibrant.config.plan import ActivationPlan
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
-from calibrant.graph.layers import ADDITIONS, Layer
+from calibrant.graph.layer_kinds import ADDITIONS
+from calibrant.graph.layers import Layer
 
 NodeInput = tuple[str, int]
 TRANSPARENT = frozenset({"Relu", "Identity"})

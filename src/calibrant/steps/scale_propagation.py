@@ -16,7 +16,8 @@ from tensorflow.core.framework.node_def_pb2 import NodeDef
 from calibrant.fold.layout import Layout, layout_for
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
-from calibrant.graph.layers import BATCHED, Layer
+from calibrant.graph.layer_kinds import KINDS
+from calibrant.graph.layers import Layer
 
 NodeInput = tuple[str, int]
 Wanted = tuple[NodeInput, Layout]
@@ -161,9 +162,10 @@ def _alternatives(
 
 
 def _layer_layout(node: NodeDef, layer: Layer, channels: int) -> Layout | None:
-    if layer.type == "MatMul" or layer.type in BATCHED:
-        return Layout(2 if layer.type == "MatMul" else None, -1, channels)
-    return layout_for(nd.attribute(node, "data_format"), 5 if layer.type == "Conv3D" else 4, channels)
+    kind = KINDS[layer.type]
+    if not kind.spatial:
+        return Layout(kind.rank, -1, channels)
+    return layout_for(nd.attribute(node, "data_format"), kind.rank, channels)
 
 
 def _keeps_channels(node: NodeDef, layout: Layout) -> bool:

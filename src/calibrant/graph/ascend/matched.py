@@ -11,7 +11,7 @@ from tensorflow.python.framework import dtypes
 from calibrant.graph import nodes as nd
 from calibrant.graph.ascend.deq_scale import unpack
 from calibrant.graph.ascend.scoped_builder import ScopedBuilder
-from calibrant.graph.layers import BATCHED, KINDS
+from calibrant.graph.layer_kinds import KINDS
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +58,9 @@ def match(pieces: ScopedBuilder, dequant: NodeDef) -> MatchedLayer | None:
     quantizers = {index: maker for index, maker in enumerate(makers) if maker.op == "AscendQuant"}
     kind = KINDS[layer.op]
     weight_input = kind.weight_input
-    if layer.op in BATCHED and len(quantizers) == 2:
-        weight_input = None
-    wanted = (0, 1) if layer.op in BATCHED and weight_input is None else kind.data_inputs
+    wanted = kind.data_inputs
+    if kind.multiplies_activations and len(quantizers) == 2:
+        weight_input, wanted = None, (0, 1)
     if tuple(quantizers) != wanted:
         return None
     weights, axes = None, ()
