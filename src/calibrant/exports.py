@@ -43,8 +43,10 @@ def _about(result: Any) -> dict[str, str]:
 def _ascend(result: Any) -> dict[str, Content]:
     from calibrant.emit.ascend.model import ascend_model
     from calibrant.emit.ascend.node_map import ascend_node_map
+    from calibrant.emit.large_model import require_one_file
 
     made = ascend_model(result.network)
+    require_one_file(made.graph, f"{result.name}_quantized.pb")
     return {
         f"{result.name}_quantized.pb": made.graph.serialized(),
         f"{result.name}_quant.json": ascend_node_map(made, result.network, result.original, result.absorbed).encode(),
@@ -52,9 +54,11 @@ def _ascend(result: Any) -> dict[str, Content]:
 
 
 def _saved_model(result: Any) -> dict[str, Content]:
+    from calibrant.emit.large_model import is_too_large, large_model_writer
     from calibrant.emit.saved_model import saved_model_writer
 
-    return {f"{result.name}_saved_model": saved_model_writer(result.fakequant)}
+    writer = large_model_writer if is_too_large(result.fakequant) else saved_model_writer
+    return {f"{result.name}_saved_model": writer(result.fakequant)}
 
 
 EXPORTS: dict[str, Callable[[Any], dict[str, Content]]] = {

@@ -11,6 +11,7 @@ from typing import Any
 from calibrant.config import write_config_json
 from calibrant.config.plan import Plan
 from calibrant.data.amount import DataUse
+from calibrant.emit.large_model import is_too_large, large_model_writer
 from calibrant.emit.node_map import node_map
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.exports import Content
@@ -62,6 +63,10 @@ class Result:
         found = report(self.original, self.folded, self.plan, self.network)
         if self.data is not None:
             found["warnings"] = [*self.data.warnings, *found["warnings"]]
+        if is_too_large(self.fakequant):
+            found["warnings"].append(
+                f"the model exceeds the 2 GB of a .pb file, so it is written as a SavedModel: {self.name}_fakequant"
+            )
         if self.sensitivity is not None:
             found["sensitivity"] = sensitivity_rows(self.sensitivity, self.plan)
         return {**found, "exports": self.export_notes} if self.export_notes else found
@@ -87,8 +92,12 @@ def result_files(result: Result) -> dict[str, Content]:
         **_nuq_record(result),
         "report.json": json.dumps(result.report, indent=2) + "\n",
     }
+    if is_too_large(result.fakequant):
+        fakequant: dict[str, Content] = {f"{result.name}_fakequant": large_model_writer(result.fakequant)}
+    else:
+        fakequant = {f"{result.name}_fakequant.pb": result.fakequant.serialized()}
     return {
-        f"{result.name}_fakequant.pb": result.fakequant.serialized(),
+        **fakequant,
         **{name: text.encode() for name, text in texts.items()},
         **result.exported,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef, SignatureDef, TensorInfo
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
@@ -35,7 +36,12 @@ def saved_model_writer(graph: Graph) -> Callable[[Path], None]:
 
 def saved_model(graph: Graph) -> SavedModel:
     """The message in ``saved_model.pb``."""
-    meta = MetaGraphDef(graph_def=graph.graph_def())
+    return described(graph, graph.graph_def())
+
+
+def described(graph: Graph, definition: GraphDef) -> SavedModel:
+    """The message for a GraphDef with the inputs and outputs of a graph."""
+    meta = MetaGraphDef(graph_def=definition)
     meta.meta_info_def.tags.append(TAG)
     meta.meta_info_def.tensorflow_version = tensorflow().__version__
     signature = SignatureDef(method_name=METHOD)

@@ -184,7 +184,9 @@ def _open_models(
     constants: Mapping[str, Any] | None,
 ) -> dict[str, Graph | TfliteRunner]:
     """Float model and files by kind, in the order of the table."""
-    fakes = sorted(path for path in folder.glob(f"*{FAKEQUANT}") if not path.name.endswith(SIMULATION))
+    fakes = [path for path in folder.glob(f"*{FAKEQUANT}") if not path.name.endswith(SIMULATION)]
+    fakes += [path for path in folder.glob(f"*{FAKEQUANT.removesuffix('.pb')}") if path.is_dir()]  # above 2 GB
+    fakes.sort()
     if len(fakes) != 1:
         found = ", ".join(path.name for path in fakes) or "none"
         raise ModelError(
@@ -197,7 +199,7 @@ def _open_models(
         models[FLOAT] = load(model, inputs, outputs, signature, constants)
     fed, read, read_between = _ends(folder)
     models[FAKEQUANT] = _with_keys(load(fakes[0], fed, read), folder)
-    prefix = fakes[0].name.removesuffix(FAKEQUANT)
+    prefix = fakes[0].name.removesuffix(".pb").removesuffix(FAKEQUANT.removesuffix(".pb"))
     for kind in (LOWERED, SIMULATION, TFLITE):
         path = folder / f"{prefix}{kind}"
         if path.exists() and kind == TFLITE:

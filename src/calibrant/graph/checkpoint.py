@@ -39,9 +39,13 @@ def frozen_from_checkpoint(folder: Path, meta_graph: Any, tensors: Sequence[str]
 
 
 def checkpoint_keys(nodes: Mapping[str, NodeDef], meta_graph: Any) -> dict[str, str] | None:
-    """VarHandleOp node → its key in the checkpoint; None where the restoring has another form than TensorFlow 2's."""
+    """VarHandleOp node → its key in the checkpoint; None where the restoring has an unknown form."""
     call = nodes.get(nd.node_name(meta_graph.saver_def.restore_op_name))
-    if call is None or "f" not in call.attr:
+    if call is None:
+        return None
+    if call.op == "NoOp":  # of TensorFlow 1.15, and of models above 2 GB
+        return dict(_assigned(nodes, {name: name for name, node in nodes.items() if node.op == "VarHandleOp"}))
+    if "f" not in call.attr:
         return None
     name = call.attr["f"].func.name
     function = next((each for each in meta_graph.graph_def.library.function if each.signature.name == name), None)
@@ -66,6 +70,6 @@ def _assigned(nodes: Mapping[str, NodeDef], handles: Mapping[str, str]) -> Itera
         if restore is None or restore.op != "RestoreV2":
             continue
         names, slices = (nodes[each.partition(":")[0]].attr["value"].tensor.string_val for each in restore.input[1:3])
-        position = int(index.rpartition(":")[2])
+        position = int(index.rpartition(":")[2] or 0)
         if not slices[position]:
             yield handles[node.input[0]], names[position].decode()

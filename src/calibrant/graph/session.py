@@ -7,7 +7,7 @@ before the first result. Here large constants become variables instead, which ar
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -45,9 +45,13 @@ def open_session(graph: Graph, config: Any = None) -> Any:
             options.remapping = options.OFF
         session = tf.compat.v1.Session(graph=imported, config=config)
     for group in _groups(resident):
-        feeds = {f"{prefix}{name}/value:0": nd.constant_value(resident[name]) for name in group}
-        session.run([f"{prefix}{name}/assign" for name in group], feeds)
+        _assign(session, prefix, {name: resident[name] for name in group})
     return session
+
+
+def _assign(session: Any, prefix: str, constants: Mapping[str, NodeDef]) -> None:
+    feeds = {f"{prefix}{name}/value:0": nd.constant_value(node) for name, node in constants.items()}
+    session.run([f"{prefix}{name}/assign" for name in constants], feeds)
 
 
 def _is_grouped(operation: Any) -> bool:
@@ -66,6 +70,11 @@ def is_large_constant(node: NodeDef) -> bool:
     if tensor.dtype == dtypes.string.as_datatype_enum:
         return False
     return nd.elements(tensor.tensor_shape) >= LARGE and np.dtype(_dtype(node).as_numpy_dtype).kind in _KINDS
+
+
+def constant_bytes(node: NodeDef) -> int:
+    """How many bytes the numbers of a Const take."""
+    return nd.elements(_value(node).tensor_shape) * _dtype(node).size
 
 
 def _value(node: NodeDef) -> Any:
@@ -100,7 +109,7 @@ def _groups(constants: dict[str, NodeDef]) -> Iterator[list[str]]:
     size = 0
     for name, node in constants.items():
         group.append(name)
-        size += nd.elements(_value(node).tensor_shape) * _dtype(node).size
+        size += constant_bytes(node)
         if size >= AT_ONCE:
             yield group
             group, size = [], 0
