@@ -17,6 +17,8 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.tensorflow import tensorflow
 from calibrant.graph.variables import freeze
 
+REFERENCES = frozenset({"Variable", "VariableV2"})  # variables of TensorFlow 1.x, which are read without an operation
+
 
 def frozen_from_checkpoint(folder: Path, meta_graph: Any, tensors: Sequence[str]) -> GraphDef | None:
     """What tensors of a meta graph need, calls inlined and variables as constants of their values.
@@ -44,6 +46,8 @@ def checkpoint_keys(nodes: Mapping[str, NodeDef], meta_graph: Any) -> dict[str, 
     if call is None:
         return None
     if call.op == "NoOp":  # of TensorFlow 1.15, and of models above 2 GB
+        if any(node.op in REFERENCES for node in nodes.values()):
+            return None
         return dict(_assigned(nodes, {name: name for name, node in nodes.items() if node.op == "VarHandleOp"}))
     if "f" not in call.attr:
         return None

@@ -20,7 +20,6 @@ _UNKNOWN_CLASS = re.compile(
     r"|Could not locate (?:class|function) '(?P<k3>[\w>. ]+)'"
     r"|Could not deserialize class '(?P<parent>\w+)' because its parent module"
 )
-_INSTALL = "pip install --no-deps tf_keras, of the version of your TensorFlow"
 
 
 def from_file(
@@ -108,10 +107,12 @@ def _problem(path: Path, error: Exception, keras: Any, version: str | None, miss
             "model to calibrant.quantize; or export it as a SavedModel",
         )
     if missing:
+        minor = ".".join(tensorflow().__version__.split(".")[:2])
         return Problem(
             f"was written by Keras {version}, which Keras {keras.__version__} cannot read: {cause_of(error)}",
             file=str(path),
-            hint=f"install Keras 2: {_INSTALL} (the extra calibrant[keras2])",
+            hint=f"install Keras 2: pip install --no-deps 'tf_keras=={minor}.*'; or calibrant[keras2], where the "
+            "distribution is tensorflow, not tensorflow-cpu",
         )
     if "lambda" in text.lower() and "unsafe" in text.lower():
         return Problem(
