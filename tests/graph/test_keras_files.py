@@ -46,7 +46,7 @@ def test_keras_2(keras2, suffix, tmp_path):
 
 def test_layer_norm_of_keras_2_is_no_batch_norm(keras2):
     x = keras2.Input([5, 6], name="x")
-    model = keras2.Model(x, keras2.layers.Dense(3)(keras2.layers.LayerNormalization(epsilon=1e-6)(x)))
+    model = keras2.Model(x, keras2.layers.Dense(3)(keras2.layers.LayerNormalization()(x)))
     graph = load(model)
     assert any(node.op == "FusedBatchNormV3" for node in graph.nodes.values())
     data = numbers(3, 5, 6)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -175,7 +175,7 @@ def _keyed(tensors: Mapping[str, str], wanted: Sequence[str] | None) -> dict[str
     if not wanted:
         return {key: nd.tensor_name(tensor) for key, tensor in tensors.items()}
     keys = {nd.tensor_name(tensor): key for key, tensor in tensors.items()}
-    named = [tensors.get(name, name) for name in wanted]
+    named = [tensors.get(_exact(name, tensors), name) for name in wanted]
     return {keys.get(nd.tensor_name(name), name): name for name in named}
 
 
@@ -224,10 +224,8 @@ def _resolve(nodes: Mapping[str, NodeDef], names: Sequence[str], role: str, sour
     for name in names:
         tensor = nd.tensor_name(name.strip())
         node, index = nd.split_tensor(tensor)
-        if node not in nodes:
-            same = [other for other in nodes if other.lower() == node.lower()]
-            if len(same) == 1:
-                node, tensor = same[0], f"{same[0]}:{index}"
+        if (exact := _exact(node, nodes)) != node:
+            node, tensor = exact, f"{exact}:{index}"
         if node in nodes:
             tensors.append(tensor)
         elif role == "input" and stand_in(tensor) in nodes:  # the model was cut there before
@@ -247,6 +245,14 @@ def _resolve(nodes: Mapping[str, NodeDef], names: Sequence[str], role: str, sour
     if problems:
         raise ModelError(*problems)
     return tuple(tensors)
+
+
+def _exact(name: str, names: Collection[str]) -> str:
+    """The one of the names that is meant: the same, or else the only one that differs in case alone."""
+    if name in names:
+        return name
+    same = [other for other in names if other.lower() == name.lower()]
+    return same[0] if len(same) == 1 else name
 
 
 def _candidates(nodes: Mapping[str, NodeDef], role: str) -> list[str]:
