@@ -53,7 +53,9 @@ def convert_records(
     if complete and notes is not None:
         _check_complete(records, notes, path)
     original = load(model, inputs, outputs)
-    return recorded_network(original, records, str(record_file), _beside(notes) if unchanged else None)
+    return recorded_network(
+        original, records, str(record_file), _beside(notes) if notes is not None and unchanged else None
+    )
 
 
 def convert_trained(

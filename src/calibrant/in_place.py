@@ -243,7 +243,7 @@ def _as_it_stands(graph: Graph, layers: Sequence[Layer]) -> Graph:
     """
     edit = graph.edit()
     for layer in layers:
-        if layer.constant is not None:
+        if layer.constant is not None and layer.weight_input is not None:
             tensor = read_tensor(graph, (layer.name, layer.weight_input))
             shape = AttrValue(
                 shape=TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in layer.weights_shape])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -127,7 +128,7 @@ class ChannelMaxima:
     statistics : tensor → what is to be observed.
     """
 
-    statistics: Mapping[str, Sequence[ChannelMaximum]]
+    statistics: Mapping[str, Sequence[Any]]
     _places: Mapping[str, tuple[str, int]]
 
     @classmethod

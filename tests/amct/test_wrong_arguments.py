@@ -1,0 +1,118 @@
+"""Every call answers wrong arguments with one error of ours and writes nothing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from calibrant import amct
+from calibrant.errors import CalibrantError
+from graphs import graph_def, numbers, save, small_network, tf
+
+DATA = numbers(16, 6, 6, 2)
+
+
+def graph_of(build=small_network):
+    with tf.Graph().as_default() as graph:
+        build()
+    return graph
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """A folder with a model, a config.json and the record of a calibration; the working directory."""
+    monkeypatch.chdir(tmp_path)
+    save(graph_def(small_network), tmp_path / "net.pb")
+    amct.create_quant_config("config.json", graph_of())
+    graph = graph_of()
+    amct.quantize_model(graph, "config.json", "record.txt", ["out"])
+    with tf.compat.v1.Session(graph=graph) as session:
+        session.run("out:0", {"x:0": DATA})
+    (tmp_path / "no_graph.pb").write_text("this is no graph")
+    text = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "unknown.json").write_text(json.dumps({**text, "konv": text["conv"]}))
+    (tmp_path / "two.json").write_text(json.dumps({**text, "batch_num": 2}))
+    record = (tmp_path / "record.txt").read_text()
+    (tmp_path / "lacks.txt").write_text(record[: record.rindex("record {")])
+    notes = tmp_path / "record.txt.calibration.json"
+    (tmp_path / "lacks.txt.calibration.json").write_bytes(notes.read_bytes())
+    return tmp_path
+
+
+class Evaluator(amct.AutoCalibrationEvaluatorBase):
+    """Runs no batch."""
+
+    def calibration(self, graph, outputs):
+        """Nothing."""
+
+    def evaluate(self, graph, outputs):
+        """The same for all."""
+        return 1.0
+
+    def metric_eval(self, original_metric, new_metric):
+        """Good enough."""
+        return True, 0.0
+
+
+def auto(**changed):
+    given = {
+        "model_file": "net.pb",
+        "outputs": ["out"],
+        "record_file": "new/record.txt",
+        "config_file": "config.json",
+        "save_dir": "new/net",
+        "evaluator": Evaluator(),
+    }
+    return lambda: amct.accuracy_based_auto_calibration(**{**given, **changed})
+
+
+CALLS = {
+    "graph is a NoneType": lambda: amct.create_quant_config("new/c.json", None),
+    "graph is a str": lambda: amct.quantize_model("net.pb", "config.json", "new/r.txt"),
+    "there is no layer|konv": lambda: amct.create_quant_config("new/c.json", graph_of(), skip_layers=["konv"]),
+    "batch_num is 0": lambda: amct.create_quant_config("new/c.json", graph_of(), batch_num=0),
+    "batch_num is '2'": lambda: amct.create_quant_config("new/c.json", graph_of(), batch_num="2"),
+    "activation_offset is 1": lambda: amct.create_quant_config("new/c.json", graph_of(), activation_offset=1),
+    "does not exist|no such": lambda: amct.create_quant_config("new/c.json", graph_of(), config_defination="no.cfg"),
+    "'konv' is unknown|konv": lambda: amct.quantize_model(graph_of(), "unknown.json", "new/r.txt"),
+    "there is no node 'nowhere'": lambda: amct.quantize_model(graph_of(), "config.json", "new/r.txt", ["nowhere"]),
+    "no layer is to be balanced": lambda: amct.quantize_preprocess(graph_of(), "config.json", "new/r.txt"),
+    "is not a frozen TensorFlow": lambda: amct.save_model("no_graph.pb", ["out"], "record.txt", "new/net"),
+    "there is no such model": lambda: amct.save_model("nowhere.pb", ["out"], "record.txt", "new/net"),
+    "there is no node 'nix'": lambda: amct.save_model("net.pb", ["nix"], "record.txt", "new/net"),
+    "outputs is \\[\\]": lambda: amct.save_model("net.pb", [], "record.txt", "new/net"),
+    "the record file does not exist": lambda: amct.convert_model("net.pb", ["out"], "no.txt", "new/net"),
+    "was calibrated, but has no record": lambda: amct.save_model("net.pb", ["out"], "lacks.txt", "new/net"),
+    "has no FakeQuant node": lambda: amct.convert_qat_model("net.pb", ["out"], "new/net", "new/r.txt"),
+    "print_level is 'loud'": lambda: amct.set_logging_level("loud"),
+    "is outside what calibrant does": lambda: amct.create_quant_retrain_model(None, "c", "r"),
+    "evaluator is a int": auto(evaluator=3),
+    "strategy is 'Binary'": auto(strategy="Binary"),
+    "sensitivity is 7": auto(sensitivity=7),
+    "ran 0 batches, batch_num is 1": auto(),
+}
+
+
+@pytest.mark.parametrize("message", CALLS)
+def test_one_error_and_no_file(message, files):
+    before = sorted(files.rglob("*"))
+    with pytest.raises(CalibrantError, match=message):
+        CALLS[message]()
+    assert sorted(files.rglob("*")) == before
+
+
+def test_too_few_batches_are_counted(files):
+    graph = graph_of()
+    amct.quantize_model(graph, "two.json", "two.txt")
+    before = sorted(files.rglob("*"))
+    for missing in (2, 1):
+        with pytest.raises(CalibrantError, match=f"{missing} of 2 batches are still to be run"):
+            amct.save_model("net.pb", ["out"], "two.txt", "new/net")
+        assert sorted(files.rglob("*")) == before
+        with tf.compat.v1.Session(graph=graph) as session:
+            session.run("out:0", {"x:0": DATA})
+    amct.save_model("net.pb", ["out"], "two.txt", "new/net")
+    assert {path.name for path in (files / "new").iterdir()} == {
+        f"net_{kind}" for kind in ("quantized.pb", "quant.json", "fakequant.pb")
+    }
