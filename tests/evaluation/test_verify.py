@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 import calibrant
+from calibrant.evaluation.comparison_points import comparison_points
 from calibrant.evaluation.divergence import OutputDivergence, TensorDivergence
-from calibrant.evaluation.verify import Limits, verify
+from calibrant.evaluation.logits import softmax_input
+from calibrant.evaluation.verify import Limits, _score, verify
+from calibrant.graph.load import load
 from command_line import run
 from graphs import dense, graph_def, numbers, placeholder, tf
 
@@ -121,3 +124,48 @@ def test_each_output_is_counted_in_its_own_steps():
     assert (divergences.share_within, divergences.share_equal, divergences.agreement) == (2 / 3, 1 / 3, 1.0)
     assert divergences.largest == pytest.approx(5)
     assert divergences.relative == pytest.approx(0.5)
+
+
+def score(first, second, step=None):
+    """Whether a LiteRT file with these outputs passes beside its simulation."""
+    divergence = OutputDivergence([step or 1.0])
+    divergence.update([np.asarray(first, float)], [np.asarray(second, float)])
+    return _score(("_int8_fakequant.pb", "_int8.tflite"), divergence, step, Limits(), None, False).passed
+
+
+def test_one_column_cannot_pass_by_agreement_alone():
+    assert score([[1.0], [2.0]], [[1.0], [2.0]])
+    assert not score([[1.0], [2.0]], [[1.0], [3.0]])
+
+
+def test_equal_top_1_with_other_numbers_does_not_pass():
+    assert not score([[0.0, 1.0]] * 300, [[0.0, 109.0]] * 300)
+
+
+def test_two_steps_are_allowed_where_the_outputs_are_few_steps_large():
+    assert score([[0.5, 0.0]] + [[0.0, 0.0]] * 99, [[0.5, 0.1]] + [[0.0, 0.0]] * 99, step=0.05)
+    assert not score([[0.5, 0.0]] + [[0.0, 0.0]] * 99, [[0.5, 0.2]] + [[0.0, 0.0]] * 99, step=0.05)
+
+
+def test_softmax_is_found_through_identity_n_and_reshape():
+    def network():
+        logits = dense(placeholder([None, 6], "x"), 4, "logits")
+        probabilities = tf.nn.softmax(logits, name="probabilities")
+        first, _ = tf.raw_ops.IdentityN(input=[probabilities, logits], name="both")
+        tf.reshape(first, [-1, 2, 2], name="shaped")
+
+    graph = load(graph_def(network), outputs=["shaped"])
+    assert softmax_input(graph, "shaped:0").startswith("logits")
+    assert softmax_input(load(graph_def(network), outputs=["both:1"]), "both:1") is None
+
+
+def test_models_are_compared_at_one_point_of_all():
+    def plain():
+        tf.nn.softmax(dense(placeholder([None, 6], "x"), 4, "logits"), name="out")
+
+    def hidden():
+        tf.identity(tf.nn.softmax(dense(placeholder([None, 6], "x"), 4, "logits")) ** 1.0, name="out")
+
+    one, other = (load(graph_def(build), outputs=["out"]) for build in (plain, hidden))
+    assert comparison_points({"a": one, "b": one})["a"].graph[0].startswith("logits")
+    assert comparison_points({"a": one, "b": other})["a"].graph == ("out:0",)

@@ -30,9 +30,8 @@ class TensorDivergence:
     reach: float = field(default=0.0, init=False)
 
     def update(self, first: np.ndarray, second: np.ndarray) -> None:
-        """Take in a batch of both, of one number of values each, [N, ...]."""
-        first = np.asarray(first, np.float64).reshape(len(first), -1)
-        second = np.asarray(second, np.float64).reshape(len(second), -1)
+        """Take in a batch of both, [samples, values]."""
+        first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
         apart = np.abs(first - second)
         steps = apart / self.step
         self.values += steps.size

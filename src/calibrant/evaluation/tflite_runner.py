@@ -30,7 +30,7 @@ class TfliteRunner:
         self.source = source
         self._interpreter = _interpreter(content)
         self._batch: int | None = None
-        self.points = tuple(self._before_softmax(tensor) for tensor in self.file.outputs())
+        self._makers = {made.index: operator for operator in self.file.operators() for made in operator.outputs}
 
     def run(self, values: Mapping[int, np.ndarray]) -> None:
         """Run one batch; ``values`` are the inputs by position, float32 [N, ...], quantized where the file wants it.
@@ -73,15 +73,25 @@ class TfliteRunner:
         signature = self._interpreter.get_input_details()[0]["shape_signature"]
         return int(signature[0]) if len(signature) and signature[0] > 0 else None
 
-    def _before_softmax(self, tensor: Tensor) -> Tensor:
-        makers = {made.index: operator for operator in self.file.operators() for made in operator.outputs}
-        current = tensor
-        while current.index in makers and makers[current.index].name in HANDING_ON:
-            current = makers[current.index].inputs[0]
-        found = makers.get(current.index)
-        if found is not None and found.name == "SOFTMAX":
-            return found.inputs[0]
-        return current if current.scale.size else tensor
+    def softmax_input(self, output: Tensor) -> Tensor | None:
+        """What the SOFTMAX reads from which an output comes; None where it comes from none."""
+        maker = self._makers.get(self._handed_on(output).index)
+        return maker.inputs[0] if maker is not None and maker.name == "SOFTMAX" else None
+
+    def quantized_output(self, output: Tensor) -> Tensor:
+        """The integer tensor that an output is the real form of, else the output itself."""
+        source = self._handed_on(output)
+        return source if source.scale.size else output
+
+    @property
+    def points(self) -> tuple[Tensor, ...]:
+        """For each output, what a final SOFTMAX reads, else the integer tensor that the output is made from."""
+        return tuple(self.softmax_input(end) or self.quantized_output(end) for end in self.file.outputs())
+
+    def _handed_on(self, tensor: Tensor) -> Tensor:
+        while tensor.index in self._makers and self._makers[tensor.index].name in HANDING_ON:
+            tensor = self._makers[tensor.index].inputs[0]
+        return tensor
 
 
 def quantized(tensor: Tensor, values: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""Holding the files of one result against each other on the same inputs.
+"""Compare the files of one result on the same inputs.
 
-Outputs are compared in front of a final Softmax, in steps of the LiteRT file's output. A file of integer kernels rounds
-between layers as well, so it is held against the fake-quantized model that does the same (``NAME_int8_fakequant.pb``);
-how far both are from ``NAME_fakequant.pb`` is shown beside it.
+Outputs are compared before a final Softmax, in steps of the LiteRT file's output. A file of integer kernels rounds
+between layers as well, so it is compared with the fake-quantized model that does the same (``NAME_int8_fakequant.pb``);
+how far both are from ``NAME_fakequant.pb`` is shown too.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from calibrant.data.open_data import open_data
 from calibrant.emit.tflite.flatbuffer import Tensor
 from calibrant.errors import DataError, ModelError, Problem
 from calibrant.evaluation.accuracy import LabelCount
-from calibrant.evaluation.divergence import OutputDivergence
+from calibrant.evaluation.comparison_points import comparison_points, run_file, run_graph
+from calibrant.evaluation.divergence import ROUNDING, OutputDivergence
 from calibrant.evaluation.labels import as_labels, load_labels
 from calibrant.evaluation.layer_divergence import LayerDivergence, LayerWatch
-from calibrant.evaluation.logits import before_softmax
 from calibrant.evaluation.tflite_runner import TfliteRunner, open_tflite
 from calibrant.graph.graph import Graph
 from calibrant.graph.load import load
@@ -36,18 +36,20 @@ FLOAT = "float"
 
 @dataclass(frozen=True)
 class Limits:
-    """How far two models may part.
+    """How much two models may differ.
 
     Parameters
     ----------
     share_within : least share of outputs of the LiteRT file within one step of its simulation.
     agreement : least share of samples with the same largest output in both.
     relative : largest difference of the lowered model to the fake-quantized one, over the largest output.
+    file_relative : the same of the LiteRT file to its simulation; a difference of two steps is always allowed.
     """
 
     share_within: float = 0.99
     agreement: float = 0.99
     relative: float = 1e-5
+    file_relative: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -129,50 +131,74 @@ def verify(
     CalibrantError : nothing to compare, a file that cannot be read, data that do not fit.
     """
     models = _open_models(Path(folder), model, inputs, outputs, signature, constants)
-    limits = limits or Limits()
-    rounded_scales = _has_float16_scales(Path(folder))
-    truth = None if labels is None else _truth(labels)
     reference = next(entry for entry in models.values() if isinstance(entry, Graph))
     fake = models[FAKEQUANT]
     batches = open_data(data, inputs_of(reference, like=fake if isinstance(fake, Graph) else None), **data_options)
-    tflite = models.get(TFLITE)
-    steps = [1.0] * len(reference.outputs) if tflite is None else [_step(point) or 1.0 for point in tflite.points]
-    step = None if tflite is None else _step(tflite.points[0])
-    divergences = {pair: OutputDivergence(steps) for pair in _pairs(models)}
-    counts = {name: LabelCount(ignore_labels) for name in models}
-    watch = LayerWatch(models[SIMULATION], tflite) if SIMULATION in models and tflite is not None else None
-    runners = {
-        name: Runner(entry, [before_softmax(entry, tensor) for tensor in entry.outputs])
-        for name, entry in models.items()
-        if isinstance(entry, Graph)
-    }
-    done = 0
+    comparison = _Comparison(models, None if labels is None else _truth(labels), ignore_labels)
     try:
-        for number, batch in enumerate(track(batches, "verifying", batches.count)):
-            fed = {index: np.asarray(batch[key]) for index, key in enumerate(reference.input_keys)}
-            found = {name: _run_graph(runner, fed) for name, runner in runners.items()}
-            if tflite is not None:
-                found[TFLITE] = _run_tflite(tflite, fed)
-                if watch is not None and number == 0 and tflite.fixed_batch in (None, len(fed[0])):
-                    watch.look(fed)
-            size = len(found[next(iter(found))][0])
-            for (first, second), divergence in divergences.items():
-                divergence.update(found[first], found[second])
-            if truth is not None:
-                for name, count in counts.items():
-                    count.update(found[name][0].reshape(size, -1), _labels(truth, done, size))
-            done += size
+        for batch in track(batches, "verifying", batches.count):
+            comparison.update({index: np.asarray(batch[key]) for index, key in enumerate(reference.input_keys)})
     finally:
-        for runner in runners.values():
+        comparison.close()
+    return comparison.result(limits or Limits(), rounded_scales=_has_float16_scales(Path(folder)))
+
+
+class _Comparison:
+    """The models of one folder, run side by side on batch after batch."""
+
+    def __init__(
+        self, models: Mapping[str, Graph | TfliteRunner], truth: np.ndarray | None, ignore_labels: Sequence[int]
+    ):
+        self._points = comparison_points(models)
+        self._runners = {
+            name: Runner(entry, self._points[name].graph) for name, entry in models.items() if isinstance(entry, Graph)
+        }
+        file, simulation = models.get(TFLITE), models.get(SIMULATION)
+        self._file = file if isinstance(file, TfliteRunner) else None
+        self._watch = (
+            LayerWatch(simulation, self._file) if isinstance(simulation, Graph) and self._file is not None else None
+        )
+        steps = [_step(point) for point in self._points[TFLITE].file] if self._file is not None else []
+        self._step = steps[0] if steps else None
+        compared = len(self._points[FAKEQUANT].graph)
+        self._divergences = {
+            pair: OutputDivergence([step or 1.0 for step in steps] or [1.0] * compared) for pair in _pairs(models)
+        }
+        self._truth = truth
+        self._counts = {name: LabelCount(ignore_labels) for name in models}
+        self._done = 0
+
+    def update(self, fed: Mapping[int, np.ndarray]) -> None:
+        """Run one batch, inputs by position."""
+        values = {name: run_graph(runner, fed) for name, runner in self._runners.items()}
+        size = len(fed[0])
+        if self._file is not None:
+            values[TFLITE] = run_file(self._file, self._points[TFLITE], fed)
+            if self._watch is not None and self._done == 0 and self._file.fixed_batch in (None, size):
+                self._watch.look(fed)
+        for (first, second), divergence in self._divergences.items():
+            divergence.update(values[first], values[second])
+        if self._truth is not None:
+            labels = _labels(self._truth, self._done, size)
+            for name, count in self._counts.items():
+                count.update(values[name][0], labels)
+        self._done += size
+
+    def result(self, limits: Limits, rounded_scales: bool) -> Verification:
+        """What the batches have shown."""
+        models = tuple(
+            ModelScore(_title(name), self._done, count.top1 if self._truth is not None else None)
+            for name, count in self._counts.items()
+        )
+        pairs = tuple(
+            _score(pair, divergence, self._step, limits, self._watch, rounded_scales)
+            for pair, divergence in self._divergences.items()
+        )
+        return Verification(models, pairs)
+
+    def close(self) -> None:
+        for runner in self._runners.values():
             runner.close()
-    return Verification(
-        tuple(
-            ModelScore(_title(name), done, count.top1 if truth is not None else None) for name, count in counts.items()
-        ),
-        tuple(
-            _score(pair, divergence, step, limits, watch, rounded_scales) for pair, divergence in divergences.items()
-        ),
-    )
 
 
 def _open_models(
@@ -275,6 +301,10 @@ def _score(
     elif pair == (SIMULATION, TFLITE):
         passed = divergence.agreement >= limits.agreement
         passed = passed and (step is None or divergence.share_within >= limits.share_within)
+        passed = passed and all(
+            output.relative <= limits.file_relative or (step is not None and output.largest <= 2 + ROUNDING)
+            for output in divergence.outputs
+        )
     return PairScore(
         _title(pair[0]),
         _title(pair[1]),
@@ -297,25 +327,6 @@ def _title(kind: str) -> str:
         TFLITE: "TFLite",
         LOWERED: "lowered",
     }[kind]
-
-
-def _run_graph(runner: Runner, fed: Mapping[int, np.ndarray]) -> list[np.ndarray]:
-    return [np.array(value) for value in runner(dict(zip(runner.graph.input_keys, fed.values(), strict=True)))]
-
-
-def _run_tflite(runner: TfliteRunner, fed: Mapping[int, np.ndarray]) -> list[np.ndarray]:
-    """The outputs of a batch, run in pieces where the file's batch is fixed."""
-    total = len(fed[0])
-    size = runner.fixed_batch or total
-    if total % size:
-        raise DataError(
-            Problem(f"batches of {total} samples do not fit the .tflite, which takes {size} a run", hint="--batch-size")
-        )
-    chunks = []
-    for start in range(0, total, size):
-        runner.run({index: values[start : start + size] for index, values in fed.items()})
-        chunks.append([runner.real(tensor) for tensor in runner.points])
-    return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
 
 
 def _truth(labels: Any) -> np.ndarray:

@@ -1,0 +1,90 @@
+"""Where models of one network are compared: at the same point of each of them.
+
+That is before a final Softmax, which hides differences, where every model has one; else at the output itself. Strings
+are not compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from calibrant.emit.tflite.flatbuffer import Tensor
+from calibrant.errors import DataError, Problem
+from calibrant.evaluation.logits import softmax_input
+from calibrant.evaluation.tflite_runner import TfliteRunner
+from calibrant.graph.graph import Graph
+from calibrant.graph.run import Runner
+
+Model = Graph | TfliteRunner
+
+
+@dataclass(frozen=True)
+class ComparisonPoints:
+    """The tensors of one model that are compared, one for each output.
+
+    Parameters
+    ----------
+    graph : list of str
+        Tensors of a graph; empty for a LiteRT file.
+    file : list of Tensor
+        Tensors of a LiteRT file; empty for a graph.
+    """
+
+    graph: tuple[str, ...] = ()
+    file: tuple[Tensor, ...] = ()
+
+
+def comparison_points(models: Mapping[str, Model]) -> dict[str, ComparisonPoints]:
+    """Name of each model → its tensors to compare, in the order of the outputs."""
+    graphs = {name: model for name, model in models.items() if isinstance(model, Graph)}
+    files = {name: model for name, model in models.items() if isinstance(model, TfliteRunner)}
+    reference = next(iter(graphs.values()))
+    chosen: dict[str, list[str]] = {name: [] for name in graphs}
+    tensors: dict[str, list[Tensor]] = {name: [] for name in files}
+    for index, output in enumerate(reference.outputs):
+        if reference.dtype(output).as_numpy_dtype is object:
+            continue
+        outputs = {name: graph.outputs[index] for name, graph in graphs.items()}
+        ends = {name: file.file.outputs()[index] for name, file in files.items()}
+        logits = {name: softmax_input(graph, outputs[name]) for name, graph in graphs.items()}
+        scores = {name: file.softmax_input(ends[name]) for name, file in files.items()}
+        everywhere = None not in logits.values() and None not in scores.values()
+        for name, tensor in outputs.items():
+            chosen[name].append(logits[name] if everywhere else tensor)
+        for name, file in files.items():
+            tensors[name].append(scores[name] if everywhere else file.quantized_output(ends[name]))
+    return {
+        **{name: ComparisonPoints(graph=tuple(found)) for name, found in chosen.items()},
+        **{name: ComparisonPoints(file=tuple(found)) for name, found in tensors.items()},
+    }
+
+
+def run_graph(runner: Runner, fed: Mapping[int, np.ndarray]) -> list[np.ndarray]:
+    """The compared tensors of a graph for one batch, each [samples, values]."""
+    size = len(fed[0])
+    values = runner(dict(zip(runner.graph.input_keys, fed.values(), strict=True)))
+    return [np.array(value).reshape(size, -1) for value in values]
+
+
+def run_file(runner: TfliteRunner, points: ComparisonPoints, fed: Mapping[int, np.ndarray]) -> list[np.ndarray]:
+    """The compared tensors of a LiteRT file for one batch, each [samples, values]; in pieces if its batch is fixed.
+
+    Raises
+    ------
+    DataError
+        The batch is no multiple of the file's.
+    """
+    total = len(fed[0])
+    size = runner.fixed_batch or total
+    if total % size:
+        raise DataError(
+            Problem(f"batches of {total} samples do not fit the .tflite, which takes {size} a run", hint="--batch-size")
+        )
+    chunks = []
+    for start in range(0, total, size):
+        runner.run({index: values[start : start + size] for index, values in fed.items()})
+        chunks.append([runner.real(tensor).reshape(size, -1) for tensor in points.file])
+    return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
