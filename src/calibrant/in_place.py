@@ -279,7 +279,7 @@ def _restore(graph: Any) -> None:
 
 def _meaning(original: Graph, folded: Folded, changed: Graph, balanced: Balanced) -> Meaning:
     """Values are others from a folded layer to the last node that it took in, and from a division to its layer."""
-    last = {fusion.layer: fusion.absorbed[-1] for fusion in folded.fusions if not fusion.in_front}
+    last = {fusion.layer: fusion.absorbed[-1] for fusion in folded.fusions if not fusion.before_layer}
     starts = {fusion.layer for fusion in folded.fusions} | set(folded.results.values())
     divided = {name for names in balanced.absorbed.values() for name in names}
     divisions = {f"{name}/balance/divided" for name in balanced.factors} - original.nodes.keys()

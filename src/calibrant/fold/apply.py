@@ -1,4 +1,4 @@
-"""Rewriting the graph: factors go into the weights, everything that is added becomes one BiasAdd at the end."""
+"""Rewrite the graph: factors go into the weights, all addends become one BiasAdd at the end."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from calibrant.fold.chain import FoldChain
 from calibrant.fold.channel_op import STAYS, ChannelOp
 from calibrant.fold.layout import Layout
 from calibrant.fold.result import Fusion, NotFused
-from calibrant.fold.target import Branch, dtype_of
+from calibrant.fold.target import LayerBranch, dtype_of
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
 
 
 def apply(edit: Edit, chain: FoldChain) -> tuple[tuple[Fusion, ...], NotFused | None]:
-    """Fold a chain. The last node taken in keeps its name: it becomes the BiasAdd, or vanishes where nothing is added.
+    """Fold a chain. The last absorbed node keeps its name: it becomes the BiasAdd, or goes if nothing is added.
 
-    Returns the fusions, or the reason why the folded numbers do not fit the layer's type.
+    Returns
+    -------
+    tuple[tuple[Fusion, ...], NotFused | None]
+        The fusions; or none, and the reason why the folded numbers do not fit the layer's type.
     """
     graph = edit.graph
     scale, shift = chain.affine()
@@ -31,16 +34,17 @@ def apply(edit: Edit, chain: FoldChain) -> tuple[tuple[Fusion, ...], NotFused | 
     if not all(np.isfinite(values).all() for values in (*weights, bias) if values is not None):
         return (), NotFused(end.node.name, f"the folded numbers do not fit {dtype.name}")
     for branch, values in zip(chain.target.branches, weights, strict=True):
-        if values is not None:
+        if values is not None and isinstance(branch, LayerBranch):
             _set_weights(edit, branch, values)
-    if chain.bias_in_front:
+    branch = chain.target.branches[0]
+    if chain.bias_before or not isinstance(branch, LayerBranch):
         ends, bias = list(_ends_of_branches(edit, chain, scale, bias)), None
     else:
-        ends = [f"{chain.target.branches[0].layer.name}:0"]
+        ends = [f"{branch.layer.name}:0"]
     tensor = _bypass(edit, chain, ends)
     controls = _controls(step.node for step in chain.steps if step.role != STAYS)
-    if bias is not None:
-        edit.put(_bias_add(edit, end.node.name, tensor, bias, chain.target.branches[0], end.layout, controls))
+    if bias is not None and isinstance(branch, LayerBranch):
+        edit.put(_bias_add(edit, end.node.name, tensor, bias, branch, end.layout, controls))
     elif (reader := graph.only_consumer(end.node.name)) is not None and not controls:
         edit.set_input(reader[0].name, reader[1], tensor)
     else:
@@ -50,12 +54,12 @@ def apply(edit: Edit, chain: FoldChain) -> tuple[tuple[Fusion, ...], NotFused | 
 
 
 def _ends_of_branches(edit: Edit, chain: FoldChain, scale: np.ndarray, bias: np.ndarray | None) -> Iterator[str]:
-    """What the chain goes on from: layers with their part of the bias, other tensors with their part of the norm."""
+    """The tensors that the chain continues from: layers with their part of the bias, others with that of the norm."""
     layout, dtype, start = chain.target.layout, dtype_of(chain.target.end), 0
     for branch in chain.target.branches:
         part = slice(start, start + branch.channels)
         start += branch.channels
-        if branch.layer is not None:
+        if isinstance(branch, LayerBranch):
             tensor = f"{branch.layer.name}:0"
             if bias is not None:
                 name = edit.free_name(f"{branch.layer.name}/bias")
@@ -73,7 +77,7 @@ def _ends_of_branches(edit: Edit, chain: FoldChain, scale: np.ndarray, bias: np.
 
 
 def _bias_add(
-    edit: Edit, name: str, tensor: str, bias: np.ndarray, branch: Branch, layout: Layout, controls: Iterable[str]
+    edit: Edit, name: str, tensor: str, bias: np.ndarray, branch: LayerBranch, layout: Layout, controls: Iterable[str]
 ) -> NodeDef:
     constant = _constant(edit, f"{branch.layer.name}/bias_folded", bias, branch)
     attributes = {"T": dtypes.as_dtype(bias.dtype), "data_format": layout.bias_format}
@@ -85,10 +89,10 @@ def _scaled_weights(graph: Graph, chain: FoldChain, scale: np.ndarray) -> Iterab
     for branch in chain.target.branches:
         factors = scale[start : start + branch.channels]
         start += branch.channels
-        if branch.layer is None or (factors == 1).all():
+        if not isinstance(branch, LayerBranch) or (factors == 1).all():
             yield None
             continue
-        weights = graph.constant(nd.data_inputs(branch.layer)[branch.weight_input])
+        weights = graph.require_constant(nd.data_inputs(branch.layer)[branch.weight_input])
         shape = [size if axis in branch.weight_axes else 1 for axis, size in enumerate(weights.shape)]
         with np.errstate(over="ignore"):
             scaled = weights * factors.astype(np.float32).reshape(shape)
@@ -100,13 +104,13 @@ def _cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
         return values.astype(dtype, copy=False)
 
 
-def _set_weights(edit: Edit, branch: Branch, values: np.ndarray) -> None:
+def _set_weights(edit: Edit, branch: LayerBranch, values: np.ndarray) -> None:
     name = branch.layer.name
     edit.set_input(name, branch.weight_input, _constant(edit, f"{name}/weights_folded", values, branch))
 
 
-def _constant(edit: Edit, name: str, values: np.ndarray, branch: Branch) -> str:
-    """A constant in the loop frame of the layer: it waits for what the original weights wait for."""
+def _constant(edit: Edit, name: str, values: np.ndarray, branch: LayerBranch) -> str:
+    """A constant in the loop frame of the layer: with the control inputs of the original weights."""
     node = nd.constant_node(edit.free_name(name), values)
     source = edit.graph.constant_source(nd.data_inputs(branch.layer)[branch.weight_input])
     if source is not None:
@@ -115,15 +119,12 @@ def _constant(edit: Edit, name: str, values: np.ndarray, branch: Branch) -> str:
 
 
 def _bypass(edit: Edit, chain: FoldChain, ends: Sequence[str]) -> str:
-    """Let each node that stays read the one that stays before it; the tensor that the last of them makes.
-
-    ``ends`` are what the branches make.
-    """
+    """Connect the nodes that stay in the graph, starting from the outputs of the branches; the last one's output."""
     tensor = ends[0]
     if chain.target.end.op in ("Concat", "ConcatV2"):
         first = 1 if chain.target.end.op == "Concat" else 0
-        for index, found in enumerate(ends):
-            edit.set_input(chain.target.end.name, first + index, found)
+        for index, end in enumerate(ends):
+            edit.set_input(chain.target.end.name, first + index, end)
         tensor = f"{chain.target.end.name}:0"
     for step in chain.steps:
         if step.role == STAYS:
@@ -140,12 +141,12 @@ def _fusions(chain: FoldChain) -> Iterable[Fusion]:
     for number, group in enumerate(chain.groups):
         absorbed = [step.node.name for step in group.steps if step.role != STAYS]
         for branch in chain.target.branches:
-            if branch.layer is None:
+            if not isinstance(branch, LayerBranch):
                 continue
             inner = [branch.end.name] if number == 0 and branch.end is not branch.layer else []
             yield Fusion(f"{group.kind} {chain.remark}".rstrip(), branch.layer.name, (*inner, *absorbed))
 
 
-def taken_in(steps: Iterable[ChannelOp]) -> frozenset[str]:
+def absorbed_nodes(steps: Iterable[ChannelOp]) -> frozenset[str]:
     """Names of the nodes that a fusion replaces."""
     return frozenset(step.node.name for step in steps if step.role != STAYS)

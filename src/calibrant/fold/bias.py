@@ -1,4 +1,4 @@
-"""Fusion 7: an addition of a constant that is a bias in shape becomes the layer's BiasAdd."""
+"""Fusion 7: adding a constant of the shape of a bias becomes the layer's BiasAdd."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Cast between a layer in float16 and its norm in float32, as Keras' mixed precision puts it there."""
+"""A Cast between a float16 layer and its float32 norm, as in Keras' mixed precision."""
 
 from __future__ import annotations
 
@@ -17,4 +17,4 @@ def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> Channe
     """A Cast from one of the float types to the other."""
     if node.op != "Cast" or nd.attribute(node, "SrcT") not in FLOATS or nd.attribute(node, "DstT") not in FLOATS:
         return None
-    return ChannelOp(node, STAYS, layout, remark="behind a Cast", bias_in_front=True)
+    return ChannelOp(node, STAYS, layout, remark="behind a Cast", bias_before=True)

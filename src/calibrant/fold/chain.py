@@ -1,4 +1,4 @@
-"""Everything behind a layer that the layer can take in, and how far that goes."""
+"""The nodes after a layer that can be folded into it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from calibrant.fold.channel_op import NORM, NOTHING, SCALAR, SHIFT, STAYS, Chann
 from calibrant.fold.fused_norm import FUSED_NORMS
 from calibrant.fold.layout import Layout
 from calibrant.fold.result import NotFused
-from calibrant.fold.target import SKIPPED, FoldTarget
+from calibrant.fold.target import SKIPPED, FoldTarget, LayerBranch
 from calibrant.graph.graph import Graph
 
 Recogniser = Callable[[Graph, NodeDef, int, Layout], ChannelOp | str | None]
@@ -21,7 +21,7 @@ Recogniser = Callable[[Graph, NodeDef, int, Layout], ChannelOp | str | None]
 
 @dataclass(frozen=True)
 class Group:
-    """Steps that are one operation to a person: a norm and the BiasAdd in front of it, a multiplication, a bias."""
+    """Steps that users see as one operation: a norm with the BiasAdd before it, a multiplication, a bias."""
 
     kind: str
     steps: tuple[ChannelOp, ...]
@@ -29,14 +29,18 @@ class Group:
 
 @dataclass(frozen=True)
 class FoldChain:
-    """A head and what can be folded into it.
+    """A layer or group convolution, and what can be folded into it.
 
     Parameters
     ----------
-    head : the layer or group convolution.
-    groups : in the order of the data; empty where nothing can be folded.
-    obstacle : a norm right behind that cannot be folded, and why.
-    stop : name of the node behind the last step, where that is the only reader; else "".
+    target : FoldTarget
+        The layer or group convolution.
+    groups : tuple[Group, ...]
+        In the order of the data; empty if nothing can be folded.
+    obstacle : NotFused | None
+        The next norm, if it cannot be folded, and why.
+    stop : str
+        Name of the node after the last step, if it is the only reader; else "".
     """
 
     target: FoldTarget
@@ -51,27 +55,29 @@ class FoldChain:
 
     @property
     def is_partial(self) -> bool:
-        """Whether only a part of it can be folded, so that everything else is to be folded before."""
+        """Whether only a part of it can be folded; then it comes after all other chains."""
         return self.target.is_partial
 
     @property
-    def bias_in_front(self) -> bool:
-        """Whether what is added has to be added right behind each layer."""
-        return len(self.target.branches) > 1 or any(step.bias_in_front for step in self.steps)
+    def bias_before(self) -> bool:
+        """Whether the bias has to be added directly after each layer."""
+        return len(self.target.branches) > 1 or any(step.bias_before for step in self.steps)
 
     @property
     def remark(self) -> str:
-        """The structure around the layer, to be read after the kind of a fusion."""
-        found = (self.target.remark, *(step.remark for step in self.steps))
-        return " ".join(dict.fromkeys(remark for remark in found if remark))
+        """The structure around the layer; follows the kind in the name of a fusion."""
+        remarks = (self.target.remark, *(step.remark for step in self.steps))
+        return " ".join(dict.fromkeys(remark for remark in remarks if remark))
 
     def affine(self) -> tuple[np.ndarray, np.ndarray | None]:
-        """Factor and addend of each channel, float64 [channels]; no addend where nothing on the way adds anything."""
+        """Factor and addend of each channel, float64 [channels]; None if nothing is added."""
         scale = np.ones(self.target.layout.channels)
         shift = None
-        if any(branch.bias is not None for branch in self.target.branches):
+        if self.target.has_bias:
+            biases = [branch.bias if isinstance(branch, LayerBranch) else None for branch in self.target.branches]
+            channels = [branch.channels for branch in self.target.branches]
             shift = np.concatenate(
-                [np.zeros(branch.channels) if branch.bias is None else branch.bias for branch in self.target.branches]
+                [np.zeros(count) if bias is None else bias for bias, count in zip(biases, channels, strict=True)]
             )
         for step in self.steps:
             if step.scale is not None:
@@ -83,23 +89,24 @@ class FoldChain:
 
 
 def follow(graph: Graph, target: FoldTarget, recognisers: Sequence[Recogniser], skip: Collection[str]) -> FoldChain:
-    """The longest chain behind a head in which every node is the only reader of the one before it."""
+    """The longest chain after a target in which every node is the only reader of the previous one."""
     steps: list[ChannelOp] = []
     position, layout = target.end.name, target.layout
-    obstacle, stop = None, ""
+    obstacle: NotFused | None = None
+    stop = ""
     while (reader := graph.only_consumer(position)) is not None:
         node, index = reader
-        found = _recognise(graph, node, index, layout, recognisers)
-        if isinstance(found, str):
-            obstacle = NotFused(node.name, found)
-        if not isinstance(found, ChannelOp):
+        step = _recognise(graph, node, index, layout, recognisers)
+        if isinstance(step, str):
+            obstacle = NotFused(node.name, step)
+        if not isinstance(step, ChannelOp):
             stop = node.name
             break
-        steps.append(found)
-        position, layout = node.name, found.layout
+        steps.append(step)
+        position, layout = node.name, step.layout
     else:
         obstacle = _shared(graph, position)
-    groups = tuple(_groups(steps, has_bias=any(branch.bias is not None for branch in target.branches)))
+    groups = tuple(_groups(steps, target.has_bias))
     if target.is_partial:
         while groups and "norm" not in groups[-1].kind:
             groups = groups[:-1]
@@ -116,19 +123,19 @@ def _recognise(
     if node.op == "Identity":
         return ChannelOp(node, NOTHING, layout)
     for recognise in recognisers:
-        found = recognise(graph, node, index, layout)
-        if found is not None:
-            return found
+        step = recognise(graph, node, index, layout)
+        if step is not None:
+            return step
     return None
 
 
 def _groups(steps: Sequence[ChannelOp], has_bias: bool) -> Iterator[Group]:
-    """Cut the steps into operations; what follows the last of them is left out."""
+    """Split the steps into operations; steps after the last operation are left out."""
     pending: list[ChannelOp] = []
     for position, step in enumerate(steps):
         pending.append(step)
         following = steps[position + 1] if position + 1 < len(steps) else None
-        if step.role in (NOTHING, STAYS) or decomposed_batch_norm.goes_on(pending, following):
+        if step.role in (NOTHING, STAYS) or decomposed_batch_norm.continues(pending, following):
             continue
         if step.role == SHIFT and step.node.op == "BiasAdd" and not has_bias:
             has_bias = True
@@ -150,7 +157,7 @@ def _kind(steps: Sequence[ChannelOp]) -> str:
 
 
 def _shared(graph: Graph, name: str) -> NotFused | None:
-    """The norm among the readers of a node that has other readers too, or is a result."""
+    """The norm that reads a node, if the node has other readers too or is an output of the model."""
     readers = [node for node, _ in graph.consumers(f"{name}:0")]
     norms = [node for node in readers if node.op in FUSED_NORMS or decomposed_batch_norm.looks_like_norm(graph, node)]
     if not norms:

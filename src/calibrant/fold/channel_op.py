@@ -1,4 +1,4 @@
-"""One node behind a layer, as what it does to every channel of the layer's output."""
+"""One node after a layer: its effect on every channel of the layer's output."""
 
 from __future__ import annotations
 
@@ -14,18 +14,24 @@ NORM, SCALE, SCALAR, SHIFT, NOTHING, STAYS = "norm", "scale", "scalar", "shift",
 
 @dataclass(frozen=True)
 class ChannelOp:
-    """A node that multiplies channels, adds to channels, or moves them without touching values.
+    """A node that multiplies channels, adds to them, or moves them without changing values.
 
     Parameters
     ----------
-    node : the node, as it is in the graph.
-    role : NORM (a batch norm op), SCALE (a factor per channel), SCALAR (one factor), SHIFT (an addition),
-        NOTHING (Identity) – these can be taken into the layer; STAYS: rearranges the tensor and stays in the graph.
-    layout : of its output.
-    scale, shift : float64 [channels], output = input · scale + shift; None for 1 and 0.
-    remark : the structure it stands for, for the fusion's name.
-    bias_in_front : whether a BiasAdd behind this node would not be the layer's: there it could not be added to the
-        layer's integers, or not at all.
+    node : NodeDef
+        The node, as it is in the graph.
+    role : str
+        NORM (a batch norm op), SCALE (a factor per channel), SCALAR (one factor), SHIFT (an addition) or NOTHING
+        (Identity), which the layer can absorb; or STAYS: the node rearranges the tensor and stays in the graph.
+    layout : Layout
+        Layout of its output.
+    scale, shift : np.ndarray | None
+        Values of type float64 [channels], output = input · scale + shift; None for 1 and 0.
+    remark : str
+        The structure it is part of, for the fusion's name.
+    bias_before : bool
+        Whether the bias has to be added before this node: after it, it could not be added to the layer's integers, or
+        not at all.
     """
 
     node: NodeDef
@@ -34,7 +40,7 @@ class ChannelOp:
     scale: np.ndarray | None = None
     shift: np.ndarray | None = None
     remark: str = ""
-    bias_in_front: bool = False
+    bias_before: bool = False
 
 
 def usable(values: np.ndarray) -> bool:

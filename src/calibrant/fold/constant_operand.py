@@ -15,7 +15,7 @@ FACTORS = frozenset({"Mul", "RealDiv"})
 
 
 def constant_operand(graph: Graph, node: NodeDef, index: int) -> np.ndarray | None:
-    """The value of the other operand than the one at ``index``; None where it depends on an input."""
+    """The value of the operand that is not at ``index``; None if it depends on an input."""
     return graph.constant(nd.data_inputs(node)[1 - index])
 
 
@@ -24,7 +24,9 @@ def factor(graph: Graph, node: NodeDef, index: int, layout: Layout) -> tuple[np.
     if node.op not in FACTORS or (node.op == "RealDiv" and index != 0):
         return None
     constant = constant_operand(graph, node, index)
-    values = None if constant is None else layout.per_channel(constant)
+    if constant is None:
+        return None
+    values = layout.per_channel(constant)
     if values is None:
         return None
     if node.op == "RealDiv":

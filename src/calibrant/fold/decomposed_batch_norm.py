@@ -4,7 +4,7 @@ The constant side (``Rsqrt(variance + ε) · gamma`` and ``beta − mean · fact
 remains on the data path is one of
 
     x · a + b                  Keras with fused=False, tf.nn.batch_normalization, grappler's constant folding
-    (x − mean) · a + b         the formula as it is in the paper; also with a division by the deviation
+    (x − mean) · a + b         the formula of the paper; also with a division by the deviation
     x · a                      without mean and beta
 
 a and b with one value per channel, every operand order.
@@ -26,13 +26,13 @@ from calibrant.graph.layer_kinds import ADDITIONS
 
 def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> ChannelOp | None:
     """The factor of a norm: x · a, a · x or x / a with one constant per channel."""
-    found = factor(graph, node, index, layout)
-    return ChannelOp(node, SCALE, layout, scale=found[0]) if found is not None and not found[1] else None
+    scale = factor(graph, node, index, layout)
+    return ChannelOp(node, SCALE, layout, scale=scale[0]) if scale is not None and not scale[1] else None
 
 
-def goes_on(taken: Sequence[ChannelOp], following: ChannelOp | None) -> bool:
+def continues(steps: Sequence[ChannelOp], following: ChannelOp | None) -> bool:
     """Whether the last of the steps is part of a norm that the following step continues."""
-    last = taken[-1]
+    last = steps[-1]
     if following is None:
         return False
     if last.role == SCALE:
@@ -41,7 +41,7 @@ def goes_on(taken: Sequence[ChannelOp], following: ChannelOp | None) -> bool:
 
 
 def looks_like_norm(graph: Graph, node: NodeDef) -> bool:
-    """Whether a node is x · a with x + b behind it, a and b constant vectors, wherever x comes from."""
+    """Whether a node is x · a followed by x + b, for any x and constant vectors a and b."""
     if node.op not in FACTORS or _vector(graph, node) is None:
         return False
     reader = graph.only_consumer(node.name)
@@ -49,8 +49,8 @@ def looks_like_norm(graph: Graph, node: NodeDef) -> bool:
 
 
 def _vector(graph: Graph, node: NodeDef) -> np.ndarray | None:
-    constants = [constant_operand(graph, node, index) for index in (0, 1)]
-    found = [constant for constant in constants if constant is not None]
-    if len(found) != 1 or found[0].size < 2 or found[0].size != max(found[0].shape):
+    operands = [constant_operand(graph, node, index) for index in (0, 1)]
+    constants = [operand for operand in operands if operand is not None]
+    if len(constants) != 1 or constants[0].size < 2 or constants[0].size != max(constants[0].shape):
         return None
-    return found[0]
+    return constants[0]

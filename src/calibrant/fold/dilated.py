@@ -1,7 +1,7 @@
 """Fusion 2: BatchToSpaceND between a layer and its norm – the dilated convolution of TensorFlow 1.x.
 
-It moves positions from the batch to the image and crops there. Channels keep their axis and their values, so that what
-happens to them behind it can as well happen in the layer.
+It moves positions from the batch to the image and crops there. Channels keep their axis and their values, so that
+operations on channels after it can as well be done in the layer.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from calibrant.graph.graph import Graph
 
 
 def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> ChannelOp | None:
-    """A BatchToSpaceND whose blocks leave the axis of the channels alone."""
+    """A BatchToSpaceND that leaves the axis of the channels unchanged."""
     if node.op != "BatchToSpaceND" or index != 0 or layout.rank is None or layout.split:
         return None
     tensors = nd.data_inputs(node)

@@ -1,12 +1,12 @@
-"""The whole of folding: round after round until nothing changes any more."""
+"""Folding: rounds of fusions until nothing changes any more."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 
 from calibrant.fold.apply import apply
 from calibrant.fold.chain import FoldChain
-from calibrant.fold.in_front import NormInFront, fold_in_front, norms_in_front
+from calibrant.fold.norm_before_layer import NormBeforeLayer, fold_into_layers, norms_before_layers
 from calibrant.fold.not_fused import unfused_norms
 from calibrant.fold.order import chains
 from calibrant.fold.result import Folded, Fusion, NotFused
@@ -23,11 +23,19 @@ def fold(graph: Graph, do_fusion: bool = True, skip_fusion_layers: Collection[st
 
     Parameters
     ----------
-    graph : any graph; it is not changed.
-    do_fusion : False folds nothing, not even additions of a bias.
-    skip_fusion_layers : layers to leave as they are, with everything behind them: no norm, factor or bias is folded
-        into them, and an addition is not made a BiasAdd. A norm can be named instead; then what comes before it is
-        still folded. One convolution of a group convolution stands for all of them.
+    graph : Graph
+        Any graph; it is not changed.
+    do_fusion : bool
+        False folds nothing, not even additions of a bias.
+    skip_fusion_layers : Collection[str]
+        Layers to leave unchanged: no norm, factor or bias is folded into them, and no addition after them becomes a
+        BiasAdd. A norm can be named instead; then the operations before it are still folded. Naming one convolution of
+        a group convolution names them all.
+
+    Returns
+    -------
+    Folded
+        The folded graph, what was folded, and the norms that were not.
     """
     canonical = canonicalize(graph)
     graph = canonical.graph
@@ -36,41 +44,44 @@ def fold(graph: Graph, do_fusion: bool = True, skip_fusion_layers: Collection[st
     skip = frozenset(skip_fusion_layers)
     fusions: list[Fusion] = []
     while True:
-        edit, found, failed, moved = graph.edit(), list(chains(graph, skip)), [], {}
-        whole = [chain for chain in found if isinstance(chain, FoldChain)]
-        in_front = list(norms_in_front(graph, skip))
-        done = _apply(edit, [chain for chain in whole if not chain.is_partial], failed)
-        done = done or _apply(edit, [chain for chain in whole if chain.is_partial], failed)
-        done = done or _fold_first(edit, in_front, failed, moved)
-        if not done:
-            refused = [norm for norm in in_front if isinstance(norm, NotFused)]
-            return Folded(graph, tuple(fusions), unfused_norms(graph, found, failed, refused), canonical.results)
-        fusions.extend(done)
+        edit = graph.edit()
+        failed: list[NotFused] = []
+        moved: dict[str, str] = {}
+        candidates = list(chains(graph, skip))
+        foldable = [chain for chain in candidates if isinstance(chain, FoldChain)]
+        norms_before = list(norms_before_layers(graph, skip))
+        new = _apply(edit, [chain for chain in foldable if not chain.is_partial], failed)
+        new = new or _apply(edit, [chain for chain in foldable if chain.is_partial], failed)
+        new = new or _fold_first(edit, norms_before, failed, moved)
+        if not new:
+            refused = [norm for norm in norms_before if isinstance(norm, NotFused)]
+            return Folded(graph, tuple(fusions), unfused_norms(graph, candidates, failed, refused), canonical.results)
+        fusions.extend(new)
         graph = edit.finish(outputs=tuple(moved.get(tensor, tensor) for tensor in graph.outputs))
 
 
-def _apply(edit: Edit, found: Iterable[FoldChain], failed: list[NotFused]) -> list[Fusion]:
+def _apply(edit: Edit, candidates: Iterable[FoldChain], failed: list[NotFused]) -> list[Fusion]:
     """Fold chains; ``failed`` gets those whose numbers do not fit."""
     fusions: list[Fusion] = []
-    for chain in found:
+    for chain in candidates:
         if not chain.groups:
             continue
-        done, reason = apply(edit, chain)
-        fusions.extend(done)
+        new, reason = apply(edit, chain)
+        fusions.extend(new)
         if reason is not None:
             failed.append(reason)
     return fusions
 
 
 def _fold_first(
-    edit: Edit, found: Iterable[NormInFront | NotFused], failed: list[NotFused], moved: dict[str, str]
-) -> Sequence[Fusion]:
-    """Fold the first norm in front of layers that can be: it may change what the next one reads."""
-    for norm in found:
+    edit: Edit, norms: Iterable[NormBeforeLayer | NotFused], failed: list[NotFused], moved: dict[str, str]
+) -> list[Fusion]:
+    """Fold the first norm before layers that can be folded: it may change what the next one reads."""
+    for norm in norms:
         if isinstance(norm, NotFused):
             continue
-        done, reason = fold_in_front(edit, norm, moved)
-        if done:
-            return done
+        fusions, reason = fold_into_layers(edit, norm, moved)
+        if reason is None:
+            return list(fusions)
         failed.append(reason)
-    return ()
+    return []

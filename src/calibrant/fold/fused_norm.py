@@ -1,4 +1,4 @@
-"""Fusion 1: FusedBatchNorm, V2 and V3 behind a layer."""
+"""Fusion 1: FusedBatchNorm, V2 and V3 after a layer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ DEFAULT_EPSILON = 1e-4
 def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> ChannelOp | str | None:
     """A norm in inference mode: y = (x − mean) / √(variance + ε) · gamma + beta, all of them [channels].
 
-    Returns the step, the reason why this norm cannot be folded, or None for other nodes.
+    Returns
+    -------
+    ChannelOp | str | None
+        The step, the reason why this norm cannot be folded, or None for other nodes.
     """
     if node.op not in FUSED_NORMS:
         return None
@@ -31,8 +34,9 @@ def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> Channe
         return "its statistics are read"
     if not layout.agrees(nd.attribute(node, "data_format")):
         return f"its data format {nd.attribute(node, 'data_format', 'NHWC')} is not that of the layer"
-    parameters = [graph.constant(tensor) for tensor in nd.data_inputs(node)[1:5]]
-    if any(parameter is None for parameter in parameters):
+    operands = [graph.constant(tensor) for tensor in nd.data_inputs(node)[1:5]]
+    parameters = [operand for operand in operands if operand is not None]
+    if len(parameters) < len(operands):
         return "its parameters are not constant"
     if any(parameter.size != layout.channels for parameter in parameters):
         return f"its parameters are not for {layout.channels} channels"

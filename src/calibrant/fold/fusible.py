@@ -1,11 +1,11 @@
-"""What ``skip_fusion_layers`` may name."""
+"""The names that ``skip_fusion_layers`` may contain."""
 
 from __future__ import annotations
 
-from calibrant.fold.apply import taken_in
+from calibrant.fold.apply import absorbed_nodes
 from calibrant.fold.chain import FoldChain
 from calibrant.fold.fused_norm import FUSED_NORMS
-from calibrant.fold.in_front import norms_in_front
+from calibrant.fold.norm_before_layer import norms_before_layers
 from calibrant.fold.order import chains
 from calibrant.fold.result import NotFused
 from calibrant.graph.canonical import canonicalize
@@ -14,7 +14,7 @@ from calibrant.graph.layer_kinds import KINDS
 
 
 def fusible_nodes(graph: Graph) -> frozenset[str]:
-    """Names of the layers of a kind that fusions act on, of batch norms, and of nodes that a fusion would take in."""
+    """Names of the layers of a kind that fusions act on, of batch norms, and of nodes that a fusion would absorb."""
     graph = canonicalize(graph).graph
     names = {
         node.name
@@ -23,7 +23,7 @@ def fusible_nodes(graph: Graph) -> frozenset[str]:
     }
     for chain in chains(graph, skip=()):
         if isinstance(chain, FoldChain):
-            names |= taken_in(chain.steps)
-    for norm in norms_in_front(graph, skip=()):
-        names |= {norm.node} if isinstance(norm, NotFused) else taken_in(norm.steps)
+            names |= absorbed_nodes(chain.steps)
+    for norm in norms_before_layers(graph, skip=()):
+        names |= {norm.node} if isinstance(norm, NotFused) else absorbed_nodes(norm.steps)
     return frozenset(names)

@@ -1,10 +1,12 @@
-"""Where a tensor keeps its channels, and whether a constant holds one value for each of them."""
+"""The channel axis of a tensor, and constants with one value per channel."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+
+from calibrant.graph.nodes import Shape
 
 CHANNELS_LAST = frozenset({"NHWC", "NDHWC"})
 CHANNELS_FIRST = frozenset({"NCHW", "NCDHW"})
@@ -16,20 +18,24 @@ class Layout:
 
     Parameters
     ----------
-    rank : number of axes; None where it is unknown, and then at least 2.
-    axis : the axis of the channels, counted from the end: -1 for channels last, 1 - rank for channels first.
-    channels : their number.
-    split : sizes of the last axes, where the channels are spread over several; ``axis`` is -1 then.
+    rank : int | None
+        Number of axes; None if unknown, and then at least 2.
+    axis : int
+        The axis of the channels, counted from the end: -1 for channels last, 1 - rank for channels first.
+    channels : int
+        Number of channels.
+    split : Shape
+        Sizes of the last axes, if the channels are spread over several; ``axis`` is -1 then.
     """
 
     rank: int | None
     axis: int
     channels: int
-    split: tuple[int, ...] = ()
+    split: Shape = ()
 
     @property
     def bias_format(self) -> str:
-        """The ``data_format`` that lets BiasAdd work on this axis, whatever the number of axes."""
+        """The ``data_format`` with which BiasAdd works on this axis, for any number of axes."""
         return "NHWC" if self.axis == -1 else "NCHW"
 
     def agrees(self, data_format: str | None) -> bool:
@@ -53,7 +59,7 @@ class Layout:
         return constant.reshape(-1).astype(np.float64)
 
     def _per_split_channel(self, constant: np.ndarray) -> np.ndarray | None:
-        """One value for each channel where a constant broadcasts against the axes that they are spread over."""
+        """One value for each channel if the constant broadcasts against the axes of the channels."""
         if constant.size != np.prod(constant.shape[-len(self.split) :], dtype=int):
             return None
         own = constant.reshape(constant.shape[-len(self.split) :])

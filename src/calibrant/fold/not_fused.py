@@ -1,4 +1,4 @@
-"""The norms that folding has left in the graph, with the reasons."""
+"""The norms that folding leaves in the graph, with the reasons."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from calibrant.graph.graph import Graph
 
 
 def unfused_norms(
-    graph: Graph, chains: Iterable[FoldChain | NotFused], failed: Iterable[NotFused], in_front: Iterable[NotFused]
+    graph: Graph, chains: Iterable[FoldChain | NotFused], failed: Iterable[NotFused], before: Iterable[NotFused]
 ) -> tuple[NotFused, ...]:
-    """One entry for every norm that is still there, in graph order, and for every node that was to be left alone.
+    """One entry for every norm that is still there and every node that was to be left unchanged, in graph order.
 
     Parameters
     ----------
-    chains : what was found behind layers.
-    failed : what could not be folded because its numbers do not fit.
-    in_front : why norms in front of layers cannot be folded into these.
+    chains : Iterable[FoldChain | NotFused]
+        The chains after layers.
+    failed : Iterable[NotFused]
+        Nodes that could not be folded because the numbers do not fit.
+    before : Iterable[NotFused]
+        Why norms before layers cannot be folded into them.
     """
     reasons = {entry.node: entry.reason for entry in failed}
     refused: dict[str, str] = {}
@@ -35,15 +38,15 @@ def unfused_norms(
         stops[chain.target.end.name] = chain.stop
         if chain.obstacle is not None:
             reasons.setdefault(chain.obstacle.node, chain.obstacle.reason)
-    behind = {entry.node: entry.reason for entry in in_front}
+    unfit = {entry.node: entry.reason for entry in before}
     for node in graph.nodes.values():
         if node.name not in reasons and (node.op in FUSED_NORMS or looks_like_norm(graph, node)):
-            reasons[node.name] = _why(graph, node, refused, stops, behind)
+            reasons[node.name] = _reason(graph, node, refused, stops, unfit)
     return tuple(NotFused(name, reasons[name]) for name in graph.nodes if name in reasons)
 
 
-def _why(
-    graph: Graph, norm: NodeDef, refused: Mapping[str, str], stops: Mapping[str, str], behind: Mapping[str, str]
+def _reason(
+    graph: Graph, norm: NodeDef, refused: Mapping[str, str], stops: Mapping[str, str], unfit: Mapping[str, str]
 ) -> str:
     node = first = _before(graph, norm)
     passed = {norm.name}
@@ -57,8 +60,8 @@ def _why(
     if stops.get(node.name) in passed:
         stop = graph.nodes[stops[node.name]]
         return f"{stop.name!r} ({stop.op}) stands between it and the layer {node.name!r}"
-    if norm.name in behind:
-        return behind[norm.name]
+    if norm.name in unfit:
+        return unfit[norm.name]
     return f"it follows {first.name!r} ({first.op}), not a layer"
 
 

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterator
 
 from calibrant.fold import bias, cast, decomposed_batch_norm, dilated, fused_norm, reshaped, scalar
 from calibrant.fold.chain import FoldChain, Recogniser, follow
-from calibrant.fold.group import group_head
+from calibrant.fold.group import group_target
 from calibrant.fold.result import NotFused
-from calibrant.fold.target import FoldTarget, layer_head
+from calibrant.fold.target import FoldTarget, layer_target
 from calibrant.graph.graph import Graph
 
 RECOGNISERS: tuple[Recogniser, ...] = (
@@ -20,13 +20,13 @@ RECOGNISERS: tuple[Recogniser, ...] = (
     decomposed_batch_norm.recognise,  # 6
     bias.recognise,  # 7
 )
-HEADS = (layer_head, group_head)  # 4 is a head: a concatenation that stands for its convolutions
+TARGETS = (layer_target, group_target)  # group_target is fusion 4: a concatenation is the target
 
 
 def chains(graph: Graph, skip: Collection[str]) -> Iterator[FoldChain | NotFused]:
-    """What can be folded behind every layer and group convolution; Left for a norm behind one that is left alone."""
+    """The chain after every layer and group convolution; NotFused for a target that is left unchanged."""
     for node in graph.nodes.values():
-        for make in HEADS:
+        for make in TARGETS:
             target = make(graph, node, skip)
             if isinstance(target, FoldTarget):
                 yield follow(graph, target, RECOGNISERS, skip)

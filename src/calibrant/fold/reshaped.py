@@ -1,7 +1,7 @@
-"""Fusion 5: a Reshape between a MatMul and its norm, which wants four axes; Squeeze and ExpandDims likewise.
+"""Fusion 5: a Reshape between a MatMul and its norm, which needs four axes; Squeeze and ExpandDims likewise.
 
-A Reshape that spreads the channels over several axes, as the heads of an attention, is followed too: what is added or
-multiplied there, one value a channel, goes in front of it.
+A Reshape that spreads the channels over several axes, like the heads of an attention, is followed too: additions and
+multiplications after it, with one value per channel, move before it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> Channe
         return None
     if changed is None:
         return None
-    return ChannelOp(node, STAYS, changed, remark=f"behind a {node.op}", bias_in_front=bool(changed.split))
+    return ChannelOp(node, STAYS, changed, remark=f"behind a {node.op}", bias_before=bool(changed.split))
 
 
 def _expanded(graph: Graph, node: NodeDef, layout: Layout) -> Layout | None:
@@ -48,9 +48,9 @@ def _squeezed(node: NodeDef, layout: Layout) -> Layout | None:
 
 
 def _reshaped(graph: Graph, node: NodeDef, channels: int) -> Layout | None:
-    """Channels run fastest in memory: the last axes whose sizes multiply to their number hold them.
+    """The channels are contiguous in memory: they are in the last axes whose sizes multiply to their number.
 
-    That is one axis where only axes of size 1 stand beside it.
+    That is a single axis if all other axes have size 1.
     """
     shape = graph.shape(f"{node.name}:0")
     if shape is None or len(shape) < 2:
@@ -63,7 +63,7 @@ def _reshaped(graph: Graph, node: NodeDef, channels: int) -> Layout | None:
         if shape[axis] != 1:
             break
     for count in range(2, len(shape)):
-        last = shape[-count:]
-        if whole and None not in last and math.prod(last) == channels:
+        last = tuple(size for size in shape[-count:] if size is not None)
+        if whole and len(last) == count and math.prod(last) == channels:
             return Layout(len(shape), -1, channels, last)
     return None

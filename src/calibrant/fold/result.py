@@ -1,4 +1,4 @@
-"""What folding has done, and what it left alone, as plain values."""
+"""The result of folding as plain values."""
 
 from __future__ import annotations
 
@@ -11,26 +11,30 @@ from calibrant.graph.graph import Graph
 
 @dataclass(frozen=True)
 class Fusion:
-    """One operation that a layer has taken in.
+    """One operation that a layer has absorbed.
 
     Parameters
     ----------
-    kind : what was folded: ``batch norm``, ``written-out batch norm``, ``scalar multiplication`` or ``bias``;
-        with the structure around it where there is one: ``of a dilated convolution``, ``of a group convolution``,
-        ``behind a Reshape``, ``behind a concatenation``, ``in front``.
-    layer : the layer that took it in. A group convolution has one entry for each of its convolutions.
-    absorbed : original nodes on the data path that the layer and its BiasAdd now stand for, in the order of the data.
-    in_front : whether they were in front of the layer.
+    kind : str
+        What was folded: ``batch norm``, ``written-out batch norm``, ``scalar multiplication`` or ``bias``; with the
+        structure around it if there is one: ``of a dilated convolution``, ``of a group convolution``, ``behind a
+        Reshape``, ``behind a concatenation``, ``in front``.
+    layer : str
+        The layer that absorbed it. A group convolution has one entry for each of its convolutions.
+    absorbed : tuple[str, ...]
+        Original nodes on the data path that the layer and its BiasAdd replace, in the order of the data.
+    before_layer : bool
+        Whether they came before the layer.
     """
 
     kind: str
     layer: str
     absorbed: tuple[str, ...]
-    in_front: bool = False
+    before_layer: bool = False
 
 
 class NotFused(NamedTuple):
-    """A norm that is still there after folding, with the reason."""
+    """A norm that was not folded, with the reason."""
 
     node: str
     reason: str
@@ -42,10 +46,14 @@ class Folded:
 
     Parameters
     ----------
-    graph : gives the same outputs as the original up to rounding.
-    fusions : what was folded.
-    left : norms that were not, and why.
-    results : nodes that rearrange the result of a product → the original node whose values they have; see
+    graph : Graph
+        The folded graph; its outputs equal the original's up to rounding.
+    fusions : tuple[Fusion, ...]
+        The operations that were folded.
+    left : tuple[NotFused, ...]
+        Norms that were not folded, and why.
+    results : Mapping[str, str]
+        Nodes that rearrange the result of a product → the original node whose values they have; see
         :mod:`calibrant.graph.canonical`.
     """
 
@@ -56,10 +64,10 @@ class Folded:
 
     @property
     def absorbed(self) -> dict[str, list[str]]:
-        """Layer → the original nodes behind it that folding has put into it; and what stands for a moved result."""
+        """Layer → the original nodes after it that it absorbed; rearranged result → the product with its values."""
         absorbed = {result: [name] for result, name in self.results.items()}
         for fusion in self.fusions:
-            if fusion.in_front:
+            if fusion.before_layer:
                 continue
             absorbed.setdefault(fusion.layer, []).extend(fusion.absorbed)
         return absorbed

@@ -1,4 +1,4 @@
-"""Fusion 3: a multiplication or division by a single constant behind a layer."""
+"""Fusion 3: a multiplication or division by a single constant after a layer."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ from calibrant.graph.graph import Graph
 
 def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> ChannelOp | None:
     """x · c, c · x or x / c with a constant of size 1."""
-    found = factor(graph, node, index, layout)
-    return ChannelOp(node, SCALAR, layout, scale=found[0]) if found is not None and found[1] else None
+    scale = factor(graph, node, index, layout)
+    return ChannelOp(node, SCALAR, layout, scale=scale[0]) if scale is not None and scale[1] else None

@@ -1,4 +1,4 @@
-"""Where folding starts: a layer whose weights can take factors in, alone or as one of a group convolution."""
+"""Where folding starts: a layer whose weights can absorb factors, alone or as part of a concatenation."""
 
 from __future__ import annotations
 
@@ -19,26 +19,50 @@ SKIPPED = "skip_fusion_layers names it"
 
 
 @dataclass(frozen=True)
-class Branch:
-    """A layer that feeds the chain, or another tensor beside layers.
+class LayerBranch:
+    """A layer that feeds the chain.
 
     Parameters
     ----------
-    layer, end : the layer, and the node behind it that the chain goes on from: the layer itself or its BiasAdd. None
-        and the producer of the tensor where that is no layer.
-    weight_input, weight_axes : input of the weights; their axes that count output channels, in that order.
-    channels : number of output channels.
-    bias : constant of its BiasAdd, [channels].
-    tensor : what is read, where that is no layer.
+    layer : NodeDef
+        The layer.
+    end : NodeDef
+        The node that the chain continues from: the layer itself or its BiasAdd.
+    weight_input : int
+        Input index of the weights.
+    weight_axes : tuple[int, ...]
+        Axes of the weights that count output channels, in their order.
+    channels : int
+        Number of output channels.
+    bias : np.ndarray | None
+        Constant of its BiasAdd, float64 [channels]; None without one.
     """
 
-    layer: NodeDef | None
+    layer: NodeDef
     end: NodeDef
-    weight_input: int | None
+    weight_input: int
     weight_axes: tuple[int, ...]
     channels: int
     bias: np.ndarray | None = None
-    tensor: str = ""
+
+
+@dataclass(frozen=True)
+class TensorBranch:
+    """Another tensor that is concatenated with the outputs of layers.
+
+    Parameters
+    ----------
+    tensor : str
+        The tensor, ``node:index``.
+    end : NodeDef
+        Its producer.
+    channels : int
+        Its number of channels.
+    """
+
+    tensor: str
+    end: NodeDef
+    channels: int
 
 
 @dataclass(frozen=True)
@@ -47,25 +71,34 @@ class FoldTarget:
 
     Parameters
     ----------
-    branches : one layer, or what a concatenation reads, in the order of the channels.
-    end : the layer, or the ConcatV2.
-    layout : of the end's output.
-    remark : the structure, for the fusion's name.
+    branches : tuple[LayerBranch | TensorBranch, ...]
+        One layer, or the operands of a concatenation, in the order of the channels.
+    end : NodeDef
+        The layer, or the ConcatV2.
+    layout : Layout
+        Layout of the end's output.
+    remark : str
+        The structure around the layer, for the fusion's name.
     """
 
-    branches: tuple[Branch, ...]
+    branches: tuple[LayerBranch | TensorBranch, ...]
     end: NodeDef
     layout: Layout
     remark: str = ""
 
     @property
     def is_partial(self) -> bool:
-        """Whether it concatenates layers with something else."""
-        return any(branch.layer is None for branch in self.branches)
+        """Whether it concatenates layers with other tensors."""
+        return any(isinstance(branch, TensorBranch) for branch in self.branches)
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether a layer already has a BiasAdd that is part of the target."""
+        return any(isinstance(branch, LayerBranch) and branch.bias is not None for branch in self.branches)
 
 
-def layer_head(graph: Graph, node: NodeDef, skip: Collection[str]) -> FoldTarget | str | None:
-    """A layer with constant weights; the reason why it is left alone; None for other nodes."""
+def layer_target(graph: Graph, node: NodeDef, skip: Collection[str]) -> FoldTarget | str | None:
+    """A layer with constant weights; the reason why it is left unchanged; None for other nodes."""
     kind = KINDS.get(node.op)
     if kind is None or kind.weight_input is None:
         return None
@@ -85,20 +118,20 @@ def layer_head(graph: Graph, node: NodeDef, skip: Collection[str]) -> FoldTarget
     channels = int(np.prod([shape[axis] for axis in axes]))
     if kind.rank is None:
         output = graph.shape(f"{node.name}:0")
-        layout = Layout(None if output is None else len(output), -1, channels)
+        layout: Layout | None = Layout(None if output is None else len(output), -1, channels)
     else:
         layout = layout_for(nd.attribute(node, "data_format"), kind.rank, channels)
     if layout is None:
         return f"its data format is {nd.attribute(node, 'data_format')}"
-    return FoldTarget((Branch(node, node, kind.weight_input, axes, channels),), node, layout)
+    return FoldTarget((LayerBranch(node, node, kind.weight_input, axes, channels),), node, layout)
 
 
 def dtype_of(node: NodeDef) -> dtypes.DType:
-    """The type of a layer's output; BatchMatMulV3 has one of its own for it."""
+    """The type of a layer's output; BatchMatMulV3 has an attribute of its own for it."""
     return nd.attribute(node, "T") or nd.attribute(node, "Tout") or dtypes.float32
 
 
-def _constant_shape(graph: Graph, tensor: str) -> tuple[int, ...] | None:
+def _constant_shape(graph: Graph, tensor: str) -> nd.Shape | None:
     source = graph.constant_source(tensor)
     if source is not None:
         return tuple(dim.size for dim in graph.nodes[source].attr["value"].tensor.tensor_shape.dim)

@@ -118,18 +118,31 @@ class Graph:
         """The value of a tensor that depends on constants only, read-only; None where it depends on an input."""
         return self._constants.value(nd.tensor_name(tensor))
 
+    def require_constant(self, tensor: str) -> np.ndarray:
+        """The value of a tensor that is known to depend on constants only, read-only.
+
+        Raises
+        ------
+        KeyError
+            The tensor depends on an input.
+        """
+        value = self.constant(tensor)
+        if value is None:
+            raise KeyError(tensor)
+        return value
+
     def constant_source(self, tensor: str) -> str | None:
         """The Const node behind a tensor, through Identity and its kind; None where there is none."""
         return self._constants.source(nd.tensor_name(tensor))
 
     @cached_property
-    def tensors(self) -> Mapping[str, tuple[tuple[int | None, ...] | None, Any]]:
+    def tensors(self) -> Mapping[str, tuple[nd.OpenShape | None, Any]]:
         """Shape and dtype of every tensor; raises what TensorFlow raises where it does not accept the graph."""
         from calibrant.graph.shapes import infer_shapes
 
         return infer_shapes(self)
 
-    def shape(self, tensor: str) -> tuple[int | None, ...] | None:
+    def shape(self, tensor: str) -> nd.OpenShape | None:
         """Static shape of a tensor as far as TensorFlow can tell; None where even the rank is unknown."""
         return self.tensors[nd.tensor_name(tensor)][0]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 Attributes = Callable[[str], Any]
 """Name of an attribute of a node → its value, or None."""
@@ -42,6 +42,13 @@ def _known_window(attribute: Attributes) -> str | None:
     if len(window) != 4 or any(size <= 0 for size in window):
         return f"pooling window {list(window)} is not of a known size"
     return None
+
+
+class WeightInput(NamedTuple):
+    """Input index of the weights of a layer kind, and the axis of the weights that counts input channels."""
+
+    index: int
+    reduced_axis: int
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,19 @@ class LayerKind:
     nonuniform: bool = False
     balanced: bool = False
     condition: Callable[[Attributes], str | None] = _no_condition
+
+    @property
+    def weights(self) -> WeightInput:
+        """The input of the weights.
+
+        Raises
+        ------
+        ValueError
+            The kind has no weights.
+        """
+        if self.weight_input is None or self.reduced_axis is None:
+            raise ValueError("this layer kind has no weights")
+        return WeightInput(self.weight_input, self.reduced_axis)
 
 
 _BATCHED = LayerKind((0,), 1, (), 0, multiplies_activations=True, condition=_untransposed_data)

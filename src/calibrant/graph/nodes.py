@@ -12,6 +12,11 @@ from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.core.framework.tensor_shape_pb2 import TensorShapeProto
 from tensorflow.python.framework import dtypes, tensor_util
 
+OpenShape = tuple[int | None, ...]
+"""Sizes of axes; None for a size that is not known."""
+Shape = tuple[int, ...]
+"""Sizes of axes, all of them known."""
+
 PASS_THROUGH = frozenset({"Identity", "ReadVariableOp", "StopGradient", "PreventGradient", "CheckNumerics", "Snapshot"})
 
 

@@ -45,7 +45,7 @@ def test_weights_and_bias_take_the_norm_in(what):
     assert ops(folded.graph) == ["Relu", options.get("op", "Conv2D"), "BiasAdd", "Relu"]
     assert difference(graph, folded.graph) < 1e-6
     (fusion,) = folded.fusions
-    assert (fusion.kind, fusion.layer, fusion.in_front) == ("batch norm in front", "layer", True)
+    assert (fusion.kind, fusion.layer, fusion.before_layer) == ("batch norm in front", "layer", True)
     assert folded.left == ()
 
 

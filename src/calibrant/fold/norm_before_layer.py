@@ -1,11 +1,12 @@
-"""A norm in front of layers goes into their weights and biases, where that is exact.
+"""A norm before layers goes into their weights and biases, where that is exact.
 
-W · (x · a + b) is (W · a) · x + W · b. Zeros that a convolution pads with stand behind the norm, so that with padding
-only a norm without an addend can be folded. What comes in front of several layers goes into each of them.
+W · (x · a + b) is (W · a) · x + W · b. A convolution pads with zeros after the norm, so with padding only a norm
+without an addend can be folded. A norm before several layers goes into each of them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from calibrant.fold.constant_operand import FACTORS
 from calibrant.fold.fused_norm import FUSED_NORMS
 from calibrant.fold.layout import Layout, layout_for
 from calibrant.fold.result import Fusion, NotFused
-from calibrant.fold.target import SKIPPED, FoldTarget, dtype_of, layer_head
+from calibrant.fold.target import SKIPPED, FoldTarget, dtype_of, layer_target
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
 from calibrant.graph.layer_kinds import ADDITIONS, KINDS
@@ -27,20 +28,25 @@ RECOGNISERS = (fused_norm.recognise, scalar.recognise, decomposed_batch_norm.rec
 SHIFTS = ADDITIONS | {"Sub", "BiasAdd", "Identity"}
 MOST_STEPS = 16
 MOST_APART = 256
-"""How far apart the factors of two channels may be: further, and eight bits for all channels hold nothing of one."""
+"""Largest ratio between the factors of two channels: beyond it, eight bits for all channels lose one of them."""
 
 
 @dataclass(frozen=True)
-class NormInFront:
-    """A norm and the layers that read nothing else.
+class NormBeforeLayer:
+    """A norm, and the layers that are its only readers.
 
     Parameters
     ----------
-    steps : the nodes of the norm in the order of the data.
-    layers : the layers that read the last of them.
-    source : the tensor that the first of them reads.
-    scale, shift : float64 [channels]; what the steps multiply with and add.
-    layout : of the tensor.
+    steps : tuple[ChannelOp, ...]
+        The nodes of the norm in the order of the data.
+    layers : tuple[NodeDef, ...]
+        The layers that read the last of them.
+    source : str
+        The tensor that the first of them reads.
+    scale, shift : np.ndarray
+        Factor and addend of each channel, float64 [channels].
+    layout : Layout
+        Layout of the tensor.
     """
 
     steps: tuple[ChannelOp, ...]
@@ -51,8 +57,8 @@ class NormInFront:
     layout: Layout
 
 
-def norms_in_front(graph: Graph, skip: Collection[str]) -> Iterator[NormInFront | NotFused]:
-    """Every norm of which all readers are layers; Left where it cannot be folded."""
+def norms_before_layers(graph: Graph, skip: Collection[str]) -> Iterator[NormBeforeLayer | NotFused]:
+    """Every norm that only layers read; NotFused for one that cannot be folded."""
     seen = set()
     for node in graph.nodes.values():
         kind = KINDS.get(node.op)
@@ -63,25 +69,28 @@ def norms_in_front(graph: Graph, skip: Collection[str]) -> Iterator[NormInFront 
             continue
         seen.add(tensor)
         layout = _input_layout(graph, node, tensor)
-        steps = () if layout is None else tuple(_steps(graph, tensor, layout))
+        if layout is None:
+            continue
+        steps = tuple(_steps(graph, tensor, layout))
         if not any(step.role in (NORM, SCALE) for step in steps) and not _is_rescaling(steps):
             continue
         readers = _readers(graph, tensor)
-        reason = _why_not(graph, steps, readers, skip) or _inexact(graph, readers, tensor, steps)
+        layers = tuple(reader for reader in readers if reader is not None)
+        reason = _refusal(graph, steps, readers, skip) or _inexact(graph, layers, steps)
         if reason is not None:
             yield from (NotFused(step.node.name, reason) for step in steps)
             continue
         scale, shift = _affine(steps, layout.channels)
         source = next(t for t in nd.data_inputs(steps[0].node) if graph.constant(t) is None)
-        yield NormInFront(
-            steps, tuple(reader for reader in readers if reader is not None), source, scale, shift, layout
-        )
+        yield NormBeforeLayer(steps, layers, source, scale, shift, layout)
 
 
-def fold_in_front(edit: Edit, norm: NormInFront, moved: dict[str, str]) -> tuple[tuple[Fusion, ...], NotFused | None]:
-    """Let the layers read what the norm reads; the fusions, or why the new numbers do not fit.
+def fold_into_layers(
+    edit: Edit, norm: NormBeforeLayer, moved: dict[str, str]
+) -> tuple[tuple[Fusion, ...], NotFused | None]:
+    """Connect the layers to the source of the norm; the fusions, or why the new numbers do not fit.
 
-    A layer that is an output of the graph may get a bias; then ``moved`` says which tensor is the output instead.
+    A layer that is an output of the graph may get a bias; ``moved`` then maps the output to its new tensor.
     """
     graph = edit.graph
     changed = [(layer, *_changed(graph, layer, norm)) for layer in norm.layers]
@@ -90,25 +99,25 @@ def fold_in_front(edit: Edit, norm: NormInFront, moved: dict[str, str]) -> tuple
         if not (np.isfinite(weights).all() and np.isfinite(addend).all()):
             return (), NotFused(last.name, f"the folded numbers do not fit {dtype_of(layer).name}")
     for layer, weights, addend in changed:
-        kind = KINDS[layer.op]
-        edit.set_input(layer.name, kind.weight_input, edit.add_constant(f"{layer.name}/weights_folded", weights))
+        index = KINDS[layer.op].weights.index
+        edit.set_input(layer.name, index, edit.add_constant(f"{layer.name}/weights_folded", weights))
         if addend.any():
             _add(edit, layer, addend, moved)
     for reader, index in graph.consumers(f"{last.name}:0"):
         edit.set_input(reader.name, index, norm.source)
     absorbed = tuple(step.node.name for step in norm.steps)
-    return tuple(Fusion("batch norm in front", layer.name, absorbed, in_front=True) for layer in norm.layers), None
+    return tuple(Fusion("batch norm in front", layer.name, absorbed, before_layer=True) for layer in norm.layers), None
 
 
 def _read_norm(graph: Graph, layer: NodeDef) -> str:
-    """What a layer reads; for a dense layer behind a flattening Reshape what that reads."""
+    """The data input of a layer; for a dense layer after a flattening Reshape the input of that."""
     tensor = nd.data_inputs(layer)[KINDS[layer.op].data_inputs[0]]
     node = graph.producer(tensor)
     return nd.data_inputs(node)[0] if layer.op == "MatMul" and _flattens(graph, node) else tensor
 
 
 def _may_be_norm(graph: Graph, tensor: str) -> bool:
-    """Whether there is a factor among the operations with constants in front of a tensor; asks for no shapes."""
+    """Whether a factor is among the operations with constants before a tensor; needs no shapes."""
     for _ in range(MOST_STEPS):
         node = graph.producer(tensor)
         if node.op in FUSED_NORMS or node.op in FACTORS:
@@ -125,9 +134,10 @@ def _flattens(graph: Graph, node: NodeDef) -> bool:
     if node.op != "Reshape":
         return False
     before, after = graph.shape(nd.data_inputs(node)[0]), graph.shape(f"{node.name}:0")
-    if before is None or after is None or len(after) != 2 or None in before[1:]:
+    if before is None or after is None or len(after) != 2:
         return False
-    return after[1] == int(np.prod(before[1:], dtype=int))
+    sizes = [size for size in before[1:] if size is not None]
+    return len(sizes) == len(before[1:]) and after[1] == math.prod(sizes)
 
 
 def _input_layout(graph: Graph, layer: NodeDef, tensor: str) -> Layout | None:
@@ -135,30 +145,30 @@ def _input_layout(graph: Graph, layer: NodeDef, tensor: str) -> Layout | None:
     if shape is None or len(shape) < 2:
         return None
     kind = KINDS[layer.op]
-    if not kind.spatial:
-        candidates = [Layout(len(shape), -1, shape[-1])]
-        if len(shape) > 2 and kind.rank == 2:
-            candidates.append(Layout(len(shape), 1 - len(shape), shape[1]))
-    else:
-        found = layout_for(nd.attribute(layer, "data_format"), kind.rank, 0)
-        candidates = [Layout(kind.rank, found.axis, shape[found.axis])] if found and len(shape) == kind.rank else []
-    known = [layout for layout in candidates if layout.channels]
-    return max(known, key=lambda layout: len(list(_steps(graph, tensor, layout))), default=None)
+    axes = [-1]
+    if not kind.spatial and len(shape) > 2 and kind.rank == 2:
+        axes.append(1 - len(shape))
+    elif kind.spatial and kind.rank is not None:
+        layout = layout_for(nd.attribute(layer, "data_format"), kind.rank, 0)
+        axes = [layout.axis] if layout is not None and len(shape) == kind.rank else []
+    sizes = [(axis, shape[axis]) for axis in axes]
+    layouts = [Layout(len(shape), axis, channels) for axis, channels in sizes if channels]
+    return max(layouts, key=lambda layout: len(list(_steps(graph, tensor, layout))), default=None)
 
 
 def _steps(graph: Graph, tensor: str, layout: Layout) -> Sequence[ChannelOp]:
-    """The nodes in front of a tensor that multiply channels or add to them, in the order of the data."""
-    found: list[ChannelOp] = []
+    """The nodes before a tensor that multiply channels or add to them, in the order of the data."""
+    steps: list[ChannelOp] = []
     while True:
         node = graph.producer(tensor)
         if node.name in graph.input_nodes or nd.split_tensor(tensor)[1] != 0 or nd.control_inputs(node):
-            return found[::-1]
-        if found and graph.only_consumer(node.name) is None:
-            return found[::-1]
+            return steps[::-1]
+        if steps and graph.only_consumer(node.name) is None:
+            return steps[::-1]
         step = _step(graph, node, layout)
         if step is None:
-            return found[::-1]
-        found.append(step)
+            return steps[::-1]
+        steps.append(step)
         tensor = next(t for t in nd.data_inputs(node) if graph.constant(t) is None)
 
 
@@ -170,14 +180,14 @@ def _step(graph: Graph, node: NodeDef, layout: Layout) -> ChannelOp | None:
     if node.op == "Identity":
         return ChannelOp(node, NOTHING, layout)
     for recognise in RECOGNISERS:
-        found = recognise(graph, node, fed[0], layout)
-        if isinstance(found, ChannelOp):
-            return found
+        step = recognise(graph, node, fed[0], layout)
+        if isinstance(step, ChannelOp):
+            return step
     return None
 
 
 def _is_rescaling(steps: Sequence[ChannelOp]) -> bool:
-    """Whether it is x · a + b with single numbers, as the preparation of images. A factor alone stays where it is."""
+    """Whether it is x · a + b with single numbers, as when images are normalised. A factor alone is not folded."""
     roles = {step.role for step in steps} - {NOTHING}
     return len(roles) > 1 and SHIFT in roles
 
@@ -194,24 +204,31 @@ def _affine(steps: Sequence[ChannelOp], channels: int) -> tuple[np.ndarray, np.n
 
 def _readers(graph: Graph, tensor: str) -> list[NodeDef | None]:
     """The layers that read a tensor as their data, directly or flattened; None for any other reader."""
-    found: list[NodeDef | None] = []
+    readers: list[NodeDef | None] = []
     for node, index in graph.consumers(tensor):
         reader: tuple[NodeDef, int] | None = (node, index)
         if _flattens(graph, node) and index == 0:
             reader = graph.only_consumer(node.name)
-        kind = KINDS.get(reader[0].op) if reader is not None else None
-        is_layer = kind is not None and kind.weight_input is not None and reader[1] == kind.data_inputs[0]
-        found.append(reader[0] if is_layer and reader[0].name not in graph.regions else None)
-    return found
+        readers.append(reader[0] if reader is not None and _reads_data(graph, *reader) else None)
+    return readers
 
 
-def _why_not(
+def _reads_data(graph: Graph, node: NodeDef, index: int) -> bool:
+    """Whether an input is the data of a layer with weights, outside loops and branches."""
+    kind = KINDS.get(node.op)
+    is_data = kind is not None and kind.weight_input is not None and index == kind.data_inputs[0]
+    return is_data and node.name not in graph.regions
+
+
+def _refusal(
     graph: Graph, steps: Sequence[ChannelOp], readers: Sequence[NodeDef | None], skip: Collection[str]
 ) -> str | None:
+    """Why the norm must not be folded into its readers, or None."""
     last = steps[-1].node
     if last.name in graph.output_nodes:
         return "it is an output of the model"
-    if None in readers:
+    layers = [reader for reader in readers if reader is not None]
+    if len(layers) < len(readers):
         others = [
             node.name
             for (node, _), reader in zip(graph.consumers(f"{last.name}:0"), readers, strict=True)
@@ -220,24 +237,24 @@ def _why_not(
         return f"it follows no layer, and {', '.join(map(repr, others))} behind it is none either"
     if graph.read_outputs(last.name) not in ((), (0,)):
         return "its statistics are read"
-    for reader in readers:
-        target = layer_head(graph, reader, skip)
+    for layer in layers:
+        target = layer_target(graph, layer, skip)
         if not isinstance(target, FoldTarget):
-            return f"{reader.name!r} ({reader.op}) behind it is left alone: {target}"
+            return f"{layer.name!r} ({layer.op}) behind it is left alone: {target}"
         if graph.computes_in_half:
-            return f"{reader.name!r} ({reader.op}) behind it computes in float16"
+            return f"{layer.name!r} ({layer.op}) behind it computes in float16"
     return SKIPPED if any(step.node.name in skip for step in steps) else None
 
 
-def _inexact(graph: Graph, readers: Sequence[NodeDef], tensor: str, steps: Sequence[ChannelOp]) -> str | None:
-    """Why folding would change the outputs, or spoil the layer's integers."""
+def _inexact(graph: Graph, layers: Sequence[NodeDef], steps: Sequence[ChannelOp]) -> str | None:
+    """Why folding would change the outputs, or cost the layers' integers accuracy."""
     scale, shift = _affine(steps, next(step.layout.channels for step in steps))
     sizes = np.abs(scale)
     if sizes.min() * MOST_APART < sizes.max():
         return f"its factors are too far apart to be in the weights: {sizes.min():.3g} and {sizes.max():.3g}"
-    for reader in readers if shift.any() else ():
-        if _pads(graph, reader):
-            return f"{reader.name!r} ({reader.op}) behind it pads with zeros, to which the norm would not add"
+    for layer in layers if shift.any() else ():
+        if _pads(graph, layer):
+            return f"{layer.name!r} ({layer.op}) behind it pads with zeros, to which the norm would not add"
     return None
 
 
@@ -250,16 +267,16 @@ def _pads(graph: Graph, layer: NodeDef) -> bool:
         return False
     if padding == "EXPLICIT":
         return any(nd.attribute(layer, "explicit_paddings") or [1])
-    kind = KINDS[layer.op]
-    window = graph.constant(nd.data_inputs(layer)[kind.weight_input]).shape[: kind.reduced_axis]
+    index, reduced_axis = KINDS[layer.op].weights
+    window = graph.require_constant(nd.data_inputs(layer)[index]).shape[:reduced_axis]
     return any(size != 1 for size in window)
 
 
-def _changed(graph: Graph, layer: NodeDef, norm: NormInFront) -> tuple[np.ndarray, np.ndarray]:
-    """New weights, and what is added to each output channel; both in the layer's type."""
+def _changed(graph: Graph, layer: NodeDef, norm: NormBeforeLayer) -> tuple[np.ndarray, np.ndarray]:
+    """New weights, and the addend of each output channel; both in the layer's type."""
     kind = KINDS[layer.op]
-    weights = graph.constant(nd.data_inputs(layer)[kind.weight_input])
-    axis = kind.reduced_axis
+    index, axis = kind.weights
+    weights = graph.require_constant(nd.data_inputs(layer)[index])
     rows = weights.shape[axis]
     factors, addends = _by_row(graph, layer, norm, rows)
     if kind.transposed:
@@ -275,11 +292,11 @@ def _changed(graph: Graph, layer: NodeDef, norm: NormInFront) -> tuple[np.ndarra
         return scaled, addend.astype(dtype_of(layer).as_numpy_dtype)
 
 
-def _by_row(graph: Graph, layer: NodeDef, norm: NormInFront, rows: int) -> tuple[np.ndarray, np.ndarray]:
+def _by_row(graph: Graph, layer: NodeDef, norm: NormBeforeLayer, rows: int) -> tuple[np.ndarray, np.ndarray]:
     """Scale and shift by input channel of the weights and group, [rows, groups]; by input of a dense layer."""
     values = np.stack([norm.scale, norm.shift])
     if layer.op == "MatMul" and rows != norm.layout.channels:
-        shape = graph.shape(f"{norm.steps[-1].node.name}:0")[1:]
+        shape = [size or 1 for size in (graph.shape(f"{norm.steps[-1].node.name}:0") or ())[1:]]  # all known: flattened
         spread = values.reshape(2, *[-1 if axis == norm.layout.axis else 1 for axis in range(-len(shape), 0)])
         values = np.broadcast_to(spread, (2, *shape)).reshape(2, rows)
     grouped = values.reshape(2, -1, rows)
@@ -287,13 +304,14 @@ def _by_row(graph: Graph, layer: NodeDef, norm: NormInFront, rows: int) -> tuple
 
 
 def _add(edit: Edit, layer: NodeDef, addend: np.ndarray, moved: dict[str, str]) -> None:
-    """Add to a layer's bias; give it one where it has none."""
+    """Add to a layer's bias; give it one if it has none."""
     graph = edit.graph
     reader = graph.only_consumer(layer.name)
-    known = None if reader is None or reader[0].op != "BiasAdd" else graph.constant(nd.data_inputs(reader[0])[1])
-    if known is not None and reader[1] == 0:
-        edit.set_input(reader[0].name, 1, edit.add_constant(f"{layer.name}/bias_folded", known + addend))
-        return
+    if reader is not None and reader[0].op == "BiasAdd" and reader[1] == 0:
+        bias = graph.constant(nd.data_inputs(reader[0])[1])
+        if bias is not None:
+            edit.set_input(reader[0].name, 1, edit.add_constant(f"{layer.name}/bias_folded", bias + addend))
+            return
     values = edit.add_constant(f"{layer.name}/bias_folded", addend)
     first = nd.attribute(layer, "data_format") in ("NCHW", "NCDHW")
     attributes = {"T": dtype_of(layer), "data_format": "NCHW" if first else "NHWC"}

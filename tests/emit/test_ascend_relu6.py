@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from calibrant.fold import relu6_can_be_relu
+from calibrant.emit.ascend.relu6 import relu6_can_be_relu
 
 
 @pytest.mark.parametrize("high", [0.5, 5.999, 6.0, 6.001, 12.0])
