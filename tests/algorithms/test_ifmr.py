@@ -1,13 +1,16 @@
 """IFMR against the brute-force search over the raw values."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.algorithms.histogram import Histogram
-from calibrant.algorithms.ifmr import IfmrSettings, quantization_errors, search
+from calibrant.algorithms.ifmr import ALL_PAIRS, IfmrSettings, quantization_errors, search
 from reference import ifmr as reference
 
 COARSE = IfmrSettings(search_step=0.05)
@@ -141,11 +144,13 @@ def test_all_zero_data(asymmetric, offset):
     assert (found.mean_squared_error, found.candidates) == (0, 1)
 
 
-def test_symmetric_bounds_are_the_larger_one_on_both_sides():
-    found = search(histogram_of([-3, 1, 2]), IfmrSettings(asymmetric=False))
-    assert found.low == -found.high
-    assert found.quantizer.offset == 0
-    assert found.candidates == 61
+@pytest.mark.parametrize(("values", "levels"), [([-3, 1, 2], 128), ([-2, 1, 3], 127), ([-3, 3], 127)])
+def test_symmetric_scales_have_128_levels_below_zero_and_127_above(values, levels):
+    one = IfmrSettings(search_range_start=1, search_range_end=1, asymmetric=False)
+    found = search(histogram_of(values), one)
+    assert found.quantizer == Quantizer(np.float32(3 / levels), 0)
+    assert (found.low, found.high) == (min(values), max(values))
+    assert search(histogram_of(values), IfmrSettings(asymmetric=False)).candidates == 61
 
 
 def test_a_merged_histogram_is_searched_jointly():
@@ -186,12 +191,81 @@ def test_real_inputs(shared, path, name):
         compare(values, asymmetric)
 
 
+FINE = IfmrSettings(search_step=0.0001)
+TINY = arrays.arrays(np.float32, st.integers(1, 30), elements=st.floats(-8, 8, width=32))
+LATTICE = st.builds(
+    lambda codes, step: np.float32(codes) * np.float32(step),
+    st.lists(st.integers(-40, 60), min_size=2, max_size=40),
+    st.sampled_from([0.37, 1.0, 0.013]),
+)
+
+
+def every_pair(histogram, settings):
+    """`search` without leaving any pair out."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("calibrant.algorithms.ifmr.ALL_PAIRS", 2**60)
+        return search(histogram, settings)
+
+
+@given(st.one_of(TINY, LATTICE), st.sampled_from(["symmetric", "positive", "negative"]))
+@settings(max_examples=8, deadline=None)
+def test_a_fine_step_is_exhaustive_where_one_bound_moves(values, kind):
+    values = values if kind == "symmetric" else np.abs(values) * (1 if kind == "positive" else -1)
+    asymmetric = kind != "symmetric"
+    some = replace(FINE, search_range_start=0.9, search_range_end=1.1, asymmetric=asymmetric)
+    found = search(histogram_of(values), some)
+    ratios = [index / 10_000 for index in range(9000, 11_001)]
+    best, *_ = reference.search(values, ratios, asymmetric=asymmetric)
+    reached = reference.mean_squared_error(values, found.quantizer.scale, found.quantizer.offset)
+    assert reached <= best * 1.001 + 1e-13 * np.mean(np.square(values, dtype=np.float64))
+
+
+@given(st.one_of(TINY, LATTICE), st.sampled_from([0.7, 0.985, 1.1]))
+@settings(max_examples=25, deadline=None)
+def test_a_fine_step_is_exhaustive_where_two_bounds_move(values, start):
+    histogram = histogram_of(values)
+    narrow = replace(FINE, search_range_start=start, search_range_end=start + 0.03)
+    assert search(histogram, narrow) == every_pair(histogram, narrow)
+
+
+@pytest.mark.parametrize("name", samples())
+def test_no_pair_that_could_win_is_left_out(name):
+    histogram = histogram_of(samples()[name])
+    for start, end in ((0.7, 1.3), (1.1, 1.6), (0.2, 0.5)):
+        some = IfmrSettings(search_range_start=start, search_range_end=end, search_step=0.0025)
+        assert search(histogram, some) == every_pair(histogram, some)
+
+
+def test_the_reference_over_raw_values_finds_no_better_pair_of_a_fine_step():
+    values = (np.random.default_rng(0).integers(-20, 50, 300) * np.float32(0.37)).astype(np.float32)
+    ratios = [index / 10_000 for index in range(9900, 10_041)]
+    found = search(histogram_of(values), replace(FINE, search_range_start=0.99, search_range_end=1.004))
+    assert found.candidates == len(ratios) ** 2 > ALL_PAIRS
+    best, *_ = reference.search(values, ratios)
+    reached = reference.mean_squared_error(values, found.quantizer.scale, found.quantizer.offset)
+    assert reached <= best * 1.001
+
+
 @pytest.mark.parametrize("asymmetric", [True, False])
-def test_a_tiny_step_is_searched_from_coarse_to_fine_in_bounded_time_and_no_worse(asymmetric):
-    histogram = Histogram()
-    histogram.update(np.random.default_rng(3).standard_t(4, 20000).astype(np.float32))
-    coarse = search(histogram, IfmrSettings(asymmetric=asymmetric))
-    for step in (1e-5, 1e-30):
-        fine = search(histogram, IfmrSettings(search_step=step, asymmetric=asymmetric))
-        assert fine.mean_squared_error <= coarse.mean_squared_error * 1.0001
-        assert fine.candidates < 20_000
+def test_a_finer_step_whose_ratios_include_the_coarser_ones_is_never_worse(asymmetric):
+    values = np.random.default_rng(0).integers(0, 50, 20_000) * 0.37
+    errors = []
+    for step in (0.01, 0.001, 0.0001):
+        settings = IfmrSettings(search_step=step, asymmetric=asymmetric)
+        errors.append(search(histogram_of(values), settings).mean_squared_error)
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 1e-6
+
+
+@pytest.mark.parametrize(("asymmetric", "step"), [(True, 1e-30), (False, 1e-5)])
+def test_any_step_ends_in_bounded_time(asymmetric, step):
+    histogram = histogram_of(np.random.default_rng(3).standard_t(4, 20_000))
+    coarse = search(histogram, IfmrSettings(asymmetric=asymmetric)).mean_squared_error
+    fine = search(histogram, IfmrSettings(search_step=step, asymmetric=asymmetric)).mean_squared_error
+    assert fine <= coarse * 1.0001
+
+
+def test_values_too_small_for_a_scale_do_not_take_longer():
+    found = search(histogram_of([-1e-12, 1e-12]), FINE)
+    assert (found.quantizer.scale, found.candidates) == (1, 6001**2)
+    assert (found.low, found.high) == (np.float32(-1e-12), np.float32(1e-12))

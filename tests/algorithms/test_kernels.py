@@ -135,6 +135,20 @@ def test_edges_are_the_float32_values_whose_bits_the_keys_lead():
     assert kernels.edges_at(keys[-1:] + 1) == 2.0**128
 
 
+@pytest.mark.parametrize("name", samples())
+def test_both_forms_sum_the_same_excess_whose_last_number_is_the_gain(name):
+    histogram = Histogram()
+    histogram.update(np.abs(samples()[name]).astype(np.float32))
+    table, first_key = histogram.sums_outwards(False)
+    scales = np.geomspace(max(histogram.maximum, 1e-30) / 500, 1.4 * max(histogram.maximum, 1e-30), 40)
+    found = native.excess(scales, 60, table, first_key)
+    assert found.tobytes() == kernels_numpy.excess(scales, 60, table, first_key).tobytes()
+    assert not found[:, 0].any()
+    for levels in (0, 1, 60):
+        gains = native.gains(scales, np.full(40, levels), table, first_key)
+        assert (2 * scales * found[:, levels]).tobytes() == gains.tobytes()
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (16, 5000), (70_000, 3), (3, 0), (0, 4), (5, 1), (2, 1_100_000)])
 def test_both_forms_add_rows_alike_one_after_the_other(shape):
     rows = np.random.default_rng(3).standard_normal(shape, dtype=np.float32)

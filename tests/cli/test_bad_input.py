@@ -268,12 +268,7 @@ CASES = {
     "unknown layer type": (config('skip_layer_types : "Conv2"'), ["bad.cfg:1", "Conv2", "Conv2D"]),
     "wrong type": (config('batch_num : "many"'), ["bad.cfg:1:13", "batch_num", "allowed"]),
     "value out of range": (config("batch_num : 0"), ["bad.cfg:1:13", "batch_num", "allowed: a whole number above 0"]),
-    "both algorithms": (
-        config("common_config { ifmr_quantize { } hfmg_quantize { } }"),
-        ["bad.cfg:1", "ifmr_quantize", "hfmg_quantize"],
-    ),
     "several at once": (config("batch_num : 0\nfoo : 1\njoint_quant : 7"), ["3 problems", ":1:13", ":2:1", ":3:"]),
-    "empty configuration": (config(""), ["bad.cfg", "empty"]),
     "binary configuration": (config(bytes(range(256)) * 4), ["bad.cfg"]),
     "configuration is a folder": (lambda case: setattr(case, "config", case.folder), ["directory"]),
     "everything skipped": (config('skip_layers : "conv" skip_layers : "pool" skip_layers : "dense"'), ["bad.cfg"]),

@@ -129,6 +129,35 @@ def test_check_with_a_model(files):
     assert rows["conv"]["weight_bits"] == 6 and rows["dense"]["weight_bits"] == 8
 
 
+def test_check_says_where_defaults_apply_and_reads_config_json(files, tmp_path):
+    (files / "whole.cfg").write_text(
+        "batch_num : 1\nbatch_num : 2\ncommon_config { arq_quantize { quant_bits : 7 } }\n"
+        'override_layer_configs { layer_name : "conv" calibration_config { hfmg_quantize { } } }'
+    )
+    outcome = run("check", files / "whole.cfg", "--model", files / "model.pb")
+    line = "conv: override_layer_configs[0] is taken whole; defaults apply instead of common_config's arq_quantize"
+    assert outcome.code == 0 and line in outcome.out.splitlines()
+    assert "whole.cfg:2:1: 'batch_num' is written twice, first in line 1, column 13" in outcome.err
+    data = files / "data.npz"
+    first = run(
+        "quantize", files / "model.pb", "--config", files / "whole.cfg", "--data", f"{data}:x", "--out", tmp_path / "a"
+    )
+    again = run(
+        "quantize",
+        files / "model.pb",
+        "--config",
+        tmp_path / "a" / "config.json",
+        "--data",
+        f"{data}:x",
+        "--out",
+        tmp_path / "b",
+    )
+    assert (first.code, again.code) == (0, 0), again.err
+    for name in ("config.json", "record.txt", "model_fakequant.pb"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert run("check", tmp_path / "a" / "config.json", "--model", files / "model.pb").code == 0
+
+
 @pytest.mark.parametrize("form", [[], ["--json"]])
 def test_check_with_a_model_that_does_not_fit(files, form):
     (files / "bad.cfg").write_text('skip_layers : "conw"\nbatch_num : 0')

@@ -5,6 +5,7 @@ from dataclasses import fields, is_dataclass
 from hypothesis import strategies as st
 
 from calibrant.config import (
+    BALANCED_TYPES,
     QUANTIZABLE_TYPES,
     ARQuantize,
     CalibrationConfig,
@@ -85,7 +86,9 @@ def nuq():
 
 
 @st.composite
-def calibration_configs(draw, channel_wise=(None, True, False), bits=(None, 6, 7, 8), asymmetric=(None, True, False)):
+def calibration_configs(
+    draw, channel_wise=(None, True, False), bits=(None, 6, 7, 8), asymmetric=(None, True, False), balanced=True
+):
     weights = draw(st.sampled_from(["arq_quantize", "nuq_quantize", None]))
     activation = draw(st.sampled_from(["ifmr_quantize", "hfmg_quantize", None]))
     arq = st.builds(ARQuantize, channel_wise=st.sampled_from(channel_wise), quant_bits=st.sampled_from(bits))
@@ -97,7 +100,8 @@ def calibration_configs(draw, channel_wise=(None, True, False), bits=(None, 6, 7
     }
     blocks = {name: draw(strategies[name]) for name in (weights, activation) if name}
     strength = st.sampled_from([None, 0.2, 0.35, 0.8])
-    return CalibrationConfig(**blocks, dmq_balancer=draw(optional(st.builds(DMQBalancer, migration_strength=strength))))
+    balancer = draw(optional(st.builds(DMQBalancer, migration_strength=strength))) if balanced else None
+    return CalibrationConfig(**blocks, dmq_balancer=balancer)
 
 
 @st.composite
@@ -114,6 +118,7 @@ def configurations(draw):
                         channel_wise=(None, True, False) if layer.has_channels else (None, False),
                         bits=(None, 6, 7, 8) if layer.type == "Conv2D" else (None, 8),
                         asymmetric=(None, False) if layer.dynamic else (None, True, False),
+                        balanced=layer.can_be_balanced,
                     )
                 ),
             )
@@ -123,7 +128,8 @@ def configurations(draw):
     for type in draw(st.lists(st.sampled_from(QUANTIZABLE_TYPES), unique=True, max_size=3)):
         channel_wise = (None, True, False) if type in with_channels else (None, False)
         bits = (None, 6, 7, 8) if type == "Conv2D" else (None, 8)
-        types.append(OverrideLayerType(type, draw(calibration_configs(channel_wise, bits))))
+        balanced = type in BALANCED_TYPES
+        types.append(OverrideLayerType(type, draw(calibration_configs(channel_wise, bits, balanced=balanced))))
     names = [layer.name for layer in LAYERS if layer != kept]
     other_types = [type for type in QUANTIZABLE_TYPES if type != kept.type]
     tensor = st.sampled_from([("maxpool", 0), ("block/add", 0), ("block/add", 1), ("shape/add", 1)])
@@ -153,7 +159,7 @@ def to_text(block, colon=" : ", braces="{}", indent=""):
     """A configuration as text, one field a line, in the order of the dataclass."""
     lines = []
     for field in fields(block):
-        if field.name in ("source", "places", "labels", "mapping_path"):
+        if field.name in ("source", "places", "labels", "warnings", "listed", "mapping_path"):
             continue
         written = getattr(block, field.name)
         for value in written if isinstance(written, tuple) else [written]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from calibrant.config import load_config
+from calibrant.config import ARQuantize, CalibrationConfig, Configuration, NUQuantize, load_config
 from calibrant.config.problems import MOST_SHOWN
 from calibrant.errors import ConfigError
 
@@ -122,37 +122,29 @@ CASES = {
         "FORCE_FP16_QUANT",
         "did you mean 'FORCE_FP16_QUANT'?",
     ),
-    "field written twice": (
-        "batch_num: 1\nbatch_num: 2",
-        "2:1",
-        "batch_num",
-        "'batch_num' is written twice, first in line 1",
-        "once",
-        None,
+    "weight_offset of older versions": (
+        "weight_offset: false",
+        "1:1",
+        "weight_offset",
+        "AMCTConfig has no field 'weight_offset'",
+        "",
+        "leave this field out",
     ),
-    "block written twice": (
-        "common_config {}\n\ncommon_config {}",
-        "3:1",
-        "common_config",
-        "first in line 1",
-        "once",
-        None,
+    "conv_calibration_config of older versions": (
+        "conv_calibration_config { arq_quantize { channel_wise: true } }",
+        "1:1",
+        "conv_calibration_config",
+        "no field 'conv_calibration_config'",
+        "",
+        "write common_config",
     ),
-    "both weight algorithms": (
-        "common_config {\n arq_quantize {}\n nuq_quantize {} }",
-        "3:2",
-        "common_config.nuq_quantize",
-        "'nuq_quantize' and 'arq_quantize' (line 2) exclude each other",
-        "one of them",
-        None,
-    ),
-    "both activation algorithms": (
-        "tensor_quantize { layer_name: 'a' input_index: 0\n ifmr_quantize {} hfmg_quantize {} }",
-        "2:19",
-        "tensor_quantize[0].hfmg_quantize",
-        "'hfmg_quantize' and 'ifmr_quantize' (line 2) exclude each other",
-        "one of them",
-        None,
+    "fc_calibration_config of older versions": (
+        "fc_calibration_config: { arq_quantize { channel_wise: false } }",
+        "1:1",
+        "fc_calibration_config",
+        "no field 'fc_calibration_config'",
+        "",
+        'override_layer_types { layer_type : "MatMul"',
     ),
     "required field missing": (
         "override_layer_configs {\n layer_name: 'a' }",
@@ -340,30 +332,6 @@ CASES = {
         "a JSON file",
         "none.json",
     ),
-    "empty": (
-        "",
-        "1:1",
-        None,
-        "the file is empty",
-        "",
-        "leave the configuration file out to use the defaults",
-    ),
-    "blank": (
-        " \n\t\r\n",
-        "1:1",
-        None,
-        "the file is empty",
-        "",
-        "leave the configuration file out",
-    ),
-    "comments only": (
-        "# batch_num: 1\n",
-        "1:1",
-        None,
-        "nothing but comments",
-        "",
-        "leave the configuration file out",
-    ),
 }
 
 
@@ -376,6 +344,46 @@ def test_one_mistake_gives_one_clear_problem(tmp_path, case):
     assert message in problem.message
     assert allowed in (problem.allowed or "")
     assert (hint or "") in (problem.hint or "")
+
+
+@pytest.mark.parametrize(
+    "text, warning, expected",
+    [
+        (
+            "batch_num: 1\n batch_num: 2",
+            "2:2: 'batch_num' is written twice, first in line 1, column 12: the last one counts",
+            Configuration(batch_num=2),
+        ),
+        (
+            "common_config { arq_quantize { channel_wise: true } }\ncommon_config { arq_quantize { quant_bits: 7 } }",
+            "2:1: 'common_config' is written twice, first in line 1, column 15: both are merged",
+            Configuration(common_config=CalibrationConfig(ARQuantize(True, 7))),
+        ),
+        (
+            "common_config {\n arq_quantize {}\n nuq_quantize {} }",
+            "3:2: 'nuq_quantize' and 'arq_quantize' exclude each other, first in line 2, column 15: the last one",
+            Configuration(common_config=CalibrationConfig(nuq_quantize=NUQuantize())),
+        ),
+    ],
+)
+def test_what_is_written_twice_is_read_as_protobuf_does_with_a_warning_for_both_places(
+    tmp_path, text, warning, expected
+):
+    file = tmp_path / "quant.cfg"
+    file.write_text(text)
+    found = load_config(file)
+    assert found == expected
+    assert found.warnings[0].startswith(f"quant.cfg:{warning}")
+
+
+@pytest.mark.parametrize(
+    "text, what", [("", "is empty"), (" \n\t\r\n", "is empty"), ("# batch_num: 1\n", "holds nothing but comments")]
+)
+def test_a_file_that_sets_nothing_means_the_defaults(tmp_path, text, what):
+    file = tmp_path / "quant.cfg"
+    file.write_text(text)
+    assert load_config(file) == Configuration()
+    assert load_config(file).warnings == (f"quant.cfg: the file {what}, so every default applies",)
 
 
 def test_the_message_shows_place_line_caret_allowed_and_hint(tmp_path):
@@ -404,7 +412,7 @@ def test_every_problem_is_listed_in_the_order_of_the_file(tmp_path):
         }
         override_layer_types { layer_type: "Conv9D" }
         do_fusion true
-        joint_quant: true joint_quant: false
+        joint_quant: true
         """,
     )
     assert [(problem.line, problem.path) for problem in problems] == [
@@ -414,12 +422,10 @@ def test_every_problem_is_listed_in_the_order_of_the_file(tmp_path):
         (5, "common_config.arq_quantize.chanel_wise"),
         (6, "common_config.ifmr_quantize.search_step"),
         (6, "common_config.ifmr_quantize.asymmetric"),
-        (7, "common_config.hfmg_quantize"),
         (7, "common_config.hfmg_quantize.num_of_bins"),
         (9, "override_layer_types[0]"),
         (9, "override_layer_types[0].layer_type"),
         (10, "do_fusion"),
-        (11, "joint_quant"),
     ]
 
 

@@ -81,7 +81,7 @@ LARGE = 500_000
         '"' * LARGE,
         "x" * LARGE,
         " " * LARGE + "!",
-        "#" * LARGE,
+        "#" * LARGE + "\nx",
     ],
     ids=lambda text: text[:14],
 )

@@ -9,13 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibrant.config import GraphInfo, LayerInfo, load_config, read_config_json, resolve, write_config_json
-from calibrant.config.json_file import parse_config_json
-from calibrant.config.source import Source
 from calibrant.errors import ConfigError
 
 
 def read(text, info=GRAPH):
-    return parse_config_json(Source.of(text if isinstance(text, str) else json.dumps(text, indent=1)), info)
+    return read_config_json(text if isinstance(text, str) else json.dumps(text, indent=1), info)
 
 
 def document(text=""):
@@ -147,8 +145,8 @@ ACT, WTS = "activation_quant_params", "weight_quant_params"
         (change([CONV, "quant_enabled"], True), f"{CONV}.quant_enabled", "unknown here"),
         (change([CONV, "quant_enable"], 1), f"{CONV}.quant_enable", "1 is not true or false"),
         (change([CONV, "dmq_balancer_param"], 0.9), f"{CONV}.dmq_balancer_param", "0.9 is not allowed"),
-        (change(["pool", "dmq_balancer_param"], 0.5), "pool.dmq_balancer_param", "unknown here"),
-        (change(["pool", WTS], {}), f"pool.{WTS}", "unknown here"),
+        (change(["pool", "dmq_balancer_param"], 0.5), "pool.dmq_balancer_param", "the balancer does not act on 'pool'"),
+        (change(["pool", WTS], {"num_bits": 5}), f"pool.{WTS}.num_bits", "5 is not allowed"),
         (change([CONV, ACT], []), f"{CONV}.{ACT}", "a list is no object"),
         (change([CONV, ACT, "num_bits"], 16), f"{CONV}.{ACT}.num_bits", "16 is not allowed"),
         (change([CONV, ACT, "act_algo"], "ifrm"), f"{CONV}.{ACT}.act_algo", "'ifrm' is not allowed"),
@@ -212,15 +210,13 @@ def test_all_problems_come_at_once_with_their_lines():
 @pytest.mark.parametrize(
     "text, message, line",
     [
-        ("", "empty", None),
         ("{", "not JSON", 1),
         ('{"batch_num": 1,\n}', "not JSON", 2),
-        ("[1]", "a list is no object", 1),
-        ("3", "3 is no object", 1),
+        ("{} 3", "not JSON", 1),
         ('{"batch_num": NaN}', "NaN is no number", None),
         ('{"batch_num": 1e999}', "is not a whole number", 1),
         ('{"batch_num": %s}' % ("1" * 10_000), "not JSON", None),
-        ("[" * 100_000, "nested", None),
+        ('{"a":' + "[" * 100_000, "nested", None),
         ('{"a":' * 60 + "1" + "}" * 60, "nested more than 50 levels", None),
     ],
     ids=lambda value: str(value)[:20],
@@ -260,9 +256,34 @@ def test_texts_that_are_no_configuration(text, message, line):
 )
 def test_any_json_gives_a_plan_or_one_error(value):
     try:
-        read(json.dumps(value))
+        read(json.dumps({"conv1/Conv2D": value, **(value if isinstance(value, dict) else {})}))
     except ConfigError as error:
         assert error.problems
+
+
+def test_weights_of_layers_without_any_are_ignored_as_the_original_tool_writes_them():
+    written = document()
+    plain = {"wts_algo": "arq_quantize", "channel_wise": False, "num_bits": 8}
+    written["pool"][WTS] = {**plain, "channel_wise": True}
+    written["attention/scores"][WTS] = plain
+    plan = read(written)
+    assert essence(plan) == essence(resolve(load_config(None), GRAPH))
+    assert plan.warnings == ()
+
+
+def test_the_content_tells_both_forms_apart(tmp_path):
+    written = document("batch_num : 3\nskip_layers : 'deconv'")
+    del written["pool"]
+    file = tmp_path / "quant.cfg"  # whatever its name
+    file.write_text("\n " + json.dumps(written))
+    configuration = load_config(file)
+    assert configuration.batch_num == 3
+    plan = resolve(configuration, GRAPH)
+    assert [(name, reason) for name, _, reason in plan.skipped[:2]] == [
+        ("deconv", "quant_enable is false"),
+        ("pool", "not in config.json"),
+    ]
+    assert {origin for layer in plan.layers for _, origin in layer.sources} == {"config.json", "symmetric only"}
 
 
 def test_a_file_is_read_by_its_path(tmp_path):
@@ -273,7 +294,7 @@ def test_a_file_is_read_by_its_path(tmp_path):
     with pytest.raises(ConfigError) as error:
         read_config_json(file, GRAPH)
     assert error.value.problems[0].file == str(file)
-    with pytest.raises(ConfigError, match=r"the config\.json does not exist"):
+    with pytest.raises(ConfigError, match="does not exist"):
         read_config_json(tmp_path / "none.json", GRAPH)
 
 

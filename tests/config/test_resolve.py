@@ -46,12 +46,23 @@ def test_equals_the_reference(configuration, nuq_layers):
         assert (sources["activation"], planned.activation.algorithm) == (place, algorithm)
         assert {name: getattr(planned.activation, name) for name in numbers} == numbers
         assert planned.migration_strength == reference.migration_strength(configuration, layer)
+        expected_out = reference.left_out(configuration, layer)
+        if layer.name in nuq_layers and sources.get("weights") == "nuq_config":
+            expected_out -= {"arq_quantize", "nuq_quantize"}
+        assert {name for name in planned.left_out if "." not in name} == expected_out
         weights, expected = planned.weights, reference.weights(configuration, layer, nuq_layers)
         if expected is None:
             assert weights is None
         else:
             found = (weights.algorithm, weights.channel_wise, weights.bits, weights.num_steps, weights.num_of_iteration)
             assert (sources["weights"], *found) == expected
+    for planned in plan.tensors:
+        same = [
+            t
+            for t in configuration.tensor_quantize
+            if (t.layer_name, t.input_index) == (planned.layer_name, planned.input_index)
+        ]
+        assert planned.activation.asymmetric == reference.tensor_asymmetric(configuration, same[-1])
 
 
 @settings(max_examples=30, deadline=None)
@@ -296,8 +307,8 @@ def test_the_same_tensor_twice_takes_the_last_settings():
         ),
         ("override_layer_configs { layer_name: 'deconv' calibration_config {} }\n", "it sets nothing for 'deconv'"),
         (
-            "override_layer_configs { layer_name: 'pool' calibration_config { arq_quantize {} dmq_balancer {} } }\n",
-            "arq_quantize and dmq_balancer has no effect: 'pool' has no weights",
+            "override_layer_configs { layer_name: 'pool' calibration_config { arq_quantize {} } }\n",
+            "override_layer_configs[0]: arq_quantize has no effect: 'pool' has no weights",
         ),
         (
             "override_layer_types { layer_type: 'AvgPool' calibration_config { nuq_quantize {} } }\n",
@@ -312,6 +323,71 @@ def test_the_same_tensor_twice_takes_the_last_settings():
 def test_what_has_no_effect_is_said_in_one_warning(text, warning):
     (found,) = plan_of(text).warnings
     assert warning in found
+
+
+DENSE_ONLY = GraphInfo((BY_NAME["dense/MatMul"], BY_NAME["attention/scores"]), GRAPH.node_types)
+ATTENTION_ONLY = GraphInfo((BY_NAME["attention/scores"],), GRAPH.node_types)
+DILATED = GraphInfo((LayerInfo("d", "DepthwiseConv2dNative", True, dilated=True),), {"d": "DepthwiseConv2dNative"})
+
+
+@pytest.mark.parametrize(
+    "text, graph, warning",
+    [
+        ("common_config { arq_quantize { quant_bits: 6 } }\n", DENSE_ONLY, "quant_bits : 6 has no effect"),
+        (
+            "common_config { dmq_balancer {} }\n",
+            ATTENTION_ONLY,
+            "dmq_balancer has no effect: it acts on Conv2D",
+        ),
+        ("common_config { dmq_balancer {} }\n", DILATED, "dmq_balancer has no effect"),
+        (
+            "override_layer_types { layer_type: 'BatchMatMulV2' "
+            "calibration_config { ifmr_quantize { asymmetric: true } } }",
+            DENSE_ONLY,
+            "override_layer_types[0]: asymmetric has no effect: products of two activations",
+        ),
+        (
+            "common_config { hfmg_quantize {} }\n"
+            "override_layer_configs { layer_name: 'attention/scores' calibration_config {} }",
+            ATTENTION_ONLY,
+            "common_config has no effect: every layer that is quantized has an override",
+        ),
+    ],
+)
+def test_settings_that_act_on_no_layer(text, graph, warning):
+    (found,) = plan_of(text, graph).warnings
+    assert warning in found
+
+
+def test_the_line_about_defaults_names_blocks_and_fields_that_do_not_apply():
+    plan = plan_of(
+        "common_config { arq_quantize { quant_bits: 7 } ifmr_quantize { search_step: 0.1 max_percentile: 0.999999 } "
+        "dmq_balancer {} }\n"
+        "override_layer_configs { layer_name: 'conv1/Conv2D' calibration_config { ifmr_quantize {} } }\n"
+        "override_layer_configs { layer_name: 'pool' calibration_config { ifmr_quantize { search_step: 0.1 } } }"
+    )
+    conv, pool, other = (layer_of(plan, name) for name in ("conv1/Conv2D", "pool", "deconv"))
+    assert conv.entry == "override_layer_configs[0]"
+    assert conv.left_out == ("arq_quantize", "ifmr_quantize.search_step", "dmq_balancer")
+    assert (conv.weights.bits, conv.migration_strength, conv.activation.search_step) == (8, None, 0.01)
+    assert (pool.left_out, other.left_out) == ((), ())
+
+
+def test_a_tensor_takes_asymmetric_from_common_config():
+    text = "common_config { hfmg_quantize { asymmetric: false } }\n"
+    text += "tensor_quantize { layer_name: 'maxpool' input_index: 0 %s }"
+    assert plan_of(text % "").tensors[0].activation.asymmetric is False
+    assert plan_of(text % "ifmr_quantize { asymmetric: true }").tensors[0].activation.asymmetric is True
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["override_layer_configs { layer_name: 'attention/project'", "override_layer_types { layer_type: 'BatchMatMulV2'"],
+)
+def test_a_balancer_for_a_type_that_is_not_balanced_is_an_error(place):
+    with pytest.raises(ConfigError, match="the balancer does not act on") as error:
+        plan_of(f"{place} calibration_config {{ dmq_balancer {{}} }} }}\n")
+    assert error.value.problems[0].path.endswith("dmq_balancer")
 
 
 def test_nuq_warnings(tmp_path):

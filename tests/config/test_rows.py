@@ -25,7 +25,7 @@ def test_one_row_for_every_layer_tensor_and_node_left_out():
         "balancer": "common_config",
     }
     assert (pool.weight_bits, pool.weight_algorithm, pool.channel_wise) == (None, None, None)
-    assert (tensor.type, tensor.symmetric, tensor.activation_algorithm) == ("tensor", False, "ifmr")
+    assert (tensor.type, tensor.symmetric, tensor.activation_algorithm) == ("tensor", True, "ifmr")
     assert (skipped.quantized, skipped.reason) == (False, "listed in skip_layers")
     assert rows["training/Conv2D"].reason == "its weights are not constant"
     assert json.loads(json.dumps([row.as_dict() for row in rows.values()]))

@@ -42,7 +42,7 @@ ROWS = [
     (IFMR, "max_percentile", ["0.500001", "1", "1.0"], ["0.5", "1.00001", "0", "-1"], "above 0.5"),
     (IFMR, "min_percentile", ["0.500001", "1"], ["0.5", "1.00001", "true"], "above 0.5"),
     (IFMR, "asymmetric", ["true", "false"], ["3"], "true or false"),
-    (IFMR, "dst_type", ["INT8", "0"], ["INT16", "1", "INT4", "'INT8'"], "INT8"),
+    (IFMR, "dst_type", ["INT8", "1"], ["INT16", "2", "0", "INT4", "'INT8'"], "INT8"),
     (HFMG, "num_of_bins", ["1024", "2048", "4096", "8192"], ["1023", "512", "0", "16384"], "2048, 4096 or 8192"),
     (HFMG, "asymmetric", ["true", "f"], ["no"], "true or false"),
     (HFMG, "dst_type", ["INT8"], ["INT16", "int8"], "INT8"),

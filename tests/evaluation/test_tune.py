@@ -1,10 +1,14 @@
 """Tuning a small trained network: the file that comes out reproduces what was found."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import calibrant
 from calibrant.config import load_config
+from calibrant.config.text_write import write_config
 from calibrant.errors import DataError
 from calibrant.evaluation.candidate import MUTATIONS, Candidate, configuration_for
 from calibrant.evaluation.trials import TrialPool, TrialSetup
@@ -110,3 +114,12 @@ def test_a_configuration_resolves_to_the_choice_that_was_written_into_it(digits,
         choice = choice.with_float({plan.layers[0].name})
         resolved = plan_of(digits, configuration_for(configuration, plan, choice))[1]
         assert resolved.layers == tuple(entry for entry in choice.settings if entry.name not in choice.in_float)
+
+
+def test_a_config_json_that_does_not_list_all_layers_becomes_a_file_that_skips_them(digits):
+    listed = {"digits_1/conv1_1/convolution": {"quant_enable": False}, "digits_1/dense_1/MatMul": {}}
+    configuration, plan = plan_of(digits, json.dumps(listed))
+    text = write_config(configuration_for(configuration, plan, Candidate(plan.layers)))
+    _, again = plan_of(digits, text)
+    assert again == replace(plan, skipped=again.skipped, warnings=again.warnings)
+    assert {name for name, *_ in again.skipped} == {name for name, *_ in plan.skipped}

@@ -147,12 +147,13 @@ def test_quantized_tensors_are_rounded_by_the_arithmetic():
     np.testing.assert_array_equal(after, Quantizer(found.scale, found.offset).fake_quantize(before))
 
 
-def test_the_settings_of_one_block_come_whole():
-    """A layer's own activation block does not borrow fields from common_config; its weights still do."""
+def test_the_entry_of_a_layer_is_taken_whole():
+    """A layer with an entry of its own borrows nothing from common_config, neither fields nor blocks."""
     common = "common_config { ifmr_quantize { search_range_end : 0.71 } arq_quantize { channel_wise : false } } "
     result = produce(
         common + 'override_layer_configs { layer_name : "conv1" calibration_config { ifmr_quantize { } } }'
     )
     assert layer_quantizer(result, "conv1") == layer_quantizer(produce(), "conv1")
     assert layer_quantizer(result, "head").scale < 0.8 * layer_quantizer(produce(), "head").scale
-    assert len(recorded(result, "conv1")["scale_w"]) == 1
+    assert recorded(result, "conv1")["scale_w"] == recorded(produce(), "conv1")["scale_w"]
+    assert len(recorded(result, "conv2")["scale_w"]) == 1

@@ -112,8 +112,9 @@ def test_mapping_file_beside_the_configuration(tmp_path):
 
 def test_mapping_file_with_unknown_ops(tmp_path):
     result = produce(f'nuq_config {{ mapping_file : "{mapping_file(tmp_path, "conv2", "gone", "pool")}" }}')
-    (warning,) = result.report["warnings"]
-    assert "2 ops" in warning and "'gone'" in warning and "'pool'" in warning and "'conv2'" not in warning
+    unknown, unfit = result.plan.warnings
+    assert "1 op " in unknown and "names no layer" in unknown and "'gone'" in unknown and "'pool'" not in unknown
+    assert "cannot be non-uniform: 'pool' (AvgPool)" in unfit and "'conv2'" not in unknown + unfit
     assert "cluster" in recorded(result, "conv2")
 
 
@@ -159,6 +160,16 @@ def test_dmq_balancer_leaves_the_float_outputs_alone():
     assert every == {"conv1", "depthwise", "conv2", "deconv", "dense", "head"}
 
 
-def test_dmq_balancer_in_an_override_without_weights_is_told():
-    result = produce(override("pool", "dmq_balancer { }"))
-    assert any("dmq_balancer has no effect" in warning for warning in result.report["warnings"])
+def test_dmq_balancer_in_an_override_of_another_type_is_an_error():
+    with pytest.raises(ConfigError, match="the balancer does not act on 'pool', an AvgPool"):
+        produce(override("pool", "dmq_balancer { }"))
+
+
+def test_a_mapping_file_that_names_no_layer_is_reported_with_all_other_problems(tmp_path):
+    with pytest.raises(ConfigError) as error:
+        produce(
+            f'nuq_config {{ mapping_file : "{mapping_file(tmp_path, "gone")}" }} '
+            + override("conv9", "arq_quantize { }")
+        )
+    messages = " ".join(problem.message for problem in error.value.problems)
+    assert "names no layer of the model" in messages and "no layer 'conv9'" in messages

@@ -285,3 +285,14 @@ def test_a_real_file(shared, written):
     assert sum(len(record.scale_w) for record in records.values()) == 17057
     assert records["MobilenetV2/Logits/AvgPool"] == LayerRecord(float(np.float32(0.0235294122)), -128)
     assert read_records(written(write_records(records))) == records
+
+
+def test_the_fields_of_pruning_are_read_over(written):
+    text = """record { key: "prune_producer" value { scale_d: 1 offset_d: 2  # prune_producer {
+      prune_producer { name: "a}" attr [ {x: 1}, <y: 2> ] }, prune_consumer: "x" prune_consumer < a: 1 >; scale_w: 3
+    } }"""
+    (record,) = read_records(written(text)).items()
+    assert record == ("prune_producer", LayerRecord(scale_d=1.0, offset_d=2, scale_w=(3.0,)))
+    with pytest.raises(ConfigError) as error:
+        read_records(written(text.replace("scale_w", "scale_x")))
+    assert (error.value.problems[0].line, error.value.problems[0].column) == (2, 107)

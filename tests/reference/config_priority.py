@@ -19,6 +19,12 @@ def places(configuration, layer):
     return found
 
 
+def entry(configuration, layer):
+    """The one place that is taken whole, or None."""
+    found = places(configuration, layer)
+    return found[0] if found else None
+
+
 def is_quantized(configuration, layer):
     if layer.name in configuration.skip_layers:
         return False
@@ -38,6 +44,19 @@ def asymmetric(configuration, layer):
     return True
 
 
+def tensor_asymmetric(configuration, tensor):
+    for holder in (tensor, configuration.common_config):
+        if holder is None:
+            continue
+        if holder.ifmr_quantize is not None and holder.ifmr_quantize.asymmetric is not None:
+            return holder.ifmr_quantize.asymmetric
+        if holder.hfmg_quantize is not None and holder.hfmg_quantize.asymmetric is not None:
+            return holder.hfmg_quantize.asymmetric
+    if configuration.activation_offset is not None:
+        return configuration.activation_offset
+    return True
+
+
 def activation(configuration, layer):
     """(where it came from, algorithm, its numbers by name)."""
     numbers = {
@@ -47,7 +66,9 @@ def activation(configuration, layer):
         "max_percentile": 0.999999,
         "min_percentile": 0.999999,
     }
-    for place, config in places(configuration, layer):
+    chosen = entry(configuration, layer)
+    if chosen is not None:
+        place, config = chosen
         if config.ifmr_quantize is not None:
             for name in numbers:
                 if getattr(config.ifmr_quantize, name) is not None:
@@ -63,27 +84,25 @@ def weights(configuration, layer, nuq_layers):
     """(where it came from, algorithm, per channel, bits, num_steps, num_of_iteration), or None without weights."""
     if not layer.has_weights:
         return None
-    own = configuration.nuq_config.nuq_quantize if configuration.nuq_config else None
-    for place, config in places(configuration, layer):
-        is_override_of_layer = place.startswith("override_layer_configs")
-        if (
-            layer.name in nuq_layers
-            and not is_override_of_layer
-            and (own is not None or config.arq_quantize is not None)
-        ):
-            break
-        if config.arq_quantize is not None:
-            per_channel = layer.has_channels
-            if config.arq_quantize.channel_wise is False:
-                per_channel = False
-            bits = 8
-            if config.arq_quantize.quant_bits is not None and layer.type == "Conv2D":
-                bits = config.arq_quantize.quant_bits
-            return place, "arq", per_channel, bits, None, None
-        if config.nuq_quantize is not None:
-            return place, "nuq", layer.has_channels, 8, *_steps(config.nuq_quantize)
+    place, config = entry(configuration, layer) or ("default", None)
+    arq = None if config is None else config.arq_quantize
+    nuq = None if config is None else config.nuq_quantize
     if layer.name in nuq_layers:
-        return "nuq_config", "nuq", layer.has_channels, 8, *_steps(own)
+        own = configuration.nuq_config.nuq_quantize
+        set_by_the_layer = place.startswith("override_layer_configs") and (arq is not None or nuq is not None)
+        kept = own is None and nuq is not None
+        if not set_by_the_layer and not kept:
+            return "nuq_config", "nuq", layer.has_channels, 8, *_steps(own)
+    if arq is not None:
+        per_channel = layer.has_channels
+        if arq.channel_wise is False:
+            per_channel = False
+        bits = 8
+        if arq.quant_bits is not None and layer.type == "Conv2D":
+            bits = arq.quant_bits
+        return place, "arq", per_channel, bits, None, None
+    if nuq is not None:
+        return place, "nuq", layer.has_channels, 8, *_steps(nuq)
     return "default", "arq", layer.has_channels, 8, None, None
 
 
@@ -99,7 +118,28 @@ def _steps(nuq):
 def migration_strength(configuration, layer):
     if not layer.has_weights:
         return None
-    for _, config in places(configuration, layer):
-        if config.dmq_balancer is not None:
-            return 0.5 if config.dmq_balancer.migration_strength is None else config.dmq_balancer.migration_strength
-    return None
+    if layer.type not in ("Conv2D", "Conv3D", "MatMul", "DepthwiseConv2dNative", "Conv2DBackpropInput"):
+        return None
+    if layer.type in ("DepthwiseConv2dNative", "Conv2DBackpropInput") and layer.dilated:
+        return None
+    chosen = entry(configuration, layer)
+    if chosen is None or chosen[1].dmq_balancer is None:
+        return None
+    strength = chosen[1].dmq_balancer.migration_strength
+    return 0.5 if strength is None else strength
+
+
+def left_out(configuration, layer):
+    """Blocks that common_config has and the chosen entry lacks, where they would act on the layer."""
+    chosen, common = entry(configuration, layer), configuration.common_config
+    if common is None or chosen[0] == "common_config":
+        return set()
+    found = set()
+    if layer.has_weights and chosen[1].arq_quantize is None and chosen[1].nuq_quantize is None:
+        found |= {name for name in ("arq_quantize", "nuq_quantize") if getattr(common, name) is not None}
+    if chosen[1].ifmr_quantize is None and chosen[1].hfmg_quantize is None:
+        found |= {name for name in ("ifmr_quantize", "hfmg_quantize") if getattr(common, name) is not None}
+    balanced = ("Conv2D", "Conv3D", "MatMul", "DepthwiseConv2dNative", "Conv2DBackpropInput")
+    if layer.type in balanced and not layer.dilated and chosen[1].dmq_balancer is None and common.dmq_balancer:
+        found.add("dmq_balancer")
+    return found

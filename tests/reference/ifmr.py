@@ -37,8 +37,7 @@ def search(values, ratios, max_percentile="0.999999", min_percentile="0.999999",
     if asymmetric:
         ranges = [(low * r1, high * r2) for r1 in (ratios if low else [1]) for r2 in (ratios if high else [1])]
     else:
-        bound = max(-low, high)
-        ranges = [(-bound * r, bound * r) for r in ratios]
+        ranges = [(low * r, high * r) for r in ratios]
     for start, end in ranges:
         scale, offset = factors(start, end, bits, asymmetric)
         error = mean_squared_error(values, scale, offset, bits)

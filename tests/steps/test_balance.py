@@ -196,7 +196,6 @@ LAYERS = {
         lambda tf, x: tf.nn.conv3d(x, numbers(2, 2, 2, 3, 5), [1, 1, 1, 1, 1], "SAME", name="layer"),
     ),
     "MatMul": ((7,), lambda tf, x: tf.matmul(x, numbers(7, 5), name="layer")),
-    "BatchMatMulV2": ((5, 7), lambda tf, x: tf.raw_ops.BatchMatMulV2(x=x, y=numbers(7, 5), name="layer")),
 }
 
 

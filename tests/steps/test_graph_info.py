@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 import calibrant
+from calibrant.config import BALANCED_TYPES
 from calibrant.fold import fold
+from calibrant.graph.layer_kinds import KINDS
 from calibrant.graph.load import load
 from calibrant.records.record_file import read_records
 from calibrant.result import result_files
@@ -47,6 +49,27 @@ def test_other_tensors_are_refused(node, index):
     text = f'tensor_quantize {{ layer_name : "{node}" input_index : {index} }}'
     with pytest.raises(calibrant.ConfigError, match="tensor_quantize"):
         calibrant.quantize(graph_def(additions), text, numbers(16, 6, 6, 4))
+
+
+def test_the_configuration_knows_the_types_that_are_balanced():
+    assert tuple(name for name, kind in KINDS.items() if kind.balanced) == BALANCED_TYPES
+
+
+def folded_addition():
+    x = placeholder([None, 6, 6, 4])
+    y = tf.add(conv(x, name="conv"), tf.constant(numbers(4)), name="bias")
+    tf.nn.relu(y, name="out")
+
+
+def test_an_addition_that_was_folded_says_so_and_the_hint_works():
+    text = 'tensor_quantize { layer_name : "bias" input_index : 0 }'
+    with pytest.raises(calibrant.ConfigError) as error:
+        calibrant.quantize(graph_def(folded_addition), text, numbers(16, 6, 6, 4))
+    (problem,) = error.value.problems
+    assert problem.message == "'bias' is gone: it was folded into 'conv'"
+    setting, _ = problem.hint.split(" keeps it")
+    result = calibrant.quantize(graph_def(folded_addition), f"{setting}\n{text}", numbers(16, 6, 6, 4))
+    assert [f"{entry.node}:{entry.index}" for entry in result.network.tensors] == ["bias:0"]
 
 
 def test_layers_and_what_comes_near():

@@ -1,5 +1,7 @@
 """Joint quantization: which quantizers form a group, and that a group has one scale."""
 
+import json
+
 import numpy as np
 import pytest
 from balancing import numbers, quantized
@@ -10,6 +12,7 @@ from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.ifmr import search
 from calibrant.graph import nodes as nd
 from calibrant.graph.run import run_once
+from calibrant.result import result_files
 
 JOINT = "joint_quant : true"
 SHAPE = (5, 5, 4)
@@ -120,15 +123,70 @@ def test_identities_and_relus_in_any_number_do_not_separate():
     assert groups(joint(build)) == {"add": {"a:0", "add:0", "add:1"}}
 
 
-def test_settings_are_those_of_the_first_member():
-    def override(name, asymmetric):
-        block = f"ifmr_quantize {{ asymmetric : {asymmetric} }}"
-        return f' override_layer_configs {{ layer_name : "{name}" calibration_config {{ {block} }} }}'
+def override(name, block):
+    return f' override_layer_configs {{ layer_name : "{name}" calibration_config {{ {block} }} }}'
 
-    for first, second, offset_is_zero in (("false", "true", True), ("true", "false", False)):
-        result = joint(chain(1), JOINT + override("conv0", first) + override("last", second))
-        (found,) = {entry.quantizer for entry in result.network.every_input() if entry.group}
-        assert (found.offset == 0) == offset_is_zero
+
+def settings_of(result):
+    """The activation settings of the only group, which all its members have in the plan too."""
+    (group,) = result.plan.groups
+    layers = {entry.name: entry.activation for entry in result.plan.layers}
+    assert {layers[name] for name, _ in group.places if name in layers} == {group.settings}
+    return group.settings
+
+
+def test_the_settings_of_highest_priority_win_and_a_warning_names_the_others():
+    by_type = (
+        ' override_layer_types { layer_type : "Conv2D" calibration_config { ifmr_quantize { search_step : 0.1 } } }'
+    )
+    result = joint(chain(1), JOINT + by_type + override("last", "hfmg_quantize { num_of_bins : 1024 }"))
+    found = settings_of(result)
+    assert (found.algorithm, found.num_of_bins, found.asymmetric) == ("hfmg", 1024, True)
+    (warning,) = result.plan.warnings
+    assert warning == (
+        "joint_quant: the group of 'add0' gets the activation settings of 'last' (override_layer_configs[0]); "
+        "those of 'conv0' (override_layer_types[0]) do not apply"
+    )
+    layers = json.loads(result_files(result)["config.json"])
+    assert layers["conv0"]["activation_quant_params"]["act_algo"] == "hfmg"
+    assert layers["conv0"]["activation_quant_params"] == layers["last"]["activation_quant_params"]
+    assert layers["stem"]["activation_quant_params"]["search_step"] == 0.1
+
+
+def test_of_equal_priority_the_first_in_the_graph_wins():
+    steps = [
+        override(name, f"ifmr_quantize {{ search_step : {step} }}") for name, step in (("last", 0.1), ("conv0", 0.2))
+    ]
+    assert settings_of(joint(chain(1), JOINT + "".join(steps))).search_step == 0.2
+
+
+@pytest.mark.parametrize("which", ["conv0", "last"])
+def test_symmetric_in_any_member_makes_the_group_symmetric(which):
+    other = {"conv0": "last", "last": "conv0"}[which]
+    wanted = override(which, "ifmr_quantize { asymmetric : false }") + override(
+        other, "ifmr_quantize { asymmetric : true }"
+    )
+    result = joint(chain(1), JOINT + wanted)
+    assert not settings_of(result).asymmetric
+    (found,) = {entry.quantizer for entry in result.network.every_input() if entry.group}
+    assert found.offset == 0
+    assert any(which in warning for warning in result.plan.warnings)
+
+
+def test_without_an_addition_it_has_no_effect_and_says_so():
+    result = joint(lambda tf, x: conv(tf, x, "only"))
+    assert result.plan.warnings == (
+        "joint_quant has no effect: there is no addition of two activations with a quantizer near it",
+    )
+    assert joint(lambda tf, x: conv(tf, x, "only"), "joint_quant : false").plan.warnings == ()
+
+
+def test_config_json_of_a_group_gives_the_group_again():
+    first = joint(chain(2), JOINT + override("conv1", "hfmg_quantize { num_of_bins : 1024 asymmetric : false }"))
+    again = joint(chain(2), result_files(first)["config.json"].decode())
+    assert again.plan.groups == first.plan.groups
+    assert groups(again) == groups(first)
+    assert again.plan.warnings == ()
 
 
 def test_a_symmetric_only_product_makes_its_group_symmetric():
@@ -160,9 +218,8 @@ def test_groups_are_the_connected_components(additions):
     """Random graphs of additions against a slow closure: tensors are merged until nothing changes."""
     import tensorflow as tf
 
-    from calibrant.config.plan import ActivationPlan
     from calibrant.graph.load import load
-    from calibrant.steps.joint import joint_groups
+    from calibrant.steps.joint import joint_members
 
     with tf.Graph().as_default() as graph:
         tensors = [tf.compat.v1.placeholder(tf.float32, [1, 4], name=f"x{n}") for n in range(3)]
@@ -174,8 +231,7 @@ def test_groups_are_the_connected_components(additions):
             sets.append({len(tensors) - 1, a, b})
         readers = [tf.matmul(tensor, tf.eye(4), name=f"read{n}") for n, tensor in enumerate(tensors)]
     loaded = load(graph.as_graph_def(), outputs=[tensor.op.name for tensor in readers])
-    places = {(f"read{n}", 0): ActivationPlan() for n in range(len(tensors))}
-    found = joint_groups(loaded, {}, places)
+    found = joint_members(loaded, [(f"read{n}", 0) for n in range(len(tensors))])
     components = [set(s) for s in sets[3:]]
     changed = True
     while changed:
@@ -190,7 +246,7 @@ def test_groups_are_the_connected_components(additions):
             if changed:
                 break
     expected = {frozenset(f"read{n}" for n in component) for component in components}
-    assert {frozenset(name for name, _ in group.places if name.startswith("read")) for group in found} == expected
-    assert sorted(name for group in found for name in group.additions) == sorted(
+    assert {frozenset(name for name, _ in members) for _, members in found} == expected
+    assert sorted(name for additions, _ in found for name in additions) == sorted(
         f"add{n}" for n in range(len(additions))
     )

@@ -1,58 +1,37 @@
-"""Numbers counted in decimal, from a first one in equal steps, however many they are."""
+"""Numbers counted in decimal, from a first one in equal steps."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from decimal import Decimal
+
+import numpy as np
 
 from calibrant.algorithms.arithmetic import shortest_decimal
 
-
-@dataclass(frozen=True)
-class DecimalGrid:
-    """start, start + step, … up to and including end: 0.7 to 1.3 by 0.01 gives 61 numbers. Never held as a whole."""
-
-    start: Decimal
-    step: Decimal
-    count: int
-
-    @classmethod
-    def between(cls, start: float, end: float, step: float) -> DecimalGrid:
-        """The grid of three numbers as they were written.
-
-        Raises
-        ------
-        ValueError : unless the three are finite, step is positive and start <= end.
-        """
-        if not all(math.isfinite(number) for number in (start, end, step)) or step <= 0 or start > end:
-            raise ValueError(f"cannot count from {start} to {end} in steps of {step}")
-        first, last, distance = (shortest_decimal(number) for number in (start, end, step))
-        return cls(first, distance, int((last - first) / distance) + 1)
-
-    def number(self, index: int) -> float:
-        """The number at an index, 0 to count - 1."""
-        return float(self.start + self.step * index)
+MOST = 2**20
+"""Numbers of a grid; a finer one is thinned, for its neighbours lie about as close as float32 numbers do."""
 
 
-@dataclass(frozen=True)
-class Span:
-    """A run of a grid's indices, of which only every ``stride``-th is looked at."""
+def decimal_grid(start: float, end: float, step: float) -> np.ndarray:
+    """start, start + step, … up to and including end, float64, ascending: 0.7 to 1.3 by 0.01 gives 61 numbers.
 
-    first: int
-    last: int
-    stride: int
+    The three numbers are the decimals that were written, and so is each number of the grid. Where there would be more
+    than ``MOST``, only every second, third, … is taken, to within rounding, as many as needed.
 
-    @classmethod
-    def over(cls, first: int, last: int, most: int) -> Span:
-        """The span that looks at no more than ``most`` + 1 indices; ``most`` is 5 or more, so that spans shrink."""
-        return cls(first, last, -(-(last - first + 1) // most))
-
-    def indices(self) -> list[int]:
-        """The indices that are looked at, ascending; both ends are among them."""
-        return [*range(self.first, self.last, self.stride), self.last]
-
-    def around(self, position: int, most: int) -> Span:
-        """What lies between the neighbours of the index at a position of :meth:`indices`."""
-        index = min(self.first + position * self.stride, self.last)
-        return Span.over(max(self.first, index - self.stride), min(self.last, index + self.stride), most)
+    Raises
+    ------
+    ValueError : unless the three are finite, step is positive and start <= end.
+    """
+    if not all(math.isfinite(number) for number in (start, end, step)) or step <= 0 or start > end:
+        raise ValueError(f"cannot count from {start} to {end} in steps of {step}")
+    first, last, distance = (shortest_decimal(number) for number in (start, end, step))
+    count = int((last - first) / distance) + 1
+    if count > MOST:
+        stride = -(-count // MOST)
+        return float(first) + float(distance * stride) * np.arange(-(-count // stride))
+    places = max(-number.as_tuple().exponent for number in (first, distance, Decimal(0)))
+    if places <= 22 and last * 10**places < 2**53:  # both are exact in float64, so the quotient is rounded once
+        numerators = int(first * 10**places) + int(distance * 10**places) * np.arange(count, dtype=np.int64)
+        return numerators / 10.0**places
+    return np.array([float(first + distance * index) for index in range(count)])

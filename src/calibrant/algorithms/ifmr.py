@@ -7,15 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from calibrant.algorithms.arithmetic import Quantizer, qparams_from_ranges
-from calibrant.algorithms.decimal_grid import DecimalGrid, Span
+from calibrant.algorithms.decimal_grid import decimal_grid
 from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.kernels import kernels
+from calibrant.algorithms.promising_pairs import promising_pairs
 from calibrant.algorithms.search_result import SearchResult
 
 # Relative to the signal's power, what float32 arithmetic itself leaves of an error that should be zero.
 _RESOLUTION = 2.0**-46
-EXHAUSTIVE = 1201
-AT_ONCE = 101
+ALL_PAIRS = 2**14
+"""Pairs of bounds up to which every one is evaluated."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,10 @@ class IfmrSettings:
 def search(histogram: Histogram, settings: IfmrSettings = IfmrSettings()) -> SearchResult:
     """The candidate range of least mean squared error over all values of the histogram.
 
-    Candidates whose errors differ by less than float32 arithmetic resolves (2^-46 of the signal's power) tie. Of
+    Candidates are every ratio of the lower bound with every ratio of the upper one where asymmetric, else one ratio for
+    both. Candidates whose errors differ by less than float32 arithmetic resolves (2^-46 of the signal's power) tie. Of
     these the one wins whose ratios are nearest to 1: by the sum of the two distances |ratio - 1|, then by the larger
     of the two, then the wider upper bound, then the wider lower bound. A bound of zero has the one ratio 1.
-
-    A step so small that a bound has more than EXHAUSTIVE ratios is searched from coarse to fine: evenly spread ones
-    first, then again between the neighbours of the best, down to the step that was asked for.
 
     Raises
     ------
@@ -56,26 +55,18 @@ def search(histogram: Histogram, settings: IfmrSettings = IfmrSettings()) -> Sea
     top = histogram.value_from_top(settings.max_percentile)
     bottom = histogram.value_from_bottom(settings.min_percentile)
     low, high = min(bottom.value, 0.0), max(top.value, 0.0)
-    if not settings.asymmetric:
-        high = max(high, -low)
-        low = -high
-    grid = DecimalGrid.between(settings.search_range_start, settings.search_range_end, settings.search_step)
-    most = EXHAUSTIVE if grid.count <= EXHAUSTIVE else AT_ONCE
-    low_span = high_span = Span.over(0, grid.count - 1, most)
+    ratios = decimal_grid(settings.search_range_start, settings.search_range_end, settings.search_step)
+    if settings.asymmetric:
+        low_ratios, high_ratios = _pairs(histogram, low, high, ratios, settings.bits)
+        candidates = ratios.size ** ((low < 0) + (high > 0))
+    else:
+        low_ratios = high_ratios = ratios if low or high else np.ones(1)
+        candidates = high_ratios.size
+    scales, offsets = qparams_from_ranges(low * low_ratios, high * high_ratios, settings.bits, settings.asymmetric)
+    errors = quantization_errors(histogram, scales, offsets, settings.bits)
     power = histogram.power
-    while True:
-        lows = [grid.number(index) for index in low_span.indices()] if low else [1.0]
-        highs = [grid.number(index) for index in high_span.indices()] if high else [1.0]
-        low_ratios, high_ratios = _pairs(lows, highs) if settings.asymmetric else (np.array(highs),) * 2
-        scales, offsets = qparams_from_ranges(low * low_ratios, high * high_ratios, settings.bits, settings.asymmetric)
-        errors = quantization_errors(histogram, scales, offsets, settings.bits)
-        (tied,) = (errors <= errors.min() + _RESOLUTION * power).nonzero()
-        best = tied[_preferred(low_ratios[tied], high_ratios[tied])]
-        if low_span.stride == high_span.stride == 1:
-            break
-        best_low, best_high = divmod(int(best), len(highs)) if settings.asymmetric else (int(best),) * 2
-        low_span = low_span.around(best_low, most) if low else high_span.around(best_high, most)
-        high_span = high_span.around(best_high, most) if high else low_span
+    (tied,) = (errors <= errors.min() + _RESOLUTION * power).nonzero()
+    best = tied[_preferred(low_ratios[tied], high_ratios[tied])]
     return SearchResult(
         quantizer=Quantizer(scales[best], int(offsets[best]), settings.bits),
         low=float(low * low_ratios[best]),
@@ -84,7 +75,7 @@ def search(histogram: Histogram, settings: IfmrSettings = IfmrSettings()) -> Sea
         signal_power=power,
         low_is_exact=bottom.exact,
         high_is_exact=top.exact,
-        candidates=len(errors),
+        candidates=candidates,
     )
 
 
@@ -103,9 +94,26 @@ def quantization_errors(histogram: Histogram, scales: np.ndarray, offsets: np.nd
     return np.maximum(errors, 0.0) / histogram.count
 
 
-def _pairs(lows: list[float], highs: list[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Every low ratio with every high one, the high ones running fastest."""
-    return np.repeat(lows, len(highs)), np.tile(highs, len(lows))
+def _pairs(
+    histogram: Histogram, low: float, high: float, ratios: np.ndarray, bits: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Every low ratio with every high one, the high ones running fastest; of very many only those that can win."""
+    lows, highs = (ratios if bound else np.ones(1) for bound in (low, high))
+    if lows.size * highs.size > ALL_PAIRS:
+        (widest,), _ = qparams_from_ranges(low * lows[-1:], high * highs[-1:], bits)
+        if widest != np.float32(
+            (high - low) * ratios[-1] / (2**bits - 1)
+        ):  # all are too small for a scale of their own
+            lows = highs = ratios[np.argsort(np.abs(ratios - 1), kind="stable")[:2]]
+        else:
+
+            def score(low_index: np.ndarray, high_index: np.ndarray) -> np.ndarray:
+                factors = qparams_from_ranges(low * lows[low_index], high * highs[high_index], bits)
+                return quantization_errors(histogram, *factors, bits)
+
+            low_index, high_index = promising_pairs(histogram, -low * lows, high * highs, bits, score)
+            return lows[low_index], highs[high_index]
+    return np.repeat(lows, highs.size), np.tile(highs, lows.size)
 
 
 def _preferred(low_ratios: np.ndarray, high_ratios: np.ndarray) -> int:

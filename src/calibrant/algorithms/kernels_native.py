@@ -29,31 +29,32 @@ def _open() -> ctypes.CDLL:
         library = ctypes.CDLL(str(path))
         library.calibrant_layout.restype = ctypes.POINTER(_small)
         layout = library.calibrant_layout()[:4]
+        if layout != [MANTISSA_BITS, OCTAVES, TAIL, COUNT_SHIFT]:
+            raise ImportError(f"{path} was built for other bins, install calibrant again")
+        for name, result, arguments in (
+            (
+                "add",
+                _integer,
+                [_place, _integer, _integer, _place, _small, _small, _small, _place, _place, _place],
+            ),
+            ("filled", _integer, [_place, _place, _integer, _integer, _place, _place, _place, _place]),
+            ("sums_outwards", None, [_place, _place, _place, _integer, _small, _integer, _integer, _place]),
+            (
+                "spread_below",
+                None,
+                [_place, _place, _place, _integer, _integer, _real, _real, _place, _integer, _place],
+            ),
+            ("add_rows", None, [_place, _integer, _integer, _place]),
+            ("excess", None, [_integer, _place, _integer, _place, _integer, _place]),
+            ("gains", None, [_integer, _place, _place, _place, _integer, _place]),
+            ("gains_of_uniform_bins", None, [_integer, _place, _place, _place, _integer, _real, _real, _place]),
+            ("greedy_walk", _integer, [_place, _integer, _real, _place]),
+            ("limit_forms", ctypes.c_int, [ctypes.c_int]),
+        ):
+            function = getattr(library, f"calibrant_{name}")
+            function.restype, function.argtypes = result, arguments
     except (OSError, AttributeError) as error:
         raise ImportError(f"{path} is no library with the loops: {error}") from None
-    if layout != [MANTISSA_BITS, OCTAVES, TAIL, COUNT_SHIFT]:
-        raise ImportError(f"{path} was built for other bins, install calibrant again")
-    for name, result, arguments in (
-        (
-            "add",
-            _integer,
-            [_place, _integer, _integer, _place, _small, _small, _small, _place, _place, _place],
-        ),
-        ("filled", _integer, [_place, _place, _integer, _integer, _place, _place, _place, _place]),
-        ("sums_outwards", None, [_place, _place, _place, _integer, _small, _integer, _integer, _place]),
-        (
-            "spread_below",
-            None,
-            [_place, _place, _place, _integer, _integer, _real, _real, _place, _integer, _place],
-        ),
-        ("add_rows", None, [_place, _integer, _integer, _place]),
-        ("gains", None, [_integer, _place, _place, _place, _integer, _place]),
-        ("gains_of_uniform_bins", None, [_integer, _place, _place, _place, _integer, _real, _real, _place]),
-        ("greedy_walk", _integer, [_place, _integer, _real, _place]),
-        ("limit_forms", ctypes.c_int, [ctypes.c_int]),
-    ):
-        function = getattr(library, f"calibrant_{name}")
-        function.restype, function.argtypes = result, arguments
     return library
 
 
@@ -147,6 +148,14 @@ def gains(scales: np.ndarray, levels: np.ndarray, table: np.ndarray, first_key: 
         scales.size, scales.ctypes.data, levels.ctypes.data, table.ctypes.data, first_key, result.ctypes.data
     )
     return result
+
+
+def excess(scales: np.ndarray, levels: int, table: np.ndarray, first_key: int) -> np.ndarray:
+    """See `kernels_numpy.excess`."""
+    scales, table = np.ascontiguousarray(scales, np.float64), np.ascontiguousarray(table, np.float64)
+    sums = np.empty((scales.size, levels + 1))
+    _library.calibrant_excess(scales.size, scales.ctypes.data, levels, table.ctypes.data, first_key, sums.ctypes.data)
+    return sums
 
 
 def gains_of_uniform_bins(

@@ -175,16 +175,32 @@ def gains(scales: np.ndarray, levels: np.ndarray, table: np.ndarray, first_key: 
     """
     total = np.zeros(scales.size)
     for level in range(int(levels.max(initial=0))):
-        thresholds = (level + 0.5) * scales
-        with np.errstate(over="ignore"):
-            keys = (thresholds.astype(np.float32).view(np.int32) >> POSITION_BITS).astype(np.int64) - first_key
-        if (keys >= BINS_PER_SIGN).all():
+        beyond = _beyond((level + 0.5) * scales, table, first_key)
+        if beyond is None:
             break
-        keys = np.clip(keys, 0, BINS_PER_SIGN)
-        with_bin = table[keys, 1] - thresholds * table[keys, 0]
-        without = table[keys + 1, 1] - thresholds * table[keys + 1, 0]
-        total += np.where(level < levels, np.maximum(with_bin, without), 0.0)
+        total += np.where(level < levels, beyond, 0.0)
     return 2.0 * scales * total
+
+
+def excess(scales: np.ndarray, levels: int, table: np.ndarray, first_key: int) -> np.ndarray:
+    """Sum of H(t), see `gains`, over the first 0, 1, … ``levels`` thresholds: float64 [scales, levels + 1]."""
+    sums = np.zeros((scales.size, levels + 1))
+    for level in range(levels):
+        beyond = _beyond((level + 0.5) * scales, table, first_key)
+        sums[:, level + 1] = sums[:, level] + (0.0 if beyond is None else beyond)
+    return sums
+
+
+def _beyond(thresholds: np.ndarray, table: np.ndarray, first_key: int) -> np.ndarray | None:
+    """H of each threshold, see `gains`; None where all of them lie beyond the window."""
+    with np.errstate(over="ignore"):
+        keys = (thresholds.astype(np.float32).view(np.int32) >> POSITION_BITS).astype(np.int64) - first_key
+    if (keys >= BINS_PER_SIGN).all():
+        return None
+    keys = np.clip(keys, 0, BINS_PER_SIGN)
+    with_bin = table[keys, 1] - thresholds * table[keys, 0]
+    without = table[keys + 1, 1] - thresholds * table[keys + 1, 0]
+    return np.maximum(with_bin, without)
 
 
 def gains_of_uniform_bins(

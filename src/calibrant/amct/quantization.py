@@ -49,7 +49,7 @@ def create_quant_config(
     else:
         configuration = _configuration(skip_layers, batch_num, activation_offset)
     options = ModelOptions(outputs=network_outputs(graph))
-    plan = plan_model(graph, configuration, options, Stopwatch()).plan
+    plan = plan_model(graph, configuration, options, Stopwatch()).joint_plan
     write_file(path, write_config_json(plan).encode())
     _warn(plan)
     LOGGER.logi(f"The configuration of {len(plan.layers)} layers is saved in {config_file}", "create_quant_config")

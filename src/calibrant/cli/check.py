@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from calibrant.cli.options import model_options, read_model
-from calibrant.errors import CalibrantError, ConfigError
+from calibrant.errors import CalibrantError
 
 if TYPE_CHECKING:
     from calibrant.config.plan import Plan
@@ -40,21 +40,18 @@ def check(config: str, model: str | None, as_json: bool, **model_choice: list[st
 
 
 def _checked(config: Path, model: str | None, model_choice: dict[str, list[str] | str | None]) -> Plan | None:
-    from calibrant.config import check_config, read_config
+    from calibrant.config import read_config
 
+    configuration, problems = read_config(config)
     if model is None:
-        problems = check_config(config)
-        if problems:
-            raise ConfigError(*problems)
+        problems.raise_if_any()
+        for warning in configuration.warnings:
+            click.echo(f"warning: {warning}", err=True)
         return None
-    configuration, _ = read_config(config)
-    read = read_model(model, configuration, **model_choice)
-    problems = check_config(config, read.info)
-    if problems:
-        raise ConfigError(*problems)
     from calibrant.steps.plan import make_plan
 
-    return make_plan(configuration, read.info, read.folded.graph)
+    read = read_model(model, configuration, **model_choice)
+    return make_plan(configuration, read.info, read.folded.graph, problems)
 
 
 def _as_dict(plan: Plan | None) -> dict[str, object]:
@@ -90,5 +87,11 @@ def _show(plan: Plan) -> None:
     if left:
         click.echo()
         table(f"left in float ({len(left)})", ("layer", "type", "reason"), left)
+    overridden = [row for row in rows if row.left_out]
+    if overridden:
+        click.echo()
+        for row in overridden:
+            left_out = ", ".join(row.left_out)
+            click.echo(f"{row.layer}: {row.entry} is taken whole; defaults apply instead of common_config's {left_out}")
     for warning in plan.warnings:
         click.echo(f"warning: {warning}", err=True)

@@ -77,4 +77,4 @@ def read_model(
 
     original = load(model, inputs, outputs, signature, constants)
     folded = fold(original, configuration.do_fusion is not False, configuration.skip_fusion_layers)
-    return ReadModel(original, folded, *graph_info(original, folded.graph))
+    return ReadModel(original, folded, *graph_info(original, folded.graph, folded.fusions))

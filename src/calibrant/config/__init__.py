@@ -1,8 +1,14 @@
 """The configuration file: its text to checked values, and these with a graph's facts to one plan per layer."""
 
 from calibrant.config.graph_check import graph_problems
-from calibrant.config.graph_info import CHANNEL_TYPES, QUANTIZABLE_TYPES, TENSOR_TYPES, GraphInfo, LayerInfo
-from calibrant.config.json_file import read_config_json
+from calibrant.config.graph_info import (
+    BALANCED_TYPES,
+    CHANNEL_TYPES,
+    QUANTIZABLE_TYPES,
+    TENSOR_TYPES,
+    GraphInfo,
+    LayerInfo,
+)
 from calibrant.config.json_write import write_config_json
 from calibrant.config.load import load_config, read_config
 from calibrant.config.model import (
@@ -19,12 +25,13 @@ from calibrant.config.model import (
     TensorQuantize,
 )
 from calibrant.config.plan import ActivationPlan, LayerPlan, Plan, TensorPlan, WeightPlan
-from calibrant.config.resolve import check_config, resolve
+from calibrant.config.resolve import check_config, plan_problems, read_config_json, resolve
 from calibrant.config.rows import PlanRow, plan_rows
 
 __all__ = [
     "ARQuantize",
     "ActivationPlan",
+    "BALANCED_TYPES",
     "CHANNEL_TYPES",
     "CalibrationConfig",
     "Configuration",
@@ -48,6 +55,7 @@ __all__ = [
     "check_config",
     "graph_problems",
     "load_config",
+    "plan_problems",
     "plan_rows",
     "read_config",
     "read_config_json",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from calibrant.config.graph_info import CHANNEL_TYPES
+from calibrant.config.graph_info import BALANCED_TYPES, BALANCED_WORDS, CHANNEL_TYPES
 from calibrant.config.model import CalibrationConfig, Configuration, FMRQuantize
 from calibrant.config.rules import RULES, UNIQUE, Rule, allowed_text, default_of
 from calibrant.config.schema import ROOT, Field, messages
@@ -158,6 +158,7 @@ def _type_problems(configuration: Configuration, block: Written) -> Iterator[Pro
         path = f"{block.path}.calibration_config"
         has_channels = layer_type in CHANNEL_TYPES
         yield from weight_problems(configuration, path, settings, layer_type, has_channels, layer_type)
+        yield from balancer_problems(configuration, path, settings, layer_type in BALANCED_TYPES, layer_type)
 
 
 def weight_problems(
@@ -181,3 +182,16 @@ def weight_problems(
         message = f"{weights.quant_bits} bits are for Conv2D only, and this is {what}"
         default = default_of("ARQuantize", "quant_bits")
         yield configuration.problem(f"{path}.arq_quantize.quant_bits", message, allowed=str(default))
+
+
+def balancer_problems(
+    configuration: Configuration, path: str, settings: CalibrationConfig, can_be_balanced: bool, what: str
+) -> Iterator[Problem]:
+    """A balancer in an override of layers that it does not act on; parameters as of `weight_problems`."""
+    if settings.dmq_balancer is not None and not can_be_balanced:
+        yield configuration.problem(
+            f"{path}.dmq_balancer",
+            f"the balancer does not act on {what}",
+            allowed=BALANCED_WORDS,
+            hint="leave dmq_balancer out of this entry",
+        )

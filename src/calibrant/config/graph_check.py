@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
-from calibrant.config.check import weight_problems
+from calibrant.config.check import balancer_problems, weight_problems
 from calibrant.config.graph_info import TENSOR_TYPES, GraphInfo, LayerInfo
 from calibrant.config.model import Configuration, OverrideLayer, TensorQuantize
 from calibrant.config.suggest import Suggester
@@ -68,7 +69,12 @@ def _override_problems(
         return
     layer, path = layers[name], f"{path}.calibration_config"
     what = f"{_short(name)}, {_article(layer.type)}"
-    yield from weight_problems(configuration, path, settings, layer.type, layer.has_channels, what)
+    if (
+        layer.has_weights or configuration.listed is None
+    ):  # config.json may have settings for weights that are not there
+        yield from weight_problems(configuration, path, settings, layer.type, layer.has_channels, what)
+    dilated = " with dilation" if layer.dilated else ""
+    yield from balancer_problems(configuration, path, settings, layer.can_be_balanced, what + dilated)
     for block in ("ifmr_quantize", "hfmg_quantize"):
         activation = getattr(settings, block)
         if layer.dynamic and activation and activation.asymmetric:
@@ -91,6 +97,11 @@ def _tensor_problems(
     if info.node_types[name] not in TENSOR_TYPES:
         message = f"{_short(name)} is {_article(info.node_types[name])}"
         yield configuration.problem(f"{path}.layer_name", message, allowed=allowed)
+        return
+    if name in info.fused_into:
+        message = f"{_short(name)} is gone: it was folded into {_short(info.fused_into[name])}"
+        allowed, hint = "a node that is not folded", f"skip_fusion_layers : {json.dumps(name)} keeps it"
+        yield configuration.problem(f"{path}.layer_name", message, allowed=allowed, hint=hint)
         return
     inputs = info.float_inputs.get(name, ())
     usable = " or ".join(str(position) for position, is_float in enumerate(inputs) if is_float)

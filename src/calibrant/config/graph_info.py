@@ -8,6 +8,11 @@ from dataclasses import dataclass, field
 CHANNEL_TYPES = frozenset({"Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "Conv3D"})
 """Layer types whose weights have output channels, each of which can have a scale of its own."""
 
+BALANCED_TYPES = ("Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "Conv3D", "MatMul")
+"""Layer types that the balancer acts on."""
+
+BALANCED_WORDS = f"{', '.join(BALANCED_TYPES)} (DepthwiseConv2dNative and Conv2DBackpropInput without dilation)"
+
 QUANTIZABLE_TYPES = (
     "Conv2D",
     "DepthwiseConv2dNative",
@@ -35,6 +40,9 @@ class LayerInfo:
     has_channels : its weights have output channels, so that per-channel scales exist.
     has_weights : False for AvgPool and for a product of two activations.
     dynamic : a BatchMatMul whose two inputs are activations; these are quantized symmetrically only.
+    dilated : a convolution with dilation.
+    constant, channel_axes : the name of its constant weights, which other layers may share, and the axes of their
+        output channels.
     """
 
     name: str
@@ -42,6 +50,15 @@ class LayerInfo:
     has_channels: bool
     has_weights: bool = True
     dynamic: bool = False
+    dilated: bool = False
+    constant: str | None = None
+    channel_axes: tuple[int, ...] = ()
+
+    @property
+    def can_be_balanced(self) -> bool:
+        """Whether the balancer acts on it."""
+        undilated_only = self.type in ("DepthwiseConv2dNative", "Conv2DBackpropInput")
+        return self.has_weights and self.type in BALANCED_TYPES and not (undilated_only and self.dilated)
 
 
 @dataclass(frozen=True)
@@ -55,6 +72,7 @@ class GraphInfo:
     rejected : (name, type, reason) of each node that could be meant as a layer but cannot be quantized.
     float_inputs : for every MaxPool, Add and AddV2 node, whether each of its inputs carries float data.
     fusible : names that ``skip_fusion_layers`` may hold.
+    fused_into : MaxPool, Add and AddV2 nodes that are gone because a layer took them in → that layer.
     """
 
     layers: tuple[LayerInfo, ...]
@@ -62,3 +80,4 @@ class GraphInfo:
     rejected: tuple[tuple[str, str, str], ...] = ()
     float_inputs: Mapping[str, tuple[bool, ...]] = field(default_factory=dict)
     fusible: frozenset[str] = frozenset()
+    fused_into: Mapping[str, str] = field(default_factory=dict)

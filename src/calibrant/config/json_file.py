@@ -1,16 +1,13 @@
-"""``config.json`` back to a plan.
+"""``config.json`` back to a ``Configuration``.
 
-The file is read into the same ``Configuration`` that a configuration file gives, with an override for each of its
-layers, so that the same rules and priorities hold for both.
+It is the same that a configuration file gives, with an entry for each of the layers, so that the same rules and
+priorities hold for both.
 """
 
 from __future__ import annotations
 
-import os
-from dataclasses import replace
 from typing import Any
 
-from calibrant.config.graph_info import GraphInfo, LayerInfo
 from calibrant.config.json_tree import JsonNode, read_json
 from calibrant.config.json_values import JsonValues, format_node
 from calibrant.config.json_write import TOP_KEYS, VERSION
@@ -25,10 +22,9 @@ from calibrant.config.model import (
     OverrideLayer,
     TensorQuantize,
 )
-from calibrant.config.plan import LayerPlan, Plan
-from calibrant.config.resolve import all_problems, build_plan
+from calibrant.config.problems import ProblemList
 from calibrant.config.rules import allowed_text
-from calibrant.config.source import Source, read_source
+from calibrant.config.source import Source
 from calibrant.errors import did_you_mean
 
 JSON_LIMIT = 16 * 2**20
@@ -44,85 +40,61 @@ _WEIGHT_KEYS = {
 }
 
 
-def read_config_json(path: str | os.PathLike[str], info: GraphInfo) -> Plan:
-    """The plan that a ``config.json`` describes for a graph.
+def is_config_json(text: str) -> bool:
+    """Whether a text is meant as a ``config.json`` and not as a configuration file, which cannot begin with a brace."""
+    return text.lstrip("\ufeff \t\r\n")[:1] == "{"
 
-    Keys that are missing take their defaults, also inside a layer; a layer that is missing is not quantized.
+
+def parse_config_json(source: Source) -> tuple[Configuration, ProblemList]:
+    """The configuration that the text of a ``config.json`` describes, and what is wrong with the text.
+
+    Keys that are missing take their defaults, also inside a layer; a layer that is missing is not quantized. Settings
+    for weights of a layer without weights, which the original tool writes, are ignored where it is resolved.
 
     Raises
     ------
     ConfigError
-        The file cannot be read or is no JSON; it holds a key that is repeated or unknown, or a value that its rule does
-        not allow; or it does not fit the graph. All problems are listed.
+        The text is no JSON.
     """
-    return parse_config_json(read_source(path, "config.json", JSON_LIMIT), info)
-
-
-def parse_config_json(source: Source, info: GraphInfo) -> Plan:
-    """The plan that the text of a ``config.json`` describes; see ``read_config_json``."""
-    reader = _Reader(source, {layer.name: layer for layer in info.layers})
-    configuration = reader.document(read_json(source))
-    problems = reader.read.problems
-    problems.extend(all_problems(configuration, info))
-    problems.raise_if_any()
-    plan = build_plan(configuration, info)
-    named = {override.layer_name for override in configuration.override_layer_configs}
-    reasons = {
-        layer.name: "quant_enable is false" if layer.name in named else "not in config.json" for layer in plan.disabled
-    }
-    return replace(
-        plan,
-        nuq_mapping_file=reader.mapping_file,
-        layers=tuple(_from_json(layer) for layer in plan.layers),
-        disabled=tuple(_from_json(layer) for layer in plan.disabled),
-        skipped=tuple((name, type, reasons.get(name, reason)) for name, type, reason in plan.skipped),
-        warnings=(),
-    )
-
-
-def _from_json(layer: LayerPlan) -> LayerPlan:
-    sources = ((block, "config.json" if origin.startswith("override") else origin) for block, origin in layer.sources)
-    return replace(layer, sources=tuple(sources))
+    reader = _Reader(source)
+    return reader.document(read_json(source)), reader.read.problems
 
 
 class _Reader:
     """Walks over the tree of one file; what is wrong goes to ``problems``, and the walk goes on."""
 
-    def __init__(self, source: Source, layers: dict[str, LayerInfo]):
+    def __init__(self, source: Source):
         self.read = JsonValues(source)
-        self.layers = layers
-        self.mapping_file: str | None = None
 
     def document(self, node: JsonNode) -> Configuration:
         values = self.read.object(node, "", None)
         self.read.choice(values, "version", "int", "", VERSION)
-        self.mapping_file = self.read.scalar(values, "nuq_mapping_file", "string", "")
+        mapping_file = self.read.scalar(values, "nuq_mapping_file", "string", "")
         kinds = {"batch_num": "int", "activation_offset": "bool", "joint_quant": "bool", "do_fusion": "bool"}
         settings = {key: self.read.scalar(values, key, kind, "", key) for key, kind in kinds.items()}
         mode = None
         if "fakequant_precision_mode" in values:
             mode = self.read.choice(values, "fakequant_precision_mode", "string", "", "FORCE_FP16_QUANT")
-        overrides, disabled = [], []
+        overrides, listed = [], {}
         for name, value in values.items():
             if name in TOP_KEYS:
                 continue
             if value.kind != "object":
-                hint = did_you_mean(name[:80], [*TOP_KEYS, *self.layers])
+                hint = did_you_mean(name[:80], TOP_KEYS)
                 self.read.report(
                     value, name, f"the key {name!r} is unknown and no layer", allowed=", ".join(TOP_KEYS), hint=hint
                 )
                 continue
-            enabled, override = self.layer(name, value, f"override_layer_configs[{len(overrides)}]")
+            listed[name], override = self.layer(name, value, f"override_layer_configs[{len(overrides)}]")
             overrides.append(override)
-            disabled += [] if enabled else [name]
-        float_layers = {*disabled, *(name for name in self.layers if name not in values)}
         return Configuration(
             **settings,
             fakequant_precision_mode=mode,
-            skip_layers=tuple(name for name in self.layers if name in float_layers),
             skip_fusion_layers=self.names(values.get("skip_fusion_layers")),
             override_layer_configs=tuple(overrides),
             tensor_quantize=self.tensors(values.get("tensor_quantize")),
+            listed=listed,
+            nuq_mapping_file=mapping_file,
             source=self.read.source,
             places=self.read.places,
             labels=self.read.labels,
@@ -164,14 +136,14 @@ class _Reader:
         """Whether a layer is quantized, and its settings."""
         self.read.place(path, node, name)
         self.read.place(f"{path}.layer_name", node, name)
-        known = ["quant_enable", "activation_quant_params"]
-        if name not in self.layers or self.layers[name].has_weights:
-            known += ["weight_quant_params", "dmq_balancer_param"]
-        values = self.read.object(node, name, tuple(known))
+        known = ("quant_enable", "dmq_balancer_param", "activation_quant_params", "weight_quant_params")
+        values = self.read.object(node, name, known)
         enabled = self.read.scalar(values, "quant_enable", "bool", name)
         path = f"{path}.calibration_config"
         inner = f"{path}.dmq_balancer.migration_strength"
         strength = self.read.scalar(values, "dmq_balancer_param", "float", name, inner)
+        if "dmq_balancer_param" in values:
+            self.read.place(f"{path}.dmq_balancer", values["dmq_balancer_param"], f"{name}.dmq_balancer_param")
         settings = CalibrationConfig(
             **self.weights(values.get("weight_quant_params"), name, path),
             **self.activation(values.get("activation_quant_params"), name, path),

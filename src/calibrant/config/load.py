@@ -1,4 +1,4 @@
-"""From a configuration file, or its text, to a checked ``Configuration``."""
+"""From a configuration file or a ``config.json``, or its text, to a checked ``Configuration``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from calibrant.config.check import rule_problems
+from calibrant.config.json_file import JSON_LIMIT, is_config_json, parse_config_json
 from calibrant.config.model import MESSAGES, Configuration
 from calibrant.config.parse import parse
 from calibrant.config.problems import ProblemList
@@ -20,13 +21,13 @@ _FIRST_FIELD = re.compile(r"(?:\s|#[^\n]*\n)*([a-z_0-9]+)\s*[:{<]")
 
 
 def load_config(source: str | os.PathLike[str] | Configuration | None = None) -> Configuration:
-    """Read and check a configuration file.
+    """Read and check a configuration file, or a ``config.json``; the content tells which it is.
 
     Parameters
     ----------
     source : the path of a file; or the text itself (a string with a line break, or one that begins with a field of the
-        schema); or None for a configuration that sets nothing, so that every default holds. A ``Configuration`` is
-        checked and returned.
+        schema or a brace); or None for a configuration that sets nothing, so that every default holds. A
+        ``Configuration`` is checked and returned.
 
     Raises
     ------
@@ -61,11 +62,16 @@ def read_config(source: str | os.PathLike[str] | Configuration | None = None) ->
         return source, problems
     text = _as_text(source)
     if text is not None:
-        check_size(len(text), "configuration", SIZE_LIMIT)
-    read = read_source(source) if text is None else Source.of(text)
-    tree, problems = parse(read)
+        check_size(len(text), "configuration", JSON_LIMIT)
+    read = read_source(source, limit=JSON_LIMIT) if text is None else Source.of(text)
+    if is_config_json(read.text):
+        configuration, problems = parse_config_json(read)
+        problems.extend(rule_problems(configuration))
+        return configuration, problems
+    check_size(len(read.text), "configuration" if text else "configuration file", SIZE_LIMIT, read.name)
+    tree, problems, warnings = parse(read)
     places: dict[str, tuple[int, int]] = {}
-    configuration = replace(_build(tree, "", places), source=read, places=places)
+    configuration = replace(_build(tree, "", places), source=read, places=places, warnings=warnings)
     problems.extend(rule_problems(configuration))
     return _find_mapping_file(configuration, problems), problems
 
@@ -75,7 +81,7 @@ def _as_text(source: str | os.PathLike[str]) -> str | None:
     if not isinstance(source, str):
         return None
     first = _FIRST_FIELD.match(source)
-    is_text = "\n" in source or (first and first.group(1) in messages()[ROOT].fields)
+    is_text = "\n" in source or is_config_json(source) or (first and first.group(1) in messages()[ROOT].fields)
     return source if is_text else None
 
 

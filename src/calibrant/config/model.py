@@ -65,6 +65,16 @@ class CalibrationConfig:
     hfmg_quantize: HFMGQuantize | None = None
     dmq_balancer: DMQBalancer | None = None
 
+    @property
+    def weights(self) -> ARQuantize | NUQuantize | None:
+        """The block of weights, if there is one."""
+        return self.nuq_quantize if self.arq_quantize is None else self.arq_quantize
+
+    @property
+    def activation(self) -> FMRQuantize | HFMGQuantize | None:
+        """The block of activations, if there is one."""
+        return self.hfmg_quantize if self.ifmr_quantize is None else self.ifmr_quantize
+
 
 @dataclass(frozen=True)
 class NuqConfig:
@@ -105,9 +115,13 @@ class TensorQuantize:
 class Configuration:
     """A whole configuration; ``Configuration()`` is the one that sets nothing.
 
+    ``listed`` and ``nuq_mapping_file`` are set where it comes from a ``config.json``: whether each layer that the file
+    lists is quantized (others are not), and the mapping file that once chose layers for non-uniform weights.
+    ``warnings`` are about the text.
+
     ``places`` maps the path of a written field (``override_layer_configs[0].layer_name``) to line and column in
-    ``source``; ``labels`` holds what messages call a path, where that differs. All three are for messages only and no
-    part of a comparison.
+    ``source``; ``labels`` holds what messages call a path, where that differs. These and the warnings are for messages
+    only and no part of a comparison.
     """
 
     batch_num: int | None = None
@@ -124,6 +138,9 @@ class Configuration:
     do_fusion: bool | None = None
     skip_fusion_layers: tuple[str, ...] = ()
     tensor_quantize: tuple[TensorQuantize, ...] = ()
+    listed: Mapping[str, bool] | None = None
+    nuq_mapping_file: str | None = None
+    warnings: tuple[str, ...] = field(default=(), compare=False)
     source: Source | None = field(default=None, compare=False, repr=False)
     places: Mapping[str, tuple[int, int]] = field(default_factory=dict, compare=False, repr=False)
     labels: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import NamedTuple
 
 from calibrant.config.lexer import Token
 from calibrant.config.problems import ProblemList, TooManyProblemsError
@@ -14,11 +15,30 @@ from calibrant.config.tree import ParsedMessage, ParsedValue
 from calibrant.config.values import BadValueError, allowed_by_type, decode, escaped_bytes, format_token, scalar
 from calibrant.errors import did_you_mean
 
+DEPRECATED = {
+    "weight_offset": "weights never have an offset: leave this field out",
+    "conv_calibration_config": "write common_config { … }, or override_layer_types { layer_type : "
+    '"Conv2D"  calibration_config { … } } for each type of convolution',
+    "fc_calibration_config": 'write override_layer_types { layer_type : "MatMul"  calibration_config { … } }',
+}
+"""Fields of older versions, and what to write instead."""
+
 _PLAIN_QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "‘": "'", "’": "'"})
 
 
-def parse(source: Source) -> tuple[ParsedMessage, ProblemList]:
+class Parsed(NamedTuple):
+    """What was read from a text: its tree, everything that is wrong with it, and what is only odd."""
+
+    root: ParsedMessage
+    problems: ProblemList
+    warnings: tuple[str, ...]
+
+
+def parse(source: Source) -> Parsed:
     """The ``AMCTConfig`` that the text describes, as far as it can be read, and everything that is wrong with it.
+
+    As in protobuf's own reader, of a scalar or a oneof that is written twice the last one counts, and a block that is
+    written twice is merged; there is a warning for each.
 
     The time is linear in the length of the text, and the depth of nesting is bounded by the schema: blocks that do not
     belong to it are skipped without recursion.
@@ -27,13 +47,13 @@ def parse(source: Source) -> tuple[ParsedMessage, ProblemList]:
     root = ParsedMessage(ROOT, 1, 1)
     with contextlib.suppress(TooManyProblemsError):
         if parser.stream.peek().kind == "end":
-            what = "the file is empty" if not source.text.strip() else "the file holds nothing but comments"
-            if source.name is None:
-                what = what.replace("file", "configuration")
-            parser.report(root, "", what, hint="leave the configuration file out to use the defaults")
+            what = "is empty" if not source.text.strip() else "holds nothing but comments"
+            kind = "configuration" if source.name is None else "file"
+            parser.warnings.append(f"{source.at()}the {kind} {what}, so every default applies")
         else:
             parser.message(root, messages()[ROOT], "", None)
-    return root, parser.problems
+            parser.report_missing(root, "")
+    return Parsed(root, parser.problems, tuple(parser.warnings))
 
 
 class _Parser:
@@ -45,6 +65,7 @@ class _Parser:
         self.stream = TokenStream(source.text)
         self.unclosed = self.stream.unclosed
         self.around: list[Message] = []
+        self.warnings: list[str] = []
 
     def report(self, at: Token | ParsedMessage, path: str, message: str, **rest: str | None) -> None:
         full = self.problems.full
@@ -65,11 +86,18 @@ class _Parser:
             else:
                 self.not_a_field(token, schema, path)
         self.around.pop()
-        for known in schema.fields.values():
-            if known.required and known.name not in parsed.fields:
-                self.report(
-                    parsed, path, f"the required field {known.name!r} is missing", allowed=_allowed(parsed, known)
-                )
+
+    def report_missing(self, parsed: ParsedMessage, path: str) -> None:
+        """Report required fields that are not there, in a block and in those inside."""
+        for known in messages()[parsed.type].fields.values():
+            written = parsed.fields.get(known.name)
+            inner = f"{path}.{known.name}" if path else known.name
+            if known.required and written is None:
+                message = f"the required field {known.name!r} is missing"
+                self.report(parsed, path, message, allowed=_allowed(parsed, known))
+            for index, value in enumerate(written or ()):
+                if isinstance(value, ParsedMessage):
+                    self.report_missing(value, f"{inner}[{index}]" if known.repeated else inner)
 
     def at_end_of_block(self, schema: Message, path: str, opener: Token | None) -> bool:
         token = self.stream.peek()
@@ -116,8 +144,8 @@ class _Parser:
         elif known.repeated:
             self.elements(name, known, parsed, inner)
         else:
-            self.check_single(name, known, parsed, schema, inner)
             self.colon(name, known, inner)
+            self.replace_earlier(name, known, parsed, schema)
             self.value(known, parsed, inner, name)
 
     def unknown_field(self, name: Token, schema: Message, path: str) -> None:
@@ -125,17 +153,22 @@ class _Parser:
         if not self.problems.full:
             owners = [owner.name for owner in messages().values() if name.text in owner.fields]
             hint = f"it is a field of {' and '.join(owners)}" if owners else did_you_mean(name.text, schema.fields)
+            hint = DEPRECATED.get(name.text, hint)
         self.report(name, path, message, allowed=", ".join(schema.fields), hint=hint)
 
-    def check_single(self, name: Token, known: Field, parsed: ParsedMessage, schema: Message, path: str) -> None:
-        if earlier := parsed.fields.get(known.name):
-            message = f"{known.name!r} is written twice, first in line {earlier[0].line}"
-            self.report(name, path, message, allowed="once")
-            return
+    def replace_earlier(self, name: Token, known: Field, parsed: ParsedMessage, schema: Message) -> None:
+        """Warn of a field, or another of its oneof, that was written before; a scalar and the other one are dropped."""
         for other in schema.fields.values():
-            if known.oneof and other.oneof == known.oneof and (earlier := parsed.fields.get(other.name)):
-                message = f"{known.name!r} and {other.name!r} (line {earlier[0].line}) exclude each other"
-                self.report(name, path, message, allowed="one of them")
+            same = other.name == known.name
+            if not (same or (known.oneof and other.oneof == known.oneof)) or not parsed.fields.get(other.name):
+                continue
+            earlier = parsed.fields[other.name][0]
+            what = f"{name.text!r} is written twice" if same else f"{name.text!r} and {other.name!r} exclude each other"
+            effect = "both are merged" if same and known.kind == "message" else "the last one counts"
+            here = self.source.at(name.line, name.column)
+            self.warnings.append(f"{here}{what}, first in line {earlier.line}, column {earlier.column}: {effect}")
+            if not (same and known.kind == "message"):
+                del parsed.fields[other.name]
 
     def elements(self, name: Token, known: Field, parsed: ParsedMessage, path: str) -> None:
         """One element of a repeated field, or a list of them in square brackets."""
@@ -183,8 +216,9 @@ class _Parser:
             return False
         block = token.text in ("{", "<")
         if known.kind == "message" and block:
-            inner = ParsedMessage(known.type, token.line, token.column)
-            values.append(inner)
+            merged = not known.repeated and values
+            inner = values[0] if merged else ParsedMessage(known.type, token.line, token.column)
+            values += [] if merged else [inner]
             self.message(inner, messages()[known.type], path, self.stream.next())
         elif known.kind == "message" or block or token.text == "[":
             expected = "is a block" if known.kind == "message" else "takes one value"

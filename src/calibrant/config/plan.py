@@ -62,7 +62,12 @@ class LayerPlan:
     migration_strength : in [0.2, 0.8], or None where the layer is not balanced.
     sources : (block, origin) pairs for the blocks ``weights``, ``activation``, ``asymmetric`` and ``balancer``;
         an origin is ``override_layer_configs[0]``, ``override_layer_types[1]``, ``common_config``, ``nuq_config``,
-        ``activation_offset``, ``symmetric only``, ``config.json`` or ``default``. Not part of a comparison.
+        ``activation_offset``, ``symmetric only``, ``config.json``, ``joint_quant`` with the group's name, or
+        ``default``. Not part of a comparison.
+    entry : the place whose entry was taken as a whole; ``default`` where there is none. Not part of a comparison.
+    left_out : what ``common_config`` sets and that entry does not, so that the defaults apply: ``dmq_balancer``,
+        ``arq_quantize.quant_bits``. Not part of a comparison.
+    can_be_balanced : whether the balancer acts on this layer.
     """
 
     name: str
@@ -71,15 +76,37 @@ class LayerPlan:
     activation: ActivationPlan
     migration_strength: float | None = None
     sources: tuple[tuple[str, str], ...] = field(default=(), compare=False)
+    entry: str = field(default="default", compare=False)
+    left_out: tuple[str, ...] = field(default=(), compare=False)
+    can_be_balanced: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
 class TensorPlan:
-    """Quantization of one input of a MaxPool or Add node."""
+    """Quantization of one input of a MaxPool or Add node; ``origin`` is where its settings were written."""
 
     layer_name: str
     input_index: int
     activation: ActivationPlan
+    origin: str = field(default="tensor_quantize", compare=False)
+
+
+@dataclass(frozen=True)
+class JointGroup:
+    """Quantizers that get one scale and offset.
+
+    Parameters
+    ----------
+    name : that of its first addition in graph order.
+    settings : of every quantizer in it.
+    additions : the Add and AddV2 nodes, in graph order.
+    places : (node, input index) of every quantizer, the additions' inputs included, in graph order.
+    """
+
+    name: str
+    settings: ActivationPlan
+    additions: tuple[str, ...]
+    places: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True)
@@ -96,6 +123,7 @@ class Plan:
     nuq_mapping_file : the mapping file that chose layers for non-uniform weights, resolved; None without one.
     layers : in graph order.
     tensors : inputs of MaxPool and Add nodes that are quantized, in the order of the file.
+    groups : of quantizers that share one scale; their settings are those that ``layers`` and ``tensors`` have.
     disabled : quantizable layers that are left in float, with the settings they would have.
     skipped : (name, type, reason) of everything that could be meant as a layer and is left in float.
     warnings : sentences for the user about settings that have no effect.
@@ -110,6 +138,7 @@ class Plan:
     nuq_mapping_file: str | None = None
     layers: tuple[LayerPlan, ...] = ()
     tensors: tuple[TensorPlan, ...] = ()
+    groups: tuple[JointGroup, ...] = ()
     disabled: tuple[LayerPlan, ...] = ()
     skipped: tuple[tuple[str, str, str], ...] = ()
     warnings: tuple[str, ...] = ()

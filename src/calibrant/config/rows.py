@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from calibrant.config.plan import ActivationPlan, Plan
+from calibrant.config.plan import ActivationPlan, JointGroup, Plan
 
 
 @dataclass(frozen=True)
 class PlanRow:
     """One line of the table; a cell is None where the layer has nothing of the kind.
 
-    ``sources`` holds (block, origin) pairs, as ``LayerPlan`` does.
+    ``sources``, ``entry`` and ``left_out`` are those of ``LayerPlan``; ``joint_group`` names the group of quantizers
+    that it is in.
     """
 
     layer: str
@@ -24,6 +25,9 @@ class PlanRow:
     symmetric: bool | None = None
     migration_strength: float | None = None
     sources: tuple[tuple[str, str], ...] = ()
+    entry: str | None = None
+    left_out: tuple[str, ...] = ()
+    joint_group: str | None = None
     reason: str | None = None
 
     def as_dict(self) -> dict[str, object]:
@@ -32,7 +36,12 @@ class PlanRow:
 
 
 def plan_rows(plan: Plan) -> list[PlanRow]:
-    """One row per quantized layer in graph order, then one per quantized tensor, then one per layer left in float."""
+    """One row per quantized layer in graph order, then one per quantized tensor, then one per layer left in float.
+
+    Among the tensors are those that only joint quantization quantizes: the inputs of its additions.
+    """
+    joined = {place: group for group in plan.groups for place in group.places}
+    of_node = {name: group.name for (name, _), group in joined.items()}
     rows = [
         PlanRow(
             layer.name,
@@ -45,20 +54,31 @@ def plan_rows(plan: Plan) -> list[PlanRow]:
             symmetric=not layer.activation.asymmetric,
             migration_strength=layer.migration_strength,
             sources=layer.sources,
+            entry=layer.entry,
+            left_out=layer.left_out,
+            joint_group=of_node.get(layer.name),
         )
         for layer in plan.layers
     ]
-    rows += [_tensor_row(f"{tensor.layer_name}:{tensor.input_index}", tensor.activation) for tensor in plan.tensors]
+    named = {(tensor.layer_name, tensor.input_index): tensor for tensor in plan.tensors}
+    layers = {layer.name for layer in plan.layers}
+    rows += [_tensor_row(place, tensor.activation, joined.get(place)) for place, tensor in named.items()]
+    rows += [
+        _tensor_row(place, group.settings, group)
+        for place, group in joined.items()
+        if place not in named and place[0] not in layers
+    ]
     rows += [PlanRow(name, type, False, reason=reason) for name, type, reason in plan.skipped]
     return rows
 
 
-def _tensor_row(name: str, activation: ActivationPlan) -> PlanRow:
+def _tensor_row(place: tuple[str, int], activation: ActivationPlan, group: JointGroup | None) -> PlanRow:
     return PlanRow(
-        name,
+        f"{place[0]}:{place[1]}",
         "tensor",
         True,
         activation_algorithm=activation.algorithm,
         symmetric=not activation.asymmetric,
-        sources=(("activation", "tensor_quantize"),),
+        sources=(("activation", "tensor_quantize" if group is None else f"joint_quant ({group.name})"),),
+        joint_group=None if group is None else group.name,
     )

@@ -30,6 +30,12 @@ class Source:
         text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
         return cls(text, tuple(text.split("\n")), name)
 
+    def at(self, line: int | None = None, column: int | None = None) -> str:
+        """``file:line:column: `` as the start of a warning, without the folder; what is not known is left out."""
+        name = None if self.name is None else Path(self.name).name
+        known = [str(part) for part in (name, line, column) if part is not None]
+        return f"{':'.join(known)}: " if known else ""
+
     def problem(self, message: str, line: int, column: int, **rest: str | None) -> Problem:
         """A problem at that place (counted from 1), with the line for the caret where it is short enough to show."""
         shown = None

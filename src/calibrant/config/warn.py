@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from calibrant.config.entry_warnings import entry_warnings
 from calibrant.config.graph_info import GraphInfo
-from calibrant.config.model import CalibrationConfig, Configuration
+from calibrant.config.model import Configuration
 
 _MOST_NAMES = 5
 
@@ -20,9 +21,11 @@ def plan_warnings(
     skipped : quantizable layers that the configuration leaves in float.
     nuq_layers : layers selected by the mapping file; None where it was not read.
     """
+    if configuration.listed is not None:  # a config.json says everything about every layer
+        return ()
     return (
         *_lists(configuration, info),
-        *_overrides(configuration, info, skipped),
+        *entry_warnings(configuration, info, skipped),
         *_tensors(configuration),
         *_nuq(configuration, info, skipped, nuq_layers),
     )
@@ -38,35 +41,6 @@ def _lists(configuration: Configuration, info: GraphInfo) -> Iterator[str]:
         yield f"skip_layers: {_names(idle)} would not be quantized anyway"
     if configuration.skip_fusion_layers and configuration.do_fusion is False:
         yield "skip_fusion_layers has no effect: do_fusion is false"
-
-
-def _overrides(configuration: Configuration, info: GraphInfo, skipped: frozenset[str]) -> Iterator[str]:
-    layers = {layer.name: layer for layer in info.layers}
-    for index, override in enumerate(configuration.override_layer_configs):
-        path, layer = f"override_layer_configs[{index}]", layers[override.layer_name]
-        idle = _blocks_of_weights(override.calibration_config)
-        if layer.name in skipped:
-            yield f"{path} has no effect: {layer.name!r} is skipped"
-        elif override.calibration_config == CalibrationConfig():
-            yield f"{path} has no effect: it sets nothing for {layer.name!r}"
-        elif idle and not layer.has_weights:
-            yield f"{path}: {idle} has no effect: {layer.name!r} has no weights"
-    weighted: dict[str, bool] = {}
-    for layer in info.layers:
-        if layer.name not in skipped:
-            weighted[layer.type] = weighted.get(layer.type, False) or layer.has_weights
-    for index, override in enumerate(configuration.override_layer_types):
-        path, type = f"override_layer_types[{index}]", override.layer_type
-        idle = _blocks_of_weights(override.calibration_config)
-        if type not in weighted:
-            yield f"{path} has no effect: no {type} is quantized in this graph"
-        elif idle and not weighted[type]:
-            yield f"{path}: {idle} has no effect: no {type} of this graph has weights"
-
-
-def _blocks_of_weights(settings: CalibrationConfig) -> str:
-    names = ("arq_quantize", "nuq_quantize", "dmq_balancer")
-    return " and ".join(name for name in names if getattr(settings, name) is not None)
 
 
 def _tensors(configuration: Configuration) -> Iterator[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from calibrant.config import CHANNEL_TYPES
 from calibrant.config.layer_block import layer_block
-from calibrant.config.model import CalibrationConfig, Configuration
+from calibrant.config.model import Configuration
 from calibrant.config.plan import ActivationPlan, LayerPlan, Plan
 
 _IFMR = ActivationPlan(
@@ -87,7 +87,7 @@ def _per_channel(entry: LayerPlan) -> LayerPlan | None:
 
 
 def _balanced(entry: LayerPlan) -> LayerPlan | None:
-    if entry.weights is None or entry.migration_strength is not None:
+    if not entry.can_be_balanced or entry.migration_strength is not None:
         return None
     return replace(entry, migration_strength=_STRENGTH)
 
@@ -120,37 +120,22 @@ def configuration_for(given: Configuration, plan: Plan, choice: Candidate) -> Co
     before = {entry.name: entry for entry in plan.layers}
     chosen = [entry for entry in choice.settings if entry.name not in choice.in_float]
     changed = {entry.name for entry in chosen if entry != before[entry.name]}
-    if any(entry.migration_strength is None and _inherits_balancer(before[entry.name]) for entry in chosen):
-        given = _without_balancer(given)
-        changed |= {entry.name for entry in chosen if _inherits_balancer(before[entry.name])}
     left = changed | set(choice.in_float)
+    skipped = given.skip_layers
+    if given.listed is not None:  # a configuration file has no other way to say that a layer is not listed
+        left |= {entry.name for entry in plan.disabled}
+        skipped = tuple(entry.name for entry in plan.disabled)
     return replace(
         given,
         override_layer_configs=(
             *(block for block in given.override_layer_configs if block.layer_name not in left),
             *(layer_block(entry) for entry in chosen if entry.name in changed),
         ),
-        skip_layers=(*given.skip_layers, *choice.in_float),
+        skip_layers=(*skipped, *choice.in_float),
+        listed=None,
+        nuq_mapping_file=None,
+        warnings=(),
         source=None,
         places={},
         labels={},
-    )
-
-
-def _inherits_balancer(entry: LayerPlan) -> bool:
-    origin = dict(entry.sources).get("balancer", "")
-    return bool(origin) and not origin.startswith("override_layer_configs")
-
-
-def _without_balancer(given: Configuration) -> Configuration:
-    def stripped(block: CalibrationConfig | None) -> CalibrationConfig | None:
-        return None if block is None else replace(block, dmq_balancer=None)
-
-    return replace(
-        given,
-        common_config=stripped(given.common_config),
-        override_layer_types=tuple(
-            replace(block, calibration_config=stripped(block.calibration_config))
-            for block in given.override_layer_types
-        ),
     )

@@ -122,7 +122,7 @@ def tune(
         use = DataUse.of(batches)
         LOG.info(used_sentence(use.samples, use.available, batches.place))
     folded = fold(original, configuration.do_fusion is not False, configuration.skip_fusion_layers)
-    plan = make_plan(configuration, graph_info(original, folded.graph)[0], folded.graph)
+    plan = make_plan(configuration, graph_info(original, folded.graph, folded.fusions)[0], folded.graph)
     setup = TrialSetup(
         model=original,
         data=data,

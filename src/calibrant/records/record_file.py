@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from calibrant.errors import ConfigError, Problem, did_you_mean
 from calibrant.records.layer_record import LayerRecord
 from calibrant.records.record_places import EntryPlaces, entry_places
+from calibrant.records.record_pruning import without_pruning
 from calibrant.records.record_rules import Finding, entry_findings
 from calibrant.records.record_schema import record_message
 from calibrant.records.text_file import TextFile, read_text_file
@@ -113,7 +114,7 @@ def _octal(character: str) -> str:
 
 def _parse(file: TextFile) -> Message:
     try:
-        return text_format.Parse(file.text, record_message()())
+        return text_format.Parse(without_pruning(file.text), record_message()())
     except text_format.ParseError as error:
         raise ConfigError(_syntax_problem(file, error)) from None
 

@@ -10,12 +10,12 @@ from calibrant.algorithms import hfmg, ifmr
 from calibrant.algorithms.code_use import code_use
 from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.search_result import SearchResult
-from calibrant.config.plan import ActivationPlan, Plan
+from calibrant.config.plan import ActivationPlan, JointGroup, Plan
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
 from calibrant.quantized_network import QuantizedInput
-from calibrant.steps.joint import JointGroup, joint_histograms
+from calibrant.steps.joint import joint_histograms
 
 AT_ONCE = 2  # histograms; Python's share of a search keeps more from being of use
 

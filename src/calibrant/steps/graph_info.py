@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from calibrant.config.graph_info import GraphInfo, LayerInfo
-from calibrant.fold import fusible_nodes
+from calibrant.fold import Fusion, fusible_nodes
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.layer_kinds import TENSOR_QUANTIZABLE
 from calibrant.graph.layers import Layer, find_layers
 
 
-def graph_info(original: Graph, folded: Graph) -> tuple[GraphInfo, Mapping[str, Layer]]:
-    """Facts for resolving a configuration, and the layers of the folded graph by name."""
+def graph_info(original: Graph, folded: Graph, fusions: Iterable[Fusion] = ()) -> tuple[GraphInfo, Mapping[str, Layer]]:
+    """Facts for resolving a configuration, and the layers of the folded graph by name.
+
+    Parameters
+    ----------
+    fusions : what folding has done.
+    """
     layers, rejected = find_layers(folded)
     info = GraphInfo(
-        layers=tuple(
-            LayerInfo(layer.name, layer.type, bool(layer.channel_axes), layer.constant is not None, layer.is_dynamic)
-            for layer in layers
-        ),
+        layers=tuple(_layer_facts(folded, layer) for layer in layers),
         node_types={name: node.op for name, node in original.nodes.items()},
         rejected=tuple((entry.name, entry.type, entry.reason) for entry in rejected),
         float_inputs={
@@ -30,8 +32,27 @@ def graph_info(original: Graph, folded: Graph) -> tuple[GraphInfo, Mapping[str, 
             if node.op in TENSOR_QUANTIZABLE
         },
         fusible=fusible_nodes(original),
+        fused_into={
+            name: fusion.layer
+            for fusion in fusions
+            for name in fusion.absorbed
+            if name in original.nodes and original.nodes[name].op in TENSOR_QUANTIZABLE
+        },
     )
     return info, {layer.name: layer for layer in layers}
+
+
+def _layer_facts(graph: Graph, layer: Layer) -> LayerInfo:
+    return LayerInfo(
+        layer.name,
+        layer.type,
+        has_channels=bool(layer.channel_axes),
+        has_weights=layer.constant is not None,
+        dynamic=layer.is_dynamic,
+        dilated=any(size != 1 for size in nd.attribute(graph.nodes[layer.name], "dilations") or ()),
+        constant=layer.constant,
+        channel_axes=layer.channel_axes,
+    )
 
 
 def _is_activation(graph: Graph, tensor: str) -> bool:

@@ -2,68 +2,128 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
-from calibrant.config import resolve
+from calibrant.config import plan_problems, resolve
+from calibrant.config.check import rule_problems
 from calibrant.config.graph_info import GraphInfo, LayerInfo
 from calibrant.config.model import Configuration
 from calibrant.config.plan import Plan
+from calibrant.config.problems import ProblemList
 from calibrant.errors import ConfigError, Problem
-from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
+from calibrant.graph.layer_kinds import KINDS
+from calibrant.graph.layers import find_layers
 from calibrant.records.mapping_file import MappedOp, Mapping, nuq_layer_names, read_mapping
+from calibrant.steps.joint import with_joint_settings
 
-NUQ_TYPES = frozenset({"Conv2D", "MatMul", "Conv2DBackpropInput"})
 _MOST_NAMES = 20
 
 
-def make_plan(configuration: Configuration, info: GraphInfo, graph: Graph) -> Plan:
-    """Resolve a configuration against a graph, reading the NUQ mapping file if it names one.
+def make_plan(configuration: Configuration, info: GraphInfo, graph: Graph, problems: ProblemList | None = None) -> Plan:
+    """Resolve a configuration against a graph, with what joint quantization makes of the settings.
+
+    Parameters and errors are those of `layer_plan`, and ``graph`` is the folded graph. A layer whose balancing needs an
+    operation of its own in front of it may turn out to be in no group.
+    """
+    plan = layer_plan(configuration, info, problems)
+    layers = {layer.name: layer for layer in find_layers(graph)[0]}
+    return with_joint_settings(plan, graph, layers, configuration.skip_layers)
+
+
+def layer_plan(configuration: Configuration, info: GraphInfo, problems: ProblemList | None = None) -> Plan:
+    """What each layer asks for by itself, reading the NUQ mapping file if the configuration names one.
 
     Parameters
     ----------
-    graph : the folded graph that the facts are about.
+    facts : of the folded graph.
+    problems : what is known to be wrong with the configuration by itself; None: that is still to be checked.
 
     Raises
     ------
-    ConfigError : with every problem of the configuration, or of the mapping file.
+    ConfigError : with every problem of the configuration and of the mapping file.
     """
-    if configuration.nuq_config is None or configuration.mapping_path is None:
-        return resolve(configuration, info)
-    path = configuration.mapping_path
-    mapping = read_mapping(path)
-    usable = frozenset(layer.name for layer in info.layers if _can_be_nonuniform(graph, layer))
-    chosen = usable.intersection(nuq_layer_names(mapping))
-    if not chosen:
+    if problems is None:
+        problems = ProblemList()
+        problems.extend(rule_problems(configuration))
+    selection = _Selection.of(configuration, info)
+    problems.extend(plan_problems(configuration, info, selection.layers))
+    problems.extend(selection.problems)
+    problems.raise_if_any()
+    plan = resolve(configuration, info, selection.layers)
+    return replace(plan, warnings=(*plan.warnings, *selection.warnings))
+
+
+@dataclass(frozen=True)
+class _Selection:
+    """The layers that a mapping file chooses; None without one that can be used."""
+
+    layers: frozenset[str] | None = None
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, configuration: Configuration, info: GraphInfo) -> _Selection:
+        """What the mapping file of a configuration chooses."""
+        path, nuq = configuration.mapping_path, configuration.nuq_config
+        if not path or (configuration.source is not None and nuq.mapping_path is None):  # reported as missing
+            return cls()
+        try:
+            mapping = read_mapping(path)
+        except ConfigError as error:
+            return cls(problems=error.problems)
+        usable = frozenset(layer.name for layer in info.layers if _is_eligible(layer))
+        chosen = usable.intersection(nuq_layer_names(mapping))
+        if chosen:
+            return cls(chosen, warnings=tuple(_unused_ops(mapping, info, usable)))
         marked = sum(op.weight_compress for op in mapping.ops)
-        raise ConfigError(
-            Problem(
-                f"names no layer of the model; {marked} of its {len(mapping.ops)} ops have compressed weights",
-                file=path,
-                allowed="ops that stand for the model's undilated Conv2D, MatMul or Conv2DBackpropInput layers",
-                hint="check that the mapping file was made from this very model",
-            )
+        problem = Problem(
+            f"names no layer of the model; {marked} of its {len(mapping.ops)} ops have compressed weights",
+            file=path,
+            allowed="ops that stand for the model's undilated Conv2D, MatMul or Conv2DBackpropInput layers",
+            hint="check that the mapping file was made from this very model",
         )
-    plan = resolve(configuration, info, chosen)
-    return replace(plan, warnings=(*plan.warnings, *_unknown_ops(mapping, usable)))
+        return cls(problems=(problem,))
 
 
-def _can_be_nonuniform(graph: Graph, layer: LayerInfo) -> bool:
-    dilations = nd.attribute(graph.nodes[layer.name], "dilations") or [1]
-    return layer.type in NUQ_TYPES and layer.has_weights and all(size == 1 for size in dilations)
+def _is_eligible(layer: LayerInfo) -> bool:
+    return KINDS[layer.type].nonuniform and layer.has_weights and not layer.dilated
 
 
-def _unknown_ops(mapping: Mapping, usable: frozenset[str]) -> tuple[str, ...]:
-    """One sentence that lists the marked ops behind which there is no layer of the model; none where all are known."""
-    unknown = [op for op in mapping.ops if op.weight_compress and usable.isdisjoint(_names(op))]
-    if not unknown:
-        return ()
-    shown = ", ".join(f"{op.name!r} ({', '.join(_names(op)[:3])})" for op in unknown[:_MOST_NAMES])
-    more = f" and {len(unknown) - _MOST_NAMES} more" if len(unknown) > _MOST_NAMES else ""
-    what = "1 op" if len(unknown) == 1 else f"{len(unknown)} ops"
-    return (
-        f"nuq_config: {what} of the mapping file with compressed weights name no layer of the model: {shown}{more}",
-    )
+def _unused_ops(mapping: Mapping, info: GraphInfo, usable: frozenset[str]) -> Iterator[str]:
+    """A sentence that lists the marked ops that are not in the model, and one for those that cannot be non-uniform."""
+    unused = [op for op in mapping.ops if op.weight_compress and usable.isdisjoint(_names(op))]
+    layers = {layer.name: layer for layer in info.layers}
+    rejected = {name: (type, reason) for name, type, reason in info.rejected}
+    unknown, others = [], []
+    for op in unused:
+        known = next((name for name in _names(op) if name in layers or name in rejected), None)
+        if known is None:
+            unknown.append(f"{op.name!r} ({', '.join(_names(op)[:3])})")
+        elif known in layers:
+            layer = layers[known]
+            others.append(f"{known!r} ({layer.type}{' with dilation' if layer.dilated else ''})")
+        else:
+            others.append(f"{known!r} ({rejected[known][0]}: {rejected[known][1]})")
+    if unknown:
+        what = "1 op" if len(unknown) == 1 else f"{len(unknown)} ops"
+        verb = "names" if len(unknown) == 1 else "name"
+        yield (
+            f"nuq_config: {what} of the mapping file with compressed weights {verb} no layer of the model: "
+            f"{_shortened(unknown)}"
+        )
+    if others:
+        types = ", ".join(name for name, kind in KINDS.items() if kind.nonuniform)
+        yield (
+            f"nuq_config: the mapping file marks layers that cannot be non-uniform: {_shortened(others)}; "
+            f"only {types} with constant weights and without dilation can"
+        )
+
+
+def _shortened(names: list[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more
 
 
 def _names(op: MappedOp) -> tuple[str, ...]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from calibrant.algorithms.histogram import Histogram
@@ -14,7 +12,7 @@ from calibrant.algorithms.patch_mean import PatchGeometry, PatchMean
 from calibrant.algorithms.search_result import SearchResult
 from calibrant.calibration.observer import Statistics
 from calibrant.calibration.runner import CalibrationRunner
-from calibrant.config import load_config, read_config_json
+from calibrant.config import load_config
 from calibrant.config.plan import ActivationPlan, Plan
 from calibrant.data.amount import sample_limit, used_sentence
 from calibrant.data.input_spec import inputs_of
@@ -35,9 +33,9 @@ from calibrant.steps.exact_scales import with_exact_scales
 from calibrant.steps.float16_scales import refuse_float16_scales
 from calibrant.steps.graph_info import graph_info
 from calibrant.steps.intermediate_tensors import intermediate_tensors, search_intermediate
-from calibrant.steps.joint import JointGroup, joint_groups, with_joint_places
+from calibrant.steps.joint import with_joint_places, with_joint_settings
 from calibrant.steps.narrow_range import holdable_weights
-from calibrant.steps.plan import make_plan
+from calibrant.steps.plan import layer_plan
 from calibrant.steps.weights import LayerWeights, bias_of, quantize_all_weights, with_quantized_weights
 
 
@@ -72,7 +70,7 @@ class Planned:
 
     Parameters
     ----------
-    original, folded, plan : the model as it was read, after fusion, what was planned.
+    original, folded, plan : the model as it was read, after fusion, what each layer asks for by itself.
     layers : of the folded graph, by name.
     skip_layers : those that the configuration leaves in float by name.
     """
@@ -82,6 +80,11 @@ class Planned:
     layers: Mapping[str, Layer]
     plan: Plan
     skip_layers: Collection[str] = ()
+
+    @property
+    def joint_plan(self) -> Plan:
+        """The plan with what joint quantization makes of the settings, as far as the graph before balancing tells."""
+        return with_joint_settings(self.plan, self.folded.graph, self.layers, self.skip_layers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +98,6 @@ class Prepared:
     weights : layer → its integer weights.
     observed : the graph that is run on the data.
     places : (node, input index) → settings of every activation that gets a quantizer.
-    groups : which of them share one.
     between : tensors for which an export needs factors besides.
     histograms, patches : what is to be observed, still empty.
     """
@@ -109,7 +111,6 @@ class Prepared:
     weights: Mapping[str, LayerWeights]
     observed: Graph
     places: Mapping[tuple[str, int], ActivationPlan]
-    groups: Collection[JointGroup]
     intermediate: Collection[str]
     histograms: Mapping[str, Histogram]
     patches: Mapping[tuple[str, PatchGeometry], PatchMean]
@@ -163,8 +164,6 @@ def plan_model(model: Any, config: Any, options: ModelOptions, watch: Stopwatch)
     ------
     CalibrantError : with every problem of the model or the configuration.
     """
-    if _is_config_json(config):
-        return _plan_config_json(model, config, options)
     configuration = load_config(config)
     with watch.step("load"):
         original = load(model, options.inputs, options.outputs, options.signature, options.constants)
@@ -172,9 +171,9 @@ def plan_model(model: Any, config: Any, options: ModelOptions, watch: Stopwatch)
     LOG.debug("model %s: %d nodes, inputs %s, outputs %s", original.source, len(original.nodes), *ends)
     with watch.step("fold"):
         folded = fold(original, configuration.do_fusion is not False, configuration.skip_fusion_layers)
-        info, layers = graph_info(original, folded.graph)
+        info, layers = graph_info(original, folded.graph, folded.fusions)
     LOG.debug("%d norms folded, %d left", len(folded.fusions), len(folded.left))
-    plan = make_plan(configuration, info, folded.graph)
+    plan = layer_plan(configuration, info)
     LOG.debug("%d layers to be quantized, %d stay in float", len(plan.layers), len(plan.disabled) + len(plan.skipped))
     return Planned(original, folded, layers, plan, configuration.skip_layers)
 
@@ -186,9 +185,8 @@ def prepare_balanced(planned: Planned, balanced: Balanced, options: ModelOptions
         graph, layers = with_biases(graph, layers, [entry.name for entry in plan.layers])
     with watch.step("weights"):
         weights = holdable_weights(quantize_all_weights(graph, layers, plan.layers), options.formats)
-    places = quantized_places(graph, layers, plan)
-    groups = joint_groups(graph, layers, places, planned.skip_layers) if plan.joint_quant else ()
-    places = with_joint_places(places, groups)
+    plan = with_joint_settings(plan, graph, layers, planned.skip_layers)
+    places = with_joint_places(quantized_places(graph, layers, plan), plan.groups)
     intermediate = intermediate_tensors(graph, [layers[entry.name] for entry in plan.layers], places, options.formats)
     tensors = (*(read_tensor(graph, place) for place in places), *intermediate)
     return Prepared(
@@ -201,7 +199,6 @@ def prepare_balanced(planned: Planned, balanced: Balanced, options: ModelOptions
         weights=weights,
         observed=graph if options.bias_correction else with_quantized_weights(graph, layers, weights),
         places=places,
-        groups=groups,
         intermediate=intermediate,
         histograms={tensor: Histogram() for tensor in tensors},
         patches=patch_statistics(graph, layers, weights) if options.bias_correction else {},
@@ -241,7 +238,7 @@ def _unbalanced(graph: Graph, layers: Mapping[str, Layer], plan: Plan) -> Balanc
 def observed_network(prepared: Prepared) -> QuantizedNetwork:
     """Search the factors in what was observed, and put together what is known of every layer."""
     intermediate = search_intermediate(prepared.histograms, prepared.intermediate, prepared.plan.activation_offset)
-    found = search_all(prepared.graph, prepared.places, prepared.histograms, prepared.groups)
+    found = search_all(prepared.graph, prepared.places, prepared.histograms, prepared.plan.groups)
     return with_activations(prepared, found, intermediate)
 
 
@@ -280,23 +277,3 @@ def with_activations(
     )
     refuse_float16_scales(network)
     return with_exact_scales(network)
-
-
-def _is_config_json(config: Any) -> bool:
-    """Whether it is the path of a file that begins like JSON: the resolved form, not the configuration file."""
-    try:
-        with Path(config).open("rb") as stream:
-            return isinstance(config, Path) and stream.read(64).lstrip().startswith(b"{")
-    except (TypeError, OSError, ValueError):
-        return False
-
-
-def _plan_config_json(model: Any, path: Path, options: ModelOptions) -> Planned:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        document = {}  # read_config_json says what is wrong
-    original = load(model, options.inputs, options.outputs, options.signature)
-    folded = fold(original, document.get("do_fusion") is not False, document.get("skip_fusion_layers") or ())
-    info, layers = graph_info(original, folded.graph)
-    return Planned(original, folded, layers, read_config_json(path, info))

@@ -45,7 +45,7 @@ def refined(
     """
     units = units_of(network, prepared)
     ranges = [_range(unit[0], prepared) for unit in units]
-    merged = joint_histograms(network.graph, prepared.groups, prepared.histograms)
+    merged = joint_histograms(network.graph, prepared.plan.groups, prepared.histograms)
 
     def histogram_of(found: QuantizedInput) -> Histogram:
         return merged.get((found.node, found.index), (None, prepared.histograms[found.tensor]))[1]

@@ -19,25 +19,46 @@ EXPORTED void calibrant_add_rows(const float *rows, int64_t many, int64_t column
     }
 }
 
-/* table: BINS_PER_SIGN + 2 rows of count and sum. */
+/* Adds to sum what the values exceed a threshold by, all together; 0 where it lies beyond the window.
+ * table: BINS_PER_SIGN + 2 rows of count and sum. */
+static inline int add_beyond(double threshold, const double *table, int64_t first_key, double *sum)
+{
+    float rounded = (float)threshold;
+    int32_t bits;
+    memcpy(&bits, &rounded, sizeof bits);
+    int64_t key = (bits >> POSITION_BITS) - first_key;
+    if (key >= BINS_PER_SIGN)
+        return 0;
+    const double *row = table + 2 * (key < 0 ? 0 : key);
+    double with_bin = row[1] - threshold * row[0], without = row[3] - threshold * row[2];
+    *sum += with_bin > without ? with_bin : without;
+    return 1;
+}
+
 EXPORTED void calibrant_gains(int64_t candidates, const double *scales, const int64_t *levels, const double *table,
                               int64_t first_key, double *gains)
 {
     for (int64_t candidate = 0; candidate < candidates; candidate++) {
         double scale = scales[candidate], total = 0.0;
-        for (int64_t level = 0; level < levels[candidate]; level++) {
-            double threshold = ((double)level + 0.5) * scale;
-            float rounded = (float)threshold;
-            int32_t bits;
-            memcpy(&bits, &rounded, sizeof bits);
-            int64_t key = (bits >> POSITION_BITS) - first_key;
-            if (key >= BINS_PER_SIGN)
+        for (int64_t level = 0; level < levels[candidate]; level++)
+            if (!add_beyond(((double)level + 0.5) * scale, table, first_key, &total))
                 break;
-            const double *row = table + 2 * (key < 0 ? 0 : key);
-            double with_bin = row[1] - threshold * row[0], without = row[3] - threshold * row[2];
-            total += with_bin > without ? with_bin : without;
-        }
         gains[candidate] = 2.0 * scale * total;
+    }
+}
+
+/* sums: as many rows as scales, of levels + 1 numbers. */
+EXPORTED void calibrant_excess(int64_t many, const double *scales, int64_t levels, const double *table,
+                               int64_t first_key, double *sums)
+{
+    for (int64_t row = 0; row < many; row++, sums += levels + 1) {
+        double total = 0.0;
+        int64_t level = 0;
+        do
+            sums[level] = total;
+        while (level < levels && add_beyond(((double)level++ + 0.5) * scales[row], table, first_key, &total));
+        for (; level <= levels; level++)
+            sums[level] = total;
     }
 }
 
