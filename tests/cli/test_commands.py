@@ -191,7 +191,7 @@ def test_inspect_says_why_not(tmp_path):
     save(graph_def(two_layers_in_float), tmp_path / "model.pb")
     content = json.loads(run("inspect", tmp_path / "model.pb", "--json").out)
     reasons = {row["node"]: row["reason"] for row in content["not quantizable"]}
-    assert "transpose_b" in reasons["transposed"] and "constant" in reasons["dynamic"]
+    assert "transpose_a" in reasons["transposed"] and "constant" in reasons["dynamic"]
 
 
 def test_quantize_prints_tables_and_writes_files(files):

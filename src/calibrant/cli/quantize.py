@@ -95,8 +95,9 @@ def quantize(
 
 
 def show_result(result: Any, out: str) -> None:
-    """Tables of the layers, what stayed in float, totals and times."""
+    """Tables of the layers, what stayed in float, totals and times; last which share of the network is on integers."""
     from calibrant.cli.show import table
+    from calibrant.report.integer_share import share_line
 
     report = result.report
     rows = []
@@ -131,6 +132,7 @@ def show_result(result: Any, out: str) -> None:
     )
     click.echo("time: " + ", ".join(f"{step} {seconds:.2f} s" for step, seconds in result.seconds.items()))
     click.echo(f"written to {out}: " + ", ".join(path.name for path in result.files))
+    click.echo(share_line(totals))
 
 
 def show_sensitivity(rows: list[dict[str, Any]]) -> None:

@@ -91,6 +91,11 @@ def nodes_in_functions(nodes: Iterable[NodeDef], library: FunctionDefLibrary) ->
                 waiting.extend(_calls(node, known))
 
 
+def full_name(caller: NodeDef, node: NodeDef) -> str:
+    """What messages call a node inside a function; many have the caller's name in front already."""
+    return node.name if node.name.startswith(f"{caller.name}/") else f"{caller.name}/{node.name}"
+
+
 def needed_library(nodes: Iterable[NodeDef], library: FunctionDefLibrary) -> FunctionDefLibrary:
     """The part of a function library that nodes need."""
     called, _ = called_functions(nodes, library)

@@ -10,7 +10,7 @@ from tensorflow.python.framework import dtypes
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.canonical import canonicalize
-from calibrant.graph.control_flow import nodes_in_functions
+from calibrant.graph.control_flow import full_name, nodes_in_functions
 from calibrant.graph.graph import Graph
 from calibrant.graph.layer_kinds import ADDITIONS as ADDITIONS
 from calibrant.graph.layer_kinds import KINDS as KINDS
@@ -164,7 +164,7 @@ def _bias(graph: Graph, node: NodeDef) -> str | None:
 def _inside_functions(graph: Graph) -> list[Rejected]:
     """The products in the bodies of loops and branches, under the name of the node that calls them."""
     return [
-        Rejected(f"{caller.name}/{node.name}", node.op, f"is inside {place}, where it cannot be observed")
+        Rejected(full_name(caller, node), node.op, f"is inside {place}, where it cannot be observed")
         for caller, place, node in nodes_in_functions(graph.nodes.values(), graph.library)
         if node.op in KINDS or is_other_product(node)
     ]

@@ -9,6 +9,7 @@ from calibrant.fold import Folded
 from calibrant.graph.graph import Graph
 from calibrant.quantized_network import QuantizedNetwork
 from calibrant.report.choices import joint_group_rows, nonuniform_rows
+from calibrant.report.integer_share import integer_share
 from calibrant.report.layer_table import layer_rows
 from calibrant.report.range_warnings import range_warnings
 from calibrant.report.saturation import saturation_warnings
@@ -34,9 +35,7 @@ def report(original: Graph, folded: Folded, plan: Plan, network: QuantizedNetwor
             "layers_left_in_float": len(plan.skipped),
             "fusions": len(folded.fusions),
             "batches": plan.batch_num,
-            "quantized_weights": int(
-                sum(layer.weights.values.size for layer in network.layers if layer.weights is not None)
-            ),
+            **integer_share(network),
         },
         "layers": [{**row, "settings_from": origins.get(row["layer"], {})} for row in layer_rows(network)],
         "nonuniform_weights": nonuniform_rows(plan, network),

@@ -1,0 +1,165 @@
+"""How many multiplications with an addition each product of a graph takes for one sample."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from tensorflow.core.framework.function_pb2 import FunctionDef
+from tensorflow.core.framework.node_def_pb2 import NodeDef
+
+from calibrant.graph import nodes as nd
+from calibrant.graph.control_flow import full_name, nodes_in_functions
+from calibrant.graph.graph import Graph
+from calibrant.graph.layers import KINDS
+from calibrant.graph.other_products import REASONS, is_other_product
+
+ASSUMED = 64  # the size of an open axis that is not the first, where it matters
+TRANSPOSED = frozenset({"Conv2DBackpropInput", "Conv3DBackpropInput", "Conv3DBackpropInputV2"})
+NOTHING = frozenset({"AvgPool", "AvgPool3D", "Dilation2D"})
+
+ShapeOf = Callable[[str], tuple[int | None, ...] | None]
+
+
+@dataclass(frozen=True)
+class ProductCounts:
+    """The products of a graph.
+
+    Parameters
+    ----------
+    counts : node → multiply-accumulates for one sample, in all rounds of a loop. A product in a function has the name
+        that the report gives it.
+    unknown : products whose number is not known.
+    """
+
+    counts: Mapping[str, int]
+    unknown: tuple[str, ...]
+
+
+def count_products(graph: Graph) -> ProductCounts:
+    """Count the multiply-accumulates of every product, with one sample for an open batch.
+
+    Other open axes of the inputs have the size :data:`ASSUMED`; shares depend little on it.
+    """
+    products = [node for node in graph.nodes.values() if node.op in KINDS or is_other_product(node)]
+    shape = _shapes(graph, products)
+    counts = {
+        node.name: None if graph.regions.get(node.name) == "a loop" else multiply_accumulates(node, shape)
+        for node in products
+    }
+    for caller, _, node in nodes_in_functions(graph.nodes.values(), graph.library):
+        if node.op in KINDS or is_other_product(node):
+            counts[full_name(caller, node)] = _in_function(graph, caller, node)
+    known = {name: count for name, count in counts.items() if count is not None}
+    return ProductCounts(known, tuple(name for name in counts if name not in known))
+
+
+def multiply_accumulates(node: NodeDef, shape: ShapeOf) -> int | None:
+    """Of one product; None where the sizes of its tensors are not known."""
+    if node.op in NOTHING:
+        return 0
+    tensors = nd.data_inputs(node)
+    result, shapes = shape(f"{node.name}:0"), [shape(tensor) for tensor in tensors]
+    if result is None or None in shapes:
+        return None
+    if node.op == "Einsum":
+        return _of_einsum(node, shapes)
+    if node.op in TRANSPOSED:
+        return _known(*shapes[2], *shapes[1][:-1])
+    kind = KINDS.get(node.op)
+    if kind is None or node.op in REASONS:
+        return None
+    if not kind.channel_axes:
+        first = nd.attribute(node, "transpose_a") or nd.attribute(node, "adj_x")
+        return _known(*result, shapes[0][-2 if first else -1])
+    window = [size for axis, size in enumerate(shapes[kind.weight_input]) if axis not in kind.channel_axes]
+    return _known(*result, *window)
+
+
+def _known(*sizes: int | None) -> int | None:
+    return None if None in sizes else math.prod(sizes)
+
+
+def _of_einsum(node: NodeDef, shapes: list[tuple[int | None, ...]]) -> int | None:
+    equation = nd.attribute(node, "equation") or ""
+    terms = equation.replace(" ", "").split("->")[0].split(",")
+    if "..." in equation or [len(term) for term in terms] != [len(shape) for shape in shapes]:
+        return None
+    sizes = {
+        label: size for term, shape in zip(terms, shapes, strict=True) for label, size in zip(term, shape, strict=True)
+    }
+    return _known(*sizes.values())
+
+
+def _in_function(graph: Graph, caller: NodeDef, node: NodeDef) -> int | None:
+    """All rounds for one sample of a MatMul with constant weights in the body of a loop."""
+    rounds = _rounds(graph, caller)
+    function = next((f for f in graph.library.function if any(found is node for found in f.node_def)), None)
+    if node.op != "MatMul" or rounds is None or function is None:
+        return None
+    weights = _shape_in_body(graph, caller, function, [name for name in node.input if not name.startswith("^")][1])
+    return None if weights is None or len(weights) != 2 else _known(rounds, *weights)
+
+
+def _rounds(graph: Graph, caller: NodeDef) -> int | None:
+    """How often a loop runs at most, where it says so: the second of its inputs in TensorFlow 2."""
+    if caller.op not in ("While", "StatelessWhile"):
+        return None
+    limit = graph.constant(nd.data_inputs(caller)[1]) if len(nd.data_inputs(caller)) > 1 else None
+    return int(limit) if limit is not None and limit.ndim == 0 and limit.dtype.kind == "i" and limit > 0 else None
+
+
+def _shape_in_body(
+    graph: Graph, caller: NodeDef, function: FunctionDef, reference: str
+) -> tuple[int | None, ...] | None:
+    """Shape of a constant, or of what the loop is given."""
+    nodes = {node.name: node for node in function.node_def}
+    name = reference.split(":")[0]
+    while name in nodes and nodes[name].op in nd.PASS_THROUGH:
+        name = nodes[name].input[0].split(":")[0]
+    if name in nodes:
+        is_constant = nodes[name].op == "Const"
+        return tuple(dim.size for dim in nodes[name].attr["value"].tensor.tensor_shape.dim) if is_constant else None
+    arguments = [argument.name for argument in function.signature.input_arg]
+    return graph.shape(nd.data_inputs(caller)[arguments.index(name)]) if name in arguments else None
+
+
+def _shapes(graph: Graph, products: list[NodeDef]) -> ShapeOf:
+    """Static shapes with one sample; inferred again where other axes of the inputs are open."""
+    open_axes = any(
+        None in (graph.shape(tensor) or (None,))[1:]
+        for node in products
+        for tensor in (f"{node.name}:0", *nd.data_inputs(node))
+    )
+    if open_axes:
+        found = _with_closed_inputs(graph)
+        if found is not None:
+            graph = found
+
+    def shape(tensor: str) -> tuple[int | None, ...] | None:
+        sizes = graph.shape(tensor)
+        return sizes if not sizes or sizes[0] is not None else (1, *sizes[1:])
+
+    return shape
+
+
+def _with_closed_inputs(graph: Graph) -> Graph | None:
+    """The graph with inputs of one sample whose open axes have a size; None where these do not fit each other."""
+    edit = graph.edit()
+    for tensor in graph.inputs:
+        sizes = graph.shape(tensor)
+        node = nd.copy_node(graph.producer(tensor))
+        if sizes is None:
+            continue
+        proto = node.attr["shape"].shape
+        proto.Clear()
+        for axis, size in enumerate(sizes):
+            proto.dim.add().size = size if size is not None else 1 if axis == 0 else ASSUMED
+        edit.put(node)
+    closed = edit.finish()
+    try:
+        closed.tensors  # noqa: B018
+    except Exception:  # whatever TensorFlow's shape functions raise
+        return None
+    return closed

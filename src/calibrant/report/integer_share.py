@@ -1,0 +1,73 @@
+"""Which share of a network is on integers: of its weights, and of its multiply-accumulates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tensorflow.core.framework.node_def_pb2 import NodeDef
+from tensorflow.python.framework import dtypes
+
+from calibrant.graph.control_flow import called_functions
+from calibrant.graph.graph import Graph
+from calibrant.graph.multiply_accumulates import count_products
+from calibrant.quantized_network import QuantizedNetwork
+
+_FLOATS = (dtypes.float16, dtypes.bfloat16, dtypes.float32, dtypes.float64)
+
+
+def integer_share(network: QuantizedNetwork) -> dict[str, Any]:
+    """Plain values for the report.
+
+    Weights are float constants of two axes or more, embeddings and what loops read included, biases and norms not.
+    """
+    quantized = {
+        layer.layer.constant: int(layer.weights.values.size) for layer in network.layers if layer.weights is not None
+    }
+    in_float = sum(size for name, size in _weights(network.graph) if name not in quantized)
+    products = count_products(network.graph)
+    on_integers = sum(products.counts.get(layer.layer.name, 0) for layer in network.layers)
+    return {
+        "quantized_weights": sum(quantized.values()),
+        "weights": sum(quantized.values()) + in_float,
+        "quantized_multiply_accumulates": on_integers,
+        "multiply_accumulates": sum(products.counts.values()),
+        "products_not_counted": list(products.unknown),
+    }
+
+
+def share_line(share: dict[str, Any]) -> str:
+    """The same as one line for a person."""
+    weights = _percent(share["quantized_weights"], share["weights"])
+    products = _percent(share["quantized_multiply_accumulates"], share["multiply_accumulates"])
+    unknown = len(share["products_not_counted"])
+    more = f"; {unknown} product{'s' if unknown > 1 else ''} in float could not be counted" if unknown else ""
+    return (
+        f"on integers: {weights} of {share['weights']:,} weights, "
+        f"{products} of {share['multiply_accumulates']:,} multiply-accumulates a sample{more}"
+    )
+
+
+def _percent(part: int, whole: int) -> str:
+    return "none" if not whole else f"{100 * part / whole:.1f} %"
+
+
+def _weights(graph: Graph) -> Iterator[tuple[str, int]]:
+    for node in graph.nodes.values():
+        yield from _size(node, node.name)
+    called, _ = called_functions(graph.nodes.values(), graph.library)
+    for name, function in called.items():
+        for node in function.node_def:
+            yield from _size(node, f"{name}/{node.name}")
+
+
+def _size(node: NodeDef, name: str) -> Iterator[tuple[str, int]]:
+    if node.op != "Const" or dtypes.as_dtype(node.attr["dtype"].type) not in _FLOATS:
+        return
+    sizes = [dim.size for dim in node.attr["value"].tensor.tensor_shape.dim]
+    if sum(size > 1 for size in sizes) < 2:
+        return
+    elements = 1
+    for size in sizes:
+        elements *= size
+    yield name, elements

@@ -1,0 +1,85 @@
+"""Multiply-accumulates of each kind of product, counted by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from calibrant.graph.load import load
+from calibrant.graph.multiply_accumulates import ASSUMED, count_products
+from graphs import graph_def, numbers, placeholder, tf, v1
+
+raw = tf.raw_ops
+
+
+def constant(*shape):
+    return tf.constant(numbers(*shape))
+
+
+def grouped():
+    return tf.nn.conv2d(placeholder([None, 6, 6, 4]), constant(3, 3, 2, 8), 1, "SAME", name="layer")
+
+
+def depthwise():
+    x = placeholder([None, 6, 6, 4])
+    weights = constant(3, 3, 4, 2)
+    return raw.DepthwiseConv2dNative(input=x, filter=weights, strides=[1] * 4, padding="VALID", name="layer")
+
+
+def transposed():
+    x, weights = placeholder([1, 3, 3, 4]), constant(2, 2, 5, 4)
+    return raw.Conv2DBackpropInput(
+        input_sizes=[1, 6, 6, 5], filter=weights, out_backprop=x, strides=[1, 2, 2, 1], padding="VALID", name="layer"
+    )
+
+
+CASES = {
+    "convolution in groups": (grouped, 6 * 6 * 8 * 3 * 3 * 2),
+    "depthwise": (depthwise, 4 * 4 * 8 * 3 * 3),
+    "transposed": (transposed, 3 * 3 * 4 * 2 * 2 * 5),
+    "product": (lambda: tf.matmul(placeholder([None, 7]), constant(7, 5), name="layer"), 7 * 5),
+    "of a transposed tensor": (
+        lambda: tf.matmul(placeholder([7, 3]), constant(7, 5), transpose_a=True, name="layer"),
+        3 * 7 * 5,
+    ),
+    "of two activations": (
+        lambda: raw.BatchMatMulV2(x=placeholder([None, 2, 3, 4]), y=placeholder([None, 2, 4, 5], "y"), name="layer"),
+        2 * 3 * 4 * 5,
+    ),
+    "einsum that is no product": (
+        lambda: raw.Einsum(inputs=[placeholder([2, 3, 4]), constant(4, 5)], equation="abc,cd->ab", name="layer"),
+        2 * 3 * 4 * 5,
+    ),
+    "pooling": (lambda: tf.nn.avg_pool2d(placeholder([None, 6, 6, 4]), 2, 2, "SAME", name="layer"), 0),
+    "open height and width": (
+        lambda: tf.nn.conv2d(placeholder([None, None, None, 3]), constant(1, 1, 3, 2), 1, "SAME", name="layer"),
+        ASSUMED * ASSUMED * 3 * 2,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CASES)
+def test_counts(what):
+    build, count = CASES[what]
+    found = count_products(load(graph_def(build), outputs=["layer"]))
+    assert (found.counts, found.unknown) == ({"layer": count}, ())
+
+
+def loop(limit):
+    def build():
+        x, weights = placeholder([None, 4]), constant(4, 4)
+        v1.enable_control_flow_v2()
+        options = {"maximum_iterations": limit} if limit else {}
+        found = tf.while_loop(lambda y: tf.reduce_sum(y) < 9, lambda y: [tf.matmul(y, weights)], [x], **options)
+        tf.identity(found[0], name="out")
+
+    return count_products(load(graph_def(build), outputs=["out"]))
+
+
+def test_a_loop_that_says_how_often_it_runs_counts_so_often():
+    found = loop(7)
+    assert list(found.counts.values()) == [7 * 16] and found.unknown == ()
+
+
+def test_a_loop_that_does_not_is_named():
+    found = loop(None)
+    assert found.counts == {} and len(found.unknown) == 1 and found.unknown[0].endswith("MatMul")

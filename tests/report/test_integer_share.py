@@ -1,0 +1,43 @@
+"""Which share of the weights and of the multiply-accumulates is on integers."""
+
+from __future__ import annotations
+
+import calibrant
+from calibrant.report.integer_share import share_line
+from graphs import graph_def, numbers, small_network, tf, two_layers_in_float
+
+
+def test_all_of_a_network():
+    result = calibrant.quantize(graph_def(small_network), data=numbers(16, 6, 6, 2))
+    totals = result.report["totals"]
+    weights, products = 3 * 3 * 2 * 4 + 36 * 3, 36 * 3 * 3 * 2 * 4 + 36 * 3
+    assert (totals["quantized_weights"], totals["weights"]) == (weights, weights)
+    assert totals["quantized_multiply_accumulates"] == totals["multiply_accumulates"] == products
+    assert share_line(totals) == (
+        f"on integers: 100.0 % of {weights} weights, 100.0 % of {products:,} multiply-accumulates a sample"
+    )
+
+
+def test_what_stays_in_float_counts():
+    result = calibrant.quantize(graph_def(small_network), 'skip_layers : "dense"', numbers(16, 6, 6, 2))
+    totals = result.report["totals"]
+    assert (totals["quantized_weights"], totals["weights"]) == (72, 180)
+    assert (totals["quantized_multiply_accumulates"], totals["multiply_accumulates"]) == (2592, 2700)
+    assert share_line(totals).startswith("on integers: 40.0 % of 180 weights, 96.0 % of 2,700")
+
+
+def test_products_without_sizes_are_said():
+    assert tf is not None
+    result = calibrant.quantize(graph_def(two_layers_in_float), data=numbers(16, 4))
+    totals = result.report["totals"]
+    line = share_line({**totals, "products_not_counted": ["one", "two"]})
+    assert line.endswith("; 2 products in float could not be counted")
+
+
+def test_a_shared_constant_counts_once():
+    def build():
+        x, value = tf.compat.v1.placeholder(tf.float32, [None, 4]), tf.constant(numbers(4, 4))
+        tf.matmul(tf.nn.relu(tf.matmul(x, value)), value, name="out")
+
+    totals = calibrant.quantize(graph_def(build), data=numbers(8, 4)).report["totals"]
+    assert totals["quantized_weights"] == totals["weights"] == 16 and totals["multiply_accumulates"] == 32
