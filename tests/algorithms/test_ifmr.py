@@ -265,7 +265,9 @@ def test_any_step_ends_in_bounded_time(asymmetric, step):
     assert fine <= coarse * 1.0001
 
 
-def test_values_too_small_for_a_scale_do_not_take_longer():
-    found = search(histogram_of([-1e-12, 1e-12]), FINE)
-    assert (found.quantizer.scale, found.candidates) == (1, 6001**2)
-    assert (found.low, found.high) == (np.float32(-1e-12), np.float32(1e-12))
+@pytest.mark.parametrize("size", [1e-36, 1e-40])
+def test_values_too_small_for_a_scale_of_their_own(size):
+    histogram = histogram_of([-size, size, size / 3])
+    narrow = replace(FINE, search_range_start=0.99, search_range_end=1.01)
+    assert search(histogram, narrow) == every_pair(histogram, narrow)
+    assert search(histogram, FINE).candidates == 6001**2

@@ -101,10 +101,9 @@ def _pairs(
     lows, highs = (ratios if bound else np.ones(1) for bound in (low, high))
     if lows.size * highs.size > ALL_PAIRS:
         (widest,), _ = qparams_from_ranges(low * lows[-1:], high * highs[-1:], bits)
-        if widest != np.float32(
-            (high - low) * ratios[-1] / (2**bits - 1)
-        ):  # all are too small for a scale of their own
-            lows = highs = ratios[np.argsort(np.abs(ratios - 1), kind="stable")[:2]]
+        if widest != np.float32((high * highs[-1] - low * lows[-1]) / (2**bits - 1)):
+            # All have the smallest scale there is, so the upper bound makes no difference.
+            highs = highs[np.argsort(np.abs(highs - 1), kind="stable")[:2]]
         else:
 
             def score(low_index: np.ndarray, high_index: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import re
 _TOKEN = re.compile(
     r"""\#[^\n]* | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*' | [\w.+-]+ | [{}<>\[\]:] | \S""", re.VERBOSE
 )
-_SEPARATOR = re.compile(r"(\s*[,;])?")
+_SEPARATOR = re.compile(r"\s*[,;]")
 _FIELDS = ("prune_producer", "prune_consumer")
 
 
@@ -29,7 +29,7 @@ def without_pruning(text: str) -> str:
             continue
         depth += (token in "{<[") - (token in "}>]")
         if depth == 0:
-            stop = _SEPARATOR.match(text, match.end()).end()
+            stop = (_SEPARATOR.match(text, match.end()) or match).end()
             kept.append(re.sub(r"[^\n]", " ", text[end:stop]))
             end, name_seen = stop, False
     return "".join([*kept, text[end:]])
