@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NATIVE := setup.py $(wildcard src/calibrant/algorithms/native/*.[ch])
 
-.PHONY: help demo test coverage lint docs format bench bench-peers bench-accuracy proto lock clean
+.PHONY: help demo test coverage lint docs format bench bench-peers bench-accuracy proto lock wheels clean
 
 help:
 	@echo "make demo             quantize the bundled network and compare float with INT8"
@@ -24,6 +24,7 @@ $(READY): pyproject.toml requirements.lock $(NATIVE)
 	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 10), 'Python 3.10 or newer is needed: make PYTHON=python3.11'"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	rm -f src/calibrant/algorithms/_native.*.so
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -76,6 +77,9 @@ proto: $(READY)
 
 lock:
 	uv pip compile --universal --python-version 3.10 --extra dev --extra docs --no-header --output-file requirements.lock pyproject.toml
+
+wheels: $(READY)
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 clean:
 	rm -rf $(VENV) out build dist

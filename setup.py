@@ -8,10 +8,12 @@ setup(
     ext_modules=[
         Extension(
             "calibrant.algorithms._native",
-            [f"{NATIVE}/{name}.c" for name in ("add", "bins", "library", "bucketize", "sums", "walk")],
-            depends=[f"{NATIVE}/{name}.h" for name in ("layout", "bucketize")],
+            [f"{NATIVE}/{name}.c" for name in ("add", "bins", "bucketize", "module", "sums", "walk")],
+            depends=[f"{NATIVE}/{name}.h" for name in ("bucketize", "layout", "loops")],
             extra_compile_args=["-O3", "-ffp-contract=off", "-fvisibility=hidden"],
             optional=True,
+            py_limited_api=True,
         )
-    ]
+    ],
+    options={"bdist_wheel": {"py_limited_api": "cp310"}},
 )

@@ -1,64 +1,20 @@
 """The loops in C (folder ``native``); what each computes is said in `calibrant.algorithms.kernels_numpy`.
 
-The library is opened with ctypes, which lets other threads run meanwhile: several tensors are observed at once. It is
-built when the package is installed, where there is a compiler; on import there is an ImportError if it is not there.
+The extension is built when the package is installed, where there is a compiler. Where it is missing, importing this
+module raises ImportError. Other threads run while it computes, so several tensors are observed at once.
 """
 
 from __future__ import annotations
 
-import ctypes
-from importlib.machinery import EXTENSION_SUFFIXES
-from pathlib import Path
-
 import numpy as np
 
+from calibrant.algorithms import _native
 from calibrant.algorithms.kernels import BINS_PER_SIGN, COUNT_SHIFT, MANTISSA_BITS, OCTAVES, TAIL, Added, Filled
 
+if _native.LAYOUT != (MANTISSA_BITS, OCTAVES, TAIL, COUNT_SHIFT):
+    raise ImportError(f"{_native.__file__} was built for other bins, install calibrant again")
+
 _ROOM = 4 * TAIL + 16
-_integer, _small, _real, _place = ctypes.c_int64, ctypes.c_int32, ctypes.c_double, ctypes.c_void_p
-
-
-def _open() -> ctypes.CDLL:
-    folder = Path(__file__).parent
-    for path in (folder / f"_native{suffix}" for suffix in EXTENSION_SUFFIXES):
-        if path.exists():
-            break
-    else:
-        raise ImportError("the loops in C were not built when calibrant was installed")
-    try:
-        library = ctypes.CDLL(str(path))
-        library.calibrant_layout.restype = ctypes.POINTER(_small)
-        layout = library.calibrant_layout()[:4]
-        if layout != [MANTISSA_BITS, OCTAVES, TAIL, COUNT_SHIFT]:
-            raise ImportError(f"{path} was built for other bins, install calibrant again")
-        for name, result, arguments in (
-            (
-                "add",
-                _integer,
-                [_place, _integer, _integer, _place, _small, _small, _small, _place, _place, _place],
-            ),
-            ("filled", _integer, [_place, _place, _integer, _integer, _place, _place, _place, _place]),
-            ("sums_outwards", None, [_place, _place, _place, _integer, _small, _integer, _integer, _place]),
-            (
-                "spread_below",
-                None,
-                [_place, _place, _place, _integer, _integer, _real, _real, _place, _integer, _place],
-            ),
-            ("add_rows", None, [_place, _integer, _integer, _place]),
-            ("excess", None, [_integer, _place, _integer, _place, _integer, _place]),
-            ("gains", None, [_integer, _place, _place, _place, _integer, _place]),
-            ("gains_of_uniform_bins", None, [_integer, _place, _place, _place, _integer, _real, _real, _place]),
-            ("greedy_walk", _integer, [_place, _integer, _real, _place]),
-            ("limit_forms", ctypes.c_int, [ctypes.c_int]),
-        ):
-            function = getattr(library, f"calibrant_{name}")
-            function.restype, function.argtypes = result, arguments
-    except (OSError, AttributeError) as error:
-        raise ImportError(f"{path} is no library with the loops: {error}") from None
-    return library
-
-
-_library = _open()
 
 
 def add(
@@ -74,7 +30,7 @@ def add(
     """See `kernels_numpy.add`; what does not fit, and full tails, are noticed after each block of 256 values."""
     limits = max(above, -(2**31)), min(below, 2**31 - 1)  # the bits that are left out are those of a NaN
     found, top, bottom = np.array([0, 0, 0, 0, *limits], np.int32), np.empty(_ROOM, np.int32), np.empty(_ROOM, np.int32)
-    stop = _library.calibrant_add(
+    stop = _native.add(
         bits.ctypes.data,
         bits.size,
         start,
@@ -93,20 +49,20 @@ def add(
 def filled(packed: np.ndarray | None, totals: np.ndarray | None, size: int, first_key: int) -> Filled:
     """See `kernels_numpy.filled`."""
     integers, means = np.empty((3, size), np.int64), np.empty(size)
-    many = _library.calibrant_filled(
-        None if packed is None else packed.ctypes.data,
-        None if totals is None else totals.ctypes.data,
+    count = _native.filled(
+        0 if packed is None else packed.ctypes.data,
+        0 if totals is None else totals.ctypes.data,
         size,
         first_key,
         *(row.ctypes.data for row in (*integers, means)),
     )
-    return Filled(*integers[:, :many].copy(), means[:many].copy())
+    return Filled(*integers[:, :count].copy(), means[:count].copy())
 
 
 def sums_outwards(bins: Filled, negative: bool, first_key: int, start: int) -> np.ndarray:
     """See `kernels_numpy.sums_outwards`."""
     table = np.zeros((BINS_PER_SIGN + 2, 2))
-    _library.calibrant_sums_outwards(
+    _native.sums_outwards(
         *(part.ctypes.data for part in (bins.codes, bins.counts, bins.means)),
         bins.codes.size,
         negative,
@@ -121,7 +77,7 @@ def spread_below(bins: Filled, zeros: int, minimum: float, maximum: float, point
     """See `kernels_numpy.spread_below`."""
     points = np.ascontiguousarray(points, np.float64)
     below = np.empty(points.size)
-    _library.calibrant_spread_below(
+    _native.spread_below(
         *(part.ctypes.data for part in (bins.codes, bins.counts, bins.means)),
         bins.codes.size,
         zeros,
@@ -137,16 +93,14 @@ def spread_below(bins: Filled, zeros: int, minimum: float, maximum: float, point
 def add_rows(rows: np.ndarray, sums: np.ndarray) -> None:
     """See `kernels_numpy.add_rows`."""
     rows = np.ascontiguousarray(rows, np.float32)
-    _library.calibrant_add_rows(rows.ctypes.data, *rows.shape, sums.ctypes.data)
+    _native.add_rows(rows.ctypes.data, *rows.shape, sums.ctypes.data)
 
 
 def gains(scales: np.ndarray, levels: np.ndarray, table: np.ndarray, first_key: int) -> np.ndarray:
     """See `kernels_numpy.gains`."""
     scales, levels, table = _ready(scales, levels, table)
     result = np.empty(scales.size)
-    _library.calibrant_gains(
-        scales.size, scales.ctypes.data, levels.ctypes.data, table.ctypes.data, first_key, result.ctypes.data
-    )
+    _native.gains(scales.size, scales.ctypes.data, levels.ctypes.data, table.ctypes.data, first_key, result.ctypes.data)
     return result
 
 
@@ -154,7 +108,7 @@ def excess(scales: np.ndarray, levels: int, table: np.ndarray, first_key: int) -
     """See `kernels_numpy.excess`."""
     scales, table = np.ascontiguousarray(scales, np.float64), np.ascontiguousarray(table, np.float64)
     sums = np.empty((scales.size, levels + 1))
-    _library.calibrant_excess(scales.size, scales.ctypes.data, levels, table.ctypes.data, first_key, sums.ctypes.data)
+    _native.excess(scales.size, scales.ctypes.data, levels, table.ctypes.data, first_key, sums.ctypes.data)
     return sums
 
 
@@ -164,7 +118,7 @@ def gains_of_uniform_bins(
     """See `kernels_numpy.gains_of_uniform_bins`."""
     scales, levels, table = _ready(scales, levels, table)
     result = np.empty(scales.size)
-    _library.calibrant_gains_of_uniform_bins(
+    _native.gains_of_uniform_bins(
         scales.size,
         scales.ctypes.data,
         levels.ctypes.data,
@@ -181,13 +135,13 @@ def greedy_walk(cumulated: np.ndarray, part: float) -> np.ndarray:
     """See `kernels_numpy.greedy_walk`."""
     cumulated = np.ascontiguousarray(cumulated, np.float64)
     ranges = np.empty((cumulated.size - 1, 2), np.int64)
-    many = _library.calibrant_greedy_walk(cumulated.ctypes.data, len(ranges), part, ranges.ctypes.data)
-    return ranges[:many].copy()
+    count = _native.greedy_walk(cumulated.ctypes.data, len(ranges), part, ranges.ctypes.data)
+    return ranges[:count].copy()
 
 
 def limit_forms(places: int) -> int:
-    """Use only the first ``places`` forms of `add` for this kind of processor; returns how many there are."""
-    return _library.calibrant_limit_forms(places)
+    """Use only the first ``places`` forms of `add` for this kind of processor; returns how count there are."""
+    return _native.limit_forms(places)
 
 
 def _ready(scales: np.ndarray, levels: np.ndarray, table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

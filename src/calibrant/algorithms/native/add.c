@@ -4,34 +4,35 @@
  * its position inside the bin. What is near zero leaves no word, and counts nowhere: it is what is missing in the total.
  * Then the words are counted. The first part exists for several processors, the second is memory access alone.
  * When much has been collected for a tail, the bins tell a limit that leaves little more than the tail of it. */
-#include "layout.h"
+#include "loops.h"
 #include "bucketize.h"
 
 #define FULL (ROOM - BLOCK)
 
 /* A word is added whole, and the place in it taken out again where bins are read: that saves an instruction of six. */
-static void count(const uint32_t *words, int64_t many, uint64_t *packed)
+static void add_words(const uint32_t *bin_words, int64_t count, uint64_t *packed)
 {
     int64_t index = 0;
-    for (; index + 3 < many; index += 4) {
-        uint64_t first = words[index], second = words[index + 1], third = words[index + 2], fourth = words[index + 3];
+    for (; index + 3 < count; index += 4) {
+        uint64_t first = bin_words[index], second = bin_words[index + 1];
+        uint64_t third = bin_words[index + 2], fourth = bin_words[index + 3];
         packed[first >> POSITION_BITS] += ONE + first;
         packed[second >> POSITION_BITS] += ONE + second;
         packed[third >> POSITION_BITS] += ONE + third;
         packed[fourth >> POSITION_BITS] += ONE + fourth;
     }
-    for (; index < many; index++)
-        packed[words[index] >> POSITION_BITS] += ONE + words[index];
+    for (; index < count; index++)
+        packed[bin_words[index] >> POSITION_BITS] += ONE + bin_words[index];
 }
 
 /* Magnitude bits that at least TAIL counted values of a side reach, as high as the bins tell; -1 if there are fewer. */
 static int64_t reached_by_tail(const uint64_t *packed, int64_t side, int32_t first_key)
 {
-    uint64_t many = 0;
+    uint64_t count = 0;
     for (int64_t place = BINS_PER_SIGN - 1; place >= 0; place--) {
         uint64_t bin = side * BINS_PER_SIGN + place;
-        many += packed[bin] ? packed[bin] / UNIT(bin) : 0;
-        if (many >= TAIL)
+        count += packed[bin] ? packed[bin] / UNIT(bin) : 0;
+        if (count >= TAIL)
             return (first_key + place) << POSITION_BITS;
     }
     return -1;
@@ -40,19 +41,19 @@ static int64_t reached_by_tail(const uint64_t *packed, int64_t side, int32_t fir
 /* Only what is beyond the limit stays; returned is how many. */
 static int64_t beyond(int32_t *values, int64_t size, int32_t limit, int upper)
 {
-    int64_t many = 0;
+    int64_t count = 0;
     for (int64_t index = 0; index < size; index++) {
         int32_t value = values[index];
-        values[many] = value;
-        many += upper ? value > limit : value < limit;
+        values[count] = value;
+        count += upper ? value > limit : value < limit;
     }
-    return many;
+    return count;
 }
 
 /* Where nothing is below zero, a tail of zeros is enough, and they are in no bin. Negative zeros come before them. */
 static int64_t up_to_zero(int32_t *values, int64_t size, int32_t *below)
 {
-    int64_t zeros = 0, many = 0;
+    int64_t zeros = 0, count = 0;
     for (int64_t index = 0; index < size; index++)
         zeros += values[index] == 0;
     if (zeros < TAIL)
@@ -62,9 +63,9 @@ static int64_t up_to_zero(int32_t *values, int64_t size, int32_t *below)
     for (int64_t index = 0; index < size; index++) {
         int32_t value = values[index];
         if (value < 0 || (value == 0 && zeros++ < TAIL))
-            values[many++] = value;
+            values[count++] = value;
     }
-    return many;
+    return count;
 }
 
 struct limits {
@@ -95,11 +96,11 @@ static void narrow(const uint64_t *packed, int32_t first_key, int two_sides, str
 
 /* found: lowest, highest, number in top, number in bottom, above, below; the last two are limits, also when called. top
  * and bottom have room for ROOM + SPARE. */
-EXPORTED int64_t calibrant_add(const int32_t *bits, int64_t size, int64_t start, uint64_t *packed, int32_t first_key,
-                               int32_t lowest_fitting, int32_t highest_fitting, int32_t *found, int32_t *top,
-                               int32_t *bottom)
+int64_t calibrant_add(const int32_t *bits, int64_t size, int64_t start, uint64_t *packed, int32_t first_key,
+                      int32_t lowest_fitting, int32_t highest_fitting, int32_t *found, int32_t *top,
+                      int32_t *bottom)
 {
-    uint32_t words[BLOCK + SPARE];
+    uint32_t bin_words[BLOCK + SPARE];
     struct extremes groups[BLOCK / GROUP];
     struct limits limits = {found[4], found[5]};
     const struct form best = best_form();
@@ -109,7 +110,7 @@ EXPORTED int64_t calibrant_add(const int32_t *bits, int64_t size, int64_t start,
     while (start < size) {
         const int32_t *block = bits + start;
         int64_t here = size - start < BLOCK ? size - start : BLOCK;
-        int64_t many = (here == BLOCK ? best : anywhere).bucketize(block, here, first_key, words, groups);
+        int64_t count = (here == BLOCK ? best : anywhere).bucketize(block, here, first_key, bin_words, groups);
         int64_t top_before = in_top, bottom_before = in_bottom;
         for (int64_t group = 0; group * GROUP < here; group++) {
             const int32_t *values = block + group * GROUP;
@@ -127,7 +128,7 @@ EXPORTED int64_t calibrant_add(const int32_t *bits, int64_t size, int64_t start,
             in_bottom = bottom_before;
             break;
         }
-        count(words, many, packed);
+        add_words(bin_words, count, packed);
         start += here;
         if (in_top > FULL || in_bottom > FULL)
             narrow(packed, first_key, two_sides, &limits, top, &in_top, bottom, &in_bottom);

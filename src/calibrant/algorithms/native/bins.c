@@ -2,13 +2,13 @@
 #include <float.h>
 #include <string.h>
 
-#include "layout.h"
+#include "loops.h"
 
-/* packed: size numbers, or 0; totals: size counts and size sums of positions, or 0. Returned is how many were filled. */
-EXPORTED int64_t calibrant_filled(const uint64_t *packed, const int64_t *totals, int64_t size, int64_t first_key,
-                                  int64_t *codes, int64_t *counts, int64_t *sums, double *means)
+/* packed: size numbers, or 0; totals: size counts and size sums of positions, or 0. Returned is how filled were filled. */
+int64_t calibrant_filled(const uint64_t *packed, const int64_t *totals, int64_t size, int64_t first_key,
+                         int64_t *codes, int64_t *counts, int64_t *sums, double *means)
 {
-    int64_t many = 0, negative = size - BINS_PER_SIGN;
+    int64_t filled = 0, negative = size - BINS_PER_SIGN;
     for (int64_t index = 0; index < size; index++) {
         int64_t place = index < negative ? size - 1 - index : index - negative;
         uint64_t word = packed ? packed[place] : 0;
@@ -26,23 +26,23 @@ EXPORTED int64_t calibrant_filled(const uint64_t *packed, const int64_t *totals,
         if (exponent > 0)
             mantissa += 1 << 23;
         double mean = ((double)mantissa + (double)sum / (double)count) * step;
-        codes[many] = index < negative ? -1 - key : key;
-        counts[many] = count;
-        sums[many] = sum;
-        means[many] = index < negative ? -mean : mean;
-        many++;
+        codes[filled] = index < negative ? -1 - key : key;
+        counts[filled] = count;
+        sums[filled] = sum;
+        means[filled] = index < negative ? -mean : mean;
+        filled++;
     }
-    return many;
+    return filled;
 }
 
 /* table: BINS_PER_SIGN + 2 rows of count and sum, zero before. */
-EXPORTED void calibrant_sums_outwards(const int64_t *codes, const int64_t *counts, const double *means, int64_t many,
-                                      int32_t negative, int64_t first_key, int64_t start, double *table)
+void calibrant_sums_outwards(const int64_t *codes, const int64_t *counts, const double *means, int64_t filled,
+                             int32_t negative, int64_t first_key, int64_t start, double *table)
 {
     double count = 0.0, sum = 0.0;
     int64_t row = -1;
-    for (int64_t index = 0; index < many; index++) {
-        int64_t from_outside = negative ? index : many - 1 - index, code = codes[from_outside];
+    for (int64_t index = 0; index < filled; index++) {
+        int64_t from_outside = negative ? index : filled - 1 - index, code = codes[from_outside];
         if ((code < 0) != negative)
             break;
         int64_t place = (negative ? -1 - code : code) - first_key;
@@ -73,15 +73,15 @@ static double edge(int64_t key)
     return value;
 }
 
-/* points ascend; below: as many numbers as points. There are values. */
-EXPORTED void calibrant_spread_below(const int64_t *codes, const int64_t *counts, const double *means, int64_t many,
-                                     int64_t zeros, double minimum, double maximum, const double *points,
-                                     int64_t size, double *below)
+/* points ascend; below: as filled numbers as points. There are values. */
+void calibrant_spread_below(const int64_t *codes, const int64_t *counts, const double *means, int64_t filled,
+                            int64_t zeros, double minimum, double maximum, const double *points,
+                            int64_t size, double *below)
 {
-    int64_t total = 0, index = 0, last = many + (zeros > 0), positive = 0;
+    int64_t total = 0, index = 0, last = filled + (zeros > 0), positive = 0;
     double place = -DBL_MAX, held = 0.0; /* the last place that has been passed, and what lies below it */
     int64_t point = 0;
-    while (positive < many && codes[positive] < 0)
+    while (positive < filled && codes[positive] < 0)
         positive++;
     for (int64_t step = 0; step < last; step++) {
         double low = 0.0, high = 0.0, mean = 0.0;

@@ -1,6 +1,6 @@
 /* From float32 bits to the words that are counted, the extremes of each group of values, and what belongs to the tails. */
-#ifndef CALIBRANT_SIFT_H
-#define CALIBRANT_SIFT_H
+#ifndef CALIBRANT_BUCKETIZE_H
+#define CALIBRANT_BUCKETIZE_H
 
 #include <stdint.h>
 
@@ -14,7 +14,7 @@ struct extremes {
 
 /* Words of `size` values, returned is how many; one entry of `groups` for every GROUP values begun. All forms but
  * the one for all processors need size == BLOCK. Near zero is less than the key `first_key`. */
-typedef int64_t sift_function(const int32_t *bits, int64_t size, int32_t first_key, uint32_t *words,
+typedef int64_t bucketize_function(const int32_t *bits, int64_t size, int32_t first_key, uint32_t *bin_words,
                               struct extremes *groups);
 
 /* Ordered bits beyond a limit, above it if `upper` and below it otherwise, in their order; returned is how many. Only
@@ -22,7 +22,7 @@ typedef int64_t sift_function(const int32_t *bits, int64_t size, int32_t first_k
 typedef int64_t collect_function(const int32_t *bits, int64_t size, int32_t limit, int upper, int32_t *into);
 
 struct form {
-    sift_function *bucketize;
+    bucketize_function *bucketize;
     collect_function *collect;
 };
 

@@ -14,12 +14,6 @@
 #define ONE (UINT64_C(1) << COUNT_SHIFT)
 #define UNIT(place) (ONE + ((uint64_t)(place) << POSITION_BITS)) /* what a packed bin counts in */
 
-#if defined(_WIN32)
-#define EXPORTED __declspec(dllexport)
-#else
-#define EXPORTED __attribute__((visibility("default")))
-#endif
-
 #if (defined(__x86_64__) || defined(__i386__)) && (defined(__GNUC__) || defined(__clang__))
 #define HAS_X86 1
 #else

@@ -2,16 +2,16 @@
  * Every sum is taken in the same order as there, without fused multiply-add, so that all bits are the same. */
 #include <string.h>
 
-#include "layout.h"
+#include "loops.h"
 
 #define STRIP 1024 /* columns, so that their sums stay in the first-level cache */
 
-EXPORTED void calibrant_add_rows(const float *rows, int64_t many, int64_t columns, double *sums)
+void calibrant_add_rows(const float *rows, int64_t count, int64_t columns, double *sums)
 {
     for (int64_t start = 0; start < columns; start += STRIP) {
         int64_t width = columns - start < STRIP ? columns - start : STRIP;
         double *strip = sums + start;
-        for (int64_t row = 0; row < many; row++) {
+        for (int64_t row = 0; row < count; row++) {
             const float *values = rows + row * columns + start;
             for (int64_t column = 0; column < width; column++)
                 strip[column] += (double)values[column];
@@ -35,8 +35,8 @@ static inline int add_beyond(double threshold, const double *table, int64_t firs
     return 1;
 }
 
-EXPORTED void calibrant_gains(int64_t candidates, const double *scales, const int64_t *levels, const double *table,
-                              int64_t first_key, double *gains)
+void calibrant_gains(int64_t candidates, const double *scales, const int64_t *levels, const double *table,
+                     int64_t first_key, double *gains)
 {
     for (int64_t candidate = 0; candidate < candidates; candidate++) {
         double scale = scales[candidate], total = 0.0;
@@ -48,10 +48,10 @@ EXPORTED void calibrant_gains(int64_t candidates, const double *scales, const in
 }
 
 /* sums: as many rows as scales, of levels + 1 numbers. */
-EXPORTED void calibrant_excess(int64_t many, const double *scales, int64_t levels, const double *table,
-                               int64_t first_key, double *sums)
+void calibrant_excess(int64_t count, const double *scales, int64_t levels, const double *table, int64_t first_key,
+                      double *sums)
 {
-    for (int64_t row = 0; row < many; row++, sums += levels + 1) {
+    for (int64_t row = 0; row < count; row++, sums += levels + 1) {
         double total = 0.0;
         int64_t level = 0;
         do
@@ -63,9 +63,9 @@ EXPORTED void calibrant_excess(int64_t many, const double *scales, int64_t level
 }
 
 /* table: bins + 1 rows of count and sum. */
-EXPORTED void calibrant_gains_of_uniform_bins(int64_t candidates, const double *scales, const int64_t *levels,
-                                              const double *table, int64_t bins, double low, double width,
-                                              double *gains)
+void calibrant_gains_of_uniform_bins(int64_t candidates, const double *scales, const int64_t *levels,
+                                     const double *table, int64_t bins, double low, double width,
+                                     double *gains)
 {
     for (int64_t candidate = 0; candidate < candidates; candidate++) {
         double scale = scales[candidate], total = 0.0;

@@ -1,5 +1,5 @@
 /* The greedy walk over a histogram; what is computed is said in `calibrant.algorithms.kernels_numpy.greedy_walk`. */
-#include "layout.h"
+#include "loops.h"
 
 /* The first place in [low, high) whose value is at least `wanted`, else high; values ascend. */
 static int64_t first_at_least(const double *values, double wanted, int64_t low, int64_t high)
@@ -28,9 +28,9 @@ static int64_t first_above(const double *values, double wanted, int64_t low, int
 }
 
 /* ranges: room for `bins` pairs; returned is how many. */
-EXPORTED int64_t calibrant_greedy_walk(const double *cumulated, int64_t bins, double part, int64_t *ranges)
+int64_t calibrant_greedy_walk(const double *cumulated, int64_t bins, double part, int64_t *ranges)
 {
-    int64_t start = 0, end = bins, many = 1;
+    int64_t start = 0, end = bins, count = 1;
     ranges[0] = start;
     ranges[1] = end;
     while (4 * (end - start) > bins && end - start > 1) {
@@ -43,9 +43,9 @@ EXPORTED int64_t calibrant_greedy_walk(const double *cumulated, int64_t bins, do
             start = left;
         else
             end = right;
-        ranges[2 * many] = start;
-        ranges[2 * many + 1] = end;
-        many++;
+        ranges[2 * count] = start;
+        ranges[2 * count + 1] = end;
+        count++;
     }
-    return many;
+    return count;
 }
