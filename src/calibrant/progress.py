@@ -20,6 +20,18 @@ def no_progress(items: Iterable[Any], description: str, total: int | None) -> It
     yield from items
 
 
+@contextmanager
+def only_warnings() -> Iterator[None]:
+    """Leave out what every user should know once: for runs among many that a user has not asked for one by one."""
+    level = LOG.level
+    if level == logging.INFO:
+        LOG.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        LOG.setLevel(level)
+
+
 class Stopwatch:
     """Seconds spent in each named step, which are logged too."""
 

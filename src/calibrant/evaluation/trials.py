@@ -20,6 +20,7 @@ from calibrant.evaluation.logits import before_softmax
 from calibrant.evaluation.tune_search import Outcome
 from calibrant.graph.graph import Graph
 from calibrant.graph.run import Runner
+from calibrant.progress import only_warnings
 from calibrant.quantization import quantize
 
 
@@ -60,15 +61,16 @@ class Trials:
         """How the model quantized with a configuration does."""
         setup = self._setup
         try:
-            result = quantize(
-                setup.model,
-                configuration,
-                setup.data,
-                bias_correction=setup.bias_correction,
-                refine=setup.refine,
-                sensitivity=rank,
-                **setup.data_options,
-            )
+            with only_warnings():
+                result = quantize(
+                    setup.model,
+                    configuration,
+                    setup.data,
+                    bias_correction=setup.bias_correction,
+                    refine=setup.refine,
+                    sensitivity=rank,
+                    **setup.data_options,
+                )
         except DataError:
             raise
         except CalibrantError as error:

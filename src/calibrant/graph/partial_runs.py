@@ -33,7 +33,13 @@ class PartialRuns:
                 readers.setdefault(nd.node_name(read), []).append(node.name)
         moving = _reached(readers, graph.input_nodes)
         self._reached = {tensor: _reached(readers, readers.get(nd.node_name(tensor), ())) for tensor in places}
-        self._border = {tensor: self._read_around(tensor, moving) for tensor in places}
+        # Loops wait for the inputs through control dependencies too, so these are always fed.
+        self._border = {
+            tensor: tuple(
+                dict.fromkeys((*self._read_around(tensor, moving), *(name for name in graph.inputs if name != tensor)))
+            )
+            for tensor in places
+        }
         config = tf.compat.v1.ConfigProto()
         config.graph_options.rewrite_options.disable_meta_optimizer = True
         config.graph_options.optimizer_options.opt_level = tf.compat.v1.OptimizerOptions.L0
