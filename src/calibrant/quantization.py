@@ -109,7 +109,15 @@ def quantize(
     if batches.samples is None:
         LOG.info(used_sentence(use.samples, use.available, batches.place))
     prepared = replace(prepared, plan=replace(prepared.plan, batch_num=use.batches))
-    return build_result(prepared, output, watch, again, track, use)
+    used = {
+        "bias_correction": bias_correction,
+        "refine": refine,
+        "sensitivity": sensitivity,
+        "export": list(output.formats),
+        "workers": workers,
+        "threads": threads,
+    }
+    return build_result(prepared, output, watch, again, track, use, used)
 
 
 class ExportOptions:
@@ -164,6 +172,7 @@ def build_result(
     again: SecondPass | None = None,
     track: ProgressFn = no_progress,
     data: DataUse | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Result:
     """The second half: search, refine, emit, report, write."""
     with watch.step("search"):
@@ -188,6 +197,7 @@ def build_result(
         tflite=output.tflite,
         sensitivity=ranking,
         data=data,
+        options=options or {},
     )
     for form in output.formats:
         with watch.step(form):

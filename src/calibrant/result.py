@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from calibrant.graph.graph import Graph
 from calibrant.quantized_network import QuantizedNetwork, Sensitivity
 from calibrant.records.mapping_file import nuq_record_text
 from calibrant.records.record_file import write_records
+from calibrant.report.layer_table import layer_rows
+from calibrant.report.provenance import integer_shares, run_row
 from calibrant.report.report import report
 from calibrant.report.sensitivity_table import sensitivity_rows
 from calibrant.steps.records import layer_records
@@ -40,6 +44,7 @@ class Result:
     export_notes : format → plain values for the report on what the format could not hold as it is.
     sensitivity : what each layer alone costs, the most harmful first; None where it was not asked for.
     data : how much data calibrated; None where it was observed in parts.
+    options : what the run was told besides; for the report.
     files : what was written, in order; empty without an output folder.
     """
 
@@ -55,12 +60,37 @@ class Result:
     export_notes: dict[str, dict[str, Any]] = field(default_factory=dict)
     sensitivity: tuple[Sensitivity, ...] | None = None
     data: DataUse | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[Path, ...] = field(default=())
+
+    def __repr__(self) -> str:
+        return f"<Result {self.summary}>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (row["layer"], row["type"], entry["scale"], entry["offset"], entry["signal_to_noise_db"])
+            for row in layer_rows(self.network)
+            for entry in row["inputs"]
+        ]
+        columns = ("layer", "type", "scale", "offset", "SQNR dB")
+        return f"<p>{html.escape(self.summary)}</p>{_html_table(columns, rows)}"
+
+    @property
+    def summary(self) -> str:
+        """One line: name, what was quantized, how much data calibrated, how many warnings there are, where it is."""
+        parts = [
+            f"{self.name}: {len(self.network.layers)} layers quantized, {len(self.plan.skipped)} left in float",
+            "" if self.data is None else f"{self.data.samples} samples",
+            f"{count} warnings" if (count := len(self.report["warnings"])) else "",
+            f"in {self.files[0].parent}" if self.files else "",
+        ]
+        return ", ".join(filter(None, parts))
 
     @property
     def report(self) -> dict[str, Any]:
         """What ``report.json`` holds."""
         found = report(self.original, self.folded, self.plan, self.network)
+        found["totals"].update(integer_shares(self.network))
         if self.data is not None:
             found["warnings"] = [*self.data.warnings, *found["warnings"]]
         if is_too_large(self.fakequant):
@@ -70,6 +100,11 @@ class Result:
         if self.sensitivity is not None:
             found["sensitivity"] = sensitivity_rows(self.sensitivity, self.plan)
         return {**found, "exports": self.export_notes} if self.export_notes else found
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """What ``report.json`` says about this run: it differs from one to the next."""
+        return run_row(self.original, write_config_json(self.plan), self.data, self.seconds, self.options)
 
     @property
     def absorbed(self) -> dict[str, list[str]]:
@@ -83,6 +118,13 @@ class Result:
         return {"configuration_sha256": hashlib.sha256(configuration).hexdigest()}
 
 
+def _html_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    cells = [[f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
+    lines = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in cells]
+    head = "".join(f"<th>{column}</th>" for column in columns)
+    return f"<table><tr>{head}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+
+
 def result_files(result: Result) -> dict[str, Content]:
     """File name → content of everything that a quantization writes."""
     texts = {
@@ -90,7 +132,7 @@ def result_files(result: Result) -> dict[str, Content]:
         "record.txt": write_records(layer_records(result.network, result.plan.unfused_layers)),
         f"{result.name}_quant.json": node_map(result.fakequant, result.original, result.absorbed),
         **_nuq_record(result),
-        "report.json": json.dumps(result.report, indent=2) + "\n",
+        "report.json": json.dumps({**result.report, "run": result.run}, indent=2) + "\n",
     }
     if is_too_large(result.fakequant):
         fakequant: dict[str, Content] = {f"{result.name}_fakequant": large_model_writer(result.fakequant)}

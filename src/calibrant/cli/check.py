@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from calibrant.cli.json_output import json_option
 from calibrant.cli.options import model_options, read_model
 from calibrant.errors import CalibrantError
 
@@ -21,7 +22,7 @@ COLUMNS = ("layer", "type", "bits", "weights", "channel-wise", "activations", "s
 @click.argument("config", type=click.Path())
 @click.option("--model", type=click.Path(), help="Resolve the file against this model and show the plan.")
 @model_options
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+@json_option
 def check(config: str, model: str | None, as_json: bool, **model_choice: list[str] | str | None) -> None:
     """Check CONFIG and print every problem with its place; with --model print what each layer gets."""
     try:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
 from dataclasses import asdict
 from typing import Any
 
 import click
 
 from calibrant.cli.data_options import data_options, read_data_options
+from calibrant.cli.json_output import json_option, print_json
 from calibrant.cli.options import model_options
 
 SHARES = frozenset({"top1", "top5", "agreement"})
@@ -28,7 +27,7 @@ TITLES = {
 @click.option("--data", required=True, help="Inputs: folder of .bin files or images, .npy, .npz or idx file.")
 @click.option("--labels", help="Labels: .npy, .npz, .txt, .csv or idx file; without them outputs are compared.")
 @click.option("--ignore-label", type=int, multiple=True, help="Samples with this label do not count.")
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+@json_option
 @model_options
 @data_options
 @click.pass_obj
@@ -62,18 +61,11 @@ def evaluate(
         **read_data_options(options),
     )
     if as_json:
-        click.echo(json.dumps([_plain(asdict(score)) for score in scores], indent=2))
+        print_json([asdict(score) for score in scores])
         return
     columns = [key for key in asdict(scores[0]) if any(getattr(score, key) is not None for score in scores)]
     rows = [[_shown(key, getattr(score, key)) for key in columns] for score in scores]
     table("evaluation", [TITLES.get(key, key) for key in columns], rows)
-
-
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no infinity: a ratio to no difference at all is null, as one that could not be measured."""
-    return {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in values.items()
-    }
 
 
 def _shown(key: str, value: Any) -> Any:

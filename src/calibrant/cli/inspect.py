@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from calibrant.cli.json_output import json_option
 from calibrant.cli.options import model_options, read_model
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     metavar="[PATTERN]",
     help="List the tensors whose names match (* and ?; or a part of the name) instead, to see where to cut.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+@json_option
 def inspect(
     model: str,
     inputs: list[str],
@@ -47,7 +48,7 @@ def inspect(
     read = read_model(model, load_config(None), inputs, outputs, signature, constants)
     original, folded = read.original, read.folded
     tensors = [
-        (role, key, readable(tensor), _shape(original.shape(tensor)), original.dtype(tensor).name)
+        (role, key, readable(tensor), original.shape(tensor), original.dtype(tensor).name)
         for role, keys, names in (
             ("input", original.input_keys, original.inputs),
             ("output", original.output_keys, original.outputs),
@@ -55,7 +56,7 @@ def inspect(
         for key, tensor in zip(keys, names, strict=True)
     ]
     found = [
-        (layer.name, layer.type, _shape(layer.weights_shape) if layer.constant else None, layer.bias)
+        (layer.name, layer.type, layer.weights_shape if layer.constant else None, layer.bias)
         for layer in read.layers.values()
     ]
     fusions = [(fusion.layer, fusion.kind, ", ".join(fusion.absorbed)) for fusion in folded.fusions]
@@ -80,7 +81,7 @@ def _tensors(graph: Graph, pattern: str) -> tuple[tuple[str, ...], list[tuple[st
     for tensor, (shape, dtype) in graph.tensors.items():
         node = graph.producer(tensor)
         if node.op != "Const" and fnmatch.fnmatchcase(node.name.lower(), wanted):
-            rows.append((readable(tensor), node.op, _shape(shape), dtype.name))
+            rows.append((readable(tensor), node.op, shape, dtype.name))
     return ("tensor", "operation", "shape", "type"), rows
 
 
@@ -95,8 +96,17 @@ def _show(blocks: Mapping[str, tuple[Sequence[str], Sequence[Any]]], as_json: bo
         return
     for title, (columns, rows) in blocks.items():
         if rows:
-            table(f"{title} ({len(rows)})", columns, rows)
+            table(f"{title} ({len(rows)})", columns, [_in_words(columns, row) for row in rows])
             click.echo()
+
+
+def _in_words(columns: Sequence[str], row: Sequence[Any]) -> list[Any]:
+    """A row with its shapes as a table shows them; an unknown rank is ``any``."""
+    shaped = [column in ("shape", "weights") for column in columns]
+    return [
+        value if not is_shape or (value is None and column == "weights") else _shape(value)
+        for column, is_shape, value in zip(columns, shaped, row, strict=True)
+    ]
 
 
 def _shape(shape: tuple[int | None, ...] | None) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from calibrant.cli.json_output import json_option, print_json
 from calibrant.cli.options import split_names
 
 
@@ -14,8 +15,11 @@ from calibrant.cli.options import split_names
 @click.option("--out", required=True, type=click.Path(), help="The .pb file to write.")
 @click.option("--inputs", callback=split_names, help="Tensors to feed: A,B; inner tensors cut the graph there.")
 @click.option("--outputs", callback=split_names, help="Tensors that are the results: A,B.")
+@json_option
 @click.pass_obj
-def lower(settings: dict[str, bool], model: str, out: str, inputs: list[str] | None, outputs: list[str] | None) -> None:
+def lower(
+    settings: dict[str, bool], model: str, out: str, inputs: list[str] | None, outputs: list[str] | None, as_json: bool
+) -> None:
     """Turn MODEL, a ..._quantized.pb of calibrant or of others, into stock TensorFlow operations.
 
     Its outputs are those of the fake-quantized model, so that the file can be checked without the device.
@@ -33,5 +37,7 @@ def lower(settings: dict[str, bool], model: str, out: str, inputs: list[str] | N
         )
     target = Path(out)
     write_folder(target.parent, {target.name: graph.graph_def().SerializeToString(deterministic=True)})
-    if not settings["quiet"]:
+    if as_json:
+        print_json({"out": out, "nodes": len(graph.nodes)})
+    elif not settings["quiet"]:
         click.echo(f"written to {out}: {len(graph.nodes)} nodes")

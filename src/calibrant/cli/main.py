@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import click
 
+from calibrant.cli.json_output import print_problems
 from calibrant.errors import CalibrantError
 from calibrant.progress import LOG
 
@@ -113,6 +114,10 @@ cli = _group(Commands, "INT8 post-training quantization of TensorFlow graphs, st
 amct_cli = _group(AmctCommands, "The shell commands of amct_tensorflow.")
 
 
+def _wants_json(arguments: list[str] | None) -> bool:
+    return "--json" in (sys.argv[1:] if arguments is None else arguments)
+
+
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Entry point of ``calibrant``; exits 0 when all went well, 2 for bad input, 130 when interrupted."""
     _run(cli, "calibrant", arguments)
@@ -128,10 +133,16 @@ def _run(group: Commands, name: str, arguments: list[str] | None) -> NoReturn:
         code = group.main(arguments, prog_name=name, standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
-        error.show()
+        if _wants_json(arguments):
+            print_problems([{"message": error.format_message()}])
+        else:
+            error.show()
         sys.exit(2)
     except CalibrantError as error:
-        click.echo(error.report(), err=True)
+        if _wants_json(arguments):
+            print_problems([problem.as_dict() for problem in error.problems])
+        else:
+            click.echo(error.report(), err=True)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted; the output folder holds one whole result or none", err=True)

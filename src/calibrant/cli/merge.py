@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from calibrant.cli.json_output import json_option, print_json
 from calibrant.cli.options import model_options
 from calibrant.cli.quantize import show_result
 
@@ -21,6 +22,7 @@ from calibrant.cli.quantize import show_result
 @click.option("--tflite-io", default="float32", show_default=True, help="Inputs and outputs of the .tflite: int8 too.")
 @click.option("--tflite-batch", type=int, help="Samples a run of the .tflite; the model's own by default.")
 @model_options
+@json_option
 @click.pass_obj
 def merge(
     settings: dict[str, bool],
@@ -37,6 +39,7 @@ def merge(
     outputs: list[str] | None,
     signature: str | None,
     constants: dict[str, str],
+    as_json: bool,
 ) -> None:
     """Quantize a model with STATES, the files of ``calibrant observe``."""
     import calibrant
@@ -56,5 +59,7 @@ def merge(
         tflite_io=tflite_io,
         tflite_batch=tflite_batch,
     )
-    if not settings["quiet"]:
+    if as_json:
+        print_json({**result.report, "run": result.run, "files": [str(path) for path in result.files]})
+    elif not settings["quiet"]:
         show_result(result, out)

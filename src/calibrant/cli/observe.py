@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from calibrant.cli.data_options import data_options, read_data_options, samples_option
+from calibrant.cli.json_output import json_option, print_json
 from calibrant.cli.options import model_options
 from calibrant.cli.parallel_options import parallel_options
 
@@ -26,6 +27,7 @@ from calibrant.cli.parallel_options import parallel_options
 @parallel_options
 @samples_option
 @data_options
+@json_option
 @click.pass_obj
 def observe(
     settings: dict[str, bool],
@@ -43,6 +45,7 @@ def observe(
     constants: dict[str, str],
     workers: int,
     threads: int,
+    as_json: bool,
     **options: Any,
 ) -> None:
     """Observe calibration batches of MODEL and write what was seen to a file."""
@@ -67,7 +70,9 @@ def observe(
         track=tracker(settings["quiet"]),
         **read_data_options(options),
     )
-    if not settings["quiet"]:
+    if as_json:
+        print_json({"state": str(path)})
+    elif not settings["quiet"]:
         click.echo(f"written to {path}")
 
 

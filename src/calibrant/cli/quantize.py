@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from calibrant.cli.data_options import data_options, read_data_options, samples_option
+from calibrant.cli.json_output import json_option, print_json
 from calibrant.cli.options import model_options
 from calibrant.cli.parallel_options import parallel_options
 from calibrant.exports import EXPORTS
@@ -36,6 +37,7 @@ from calibrant.exports import EXPORTS
 @parallel_options
 @samples_option
 @data_options
+@json_option
 @click.pass_obj
 def quantize(
     settings: dict[str, bool],
@@ -58,6 +60,7 @@ def quantize(
     constants: dict[str, str],
     workers: int,
     threads: int,
+    as_json: bool,
     **options: Any,
 ) -> None:
     """Quantize MODEL with calibration data and write the results to a folder."""
@@ -87,11 +90,16 @@ def quantize(
         track=tracker(settings["quiet"]),
         **read_data_options(options),
     )
+    if as_json:
+        print_json({**result.report, "run": result.run, "files": [str(path) for path in result.files]})
+        return
     if settings["quiet"]:
         return
     for warning in result.report["warnings"]:
         click.echo(f"warning: {warning}", err=True)
     show_result(result, out)
+    compared = f"calibrant evaluate {model} {result.files[0]} --data DATA --labels LABELS"
+    click.echo(f"next: {compared}; calibrant tune where accuracy was lost")
 
 
 def show_result(result: Any, out: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from calibrant.cli.data_options import data_options, read_data_options, samples_option
+from calibrant.cli.json_output import json_option, print_json
 from calibrant.cli.options import model_options
 from calibrant.errors import OutputError, Problem
 
@@ -37,6 +38,7 @@ from calibrant.errors import OutputError, Problem
 @model_options
 @samples_option
 @data_options
+@json_option
 @click.pass_obj
 def tune(
     settings: dict[str, bool],
@@ -59,6 +61,7 @@ def tune(
     signature: str | None,
     samples: int | str | None,
     constants: dict[str, str],
+    as_json: bool,
     **options: Any,
 ) -> None:
     """Search for a configuration of MODEL that meets a tolerance; exit code 1 if there is none."""
@@ -103,6 +106,11 @@ def tune(
         else (number, entry.what, entry.in_float, None, entry.outcome.error)
         for number, entry in enumerate(found.tried, start=1)
     ]
+    if as_json:
+        tried = [{"what": t.what, "in_float": t.in_float, **_measured(t.outcome)} for t in found.tried]
+        layers = {"in_float": list(found.in_float)}
+        print_json({"out": out, "met": found.met, **_measured(found.outcome), **layers, "tried": tried})
+        sys.exit(0 if found.met else 1)
     if not settings["quiet"]:
         table("tried", ("", "what", "in float", "lost, points", "SQNR dB"), rows)
         click.echo()
@@ -111,8 +119,14 @@ def tune(
         f"{out} {verdict} the tolerance of {tolerance:g} points: lost {_points(found.outcome.loss)}, "
         f"{found.outcome.sqnr_db:.1f} dB, {len(found.in_float)} more layers in float"
     )
+    ready = f"calibrant quantize {model} --config {out} --data {data} --out OUT{' --refine' if refine else ''}"
+    click.echo(f"next: {ready}" if found.met else "next: more calibration data, --refine, or a larger --tolerance")
     if not found.met:
         sys.exit(1)
+
+
+def _measured(outcome: Any) -> dict[str, Any]:
+    return {"loss": outcome.loss, "sqnr_db": outcome.sqnr_db, "error": outcome.error}
 
 
 def _points(loss: float) -> str:

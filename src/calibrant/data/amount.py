@@ -49,12 +49,14 @@ class DataUse:
     batches, samples : how many.
     available : samples in the source; None where only reading all of it tells.
     warnings : what about them makes the ranges doubtful.
+    digest : SHA-256 of their values.
     """
 
     batches: int
     samples: int
     available: int | None
     warnings: tuple[str, ...] = ()
+    digest: str | None = None
 
     @classmethod
     def of(cls, batches: Batches) -> DataUse:
@@ -62,7 +64,7 @@ class DataUse:
         count, samples = batches.used
         pictures = {spec.name: _is_picture(spec) for spec in batches.inputs}
         warnings = data_warnings(samples, batches.seen.of, pictures)
-        return cls(count, samples, batches.available, tuple(warnings))
+        return cls(count, samples, batches.available, tuple(warnings), batches.digest)
 
 
 def _is_picture(spec: InputSpec) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
@@ -28,6 +29,7 @@ class Batches:
     batch_num : how many were asked for; None: all there are, up to the limit of samples.
     available : how many samples the source holds; None where only reading tells.
     used : how many batches and samples the last whole iteration has yielded; None before it.
+    digest : SHA-256 of the values that the last whole iteration has yielded, batch by batch, input by input.
     seen : least and largest values of the batches that were yielded.
     restartable : whether it can be read more than once.
     """
@@ -57,6 +59,7 @@ class Batches:
         self.restartable = restartable
         self.available = available
         self.used: tuple[int, int] | None = (self.count, samples) if None not in (self.count, samples) else None
+        self.digest: str | None = None
         self.seen = Extremes()
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
@@ -67,14 +70,17 @@ class Batches:
         DataError : data that do not fit, that are not finite, that cannot be read, or that end before ``batch_num``.
         """
         yielded = samples = 0
+        digest = hashlib.sha256()
         for row in islice(self._rows(), self.batch_num):
             batch = {spec.name: coerce(row[spec.name], spec, self.seen) for spec in self._inputs}
+            for array in batch.values():
+                digest.update(array if array.dtype.kind != "O" else repr(array.tolist()).encode())
             yield batch
             yielded += 1
             samples += max((len(array) for array in batch.values() if array.ndim), default=1)
             if self._sample_limit is not None and samples >= self._sample_limit:
                 break
-        self.used = yielded, samples
+        self.used, self.digest = (yielded, samples), digest.hexdigest()
         if not yielded:
             raise DataError(Problem("there are no batches", file=self._place))
         if self.batch_num is not None and yielded < self.batch_num:
