@@ -114,7 +114,9 @@ def test_which_output_is_scored(tmp_path):
 
     definition = graph_def(build)
     truth = np.zeros(40, int)
-    (score,) = calibrant.evaluate([definition], DATA, truth, outputs=["logits", "average"])
+    (score,) = calibrant.evaluate([definition], DATA, truth, outputs=["logits"])
     assert score.top1 is not None
+    with pytest.raises(calibrant.DataError, match="one output(.|\n)*logits, average"):
+        calibrant.evaluate([definition], DATA, truth, outputs=["logits", "average"])
     with pytest.raises(calibrant.DataError, match="one number a sample"):
-        calibrant.evaluate([definition], DATA, truth + 1, outputs=["average", "logits"])
+        calibrant.evaluate([definition], DATA, truth + 2, outputs=["average"])

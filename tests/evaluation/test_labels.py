@@ -77,7 +77,7 @@ def test_idx(tmp_path):
         (np.array([[0, 1, 0], [1, 1, 0]]), r"label \[1 1 0\] of sample 1 is no one-hot row"),
         (np.array([[0.0, 0.0]]), "is no one-hot row"),
         (np.array(["cat"]), "labels of type"),
-        (np.ones((2, 2, 2)), r"labels of shape \[2, 2, 2\]"),
+        (np.ones((2, 2, 2, 2)), r"labels of shape \[2, 2, 2, 2\]"),
     ],
 )
 def test_values_that_are_no_labels(tmp_path, array, message):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from calibrant.errors import DataError, Problem
+from calibrant.evaluation.predictions import predicted
 
 
 @dataclass(frozen=True)
@@ -21,25 +22,29 @@ class Score:
     samples : how many samples were scored.
     top1, top5 : shares in 0...1 of the samples whose label is the largest output, or among the five largest (None
         with five classes or fewer).
+    mean_iou : mean over the classes of intersection / union of predicted and true positions, for maps of labels.
     mse : mean squared difference to the reference's outputs.
     cosine : cosine of the angle between all outputs and the reference's, -1...1.
     sqnr_db : signal-to-quantization-noise ratio of the outputs, 10·log10(Σ reference² / Σ difference²), in decibels;
         infinite where there is no difference.
     largest_difference : of any single output.
-    agreement : share in 0...1 of the samples for which both have the same largest output.
+    agreement : share in 0...1 of the predictions that are the same: of samples, or of positions of maps.
+    output : which of several outputs was scored.
 
-    The last five are None for the reference itself.
+    mse to agreement are None for the reference itself.
     """
 
     name: str
     samples: int
     top1: float | None = None
     top5: float | None = None
+    mean_iou: float | None = None
     mse: float | None = None
     cosine: float | None = None
     sqnr_db: float | None = None
     largest_difference: float | None = None
     agreement: float | None = None
+    output: str | None = None
 
 
 def top_k(outputs: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
@@ -89,19 +94,68 @@ class LabelCount:
     classes: int = field(default=0, init=False)
     right1: int = field(default=0, init=False)
     right5: int = field(default=0, init=False)
+    right_next: int = field(default=0, init=False)
+    met: np.ndarray | None = field(default=None, init=False)  # how often label (row) met prediction (column)
+    maps: bool = field(default=False, init=False)
 
     def update(self, outputs: np.ndarray, labels: np.ndarray) -> None:
-        """Count a batch; see :func:`top_k` for the arguments and errors."""
+        """Count a batch; see :func:`top_k` for the arguments and errors.
+
+        Outputs may also be class numbers (integers), one probability of class 1 where labels are 0 and 1, or a map of
+        scores [N, ..., classes] with labels [N, ...].
+        """
+        outputs, labels = np.asarray(outputs), np.asarray(labels)
+        found = predicted(outputs, binary=labels.size > 0 and bool(np.isin(labels, (0, 1, *self.ignore)).all()))
+        one_number = outputs.dtype.kind in "biu" or math.prod(outputs.shape[1:]) == 1
+        if found is not None and (one_number or found.shape[1] > 1):
+            self._count(found, labels)
+            return
         kept = ~np.isin(labels, list(self.ignore))
         outputs, labels = _per_sample(outputs)[kept], np.asarray(labels)[kept]
         self.classes = outputs.shape[1]
         self.samples += len(labels)
         self.right1 += int(top_k(outputs, labels, 1).sum())
         self.right5 += int(top_k(outputs, labels, 5).sum())
+        self.right_next += int((outputs.argmax(axis=1) == labels + 1).sum())
+
+    def _count(self, found: np.ndarray, labels: np.ndarray) -> None:
+        if labels.size != found.size or len(labels) != len(found):
+            message = f"labels of shape {list(labels.shape)} for {len(found)} samples of {found.shape[1]} predictions"
+            raise DataError(Problem(message, allowed="one label a prediction"))
+        labels = labels.reshape(found.shape)
+        kept = ~np.isin(labels, list(self.ignore))
+        found, labels = found[kept], labels[kept]
+        if labels.size and min(labels.min(), found.min()) < 0:
+            raise DataError(Problem("a class number is negative", hint="name labels that do not count: --ignore-label"))
+        self.samples += int(kept.any(axis=1).sum()) if kept.shape[1] > 1 else int(kept.sum())
+        size = int(max(labels.max(initial=0), found.max(initial=0))) + 1
+        if self.met is None or len(self.met) < size:
+            grown = np.zeros((size, size), np.int64)
+            if self.met is not None:
+                grown[: len(self.met), : len(self.met)] = self.met
+            self.met = grown
+        np.add.at(self.met, (labels, found), 1)
+        self.maps |= kept.shape[1] > 1
+
+    @property
+    def mean_iou(self) -> float | None:
+        """Mean over the classes that occur of intersection / union; None without maps of labels."""
+        if self.met is None or not self.maps:
+            return None
+        together = np.diag(self.met)
+        either = self.met.sum(axis=0) + self.met.sum(axis=1) - together
+        return float((together[either > 0] / either[either > 0]).mean())
+
+    @property
+    def is_off_by_one(self) -> bool:
+        """Whether the next class would nearly always be right: labels without the background class of the model."""
+        return self.samples >= 16 and self.right_next > max(2 * self.right1, 0.2 * self.samples)
 
     @property
     def top1(self) -> float | None:
         """Share of right answers."""
+        if self.met is not None:
+            return float(np.trace(self.met) / self.met.sum()) if self.met.sum() else None
         return self.right1 / self.samples if self.samples else None
 
     @property
@@ -114,8 +168,9 @@ class LabelCount:
 class Difference:
     """Difference of a model's outputs to a reference's over batches, summed in float64."""
 
+    binary: bool = False
     values: int = field(default=0, init=False)
-    samples: int = field(default=0, init=False)
+    predictions: int = field(default=0, init=False)
     same: int = field(default=0, init=False)
     comparable: bool = field(default=True, init=False)
     noise: float = field(default=0.0, init=False)
@@ -138,9 +193,11 @@ class Difference:
         second = _per_sample(outputs).astype(np.float64)
         apart = second - first
         self.values += first.size
-        self.samples += len(first)
-        self.comparable &= first.shape[1] > 1
-        self.same += int(np.sum(np.argmax(first, axis=1) == np.argmax(second, axis=1))) if self.comparable else 0
+        classes = predicted(reference, self.binary), predicted(outputs, self.binary)
+        self.comparable &= classes[0] is not None
+        if self.comparable:
+            self.predictions += classes[0].size
+            self.same += int(np.sum(classes[0] == classes[1]))
         self.noise += float(np.vdot(apart, apart))
         self.signal += float(np.vdot(first, first))
         self.energy += float(np.vdot(second, second))
@@ -173,8 +230,8 @@ class Difference:
 
     @property
     def agreement(self) -> float | None:
-        """Share of samples with the same largest output; None where a sample has one output only."""
-        return self.same / self.samples if self.samples and self.comparable else None
+        """Share of predictions that are the same; None where a sample has one number that is no class."""
+        return self.same / self.predictions if self.predictions and self.comparable else None
 
 
 def median_sqnr_db(reference: np.ndarray, outputs: np.ndarray) -> float:
@@ -201,6 +258,8 @@ class Scoreboard:
     ----------
     names : the models', at least one.
     ignore : labels whose samples are left out of top1 and top5.
+    binary : one number a sample is the probability of class 1.
+    output : which of several outputs is scored; for the scores.
 
     Example
     -------
@@ -210,13 +269,16 @@ class Scoreboard:
     ([1.0, 1.0], 1.0)
     """
 
-    def __init__(self, names: Sequence[str], ignore: Collection[int] = ()):
+    def __init__(
+        self, names: Sequence[str], ignore: Collection[int] = (), binary: bool = False, output: str | None = None
+    ):
+        self._output = output
         self._names = tuple(names)
         self._samples = 0
         self._labelled = False
         self._counts = [LabelCount(ignore) for _ in self._names]
         many = len(self._names)
-        self._pairs = {(a, b): Difference() for a in range(many) for b in range(a + 1, many)}
+        self._pairs = {(a, b): Difference(binary) for a in range(many) for b in range(a + 1, many)}
 
     def update(self, outputs: Sequence[np.ndarray], labels: np.ndarray | None = None) -> None:
         """Add a batch: the outputs of every model [N, ...] in the order of the names, and the labels [N] if there are.
@@ -233,6 +295,11 @@ class Scoreboard:
         for (a, b), pair in self._pairs.items():
             _naming(f"{self._names[a]} and {self._names[b]}", pair.update, outputs[a], outputs[b])
 
+    @property
+    def is_off_by_one(self) -> bool:
+        """Whether the labels of the first model seem to lack a class in front."""
+        return self._counts[0].is_off_by_one
+
     def scores(self) -> tuple[Score, ...]:
         """One score per model."""
         scores = []
@@ -244,11 +311,13 @@ class Scoreboard:
                     samples=count.samples if self._labelled else self._samples,
                     top1=count.top1,
                     top5=count.top5,
+                    mean_iou=count.mean_iou,
                     mse=pair.mse,
                     cosine=pair.cosine,
                     sqnr_db=pair.sqnr_db,
                     largest_difference=pair.largest if pair.values else None,
                     agreement=pair.agreement,
+                    output=self._output,
                 )
             )
         return tuple(scores)

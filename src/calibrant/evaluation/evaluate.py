@@ -12,10 +12,11 @@ from calibrant.data.open_data import Batches, open_data
 from calibrant.errors import DataError, ModelError, Problem
 from calibrant.evaluation.accuracy import Score, Scoreboard
 from calibrant.evaluation.labels import as_labels, load_labels
+from calibrant.evaluation.logits import is_sigmoid
 from calibrant.graph.graph import Graph
 from calibrant.graph.load import load
 from calibrant.graph.run import Runner, input_shapes
-from calibrant.progress import ProgressFn, no_progress
+from calibrant.progress import LOG, ProgressFn, no_progress
 
 
 def evaluate(
@@ -41,13 +42,13 @@ def evaluate(
         by side, so it has to be restartable for more than one.
     labels : path or array of class numbers; None: outputs are compared with those of the first model only.
     ignore_labels : samples with these labels do not count for the accuracy.
-    inputs, outputs, signature : as for :func:`calibrant.quantize`, for every model. Of several outputs the first is
-        scored.
+    inputs, outputs, signature : as for :func:`calibrant.quantize`, for every model. Each of several outputs
+        has scores of its own.
     names : how the models are called in the result; their files by default.
 
     Returns
     -------
-    tuple of Score, in the order of the models.
+    tuple of Score, in the order of the models; for one output after the other.
 
     Raises
     ------
@@ -63,7 +64,15 @@ def evaluate(
     if labels is not None:
         truth = load_labels(labels) if isinstance(labels, (str,)) or hasattr(labels, "__fspath__") else labels
         truth = as_labels(np.asarray(truth), "labels")
-    board = Scoreboard(list(names or (graph.source for graph in graphs)), ignore_labels)
+    keys = graphs[0].output_keys
+    if truth is not None and len(keys) > 1:
+        message = f"the labels belong to one output, the model has {len(keys)}"
+        raise DataError(Problem(message, allowed=", ".join(keys), hint="choose it with --outputs (outputs=)"))
+    called = list(names or (graph.source for graph in graphs))
+    boards = [
+        Scoreboard(called, ignore_labels, is_sigmoid(graphs[0], tensor), key if len(keys) > 1 else None)
+        for key, tensor in zip(keys, graphs[0].outputs, strict=True)
+    ]
     sources = [open_data(data, inputs_of(graph, like=graphs[0]), **data_options) for graph in graphs]
     if len(graphs) > 1 and not sources[0].restartable:
         raise DataError(
@@ -74,15 +83,31 @@ def evaluate(
     try:
         # Where a model has a fixed batch, a last batch with fewer samples is left out for all.
         for batches in track(zip(*sources, strict=fixed is None), "evaluating", _least(sources)):
-            results = [np.array(runner(batch)[0]) for runner, batch in zip(runners, batches, strict=True)]
-            board.update(results, _labels_of(truth, done, len(results[0])))
-            done += len(results[0])
+            results = [
+                [np.array(array) for array in runner(batch)] for runner, batch in zip(runners, batches, strict=True)
+            ]
+            for place, board in enumerate(boards):
+                outputs_of_all = [_output(found, place, name) for found, name in zip(results, called, strict=True)]
+                board.update(outputs_of_all, _labels_of(truth, done, len(results[0][0])))
+            done += len(results[0][0])
     finally:
         for runner in runners:
             runner.close()
     if truth is not None and len(truth) - done >= (fixed or 1):
         raise DataError(Problem(f"{len(truth)} labels for {done} samples", allowed="one label a sample"))
-    return board.scores()
+    if boards[0].is_off_by_one:
+        LOG.warning("the labels seem to be one too small: the class after each is predicted far more often")
+    return tuple(score for board in boards for score in board.scores())
+
+
+def _output(arrays: Sequence[np.ndarray], place: int, name: str) -> np.ndarray:
+    if place >= len(arrays):
+        raise DataError(
+            Problem(
+                f"has {len(arrays)} outputs, the first model has more", path=name, hint="choose them with --outputs"
+            )
+        )
+    return arrays[place]
 
 
 def _fixed_batch(graphs: Sequence[Graph]) -> int | None:

@@ -12,7 +12,7 @@ from calibrant.data.numpy_files import NpzFile, npy_column
 from calibrant.data.resolve_path import Selection
 from calibrant.errors import DataError, Problem
 
-_ALLOWED = "class numbers, 1-D, or one-hot rows, 2-D"
+_ALLOWED = "class numbers [N], one-hot rows [N, classes], or maps of class numbers [N, H, W]"
 _READ_AT_ONCE = 1 << 16
 _USUAL_NAMES = ("y", "labels", "label", "targets", "target")
 
@@ -34,7 +34,7 @@ def load_labels(path: str | Path) -> np.ndarray:
     if selection.path.suffix.lower() in (".txt", ".csv"):
         return _from_text(selection)
     column = _column(selection)
-    if len(column.shape) not in (1, 2):
+    if len(column.shape) not in (1, 2, 3, 4):
         raise DataError(Problem(f"labels of shape {list(column.shape)}", file=column.place, allowed=_ALLOWED))
     parts = [as_labels(piece.array, column.place, piece.first or 0) for piece in column.chunks(_READ_AT_ONCE)]
     if not parts:
@@ -50,13 +50,18 @@ def as_labels(array: np.ndarray, place: str, first: int = 0) -> np.ndarray:
     DataError : anything else; ``first`` is the index of the first sample, for the message.
     """
     array = np.asarray(array)
-    if array.dtype.kind not in "biuf" or array.ndim not in (1, 2) or array.size == 0:
+    if array.dtype.kind not in "biuf" or array.ndim not in (1, 2, 3, 4) or array.size == 0:
         found = f"labels of type {array.dtype} and shape {list(array.shape)}"
         raise DataError(Problem(found, file=place, allowed=_ALLOWED))
     if array.ndim == 2 and array.shape[1] > 1:
         wrong = np.any((array != 0) & (array != 1), axis=1) | (np.sum(array == 1, axis=1) != 1)
         _refuse(wrong, array, place, first, "is no one-hot row")
         return np.argmax(array, axis=1).astype(np.int64)
+    if array.ndim > 2:
+        array = array[..., 0] if array.ndim == 4 and array.shape[3] == 1 else array
+        if array.ndim > 3 or not np.array_equal(array, np.floor(array)):
+            raise DataError(Problem(f"maps of labels of shape {list(array.shape)}", file=place, allowed=_ALLOWED))
+        return array.astype(np.int64)
     array = array.reshape(-1)
     with np.errstate(invalid="ignore"):
         wrong = ~((array >= 0) & (array < 2**31) & (array == np.floor(array)))

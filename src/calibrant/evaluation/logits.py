@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tensorflow.core.framework.node_def_pb2 import NodeDef
+
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 
@@ -11,6 +13,12 @@ HANDING_ON = frozenset(
 )
 
 
+def is_sigmoid(graph: Graph, tensor: str) -> bool:
+    """Whether an output comes from a Sigmoid."""
+    node = _last_function(graph, tensor)
+    return node is not None and node.op == "Sigmoid"
+
+
 def before_softmax(graph: Graph, tensor: str) -> str:
     """The tensor that the Softmax reads from which an output comes, or the output itself."""
     return softmax_input(graph, tensor) or tensor
@@ -18,16 +26,22 @@ def before_softmax(graph: Graph, tensor: str) -> str:
 
 def softmax_input(graph: Graph, tensor: str) -> str | None:
     """The tensor that the Softmax reads from which an output comes; None where it comes from none."""
+    node = _last_function(graph, tensor)
+    return nd.data_inputs(node)[0] if node is not None and node.op == "Softmax" else None
+
+
+def _last_function(graph: Graph, tensor: str) -> NodeDef | None:
+    """The last node in front of an output that does more than to hand values on."""
     current = tensor
     while True:
         node = graph.producer(current)
-        if node.op == "Softmax":
-            return nd.data_inputs(node)[0]
         if node.op == "IdentityN":
             current = nd.data_inputs(node)[nd.split_tensor(current)[1]]
             continue
+        if node.op not in HANDING_ON:
+            return node
         read = [name for name in nd.data_inputs(node) if not _is_constant(graph, name)]
-        if node.op not in HANDING_ON or len(read) != 1:
+        if len(read) != 1:
             return None
         current = read[0]
 

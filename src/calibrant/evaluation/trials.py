@@ -16,7 +16,7 @@ from calibrant.data.input_spec import inputs_of
 from calibrant.data.open_data import open_data
 from calibrant.errors import CalibrantError, DataError, Problem
 from calibrant.evaluation.accuracy import Scoreboard, median_sqnr_db
-from calibrant.evaluation.logits import before_softmax
+from calibrant.evaluation.logits import before_softmax, is_sigmoid
 from calibrant.evaluation.tune_search import Outcome
 from calibrant.graph.graph import Graph
 from calibrant.graph.run import Runner
@@ -53,8 +53,12 @@ class Trials:
     def __init__(self, setup: TrialSetup):
         self._setup = setup
         self._float = self._outputs(setup.model)
-        if setup.labels is not None and len(setup.labels) != len(self._float):
-            message = f"{len(setup.labels)} labels for {len(self._float)} samples"
+        if setup.labels is not None and len(self._float) > 1:
+            message = f"the labels belong to one output, the model has {len(self._float)}"
+            keys = ", ".join(setup.model.output_keys)
+            raise DataError(Problem(message, allowed=keys, hint="choose it with --outputs (outputs=)"))
+        if setup.labels is not None and len(setup.labels) != len(self._float[0]):
+            message = f"{len(setup.labels)} labels for {len(self._float[0])} samples"
             raise DataError(Problem(message, allowed="one label a sample"))
 
     def run(self, configuration: Configuration, rank: bool = False) -> Outcome:
@@ -75,23 +79,26 @@ class Trials:
             raise
         except CalibrantError as error:
             return Outcome(float("inf"), float("-inf"), error=str(error.problems[0]))
-        board = Scoreboard(["float", "quantized"], setup.ignore_labels)
-        outputs = self._outputs(result.fakequant)
-        board.update([self._float, outputs], setup.labels)
-        first, second = board.scores()
-        if setup.labels is not None:
-            loss = first.top1 - second.top1
-        elif second.agreement is not None:
-            loss = 1 - second.agreement
-        else:
-            loss = 1 - second.cosine
+        pairs = list(zip(self._float, self._outputs(result.fakequant), setup.model.outputs, strict=True))
+        loss = max(self._loss(*pair) for pair in pairs)
+        sqnr_db = min(median_sqnr_db(first, second) for first, second, _ in pairs)
         ranking = tuple(entry.layer for entry in result.sensitivity) if rank else ()
-        return Outcome(loss, median_sqnr_db(self._float, outputs), ranking)
+        return Outcome(loss, sqnr_db, ranking)
 
-    def _outputs(self, graph: Graph) -> np.ndarray:
+    def _loss(self, reference: np.ndarray, outputs: np.ndarray, tensor: str) -> float:
+        """What one output has lost."""
+        board = Scoreboard(["float", "quantized"], self._setup.ignore_labels, is_sigmoid(self._setup.model, tensor))
+        board.update([reference, outputs], self._setup.labels)
+        first, second = board.scores()
+        if self._setup.labels is not None:
+            return first.top1 - second.top1
+        return 1 - (second.cosine if second.agreement is None else second.agreement)
+
+    def _outputs(self, graph: Graph) -> list[np.ndarray]:
         batches = open_data(self._setup.test, inputs_of(self._setup.model), **self._setup.data_options)
-        with Runner(graph, [before_softmax(graph, graph.outputs[0])]) as runner:
-            return np.concatenate([np.array(runner(batch)[0]) for batch in batches])
+        with Runner(graph, [before_softmax(graph, tensor) for tensor in graph.outputs]) as runner:
+            found = [[np.array(array) for array in runner(batch)] for batch in batches]
+        return [np.concatenate(arrays) for arrays in zip(*found, strict=True)]
 
 
 class TrialPool:

@@ -1,0 +1,39 @@
+"""The class numbers that a model's outputs stand for, whatever form the outputs have."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+
+def class_scores(outputs: np.ndarray) -> np.ndarray:
+    """Scores as [N, positions, classes]: one position where a sample has one axis that is longer than 1.
+
+    With more such axes the last has the classes, and each of the others' positions is predicted by itself, as in a
+    segmentation map.
+    """
+    count, sample = len(outputs), outputs.shape[1:]
+    if sum(length > 1 for length in sample) < 2 or sample[-1] == 1:
+        return outputs.reshape(count, 1, math.prod(sample))
+    return outputs.reshape(count, math.prod(sample[:-1]), sample[-1])
+
+
+def predicted(outputs: np.ndarray, binary: bool = False) -> np.ndarray | None:
+    """Class numbers [N, positions] int64; None where a sample has one number that is no class.
+
+    Parameters
+    ----------
+    outputs : [N, ...]; integers are class numbers already (a model that ends in ArgMax).
+    binary : one number a sample is the probability of class 1; a number outside 0...1 is taken as its logit.
+    """
+    outputs = np.asarray(outputs)
+    if outputs.dtype.kind in "biu":
+        return outputs.reshape(len(outputs), math.prod(outputs.shape[1:])).astype(np.int64)
+    scores = class_scores(outputs)
+    if scores.shape[2] > 1:
+        return scores.argmax(axis=2)
+    if not binary:
+        return None
+    is_probability = bool(np.all((scores >= 0) & (scores <= 1)))
+    return (scores[:, :, 0] > (0.5 if is_probability else 0.0)).astype(np.int64)
