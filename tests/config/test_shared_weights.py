@@ -31,9 +31,16 @@ def test_equal_settings_and_skipped_layers_are_fine(text):
 def test_channels_on_other_axes():
     layers = (LAYERS[0], LayerInfo("c", "DepthwiseConv2dNative", True, constant="w", channel_axes=(2, 3)))
     info = GraphInfo(layers, {layer.name: layer.type for layer in layers})
-    (problem,) = check_config("batch_num : 1\n", info)
-    assert "their channels lie on other axes" in problem.message
-    assert check_config("common_config { arq_quantize { channel_wise : false } }", info) == ()
+    assert check_config("batch_num : 1\n", info) == ()
+    plan = resolve(load_config("batch_num : 1\n"), info)
+    assert [entry.weights.channel_wise for entry in plan.layers] == [False, False]
+    assert plan.warnings == (
+        "'a' and 'c' share their weights, but not the axis of their channels: they have one scale",
+    )
+    alone = resolve(load_config("skip_layers : 'c'\n"), info)
+    assert [entry.weights.channel_wise for entry in alone.layers] == [True] and alone.warnings == ()
+    text = "override_layer_configs { layer_name : 'c'\n calibration_config { nuq_quantize { } } }"
+    assert len(check_config(text, info)) == 1
 
 
 def test_it_is_listed_with_all_other_problems():

@@ -105,7 +105,7 @@ def _tensor_problems(
         return
     inputs = info.float_inputs.get(name, ())
     usable = " or ".join(str(position) for position, is_float in enumerate(inputs) if is_float)
-    allowed = usable or "no input of this node carries float data"
+    allowed = usable or "no input of this node carries float32 data, in a graph that computes in float32 only"
     if index is None or index < 0:
         return
     if index >= len(inputs):

@@ -14,7 +14,7 @@ from calibrant.config.model import Configuration, FMRQuantize
 from calibrant.config.plan import LayerPlan, Plan, TensorPlan
 from calibrant.config.problems import ProblemList
 from calibrant.config.rules import default_of
-from calibrant.config.shared_weights import shared_weights_problems
+from calibrant.config.shared_weights import shared_weights_problems, with_one_scale
 from calibrant.config.warn import plan_warnings
 from calibrant.errors import ConfigError, Problem
 
@@ -105,6 +105,7 @@ def build_plan(configuration: Configuration, info: GraphInfo, nuq_layers: frozen
     levels = Levels(configuration)
     skipped = dict(levels.skipped(info))
     plans = {layer.name: _layer_plan(levels, layer, nuq_layers or frozenset()) for layer in info.layers}
+    plans, one_scale = with_one_scale(plans, info, skipped)
     tensors = _tensors(levels)
     if len(skipped) == len(plans) and not tensors:
         raise ConfigError(_nothing_left(configuration, info))
@@ -122,7 +123,11 @@ def build_plan(configuration: Configuration, info: GraphInfo, nuq_layers: frozen
         tensors=tensors,
         disabled=tuple(plans[name] for name in skipped),
         skipped=tuple((name, types[name], reason) for name, reason in skipped.items()) + tuple(info.rejected),
-        warnings=(*configuration.warnings, *plan_warnings(configuration, info, frozenset(skipped), nuq_layers)),
+        warnings=(
+            *configuration.warnings,
+            *plan_warnings(configuration, info, frozenset(skipped), nuq_layers),
+            *one_scale,
+        ),
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 
 from calibrant.config.graph_info import GraphInfo, LayerInfo
 from calibrant.config.levels import Levels, weight_plan
 from calibrant.config.model import Configuration
-from calibrant.config.plan import WeightPlan
+from calibrant.config.plan import LayerPlan, WeightPlan
 from calibrant.errors import Problem
 
 
@@ -24,17 +25,42 @@ def shared_weights_problems(
         selected = layer.name in (nuq_layers or ())
         plan = weight_plan(levels.weights(layer, selected)[0], layer)
         other, other_plan = first.setdefault(layer.constant, (layer, plan))
-        if plan != other_plan:
-            reason, allowed = "", "the same weight settings for both"
-            hint = "give both the same arq_quantize or nuq_quantize, or list one in skip_layers"
-        elif plan.channel_wise and layer.channel_axes != other.channel_axes:
-            reason, allowed = ": their channels lie on other axes", "one scale for both"
-            hint = "arq_quantize { channel_wise : false } in override_layer_configs of both"
-        else:
+        if layer.channel_axes != other.channel_axes:
+            plan, other_plan = (replace(found, channel_wise=False) for found in (plan, other_plan))
+        if plan == other_plan:
             continue
         yield configuration.problem(
             levels.entry(layer).origin,
-            f"{layer.name!r} shares its weights with {other.name!r}, but the two need different factors{reason}",
-            allowed=allowed,
-            hint=hint,
+            f"{layer.name!r} shares its weights with {other.name!r}, but the two need different factors",
+            allowed="the same weight settings for both",
+            hint="give both the same arq_quantize or nuq_quantize, or list one in skip_layers",
         )
+
+
+def with_one_scale(
+    plans: Mapping[str, LayerPlan], info: GraphInfo, skipped: Collection[str]
+) -> tuple[dict[str, LayerPlan], tuple[str, ...]]:
+    """The plans, with a single scale for weights whose readers have output channels on different axes of them.
+
+    A convolution and a transposed one count their channels on different axes of one constant.
+
+    Returns
+    -------
+    plans : of all layers.
+    warnings : one sentence for each constant.
+    """
+    readers: dict[str, list[LayerInfo]] = {}
+    for layer in info.layers:
+        if layer.constant is not None and layer.name not in skipped:
+            readers.setdefault(layer.constant, []).append(layer)
+    result, warnings = dict(plans), []
+    for layers in readers.values():
+        wanted = [layer for layer in layers if plans[layer.name].weights.channel_wise]
+        if not wanted or len({layer.channel_axes for layer in layers}) == 1:
+            continue
+        names = " and ".join(repr(layer.name) for layer in layers)
+        warnings.append(f"{names} share their weights, but not the axis of their channels: they have one scale")
+        for layer in layers:
+            plan = plans[layer.name]
+            result[layer.name] = replace(plan, weights=replace(plan.weights, channel_wise=False))
+    return result, tuple(warnings)

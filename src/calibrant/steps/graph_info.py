@@ -56,4 +56,5 @@ def _layer_facts(graph: Graph, layer: Layer) -> LayerInfo:
 
 
 def _is_activation(graph: Graph, tensor: str) -> bool:
-    return graph.dtype(tensor).name == "float32" and graph.constant(tensor) is None
+    """Whether a tensor may get a quantizer of its own: in graphs that compute in float16 as well, only layers do."""
+    return graph.dtype(tensor).name == "float32" and graph.constant(tensor) is None and not graph.computes_in_half

@@ -162,6 +162,7 @@ def _adds_activations(graph: Graph, name: str, skip_layers: Collection[str]) -> 
         node.op in ADDITIONS
         and name not in skip_layers
         and graph.dtype(f"{name}:0").name == "float32"
+        and not graph.computes_in_half
         and all(graph.constant(tensor) is None for tensor in nd.data_inputs(node))
     )
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -33,8 +33,6 @@ def quantize_all_weights(
 ) -> dict[str, LayerWeights]:
     """Quantize the weights of every planned layer; layers that share a constant share one result.
 
-    Where their channels lie on different axes they share one scale.
-
     Raises
     ------
     ModelError : weights with NaN or infinity; names the layer.
@@ -44,7 +42,6 @@ def quantize_all_weights(
     result: dict[str, LayerWeights] = {}
     problems: list[Problem] = []
     planned = [plan for plan in plans if plan.weights is not None and layers[plan.name].constant is not None]
-    common = _common_axes(layers, planned)
     for plan in planned:
         layer = layers[plan.name]
         tensor = nd.data_inputs(graph.nodes[layer.name])[layer.weight_input]
@@ -52,13 +49,13 @@ def quantize_all_weights(
         if known is None:
             values = np.asarray(graph.constant(tensor), np.float32)
             try:
-                found = LayerWeights(layer.constant, values, _quantize(values, plan.weights, common[layer.constant]))
+                found = LayerWeights(layer.constant, values, _quantize(values, plan.weights, layer))
             except ValueError as error:
                 problems.append(Problem(str(error), file=graph.source, path=layer.name))
                 continue
             by_constant[layer.constant] = (plan, found)
             result[plan.name] = found
-        elif _settings(known[0]) != _settings(plan):
+        elif known[0].weights != plan.weights:
             raise _cannot_share(plan, known[0], "give both the same override_layer_configs block, or skip one")
         else:
             result[plan.name] = known[1]
@@ -72,25 +69,8 @@ def _cannot_share(plan: LayerPlan, other: LayerPlan, hint: str) -> ConfigError:
     return ConfigError(Problem(message, path=plan.name, allowed="the same weight settings for both", hint=hint))
 
 
-def _settings(plan: LayerPlan) -> WeightPlan:
-    """The settings of a layer's weights, without whether each channel has its own scale."""
-    return replace(plan.weights, channel_wise=False)
-
-
-def _common_axes(layers: Mapping[str, Layer], plans: Collection[LayerPlan]) -> dict[str, tuple[int, ...]]:
-    """Constant → the axes along which each channel has its own scale; () where its readers do not agree on them.
-
-    A convolution and a transposed one count their output channels on different axes of one constant.
-    """
-    wanted: dict[str, set[tuple[int, ...]]] = {}
-    for plan in plans:
-        layer = layers[plan.name]
-        axes = layer.channel_axes if plan.weights.channel_wise else ()
-        wanted.setdefault(layer.constant, set()).add(axes)
-    return {constant: axes.pop() if len(axes) == 1 else () for constant, axes in wanted.items()}
-
-
-def _quantize(values: np.ndarray, plan: WeightPlan, axes: tuple[int, ...]) -> QuantizedWeights:
+def _quantize(values: np.ndarray, plan: WeightPlan, layer: Layer) -> QuantizedWeights:
+    axes = layer.channel_axes if plan.channel_wise else ()
     if plan.algorithm == "nuq":
         return quantize_weights_nonuniform(values, axes, plan.num_steps, plan.num_of_iteration)
     return quantize_weights(values, plan.bits, axes)
