@@ -10,6 +10,7 @@ Models that are not in the shared folder are left out.
 from __future__ import annotations
 
 import argparse
+import json
 import time
 import warnings
 from collections import Counter
@@ -20,7 +21,6 @@ import numpy as np
 import calibrant
 from calibrant.cli.show import table
 from calibrant.emit.tflite.flatbuffer import File, Operator, Tensor
-from calibrant.emit.tflite.layer_check import check_layers
 from calibrant.graph.load import load
 
 CASES = {
@@ -86,6 +86,20 @@ def _is_data(tensor: Tensor) -> bool:
     return tensor.scale.size > 0 or (tensor.dtype is not None and tensor.dtype.kind == "f")
 
 
+def layers_by_tensor(file: File, result: calibrant.Result) -> dict[int, str]:
+    """Index of the tensor that an operator makes → the quantized layer it runs, by the node map."""
+    content = next(value for key, value in result.exported.items() if key.endswith("_int8_quant.json"))
+    names = {each.outputs[0].name: each.outputs[0].index for each in file.operators()}
+    layers = {layer.layer.name for layer in result.network.layers}
+    found: dict[int, str] = {}
+    for entry in json.loads(content)["graph"][0]["op"]:
+        stands_for = [name for attribute in entry["attr"] for name in attribute["value"]["list"]["s"]]
+        for name in layers.intersection(stands_for):
+            if entry["name"] in names:
+                found[names[entry["name"]]] = name
+    return found
+
+
 def main() -> None:
     """Print one row per model, and the operators of its file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -108,7 +122,7 @@ def main() -> None:
         content = next(value for key, value in result.exported.items() if key.endswith(".tflite"))
         plain = float_file(load(path, inputs))
         file = File(content)
-        layers = {made.outputs[0].index: layer for layer, made in check_layers(file, result.network).items()}
+        layers = layers_by_tensor(file, result)
         operators = list(file.operators())
         if options.operators:
             listed = [(each.name, *types_of(each), layers.get(each.outputs[0].index)) for each in operators]

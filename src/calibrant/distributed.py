@@ -14,6 +14,7 @@ from typing import Any
 from calibrant.calibration.runner import CalibrationRunner
 from calibrant.calibration.state import State, fingerprint
 from calibrant.config import load_config
+from calibrant.emit.tflite.settings import TfliteSettings, fixed_shapes
 from calibrant.errors import DataError, Problem
 from calibrant.progress import ProgressFn, Stopwatch, no_progress
 from calibrant.quantization import ExportOptions, build_result
@@ -36,6 +37,9 @@ def observe(
     samples: int | str | None = None,
     batch_size: int | None = None,
     export: str | Sequence[str] = (),
+    tflite_batch: int | None = None,
+    tflite_ops: str = "all",
+    tflite_shape: Mapping[str, Sequence[int]] | None = None,
     workers: int = 1,
     threads: int = 0,
     track: ProgressFn = no_progress,
@@ -66,8 +70,9 @@ def observe(
     >>> merge(["part1.npz", "part2.npz"], "digits.pb", "quant.cfg", out="out")  # doctest: +SKIP
     """
     watch, runner = Stopwatch(), CalibrationRunner(workers, threads)
-    output = ExportOptions(None, None, export, "float32", None, model)
-    options = ModelOptions(inputs, outputs, signature, constants, bias_correction, output.formats)
+    tflite = TfliteSettings("float32", tflite_batch, tflite_ops, fixed_shapes(tflite_shape))
+    output = ExportOptions(None, None, export, tflite, model)
+    options = ModelOptions(inputs, outputs, signature, constants, bias_correction, output.formats, tflite)
     calibration = DataOptions(data, batch_size, data_options, samples)
     prepared, source = prepare(model, config, options, calibration, watch, track, runner, in_parts=True)
     chosen = None if batches is None else _range(batches, source.count)
@@ -90,6 +95,8 @@ def merge(
     export: str | Sequence[str] = (),
     tflite_io: str = "float32",
     tflite_batch: int | None = None,
+    tflite_ops: str = "all",
+    tflite_shape: Mapping[str, Sequence[int]] | None = None,
 ) -> Result:
     """Quantize a model with what was observed in parts.
 
@@ -108,8 +115,9 @@ def merge(
     CalibrantError : with every other problem that was found.
     """
     watch = Stopwatch()
-    output = ExportOptions(out, name, export, tflite_io, tflite_batch, model)
-    options = ModelOptions(inputs, outputs, signature, constants, bias_correction, output.formats)
+    tflite = TfliteSettings(tflite_io, tflite_batch, tflite_ops, fixed_shapes(tflite_shape))
+    output = ExportOptions(out, name, export, tflite, model)
+    options = ModelOptions(inputs, outputs, signature, constants, bias_correction, output.formats, tflite)
     prepared, _ = prepare(model, config, options, None, watch, in_parts=True)
     with watch.step("merge"):
         state = State(fingerprint(prepared.observed, prepared.statistics), prepared.statistics)

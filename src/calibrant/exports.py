@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from calibrant.errors import ConfigError, Problem, did_you_mean
+from calibrant.errors import CalibrantError, ConfigError, Problem, did_you_mean
 from calibrant.version import __version__
 
 Content = bytes | Callable[[Path], None]
@@ -14,24 +14,33 @@ Content = bytes | Callable[[Path], None]
 
 def _tflite(result: Any) -> dict[str, Content]:
     from calibrant.emit.tflite.flatbuffer import File
-    from calibrant.emit.tflite.model import tflite_model, tflite_simulation
+    from calibrant.emit.tflite.model import lite_file
     from calibrant.emit.tflite.node_map import tflite_node_map
+    from calibrant.emit.tflite.sample import from_batch, made_up
 
-    content = tflite_model(result.network, result.tflite, _about(result))
-    node_map = tflite_node_map(File(content), result.network, result.original, result.absorbed)
-    simulation = tflite_simulation(result.network)
+    if isinstance(result.lite, CalibrantError):
+        raise result.lite
+    plain, sample = File(result.lite.content), None
+    if result.batches is not None:
+        sample = from_batch(result.network.graph, next(iter(result.batches)), plain)
+    if sample is None:
+        sample = made_up(result.network, plain)
+    made = lite_file(result.network, result.lite, result.tflite, sample, _about(result))
     files: dict[str, Content] = {
-        f"{result.name}_int8.tflite": content,
-        f"{result.name}_int8_fakequant.pb": simulation.graph_def().SerializeToString(deterministic=True),
-        f"{result.name}_int8_quant.json": node_map.encode(),
+        f"{result.name}_int8.tflite": made.content,
+        f"{result.name}_int8_fakequant.pb": made.simulation.graph_def().SerializeToString(deterministic=True),
+        f"{result.name}_int8_quant.json": tflite_node_map(made, result.original, result.absorbed).encode(),
     }
     result.export_notes["tflite"] = {
         "files": list(files),
         "io": result.tflite.io,
         "batch": result.tflite.batch,
+        "ops": result.tflite.ops,
         "weight_codes": [-127, 127],
-        "simulation_outputs": list(simulation.outputs),
+        "simulation_outputs": list(made.simulation.outputs),
         "tensors_observed_between_layers": len(result.network.intermediate),
+        "operators_on_integers": len(made.plan.integer),
+        "operators_in_float": made.floats(),
     }
     return files
 

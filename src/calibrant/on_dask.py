@@ -18,9 +18,11 @@ from calibrant.graph.load import load
 from calibrant.result import Result
 from calibrant.steps.prepare import DataOptions, open_calibration
 
-MERGING = frozenset({"name", "tflite_io", "tflite_batch"})
+MERGING = frozenset({"name", "tflite_io"})
 READING = frozenset({"shapes", "dtypes", "image_options", "image_size", "shuffle"})
-BOTH = frozenset({"inputs", "outputs", "signature", "constants", "bias_correction", "export"})
+BOTH = frozenset({"inputs", "outputs", "signature", "constants", "bias_correction", "export"}) | {
+    *("tflite_batch", "tflite_ops", "tflite_shape"),
+}
 
 
 def quantize(

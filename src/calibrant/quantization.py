@@ -16,8 +16,8 @@ from calibrant.data.open_data import Batches
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.emit.folder import check_writable, write_folder
 from calibrant.emit.prefix import file_prefix
-from calibrant.emit.tflite.settings import TfliteSettings
-from calibrant.errors import DataError, Problem
+from calibrant.emit.tflite.settings import TfliteSettings, fixed_shapes
+from calibrant.errors import CalibrantError, DataError, Problem
 from calibrant.exports import EXPORTS, checked_exports
 from calibrant.progress import LOG, ProgressFn, Stopwatch, no_progress
 from calibrant.result import Result, result_files
@@ -45,6 +45,8 @@ def quantize(
     export: str | Sequence[str] = (),
     tflite_io: str = "float32",
     tflite_batch: int | None = None,
+    tflite_ops: str = "all",
+    tflite_shape: Mapping[str, Sequence[int]] | None = None,
     workers: int = 1,
     threads: int = 0,
     resume: str | Path | None = None,
@@ -76,6 +78,9 @@ def quantize(
     export : further formats to write, of :data:`calibrant.exports.EXPORTS`: ``("tflite",)`` or ``"tflite"``.
     tflite_io : ``'float32'`` or ``'int8'``: inputs and outputs of the ``.tflite`` file.
     tflite_batch : its fixed number of samples a run; the model's own, which may be open, by default.
+    tflite_ops : ``'all'``: every operator of it that has an integer kernel runs on integers; ``'layers'``: the
+        quantized layers, and what is between them.
+    tflite_shape : its fixed shapes, by input name, where the model leaves sizes open.
     workers : processes that the batches are spread over; the result is the same.
     threads : that compute in each of them; 0: one a processor, or a share of the processors with several workers.
     resume : file that keeps what has been observed so far. A run that was interrupted goes on from there when it is
@@ -96,8 +101,9 @@ def quantize(
     >>> result = quantize("digits.pb", config="quant.cfg", data="calibration.npz", out="out")  # doctest: +SKIP
     """
     watch, runner = Stopwatch(), CalibrationRunner(workers, threads)
-    output = ExportOptions(out, name, export, tflite_io, tflite_batch, model)
-    options = ModelOptions(inputs, outputs, signature, constants, bias_correction, output.formats)
+    tflite = TfliteSettings(tflite_io, tflite_batch, tflite_ops, fixed_shapes(tflite_shape))
+    output = ExportOptions(out, name, export, tflite, model)
+    options = ModelOptions(inputs, outputs, signature, constants, bias_correction, output.formats, tflite)
     calibration = DataOptions(data, batch_size, data_options, samples)
     prepared, batches = prepare(model, config, options, calibration, watch, track, runner)
     again = SecondPass(batches, refine, sensitivity)
@@ -133,13 +139,12 @@ class ExportOptions:
         out: str | Path | None,
         name: str | None,
         export: str | Sequence[str],
-        tflite_io: str,
-        tflite_batch: int | None,
+        tflite: TfliteSettings,
         model: Any,
     ):
         self.name = file_prefix(name, model)
         self.formats = checked_exports(export)
-        self.tflite = TfliteSettings(tflite_io, tflite_batch)
+        self.tflite = tflite
         self.folder = None if out is None else Path(out)
         if self.folder is not None:
             check_writable(self.folder)
@@ -195,13 +200,21 @@ def build_result(
         fakequant=fakequant,
         seconds=watch.seconds,
         tflite=output.tflite,
+        lite=prepared.lite,
+        batches=again.batches if again is not None and again.batches.restartable else None,
         sensitivity=ranking,
         data=data,
         options=options or {},
     )
     for form in output.formats:
         with watch.step(form):
-            result.exported.update(EXPORTS[form](result))
+            try:
+                result.exported.update(EXPORTS[form](result))
+            except CalibrantError as error:
+                if output.folder is None and len(output.formats) == 1:
+                    raise
+                result.refused[form] = error
+                LOG.warning("the export %s is left out: %s", form, error)
     if output.folder is not None:
         with watch.step("write"):
             result.files = write_folder(output.folder, result_files(result))

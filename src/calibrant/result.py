@@ -13,9 +13,12 @@ from typing import Any
 from calibrant.config import write_config_json
 from calibrant.config.plan import Plan
 from calibrant.data.amount import DataUse
+from calibrant.data.batches import Batches
 from calibrant.emit.large_model import is_too_large, large_model_writer
 from calibrant.emit.node_map import node_map
+from calibrant.emit.tflite.float_file import FloatFile
 from calibrant.emit.tflite.settings import TfliteSettings
+from calibrant.errors import CalibrantError
 from calibrant.exports import Content
 from calibrant.fold import Folded
 from calibrant.graph.graph import Graph
@@ -42,6 +45,9 @@ class Result:
     tflite : how a ``.tflite`` file is to be made.
     exported : file name → content of what was exported.
     export_notes : format → plain values for the report on what the format could not hold as it is.
+    refused : format → why there is no file of it; all others are there.
+    lite : the network as a float LiteRT file, or why it cannot be one.
+    batches : the calibration data, where they can be read again.
     sensitivity : what each layer alone costs, the most harmful first; None where it was not asked for.
     data : how much data calibrated; None where it was observed in parts.
     options : what the run was told besides; for the report.
@@ -58,6 +64,9 @@ class Result:
     tflite: TfliteSettings = field(default_factory=TfliteSettings)
     exported: dict[str, Content] = field(default_factory=dict)
     export_notes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    refused: dict[str, CalibrantError] = field(default_factory=dict)
+    lite: FloatFile | CalibrantError | None = None
+    batches: Batches | None = None
     sensitivity: tuple[Sensitivity, ...] | None = None
     data: DataUse | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -99,7 +108,10 @@ class Result:
             )
         if self.sensitivity is not None:
             found["sensitivity"] = sensitivity_rows(self.sensitivity, self.plan)
-        return {**found, "exports": self.export_notes} if self.export_notes else found
+        notes = dict(self.export_notes)
+        for form, error in self.refused.items():
+            notes[form] = {"refused": [problem.as_dict() for problem in error.problems]}
+        return {**found, "exports": notes} if notes else found
 
     @property
     def run(self) -> dict[str, Any]:

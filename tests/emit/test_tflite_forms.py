@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tflite_networks import contents, definition, exported, image, steps_apart
+from tflite_networks import contents, definition, exported, image, layer_operators, steps_apart
 
 import calibrant
 from calibrant.emit.tflite.flatbuffer import File
-from calibrant.emit.tflite.layer_check import check_layers
-from calibrant.emit.tflite.model import tflite_simulation
 from calibrant.evaluation.logits import before_softmax
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.load import load
@@ -71,29 +69,26 @@ def network(build):
 
 
 @pytest.mark.parametrize(
-    "build", [first_biased, first_residual, first_padded, first_mean, first_global, first_transposed]
+    "build",
+    [
+        first_biased,
+        first_residual,
+        first_padded,
+        first_mean,
+        first_global,
+        first_local,
+        first_depthwise,
+        first_transposed,
+    ],
 )
 def test_channels_first(build):
     with skipped_without_the_operation():
         result, x = exported(network(build))
         apart, file = steps_apart(result, x)
     assert apart.max() <= 1.001 and np.mean(apart <= 0.01) >= 0.99
-    assert {layer.layer.name for layer in result.network.layers} == check_layers(file, result.network).keys()
-
-
-REFUSED = {
-    "depthwise": (first_depthwise, "", "dw: DepthwiseConv2dNative"),
-    "pooling": (first_local, "", "pool: AvgPool"),
-    "pooling that is no quantized layer": (first_local, 'skip_layers: "pool"', "pool: AvgPool"),
-}
-
-
-@pytest.mark.parametrize("build, settings, what", REFUSED.values(), ids=REFUSED)
-def test_channels_first_that_do_not_convert_are_refused_by_name(build, settings, what):
-    with pytest.raises(calibrant.ModelError) as caught, skipped_without_the_operation():
-        exported(network(build), f"batch_num: 4 {settings}")
-    assert f"{what} with channels first (NCHW)" in str(caught.value)
-    assert "convert the model to NHWC" in str(caught.value)
+    assert {layer.layer.name for layer in result.network.layers} == layer_operators(result).keys()
+    inner = [operator.name for operator in file.operators() if operator.name not in {"QUANTIZE", "DEQUANTIZE"}][1:-1]
+    assert "TRANSPOSE" not in inner or build is first_global
 
 
 def several():
@@ -142,7 +137,7 @@ def test_several_inputs_and_outputs(build, io, batch):
         tflite_batch=batch,
     )
     [content] = [value for name, value in result.exported.items() if name.endswith(".tflite")]
-    simulation, runner = tflite_simulation(result.network), TfliteRunner(content)
+    simulation, runner = contents(result, result.export_notes["tflite"]["simulation_outputs"])[1], TfliteRunner(content)
     assert {tensor.dtype.name for tensor in (*runner.file.inputs(), *runner.file.outputs())} == {io}
     assert {tensor.shape[0] for tensor in runner.file.inputs()} == {batch or 1}
     x = values(99)
@@ -166,7 +161,7 @@ def test_an_input_that_cannot_be_int8_is_refused_by_name():
     for io in ("float32", "int8"):
         if io == "int8":
             with pytest.raises(calibrant.ModelError, match="the input gate is float"):
-                calibrant.quantize(graph_def(gated), data=[data], export="tflite", tflite_io=io)
+                calibrant.quantize(graph_def(gated), data=[data], export="tflite", tflite_io=io, tflite_ops="layers")
         else:
             calibrant.quantize(graph_def(gated), data=[data], export="tflite", tflite_io=io)
 
@@ -185,7 +180,7 @@ def test_what_balancing_leaves_in_front_of_a_layer_is_float_and_has_the_simulati
     products = [operator for operator in file.operators() if operator.name == "MUL"]
     assert products and all(operator.outputs[0].dtype == np.float32 for operator in products)
     assert apart.max() <= 1.001 and np.mean(apart <= 0.01) >= 0.99
-    assert check_layers(file, result.network).keys() == {"one"}
+    assert layer_operators(result).keys() == {"one"}
 
 
 def test_joint_quantization_gives_both_sides_of_an_addition_the_same_factors():
@@ -225,7 +220,7 @@ def test_settings_on_other_layers(name, settings):
     result, x = exported(definition(name), f"batch_num: 4 {settings}")
     apart, file = steps_apart(result, x)
     assert apart.max() <= 1.001 and np.mean(apart <= 0.01) >= 0.99
-    found = check_layers(file, result.network)
+    found = layer_operators(result)
     for layer in result.network.layers:
         operator = found[layer.layer.name]
         assert operator.outputs[0].dtype == np.int8
@@ -263,10 +258,15 @@ def test_the_layers_of_a_file_with_int8_ends_are_those_of_one_with_float_ends():
     assert kinds[0] == ["QUANTIZE", *kinds[1], "DEQUANTIZE"]
 
 
-def test_layers_of_another_float_type_are_refused_by_name():
+@pytest.mark.parametrize("dtype", [tf.float16, tf.bfloat16])
+def test_narrower_floats_become_float32(dtype):
     def build():
-        x = placeholder([None, 8, 8, 4], dtype=tf.float16)
-        tf.nn.conv2d(x, tf.constant(numbers(3, 3, 4, 2).astype(np.float16)), 1, "SAME", name="half")
+        x = tf.cast(placeholder([None, 8, 8, 4]), dtype)
+        weights = tf.constant(numbers(3, 3, 4, 2).astype(dtype.as_numpy_dtype))
+        y = tf.nn.conv2d(x, weights, 1, "SAME", name="narrow")
+        tf.identity(conv(tf.cast(y, tf.float32), name="wide", seed=4), name="out")
 
-    with pytest.raises(calibrant.ModelError, match="half: computes in float16"):
-        calibrant.quantize(graph_def(build), data=[numbers(2, 8, 8, 4).astype(np.float16)], export="tflite")
+    result, x = exported(graph_def(build))
+    apart, file = steps_apart(result, x)
+    assert apart.max() <= 0.01
+    assert {tensor.dtype for tensor in file.tensors()} <= {np.dtype(kind) for kind in ("int8", "int32", "float32")}

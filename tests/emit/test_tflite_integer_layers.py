@@ -9,12 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tflite_networks import contents, definition, exported, image, steps_apart
+from tflite_networks import contents, definition, exported, image, layer_operators, steps_apart
 
-from calibrant.emit.tflite import integer_layers
-from calibrant.emit.tflite.converter_graph import tensor_factors
-from calibrant.emit.tflite.integer_layers import EXACT_IN_FLOAT32, largest_sum, multiplier
-from calibrant.emit.tflite.model import part_of
+from calibrant.emit.tflite import simulated_layers
+from calibrant.emit.tflite.simulated_layers import EXACT_IN_FLOAT32, bias_of, largest_sum, multiplier
 from graphs import conv, dense, graph_def, placeholder, tf
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the formulas are those of x86 kernels")
@@ -35,6 +33,11 @@ def with_large_sums():
     return tf.matmul(placeholder([None, 4000]), tf.constant(weights), name="large")
 
 
+def bound_of(operator):
+    axis = 3 if operator.name == "DEPTHWISE_CONV_2D" else 0
+    return largest_sum(operator.inputs[0], operator.inputs[1], axis, bias_of(operator))
+
+
 def dtypes_of(graph, op):
     return {tf.as_dtype(node.attr["T"].type).name for node in graph.nodes.values() if node.op == op}
 
@@ -48,7 +51,7 @@ def test_layers_have_the_codes_of_the_file(name):
 @pytest.mark.parametrize("name", [*EQUAL, "residual"])
 def test_sums_in_float64_are_the_same(name, monkeypatch):
     narrow, x = exported(definition(name), count=8)
-    monkeypatch.setattr(integer_layers, "EXACT_IN_FLOAT32", 0)
+    monkeypatch.setattr(simulated_layers, "EXACT_IN_FLOAT32", 0)
     wide, _ = exported(definition(name), count=8)
     assert contents(narrow)[0] == contents(wide)[0]
     apart, _ = steps_apart(wide, x)
@@ -59,8 +62,8 @@ def test_sums_in_float64_are_the_same(name, monkeypatch):
 
 def test_sums_that_float32_cannot_count_are_in_float64():
     result, x = exported(graph_def(lambda: tf.identity(with_large_sums(), name="out")))
-    [layer] = result.network.layers
-    assert largest_sum(result.network.graph, layer, [layer.inputs[0].quantizer]) > EXACT_IN_FLOAT32
+    [operator] = layer_operators(result).values()
+    assert bound_of(operator) > EXACT_IN_FLOAT32
     assert dtypes_of(contents(result)[1], "MatMul") == {"float64"}
     apart, _ = steps_apart(result, x)
     assert apart.max() < 0.01
@@ -80,12 +83,11 @@ def test_relu6_ends_at_the_code_of_six():
 
 def test_scales_are_multiplied_and_then_divided_in_float32():
     result, _ = exported(definition("conv"))
-    [layer] = result.network.layers
-    *_, made = tensor_factors(result.network, part_of(result.network)).values()
-    given = layer.inputs[0].quantizer
-    assert made.scale != given.scale
-    expected = [np.float32(np.float32(given.scale * scale) / made.scale) for scale in layer.weights.scale]
-    assert multiplier(result.network.graph, layer, [given], made).tolist() == expected
+    [layer], [operator] = result.network.layers, layer_operators(result).values()
+    read, made = layer.inputs[0].quantizer, operator.outputs[0].scale[0]
+    assert made != read.scale
+    expected = [np.float32(np.float32(read.scale * scale) / made) for scale in layer.weights.scale]
+    assert multiplier(operator.inputs[0], operator.inputs[1], operator.outputs[0]).tolist() == expected
 
 
 OUTPUT_AXES = {"Conv2D": 1, "DepthwiseConv2dNative": 2, "MatMul": 1}
@@ -93,15 +95,15 @@ OUTPUT_AXES = {"Conv2D": 1, "DepthwiseConv2dNative": 2, "MatMul": 1}
 
 @functools.cache
 def layers_of(name):
-    network = exported(definition(name))[0].network
-    return network.graph, network.layers
+    result = exported(definition(name))[0]
+    return result.network.layers, layer_operators(result)
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["conv", "depthwise, multiplier 2", "softmax"]), st.booleans())
 @settings(max_examples=50, deadline=None)
 def test_no_partial_sum_is_beyond_the_bound(seed, name, aligned):
     random = np.random.default_rng(seed)
-    graph, layers = layers_of(name)
+    layers, operators = layers_of(name)
     for layer in layers:
         quantizer = layer.inputs[0].quantizer
         shape, axes = layer.weights.values.shape, OUTPUT_AXES[layer.layer.type]
@@ -113,7 +115,7 @@ def test_no_partial_sum_is_beyond_the_bound(seed, name, aligned):
             values = np.where(codes[:, channel] < 0, *ends)
         bias = layer.integer_bias()[channel] if layer.bias is not None else 0
         sums = bias + np.cumsum(random.permutation(values * codes[:, channel]))
-        assert np.abs(sums).max() <= largest_sum(graph, layer, [quantizer])
+        assert np.abs(sums).max() <= bound_of(operators[layer.layer.name])
 
 
 def test_a_bias_counts_towards_the_bound():
@@ -122,7 +124,7 @@ def test_a_bias_counts_towards_the_bound():
         tf.identity(y, name="out")
 
     result, x = exported(graph_def(build))
-    [layer] = result.network.layers
-    assert largest_sum(result.network.graph, layer, [layer.inputs[0].quantizer]) > 1e4 / layer.bias_scale().max()
+    [layer], [operator] = result.network.layers, layer_operators(result).values()
+    assert bound_of(operator) > 1e4 / layer.bias_scale().max()
     apart, _ = steps_apart(result, x)
     assert apart.max() < 0.01

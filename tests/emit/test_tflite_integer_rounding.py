@@ -9,9 +9,7 @@ import pytest
 from tflite_networks import NETWORKS, contents, exported, image, steps_apart
 
 import calibrant
-from calibrant.emit.tflite.converter_graph import tensor_factors
 from calibrant.emit.tflite.flatbuffer import File
-from calibrant.emit.tflite.model import part_of
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.run import run_once
 from graphs import conv, dense, graph_def, placeholder, tf
@@ -78,14 +76,13 @@ def test_a_mean_of_every_sum_of_codes(height, width, low, high):
     random, count = np.random.default_rng(5), height * width
     calibration = [{"x": random.uniform(low, high, (16, height, width, 1)).astype(np.float32)} for _ in range(4)]
     result = calibrant.quantize(graph_def(build), "batch_num: 4", calibration, export="tflite")
-    quantizer = tensor_factors(result.network, part_of(result.network))["x:0"]
     sums = np.arange(-128 * count, 127 * count + 1)
     whole, rest = np.divmod(sums, count)
     codes = whole[:, None] + (np.arange(count) < rest[:, None])
-    x = quantizer.dequantize(codes).reshape(-1, height, width, 1)
-
     content, simulation = contents(result)
     runner = TfliteRunner(content)
+    [fed] = [operator.outputs[0] for operator in runner.file.operators() if operator.name == "QUANTIZE"]
+    x = ((codes - fed.zero_point).astype(np.float32) * fed.scale[0]).reshape(-1, height, width, 1)
     runner.run({0: x})
     [made] = [operator.outputs[0] for operator in runner.file.operators() if operator.name == "MEAN"]
     [simulated] = run_once(simulation, {"x": x}, ["mean/between:0"])
@@ -114,16 +111,16 @@ def test_conversions_are_really_in_these_files():
     assert any(operator.name == "QUANTIZE" and operator.is_integer for operator in operators)
 
 
-def test_parts_have_the_factors_of_what_they_are_concatenated_into():
+def test_parts_have_the_scale_of_what_they_are_concatenated_into():
     result, _ = exported(graph_def(lambda: tf.identity(NETWORKS["grouped"](), name="out")))
-    factors = tensor_factors(result.network, part_of(result.network))
-    assert factors["part0/bias:0"] == factors["part1/bias:0"] == factors["concat:0"] == factors["out:0"]
     [joined] = [entry for entry in File(contents(result)[0]).operators() if entry.name == "CONCATENATION"]
-    scales = [float(tensor.scale[0]) for tensor in (*joined.inputs, *joined.outputs)]
-    assert scales == [float(factors["concat:0"].scale)] * 3
+    scales = {float(tensor.scale[0]) for tensor in (*joined.inputs, *joined.outputs)}
+    assert len(scales) == 1
 
 
-def test_pooling_without_a_reader_of_its_own_factors_keeps_those_it_reads():
+def test_pooling_keeps_the_scale_that_it_reads():
     result, _ = exported(graph_def(lambda: tf.identity(tf.cos(average(3, 1, "SAME")), name="out")))
-    factors = tensor_factors(result.network, part_of(result.network))
-    assert factors["pool:0"] == result.network.layers[1].inputs[0].quantizer
+    [pool] = [entry for entry in File(contents(result)[0]).operators() if entry.name == "AVERAGE_POOL_2D"]
+    quantizer = result.network.layers[1].inputs[0].quantizer
+    for tensor in (pool.inputs[0], pool.outputs[0]):
+        assert (tensor.scale[0], tensor.zero_point) == (quantizer.scale, quantizer.offset)

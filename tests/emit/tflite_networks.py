@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 
 import calibrant
@@ -138,13 +140,27 @@ def exported(model, config="batch_num: 4", count=32, **options):
     return calibrant.quantize(model, config=config, data=data, export="tflite", **options), x
 
 
-def contents(result):
+def contents(result, outputs=None):
     """The .tflite file's bytes, and the graph that simulates it."""
     from tensorflow.core.framework.graph_pb2 import GraphDef
 
     tflite = next(value for name, value in result.exported.items() if name.endswith("_int8.tflite"))
     simulation = next(value for name, value in result.exported.items() if name.endswith("_int8_fakequant.pb"))
-    return tflite, load(GraphDef.FromString(simulation))
+    return tflite, load(GraphDef.FromString(simulation), outputs and result.network.graph.inputs, outputs)
+
+
+def layer_operators(result):
+    """Layer → the operator of the file that runs it, by the node map."""
+    [content] = [value for name, value in result.exported.items() if name.endswith("_int8_quant.json")]
+    by_tensor = {operator.outputs[0].name: operator for operator in File(contents(result)[0]).operators()}
+    stands_for = {}
+    for entry in json.loads(content)["graph"][0]["op"]:
+        for attribute in entry["attr"]:
+            for name in attribute["value"]["list"]["s"]:
+                if entry["type"] != "Placeholder":
+                    stands_for.setdefault(name, by_tensor[entry["name"]])
+    layers = {layer.layer.name for layer in result.network.layers}
+    return {name: operator for name, operator in stands_for.items() if name in layers}
 
 
 def steps_apart(result, x):

@@ -52,7 +52,7 @@ def test_a_changed_file_is_noticed_with_its_layer(demo, tmp_path):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     file = File((out / "demo_int8.tflite").read_bytes())
     depthwise = next(operator for operator in file.operators() if operator.name == "DEPTHWISE_CONV_2D")
-    depthwise.inputs[1].values = np.roll(depthwise.inputs[1].values, 1)
+    depthwise.inputs[1].set_values(np.roll(depthwise.inputs[1].values, 1))
     (tmp_path / "demo_int8.tflite").write_bytes(file.content())
     found = verify(tmp_path, f"{digits / 'test.npz'}:x[:32]")
     assert not found.passed

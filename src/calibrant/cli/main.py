@@ -119,7 +119,7 @@ def _wants_json(arguments: list[str] | None) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Entry point of ``calibrant``; exits 0 when all went well, 2 for bad input, 130 when interrupted."""
+    """Entry point of ``calibrant``; exit codes: 0 done, 2 bad input, 3 a format is missing, 130 interrupted."""
     _run(cli, "calibrant", arguments)
 
 

@@ -8,7 +8,8 @@ import click
 
 from calibrant.cli.json_output import json_option, print_json
 from calibrant.cli.options import model_options
-from calibrant.cli.quantize import show_result
+from calibrant.cli.quantize import show_refused, show_result
+from calibrant.cli.tflite_options import tflite_options
 
 
 @click.command()
@@ -20,7 +21,7 @@ from calibrant.cli.quantize import show_result
 @click.option("--name", help="Prefix of the files; the model's name by default.")
 @click.option("--export", multiple=True, help="More formats to write, as for quantize.")
 @click.option("--tflite-io", default="float32", show_default=True, help="Inputs and outputs of the .tflite: int8 too.")
-@click.option("--tflite-batch", type=int, help="Samples a run of the .tflite; the model's own by default.")
+@tflite_options
 @model_options
 @json_option
 @click.pass_obj
@@ -35,12 +36,14 @@ def merge(
     export: tuple[str, ...],
     tflite_io: str,
     tflite_batch: int | None,
+    tflite_ops: str,
+    tflite_shape: dict[str, tuple[int, ...]] | None,
     inputs: list[str] | None,
     outputs: list[str] | None,
     signature: str | None,
     constants: dict[str, str],
     as_json: bool,
-) -> None:
+) -> int:
     """Quantize a model with STATES, the files of ``calibrant observe``."""
     import calibrant
 
@@ -58,8 +61,11 @@ def merge(
         export=export,
         tflite_io=tflite_io,
         tflite_batch=tflite_batch,
+        tflite_ops=tflite_ops,
+        tflite_shape=tflite_shape,
     )
     if as_json:
         print_json({**result.report, "run": result.run, "files": [str(path) for path in result.files]})
     elif not settings["quiet"]:
         show_result(result, out)
+    return show_refused(result)

@@ -11,6 +11,7 @@ from calibrant.cli.data_options import data_options, read_data_options, samples_
 from calibrant.cli.json_output import json_option, print_json
 from calibrant.cli.options import model_options
 from calibrant.cli.parallel_options import parallel_options
+from calibrant.cli.tflite_options import tflite_options
 
 
 @click.command()
@@ -23,6 +24,7 @@ from calibrant.cli.parallel_options import parallel_options
 @click.option("--batches", help="Those to take, counted from 0: 0:4 are the first four. All by default.")
 @click.option("--bias-correction/--no-bias-correction", default=True, help="As for quantize; the same for all parts.")
 @click.option("--export", multiple=True, help="Formats that are to be written after merging.")
+@tflite_options
 @model_options
 @parallel_options
 @samples_option
@@ -38,6 +40,9 @@ def observe(
     batches: str | None,
     bias_correction: bool,
     export: tuple[str, ...],
+    tflite_batch: int | None,
+    tflite_ops: str,
+    tflite_shape: dict[str, tuple[int, ...]] | None,
     inputs: list[str] | None,
     outputs: list[str] | None,
     signature: str | None,
@@ -65,6 +70,9 @@ def observe(
         bias_correction=bias_correction,
         export=export,
         samples=samples,
+        tflite_batch=tflite_batch,
+        tflite_ops=tflite_ops,
+        tflite_shape=tflite_shape,
         workers=workers,
         threads=threads,
         track=tracker(settings["quiet"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from calibrant.cli.data_options import data_options, read_data_options, samples_
 from calibrant.cli.json_output import json_option, print_json
 from calibrant.cli.options import model_options
 from calibrant.cli.parallel_options import parallel_options
+from calibrant.cli.tflite_options import tflite_options
 from calibrant.exports import EXPORTS
 
 
@@ -29,10 +31,10 @@ from calibrant.exports import EXPORTS
 @click.option("--name", help="Prefix of the files; the model's name by default.")
 @click.option("--export", multiple=True, help=f"More formats to write: {', '.join(EXPORTS)}; repeatable, or A,B.")
 @click.option("--tflite-io", default="float32", show_default=True, help="Inputs and outputs of the .tflite: int8 too.")
-@click.option("--tflite-batch", type=int, help="Samples a run of the .tflite; the model's own by default.")
 @click.option(
     "--resume", type=click.Path(), help="File that keeps what was observed; an interrupted run goes on there."
 )
+@tflite_options
 @model_options
 @parallel_options
 @samples_option
@@ -52,6 +54,8 @@ def quantize(
     export: tuple[str, ...],
     tflite_io: str,
     tflite_batch: int | None,
+    tflite_ops: str,
+    tflite_shape: dict[str, tuple[int, ...]] | None,
     resume: str | None,
     inputs: list[str] | None,
     outputs: list[str] | None,
@@ -62,7 +66,7 @@ def quantize(
     threads: int,
     as_json: bool,
     **options: Any,
-) -> None:
+) -> int:
     """Quantize MODEL with calibration data and write the results to a folder."""
     import calibrant
     from calibrant.cli.show import tracker
@@ -83,6 +87,8 @@ def quantize(
         export=export,
         tflite_io=tflite_io,
         tflite_batch=tflite_batch,
+        tflite_ops=tflite_ops,
+        tflite_shape=tflite_shape,
         workers=workers,
         threads=threads,
         resume=resume,
@@ -92,14 +98,24 @@ def quantize(
     )
     if as_json:
         print_json({**result.report, "run": result.run, "files": [str(path) for path in result.files]})
-        return
-    if settings["quiet"]:
-        return
-    for warning in result.report["warnings"]:
-        click.echo(f"warning: {warning}", err=True)
-    show_result(result, out)
-    compared = f"calibrant evaluate {model} {result.files[0]} --data DATA --labels LABELS"
-    click.echo(f"next: {compared}; calibrant tune where accuracy was lost")
+    elif not settings["quiet"]:
+        for warning in result.report["warnings"]:
+            click.echo(f"warning: {warning}", err=True)
+        show_result(result, out)
+        compared = f"calibrant evaluate {model} {result.files[0]} --data DATA --labels LABELS"
+        click.echo(f"next: {compared}; calibrant tune where accuracy was lost")
+    return show_refused(result)
+
+
+NOT_EVERYTHING = 3
+"""Exit code where a format that was asked for could not be written, and all others are."""
+
+
+def show_refused(result: Any) -> int:
+    """Say which formats are not there; the exit code."""
+    for form in result.refused:
+        click.echo(f"error: there is no {form} file; everything else is written", err=True)
+    return NOT_EVERYTHING if result.refused else 0
 
 
 def show_result(result: Any, out: str) -> None:
@@ -131,6 +147,7 @@ def show_result(result: Any, out: str) -> None:
         click.echo()
         left = [(entry["layer"], entry["type"], entry["reason"]) for entry in report["left_in_float"]]
         table("left in float", ("layer", "type", "reason"), left)
+    _show_float_operators(report.get("exports", {}).get("tflite", {}))
     if "sensitivity" in report:
         show_sensitivity(report["sensitivity"])
     totals = report["totals"]
@@ -141,6 +158,17 @@ def show_result(result: Any, out: str) -> None:
     click.echo("time: " + ", ".join(f"{step} {seconds:.2f} s" for step, seconds in result.seconds.items()))
     click.echo(f"written to {out}: " + ", ".join(path.name for path in result.files))
     click.echo(share_line(totals))
+
+
+def _show_float_operators(notes: dict[str, Any]) -> None:
+    """What the LiteRT file computes in float, by kind and reason."""
+    from calibrant.cli.show import table
+
+    kinds = Counter((entry["operator"], entry["reason"]) for entry in notes.get("operators_in_float", ()))
+    if kinds:
+        click.echo()
+        rows = [(operator, count, reason) for (operator, reason), count in kinds.items()]
+        table("in float in the LiteRT file", ("operator", "how many", "reason"), rows)
 
 
 def show_sensitivity(rows: list[dict[str, Any]]) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from calibrant.emit.tflite.flatbuffer import File, Tensor
+from calibrant.emit.tflite.interpreter import new_interpreter
+from calibrant.emit.tflite.simulated_codes import quantized
 from calibrant.errors import ModelError, Problem
-from calibrant.graph.tensorflow import tensorflow
 
 HANDING_ON = frozenset({"DEQUANTIZE", "QUANTIZE", "RESHAPE"})
 
@@ -28,7 +27,7 @@ class TfliteRunner:
     def __init__(self, content: bytes, source: str = "model"):
         self.file = File(content, source)
         self.source = source
-        self._interpreter = _interpreter(content)
+        self._interpreter = new_interpreter(content)
         self._batch: int | None = None
         self._makers = {made.index: operator for operator in self.file.operators() for made in operator.outputs}
 
@@ -94,14 +93,6 @@ class TfliteRunner:
         return tensor
 
 
-def quantized(tensor: Tensor, values: np.ndarray) -> np.ndarray:
-    """Values in a tensor's own type: codes where it is int8."""
-    if tensor.dtype != np.int8:
-        return np.ascontiguousarray(values, tensor.dtype)
-    codes = np.rint(values.astype(np.float32) * (np.float32(1) / tensor.scale[0])) + tensor.zero_point
-    return np.clip(codes, -128, 127).astype(np.int8)
-
-
 def open_tflite(path: Path) -> TfliteRunner:
     """Read a file.
 
@@ -114,14 +105,3 @@ def open_tflite(path: Path) -> TfliteRunner:
     except OSError as error:
         raise ModelError(Problem(f"cannot be read: {error.strerror}", file=str(path))) from None
     return TfliteRunner(content, str(path))
-
-
-def _interpreter(content: bytes) -> Any:
-    """LiteRT's own interpreter where it is installed, else the one that TensorFlow still brings."""
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError:
-        Interpreter = tensorflow().lite.Interpreter  # noqa: N806
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return Interpreter(model_content=content, experimental_preserve_all_tensors=True)

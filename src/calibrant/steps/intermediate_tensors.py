@@ -1,4 +1,4 @@
-"""Step: factors for tensors that no layer reads, where an export runs on integers between the layers as well."""
+"""Step: scales for tensors that no layer reads, where an export runs on integers between the layers as well."""
 
 from __future__ import annotations
 
@@ -7,20 +7,39 @@ from collections.abc import Collection, Mapping
 from calibrant.algorithms import ifmr
 from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.search_result import SearchResult
-from calibrant.emit.tflite.integer_part import integer_part
+from calibrant.emit.tflite.float_file import FloatFile, float_file
+from calibrant.emit.tflite.plan import PlanInputs, make_plan
+from calibrant.emit.tflite.settings import TfliteSettings
+from calibrant.errors import CalibrantError
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
 
 
+def float_lite_file(
+    graph: Graph, layers: Collection[Layer], places: Collection[tuple[str, int]], settings: TfliteSettings
+) -> FloatFile | CalibrantError:
+    """The network as a float LiteRT file, or why there is none: other formats can still be written then."""
+    try:
+        return float_file(graph, layers, places, settings)
+    except CalibrantError as error:
+        return error
+
+
 def intermediate_tensors(
-    graph: Graph, layers: Collection[Layer], places: Collection[tuple[str, int]], formats: Collection[str]
+    lite: FloatFile | CalibrantError | None,
+    graph: Graph,
+    layers: Collection[Layer],
+    places: Collection[tuple[str, int]],
+    settings: TfliteSettings,
 ) -> tuple[str, ...]:
-    """The tensors that have to be observed for the formats asked for, besides those that layers read."""
-    return integer_part(graph, layers, places).observed if "tflite" in formats else ()
+    """The tensors that have to be observed for a LiteRT file, besides those that layers read."""
+    if not isinstance(lite, FloatFile):
+        return ()
+    return make_plan(PlanInputs(lite, graph, layers, tuple(places), settings.ops == "all")).observed
 
 
 def search_intermediate(
     histograms: Mapping[str, Histogram], tensors: Collection[str], asymmetric: bool
 ) -> dict[str, SearchResult]:
-    """Their factors, by IFMR with its default settings."""
+    """Their scales, by IFMR with its default settings."""
     return {tensor: ifmr.search(histograms[tensor], ifmr.IfmrSettings(asymmetric=asymmetric)) for tensor in tensors}

@@ -17,7 +17,9 @@ from calibrant.config.plan import ActivationPlan, Plan
 from calibrant.data.amount import sample_limit, used_sentence
 from calibrant.data.input_spec import inputs_of
 from calibrant.data.open_data import Batches, open_data, unknown_keyword
-from calibrant.errors import ConfigError, DataError, Problem
+from calibrant.emit.tflite.float_file import FloatFile
+from calibrant.emit.tflite.settings import TfliteSettings
+from calibrant.errors import CalibrantError, ConfigError, DataError, Problem
 from calibrant.fold import Folded, fold
 from calibrant.graph.cut_proposal import check_feedable
 from calibrant.graph.graph import Graph
@@ -32,7 +34,7 @@ from calibrant.steps.bias_range import with_held_biases
 from calibrant.steps.exact_scales import with_exact_scales
 from calibrant.steps.float16_scales import refuse_float16_scales
 from calibrant.steps.graph_info import graph_info
-from calibrant.steps.intermediate_tensors import intermediate_tensors, search_intermediate
+from calibrant.steps.intermediate_tensors import float_lite_file, intermediate_tensors, search_intermediate
 from calibrant.steps.joint import with_joint_places, with_joint_settings
 from calibrant.steps.narrow_range import holdable_weights
 from calibrant.steps.plan import layer_plan
@@ -49,6 +51,7 @@ class ModelOptions:
     constants: Mapping[str, Any] | None = None
     bias_correction: bool = True
     formats: Collection[str] = ()
+    tflite: TfliteSettings = field(default_factory=TfliteSettings)
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ class Prepared:
     observed : the graph that is run on the data.
     places : (node, input index) → settings of every activation that gets a quantizer.
     between : tensors for which an export needs factors besides.
+    lite : the network as a float LiteRT file, or why it cannot be one; None where no format asks for it.
     histograms, patches : what is to be observed, still empty.
     """
 
@@ -112,6 +116,7 @@ class Prepared:
     observed: Graph
     places: Mapping[tuple[str, int], ActivationPlan]
     intermediate: Collection[str]
+    lite: FloatFile | CalibrantError | None
     histograms: Mapping[str, Histogram]
     patches: Mapping[tuple[str, PatchGeometry], PatchMean]
 
@@ -187,7 +192,11 @@ def prepare_balanced(planned: Planned, balanced: Balanced, options: ModelOptions
         weights = holdable_weights(quantize_all_weights(graph, layers, plan.layers), options.formats)
     plan = with_joint_settings(plan, graph, layers, planned.skip_layers)
     places = with_joint_places(quantized_places(graph, layers, plan), plan.groups)
-    intermediate = intermediate_tensors(graph, [layers[entry.name] for entry in plan.layers], places, options.formats)
+    chosen, lite = [layers[entry.name] for entry in plan.layers], None
+    if "tflite" in options.formats:
+        with watch.step("convert"):
+            lite = float_lite_file(graph, chosen, places, options.tflite)
+    intermediate = intermediate_tensors(lite, graph, chosen, places, options.tflite)
     tensors = (*(read_tensor(graph, place) for place in places), *intermediate)
     return Prepared(
         original=planned.original,
@@ -200,6 +209,7 @@ def prepare_balanced(planned: Planned, balanced: Balanced, options: ModelOptions
         observed=graph if options.bias_correction else with_quantized_weights(graph, layers, weights),
         places=places,
         intermediate=intermediate,
+        lite=lite,
         histograms={tensor: Histogram() for tensor in tensors},
         patches=patch_statistics(graph, layers, weights) if options.bias_correction else {},
     )

@@ -1,4 +1,4 @@
-"""Running TensorFlow's converter on a graph with FakeQuant operations."""
+"""Running TensorFlow's converter on a float graph."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ import re
 import warnings
 from collections.abc import Iterator
 
-from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.errors import ModelError, Problem
-from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.tensorflow import tensorflow
 
 LONGEST_REASON = 400
 
 
-def convert(graph: Graph, settings: TfliteSettings) -> bytes:
-    """The LiteRT file as the converter writes it.
+def convert(graph: Graph) -> bytes:
+    """The float LiteRT file as the converter writes it.
 
     Raises
     ------
@@ -27,7 +25,6 @@ def convert(graph: Graph, settings: TfliteSettings) -> bytes:
     """
     tf = tensorflow()
     graph_def = graph.graph_def()
-    _set_batch(graph_def, graph, settings.batch)
     with _silence():
         function = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(graph_def, name=""), [])
         pruned = function.prune(
@@ -35,9 +32,7 @@ def convert(graph: Graph, settings: TfliteSettings) -> bytes:
             [function.graph.as_graph_element(tensor) for tensor in graph.outputs],
         )
         converter = tf.lite.TFLiteConverter.from_concrete_functions([pruned], None)
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if settings.io == "int8":
-            converter.inference_input_type = converter.inference_output_type = tf.int8
+        converter.allow_custom_ops = True
         try:
             return converter.convert()
         except Exception as error:  # the converter's own error derives from Exception alone
@@ -47,15 +42,6 @@ def convert(graph: Graph, settings: TfliteSettings) -> bytes:
                 raise
             reason = f"TensorFlow's converter does not make a LiteRT file of it: {_reason(error)}"
             raise ModelError(Problem(reason, file=graph.source)) from None
-
-
-def _set_batch(graph_def, graph: Graph, batch: int | None) -> None:
-    if batch is None:
-        return
-    fed = {nd.node_name(tensor) for tensor in graph.inputs}
-    for node in graph_def.node:
-        if node.name in fed and node.op == "Placeholder" and node.attr["shape"].shape.dim:
-            node.attr["shape"].shape.dim[0].size = batch
 
 
 def _reason(error: Exception) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.tools import flatbuffer_utils
 
+from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.errors import ModelError, Problem
 
 DTYPES = {
@@ -22,6 +23,7 @@ DTYPES = {
     schema.TensorType.UINT8: np.dtype(np.uint8),
     schema.TensorType.BOOL: np.dtype(np.bool_),
 }
+_TYPES = {dtype: value for value, dtype in DTYPES.items()}
 OPERATORS = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
 
 
@@ -34,9 +36,24 @@ class Tensor:
         self.index = index
 
     @property
+    def raw(self) -> Any:
+        """The tensor of the schema."""
+        return self._raw
+
+    @property
     def name(self) -> str:
         """The names of the nodes that it comes from, separated by semicolons."""
         return self._raw.name.decode()
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._raw.name = name.encode()
+
+    @property
+    def signature(self) -> tuple[int | None, ...]:
+        """The shape; None stands for a dimension that is open."""
+        shape = self._raw.shapeSignature if self._raw.shapeSignature is not None else self._raw.shape
+        return tuple(None if size < 0 else int(size) for size in shape) if shape is not None else ()
 
     @property
     def dtype(self) -> np.dtype | None:
@@ -54,13 +71,22 @@ class Tensor:
         found = self._raw.quantization
         return np.asarray(found.scale if found is not None and found.scale is not None else [], np.float32)
 
-    def set_scale(self, values: np.ndarray) -> None:
-        """Change the scales; several where there was one count along the first axis, with the same code of zero."""
-        found = self._raw.quantization
-        if len(values) > len(found.scale):
-            found.zeroPoint = np.repeat(np.asarray(found.zeroPoint, np.int64)[:1], len(values))
-            found.quantizedDimension = 0
-        found.scale = np.asarray(values, np.float32)
+    def quantize(self, quantizer: Quantizer) -> None:
+        """Make the tensor one of codes; a constant keeps its buffer, which has to be set as well."""
+        self._raw.type = schema.TensorType.INT8 if quantizer.bits <= 8 else schema.TensorType.INT16
+        self.set_quantization(np.array([quantizer.scale]), quantizer.offset)
+
+    def set_quantization(self, scale: np.ndarray, zero_point: int = 0, axis: int = 0) -> None:
+        """The scales, float32, several along one axis; with the same code of zero."""
+        found = schema.QuantizationParametersT()
+        found.scale = np.asarray(scale, np.float32).reshape(-1)
+        found.zeroPoint = np.full(found.scale.size, zero_point, np.int64)
+        found.quantizedDimension = axis if found.scale.size > 1 else 0
+        self._raw.quantization = found
+
+    def copy_quantization(self, other: Tensor) -> None:
+        """Take another tensor's scales."""
+        self._raw.quantization = other.raw.quantization
 
     @property
     def zero_point(self) -> int:
@@ -76,13 +102,11 @@ class Tensor:
             return None
         return np.frombuffer(np.asarray(data, np.uint8).tobytes(), self.dtype).reshape(self.shape)
 
-    @values.setter
-    def values(self, values: np.ndarray) -> None:
-        content = np.ascontiguousarray(values, self.dtype).tobytes()
-        if content == np.asarray(self._file.model.buffers[self._raw.buffer].data, np.uint8).tobytes():
-            return
-        buffer = schema.BufferT()  # the old one may be shared with other tensors
-        buffer.data = np.frombuffer(content, np.uint8)
+    def set_values(self, values: np.ndarray) -> None:
+        """Let the tensor be this constant, of its type and shape; the old buffer may be shared and is left alone."""
+        buffer = schema.BufferT()
+        buffer.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
+        self._raw.type, self._raw.shape = _TYPES[values.dtype], np.array(values.shape, np.int32)
         self._raw.buffer = len(self._file.model.buffers)
         self._file.model.buffers.append(buffer)
 
@@ -94,6 +118,12 @@ class Operator:
     name: str
     inputs: tuple[Tensor | None, ...]
     outputs: tuple[Tensor, ...]
+    raw: Any = field(default=None, repr=False, compare=False)
+
+    @property
+    def options(self) -> Any:
+        """The schema's options of this kind of operator; None where it has none."""
+        return self.raw.builtinOptions if self.raw.builtinOptions is not None else self.raw.builtinOptions2
 
     @property
     def is_integer(self) -> bool:
@@ -120,8 +150,10 @@ class File:
         for raw in self.model.subgraphs[0].operators:
             code = self.model.operatorCodes[raw.opcodeIndex]
             name = OPERATORS[max(code.builtinCode, code.deprecatedBuiltinCode)]
-            read = tuple(Tensor(self, index) if index >= 0 else None for index in raw.inputs)
-            yield Operator(name, read, tuple(Tensor(self, index) for index in raw.outputs))
+            if name == "CUSTOM":
+                name = code.customCode.decode()
+            read = tuple(Tensor(self, int(index)) if index >= 0 else None for index in raw.inputs)
+            yield Operator(name, read, tuple(Tensor(self, int(index)) for index in raw.outputs), raw)
 
     def tensors(self) -> Iterator[Tensor]:
         """All tensors."""
@@ -135,23 +167,75 @@ class File:
         """The results."""
         return tuple(Tensor(self, index) for index in self.model.subgraphs[0].outputs)
 
-    def read_instead(self, position: int, place: int, tensor: Tensor) -> None:
-        """Let the operator at a position read another tensor at one of its inputs."""
-        raw = self.model.subgraphs[0].operators[position]
-        read = [int(index) for index in raw.inputs]
-        read[place] = tensor.index
-        raw.inputs = np.array(read, np.int32)
+    def set_operators(self, operators: Iterable[Any]) -> None:
+        """Take these operators of the schema instead, in the order in which they run."""
+        self.model.subgraphs[0].operators = list(operators)
 
-    def drop_unread(self, name: str) -> None:
-        """Remove operators of one kind whose results nobody reads."""
+    def begin(self, inputs: Iterable[int], outputs: Iterable[int]) -> None:
+        """Say what is fed and what are the results of a file that has neither."""
         graph = self.model.subgraphs[0]
-        kept = [int(index) for index in graph.outputs]
-        read = {int(index) for raw in graph.operators for index in raw.inputs} | set(kept)
-        graph.operators = [
-            raw
-            for raw, operator in zip(graph.operators, self.operators(), strict=True)
-            if operator.name != name or any(int(index) in read for index in raw.outputs)
-        ]
+        graph.inputs, graph.outputs = np.array(list(inputs), np.int32), np.array(list(outputs), np.int32)
+
+    def set_outputs(self, indices: Iterable[int]) -> None:
+        """Let other tensors be the results."""
+        self._set_ends("outputs", indices)
+
+    def set_inputs(self, indices: Iterable[int]) -> None:
+        """Let other tensors be fed."""
+        self._set_ends("inputs", indices)
+
+    def _set_ends(self, which: str, indices: Iterable[int]) -> None:
+        graph, new = self.model.subgraphs[0], np.array(list(indices), np.int32)
+        moved = dict(zip((int(index) for index in getattr(graph, which)), new.tolist(), strict=True))
+        setattr(graph, which, new)
+        for signature in self.model.signatureDefs or ():
+            for entry in getattr(signature, which) or ():
+                entry.tensorIndex = moved.get(entry.tensorIndex, entry.tensorIndex)
+
+    def add_tensor(self, name: str, like: Tensor, dtype: Any, quantizer: Quantizer | None = None) -> Tensor:
+        """A new tensor of the shape of another one, computed by some operator."""
+        raw = schema.TensorT()
+        old = like.raw
+        raw.shape, raw.shapeSignature, raw.hasRank, raw.buffer = old.shape, old.shapeSignature, old.hasRank, 0
+        raw.type, raw.name = _TYPES[np.dtype(dtype)], name.encode()
+        self.model.subgraphs[0].tensors.append(raw)
+        tensor = Tensor(self, len(self.model.subgraphs[0].tensors) - 1)
+        if quantizer is not None:
+            tensor.quantize(quantizer)
+        return tensor
+
+    def add_constant(self, name: str, values: np.ndarray) -> Tensor:
+        """A new constant."""
+        raw, buffer = schema.TensorT(), schema.BufferT()
+        buffer.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
+        raw.shape, raw.buffer, raw.hasRank = np.array(values.shape, np.int32), len(self.model.buffers), True
+        raw.type, raw.name = _TYPES[values.dtype], name.encode()
+        self.model.buffers.append(buffer)
+        self.model.subgraphs[0].tensors.append(raw)
+        return Tensor(self, len(self.model.subgraphs[0].tensors) - 1)
+
+    def new_operator(self, name: str, inputs: Iterable[int], outputs: Iterable[int], options: Any = None) -> Any:
+        """An operator of the schema, not yet among those that run."""
+        raw = schema.OperatorT()
+        raw.opcodeIndex = self._code(getattr(schema.BuiltinOperator, name))
+        raw.inputs, raw.outputs = np.array(list(inputs), np.int32), np.array(list(outputs), np.int32)
+        if options is not None:
+            raw.builtinOptions = options
+            raw.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
+        return raw
+
+    def _code(self, builtin: int) -> int:
+        for index, code in enumerate(self.model.operatorCodes):
+            if max(code.builtinCode, code.deprecatedBuiltinCode) == builtin:
+                return index
+        code = schema.OperatorCodeT()
+        code.builtinCode, code.deprecatedBuiltinCode, code.version = builtin, min(builtin, 127), 1
+        self.model.operatorCodes.append(code)
+        return len(self.model.operatorCodes) - 1
+
+    def drop_unused(self) -> None:
+        """Remove tensors, buffers and kinds of operators that nothing refers to any more."""
+        _drop_unused(self.model)
 
     def metadata(self, name: str) -> bytes | None:
         """The content of one entry, or None."""
@@ -171,3 +255,48 @@ class File:
     def content(self) -> bytes:
         """The file's bytes."""
         return bytes(flatbuffer_utils.convert_object_to_bytearray(self.model))
+
+
+def empty_file() -> File:
+    """A file without tensors and operators."""
+    model, graph, buffer = schema.ModelT(), schema.SubGraphT(), schema.BufferT()
+    model.version, model.operatorCodes, model.subgraphs, model.buffers = 3, [], [graph], [buffer]
+    graph.tensors, graph.operators = [], []
+    graph.inputs, graph.outputs = np.zeros(0, np.int32), np.zeros(0, np.int32)
+    file = File.__new__(File)
+    file.model = model
+    return file
+
+
+def _drop_unused(model: Any) -> None:
+    used_codes: dict[int, int] = {}
+    used_buffers: dict[int, int] = {0: 0}
+    for graph in model.subgraphs:
+        kept: dict[int, int] = {}
+        read = [*graph.inputs, *graph.outputs]
+        for raw in graph.operators:
+            read += [*raw.inputs, *raw.outputs, *(raw.intermediates if raw.intermediates is not None else ())]
+        for index in sorted({int(index) for index in read if index >= 0}):
+            kept[index] = len(kept)
+        graph.tensors = [graph.tensors[index] for index in kept]
+        graph.inputs, graph.outputs = _renumbered(graph.inputs, kept), _renumbered(graph.outputs, kept)
+        for raw in graph.operators:
+            raw.inputs, raw.outputs = _renumbered(raw.inputs, kept), _renumbered(raw.outputs, kept)
+            if raw.intermediates is not None:
+                raw.intermediates = _renumbered(raw.intermediates, kept)
+            raw.opcodeIndex = used_codes.setdefault(raw.opcodeIndex, len(used_codes))
+        for tensor in graph.tensors:
+            tensor.buffer = used_buffers.setdefault(tensor.buffer, len(used_buffers))
+        number = model.subgraphs.index(graph)
+        for signature in model.signatureDefs or ():
+            if signature.subgraphIndex == number:
+                for entry in (*(signature.inputs or ()), *(signature.outputs or ())):
+                    entry.tensorIndex = kept[entry.tensorIndex]
+    for entry in model.metadata or ():
+        entry.buffer = used_buffers.setdefault(entry.buffer, len(used_buffers))
+    model.operatorCodes = [model.operatorCodes[index] for index in used_codes]
+    model.buffers = [model.buffers[index] for index in used_buffers]
+
+
+def _renumbered(indices: Any, kept: dict[int, int]) -> np.ndarray:
+    return np.array([kept[int(index)] if index >= 0 else -1 for index in indices], np.int32)

@@ -7,12 +7,15 @@ bits everywhere; what a layer norm needs besides is written with them.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.python.framework import dtypes
 
 from calibrant.graph import nodes as nd
-from calibrant.graph.graph import Edit, Graph
+from calibrant.graph.graph import Edit
+from calibrant.graph.tensorflow import tensorflow
 
 RUNNING_SUMS = 32
 SPLITTER = 2**12 + 1
@@ -65,55 +68,33 @@ def powers_as_products(edit: Edit) -> None:
             edit.put(nd.make_node("Mul", node.name, [other, base, *controls], T=dtypes.float32))
 
 
-def means_in_kernel_order(graph: Graph) -> Graph:
-    """Write a Mean over the last axis as sums in the order of LiteRT's kernel; for the simulation alone.
+def mean_in_kernel_order(value: Any, axes: np.ndarray, keep_dims: bool) -> Any:
+    """A mean over the last axis as sums in the order of LiteRT's kernel; None where the order cannot be written down.
 
     XNNPACK's kernel for x86 processors with AVX has 32 running sums, adds them half to half, and multiplies by 1/n.
     Others have more or fewer running sums.
     """
-    edit = graph.edit()
-    for node in graph.nodes.values():
-        if node.op == "Mean" and (size := _summed(graph, node)) is not None:
-            _mean(edit, node, size)
-    return edit.finish()
-
-
-def _summed(graph: Graph, node: NodeDef) -> int | None:
-    """How many values each mean is of, where the order in which they are added can be written down."""
-    tensor, axes = nd.data_inputs(node)[:2]
-    shape, axis = graph.shape(tensor), graph.constant(axes)
-    if not shape or axis is None or axis.size != 1 or graph.dtype(tensor).name != "float32":
-        return None
-    if int(axis.reshape(-1)[0]) % len(shape) != len(shape) - 1:
+    tf = tensorflow()
+    shape = value.shape
+    if axes.size != 1 or not shape.rank or int(axes.reshape(-1)[0]) % shape.rank != shape.rank - 1:
         return None
     size = shape[-1]
-    known = size is not None and size > 0 and (size % RUNNING_SUMS == 0 or size & (size - 1) == 0)
-    return size if known else None
-
-
-def _mean(edit: Edit, node: NodeDef, size: int) -> None:
-    total = nd.data_inputs(node)[0]
-    axis = edit.add_constant(f"{node.name}/last", np.array(-1, np.int32))
-    left = min(size, RUNNING_SUMS)
+    if not size or value.dtype != tf.float32 or (size % RUNNING_SUMS and size & (size - 1)):
+        return None
+    total, left = value, min(size, RUNNING_SUMS)
     if size > left:
-        total = _add_up(edit, node.name, axis, total, size // left)
+        total = _add_up(total, size // left)
     while left > 1:
-        total = _add_up(edit, node.name, axis, total, 2)
+        total = _add_up(total, 2)
         left //= 2
-    share = edit.add_constant(f"{node.name}/share", np.float32(1) / np.float32(size))
-    controls = [f"^{name}" for name in nd.control_inputs(node)]
-    if nd.attribute(node, "keep_dims"):
-        edit.put(nd.make_node("Mul", node.name, [total, share, *controls], T=dtypes.float32))
-        return
-    mean = edit.add("Mul", f"{node.name}/mean", [total, share], T=dtypes.float32)
-    edit.put(nd.make_node("Squeeze", node.name, [mean, *controls], T=dtypes.float32, squeeze_dims=[-1]))
+    mean = total * (np.float32(1) / np.float32(size))
+    return mean if keep_dims else tf.squeeze(mean, [-1])
 
 
-def _add_up(edit: Edit, name: str, axis: str, tensor: str, count: int) -> str:
+def _add_up(value: Any, count: int) -> Any:
     """The sum of ``count`` equal pieces of the last axis, one after the other."""
-    first = edit.add("Split", f"{name}/pieces", [axis, tensor], T=dtypes.float32, num_split=count)
-    pieces = [first, *(f"{nd.node_name(first)}:{index}" for index in range(1, count))]
+    pieces = tensorflow().split(value, count, axis=-1)
     total = pieces[0]
     for piece in pieces[1:]:
-        total = edit.add("AddV2", f"{name}/sum", [total, piece], T=dtypes.float32)
+        total = total + piece
     return total

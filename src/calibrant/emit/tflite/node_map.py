@@ -1,28 +1,21 @@
-"""Which original nodes every operator of a LiteRT file stands for (``NAME_int8_quant.json``).
+"""Which original nodes every operator of a LiteRT file stands for (``PREFIX_quant.json``).
 
-The converter fuses and splits nodes; it leaves the names of those from which a tensor was made. So each operator is
-given the node at which it ends, and stands for what lies between there and the ends of other operators, in the graph
-that was converted.
+Tensors of the file are known to be tensors of the graph. So each operator ends at a node, and stands for what lies
+between there and the ends of other operators.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from calibrant.emit.tflite.converter_graph import converter_graph
-from calibrant.emit.tflite.flatbuffer import File, Operator
-from calibrant.emit.tflite.model import part_of
+from calibrant.emit.tflite.flatbuffer import File
+from calibrant.emit.tflite.model import LiteFile
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
-from calibrant.quantized_network import QuantizedNetwork
 from calibrant.records.mapping_file import MappedOp, mapping_json
 
-DIGITS = "0123456789"
 
-
-def tflite_node_map(
-    file: File, network: QuantizedNetwork, original: Graph, absorbed: Mapping[str, Sequence[str]]
-) -> str:
+def tflite_node_map(made: LiteFile, original: Graph, absorbed: Mapping[str, Sequence[str]]) -> str:
     """The map as JSON text: the inputs of the file, then its operators in the order in which they run.
 
     An entry has the name of the (first) tensor that is made there, which no two operators share, and the operator's
@@ -31,60 +24,38 @@ def tflite_node_map(
 
     Parameters
     ----------
-    file : made from the network, by :func:`calibrant.emit.tflite.model.tflite_model`.
     original : the model as it was read.
     absorbed : by layer, the original nodes that folding has put into it.
     """
-    graph = converter_graph(network, part_of(network))
-    ends = _ends(file, graph, original)
-    stops = {end for end in ends.values() if end in original.nodes}
+    graph, plain = made.float_file.graph, list(File(made.float_file.content).operators())
+    file = File(made.content)
+    operators = list(file.operators())
+    ends = {index: nd.node_name(tensor) for index, tensor in made.float_file.tensors.items()}
+    stops = {end for end in ends.values() if end in graph.nodes} | set(graph.input_nodes)
     places = {name: place for place, name in enumerate(original.nodes)}
 
-    def names(operator: Operator) -> tuple[str, ...]:
-        end = ends[operator.outputs[0].index]
-        read = {ends.get(tensor.index) for tensor in operator.inputs if tensor is not None}
-        if end not in original.nodes or end in read:
-            return ()
+    results = {tensor.index: nd.node_name(name) for tensor, name in zip(file.outputs(), graph.outputs, strict=True)}
+
+    def names(position: int) -> tuple[str, ...]:
+        at, result = made.origin.get(position), results.get(operators[position].outputs[0].index)
+        end = ends.get(plain[at].outputs[0].index) if at is not None else None
+        last = result if result is not None and result not in stops else None
         found = {
             each
-            for name in _between(graph, end, stops)
+            for node in (end, last)
+            if node in graph.nodes
+            for name in _between(graph, node, stops)
             for each in (name, *absorbed.get(name, ()))
             if each in original.nodes
         }
         return tuple(sorted(found, key=places.__getitem__))
 
-    entries = [MappedOp(tensor.name, "Placeholder", (ends[tensor.index],)) for tensor in file.inputs()]
-    entries += [MappedOp(operator.outputs[0].name, operator.name, names(operator)) for operator in file.operators()]
+    entries = [
+        MappedOp(tensor.name, "Placeholder", (nd.node_name(name),))
+        for tensor, name in zip(file.inputs(), graph.inputs, strict=True)
+    ]
+    entries += [MappedOp(each.outputs[0].name, each.name, names(at)) for at, each in enumerate(operators)]
     return mapping_json(entries)
-
-
-def _ends(file: File, graph: Graph, original: Graph) -> dict[int, str | None]:
-    """Tensor → the node whose values it has, roundings and biases that calibrant has added left out."""
-    places = {name: place for place, name in enumerate(graph.nodes)}
-    ends = {tensor.index: nd.node_name(fed) for tensor, fed in zip(file.inputs(), graph.inputs, strict=True)}
-    results = {tensor.index: made for tensor, made in zip(file.outputs(), graph.outputs, strict=True)}
-    for operator in file.operators():
-        index = operator.outputs[0].index
-        read = (ends[tensor.index] for tensor in operator.inputs if tensor is not None and tensor.index in ends)
-        if index in results:
-            end = nd.node_name(results[index])
-        else:
-            end = max(_named(operator, graph), key=places.__getitem__, default=None) or next(read, None)
-        while end is not None and end not in original.nodes:
-            node = graph.nodes[end]
-            if node.op not in ("FakeQuantWithMinMaxVars", "BiasAdd"):
-                break
-            end = nd.node_name(nd.data_inputs(node)[0])
-        ends.update((tensor.index, end) for tensor in operator.outputs)
-    return ends
-
-
-def _named(operator: Operator, graph: Graph) -> Iterator[str]:
-    """The nodes in the name of an operator's tensor; the converter puts a number behind a name that is taken."""
-    for part in operator.outputs[0].name.split(";"):
-        name = next((name for name in (part, part.rstrip(DIGITS)) if name in graph.nodes), None)
-        if name is not None and graph.constant(f"{name}:0") is None:
-            yield name
 
 
 def _between(graph: Graph, end: str, stops: set[str]) -> Iterator[str]:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from calibrant.errors import ConfigError, Problem
 
 IO_TYPES = ("float32", "int8")
+OPERATORS = ("all", "layers")
 
 
 @dataclass(frozen=True)
 class TfliteSettings:
-    """How the file is fed.
+    """How the file is fed, and what runs on integers in it.
 
     Parameters
     ----------
     io : ``'float32'`` or ``'int8'``: type of the file's inputs and outputs. With int8 the caller quantizes, with the
         factors of the input tensor.
     batch : samples a run, > 0; None keeps the model's own batch dimension, which may be open.
+    ops : ``'all'`` puts every operator on integers that has a kernel for it, ``'layers'`` the quantized layers and what
+        is between them.
+    shape : fixed shape of every input, by the name of the input; sizes of a sample or of a batch.
 
     Raises
     ------
@@ -26,9 +31,31 @@ class TfliteSettings:
 
     io: str = "float32"
     batch: int | None = None
+    ops: str = "all"
+    shape: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.io not in IO_TYPES:
             raise ConfigError(Problem(f"tflite_io is {self.io!r}", allowed=" or ".join(IO_TYPES)))
+        if self.ops not in OPERATORS:
+            raise ConfigError(Problem(f"tflite_ops is {self.ops!r}", allowed=" or ".join(OPERATORS)))
         if self.batch is not None and self.batch < 1:
             raise ConfigError(Problem(f"tflite_batch is {self.batch}", allowed="a number above 0"))
+
+
+def fixed_shapes(shapes: Mapping[str, Sequence[int]] | None) -> dict[str, tuple[int, ...]]:
+    """Shapes by input name, as frozen values.
+
+    Raises
+    ------
+    ConfigError : a size that is no number above 0.
+    """
+    found = {name: tuple(int(size) for size in shape) for name, shape in (shapes or {}).items()}
+    problems = [
+        Problem(f"tflite_shape of {name!r} is {list(shape)}", allowed="sizes above 0")
+        for name, shape in found.items()
+        if not shape or min(shape) < 1
+    ]
+    if problems:
+        raise ConfigError(*problems)
+    return found

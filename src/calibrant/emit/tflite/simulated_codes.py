@@ -1,74 +1,73 @@
-"""The codes inside a simulation: taking them in front of a dequantization, and letting a quantizer round others.
-
-Codes are whole numbers in float32, the code of zero already subtracted.
-"""
+"""Rounding to codes in a simulation. Codes are float32, the code of zero already subtracted."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from tensorflow.core.framework.attr_value_pb2 import AttrValue
-from tensorflow.core.framework.tensor_shape_pb2 import TensorShapeProto
-from tensorflow.python.framework import dtypes
 
-from calibrant.algorithms.arithmetic import Quantizer
-from calibrant.graph import nodes as nd
-from calibrant.graph.graph import Edit
-
-END = "/dequantized"
+from calibrant.emit.tflite.flatbuffer import Operator, Tensor
+from calibrant.graph.tensorflow import tensorflow
 
 
-def stop_name(tensor: str) -> str:
-    """The Identity behind the quantizer of a tensor of the integer part."""
-    return f"{nd.input_reference(tensor).replace(':', '_')}/between"
+def hidden(value: Any, name: str) -> Any:
+    """A constant that TensorFlow's optimizer does not see: it would multiply it into weights or other constants."""
+    tf = tensorflow()
+    values = np.asarray(value, np.float32)
+    return tf.compat.v1.placeholder_with_default(tf.constant(values, name=f"{name}/value"), values.shape, name=name)
 
 
-def quantizer_behind(tensor: str) -> str:
-    """The scope of the quantizer behind a tensor of the integer part."""
-    return f"{stop_name(tensor)}/act_quant"
+def ends(tensor: Tensor) -> tuple[float, float]:
+    """The lowest and the highest code."""
+    limits = np.iinfo(tensor.dtype)
+    return float(limits.min - tensor.zero_point), float(limits.max - tensor.zero_point)
 
 
-def quantizer_read(edit: Edit, name: str, index: int) -> str:
-    """The scope of the quantizer whose dequantized values a node reads at an input."""
-    node = edit.nodes[nd.node_name(nd.data_inputs(edit.nodes[name])[index])]
-    while node.op == "Identity":
-        node = edit.nodes[nd.node_name(nd.data_inputs(node)[0])]
-    if not node.name.endswith(END):
-        raise ValueError(f"{name!r} reads {node.name!r} at input {index}, which is no dequantization")
-    return node.name.removesuffix(END)
+def round_real(value: Any, tensor: Tensor) -> Any:
+    """The codes of real numbers: to nearest even."""
+    return round_product(value, np.float32(1) / tensor.scale[0], ends(tensor))
 
 
-def codes_read(edit: Edit, name: str, index: int) -> str:
-    """The codes that a node reads dequantized at an input."""
-    return nd.data_inputs(edit.nodes[f"{quantizer_read(edit, name, index)}{END}"])[0]
+def round_product(value: Any, factor: Any, limits: tuple[float, float]) -> Any:
+    """``value * factor`` rounded to nearest even, within limits. The product is one that is left alone."""
+    tf = tensorflow()
+    rounded = tf.round(tf.math.multiply_no_nan(value, hidden(factor, "multiplier")))
+    return clipped(rounded, limits)
 
 
-def round_instead(edit: Edit, scope: str, tensor: str, factors: np.ndarray | None = None, wide: bool = False) -> None:
-    """Let a quantizer round ``tensor * factors`` to codes: to nearest even, with its offset and clipping.
-
-    Parameters
-    ----------
-    scope : of the quantizer.
-    factors : float32, one or as many as channels; None where the tensor holds codes already.
-    wide : the tensor is float64, and is rounded to float32 first.
-    """
-    scaled = f"{scope}/scaled"
-    if wide:
-        tensor = edit.add("Cast", f"{scope}/sum", [tensor], SrcT=dtypes.float64, DstT=dtypes.float32)
-    edit.set_input(scaled, 0, tensor)
-    values = np.float32(1) if factors is None else np.asarray(factors, np.float32)
-    values = values.reshape(()) if values.size == 1 else values
-    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in values.shape])
-    constant = edit.add_constant(f"{scope}/multiplier/value", values)
-    # TensorFlow's optimizer would multiply a constant into the weights.
-    attributes = {"dtype": dtypes.float32, "shape": AttrValue(shape=shape)}
-    edit.set_input(scaled, 1, edit.add("PlaceholderWithDefault", f"{scope}/multiplier", [constant], **attributes))
+def clipped(value: Any, limits: tuple[float, float]) -> Any:
+    """Codes within limits, by a single operation."""
+    low, high = (np.float32(limit) for limit in limits)
+    return tensorflow().raw_ops.ClipByValue(t=value, clip_value_min=low, clip_value_max=high)
 
 
-def end_at_six(edit: Edit, name: str, quantizer: Quantizer) -> None:
-    """Let a node that is a Relu6, of values in other steps than 1, end at the code of six; others are left alone."""
-    node = edit.nodes[name]
-    if node.op == "Relu6":
-        highest = min(quantizer.highest, int(np.rint(np.float32(6) / quantizer.scale)) + quantizer.offset)
-        scope = quantizer_behind(f"{name}:0")
-        edit.set_input(f"{scope}/codes", 2, edit.add_constant(f"{scope}/bound", np.float32(highest)))
-        edit.put(nd.make_node("Relu", name, node.input, T=nd.attribute(node, "T")))
+def activation_ends(operator: Operator, made: Tensor) -> tuple[float, float]:
+    """The limits of an operator's codes: those of the type, and of the activation that is fused into it."""
+    low, high = ends(made)
+    kind = getattr(operator.options, "fusedActivationFunction", 0)
+    scale = made.scale[0]
+    if kind in (RELU, RELU6):
+        low = max(low, 0.0)
+    if kind == RELU6:
+        high = min(high, float(np.rint(np.float32(6) / scale)))
+    if kind == RELU_N1_TO_1:
+        low, high = max(low, float(np.rint(np.float32(-1) / scale))), min(high, float(np.rint(np.float32(1) / scale)))
+    return low, high
+
+
+RELU, RELU_N1_TO_1, RELU6, TANH = 1, 2, 3, 4
+
+
+def away_from_zero(value: Any, half: float = 0.5) -> Any:
+    """The nearest whole number; ``half`` is what a fraction needs to be rounded away from zero, less 1."""
+    tf = tensorflow()
+    size = tf.cast(tf.abs(value), tf.float64)
+    return tf.sign(value) * tf.cast(tf.floor(size + tf.constant(half, tf.float64)), tf.float32)
+
+
+def quantized(tensor: Tensor, values: np.ndarray) -> np.ndarray:
+    """Values in a tensor's own type: codes where it is int8."""
+    if tensor.dtype != np.int8 or not tensor.scale.size:
+        return np.ascontiguousarray(values, tensor.dtype)
+    codes = np.rint(values.astype(np.float32) * (np.float32(1) / tensor.scale[0])) + tensor.zero_point
+    return np.clip(codes, -128, 127).astype(np.int8)

@@ -1,0 +1,173 @@
+"""Channels last for a graph with channels first (NCHW): LiteRT's kernels have no other order.
+
+A node with channels first gets a twin that computes with channels last, and becomes a transposition of what the twin
+makes. Nodes that do not care about the order get twins as well, so that between layers nothing is transposed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from tensorflow.core.framework.node_def_pb2 import NodeDef
+from tensorflow.python.framework import dtypes
+
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Edit
+
+TO_LAST = {4: (0, 2, 3, 1), 5: (0, 2, 3, 4, 1)}
+TO_FIRST = {4: (0, 3, 1, 2), 5: (0, 4, 1, 2, 3)}
+FORMATS = {"NCHW": "NHWC", "NCDHW": "NDHWC"}
+LISTS = ("strides", "ksize", "dilations")
+DATA = {"Conv2DBackpropInput": (2,), "Conv3DBackpropInputV2": (2,)}
+ELEMENTWISE = frozenset(
+    {
+        *("Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Sigmoid", "Tanh", "Softplus", "Softsign", "Exp", "Neg", "Abs"),
+        *("Identity", "Square", "Sqrt", "Rsqrt", "Add", "AddV2", "Sub", "Mul", "RealDiv", "Maximum", "Minimum"),
+        *("SquaredDifference", "ClipByValue"),
+    }
+)
+REDUCTIONS = frozenset({"Mean", "Sum", "Max", "Min"})
+
+
+def channels_last(edit: Edit) -> Mapping[str, str]:
+    """Rewrite the nodes with channels first; tensor → the twin with the same numbers and channels last."""
+    return _Rewrite(edit).run()
+
+
+class _Rewrite:
+    def __init__(self, edit: Edit):
+        self.edit, self.graph = edit, edit.graph
+        self.twins: dict[str, str] = {}
+
+    def run(self) -> Mapping[str, str]:
+        if not any(_is_first(node) for node in self.graph.nodes.values()):
+            return {}
+        for node in list(self.graph.nodes.values()):
+            shape = self.graph.tensors.get(f"{node.name}:0", (None, None))[0]
+            if _is_first(self.edit.nodes[node.name]):
+                self._formatted(node)
+            elif shape is not None and len(shape) in TO_LAST and node.op in ELEMENTWISE:
+                self._elementwise(node, len(shape))
+            elif node.op == "ConcatV2" and shape is not None and len(shape) in TO_LAST:
+                self._concatenated(node, len(shape))
+            elif node.op in REDUCTIONS:
+                self._reduced(node)
+            elif node.op in ("Pad", "PadV2", "MirrorPad"):
+                self._padded(node)
+        return self.twins
+
+    def _last(self, tensor: str, rank: int) -> str:
+        """A tensor with channels last."""
+        return self.twins.get(tensor) or self._transposed(tensor, TO_LAST[rank], f"{_base(tensor)}/channels_last")
+
+    def _transposed(self, tensor: str, order: tuple[int, ...], name: str) -> str:
+        axes = self.edit.add_constant(f"{name}/order", np.array(order, np.int32))
+        made = self.edit.add("Transpose", name, [tensor, axes], T=dtypes.float32, Tperm=dtypes.int32)
+        if order in TO_LAST.values():
+            self.twins.setdefault(tensor, made)
+        return made
+
+    def _put(self, node: NodeDef, twin: NodeDef, rank: int) -> None:
+        """Add a twin, and let the node be a transposition of it."""
+        twin.name = self.edit.free_name(f"{node.name}/last")
+        made = self.edit.put(twin)
+        controls = (f"^{name}" for name in nd.control_inputs(node))
+        axes = self.edit.add_constant(f"{node.name}/order", np.array(TO_FIRST[rank], np.int32))
+        inputs = [made, axes, *controls]
+        self.edit.put(nd.make_node("Transpose", node.name, inputs, T=dtypes.float32, Tperm=dtypes.int32))
+        self.twins[f"{node.name}:0"] = made
+
+    def _formatted(self, node: NodeDef) -> None:
+        read = list(nd.data_inputs(node))
+        shape = self.graph.shape(f"{node.name}:0")
+        rank = 5 if nd.attribute(node, "data_format") == "NCDHW" else 4
+        if shape is not None and len(shape) != rank:
+            if node.op == "BiasAdd" and len(shape) == 2:
+                twin = nd.copy_node(node)
+                nd.set_attribute(twin, "data_format", "NHWC")
+                self.edit.put(twin)
+            return
+        for place in DATA.get(node.op, (0,)):
+            read[place] = self._last(read[place], rank)
+        twin = nd.copy_node(node, read)
+        nd.set_attribute(twin, "data_format", FORMATS[nd.attribute(node, "data_format")])
+        for key in LISTS:
+            values = nd.attribute(node, key)
+            if values:
+                twin.attr[key].Clear()
+                nd.set_attribute(twin, key, [values[axis] for axis in TO_LAST[rank]])
+        paddings = nd.attribute(node, "explicit_paddings")
+        if paddings:
+            pairs = [paddings[2 * axis : 2 * axis + 2] for axis in TO_LAST[rank]]
+            twin.attr["explicit_paddings"].Clear()
+            nd.set_attribute(twin, "explicit_paddings", [size for pair in pairs for size in pair])
+        if node.op in DATA:
+            sizes = self.graph.constant(nd.data_inputs(node)[0])
+            if sizes is not None:
+                order = [sizes[axis] for axis in TO_LAST[rank]]
+                name = self.edit.add_constant(f"{node.name}/sizes_last", np.array(order, sizes.dtype))
+            else:
+                axes = self.edit.add_constant(f"{node.name}/sizes_order", np.array(TO_LAST[rank], np.int32))
+                zero = self.edit.add_constant(f"{node.name}/sizes_axis", np.array(0, np.int32))
+                kinds = {"Tparams": dtypes.int32, "Tindices": dtypes.int32, "Taxis": dtypes.int32}
+                name = self.edit.add("GatherV2", f"{node.name}/sizes_last", [read[0], axes, zero], **kinds)
+            twin.input[0] = nd.input_reference(name)
+        self._put(node, twin, rank)
+
+    def _elementwise(self, node: NodeDef, rank: int) -> None:
+        read = []
+        for tensor in nd.data_inputs(node):
+            value = self.graph.constant(tensor)
+            if tensor in self.twins:
+                read.append(self.twins[tensor])
+            elif value is not None and value.ndim <= rank:
+                if value.size > 1:
+                    value = value.reshape((1,) * (rank - value.ndim) + value.shape).transpose(TO_LAST[rank])
+                read.append(self.edit.add_constant(f"{node.name}/constant_last", value))
+            else:
+                return
+        if any(tensor in self.twins for tensor in nd.data_inputs(node)):
+            self._put(node, nd.copy_node(node, read), rank)
+
+    def _concatenated(self, node: NodeDef, rank: int) -> None:
+        *parts, axis = nd.data_inputs(node)
+        place = self.graph.constant(axis)
+        if place is None or not all(part in self.twins for part in parts):
+            return
+        moved = TO_LAST[rank].index(int(place) % rank)
+        name = self.edit.add_constant(f"{node.name}/axis_last", np.array(moved, place.dtype))
+        self._put(node, nd.copy_node(node, [*(self.twins[part] for part in parts), name]), rank)
+
+    def _reduced(self, node: NodeDef) -> None:
+        tensor, axes = nd.data_inputs(node)
+        value = self.graph.constant(axes)
+        if tensor not in self.twins or value is None:
+            return
+        rank = len(self.graph.shape(tensor))
+        moved = sorted(TO_LAST[rank].index(int(axis) % rank) for axis in np.atleast_1d(value))
+        name = self.edit.add_constant(f"{node.name}/axes_last", np.array(moved, np.int32))
+        twin = nd.copy_node(node, [self.twins[tensor], name])
+        nd.set_attribute(twin, "Tidx", dtypes.int32)
+        if nd.attribute(node, "keep_dims"):
+            self._put(node, twin, rank)
+        elif moved == list(range(1, rank - 1)):  # batch and channels are left, in the same order
+            twin.input.extend(f"^{control}" for control in nd.control_inputs(node))
+            self.edit.put(twin)
+
+    def _padded(self, node: NodeDef) -> None:
+        tensor, sizes, *others = nd.data_inputs(node)
+        value = self.graph.constant(sizes)
+        if tensor not in self.twins or value is None:
+            return
+        rank = len(self.graph.shape(tensor))
+        name = self.edit.add_constant(f"{node.name}/paddings_last", value[list(TO_LAST[rank])])
+        self._put(node, nd.copy_node(node, [self.twins[tensor], name, *others]), rank)
+
+
+def _is_first(node: NodeDef) -> bool:
+    return nd.attribute(node, "data_format") in FORMATS
+
+
+def _base(tensor: str) -> str:
+    return nd.input_reference(tensor).replace(":", "_")

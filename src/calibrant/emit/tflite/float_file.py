@@ -1,0 +1,131 @@
+"""The network as a float LiteRT file, and which of its tensors are which tensors of the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from calibrant.emit.tflite.convert import convert
+from calibrant.emit.tflite.flatbuffer import OPERATORS, File, Tensor
+from calibrant.emit.tflite.float_graph import float_graph
+from calibrant.emit.tflite.marks import take_out_marks, with_marks
+from calibrant.emit.tflite.settings import TfliteSettings
+from calibrant.errors import ModelError, Problem
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Graph
+from calibrant.graph.layers import Layer
+
+DIGITS = "0123456789"
+WITH_KERNELS = frozenset({"TFLite_Detection_PostProcess"})
+"""Custom operators that interpreters bring along."""
+ACTIVATIONS = frozenset({"Relu", "Relu6"})
+
+
+@dataclass(frozen=True, eq=False)
+class FloatFile:
+    """A float file of a graph.
+
+    Parameters
+    ----------
+    content : its bytes.
+    tensors : index of a tensor → a tensor of the graph that has its values, for those that are known.
+    indices : the other way round; several tensors of the graph may be one of the file.
+    graph : the graph that was converted, without marks.
+    """
+
+    content: bytes
+    tensors: Mapping[int, str]
+    indices: Mapping[str, int]
+    graph: Graph
+
+
+def float_file(
+    graph: Graph, layers: Collection[Layer], places: Collection[tuple[str, int]], settings: TfliteSettings
+) -> FloatFile:
+    """Convert a graph without quantizing anything.
+
+    Parameters
+    ----------
+    graph : folded and balanced.
+    layers : the quantized ones; what they read and make stays apart from everything else.
+    places : every (node, input index) whose activation is quantized.
+
+    Raises
+    ------
+    ModelError : the converter does not take the graph.
+    """
+    plain, twins = float_graph(graph, settings)
+    read = [nd.data_inputs(graph.nodes[name])[index] for name, index in places]
+    made = [layer_end(graph, layer) for layer in layers]
+    marked, marks = with_marks(plain, {tensor: twins.get(tensor, tensor) for tensor in (*read, *made)})
+    file = File(convert(marked))
+    named = dict(_named(file, plain, graph, {twin: tensor for tensor, twin in twins.items()}))
+    indices = take_out_marks(file, marked, marks)
+    _refuse_unknown(file, graph)
+    first = {index: name for name, index in reversed(indices.items())}
+    there = {tensor.index for each in file.operators() for tensor in each.outputs}
+    there |= {tensor.index for tensor in file.inputs()}
+    tensors = {index: name for index, name in named.items() if index in there and name not in indices} | first
+    return FloatFile(file.content(), tensors, {name: index for index, name in tensors.items()} | indices, plain)
+
+
+def _refuse_unknown(file: File, graph: Graph) -> None:
+    known = {*OPERATORS.values(), *WITH_KERNELS}
+    problems = [
+        Problem(
+            f"LiteRT has no operator for {each.name}",
+            file=graph.source,
+            path=each.outputs[0].name.split(";")[0] if each.outputs else None,
+            hint="export another format",
+        )
+        for each in file.operators()
+        if each.name not in known
+    ]
+    if problems:
+        raise ModelError(*problems)
+
+
+def layer_end(graph: Graph, layer: Layer) -> str:
+    """The last tensor of a layer: its bias and the activation behind it run in the same kernel."""
+    end = layer.bias or layer.name
+    reader = graph.only_consumer(end) if layer.weight_input is not None else None
+    return f"{reader[0].name if reader is not None and reader[0].op in ACTIVATIONS else end}:0"
+
+
+def _named(file: File, graph: Graph, original: Graph, first: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+    """The tensors whose names say what they are: an operator's result has the names of the nodes it was made of."""
+    order = {name: place for place, name in enumerate(graph.nodes)}
+    taken: set[str] = set()
+    for tensor, name in zip(file.inputs(), graph.inputs, strict=True):
+        yield tensor.index, name
+    for operator in file.operators():
+        for made in operator.outputs:
+            found = _tensor_of(made, graph, order)
+            found = first.get(found, found) if found is not None else None
+            if found is not None and nd.node_name(found) in original.nodes and found not in taken:
+                taken.add(found)
+                yield made.index, found
+
+
+def _tensor_of(made: Tensor, graph: Graph, order: Mapping[str, int]) -> str | None:
+    candidates = []
+    for part in made.name.split(";"):
+        for name in (part, part.rstrip(DIGITS)):
+            node, index = nd.split_tensor(nd.tensor_name(name)) if name else ("", 0)
+            if node in order and graph.constant(f"{node}:{index}") is None:
+                candidates.append((order[node], f"{node}:{index}"))
+                break
+    if not candidates:
+        return None
+    tensor = max(candidates)[1]
+    if tensor not in graph.tensors or not _same_shape(made.signature, graph.shape(tensor)):
+        return None
+    return tensor
+
+
+def _same_shape(found: tuple[int | None, ...], wanted: tuple[int | None, ...] | None) -> bool:
+    if wanted is None:
+        return True
+    return len(found) == len(wanted) and all(
+        None in (size, other) or size == other for size, other in zip(found, wanted, strict=True)
+    )

@@ -1,0 +1,83 @@
+"""The float graph as TensorFlow's converter takes it, with the numbers that the simulation has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from tensorflow.core.framework.tensor_shape_pb2 import TensorShapeProto
+from tensorflow.python.framework import dtypes
+
+from calibrant.emit.tflite.channels_last import channels_last
+from calibrant.emit.tflite.float_kernels import powers_as_products, same_reciprocal_roots
+from calibrant.emit.tflite.pooling import image_axes, is_global_pool
+from calibrant.emit.tflite.settings import TfliteSettings
+from calibrant.emit.tflite.single_precision import single_precision
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Edit, Graph
+
+
+def float_graph(graph: Graph, settings: TfliteSettings) -> tuple[Graph, Mapping[str, str]]:
+    """The graph with operations that the converter knows; names of tensors stay.
+
+    Returns
+    -------
+    The graph, and tensor → the tensor that has its numbers with channels last, where it has channels first.
+    """
+    edit = graph.edit()
+    single_precision(edit)
+    _set_shapes(edit, settings)
+    edit = edit.finish().edit()
+    _fold_constants(edit)
+    _replace_what_does_not_convert(edit)
+    edit = edit.finish().edit()
+    twins = channels_last(edit)
+    if settings.ops == "layers":
+        same_reciprocal_roots(edit)
+    powers_as_products(edit)
+    return edit.finish(), twins
+
+
+def _fold_constants(edit: Edit) -> None:
+    """What is computed from constants becomes one: the converter gets weights behind some operations wrong."""
+    graph = edit.graph
+    for node in graph.nodes.values():
+        if node.op == "Const" or graph.constant(f"{node.name}:0") is not None:
+            continue
+        for index, tensor in enumerate(nd.data_inputs(node)):
+            value = graph.constant(tensor)
+            if value is not None and graph.producer(tensor).op not in ("Const", "Identity"):
+                name = f"{nd.input_reference(tensor).replace(':', '_')}/value"
+                edit.set_input(node.name, index, f"{name}:0" if name in edit.nodes else edit.add_constant(name, value))
+
+
+def _replace_what_does_not_convert(edit: Edit) -> None:
+    """ClipByValue, and AvgPool over whole images, become operations that mean the same.
+
+    The kernel of AvgPool keeps its input's factors, which are several times too coarse for an average over a whole
+    image; the one of Mean rounds once, to the factors of what comes next.
+    """
+    for node in list(edit.nodes.values()):
+        controls = tuple(f"^{name}" for name in nd.control_inputs(node))
+        if node.op == "ClipByValue":
+            values, low, high = nd.data_inputs(node)
+            bounded = edit.add("Minimum", f"{node.name}/bounded", [values, high], T=node.attr["T"])
+            edit.put(nd.make_node("Maximum", node.name, [bounded, low, *controls], T=node.attr["T"]))
+        elif node.op == "AvgPool" and is_global_pool(edit.graph, edit.graph.nodes[node.name]):
+            axes = edit.add_constant(f"{node.name}/axes", np.array(image_axes(node), np.int32))
+            inputs = [*nd.data_inputs(node), axes, *controls]
+            edit.put(nd.make_node("Mean", node.name, inputs, T=dtypes.float32, Tidx=dtypes.int32, keep_dims=True))
+
+
+def _set_shapes(edit: Edit, settings: TfliteSettings) -> None:
+    for key, tensor in zip(edit.graph.input_keys, edit.graph.inputs, strict=True):
+        node = nd.copy_node(edit.nodes[nd.node_name(tensor)])
+        shape = settings.shape.get(key) or settings.shape.get(node.name)
+        if node.op != "Placeholder":
+            continue
+        slot = node.attr["shape"].shape
+        if shape is not None:
+            slot.CopyFrom(TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in shape]))
+        if settings.batch is not None and slot.dim:
+            slot.dim[0].size = settings.batch
+        edit.put(node)

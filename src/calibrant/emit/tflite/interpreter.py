@@ -1,0 +1,31 @@
+"""LiteRT's own interpreter where it is installed, else the one that TensorFlow still brings."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from calibrant.graph.tensorflow import tensorflow
+
+
+def new_interpreter(content: bytes, delegate: bool = True, threads: int | None = None) -> Any:
+    """An interpreter of a file that keeps every tensor.
+
+    Parameters
+    ----------
+    delegate : run with XNNPACK's kernels, as applications do by default, or with the built-in ones.
+    """
+    try:
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+    except ImportError:
+        tf = tensorflow()
+        Interpreter, OpResolverType = tf.lite.Interpreter, tf.lite.experimental.OpResolverType  # noqa: N806
+    kind = OpResolverType.AUTO if delegate else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Interpreter(
+            model_content=content,
+            experimental_preserve_all_tensors=True,
+            experimental_op_resolver_type=kind,
+            num_threads=threads,
+        )

@@ -1,0 +1,75 @@
+"""Marks that let tensors of a graph be found again in the LiteRT file that the converter makes of it.
+
+The converter fuses, folds and renames. A mark is an operation that it knows the shape of, has no kernel for and no
+rule about: it becomes a custom operator, unchanged and in its place. So what is between two marks in the graph is
+between them in the file, and nothing is moved across. Afterwards the marks are taken out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tensorflow.python.framework import dtypes
+
+from calibrant.emit.tflite.flatbuffer import File
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Graph
+
+MARK = "Digamma"
+_SCOPE = "calibrant_mark"
+
+
+def with_marks(graph: Graph, places: Mapping[str, str]) -> tuple[Graph, Mapping[str, str]]:
+    """The graph with a mark behind each of these float32 tensors; name of the mark → tensor.
+
+    Parameters
+    ----------
+    places : what a tensor is called → the tensor of the graph that has its numbers.
+    """
+    edit = graph.edit()
+    outputs = list(graph.outputs)
+    marks: dict[str, str] = {}
+    for number, (called, tensor) in enumerate(places.items()):
+        mark = edit.add(MARK, f"{_SCOPE}{number}_", [tensor], T=dtypes.float32)
+        marks[nd.node_name(mark)] = called
+        for reader, index in graph.consumers(tensor):
+            edit.set_input(reader.name, index, mark)
+        outputs = [mark if output == tensor else output for output in outputs]
+    return edit.finish(outputs=tuple(outputs)), marks
+
+
+def take_out_marks(file: File, graph: Graph, marks: Mapping[str, str]) -> dict[str, int]:
+    """Remove the marks from a file; tensor of the graph that was marked → index of the tensor that has its values.
+
+    Parameters
+    ----------
+    graph, marks : of :func:`with_marks`.
+    """
+    results = {
+        tensor.index: _through_identities(graph, output)
+        for tensor, output in zip(file.outputs(), graph.outputs, strict=True)
+    }
+    found: dict[str, int] = {}
+    same: dict[int, int] = {}
+    kept = []
+    for operator in file.operators():
+        made = operator.outputs[0]
+        name = made.name if made.name in marks else results.get(made.index)
+        if operator.name == MARK and name in marks:
+            [read] = operator.inputs
+            same[made.index] = same.get(read.index, read.index)
+            found[marks[name]] = same[made.index]
+        else:
+            operator.raw.inputs = [same.get(int(index), int(index)) for index in operator.raw.inputs]
+            kept.append(operator.raw)
+    file.set_operators(kept)
+    file.set_outputs(same.get(int(index), int(index)) for index in file.model.subgraphs[0].outputs)
+    return found
+
+
+def _through_identities(graph: Graph, tensor: str) -> str:
+    """The node that makes a tensor; the converter gives what it makes the name of the result."""
+    node = graph.producer(tensor)
+    while node.op == "Identity":
+        node = graph.producer(nd.data_inputs(node)[0])
+    return node.name

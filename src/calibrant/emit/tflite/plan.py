@@ -1,0 +1,351 @@
+"""Which operators of a LiteRT file run on integers, and where the scale of each of their tensors comes from.
+
+A configuration gives scales where layers read. Integer kernels need them on every tensor they make as well. A tensor
+takes, in this order: what its kernel fixes, the scale with which a layer reads it, that of a layer that reads it
+through operators that only move values, that of the tensor it was moved from or is concatenated into, and if there is
+none of these, one of its own, which has to be observed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from calibrant.algorithms.arithmetic import Quantizer
+from calibrant.emit.tflite.flatbuffer import File, Operator, Tensor
+from calibrant.emit.tflite.float_file import FloatFile, layer_end
+from calibrant.emit.tflite.kernels import KERNELS, LAYER_INPUT, LAYER_KERNELS, ONLY_THE_SHAPE, Result
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Graph
+from calibrant.graph.layers import Layer, find_layers
+
+NodeInput = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class SameAs:
+    """The scale of another tensor of the file."""
+
+    tensor: int
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A scale found by observing a tensor of the graph; with zero in the middle where a kernel wants it so."""
+
+    tensor: str
+    symmetric: bool = False
+
+
+Source = NodeInput | Quantizer | SameAs | Observed
+
+
+@dataclass(frozen=True, eq=False)
+class FilePlan:
+    """What is to be done to one float file.
+
+    Parameters
+    ----------
+    layers : position of an operator → the quantized layer that it runs.
+    integer : positions of all operators that run on integers.
+    sources : index of a tensor → where its scale comes from, for tensors that integer operators make or read.
+    floats : position of an operator in float → why, for those that compute with floating-point numbers.
+    parts : tensors of the graph that have the scale of what they are concatenated into; whether their own range allows
+        that is seen when it is known.
+    """
+
+    layers: Mapping[int, str]
+    integer: frozenset[int]
+    sources: Mapping[int, Source]
+    floats: Mapping[int, str]
+
+    parts: tuple[str, ...] = ()
+
+    @property
+    def observed(self) -> tuple[str, ...]:
+        """Tensors of the graph that have to be observed."""
+        own = (source.tensor for source in self.sources.values() if isinstance(source, Observed))
+        return tuple(dict.fromkeys((*own, *self.parts)))
+
+
+@dataclass(frozen=True, eq=False)
+class PlanInputs:
+    """What a plan is made from.
+
+    Parameters
+    ----------
+    float_file : the network in float.
+    graph : the graph that the layers are of.
+    layers : the quantized ones.
+    places : every (node, input index) whose activation is quantized, those of layers first.
+    all_operators : whether operators beside layers run on integers wherever they can, or only between layers.
+    barred : position of an operator → why it has to stay in float.
+    known : tensors of the graph with scales of their own; None: all can be observed.
+    before : sources of the plan in which nothing was barred, for what is not known.
+    """
+
+    float_file: FloatFile
+    graph: Graph
+    layers: Collection[Layer]
+    places: Collection[NodeInput]
+    all_operators: bool = True
+    barred: Mapping[int, str] = field(default_factory=dict)
+    known: Collection[str] | None = None
+    before: Mapping[int, Source] = field(default_factory=dict)
+
+    @cached_property
+    def file(self) -> File:
+        """The float file, to be read only."""
+        return File(self.float_file.content)
+
+
+def make_plan(given: PlanInputs) -> FilePlan:
+    """Decide what runs on integers."""
+    return _Planner(given).plan()
+
+
+class _Planner:
+    def __init__(self, given: PlanInputs):
+        self.given = given
+        self.names = given.float_file.tensors
+        self.operators = list(given.file.operators())
+        self.fed = {tensor.index for tensor in given.file.inputs()}
+        self.results = {tensor.index for tensor in given.file.outputs()}
+        self.maker = {made.index: at for at, each in enumerate(self.operators) for made in each.outputs}
+        self.readers: dict[int, list[int]] = {}
+        for at, each in enumerate(self.operators):
+            for tensor in each.inputs:
+                if tensor is not None and each.name not in ONLY_THE_SHAPE:
+                    self.readers.setdefault(tensor.index, []).append(at)
+        self.index_of = given.float_file.indices
+        self.demands: dict[int, NodeInput] = {}
+        for node, index in given.places:
+            read = self.index_of.get(nd.data_inputs(given.graph.nodes[node])[index])
+            if read is not None:
+                self.demands.setdefault(read, (node, index))
+        self.why: dict[int, str] = {}
+        self.layers = self._layers()
+        self.left_in_float = {
+            given.float_file.indices.get(layer_end(given.graph, layer))
+            for layer in find_layers(given.graph)[0]
+            if layer.name not in {each.name for each in given.layers}
+        }
+        self.integer: set[int] = set()
+
+    def plan(self) -> FilePlan:
+        self.integer = {at for at, each in enumerate(self.operators) if self._is_candidate(at, each)}
+        while True:
+            misfits = {at for at in self.integer if at not in self.layers and not self._fits(at)}
+            if not misfits:
+                break
+            self.integer -= misfits
+        sources: dict[int, Source] = {}
+        for at, each in enumerate(self.operators):
+            if at in self.integer:
+                for tensor in (*self.data(at), *each.outputs):
+                    if tensor.dtype == np.float32 and tensor.index not in sources:
+                        self._source(tensor.index, sources)
+        parts = self._share_concatenated(sources)
+        floats = {
+            at: self.why.get(at, "is between operators in float")
+            for at, each in enumerate(self.operators)
+            if at not in self.integer and self._computes(each)
+        }
+        return FilePlan(self.layers, frozenset(self.integer), sources, floats, parts)
+
+    def data(self, at: int) -> list[Tensor]:
+        """The activations that an operator reads."""
+        return [tensor for tensor in _data(self.operators[at]) if tensor.values is None]
+
+    def _layers(self) -> dict[int, str]:
+        found: dict[int, str] = {}
+        for layer in self.given.layers:
+            at, reason = self._layer(layer, found)
+            if at is None:
+                continue
+            if reason is None and at in self.given.barred:
+                reason = self.given.barred[at]
+            if reason is None:
+                found[at] = layer.name
+            else:
+                self.why[at] = reason
+        return found
+
+    def _layer(self, layer: Layer, found: Mapping[int, str]) -> tuple[int | None, str | None]:
+        """The operator that runs a layer, and why it has to do so in float."""
+        index = self.index_of.get(layer_end(self.given.graph, layer))
+        at = self.maker.get(index) if index is not None else None
+        kernels = LAYER_KERNELS.get(layer.type, ())
+        while at is not None and self.operators[at].name not in kernels:
+            if self.operators[at].name not in KERNELS or KERNELS[self.operators[at].name].result is not Result.SAME:
+                return at, f"LiteRT has no integer kernel for {layer.type} as {self.operators[at].name}"
+            read = self.data(at)
+            at = self.maker.get(read[0].index) if len(read) == 1 else None
+        if at is None or at in found:
+            return at, "the converter made something else of the layer"
+        return at, None
+
+    def _computes(self, each: Operator) -> bool:
+        return any(tensor.dtype == np.float32 for tensor in each.outputs)
+
+    def _is_candidate(self, at: int, each: Operator) -> bool:
+        if at in self.layers:
+            return True
+        if at in self.why:
+            return False
+        kernel = KERNELS.get(each.name)
+        if at in self.given.barred:
+            self.why[at] = self.given.barred[at]
+        elif any(made.index in self.left_in_float for made in each.outputs):
+            self.why[at] = "the layer is left in float by the configuration"
+        elif kernel is None:
+            self.why[at] = f"LiteRT has no integer kernel for {each.name}"
+        elif not (self.given.all_operators or kernel.between_layers):
+            self.why[at] = "only layers and what is between them run on integers (--tflite-ops layers)"
+        else:
+            data = self.data(at)
+            if not data or any(tensor.dtype != np.float32 for tensor in data):
+                return False
+            return kernel.result is Result.OTHER_TYPE or each.outputs[0].dtype == np.float32
+        return False
+
+    def _fits(self, at: int) -> bool:
+        """Whether an operator is at home on integers, as far as its neighbours are."""
+        each, kernel = self.operators[at], KERNELS[self.operators[at].name]
+        data = self.data(at)
+        made = [self._is_made_on_integers(tensor.index) for tensor in data]
+        read = all(self._is_read_on_integers(tensor.index) for tensor in each.outputs if self._is_used(tensor.index))
+        if not self.given.all_operators:
+            at_home = read and all(ok or tensor.index in self.fed for ok, tensor in zip(made, data, strict=True))
+        elif kernel.result in (Result.SAME, Result.OTHER_TYPE):
+            at_home = any(made) or (read and kernel.result is Result.SAME)
+        else:
+            at_home = True
+        if not at_home:
+            return False
+        if not all(self._has_scale(tensor.index) for tensor in data):
+            self.why[at] = "one of its inputs is not known in the graph, so that it has no scale"
+            return False
+        if kernel.result is Result.OWN and not all(self._has_scale(tensor.index) for tensor in each.outputs):
+            self.why[at] = "its result is not known in the graph, so that it has no scale"
+            return False
+        return True
+
+    def _is_used(self, index: int) -> bool:
+        return index in self.results or index in self.readers
+
+    def _is_made_on_integers(self, index: int) -> bool:
+        return self.maker.get(index) in self.integer
+
+    def _is_read_on_integers(self, index: int) -> bool:
+        return all(
+            at in self.integer and index in [tensor.index for tensor in self.data(at)]
+            for at in self.readers.get(index, ())
+        )
+
+    def _has_scale(self, index: int) -> bool:
+        if index in self.given.before or self._is_observed(index) or self._demanded(index) is not None:
+            return True
+        at = self.maker.get(index)
+        if at is None or at not in self.integer:
+            return False
+        if at in self.layers:
+            return False
+        kernel = KERNELS[self.operators[at].name]
+        if kernel.result is Result.FIXED:
+            return True
+        return kernel.result in (Result.SAME, Result.KEPT) and all(self._has_scale(t.index) for t in self.data(at))
+
+    def _is_observed(self, index: int) -> bool:
+        name = self.names.get(index)
+        return name is not None and (self.given.known is None or name in self.given.known)
+
+    def _demanded(self, index: int) -> NodeInput | None:
+        """The first place that reads a tensor, directly or through operators that move values."""
+        waiting = [index]
+        for current in waiting:
+            if current in self.demands:
+                return self.demands[current]
+            for at in self.readers.get(current, ()):
+                if at in self.integer and at not in self.layers and self._hands_on(at, current):
+                    waiting += [t.index for t in self.operators[at].outputs if t.index not in waiting]
+        return None
+
+    def _hands_on(self, at: int, index: int) -> bool:
+        """Whether a tensor may have the scale with which an operator's result is read.
+
+        An activation needs no codes below zero, so its input does not either where nobody else reads it.
+        """
+        if index not in [tensor.index for tensor in self.data(at)]:
+            return False
+        if self.operators[at].name in ("RELU", "RELU6"):
+            return len(self.readers.get(index, ())) == 1 and index not in self.results
+        return KERNELS[self.operators[at].name].result is Result.SAME
+
+    def _source(self, index: int, known: dict[int, Source]) -> None:
+        at = self.maker.get(index)
+        each = self.operators[at] if at is not None else None
+        kernel = KERNELS.get(each.name) if at in self.integer else None
+        if kernel is not None and kernel.result is Result.FIXED:
+            known[index] = kernel.fixed
+        elif kernel is not None and kernel.result is Result.KEPT:
+            known[index] = self._kept(at)
+        elif (place := self._demanded(index)) is not None:
+            known[index] = place
+        elif kernel is not None and (kernel.result is Result.SAME or each.name in ("RELU", "RELU6")):
+            whole = each.name in ("CONCATENATION", "PACK")
+            if whole and self._is_observed(index):
+                known[index] = Observed(self.names[index])
+            else:
+                known[index] = SameAs(self.data(at)[0].index)
+        elif self._is_observed(index):
+            known[index] = Observed(self.names[index], self._wants_symmetry(index))
+        else:
+            known[index] = self.given.before[index]
+
+    def _wants_symmetry(self, index: int) -> bool:
+        """Whether a product of two activations reads it as its second operand: its kernel has no code of zero there."""
+        readers = self.readers.get(index, ())
+        return any(
+            self.operators[at].name == "BATCH_MATMUL" and self.operators[at].inputs[1].index == index
+            for at in readers
+            if at in self.integer
+        )
+
+    def _kept(self, at: int) -> Source:
+        if at in self.layers:
+            return self.layers[at], 0
+        return SameAs(self.data(at)[0].index)
+
+    def _share_concatenated(self, sources: dict[int, Source]) -> tuple[str, ...]:
+        """A kernel concatenates codes of one scale: parts that no place gives a scale have that of the whole."""
+        parts: list[str] = []
+        for at in sorted(self.integer, reverse=True):
+            each = self.operators[at]
+            if each.name not in ("CONCATENATION", "PACK"):
+                continue
+            whole = each.outputs[0].index
+            if not isinstance(sources[whole], Observed):
+                continue
+            for tensor in self.data(at):
+                part = tensor.index
+                seen = {whole}
+                while isinstance(source := sources.get(part), SameAs) and part not in seen:
+                    seen.add(part)
+                    part = source.tensor
+                alone = len(self.readers.get(part, ())) == 1 and self._is_made_on_integers(part)
+                if isinstance(source, Observed) and part not in seen and alone:
+                    sources[part] = SameAs(whole)
+                    parts.append(self.names[part])
+        return tuple(parts)
+
+
+def _data(each: Operator) -> list[Tensor]:
+    """What carries numbers that are rounded to codes, constants among it."""
+    kernel = KERNELS.get(each.name)
+    places = (LAYER_INPUT.get(each.name, 0),) if kernel is None else kernel.data
+    read = each.inputs if places is None else [each.inputs[at] for at in places if at < len(each.inputs)]
+    return [tensor for tensor in read if tensor is not None]

@@ -1,0 +1,207 @@
+"""Putting scales, integer weights and biases into a float LiteRT file, operator by operator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from calibrant.algorithms.arithmetic import Quantizer
+from calibrant.emit.tflite.flatbuffer import File, Operator, Tensor, schema
+from calibrant.emit.tflite.kernels import KERNELS, ONLY_THE_SHAPE, Result
+from calibrant.emit.tflite.plan import FilePlan
+from calibrant.emit.tflite.scales import Scales, effective
+from calibrant.graph import nodes as nd
+from calibrant.quantized_network import QuantizedLayer, QuantizedNetwork
+
+BIAS_INPUT = {"TRANSPOSE_CONV": 3}
+"""Input that carries a layer's bias where it is not the third."""
+
+
+def quantized_file(
+    file: File, names: dict[int, str], plan: FilePlan, scales: Scales, network: QuantizedNetwork, io: str
+) -> dict[int, int]:
+    """Write the plan into a float file, which is changed.
+
+    Parameters
+    ----------
+    names : index of a tensor → the tensor of the graph it is.
+    io : type of the inputs and outputs that have scales, ``'float32'`` or ``'int8'``.
+
+    Returns
+    -------
+    Position of an operator → its position in the float file; those that only change the type have none.
+    """
+    writer = _Writer(file, names, plan, scales, network)
+    writer.write(io)
+    file.drop_unused()
+    return {at: writer.origin[id(raw)] for at, raw in enumerate(writer.written) if id(raw) in writer.origin}
+
+
+class _Writer:
+    def __init__(self, file: File, names: dict[int, str], plan: FilePlan, scales: Scales, network: QuantizedNetwork):
+        self.file, self.plan, self.scales, self.network = file, plan, scales, network
+        self.operators = list(file.operators())
+        self.written: list[Any] = []
+        self.origin: dict[int, int] = {}  # identity of an operator → its position in the float file
+        self.forms: dict[tuple[int, Quantizer | None], int] = {}  # (tensor, quantizer; None: float) → tensor to read
+        self.own: dict[int, Quantizer] = {}  # tensors that integer operators make
+        self.constants: dict[tuple[int, Quantizer], int] = {}
+        self.placed: dict[tuple[int, str], int] = {}
+        self.names = names
+        self.results = {tensor.index for tensor in file.outputs()}
+
+    def write(self, io: str) -> None:
+        self._rename()
+        fed = [self._feed(tensor, io) for tensor in self.file.inputs()]
+        for at, each in enumerate(self.operators):
+            if at in self.plan.integer:
+                self._integer(at, each)
+            elif each.name not in ONLY_THE_SHAPE:
+                each.raw.inputs = [self._in_float(int(index)) for index in each.raw.inputs]
+            self.written.append(each.raw)
+            self.origin[id(each.raw)] = at
+        results = [self._result(tensor, io) for tensor in self.file.outputs()]
+        self.file.set_operators(self.written)
+        self.file.set_inputs(fed)
+        self.file.set_outputs(results)
+
+    def _rename(self) -> None:
+        """Tensors get the names that they have in the graph, each its own."""
+        taken: set[str] = set()
+        for tensor in sorted(self.file.tensors(), key=lambda tensor: tensor.index not in self.names):
+            known = self.names.get(tensor.index)
+            name = nd.input_reference(known) if known is not None else tensor.name.split(";")[0] or "tensor"
+            while name in taken:
+                name = f"{name}_"
+            taken.add(name)
+            tensor.name = name
+
+    def _feed(self, tensor: Tensor, io: str) -> int:
+        if io == "int8" and tensor.index in self.plan.sources:
+            self._becomes_integer(tensor, self.scales.of(tensor.index))
+        return tensor.index
+
+    def _result(self, tensor: Tensor, io: str) -> int:
+        return tensor.index if io == "int8" and tensor.index in self.own else self._in_float(tensor.index)
+
+    def _becomes_integer(self, tensor: Tensor, quantizer: Quantizer) -> None:
+        tensor.quantize(quantizer)
+        self.own[tensor.index] = quantizer
+        self.forms[tensor.index, quantizer] = tensor.index
+
+    def _in_float(self, index: int) -> int:
+        """The tensor that holds the values of another one in float."""
+        if index not in self.own:
+            return index
+        if (index, None) not in self.forms:
+            tensor = Tensor(self.file, index)
+            name = f"{tensor.name}/dequantized"
+            if index in self.results:  # the result keeps its name
+                name, tensor.name = tensor.name, f"{tensor.name}/codes"
+            made = self.file.add_tensor(name, tensor, np.float32)
+            self.written.append(
+                self.file.new_operator("DEQUANTIZE", [index], [made.index], schema.DequantizeOptionsT())
+            )
+            self.forms[index, None] = made.index
+        return self.forms[index, None]
+
+    def _in_codes(self, index: int, quantizer: Quantizer) -> int:
+        """The tensor that holds the values of another one as codes of this scale."""
+        if (index, quantizer) not in self.forms:
+            tensor = Tensor(self.file, index)
+            made = self.file.add_tensor(self._new_name(f"{tensor.name}/quantized"), tensor, np.int8, quantizer)
+            self.written.append(self.file.new_operator("QUANTIZE", [index], [made.index], schema.QuantizeOptionsT()))
+            self.forms[index, quantizer] = made.index
+        return self.forms[index, quantizer]
+
+    def _new_name(self, name: str) -> str:
+        taken = {made.name for made in self.file.tensors()} if self.forms else set()
+        candidate, number = name, 0
+        while candidate in taken:
+            number += 1
+            candidate = f"{name}_{number}"
+        return candidate
+
+    def _constant(self, tensor: Tensor, quantizer: Quantizer) -> int:
+        if (tensor.index, quantizer) not in self.constants:
+            made = self.file.add_constant(f"{tensor.name}/quantized", quantizer.quantize(tensor.values))
+            made.quantize(quantizer)
+            self.constants[tensor.index, quantizer] = made.index
+        return self.constants[tensor.index, quantizer]
+
+    def _integer(self, at: int, each: Operator) -> None:
+        read = [int(index) for index in each.raw.inputs]
+        for position in self.scales.positions(at):
+            tensor = each.inputs[position]
+            if tensor is None:
+                continue
+            if tensor.values is None:
+                read[position] = self._in_codes(tensor.index, self.scales.read(at, position, tensor))
+            else:
+                read[position] = self._constant(tensor, self.scales.read(at, position, tensor))
+        each.raw.inputs = read
+        if each.name == "PRELU":
+            alpha = each.inputs[1]
+            read[1] = self._constant(alpha, _symmetric(alpha.values))
+        if at in self.plan.layers:
+            self._layer(each, self.scales.layers[self.plan.layers[at]])
+        if at in self.plan.layers or KERNELS[each.name].result is not Result.OTHER_TYPE:
+            for tensor in each.outputs:
+                if tensor.dtype == np.float32:
+                    source = tensor.index if tensor.index in self.plan.sources else each.outputs[0].index
+                    self._becomes_integer(tensor, self.scales.of(source))
+
+    def _layer(self, each: Operator, layer: QuantizedLayer) -> None:
+        if layer.weights is None:
+            return
+        quantizer = effective(self.network, layer.inputs[0].quantizer)
+        key = (id(layer.weights), each.name)
+        if each.name == "BATCH_MATMUL":
+            self._as_fully_connected(each)
+        if key not in self.placed:
+            name = "FULLY_CONNECTED" if each.name == "BATCH_MATMUL" else each.name
+            codes, axis = in_file_layout(name, layer)
+            made = self.file.add_constant(f"{layer.layer.name}/weight_codes", codes)
+            made.set_quantization(layer.weights.scale, 0, axis)
+            self.placed[key] = made.index
+        read = list(each.raw.inputs)
+        read[1] = self.placed[key]
+        place = BIAS_INPUT.get(each.name, 2)
+        read += [-1] * (place + 1 - len(read))
+        size = layer.weights.values.shape[2 if each.name == "TRANSPOSE_CONV" else -1]
+        if each.name == "DEPTHWISE_CONV_2D" or layer.layer.type == "DepthwiseConv2dNative":
+            size = int(np.prod(layer.weights.values.shape[2:]))
+        codes = np.zeros(size, np.int32) if layer.bias is None else layer.integer_bias(quantizer)
+        bias = self.file.add_constant(f"{layer.layer.name}/bias_codes", codes)
+        bias.set_quantization(layer.bias_scale(quantizer))
+        read[place] = bias.index
+        each.raw.inputs = read
+
+    def _as_fully_connected(self, each: Operator) -> None:
+        options = schema.FullyConnectedOptionsT()
+        options.keepNumDims = True
+        made = self.file.new_operator("FULLY_CONNECTED", [], [], options)
+        raw = each.raw
+        raw.opcodeIndex, raw.builtinOptions, raw.builtinOptionsType = (
+            made.opcodeIndex,
+            made.builtinOptions,
+            made.builtinOptionsType,
+        )
+
+
+def _symmetric(values: np.ndarray) -> Quantizer:
+    return Quantizer.from_range(float(values.min()), float(values.max()), asymmetric=False)
+
+
+def in_file_layout(kernel: str, layer: QuantizedLayer) -> tuple[np.ndarray, int]:
+    """The integer weights as a kernel has them, and the axis of its channels."""
+    codes = layer.weights.values.astype(np.int8)
+    if layer.layer.type == "DepthwiseConv2dNative":
+        codes = codes.reshape(1, *codes.shape[:2], -1)
+        return (np.moveaxis(codes, -1, 0), 0) if kernel == "CONV_2D" else (codes, 3)
+    if layer.layer.type == "Conv2DBackpropInput":
+        return np.moveaxis(codes, 2, 0), 0
+    if layer.layer.type == "Conv2D":
+        return (np.moveaxis(codes, 3, 0), 0) if kernel == "CONV_2D" else (np.moveaxis(codes, 3, 3), 3)
+    return codes.T, 0

@@ -1,0 +1,48 @@
+"""Inputs to try a file with: some of the calibration data, or what comes near them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from calibrant.emit.tflite.flatbuffer import File
+from calibrant.graph.graph import Graph
+from calibrant.quantized_network import QuantizedNetwork
+
+SAMPLES = 2
+
+
+def from_batch(graph: Graph, batch: Mapping[str, np.ndarray], file: File) -> dict[int, np.ndarray] | None:
+    """The first samples of a batch, by position; None where they do not fit the file's fixed shapes."""
+    values = {at: np.asarray(batch[key]) for at, key in enumerate(graph.input_keys)}
+    found = {}
+    for at, tensor in enumerate(file.inputs()):
+        fixed = tensor.signature[:1]
+        count = SAMPLES if not fixed or fixed[0] is None else fixed[0]
+        found[at] = values[at][:count] if values[at].ndim else values[at]
+        if not fits(found[at].shape, tensor.signature):
+            return None
+    return found
+
+
+def made_up(network: QuantizedNetwork, file: File) -> dict[int, np.ndarray]:
+    """Random numbers in the ranges of the inputs; whole numbers are 0."""
+    random = np.random.default_rng(0)
+    ranges = {found.tensor: found.quantizer.range for found in network.every_input()}
+    found = {}
+    for at, (tensor, name) in enumerate(zip(file.inputs(), network.graph.inputs, strict=True)):
+        shape = tuple(_sizes(tensor.signature))
+        low, high = ranges.get(name, (-1.0, 1.0))
+        real = tensor.dtype is not None and tensor.dtype.kind == "f"
+        found[at] = random.uniform(low, high, shape).astype(np.float32) if real else np.zeros(shape, tensor.dtype)
+    return found
+
+
+def _sizes(signature: tuple[int | None, ...]) -> Iterable[int]:
+    return (size if size is not None else SAMPLES if axis == 0 else 16 for axis, size in enumerate(signature))
+
+
+def fits(shape: tuple[int, ...], signature: tuple[int | None, ...]) -> bool:
+    """Whether a file takes an array of this shape."""
+    return len(shape) == len(signature) and all(b in (None, a) for a, b in zip(shape, signature, strict=True))

@@ -1,0 +1,178 @@
+"""Scale and zero point of every tensor that integer operators make or read, and what keeps an operator in float."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from calibrant.algorithms.arithmetic import Quantizer
+from calibrant.emit.tflite.flatbuffer import Tensor
+from calibrant.emit.tflite.kernels import KERNELS, LAYER_INPUT, Result
+from calibrant.emit.tflite.plan import FilePlan, Observed, PlanInputs, SameAs, make_plan
+from calibrant.quantized_network import QuantizedLayer, QuantizedNetwork
+
+FAR_APART = 8
+"""Parts of a concatenation whose scale is this many times finer than the whole's would lose 3 of their 8 bits."""
+LARGEST_MULTIPLIER = 2.0**8
+"""What a layer multiplies its sums by has to be less."""
+LOWEST_WEIGHT = -127
+
+
+class Scales:
+    """The plan's sources, looked up in the network.
+
+    Parameters
+    ----------
+    plan : of the file.
+    network : what was found; its ``between`` holds what was observed.
+    """
+
+    def __init__(self, given: PlanInputs, plan: FilePlan, network: QuantizedNetwork):
+        self.plan = plan
+        self.operators = list(given.file.operators())
+        self.layers = {layer.layer.name: layer for layer in network.layers}
+        self._network = network
+        self._places = place_quantizers(network)
+        self.names = given.float_file.tensors
+
+    def of(self, index: int) -> Quantizer:
+        """Scale and zero point of a tensor of the float file."""
+        source = self.plan.sources[index]
+        while isinstance(source, SameAs):
+            source = self.plan.sources[source.tensor]
+        if isinstance(source, Observed):
+            found = self._network.intermediate[source.tensor].quantizer
+            return effective(self._network, symmetric(found) if source.symmetric else found)
+        return source if isinstance(source, Quantizer) else self._places[source]
+
+    def unknown(self, at: int) -> bool:
+        """Whether a tensor of an operator has a scale that was not observed."""
+        each = self.operators[at]
+        for tensor in (*each.inputs, *each.outputs):
+            source = self.plan.sources.get(tensor.index) if tensor is not None else None
+            while isinstance(source, SameAs):
+                source = self.plan.sources.get(source.tensor)
+            if isinstance(source, Observed) and source.tensor not in self._network.intermediate:
+                return True
+        return False
+
+    def read(self, at: int, position: int, tensor: Tensor) -> Quantizer:
+        """With which scale and zero point an operator on integers reads one of its activations."""
+        each = self.operators[at]
+        if at in self.plan.layers:
+            layer = self.layers[self.plan.layers[at]]
+            return effective(self._network, layer.inputs[position if layer.layer.is_dynamic else 0].quantizer)
+        if tensor.values is not None and KERNELS[each.name].result is not Result.SAME:
+            return constant_quantizer(tensor.values)
+        if KERNELS[each.name].result is Result.SAME:
+            return self.of(each.outputs[0].index)
+        found = self.of(tensor.index)
+        return symmetric(found) if each.name == "BATCH_MATMUL" and position == 1 else found
+
+    def ends_in_result(self, at: int) -> bool:
+        """Whether nothing computes with what an operator makes: it is only moved to where it is a result."""
+        waiting = [tensor.index for tensor in self.operators[at].outputs]
+        for index in waiting:
+            for each in self.operators:
+                if any(tensor is not None and tensor.index == index for tensor in each.inputs):
+                    if each.name not in KERNELS or KERNELS[each.name].result is not Result.SAME:
+                        return False
+                    waiting += [tensor.index for tensor in each.outputs if tensor.index not in waiting]
+        return True
+
+    def positions(self, at: int) -> tuple[int, ...]:
+        """The inputs of an operator on integers that carry codes."""
+        each = self.operators[at]
+        if at in self.plan.layers:
+            dynamic = self.layers[self.plan.layers[at]].layer.is_dynamic
+            return (0, 1) if dynamic else (LAYER_INPUT.get(each.name, 0),)
+        found = KERNELS[each.name].data
+        return tuple(range(len(each.inputs))) if found is None else tuple(p for p in found if p < len(each.inputs))
+
+
+def place_quantizers(network: QuantizedNetwork) -> dict[tuple[str, int], Quantizer]:
+    """Scale and zero point with which nodes read, by node and input index."""
+    return {(found.node, found.index): effective(network, found.quantizer) for found in network.every_input()}
+
+
+def effective(network: QuantizedNetwork, quantizer: Quantizer) -> Quantizer:
+    """The factors as the fake-quantized model uses them."""
+    return quantizer.with_float16_scale() if network.force_float16_scale else quantizer
+
+
+def plan_with_scales(given: PlanInputs, network: QuantizedNetwork) -> tuple[FilePlan, Scales]:
+    """The plan in which no operator gets scales that its kernel does not take or that would ruin its numbers."""
+    barred: dict[int, str] = {}
+    given = replace(given, barred={}, before=make_plan(replace(given, barred={}, known=None)).sources)
+    while True:
+        plan = make_plan(replace(given, barred=dict(barred)))
+        scales = Scales(given, plan, network)
+        found = {at: reason for at in sorted(plan.integer) for reason in _reasons(at, scales, network)}
+        if not found:
+            return plan, scales
+        barred.update(found)
+
+
+def _reasons(at: int, scales: Scales, network: QuantizedNetwork) -> Iterator[str]:
+    """Why an operator has to stay in float with these scales."""
+    each, layer = scales.operators[at], scales.plan.layers.get(at)
+    if scales.unknown(at):
+        yield "no range was observed for one of its tensors"
+        return
+    made = [scales.of(tensor.index) for tensor in each.outputs if tensor.index in scales.plan.sources]
+    tensors = {position: each.inputs[position] for position in scales.positions(at)}
+    read = {position: scales.read(at, position, t) for position, t in tensors.items() if t is not None}
+    if layer is not None:
+        yield from _layer_reasons(scales.layers[layer], read, made[0])
+        return
+    kernel = KERNELS[each.name]
+    if kernel.result is Result.OWN:
+        ratio = kernel.ratio([float(quantizer.scale) for quantizer in read.values()], float(made[0].scale))
+        if ratio >= kernel.below:
+            yield f"its scales are too far apart for the kernel of {each.name} ({ratio:.3g})"
+    if each.name in ("CONCATENATION", "PACK") and scales.ends_in_result(at):
+        parts = [_own_scale(scales, network, tensor) for tensor in tensors.values() if tensor.values is None]
+        finest = min((part for part in parts if part is not None), default=None)
+        if finest is not None and float(made[0].scale) > FAR_APART * finest:
+            yield "its parts have ranges too different for one scale"
+    if each.name == "MUL" and any(tensor.values is not None for tensor in tensors.values()):
+        source = scales.plan.sources[each.outputs[0].index]
+        if isinstance(source, tuple) and getattr(scales.layers.get(source[0]), "balance", None) is not None:
+            yield "its constant balances a layer, and 8 bits with one scale would lose its small numbers"
+
+
+def _layer_reasons(layer: QuantizedLayer, read: Mapping[int, Quantizer], made: Quantizer) -> Iterator[str]:
+    if layer.layer.is_dynamic and read[1].offset != 0:
+        yield "the kernel of BATCH_MATMUL wants a second operand without offset"
+    elif layer.layer.type != "AvgPool":
+        other = read[1].scale if layer.layer.is_dynamic else layer.weights.scale.max()
+        ratio = float(read[min(read)].scale) * float(other) / float(made.scale)
+        if ratio >= LARGEST_MULTIPLIER:
+            yield f"its scales are too far apart for its kernel ({ratio:.3g})"
+    if layer.weights is not None and layer.weights.values.min() < LOWEST_WEIGHT:
+        yield "it has weights of -128, which LiteRT leaves out"
+
+
+def _own_scale(scales: Scales, network: QuantizedNetwork, tensor: Tensor) -> float | None:
+    """The scale that a part would have by itself, where that is known."""
+    name = scales.names.get(tensor.index)
+    if name in network.intermediate:
+        return float(effective(network, network.intermediate[name].quantizer).scale)
+    return float(scales.of(tensor.index).scale) if tensor.index in scales.plan.sources else None
+
+
+def symmetric(quantizer: Quantizer) -> Quantizer:
+    """The same range with zero in its middle."""
+    return quantizer if quantizer.offset == 0 else Quantizer.from_range(*quantizer.range, asymmetric=False)
+
+
+def constant_quantizer(values: np.ndarray) -> Quantizer:
+    """Scale and zero point of a constant operand: its range, zero in it; one of numbers of one sign ends at 127."""
+    finite = values[np.isfinite(values)].astype(np.float64)
+    low, high = float(finite.min(initial=0)), float(finite.max(initial=0))
+    if finite.size == 1 or high - low < np.finfo(np.float32).eps:
+        size = np.float32(max(-low, high) / 127)
+        return Quantizer(size if size > 0 else np.float32(1), 0)
+    return Quantizer.from_range(low, high)

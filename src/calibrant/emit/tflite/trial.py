@@ -1,0 +1,73 @@
+"""Running a file in a process of its own, as a file that is wrong may end the process that runs it."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from calibrant.emit.tflite.operator_check import run_file
+from calibrant.errors import ModelError, Problem
+
+SECONDS = 600
+
+
+def tried(content: bytes, fed: Mapping[int, np.ndarray], delegate: bool, source: str) -> dict[int, np.ndarray]:
+    """All tensors after one run, as :func:`calibrant.emit.tflite.operator_check.run_file`.
+
+    The process is forked: interpreters have threads of their own, and nothing has to be loaded again. Where a system
+    cannot fork, the file is run in this one.
+
+    Raises
+    ------
+    ModelError : the interpreter refuses the file, or ends the process.
+    """
+    if not hasattr(os, "fork"):
+        return run_file(content, fed, delegate)
+    with tempfile.TemporaryDirectory(prefix="calibrant-") as folder:
+        answer = Path(folder) / "answer"
+        child = os.fork()
+        if not child:
+            _run_and_exit(content, fed, delegate, answer)
+        status = _wait(child)
+        found = pickle.loads(answer.read_bytes()) if answer.exists() else None
+    how = "XNNPACK" if delegate else "the built-in kernels"
+    if isinstance(found, str):
+        raise ModelError(Problem(f"the LiteRT file that was made does not run with {how}: {found}", file=source))
+    if found is None or status:
+        reason = signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else f"exit code {status}"
+        raise ModelError(Problem(f"the LiteRT file that was made ends the process with {how} ({reason})", file=source))
+    return found
+
+
+def _run_and_exit(content: bytes, fed: Mapping[int, np.ndarray], delegate: bool, answer: Path) -> None:
+    try:
+        silent = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silent, 1)
+        os.dup2(silent, 2)
+        try:
+            found = run_file(content, fed, delegate)
+        except (ValueError, RuntimeError) as error:
+            found = str(error).strip().splitlines()[0]
+        answer.write_bytes(pickle.dumps(found, protocol=5))
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def _wait(child: int) -> int:
+    end = time.monotonic() + SECONDS
+    while True:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return status
+        if time.monotonic() > end:
+            os.kill(child, signal.SIGKILL)
+            return os.waitpid(child, 0)[1]
+        time.sleep(0.005)

@@ -1,0 +1,76 @@
+"""``--tflite-ops``: what is beside the layers runs on integers, or stays in float."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tflite_networks import exported, image, steps_apart
+
+from graphs import conv, graph_def, tf
+
+OPERATIONS = {
+    "TANH": tf.tanh,
+    "LOGISTIC": tf.sigmoid,
+    "SOFTMAX": tf.nn.softmax,
+    "MEAN": lambda t: t - tf.reduce_mean(t, -1, keepdims=True),
+    "MINIMUM": lambda t: tf.clip_by_value(t, -0.5, 0.7),
+    "LEAKY_RELU": tf.nn.leaky_relu,
+}
+
+
+@pytest.mark.parametrize("ops", ["all", "layers"])
+@pytest.mark.parametrize("reader", ["layer and float", "float"])
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_an_operation_behind_a_layer_with_readers_in_float(name, reader, ops):
+    def build():
+        y = conv(image(), name="one")
+        z = OPERATIONS[name](y)
+        other = conv(z, name="two", seed=4) if reader == "layer and float" else y
+        tf.identity(conv(tf.cos(z) + other, name="three", seed=6), name="out")
+
+    result, x = exported(graph_def(build), tflite_ops=ops)
+    apart, file = steps_apart(result, x)
+    assert np.mean(apart <= 0.01) >= 0.999
+    integer = {operator.is_integer for operator in file.operators() if operator.name == name}
+    assert integer == {ops == "all"}
+
+
+@pytest.mark.parametrize("io", ["float32", "int8"])
+@pytest.mark.parametrize("ops", ["all", "layers"])
+@pytest.mark.parametrize("gate", [tf.sigmoid, tf.nn.softmax, tf.tanh], ids=["sigmoid", "softmax", "tanh"])
+def test_a_product_with_an_operation_whose_range_litert_knows(gate, ops, io):
+    """As in a squeeze-and-excitation block."""
+
+    def build():
+        y = conv(image(), name="one")
+        tf.identity(conv(y * gate(y * 1.5), name="two", seed=6), name="out")
+
+    result, x = exported(graph_def(build), tflite_io=io, tflite_ops=ops)
+    apart, file = steps_apart(result, x)
+    assert np.mean(apart <= 0.01) >= 0.999
+    assert {operator.is_integer for operator in file.operators() if operator.name == "MUL"} == {ops == "all"}
+
+
+def test_the_report_says_what_is_in_float_and_why():
+    def build():
+        tf.identity(conv(tf.cos(conv(image(), name="one")), name="two", seed=4), name="out")
+
+    result, _ = exported(graph_def(build))
+    [found] = result.export_notes["tflite"]["operators_in_float"]
+    assert found == {"operator": "COS", "tensor": "Cos", "reason": "LiteRT has no integer kernel for COS"}
+
+
+def test_scores_beside_boxes_stay_alive():
+    """Concatenated with numbers up to 600 they would all be 0 with one scale."""
+
+    def build():
+        y = conv(image(), name="one")
+        boxes, scores = conv(y, 4, name="boxes", seed=4) * 300.0, tf.sigmoid(conv(y, 3, name="scores", seed=5))
+        tf.identity(tf.concat([boxes, scores], 3), name="out")
+
+    result, x = exported(graph_def(build))
+    apart, file = steps_apart(result, x)
+    [joined] = [operator for operator in file.operators() if operator.name == "CONCATENATION"]
+    assert joined.outputs[0].dtype == np.float32
+    [found] = result.export_notes["tflite"]["operators_in_float"]
+    assert found["reason"] == "its parts have ranges too different for one scale"
