@@ -15,7 +15,8 @@ OUTPUT = "MobilenetV2/Predictions/Reshape_1"
 
 
 @pytest.mark.real
-def test_the_saved_model_carries_exactly_the_factors_of_all_54_records(shared, tmp_path):
+def test_the_saved_model_carries_exactly_the_factors_of_all_54_records(shared, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the log file is written there
     record_file = shared / "amct" / "record_quantized.txt"
     (tmp_path / "net.pb").write_bytes(mobilenet_v2().SerializeToString())
     amct.convert_model(str(tmp_path / "net.pb"), [OUTPUT], str(record_file), str(tmp_path / "out" / "net"))
