@@ -53,7 +53,10 @@ def test_folded_models_give_the_same_outputs(shared, name):
     path = shared / "real" / name
     graph = load(path, inputs=["Mfcc"] if name.startswith("arm_kws") else None)
     folded = fold(graph)
-    assert Counter(fusion.kind for fusion in folded.fusions) == MODELS[name]
+    kinds = Counter(fusion.kind for fusion in folded.fusions)
+    if name.endswith(".h5"):  # Keras 2, where it is installed, has a fused norm where Keras 3 writes it out
+        kinds = Counter(WRITTEN if fusion.kind == FUSED else fusion.kind for fusion in folded.fusions)
+    assert kinds == MODELS[name]
     assert folded.left == ()
     before, after = (
         np.concatenate([run_once(each, {each.input_keys[0]: batch})[0] for batch in samples(path.parent, each)])
