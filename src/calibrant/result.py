@@ -26,7 +26,7 @@ from calibrant.quantized_network import QuantizedNetwork, Sensitivity
 from calibrant.records.mapping_file import nuq_record_text
 from calibrant.records.record_file import write_records
 from calibrant.report.layer_table import layer_rows
-from calibrant.report.provenance import integer_shares, run_row
+from calibrant.report.provenance import run_row
 from calibrant.report.report import report
 from calibrant.report.sensitivity_table import sensitivity_rows
 from calibrant.steps.records import layer_records
@@ -99,7 +99,6 @@ class Result:
     def report(self) -> dict[str, Any]:
         """What ``report.json`` holds."""
         found = report(self.original, self.folded, self.plan, self.network)
-        found["totals"].update(integer_shares(self.network))
         if self.data is not None:
             found["warnings"] = [*self.data.warnings, *found["warnings"]]
         if is_too_large(self.fakequant):

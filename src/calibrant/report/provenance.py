@@ -11,8 +11,6 @@ from typing import Any
 
 from calibrant.data.amount import DataUse
 from calibrant.graph.graph import Graph
-from calibrant.graph.layers import Layer, find_layers
-from calibrant.quantized_network import QuantizedNetwork
 
 
 def run_row(
@@ -35,45 +33,6 @@ def run_row(
         "seconds": {step: round(value, 3) for step, value in seconds.items()},
         "peak_memory_bytes": _peak_memory(),
     }
-
-
-def integer_shares(network: QuantizedNetwork) -> dict[str, float | None]:
-    """Shares in 0...1 of the weights, and of the multiply-accumulates, of all quantizable layers that run on integers.
-
-    None where no layer has weights, or where the size of some layer's result is not known.
-    """
-    quantized = {layer.layer.name for layer in network.layers}
-    layers = [layer for layer in find_layers(network.graph)[0] if layer.constant is not None]
-    weights = {layer.name: _size(layer.weights_shape) for layer in layers}
-    products = {layer.name: _products(network.graph, layer) for layer in layers}
-    return {
-        "weights_on_integers": _share(weights, quantized),
-        "multiply_accumulates_on_integers": None if None in products.values() else _share(products, quantized),
-    }
-
-
-def _share(sizes: Mapping[str, int], chosen: set[str]) -> float | None:
-    total = sum(sizes.values())
-    return sum(size for name, size in sizes.items() if name in chosen) / total if total else None
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for length in shape:
-        size *= length
-    return size
-
-
-def _products(graph: Graph, layer: Layer) -> int | None:
-    """Multiply-accumulates for one sample; every weight is used once at each position of the result."""
-    transposed = layer.type == "Conv2DBackpropInput"
-    tensor = graph.nodes[layer.name].input[2] if transposed else f"{layer.name}:0"
-    shape = graph.shape(tensor)
-    if shape is None or None in shape[1:]:
-        return None
-    first = graph.nodes[layer.name].attr["data_format"].s in (b"NCHW", b"NCDHW")
-    positions = shape[2:] if first else shape[1:-1]
-    return _size(layer.weights_shape) * _size(positions)
 
 
 def _version() -> str | None:
