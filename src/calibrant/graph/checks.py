@@ -55,13 +55,12 @@ def well_formed(graph: Graph) -> None:
 
     Raises
     ------
-    ModelError : listing variables without a value, a cycle, an input that is missing, an op that TensorFlow does not
+    ModelError : listing variables without a value, a cycle, an op that TensorFlow does not
         know, or an input or output that its node does not have.
     """
     problems = [
         *variables(graph.nodes, graph.source),
         *_cycle(graph),
-        *_stale_inputs(graph),
         *_missing_functions(graph),
     ]
     if problems:
@@ -173,8 +172,14 @@ def variables(nodes: Mapping[str, NodeDef], source: str) -> list[Problem]:
     ]
 
 
-def _stale_inputs(graph: Graph) -> list[Problem]:
-    return [
+def fed(graph: Graph) -> None:
+    """Every placeholder that the outputs need is among the inputs.
+
+    Raises
+    ------
+    ModelError : naming those that are not.
+    """
+    problems = [
         Problem(
             "is needed by the outputs but is not among the inputs",
             file=graph.source,
@@ -184,6 +189,8 @@ def _stale_inputs(graph: Graph) -> list[Problem]:
         for name, node in graph.nodes.items()
         if node.op == "Placeholder" and name not in graph.input_nodes
     ]
+    if problems:
+        raise ModelError(*problems[:MOST])
 
 
 def _missing_functions(graph: Graph) -> list[Problem]:

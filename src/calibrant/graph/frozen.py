@@ -132,6 +132,7 @@ def select(
     found = without_idle_controls(for_inference(graph))
     if not inputs:
         found = _with_needed_inputs(found)
+    checks.fed(found)
     deterministic(found, graph)
     if not inputs:
         undecided(found)
