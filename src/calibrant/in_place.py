@@ -21,6 +21,7 @@ from calibrant.fold import Folded
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
+from calibrant.graph.node_input import read_tensor
 from calibrant.graph.rewire import Meaning, Rewiring, Watchers, rewire
 from calibrant.graph.sinks import network_outputs
 from calibrant.progress import Stopwatch
@@ -28,7 +29,6 @@ from calibrant.quantized_network import QuantizedNetwork
 from calibrant.records.beside_record import CalibrationNotes, notes_path, notes_text
 from calibrant.records.layer_record import LayerRecord
 from calibrant.records.record_file import read_records, write_records
-from calibrant.steps.activations import read_tensor
 from calibrant.steps.balance import Balanced, ChannelMaxima, balanced_by_factors, balanced_by_maxima
 from calibrant.steps.prepare import ModelOptions, Planned, observed_network, plan_model, prepare_balanced
 from calibrant.steps.recorded import Recorded
@@ -244,7 +244,7 @@ def _as_it_stands(graph: Graph, layers: Sequence[Layer]) -> Graph:
     edit = graph.edit()
     for layer in layers:
         if layer.constant is not None and layer.weight_input is not None:
-            tensor = read_tensor(graph, (layer.name, layer.weight_input))
+            tensor = read_tensor(graph, layer.weights_place)
             shape = AttrValue(
                 shape=TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in layer.weights_shape])
             )
@@ -252,7 +252,7 @@ def _as_it_stands(graph: Graph, layers: Sequence[Layer]) -> Graph:
             kept = edit.add(
                 "PlaceholderWithDefault", f"{layer.name}/weights_as_they_are", [tensor], dtype=dtype, shape=shape
             )
-            edit.set_input(layer.name, layer.weight_input, kept)
+            edit.set_input(*layer.weights_place, kept)
     return edit.finish()
 
 

@@ -14,6 +14,7 @@ from calibrant.graph.control_flow import full_name, nodes_in_functions
 from calibrant.graph.graph import Graph
 from calibrant.graph.layer_kinds import ADDITIONS as ADDITIONS
 from calibrant.graph.layer_kinds import KINDS as KINDS
+from calibrant.graph.node_input import NodeInput
 from calibrant.graph.other_products import is_other_product, other_product
 
 
@@ -40,6 +41,32 @@ class Layer:
     constant: str | None
     weights_shape: tuple[int, ...]
     bias: str | None
+
+    @property
+    def weights_place(self) -> NodeInput:
+        """The input that reads the weights.
+
+        Raises
+        ------
+        ValueError
+            The layer has no weights.
+        """
+        if self.weight_input is None:
+            raise ValueError(f"{self.name!r} has no weights")
+        return self.name, self.weight_input
+
+    @property
+    def weights_constant(self) -> str:
+        """Name of the Const node with the weights.
+
+        Raises
+        ------
+        ValueError
+            The layer has no constant weights.
+        """
+        if self.constant is None:
+            raise ValueError(f"{self.name!r} has no constant weights")
+        return self.constant
 
     @property
     def is_dynamic(self) -> bool:

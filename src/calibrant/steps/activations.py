@@ -11,9 +11,9 @@ from calibrant.algorithms.code_use import code_use
 from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.search_result import SearchResult
 from calibrant.config.plan import ActivationPlan, JointGroup, Plan
-from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
+from calibrant.graph.node_input import read_tensor
 from calibrant.quantized_network import QuantizedInput
 from calibrant.steps.joint import joint_histograms
 
@@ -50,11 +50,6 @@ def quantized_places(graph: Graph, layers: Mapping[str, Layer], plan: Plan) -> d
     }
     places.update({(entry.layer_name, entry.input_index): entry.activation for entry in plan.tensors})
     return places
-
-
-def read_tensor(graph: Graph, place: tuple[str, int]) -> str:
-    """The tensor that a node reads at an input index."""
-    return nd.data_inputs(graph.nodes[place[0]])[place[1]]
 
 
 def search_all(

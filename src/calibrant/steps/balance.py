@@ -1,4 +1,4 @@
-"""Step: balance activations against weights, channel by channel, before anything else is measured."""
+"""Step: balance activations against weights, channel by channel, before anything else is observed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from calibrant.calibration.runner import CalibrationRunner
 from calibrant.config.plan import Plan
 from calibrant.data.open_data import Batches
 from calibrant.errors import ConfigError, DataError, ModelError, Problem
+from calibrant.fold.layout import Layout
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
+from calibrant.graph.layer_kinds import KINDS
 from calibrant.graph.layers import Layer, find_layers
+from calibrant.graph.node_input import NodeInput, read_tensor
 from calibrant.progress import ProgressFn, no_progress
 from calibrant.steps.scale_propagation import (
-    NodeInput,
     channel_broadcast_shape,
     constants_to_divide,
     divide_channels,
@@ -29,13 +31,18 @@ from calibrant.steps.scale_propagation import (
 
 @dataclass(frozen=True, eq=False)
 class Balanced:
-    """A graph with balanced layers; its outputs are those of the graph before, up to rounding.
+    """A graph with balanced layers; its outputs are unchanged up to rounding.
 
     Parameters
     ----------
-    graph, layers : the graph, and its layers by name.
-    factors : layer → float32 factors per input channel, by which its activations were divided.
-    absorbed : layer → nodes in front of it that took the division in; () where it is an operation of its own.
+    graph : Graph
+        The balanced graph.
+    layers : Mapping[str, Layer]
+        Its layers by name.
+    factors : Mapping[str, np.ndarray]
+        Layer → float32 factors per input channel, by which its activations were divided.
+    absorbed : Mapping[str, tuple[str, ...]]
+        Layer → nodes upstream that absorbed the division; () if the division is an operation of its own.
     """
 
     graph: Graph
@@ -54,13 +61,14 @@ def balance(
 ) -> Balanced:
     """Balance every layer that the plan gives a migration strength, with one pass over the data for all of them.
 
-    Layers are taken from the last to the first, so that weights which take in the division for a later layer are
-    balanced as they will be. Layers that share their weights and their strength are balanced as one, with the largest
-    activation that any of them sees, and go on sharing.
+    Layers are balanced from the last to the first, so that weights that absorb the division for a later layer are
+    balanced with their final values. Layers that share their weights and their strength are balanced as one, with the
+    largest activation of any of them, and still share their weights.
 
     Raises
     ------
-    DataError : the data can be read only once; calibration reads them again.
+    DataError
+        The data can be read only once; calibration reads them again.
     """
     strengths = {entry.name: entry.migration_strength for entry in plan.layers if entry.migration_strength is not None}
     if not strengths:
@@ -80,13 +88,13 @@ def balance(
 def balanced_by_maxima(
     graph: Graph, layers: Mapping[str, Layer], strengths: Mapping[str, float], maxima: Mapping[str, np.ndarray]
 ) -> Balanced:
-    """Balance the layers that have a migration strength; ``maxima`` holds max|x| per channel of what each reads."""
+    """Balance the layers that have a migration strength; ``maxima`` holds max|x| per channel of their inputs."""
     work = _Work(graph, layers)
     factors: dict[str, np.ndarray] = {}
     for members in reversed(_groups(layers, strengths)):
         activations = np.max([maxima[member.name] for member in members], axis=0)
-        found = work.balance(members, activations, strengths[members[0].name])
-        factors.update({member.name: found for member in members})
+        common = work.balance(members, activations, strengths[members[0].name])
+        factors.update({member.name: common for member in members})
     return work.result({name: factors[name] for name in strengths})
 
 
@@ -95,7 +103,8 @@ def balanced_by_factors(graph: Graph, layers: Mapping[str, Layer], factors: Mapp
 
     Raises
     ------
-    ConfigError : a layer that cannot be balanced, or another number of factors than it has input channels.
+    ConfigError
+        A layer cannot be balanced, or the number of its factors is not the number of its input channels.
     """
     problems = [
         problem for name, values in factors.items() if (problem := _unfit(graph, layers[name], values)) is not None
@@ -109,10 +118,11 @@ def balanced_by_factors(graph: Graph, layers: Mapping[str, Layer], factors: Mapp
 
 
 def _unfit(graph: Graph, layer: Layer, factors: np.ndarray) -> Problem | None:
-    if layer.reduced_axis is None or layer.constant is None or input_layout(graph, layer) is None:
+    layout = input_layout(graph, layer)
+    if layer.reduced_axis is None or layer.constant is None or layout is None:
         return Problem("cannot be balanced", path=layer.name, allowed="layers with constant weights")
-    tensor = _read(graph, (layer.name, layer.data_inputs[0]))
-    channels = (graph.shape(tensor) or ())[input_layout(graph, layer).axis :][:1]
+    tensor = read_tensor(graph, (layer.name, layer.data_inputs[0]))
+    channels = (graph.shape(tensor) or ())[layout.axis :][:1]
     if channels and channels[0] is not None and channels[0] != factors.size:
         message = f"{factors.size} balance factors, but the layer reads {channels[0]} channels"
         return Problem(message, path=layer.name, allowed="one tensor_balance_factor per input channel")
@@ -121,11 +131,12 @@ def _unfit(graph: Graph, layer: Layer, factors: np.ndarray) -> Problem | None:
 
 @dataclass(frozen=True, eq=False)
 class ChannelMaxima:
-    """max|x| per channel of what each of several layers reads; layers that read the same tensor share the statistic.
+    """max|x| per input channel of several layers; layers that read the same tensor share the statistic.
 
     Parameters
     ----------
-    statistics : tensor → what is to be observed.
+    statistics : Mapping[str, Sequence[Any]]
+        Tensor → its statistics, still empty.
     """
 
     statistics: Mapping[str, Sequence[Any]]
@@ -141,22 +152,28 @@ class ChannelMaxima:
         return cls(by_tensor, places)
 
     def by_layer(self) -> dict[str, np.ndarray]:
-        """Layer → what has been observed."""
-        found = {(tensor, entry.axis): entry for tensor, entries in self.statistics.items() for entry in entries}
-        return {name: found[place].maximum for name, place in self._places.items()}
+        """Layer → observed max|x| per input channel, float32."""
+        entries = {(tensor, entry.axis): entry for tensor, group in self.statistics.items() for entry in group}
+        return {name: entries[place].maximum for name, place in self._places.items()}
 
 
 def _channel_places(graph: Graph, layers: Sequence[Layer]) -> dict[str, tuple[str, int]]:
     """Layer → the tensor that it reads and the axis of its channels."""
     places = {}
     for layer in layers:
-        layout = input_layout(graph, layer)
-        if layout is None:
-            raise ModelError(
-                Problem("has a data format that cannot be balanced", file=graph.source, path=layer.name, allowed="NHWC")
-            )
-        places[layer.name] = (_read(graph, (layer.name, layer.data_inputs[0])), layout.axis)
+        layout = _balanced_layout(graph, layer)
+        places[layer.name] = (read_tensor(graph, (layer.name, layer.data_inputs[0])), layout.axis)
     return places
+
+
+def _balanced_layout(graph: Graph, layer: Layer, channels: int | None = None) -> Layout:
+    """Layout of the input of a layer that is balanced."""
+    layout = input_layout(graph, layer, channels)
+    if layout is None:
+        raise ModelError(
+            Problem("has a data format that cannot be balanced", file=graph.source, path=layer.name, allowed="NHWC")
+        )
+    return layout
 
 
 def _groups(layers: Mapping[str, Layer], strengths: Mapping[str, Hashable]) -> list[list[Layer]]:
@@ -170,7 +187,7 @@ def _groups(layers: Mapping[str, Layer], strengths: Mapping[str, Hashable]) -> l
 
 
 class _Work:
-    """Constants that change while one layer after the other is balanced, on the structure of the graph as it was."""
+    """The constants that change while layers are balanced one by one; the structure of the graph stays."""
 
     def __init__(self, graph: Graph, layers: Mapping[str, Layer]):
         self.graph, self.layers = graph, layers
@@ -180,9 +197,9 @@ class _Work:
         self._next = 0
 
     def balance(self, members: Sequence[Layer], activations: np.ndarray, strength: float) -> np.ndarray:
-        """Multiply the common weights of layers and divide what each of them reads; the factors."""
-        weights = self._value((members[0].name, members[0].weight_input))
-        channel = channel_of_weights(weights.shape, members[0].reduced_axis, activations.size)
+        """Multiply the common weights of layers and divide their inputs; returns the factors."""
+        weights = self._value(members[0].weights_place)
+        channel = channel_of_weights(weights.shape, KINDS[members[0].type].weights.reduced_axis, activations.size)
         reduced = tuple(axis for axis, size in enumerate(channel.shape) if size == 1)
         largest = np.zeros(activations.shape, np.float32)
         np.maximum.at(largest, channel, np.abs(weights).max(axis=reduced, keepdims=True).astype(np.float32))
@@ -191,62 +208,64 @@ class _Work:
         return factors
 
     def apply(self, members: Sequence[Layer], factors: np.ndarray) -> None:
-        """Multiply the common weights of layers by known factors, and divide what each of them reads."""
-        edges = [(layer.name, layer.weight_input) for layer in members]
-        weights = self._value(edges[0])
-        channel = channel_of_weights(weights.shape, members[0].reduced_axis, factors.size)
-        self._put(edges, (weights * factors[channel]).astype(weights.dtype))
+        """Multiply the common weights of layers by factors, and divide their inputs."""
+        places = [layer.weights_place for layer in members]
+        weights = self._value(places[0])
+        channel = channel_of_weights(weights.shape, KINDS[members[0].type].weights.reduced_axis, factors.size)
+        self._put(places, (weights * factors[channel]).astype(weights.dtype))
         for layer in reversed(members):
             self._divide(layer, factors)
 
     def _divide(self, layer: Layer, factors: np.ndarray) -> None:
-        edge = (layer.name, layer.data_inputs[0])
-        layout = input_layout(self.graph, layer, factors.size)
-        wanted = constants_to_divide(self.graph, edge, layout, self.layers)
-        if wanted is None:
+        place = (layer.name, layer.data_inputs[0])
+        layout = _balanced_layout(self.graph, layer, factors.size)
+        divisions = constants_to_divide(self.graph, place, layout, self.layers)
+        if divisions is None:
             self._muls.append((layer, factors))
             self.absorbed[layer.name] = ()
             return
-        for place, where in wanted:
+        for place, layout in divisions:
             producer = self.layers.get(place[0])
             owner = producer if producer is not None and place[1] == producer.weight_input else None
-            self._put([place], divide_channels(self._value(place), factors, where, owner))
-        self.absorbed[layer.name] = tuple(dict.fromkeys(place[0] for place, _ in wanted))
+            self._put([place], divide_channels(self._value(place), factors, layout, owner))
+        self.absorbed[layer.name] = tuple(dict.fromkeys(place[0] for place, _ in divisions))
 
-    def _value(self, edge: NodeInput) -> np.ndarray:
-        return self._constants[edge][1] if edge in self._constants else self.graph.constant(_read(self.graph, edge))
+    def _value(self, place: NodeInput) -> np.ndarray:
+        if place in self._constants:
+            return self._constants[place][1]
+        return self.graph.require_constant(read_tensor(self.graph, place))
 
-    def _put(self, edges: Sequence[NodeInput], value: np.ndarray) -> None:
+    def _put(self, places: Sequence[NodeInput], value: np.ndarray) -> None:
         self._next += 1
-        for edge in edges:
-            self._constants[edge] = (self._next, value)
+        for place in places:
+            self._constants[place] = (self._next, value)
 
     def result(self, factors: Mapping[str, np.ndarray]) -> Balanced:
-        """What has come of it."""
+        """The balanced graph and its layers."""
         balanced = self.finish()
         layers = {layer.name: layer for layer in find_layers(balanced)[0]}
         return Balanced(balanced, layers, factors, self.absorbed)
 
     def finish(self) -> Graph:
-        """The graph with the new constants, and the divisions that found no place further up."""
+        """The graph with the new constants, and a Mul for each division that no constant upstream absorbs."""
         edit = self.graph.edit()
         placed: dict[int, str] = {}
-        for edge, (number, value) in self._constants.items():
+        for place, (number, value) in self._constants.items():
             if number not in placed:
-                placed[number] = _add_constant(edit, edge, value)
-            edit.set_input(*edge, placed[number])
+                placed[number] = _add_constant(edit, place, value)
+            edit.set_input(*place, placed[number])
         shared: dict[tuple[str, bytes], str] = {}
         for layer, factors in reversed(self._muls):
-            edge = (layer.name, layer.data_inputs[0])
-            tensor = _read(self.graph, edge)
+            place = (layer.name, layer.data_inputs[0])
+            tensor = read_tensor(self.graph, place)
             key = (tensor, factors.tobytes())
             if key not in shared:
                 dtype = self.graph.dtype(tensor)
-                shape = channel_broadcast_shape(input_layout(self.graph, layer, factors.size))
+                shape = channel_broadcast_shape(_balanced_layout(self.graph, layer, factors.size))
                 inverse = (np.float32(1) / factors).reshape(shape).astype(dtype.as_numpy_dtype)
                 constant = edit.add_constant(f"{layer.name}/balance/inverse_factors", inverse)
                 shared[key] = edit.add("Mul", f"{layer.name}/balance/divided", [tensor, constant], T=dtype)
-            edit.set_input(*edge, shared[key])
+            edit.set_input(*place, shared[key])
         return edit.finish()
 
 
@@ -254,7 +273,7 @@ def channel_of_weights(shape: Sequence[int], reduced_axis: int, channels: int) -
     """Which input channel each weight reads; int array that broadcasts against weights of that shape.
 
     A grouped convolution has fewer weights along ``reduced_axis`` than the data have channels: its last axis, the
-    output channels, is then cut into as many groups, each of which reads the next channels.
+    output channels, is then split into as many groups, each of which reads the next channels.
     """
     per_group = shape[reduced_axis]
     index = np.arange(per_group).reshape([-1 if axis == reduced_axis else 1 for axis in range(len(shape))])
@@ -264,14 +283,10 @@ def channel_of_weights(shape: Sequence[int], reduced_axis: int, channels: int) -
     return index + group * per_group
 
 
-def _add_constant(edit: Edit, edge: NodeInput, value: np.ndarray) -> str:
-    """A new constant for one input; it waits for what the old one waits for (loop frames)."""
-    node = nd.constant_node(edit.free_name(f"{edge[0]}/balanced_{edge[1]}"), value)
-    source = edit.graph.constant_source(_read(edit.graph, edge))
+def _add_constant(edit: Edit, place: NodeInput, value: np.ndarray) -> str:
+    """A new constant for one input, with the control inputs of the old one (loop frames)."""
+    node = nd.constant_node(edit.free_name(f"{place[0]}/balanced_{place[1]}"), value)
+    source = edit.graph.constant_source(read_tensor(edit.graph, place))
     if source is not None:
         node.input.extend(f"^{control}" for control in nd.control_inputs(edit.graph.nodes[source]))
     return edit.put(node)
-
-
-def _read(graph: Graph, edge: NodeInput) -> str:
-    return nd.data_inputs(graph.nodes[edge[0]])[edge[1]]

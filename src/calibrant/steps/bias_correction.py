@@ -1,7 +1,7 @@
-"""Step: shift every bias by what quantizing the weights does to the mean of the layer's outputs.
+"""Step: correct every bias for the change of the mean output that quantizing the weights causes.
 
 The shift is the mean over batch and positions of conv(x, W - W_quantized), which is exact from the mean input patch
-(``calibrant.algorithms.patch_mean``): one pass over the data gives it together with the ranges.
+(``calibrant.algorithms.patch_mean``): one pass over the data gives both it and the ranges.
 
 References
 ----------
@@ -17,17 +17,19 @@ import numpy as np
 
 from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.patch_mean import ConvAxis, PatchGeometry, PatchMean, mean_of_outputs
+from calibrant.calibration.observer import Statistic
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.layer_kinds import KINDS
 from calibrant.graph.layers import Layer
+from calibrant.graph.node_input import read_tensor
 from calibrant.steps.weights import LayerWeights
 
 
 def with_biases(graph: Graph, layers: Mapping[str, Layer], names: list[str]) -> tuple[Graph, dict[str, Layer]]:
-    """Give each named layer that has weights but no bias one of zeros, ``LAYER/bias``, which all its readers then read.
+    """Add a bias of zeros, ``LAYER/bias``, to each named layer that has weights but no bias; its readers read the sum.
 
-    Outputs of the graph that were such a layer become its bias; see ``QuantizedNetwork.output_tensors``.
+    If such a layer is an output of the graph, its bias becomes the output; see ``QuantizedNetwork.output_tensors``.
     """
     edit = graph.edit()
     result = dict(layers)
@@ -62,7 +64,7 @@ def _output_channels(layer: Layer) -> int:
 
 
 def patch_geometry(graph: Graph, layer: Layer) -> PatchGeometry:
-    """How the kernel of a layer with weights moves over the tensor that it reads."""
+    """How the kernel of a layer with weights moves over its input."""
     kind = KINDS[layer.type]
     if not kind.spatial:
         return PatchGeometry()
@@ -91,23 +93,23 @@ def patch_geometry(graph: Graph, layer: Layer) -> PatchGeometry:
 def patch_statistics(
     graph: Graph, layers: Mapping[str, Layer], weights: Mapping[str, LayerWeights]
 ) -> dict[tuple[str, PatchGeometry], PatchMean]:
-    """(tensor, geometry) → accumulator, for every layer with quantized weights; alike layers share one."""
+    """(tensor, geometry) → accumulator, for every layer with quantized weights; equal ones are shared."""
     places = (_place(graph, layers[name]) for name in weights)
     return {place: PatchMean(place[1]) for place in dict.fromkeys(places)}
 
 
 def by_tensor(
     histograms: Mapping[str, Histogram], patches: Mapping[tuple[str, PatchGeometry], PatchMean]
-) -> dict[str, list[Histogram | PatchMean]]:
-    """Tensor → what is observed of it; histograms first, because they refuse what is not finite."""
-    result: dict[str, list[Histogram | PatchMean]] = {tensor: [found] for tensor, found in histograms.items()}
-    for (tensor, _), found in patches.items():
-        result.setdefault(tensor, []).append(found)
+) -> dict[str, list[Statistic]]:
+    """Tensor → its statistics; histograms first, because they refuse values that are not finite."""
+    result: dict[str, list[Statistic]] = {tensor: [histogram] for tensor, histogram in histograms.items()}
+    for (tensor, _), patch in patches.items():
+        result.setdefault(tensor, []).append(patch)
     return result
 
 
 def _place(graph: Graph, layer: Layer) -> tuple[str, PatchGeometry]:
-    tensor = nd.data_inputs(graph.nodes[layer.name])[layer.data_inputs[0]]
+    tensor = read_tensor(graph, (layer.name, layer.data_inputs[0]))
     return tensor, patch_geometry(graph, layer)
 
 
@@ -117,12 +119,12 @@ def bias_corrections(
     weights: Mapping[str, LayerWeights],
     patches: Mapping[tuple[str, PatchGeometry], PatchMean],
 ) -> dict[str, np.ndarray]:
-    """Layer → what to add to its bias, float64 [output channels]."""
+    """Layer → addend of its bias, float64 [output channels]."""
     result = {}
     for name, entry in weights.items():
-        lost = entry.float_values.astype(np.float64) - entry.quantized.dequantize()
+        error = entry.float_values.astype(np.float64) - entry.quantized.dequantize()
         if KINDS[layers[name].type].transposed:
-            lost = np.swapaxes(lost, -1, -2)
+            error = np.swapaxes(error, -1, -2)
         depthwise = len(layers[name].channel_axes) == 2
-        result[name] = mean_of_outputs(patches[_place(graph, layers[name])].mean(), lost, depthwise)
+        result[name] = mean_of_outputs(patches[_place(graph, layers[name])].mean(), error, depthwise)
     return result

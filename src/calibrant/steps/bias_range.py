@@ -1,8 +1,8 @@
-"""Step: scales of weights with which every bias can be held.
+"""Step: increase scales of weights until every bias fits in int32.
 
-A bias is an int32 in steps of scale_d * scale_w. Where a channel's weights are tiny beside its bias, it would need more
-than 32 bits with their own scale. With a larger one they lose what is less than 2^-24 of the bias for each product.
-Where all weights are zero, any scale is right for them, and one that resolves the bias is taken.
+A bias is an int32 in steps of scale_d * scale_w. If a channel's weights are tiny compared with its bias, the bias needs
+more than 32 bits with their own scale. With a larger scale each product loses less than 2^-24 of the bias. If all
+weights are zero, any scale is right for them, and one that resolves the bias is used.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
 from calibrant.steps.weights import LayerWeights, bias_of
 
-MOST_STEPS = 2.0**30  # half of what int32 holds: the rest is for products, and for a correction of the bias
+MOST_STEPS = 2.0**30  # half the range of int32; the rest is for products and for a correction of the bias
 STEPS_WITHOUT_WEIGHTS = 2.0**20
 _LARGEST_SCALE = 2.0**100
 
@@ -25,30 +25,37 @@ _LARGEST_SCALE = 2.0**100
 def with_held_biases(
     graph: Graph, layers: Mapping[str, Layer], weights: Mapping[str, LayerWeights], scales: Mapping[str, np.float32]
 ) -> dict[str, LayerWeights]:
-    """The weights, with larger scales where a bias asks for them; what is shared stays shared.
+    """The weights, with larger scales where a bias needs them; layers that share weights still share them.
 
     Parameters
     ----------
-    scales : scale_d of each layer with weights.
+    graph : Graph
+        The float network.
+    layers : Mapping[str, Layer]
+        Its layers by name.
+    weights : Mapping[str, LayerWeights]
+        Layer → quantized weights.
+    scales : Mapping[str, np.float32]
+        Layer with weights → scale_d.
     """
     least: dict[str, np.ndarray] = {}
     for name, entry in weights.items():
         bias = bias_of(graph, layers[name])
         if bias is None:
             continue
-        wanted = _least_scale(bias, scales[name], entry.quantized)
-        known = least.get(entry.constant)
-        least[entry.constant] = wanted if known is None else np.maximum(known, wanted)
-    made: dict[str, LayerWeights] = {}
+        scale = _least_scale(bias, scales[name], entry.quantized)
+        other = least.get(entry.constant)
+        least[entry.constant] = scale if other is None else np.maximum(other, scale)
+    scaled: dict[str, LayerWeights] = {}
     for entry in weights.values():
-        if entry.constant not in made:
-            found = least.get(entry.constant)
-            made[entry.constant] = entry if found is None else _with_least_scale(entry, found)
-    return {name: made[entry.constant] for name, entry in weights.items()}
+        if entry.constant not in scaled:
+            minimum = least.get(entry.constant)
+            scaled[entry.constant] = entry if minimum is None else _with_least_scale(entry, minimum)
+    return {name: scaled[entry.constant] for name, entry in weights.items()}
 
 
 def _least_scale(bias: np.ndarray, scale_d: np.float32, weights: QuantizedWeights) -> np.ndarray:
-    """The smallest scales, float64 in the shape of those of the weights, with which the bias can be held."""
+    """The smallest scales with which the bias fits, float64 in the shape of the scales of the weights."""
     size = np.abs(bias.astype(np.float64))
     if weights.scale.size != size.size:
         size = size.max(keepdims=True)
@@ -71,7 +78,7 @@ def _with_least_scale(entry: LayerWeights, least: np.ndarray) -> LayerWeights:
 def _on_scale(
     weights: QuantizedWeights, floats: np.ndarray, scale: np.ndarray, changed: np.ndarray
 ) -> QuantizedWeights:
-    """With new codes for the channels that have another scale, on the allowed levels where there are only some."""
+    """The weights on a new scale, with new codes for the changed channels; non-uniform weights keep their levels."""
     shape = broadcast_shape(floats.shape, weights.channel_axes)
     steps = floats.astype(np.float32) * (np.float32(1) / scale).reshape(shape)
     half = 1 << (weights.bits - 1)

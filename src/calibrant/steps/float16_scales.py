@@ -1,4 +1,4 @@
-"""Step: FORCE_FP16_QUANT only where float16 holds the scales."""
+"""Step: refuse FORCE_FP16_QUANT if float16 cannot hold the scales."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ LEAST, LARGEST = 2.0**-24, 65504.0
 
 
 def refuse_float16_scales(network: QuantizedNetwork) -> None:
-    """Say which activations have scales outside float16's range, where scales are to be rounded to it.
+    """Refuse a network whose scales are to be rounded to float16 but are outside its range.
 
     Raises
     ------
-    ConfigError : one problem for each activation.
+    ConfigError
+        Scales outside the range, with one problem for each activation.
     """
     if not network.force_float16_scale:
         return
     problems = [
         Problem(
-            f"FORCE_FP16_QUANT rounds scales to float16, which does not hold that of {found.tensor}, {scale:.3g}",
-            path=found.node,
+            f"FORCE_FP16_QUANT rounds scales to float16, which does not hold that of {entry.tensor}, {scale:.3g}",
+            path=entry.node,
             allowed=f"{LEAST:.3g} ... {LARGEST:g}",
             hint="leave out fakequant_precision_mode, or multiply the model's input by a constant",
         )
-        for found in network.every_input()
-        if not LEAST <= (scale := float(found.quantizer.scale)) <= LARGEST
+        for entry in network.every_input()
+        if not LEAST <= (scale := float(entry.quantizer.scale)) <= LARGEST
     ]
     if problems:
         raise ConfigError(*problems)

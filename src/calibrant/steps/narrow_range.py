@@ -1,4 +1,4 @@
-"""Step: weights that every format asked for can hold."""
+"""Step: limit weights to the codes that every requested format can hold."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ NARROW_FORMATS = frozenset({"tflite"})
 
 
 def holdable_weights(weights: Mapping[str, LayerWeights], formats: Collection[str]) -> dict[str, LayerWeights]:
-    """The weights, in -127 … 127 where a format cannot hold -128; layers that shared a result go on sharing it.
+    """The weights, in -127 … 127 if a format cannot hold -128; layers that share a result still share it.
 
-    It is done before anything is observed or corrected, so that all results of one run have the same weights.
+    This comes before observation and bias correction, so that all results of one run have the same weights.
     """
     if not NARROW_FORMATS.intersection(formats):
         return dict(weights)
-    made: dict[str, LayerWeights] = {}
+    narrowed: dict[str, LayerWeights] = {}
     for entry in weights.values():
-        if entry.constant not in made:
-            made[entry.constant] = replace(entry, quantized=in_narrow_range(entry.quantized, entry.float_values))
-    return {name: made[entry.constant] for name, entry in weights.items()}
+        if entry.constant not in narrowed:
+            narrowed[entry.constant] = replace(entry, quantized=in_narrow_range(entry.quantized, entry.float_values))
+    return {name: narrowed[entry.constant] for name, entry in weights.items()}

@@ -25,9 +25,10 @@ from calibrant.graph.cut_proposal import check_feedable
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
 from calibrant.graph.load import load
+from calibrant.graph.node_input import read_tensor
 from calibrant.progress import LOG, ProgressFn, Stopwatch, no_progress
 from calibrant.quantized_network import QuantizedInput, QuantizedLayer, QuantizedNetwork
-from calibrant.steps.activations import quantized_places, read_tensor, search_all
+from calibrant.steps.activations import quantized_places, search_all
 from calibrant.steps.balance import Balanced, balance
 from calibrant.steps.bias_correction import bias_corrections, by_tensor, patch_statistics, with_biases
 from calibrant.steps.bias_range import with_held_biases

@@ -1,4 +1,4 @@
-"""Step: factors that a record file holds → the quantized network, without any data."""
+"""Step: the parameters of a record file → the quantized network, without any data."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.layer_kinds import TENSOR_QUANTIZABLE
 from calibrant.graph.layers import Layer, find_layers
+from calibrant.graph.node_input import NodeInput, read_tensor
 from calibrant.quantized_network import QuantizedInput, QuantizedLayer, QuantizedNetwork
 from calibrant.records.layer_record import LayerRecord
-from calibrant.steps.activations import read_tensor
 from calibrant.steps.balance import Balanced, balanced_by_factors
 from calibrant.steps.bias_correction import with_biases
 from calibrant.steps.weights import bias_of
@@ -27,13 +27,18 @@ from calibrant.steps.weights import bias_of
 
 @dataclass(frozen=True, eq=False)
 class BesideRecord:
-    """What a calibration knows and a record file cannot say.
+    """Results of a calibration that a record file cannot hold.
 
     Parameters
     ----------
-    do_fusion, skip_fusion_layers : how the network was folded, as in a configuration.
-    force_float16_scale : the fake-quantized model uses scales rounded to float16.
-    bias_corrections : layer → what is added to its bias, float64 [channels]; None: biases are not corrected.
+    do_fusion : bool
+        Whether the network was folded, as in a configuration.
+    skip_fusion_layers : Collection[str]
+        Layers that were not folded, as in a configuration.
+    force_float16_scale : bool
+        Whether the fake-quantized model uses scales rounded to float16.
+    bias_corrections : Mapping[str, np.ndarray] | None
+        Layer → addend of its bias, float64 [channels]; None: biases are not corrected.
     """
 
     do_fusion: bool = True
@@ -44,13 +49,22 @@ class BesideRecord:
 
 @dataclass(frozen=True, eq=False)
 class Recorded:
-    """A network whose factors come from a record file.
+    """A network whose parameters come from a record file.
 
     Parameters
     ----------
-    original, folded, balanced, network : the model as it was read, after fusion, after balancing, with its factors.
-    in_float : names of the layers that could be quantized, but of which there is no record.
-    warnings : sentences for the user.
+    original : Graph
+        The model as it was read.
+    folded : Folded
+        The model after fusion.
+    balanced : Balanced
+        The model after balancing.
+    network : QuantizedNetwork
+        The model with its parameters.
+    in_float : tuple[str, ...]
+        Names of the layers that could be quantized but have no record.
+    warnings : tuple[str, ...]
+        Sentences for the user.
     """
 
     original: Graph
@@ -64,19 +78,25 @@ class Recorded:
 def recorded_network(
     original: Graph, records: Mapping[str, LayerRecord], source: str, beside: BesideRecord | None = None
 ) -> Recorded:
-    """The network with the factors of a record file, exactly as they stand there.
+    """The network with exactly the parameters of a record file.
 
     Layers without a record stay in float.
 
     Parameters
     ----------
-    original : the float model.
-    records : layer, or ``node:input_index``, → factors.
-    source : the record file, for messages.
+    original : Graph
+        The float model.
+    records : Mapping[str, LayerRecord]
+        Layer, or ``node:input_index``, → its record.
+    source : str
+        The record file, for messages.
+    beside : BesideRecord | None
+        The rest of the calibration's results; None: the defaults.
 
     Raises
     ------
-    ConfigError : a record that belongs to no layer of the model, or that does not fit it; every such record.
+    ConfigError
+        Records belong to no layer of the model, or do not fit their layer; lists all of them.
     """
     beside = beside or BesideRecord()
     skipped = {name for name, record in records.items() if record.skip_fusion} | set(beside.skip_fusion_layers)
@@ -94,23 +114,23 @@ def recorded_network(
     balanced = Balanced(folded.graph, layers)
     if factors:
         balanced = balanced_by_factors(folded.graph, layers, factors)
-    graph, found = balanced.graph, balanced.layers
+    graph, final = balanced.graph, balanced.layers
     if beside.bias_corrections is not None:
-        graph, found = with_biases(graph, found, recorded)
-    weights = _weights(graph, found, records, recorded)
+        graph, final = with_biases(graph, final, recorded)
+    weights = _weights(graph, final, records, recorded)
     corrections = beside.bias_corrections or {}
     network = QuantizedNetwork(
         graph=graph,
         layers=tuple(
             QuantizedLayer(
-                layer=found[name],
+                layer=final[name],
                 inputs=tuple(
                     _input(graph, (name, index), records[_key(name, position, index)])
-                    for position, index in enumerate(found[name].data_inputs)
+                    for position, index in enumerate(final[name].data_inputs)
                 ),
                 weights=weights[name][1] if name in weights else None,
                 float_weights=weights[name][0] if name in weights else None,
-                bias=bias_of(graph, found[name], corrections.get(name)),
+                bias=bias_of(graph, final[name], corrections.get(name)),
                 bias_correction=corrections.get(name),
                 balance=factors.get(name),
             )
@@ -129,11 +149,11 @@ def recorded_network(
 
 
 def _key(name: str, position: int, index: int) -> str:
-    """Where the factors of a layer's input stand: the first under its name, a second under ``name:index``."""
+    """Key of the record of a layer's input: the first has the layer's name, the second ``name:index``."""
     return name if position == 0 else f"{name}:{index}"
 
 
-def _input(graph: Graph, place: tuple[str, int], record: LayerRecord) -> QuantizedInput:
+def _input(graph: Graph, place: NodeInput, record: LayerRecord) -> QuantizedInput:
     quantizer = Quantizer(np.float32(record.scale_d), record.offset_d)
     low, high = quantizer.range
     search = SearchResult(quantizer, low, high, float("nan"), float("nan"), True, True, 0)
@@ -143,7 +163,7 @@ def _input(graph: Graph, place: tuple[str, int], record: LayerRecord) -> Quantiz
 def _weights(
     graph: Graph, layers: Mapping[str, Layer], records: Mapping[str, LayerRecord], names: Collection[str]
 ) -> dict[str, tuple[np.ndarray, QuantizedWeights]]:
-    """Layer → float weights and integers; layers that share a constant and its factors share both."""
+    """Layer → float and quantized weights; layers that share a constant and its scales share both."""
     shared: dict[tuple[object, ...], tuple[np.ndarray, QuantizedWeights]] = {}
     result = {}
     for name in names:
@@ -152,7 +172,7 @@ def _weights(
             continue
         key = (layer.constant, layer.channel_axes, record.scale_w, record.cluster)
         if key not in shared:
-            values = np.asarray(graph.constant(read_tensor(graph, (name, layer.weight_input))), np.float32)
+            values = np.asarray(graph.require_constant(read_tensor(graph, layer.weights_place)), np.float32)
             if not np.isfinite(values).all():
                 raise ModelError(Problem("weights contain NaN or infinity", file=graph.source, path=name))
             axes = layer.channel_axes if len(record.scale_w) > 1 else ()
@@ -182,22 +202,22 @@ def _layer_misfits(
         key = _key(layer.name, position, index)
         if key not in records:
             yield Problem(f"{layer.name!r} has a record, but its second input has none", file=source, path=key)
-    found = len(record.scale_w)
-    if layer.constant is None and found:
-        message, allowed = f"{found} scale_w for a layer without weights", "scale_d and offset_d only"
+    scales = len(record.scale_w)
+    if layer.constant is None and scales:
+        message, allowed = f"{scales} scale_w for a layer without weights", "scale_d and offset_d only"
         yield Problem(message, file=source, path=layer.name, allowed=allowed)
     if layer.constant is not None:
         channels = int(np.prod([layer.weights_shape[axis] for axis in layer.channel_axes], dtype=np.int64))
-        if found not in {1, channels}:
+        if scales not in {1, channels}:
             allowed = f"1, or one for each of the {channels} output channels" if channels > 1 else "1"
-            message = f"{found} scale_w for weights of shape {list(layer.weights_shape)}"
+            message = f"{scales} scale_w for weights of shape {list(layer.weights_shape)}"
             yield Problem(message, file=source, path=layer.name, allowed=allowed)
 
 
 def _tensor_misfits(
     graph: Graph, layers: Mapping[str, Layer], records: Mapping[str, LayerRecord], key: str, source: str
 ) -> Iterator[Problem]:
-    """What is wrong with a record that is not of a layer: it has to be of an input that can be quantized by itself."""
+    """Problems of a record that is not of a layer: it has to be of an input that can be quantized by itself."""
     name, index = nd.split_tensor(key)
     named = key.endswith(f":{index}")
     if named and name in layers and index in layers[name].data_inputs[1:]:

@@ -1,4 +1,4 @@
-"""The factors of a network as the entries of a record file."""
+"""The quantization parameters of a network as the entries of a record file."""
 
 from __future__ import annotations
 

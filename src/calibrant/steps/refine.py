@@ -25,7 +25,7 @@ from calibrant.graph.partial_runs import PartialRuns
 from calibrant.progress import ProgressFn, no_progress
 from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
 from calibrant.steps.joint import joint_histograms
-from calibrant.steps.outputs import in_front_of_softmax
+from calibrant.steps.outputs import before_softmax
 from calibrant.steps.prepare import Prepared, with_activations
 from calibrant.steps.range_search import ClippingRange, search_ranges, without_outliers
 
@@ -142,7 +142,7 @@ class OutputErrors:
                     readings[found.tensor] = edit.add("Identity", name, [found.tensor], T=graph.dtype(found.tensor))
                 edit.set_input(found.node, found.index, readings[found.tensor])
             self._exchanges.append([_Exchange(tensor, f"{nd.node_name(r)}:0") for tensor, r in readings.items()])
-        self._outputs = tuple(in_front_of_softmax(graph, tensor) for tensor in graph.outputs)
+        self._outputs = tuple(before_softmax(graph, tensor) for tensor in graph.outputs)
         places = {entry.read_errors: entry.tensor for unit in self._exchanges for entry in unit}
         self._runs = PartialRuns(edit.finish(), places, self._outputs)
 

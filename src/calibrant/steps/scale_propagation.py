@@ -1,8 +1,8 @@
-"""Where a division of a tensor's channels can go without an operation of its own: into constants further up.
+"""Divide a tensor's channels without an extra operation, by dividing constants upstream.
 
-The division is carried against the data flow. Operations that keep channels apart and commute with positive factors
-hand it on to what they read; a constant factor, a norm's parameters or a layer's output channels take it in. It may
-only pass tensors whose every reader wants it.
+The division moves upstream. Operations that keep channels separate and commute with positive factors pass it to their
+inputs; a constant factor, a norm's parameters or the output channels of a layer absorb it. It only passes tensors all
+of whose readers are to be divided.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.layer_kinds import KINDS
 from calibrant.graph.layers import Layer
+from calibrant.graph.node_input import NodeInput, read_tensor
 
-NodeInput = tuple[str, int]
-Wanted = tuple[NodeInput, Layout]
+Division = tuple[NodeInput, Layout]
+"""An input that is to read a divided tensor, and the layout of the tensor."""
 
 HOMOGENEOUS = frozenset({"Relu", "LeakyRelu", "Identity"})
 POOLING = frozenset({"MaxPool", "AvgPool"})
@@ -31,92 +32,98 @@ _MOST_STEPS = 400
 
 
 def input_layout(graph: Graph, layer: Layer, channels: int | None = None) -> Layout | None:
-    """Where a layer's data input has its channels; None for a data format that is neither first nor last."""
+    """Layout of a layer's data input; None for a data format that is neither channels first nor channels last."""
     node = graph.nodes[layer.name]
     return _layer_layout(node, layer, channels or 0)
 
 
 def constants_to_divide(
-    graph: Graph, edge: NodeInput, layout: Layout, layers: Mapping[str, Layer]
-) -> tuple[Wanted, ...] | None:
-    """The constant operands whose division by a factor per channel divides what one input reads.
+    graph: Graph, place: NodeInput, layout: Layout, layers: Mapping[str, Layer]
+) -> tuple[Division, ...] | None:
+    """The constant operands whose division by a factor per channel divides the tensor that one input reads.
 
     Parameters
     ----------
-    edge : node and input index that shall read a divided tensor; nobody else's input changes.
-    layout : of that tensor.
-    layers : the quantizable layers of the graph; one that shares its weights takes no division in.
+    graph : Graph
+        The graph; it is not changed.
+    place : NodeInput
+        The input that is to read a divided tensor; no other node's result changes.
+    layout : Layout
+        Layout of that tensor.
+    layers : Mapping[str, Layer]
+        The quantizable layers of the graph; one that shares its weights absorbs no division.
 
     Returns
     -------
-    The inputs that read the constants, each with the layout by which it is divided; None where there is no such set.
+    tuple[tuple[NodeInput, Layout], ...] | None
+        The inputs that read the constants, each with the layout by which it is divided; None if there is no such set.
     """
     counts: dict[str | None, int] = {}
     for layer in layers.values():
         counts[layer.constant] = counts.get(layer.constant, 0) + 1
     single = {name: layer for name, layer in layers.items() if layer.constant and counts[layer.constant] == 1}
-    chosen = _search(graph, ((edge, layout),), (), single, iter(range(_MOST_STEPS)))
+    chosen = _search(graph, ((place, layout),), (), single, iter(range(_MOST_STEPS)))
     if chosen is None:
         return None
-    return tuple(wanted for wanted in chosen if graph.constant(_read(graph, wanted[0])) is not None)
+    return tuple(division for division in chosen if graph.constant(read_tensor(graph, division[0])) is not None)
 
 
 def divide_channels(value: np.ndarray, factors: np.ndarray, layout: Layout, layer: Layer | None) -> np.ndarray:
-    """A constant divided per channel; ``layer`` is given where the constant is that layer's weights."""
+    """A constant divided per channel; ``layer`` is given if the constant is that layer's weights."""
     if layer is None:
         shape = factors.shape if value.ndim == 1 and value.size == layout.channels else channel_broadcast_shape(layout)
         return (value / factors.reshape(shape)).astype(value.dtype)
     axes = layer.channel_axes or (1,)
-    shape = [size if axis in axes else 1 for axis, size in enumerate(value.shape)]
+    shape = tuple(size if axis in axes else 1 for axis, size in enumerate(value.shape))
     return (value / factors.reshape(shape)).astype(value.dtype)
 
 
 def channel_broadcast_shape(layout: Layout) -> tuple[int, ...]:
-    """The shape by which one value per channel broadcasts against a tensor of the layout."""
+    """The shape in which one value per channel broadcasts against a tensor of the layout."""
     return (layout.channels, *(1,) * (-layout.axis - 1))
 
 
 def _search(
     graph: Graph,
-    pending: tuple[Wanted, ...],
-    chosen: tuple[Wanted, ...],
+    pending: tuple[Division, ...],
+    chosen: tuple[Division, ...],
     layers: Mapping[str, Layer],
     steps: Iterator[int],
-) -> tuple[Wanted, ...] | None:
-    """Depth first: the inputs that are divided when every pending one is; None where they cannot be."""
+) -> tuple[Division, ...] | None:
+    """Depth first: the inputs that are divided if all pending ones are; None if they cannot be."""
     if next(steps, None) is None:
         return None
     if not pending:
-        return chosen if _every_reader_wants_it(graph, chosen) else None
-    wanted, *rest = pending
-    if wanted in chosen:
+        return chosen if _every_reader_is_divided(graph, chosen) else None
+    division, *rest = pending
+    if division in chosen:
         return _search(graph, tuple(rest), chosen, layers, steps)
-    edge, layout = wanted
-    tensor = _read(graph, edge)
-    chosen = (*chosen, wanted)
+    place, layout = division
+    tensor = read_tensor(graph, place)
+    chosen = (*chosen, division)
     if graph.constant(tensor) is not None:
-        fits = _constant_fits(graph, edge, layout, layers)
+        fits = _constant_fits(graph, place, layout, layers)
         return _search(graph, tuple(rest), chosen, layers, steps) if fits else None
     for operands in _alternatives(graph, tensor, layout, layers):
-        found = _search(graph, (*operands, *rest), chosen, layers, steps)
-        if found is not None:
-            return found
+        divisions = _search(graph, (*operands, *rest), chosen, layers, steps)
+        if divisions is not None:
+            return divisions
     return None
 
 
-def _every_reader_wants_it(graph: Graph, chosen: tuple[Wanted, ...]) -> bool:
-    edges = {edge for edge, _ in chosen}
-    tensors = {_read(graph, edge) for edge in edges}
+def _every_reader_is_divided(graph: Graph, chosen: tuple[Division, ...]) -> bool:
+    places = {place for place, _ in chosen}
+    tensors = {read_tensor(graph, place) for place in places}
     return all(
-        (node.name, index) in edges
+        (node.name, index) in places
         for tensor in tensors
         if graph.constant(tensor) is None
         for node, index in graph.consumers(tensor)
     )
 
 
-def _constant_fits(graph: Graph, edge: NodeInput, layout: Layout, layers: Mapping[str, Layer]) -> bool:
-    node, value = graph.nodes[edge[0]], graph.constant(_read(graph, edge))
+def _constant_fits(graph: Graph, place: NodeInput, layout: Layout, layers: Mapping[str, Layer]) -> bool:
+    node, value = graph.nodes[place[0]], graph.require_constant(read_tensor(graph, place))
     if value.dtype.kind != "f":
         return False
     if node.name in layers:
@@ -128,8 +135,8 @@ def _constant_fits(graph: Graph, edge: NodeInput, layout: Layout, layers: Mappin
 
 def _alternatives(
     graph: Graph, tensor: str, layout: Layout, layers: Mapping[str, Layer]
-) -> Iterator[tuple[Wanted, ...]]:
-    """The sets of inputs of a tensor's producer of which one has to be divided so that the tensor is."""
+) -> Iterator[tuple[Division, ...]]:
+    """The sets of inputs of a tensor's producer; dividing any one set divides the tensor."""
     name, index = nd.split_tensor(tensor)
     node, shape = graph.nodes[name], graph.shape(tensor)
     if index != 0 or shape is None or len(shape) < -layout.axis or shape[layout.axis] != layout.channels:
@@ -138,7 +145,7 @@ def _alternatives(
         return
     layout = replace(layout, rank=len(shape))
 
-    def inputs(*indices: int) -> tuple[Wanted, ...]:
+    def inputs(*indices: int) -> tuple[Division, ...]:
         return tuple(((name, index), layout) for index in indices)
 
     if node.op in HOMOGENEOUS or (node.op in POOLING and _keeps_channels(node, layout)):
@@ -148,22 +155,24 @@ def _alternatives(
     elif node.op == "RealDiv":
         yield inputs(0)
     elif node.op == "Mul":
-        first = 0 if graph.constant(_read(graph, (name, 0))) is not None else 1
+        first = 0 if graph.constant(read_tensor(graph, (name, 0))) is not None else 1
         yield inputs(first)
         yield inputs(1 - first)
     elif node.op in NORMS and layout.agrees(nd.attribute(node, "data_format")):
         yield inputs(1, 2)
     elif node.op == "Reshape":
-        before = graph.shape(_read(graph, (name, 0)))
+        before = graph.shape(read_tensor(graph, (name, 0)))
         if layout.axis == -1 and before and before[-1] == layout.channels:
             yield (((name, 0), replace(layout, rank=len(before))),)
-    elif name in layers and _layer_layout(node, layers[name], layout.channels).axis == layout.axis:
-        yield inputs(layers[name].weight_input)
+    elif name in layers:
+        own = _layer_layout(node, layers[name], layout.channels)
+        if own is not None and own.axis == layout.axis:
+            yield ((layers[name].weights_place, layout),)
 
 
 def _layer_layout(node: NodeDef, layer: Layer, channels: int) -> Layout | None:
     kind = KINDS[layer.type]
-    if not kind.spatial:
+    if kind.rank is None or not kind.spatial:
         return Layout(kind.rank, -1, channels)
     return layout_for(nd.attribute(node, "data_format"), kind.rank, channels)
 
@@ -171,7 +180,3 @@ def _layer_layout(node: NodeDef, layer: Layer, channels: int) -> Layout | None:
 def _keeps_channels(node: NodeDef, layout: Layout) -> bool:
     window, strides = nd.attribute(node, "ksize"), nd.attribute(node, "strides")
     return layout.agrees(nd.attribute(node, "data_format")) and window[layout.axis] == strides[layout.axis] == 1
-
-
-def _read(graph: Graph, edge: NodeInput) -> str:
-    return nd.data_inputs(graph.nodes[edge[0]])[edge[1]]

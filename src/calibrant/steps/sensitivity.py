@@ -1,9 +1,9 @@
-"""Step: what each quantized layer alone costs at the network's outputs.
+"""Step: the error that each quantized layer alone causes at the network's outputs.
 
 One layer is exchanged at a time: the quantized one in the float network, and the float one in the quantized network.
-Everything in front of a layer is the same with and without the exchange, so it runs once per batch; behind it only the
-nodes that its output reaches run again, fed with the exchanged output and with what the rest of the network gave. For a
-chain that is half a pass a layer, not a whole one, and no part of the graph exists twice.
+Everything before a layer is the same with and without the exchange, so it runs once per batch. After it only the nodes
+that its output reaches run again, fed with the exchanged output and with the other tensors of the first run. For a
+chain that is half a pass per layer instead of a whole one, and no part of the graph exists twice.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from calibrant.graph.graph import Graph
 from calibrant.graph.partial_runs import PartialRuns
 from calibrant.progress import ProgressFn, no_progress
 from calibrant.quantized_network import QuantizedNetwork, Sensitivity
-from calibrant.steps.outputs import in_front_of_softmax
+from calibrant.steps.outputs import before_softmax
 
 ENOUGH_SAMPLES = 256
 
@@ -31,7 +31,7 @@ def sensitivities(
 ) -> tuple[Sensitivity, ...]:
     """Every quantized layer, the most harmful first.
 
-    The first batches are used, up to ENOUGH_SAMPLES samples, every second one of them for the network without a layer.
+    Uses the first batches, up to ENOUGH_SAMPLES samples, and every second one of them for the network without a layer.
     """
     with LayerExchanges(network) as exchanges:
         return exchanges.measure(batches, track)
@@ -42,8 +42,8 @@ class LayerExchanges:
 
     def __init__(self, network: QuantizedNetwork):
         floating, quantized = network.graph, fake_quantized(replace(network, output_tensors=()))
-        outputs = [in_front_of_softmax(floating, tensor) for tensor in floating.outputs]
-        starts = {layer.layer.name: {found.tensor for found in layer.inputs} for layer in network.layers}
+        outputs = [before_softmax(floating, tensor) for tensor in floating.outputs]
+        starts = {layer.layer.name: {entry.tensor for entry in layer.inputs} for layer in network.layers}
         self._outputs = len(outputs)
         self._layers = [layer.layer for layer in network.layers]
         self._ends = {layer.name: f"{layer.bias or layer.name}:0" for layer in self._layers}
@@ -52,7 +52,7 @@ class LayerExchanges:
 
     def measure(self, batches: Batches, track: ProgressFn = no_progress) -> tuple[Sensitivity, ...]:
         """See :func:`sensitivities`."""
-        noise = {name: (_Apart(self._outputs), _Apart(self._outputs)) for name in self._ends}
+        noise = {name: (_OutputNoise(self._outputs), _OutputNoise(self._outputs)) for name in self._ends}
         samples = 0
         for index, batch in enumerate(track(batches, "sensitivity", batches.count)):
             if samples >= ENOUGH_SAMPLES:
@@ -65,15 +65,14 @@ class LayerExchanges:
                 self._without.start(batch)
                 for name, end in self._ends.items():
                     noise[name][1].update(reference, self._without.exchanged(end))
-        found = [
+        entries = [
             Sensitivity(
-                layer.name,
-                layer.type,
-                *(value for apart in noise[layer.name] for value in (apart.signal_to_noise_db, apart.cosine)),
+                layer.name, layer.type, only.signal_to_noise_db, only.cosine, without.signal_to_noise_db, without.cosine
             )
             for layer in self._layers
+            for only, without in [noise[layer.name]]
         ]
-        return tuple(sorted(found, key=lambda entry: (entry.only_db, -entry.without_db, entry.layer)))
+        return tuple(sorted(entries, key=lambda entry: (entry.only_db, -entry.without_db, entry.layer)))
 
     def close(self) -> None:
         """Free the sessions."""
@@ -87,7 +86,7 @@ class LayerExchanges:
         self.close()
 
 
-class _Apart:
+class _OutputNoise:
     """Signal and noise of several outputs; the worst output counts."""
 
     def __init__(self, outputs: int):
@@ -116,9 +115,12 @@ class _Apart:
 def with_exchanges(
     base: Graph, other: Graph, starts: Mapping[str, set[str]], ends: Mapping[str, str]
 ) -> tuple[Graph, dict[str, str]]:
-    """The base with the other graph's layers beside its own: they read the same tensors, and nobody reads them.
+    """Add the other graph's layers to the base graph; they read the same tensors, and no node reads them.
 
-    Also: the end of each layer → the tensor that takes its place.
+    Returns
+    -------
+    tuple[Graph, dict[str, str]]
+        The graph, and the end of each layer → the tensor that replaces it.
     """
     edit = base.edit()
     places = {}

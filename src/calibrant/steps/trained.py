@@ -1,4 +1,4 @@
-"""Step: a network with FakeQuant nodes → the same network without them, and the factors that they were trained for."""
+"""Step: a network with FakeQuant nodes → the network without them, and the parameters that it was trained for."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.fake_quant import FakeQuant, read_fake_quants
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer, find_layers
+from calibrant.graph.node_input import NodeInput, read_tensor
 from calibrant.records.layer_record import LayerRecord
 
 KEEPS_VALUES = nd.PASS_THROUGH | {
@@ -30,19 +31,22 @@ KEEPS_VALUES = nd.PASS_THROUGH | {
     "StridedSlice",
     "Transpose",
 }
-"""What hands on only values that it reads, and zeros: behind it a tensor is still on the grid of its quantizer."""
-_WHOLE = 1e-3  # how far from a whole number a weight may be that is on the grid
+"""Operations that output only values of their input, and zeros: the output is on the grid of the same quantizer."""
+_WHOLE = 1e-3  # largest distance from a whole number of a weight on the grid
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """What FakeQuant nodes say.
+    """The parameters in the FakeQuant nodes of a network.
 
     Parameters
     ----------
-    graph : the network without them; weights have the values that the FakeQuant nodes gave them.
-    records : layer → factors.
-    warnings : sentences for the user.
+    graph : Graph
+        The network without these nodes; weights have the values that the FakeQuant nodes gave them.
+    records : Mapping[str, LayerRecord]
+        Layer → its record.
+    warnings : tuple[str, ...]
+        Sentences for the user.
     """
 
     graph: Graph
@@ -51,13 +55,14 @@ class Trained:
 
 
 def trained_network(original: Graph) -> Trained:
-    """Read the factors of every layer whose weights and activations have FakeQuant nodes; other layers stay in float.
+    """Read the parameters of every layer whose weights and activations have FakeQuant nodes; others stay in float.
 
-    Batch norms are folded into the trained weights: the integers stay, and each channel's scale takes the factor in.
+    Batch norms are folded into the trained weights: the integers stay, and each channel's scale absorbs the factor.
 
     Raises
     ------
-    ModelError : there is no FakeQuant node; one has not 8 bits, or no constant range; or no layer has both.
+    ModelError
+        There is no FakeQuant node, or one without 8 bits or a constant range, or no layer has both.
     """
     fakes, problems = read_fake_quants(original)
     if problems:
@@ -67,22 +72,25 @@ def trained_network(original: Graph) -> Trained:
         raise ModelError(Problem(message, file=original.source, hint=hint))
     graph = _without(original, fakes)
     layers = {layer.name: layer for layer in find_layers(graph)[0]}
-    skip, folded = _fold_what_stays_on_a_grid(graph, layers)
+    skip, folded = _fold_on_grid(graph, layers)
     records: dict[str, LayerRecord] = {}
-    left, moved, narrow = [], [], []
+    left: list[str] = []
+    moved: list[str] = []
+    narrow: list[str] = []
     for name, layer in layers.items():
-        inputs = [_activation(original, layer, index, fakes) for index in layer.data_inputs]
-        fake = _source(original, layer, layer.weight_input, fakes) if layer.constant is not None else None
-        if None in inputs or (layer.constant is not None and fake is None):
+        sources = [_activation(original, layer, index, fakes) for index in layer.data_inputs]
+        activations = [source for source in sources if source is not None]
+        fake = _source(original, layer.weights_place, fakes) if layer.constant is not None else None
+        if len(activations) < len(sources) or (layer.constant is not None and fake is None):
             left.append(name)
             continue
-        narrow += [name] if any(found.lowest for found in inputs) else []
+        narrow += [name] if any(activation.lowest for activation in activations) else []
         scale_w, on_grid = _weight_scale(graph, folded, layer, fake) if fake is not None else (np.zeros(0), True)
         moved += [] if on_grid else [name]
-        for position, (index, found) in enumerate(zip(layer.data_inputs, inputs, strict=True)):
+        for position, (index, activation) in enumerate(zip(layer.data_inputs, activations, strict=True)):
             records[name if position == 0 else f"{name}:{index}"] = LayerRecord(
-                scale_d=float(found.scale[0]),
-                offset_d=int(found.zero_point[0]) - 128,
+                scale_d=float(activation.scale[0]),
+                offset_d=int(activation.zero_point[0]) - 128,
                 scale_w=tuple(float(scale) for scale in scale_w) if position == 0 else (),
                 skip_fusion=position == 0 and name in skip,
             )
@@ -99,7 +107,7 @@ def trained_network(original: Graph) -> Trained:
 
 
 def _without(original: Graph, fakes: Mapping[str, FakeQuant]) -> Graph:
-    """Constants in the place of FakeQuant nodes on weights, Identity in the place of the others."""
+    """Replace FakeQuant nodes on weights by constants, the others by Identity."""
     edit = original.edit()
     for name, fake in fakes.items():
         values = original.constant(fake.tensor)
@@ -112,9 +120,9 @@ def _without(original: Graph, fakes: Mapping[str, FakeQuant]) -> Graph:
     return edit.finish()
 
 
-def _source(graph: Graph, layer: Layer, index: int, fakes: Mapping[str, FakeQuant]) -> FakeQuant | None:
-    """The FakeQuant node behind an input of a layer."""
-    name = nd.node_name(nd.data_inputs(graph.nodes[layer.name])[index])
+def _source(graph: Graph, place: NodeInput, fakes: Mapping[str, FakeQuant]) -> FakeQuant | None:
+    """The FakeQuant node from which an input gets its values."""
+    name = nd.node_name(read_tensor(graph, place))
     while name not in fakes:
         node = graph.nodes[name]
         if node.op not in KEEPS_VALUES:
@@ -124,15 +132,15 @@ def _source(graph: Graph, layer: Layer, index: int, fakes: Mapping[str, FakeQuan
 
 
 def _activation(graph: Graph, layer: Layer, index: int, fakes: Mapping[str, FakeQuant]) -> FakeQuant | None:
-    """The quantizer of an activation: of the whole tensor, not empty; without offset for a product of two."""
-    fake = _source(graph, layer, index, fakes)
+    """The per-tensor quantizer of an activation, with a range that is not empty; symmetric for a product of two."""
+    fake = _source(graph, (layer.name, index), fakes)
     if fake is None or fake.scale.size != 1 or not fake.scale[0] > 0:
         return None
     return fake if not layer.is_dynamic or fake.zero_point[0] == 128 else None
 
 
-def _fold_what_stays_on_a_grid(graph: Graph, layers: Mapping[str, Layer]) -> tuple[frozenset[str], Graph]:
-    """Layers not to fold, because one scale for all their weights would no longer do; and the folded graph."""
+def _fold_on_grid(graph: Graph, layers: Mapping[str, Layer]) -> tuple[frozenset[str], Graph]:
+    """Layers not to fold, because one scale would no longer fit all their weights; and the folded graph."""
     folded = fold(graph).graph
     single = [layer for layer in layers.values() if layer.constant is not None and not layer.channel_axes]
     skip = frozenset(layer.name for layer in single if not _proportional(graph, folded, layer))
@@ -147,7 +155,7 @@ def _proportional(graph: Graph, folded: Graph, layer: Layer) -> bool:
 
 
 def _weights(graph: Graph, layer: Layer) -> np.ndarray:
-    return graph.constant(nd.data_inputs(graph.nodes[layer.name])[layer.weight_input])
+    return graph.require_constant(read_tensor(graph, layer.weights_place))
 
 
 def _weight_scale(graph: Graph, folded: Graph, layer: Layer, fake: FakeQuant) -> tuple[np.ndarray, bool]:

@@ -1,4 +1,4 @@
-"""Step: the weights of every layer onto their grid."""
+"""Step: quantize the weights of every layer."""
 
 from __future__ import annotations
 
@@ -14,13 +14,21 @@ from calibrant.errors import ConfigError, ModelError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
+from calibrant.graph.node_input import read_tensor
 
 
 @dataclass(frozen=True, eq=False)
 class LayerWeights:
-    """Float weights of one layer (float32, the layer's own layout) and the integers that stand for them.
+    """Weights of one layer, float and quantized.
 
-    ``constant`` is the name of the constant that holds them; layers with the same constant share one result.
+    Parameters
+    ----------
+    constant : str
+        Name of the Const node that holds them; layers with the same constant share one result.
+    float_values : np.ndarray
+        Float weights, float32, in the layer's own layout.
+    quantized : QuantizedWeights
+        The integers and scales that replace them.
     """
 
     constant: str
@@ -35,30 +43,30 @@ def quantize_all_weights(
 
     Raises
     ------
-    ModelError : weights with NaN or infinity; names the layer.
-    ConfigError : layers share their weights but ask for different settings.
+    ModelError
+        Weights with NaN or infinity; names the layer.
+    ConfigError
+        Layers share their weights but ask for different settings.
     """
-    by_constant: dict[str, tuple[LayerPlan, LayerWeights]] = {}
+    by_constant: dict[str, tuple[LayerPlan, WeightPlan, LayerWeights]] = {}
     result: dict[str, LayerWeights] = {}
     problems: list[Problem] = []
-    planned = [plan for plan in plans if plan.weights is not None and layers[plan.name].constant is not None]
-    for plan in planned:
+    planned = [(plan, plan.weights) for plan in plans if plan.weights is not None and layers[plan.name].constant]
+    for plan, settings in planned:
         layer = layers[plan.name]
-        tensor = nd.data_inputs(graph.nodes[layer.name])[layer.weight_input]
-        known = by_constant.get(layer.constant)
-        if known is None:
-            values = np.asarray(graph.constant(tensor), np.float32)
+        constant = layer.weights_constant
+        if constant not in by_constant:
+            values = np.asarray(graph.require_constant(read_tensor(graph, layer.weights_place)), np.float32)
             try:
-                found = LayerWeights(layer.constant, values, _quantize(values, plan.weights, layer))
+                weights = LayerWeights(constant, values, _quantize(values, settings, layer))
             except ValueError as error:
                 problems.append(Problem(str(error), file=graph.source, path=layer.name))
                 continue
-            by_constant[layer.constant] = (plan, found)
-            result[plan.name] = found
-        elif known[0].weights != plan.weights:
-            raise _cannot_share(plan, known[0], "give both the same override_layer_configs block, or skip one")
-        else:
-            result[plan.name] = known[1]
+            by_constant[constant] = (plan, settings, weights)
+        other, other_settings, weights = by_constant[constant]
+        if other_settings != settings:
+            raise _cannot_share(plan, other, "give both the same override_layer_configs block, or skip one")
+        result[plan.name] = weights
     if problems:
         raise ModelError(*problems)
     return result
@@ -71,13 +79,15 @@ def _cannot_share(plan: LayerPlan, other: LayerPlan, hint: str) -> ConfigError:
 
 def _quantize(values: np.ndarray, plan: WeightPlan, layer: Layer) -> QuantizedWeights:
     axes = layer.channel_axes if plan.channel_wise else ()
-    if plan.algorithm == "nuq":
-        return quantize_weights_nonuniform(values, axes, plan.num_steps, plan.num_of_iteration)
-    return quantize_weights(values, plan.bits, axes)
+    if plan.algorithm != "nuq":
+        return quantize_weights(values, plan.bits, axes)
+    if plan.num_steps is None or plan.num_of_iteration is None:
+        raise ValueError("non-uniform weights need num_steps and num_of_iteration")
+    return quantize_weights_nonuniform(values, axes, plan.num_steps, plan.num_of_iteration)
 
 
 def with_quantized_weights(graph: Graph, layers: Mapping[str, Layer], weights: Mapping[str, LayerWeights]) -> Graph:
-    """The graph with dequantized weights and float activations: what is calibrated without bias correction."""
+    """The graph with dequantized weights and float activations, which is calibrated without bias correction."""
     edit = graph.edit()
     placed: dict[str, str] = {}
     for name, entry in weights.items():
@@ -85,12 +95,12 @@ def with_quantized_weights(graph: Graph, layers: Mapping[str, Layer], weights: M
         if key not in placed:
             dtype = graph.dtype(f"{name}:0").as_numpy_dtype
             placed[key] = edit.add_constant(f"{name}/weights_quantized", entry.quantized.dequantize().astype(dtype))
-        edit.set_input(name, layers[name].weight_input, placed[key])
+        edit.set_input(*layers[name].weights_place, placed[key])
     return edit.finish()
 
 
 def bias_of(graph: Graph, layer: Layer, correction: np.ndarray | None = None) -> np.ndarray | None:
-    """The bias of a layer with weights, float32, shape (channels,); ``correction`` is added where there is one."""
+    """The bias of a layer with weights, float32, shape (channels,), with ``correction`` added to it."""
     if layer.bias is None or layer.constant is None:
         return None
     bias = np.asarray(graph.constant(nd.data_inputs(graph.nodes[layer.bias])[1]), np.float32)
