@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import TypeVar
 
 from calibrant.algorithms import hfmg, ifmr
 from calibrant.algorithms.code_use import code_use
@@ -17,30 +18,38 @@ from calibrant.graph.node_input import read_tensor
 from calibrant.quantized_network import QuantizedInput
 from calibrant.steps.joint import joint_histograms
 
-AT_ONCE = 2  # histograms; Python's share of a search keeps more from being of use
+_T = TypeVar("_T")
+AT_ONCE = 2  # histograms; more gain nothing, as part of a search is Python
 
 
 def search(histogram: Histogram, plan: ActivationPlan) -> SearchResult:
-    """Run the activation algorithm that the plan names on one histogram, and see what codes its values get."""
-    found = _search(histogram, plan)
-    return replace(found, use=code_use(histogram, found.quantizer))
+    """Run the activation algorithm that the plan names on one histogram, and count how its values use the codes."""
+    result = _search(histogram, plan)
+    return replace(result, use=code_use(histogram, result.quantizer))
 
 
 def _search(histogram: Histogram, plan: ActivationPlan) -> SearchResult:
     if plan.algorithm == "hfmg":
-        return hfmg.search(histogram, hfmg.HfmgSettings(plan.num_of_bins, plan.asymmetric, plan.bits))
+        return hfmg.search(histogram, hfmg.HfmgSettings(_required(plan.num_of_bins), plan.asymmetric, plan.bits))
     return ifmr.search(
         histogram,
         ifmr.IfmrSettings(
-            search_range_start=plan.search_range_start,
-            search_range_end=plan.search_range_end,
-            search_step=plan.search_step,
-            max_percentile=plan.max_percentile,
-            min_percentile=plan.min_percentile,
+            search_range_start=_required(plan.search_range_start),
+            search_range_end=_required(plan.search_range_end),
+            search_step=_required(plan.search_step),
+            max_percentile=_required(plan.max_percentile),
+            min_percentile=_required(plan.min_percentile),
             asymmetric=plan.asymmetric,
             bits=plan.bits,
         ),
     )
+
+
+def _required(setting: _T | None) -> _T:
+    """A setting that the plan holds for this algorithm."""
+    if setting is None:
+        raise ValueError("the plan lacks a setting of its algorithm")
+    return setting
 
 
 def quantized_places(graph: Graph, layers: Mapping[str, Layer], plan: Plan) -> dict[tuple[str, int], ActivationPlan]:
@@ -58,7 +67,7 @@ def search_all(
     histograms: Mapping[str, Histogram],
     groups: Collection[JointGroup] = (),
 ) -> dict[tuple[str, int], QuantizedInput]:
-    """Factors for every place; a joint group, and readers of one tensor with the same settings, share one search."""
+    """Scale and offset for every place; a joint group and equal readers of one tensor share one search."""
     merged = joint_histograms(graph, groups, histograms)
     read = {place: read_tensor(graph, place) for place in places}
     seen = {place: merged.get(place, (None, histograms[read[place]])) for place in places}

@@ -12,8 +12,8 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.layer_kinds import ADDITIONS
 from calibrant.graph.layers import Layer
+from calibrant.graph.node_input import NodeInput, read_tensor
 
-NodeInput = tuple[str, int]
 TRANSPARENT = frozenset({"Relu", "Identity"})
 PRIORITIES = ("tensor_quantize", "override_layer_configs", "config.json", "override_layer_types", "common_config")
 _MOST_NAMES = 5
@@ -129,7 +129,7 @@ def joint_members(
     order = {name: number for number, name in enumerate(graph.nodes)}
     members: dict[str, list[NodeInput]] = {}
     for place in sorted(places, key=lambda place: (order[place[0]], place[1])):
-        representative = sets.find(_root(graph, _read(graph, place)))
+        representative = sets.find(_root(graph, read_tensor(graph, place)))
         members.setdefault(representative, []).append(place)
     groups: dict[str, list[str]] = {}
     for name in additions:
@@ -150,7 +150,7 @@ def joint_histograms(
     """For each quantizer in a group, the group's name and the merged statistic of all tensors that the group reads."""
     result = {}
     for group in groups:
-        tensors = dict.fromkeys(_read(graph, place) for place in group.places)
+        tensors = dict.fromkeys(read_tensor(graph, place) for place in group.places)
         merged = reduce(Histogram.merge, [histograms[tensor] for tensor in tensors])
         result.update(dict.fromkeys(group.places, (group.name, merged)))
     return result
@@ -174,10 +174,6 @@ def _root(graph: Graph, tensor: str) -> str:
         tensor = nd.data_inputs(node)[0]
         node = graph.producer(tensor)
     return tensor
-
-
-def _read(graph: Graph, place: NodeInput) -> str:
-    return nd.data_inputs(graph.nodes[place[0]])[place[1]]
 
 
 class _Sets:

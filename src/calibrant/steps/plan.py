@@ -1,4 +1,4 @@
-"""Step: a configuration and a graph's facts → the plan, with the layers that a NUQ mapping file names."""
+"""Step: a configuration and the info about a graph → the plan, with the layers that a NUQ mapping file names."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _MOST_NAMES = 20
 
 
 def make_plan(configuration: Configuration, info: GraphInfo, graph: Graph, problems: ProblemList | None = None) -> Plan:
-    """Resolve a configuration against a graph, with what joint quantization makes of the settings.
+    """Resolve a configuration against a graph, including the settings of joint quantization.
 
-    Parameters and errors are those of `layer_plan`, and ``graph`` is the folded graph. A layer whose balancing needs an
-    operation of its own in front of it may turn out to be in no group.
+    Parameters and errors are those of `layer_plan`, and ``graph`` is the folded graph. A layer that gets an operation
+    before it for balancing may turn out to be in no group.
     """
     plan = layer_plan(configuration, info, problems)
     layers = {layer.name: layer for layer in find_layers(graph)[0]}
@@ -33,16 +33,21 @@ def make_plan(configuration: Configuration, info: GraphInfo, graph: Graph, probl
 
 
 def layer_plan(configuration: Configuration, info: GraphInfo, problems: ProblemList | None = None) -> Plan:
-    """What each layer asks for by itself, reading the NUQ mapping file if the configuration names one.
+    """The settings of each layer by itself; reads the NUQ mapping file if the configuration names one.
 
     Parameters
     ----------
-    facts : of the folded graph.
-    problems : what is known to be wrong with the configuration by itself; None: that is still to be checked.
+    configuration : Configuration
+        The configuration.
+    info : GraphInfo
+        Info about the folded graph.
+    problems : ProblemList | None
+        Known problems of the configuration by itself; None: they are still to be checked.
 
     Raises
     ------
-    ConfigError : with every problem of the configuration and of the mapping file.
+    ConfigError
+        The configuration or the mapping file has problems; lists all of them.
     """
     if problems is None:
         problems = ProblemList()
@@ -67,7 +72,8 @@ class _Selection:
     def of(cls, configuration: Configuration, info: GraphInfo) -> _Selection:
         """What the mapping file of a configuration chooses."""
         path, nuq = configuration.mapping_path, configuration.nuq_config
-        if not path or (configuration.source is not None and nuq.mapping_path is None):  # reported as missing
+        is_missing = nuq is None or nuq.mapping_path is None
+        if not path or (configuration.source is not None and is_missing):  # reported as missing
             return cls()
         try:
             mapping = read_mapping(path)

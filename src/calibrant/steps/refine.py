@@ -1,9 +1,9 @@
-"""Step: move the clipping ranges to where the network's outputs suffer least.
+"""Step: choose the clipping ranges with the smallest error at the network's outputs.
 
-The least squared error of a tensor itself is not what counts where one loud feature sets its range and decides hardly
-any of the answer. Here a range is judged by the error at the outputs (in front of a final Softmax) with this one tensor
-quantized and everything else in float. So the tensors do not depend on each other, nor do their roundings cancel out by
-chance, and what lies in front of a tensor runs once per batch for all its candidates.
+The squared error of a tensor itself is a poor measure if one feature with large values sets the range but hardly
+affects the outputs. Here the measure of a range is the error at the outputs (before a final Softmax) with this tensor
+quantized and everything else in float. So tensors do not depend on each other, their rounding errors cannot cancel out
+by chance, and the nodes before a tensor run once per batch for all its candidates.
 """
 
 from __future__ import annotations
@@ -35,20 +35,21 @@ NARROWER = (0.9999, 0.999, 0.99, 0.97)
 def refined(
     prepared: Prepared, network: QuantizedNetwork, batches: Batches, track: ProgressFn = no_progress
 ) -> QuantizedNetwork:
-    """The network with the ranges of its activations moved to where its outputs are nearest to the float network's.
+    """The network with the activation ranges whose outputs are nearest to the float network's.
 
-    Readers of one tensor that share their factors, and joint groups, go on sharing them.
+    Readers of one tensor that share scale and offset still share them, as do joint groups.
 
     Parameters
     ----------
-    batches : restartable; read about ten times.
+    batches : Batches
+        Calibration data, restartable; read about ten times.
     """
     units = units_of(network, prepared)
     ranges = [_range(unit[0], prepared) for unit in units]
     merged = joint_histograms(network.graph, prepared.plan.groups, prepared.histograms)
 
-    def histogram_of(found: QuantizedInput) -> Histogram:
-        return merged.get((found.node, found.index), (None, prepared.histograms[found.tensor]))[1]
+    def histogram_of(entry: QuantizedInput) -> Histogram:
+        return merged.get((entry.node, entry.index), (None, prepared.histograms[entry.tensor]))[1]
 
     narrower = {
         place: _narrower(ranges[place], histogram_of(unit[0]))
@@ -64,10 +65,10 @@ def refined(
         moved = search_ranges(start, measure)
     changed: dict[tuple[str, int], QuantizedInput] = {}
     for unit, before, after in zip(units, ranges, moved, strict=True):
-        for found in unit if after != before else ():
-            search = _result(found.search, after, histogram_of(found))
-            changed[found.node, found.index] = replace(found, search=search, unrefined=found.search)
-    every = {(found.node, found.index): found for found in network.every_input()}
+        for entry in unit if after != before else ():
+            search = _result(entry.search, after, histogram_of(entry))
+            changed[entry.node, entry.index] = replace(entry, search=search, unrefined=entry.search)
+    every = {(entry.node, entry.index): entry for entry in network.every_input()}
     return with_activations(prepared, {**every, **changed}, network.intermediate)
 
 
@@ -86,7 +87,7 @@ def _result(search: SearchResult, moved: ClippingRange, histogram: Histogram) ->
 
 
 def _narrower(entry: ClippingRange, histogram: Histogram) -> list[ClippingRange]:
-    """The range without the outermost values, more and more of them."""
+    """The range without ever larger shares of the outermost values."""
     return [
         replace(
             entry,
@@ -100,21 +101,21 @@ def _narrower(entry: ClippingRange, histogram: Histogram) -> list[ClippingRange]
 def units_of(network: QuantizedNetwork, prepared: Prepared) -> list[list[QuantizedInput]]:
     """Activations that share one quantizer: joint groups, and readers of one tensor with the same settings."""
     units: dict[object, list[QuantizedInput]] = {}
-    for found in network.every_input():
-        settings = prepared.places[found.node, found.index]
-        units.setdefault(found.group or (found.tensor, settings), []).append(found)
+    for entry in network.every_input():
+        settings = prepared.places[entry.node, entry.index]
+        units.setdefault(entry.group or (entry.tensor, settings), []).append(entry)
     return list(units.values())
 
 
-def _range(found: QuantizedInput, prepared: Prepared) -> ClippingRange:
-    asymmetric = prepared.places[found.node, found.index].asymmetric
-    low, high = min(found.search.low, 0.0), max(found.search.high, 0.0)
-    return ClippingRange(low, high, found.quantizer.bits, asymmetric)
+def _range(entry: QuantizedInput, prepared: Prepared) -> ClippingRange:
+    asymmetric = prepared.places[entry.node, entry.index].asymmetric
+    low, high = min(entry.search.low, 0.0), max(entry.search.high, 0.0)
+    return ClippingRange(low, high, entry.quantizer.bits, asymmetric)
 
 
 @dataclass(frozen=True)
 class _Exchange:
-    """A tensor that some nodes read through ``reading`` instead, where candidates are put in."""
+    """A tensor, and the tensor that some nodes read instead, which is replaced by candidates."""
 
     tensor: str
     read_errors: str
@@ -125,9 +126,12 @@ class OutputErrors:
 
     Parameters
     ----------
-    graph : the float network.
-    units : the activations of each quantizer; for several tensors their squared errors are added.
-    float16_scale : quantize with scales rounded to float16.
+    graph : Graph
+        The float network.
+    units : Sequence[Sequence[QuantizedInput]]
+        The activations of each quantizer; for several tensors their squared errors are added.
+    float16_scale : bool
+        Quantize with scales rounded to float16.
     """
 
     def __init__(self, graph: Graph, units: Sequence[Sequence[QuantizedInput]], float16_scale: bool = False):
@@ -136,11 +140,11 @@ class OutputErrors:
         self._exchanges: list[list[_Exchange]] = []
         for unit in units:
             readings: dict[str, str] = {}
-            for found in unit:
-                if found.tensor not in readings:
-                    name = edit.free_name(f"{found.node}/candidate")
-                    readings[found.tensor] = edit.add("Identity", name, [found.tensor], T=graph.dtype(found.tensor))
-                edit.set_input(found.node, found.index, readings[found.tensor])
+            for entry in unit:
+                if entry.tensor not in readings:
+                    name = edit.free_name(f"{entry.node}/candidate")
+                    readings[entry.tensor] = edit.add("Identity", name, [entry.tensor], T=graph.dtype(entry.tensor))
+                edit.set_input(entry.node, entry.index, readings[entry.tensor])
             self._exchanges.append([_Exchange(tensor, f"{nd.node_name(r)}:0") for tensor, r in readings.items()])
         self._outputs = tuple(before_softmax(graph, tensor) for tensor in graph.outputs)
         places = {entry.read_errors: entry.tensor for unit in self._exchanges for entry in unit}
@@ -157,7 +161,8 @@ class OutputErrors:
 
         Parameters
         ----------
-        enough : batches are read until they are this many samples; None: to the end.
+        enough : int | None
+            Batches are read until they are this many samples; None: to the end.
         """
         errors: dict[int, list[np.ndarray]] = {unit: [] for unit in candidates}
         signal = np.zeros(len(self._outputs))
@@ -172,7 +177,7 @@ class OutputErrors:
             for unit, quantizers in candidates.items():
                 errors[unit].append(self._errors(unit, quantizers, reference, samples))
         weight = np.divide(1.0, signal, out=np.zeros_like(signal), where=signal > 0)
-        return {unit: np.sqrt(np.concatenate(found, axis=1) @ weight) for unit, found in errors.items()}
+        return {unit: np.sqrt(np.concatenate(parts, axis=1) @ weight) for unit, parts in errors.items()}
 
     def _errors(
         self, unit: int, quantizers: Sequence[Quantizer], reference: Sequence[np.ndarray], samples: int
