@@ -157,10 +157,10 @@ def test_of_batches_under_way_the_first_that_fails_is_told_and_none_goes_on(grap
 def test_freed_memory_is_given_back_now_and_then(graph, monkeypatch):
     given = []
     monkeypatch.setattr("calibrant.calibration.observer.trim_heap", lambda: given.append(True))
-    monkeypatch.setattr("calibrant.calibration.observer.GIVE_BACK_EVERY", 3600.0)
+    monkeypatch.setattr("calibrant.calibration.observer.TRIM_EVERY", 3600.0)
     observe_histograms(graph, TENSORS, batches_of(graph, numbers(12, 6, 6, 2)))
     assert not given
-    monkeypatch.setattr("calibrant.calibration.observer.GIVE_BACK_EVERY", 0.0)
+    monkeypatch.setattr("calibrant.calibration.observer.TRIM_EVERY", 0.0)
     observe_histograms(graph, TENSORS, batches_of(graph, numbers(12, 6, 6, 2)))
     assert len(given) == 3
 

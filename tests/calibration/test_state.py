@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from calibrant.algorithms.channel_maximum import ChannelMaximum
 from calibrant.algorithms.histogram import Histogram
-from calibrant.algorithms.patch_mean import PatchGeometry, PatchMean, SampleSlice
+from calibrant.algorithms.patch_mean import ConvAxis, PatchGeometry, PatchMean
 from calibrant.calibration.state import State, batch_digest, fingerprint
 from calibrant.errors import DataError, OutputError
 from calibrant.graph.load import load
@@ -15,7 +15,7 @@ from graphs import graph_def, numbers, small_network
 
 
 def statistics():
-    windows = (SampleSlice(3, padding="SAME"), SampleSlice(3, padding="SAME"))
+    windows = (ConvAxis(3, padding="SAME"), ConvAxis(3, padding="SAME"))
     return {"relu:0": [Histogram(), PatchMean(PatchGeometry(-1, (1, 2), windows))], "x:0": [ChannelMaximum()]}
 
 

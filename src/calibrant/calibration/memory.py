@@ -1,4 +1,4 @@
-"""Giving memory that has been freed back to the system."""
+"""Returning freed memory to the system."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 
 def trim_heap() -> None:
-    """Give back what the C library holds free between what is in use; does nothing where it knows no such call.
+    """Return the C library's free memory to the system; does nothing if the library cannot.
 
-    Tensors of many sizes come and go, in several threads, and break the free memory up: a process that runs for long
-    would hold half as much again as it needs. Takes some milliseconds.
+    Tensors of many sizes, allocated and freed by several threads, fragment the heap: without this, a long run holds
+    half as much memory again as it needs. Takes some milliseconds.
     """
     trim = _malloc_trim()
     if trim is not None:
@@ -21,6 +21,7 @@ def trim_heap() -> None:
 @functools.cache
 def _malloc_trim() -> Callable[[int], int] | None:
     try:
-        return ctypes.CDLL(None).malloc_trim
+        trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
     except (AttributeError, OSError, TypeError):  # macOS, musl; no library by itself; Windows
         return None
+    return trim

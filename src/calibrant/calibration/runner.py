@@ -1,4 +1,4 @@
-"""One pass over the data by whoever does it: this process, several others, or all of them after an interruption."""
+"""One pass over the data, in this process or in several workers, resumed after an interruption."""
 
 from __future__ import annotations
 
@@ -26,13 +26,15 @@ SAVE_EVERY = 30.0  # seconds
 
 @dataclass(frozen=True)
 class CalibrationRunner:
-    """Who observes, and what is kept of it on the way.
+    """How a pass over the data is run: by how many processes and threads.
 
     Parameters
     ----------
-    workers : number of processes; 1: this one.
-    threads : that compute in each process. 0: as many as keep all processors busy. Results can depend on it in the last
-        bits, as some sums are then divided otherwise.
+    workers : int
+        Number of processes, 1 or more; 1: this process.
+    threads : int
+        Number of threads that compute in each process; 0: as many as keep all processors busy. Results can depend on it
+        in the last bits, because some sums are divided among the threads.
     """
 
     workers: int = 1
@@ -54,17 +56,35 @@ class CalibrationRunner:
         state: Path | None = None,
         chosen: Container[int] | None = None,
     ) -> State:
-        """Update the statistics, which are changed in place, with batches; the result does not depend on the crew.
+        """Update the statistics, in place, with batches; the result does not depend on the number of workers.
 
         Parameters
         ----------
-        state : file that is written every SAVE_EVERY seconds and at the end; if it is there already, the batches that
-            are in it are not observed again.
-        chosen : numbers of the batches to take; None: all.
+        graph : Graph
+            The model, fed at ``graph.inputs``.
+        statistics : Statistics
+            Changed in place.
+        batches : Batches
+            The data.
+        track : ProgressFn
+            Reports progress.
+        description : str
+            What progress is reported as.
+        state : Path | None
+            File that is written every SAVE_EVERY seconds and at the end. If it exists already, the batches in it are
+            not observed again.
+        chosen : Container[int] | None
+            Numbers of the batches to observe; None: all.
+
+        Returns
+        -------
+        State
+            The statistics and the batches in them.
 
         Raises
         ------
-        DataError : a tensor becomes NaN or infinite; or the state belongs to something else, or to other data.
+        DataError
+            A tensor becomes NaN or infinite; or the state file belongs to another model, configuration or data.
         """
         blank = copy.deepcopy(statistics)
         progress = _Progress(State(fingerprint(graph, statistics) if state else "", statistics), state)
@@ -83,33 +103,37 @@ class CalibrationRunner:
         return progress.state
 
     def _share(
-        self, graph: Graph, blank: Statistics, items: Iterator[tuple[BatchKey, Mapping]], progress: _Progress
+        self,
+        graph: Graph,
+        blank: Statistics,
+        items: Iterator[tuple[BatchKey, Mapping[str, np.ndarray]]],
+        progress: _Progress,
     ) -> None:
         threads = self.threads or max(available_cpus() // self.workers, 1)
-        read_errors, stopped = threading.Lock(), threading.Event()
+        reading, stopped = threading.Lock(), threading.Event()
 
-        def next_item() -> tuple[BatchKey, Mapping] | None:
-            with read_errors:
+        def next_item() -> tuple[BatchKey, Mapping[str, np.ndarray]] | None:
+            with reading:
                 return None if stopped.is_set() else next(items, None)
 
         def work(worker: Worker) -> None:
-            def merge_from(seen: set[BatchKey]) -> None:
+            def add(seen: set[BatchKey]) -> None:
                 progress.merge_from(worker.collect(), seen)
 
             try:
-                _update_with_all(worker, iter(next_item, None), progress.due, merge_from)
+                _update_with_all(worker, iter(next_item, None), progress.due, add)
             except BaseException:
                 stopped.set()
                 raise
 
         with ExitStack() as stack:
-            workers_up = []
+            workers: list[Worker] = []
             for _ in range(self.workers):
-                workers_up.append(Worker(graph, blank, threads))
-                stack.callback(workers_up[-1].close)
+                workers.append(Worker(graph, blank, threads))
+                stack.callback(workers[-1].close)
             pool = stack.enter_context(ThreadPoolExecutor(self.workers))
             stack.callback(stopped.set)
-            futures = [pool.submit(work, worker) for worker in workers_up]
+            futures = [pool.submit(work, worker) for worker in workers]
             failures = [failure for failure in (future.exception() for future in futures) if failure is not None]
         if failures:
             raise failures[0]
@@ -117,33 +141,33 @@ class CalibrationRunner:
 
 def _update_with_all(
     observer: Observer | Worker,
-    items: Iterable[tuple[BatchKey, Mapping]],
+    items: Iterable[tuple[BatchKey, Mapping[str, np.ndarray]]],
     due: Callable[[], bool],
-    merge_from: Callable[[set[BatchKey]], None],
+    add: Callable[[set[BatchKey]], None],
 ) -> None:
-    """Give an observer all batches; ``take_in`` is told which it has seen since, whenever it is due and at the end."""
+    """Give an observer all batches; ``add`` is called with those seen since its last call, when due and at the end."""
     seen: set[BatchKey] = set()
     for key, batch in items:
         observer.update(batch, key[0])
         seen.add(key)
         if due():
-            merge_from(seen)
+            add(seen)
             seen = set()
-    merge_from(seen)
+    add(seen)
 
 
 class _Progress:
-    """The state as it grows, and its file."""
+    """The state during a run, and its file."""
 
     def __init__(self, state: State, path: Path | None):
         self.state = state
         self._path = path
-        self._asked: set[int] = set()
+        self._offered: set[int] = set()
         self._lock = threading.Lock()
         self._saved = time.monotonic()
         if path is not None and path.exists():
             state.merge_from(path)
-        self._known = {number for number, _ in state.batches}
+        self._resumed = {number for number, _ in state.batches}
 
     def missing(
         self, batches: Iterable[Mapping[str, np.ndarray]], chosen: Container[int] | None
@@ -152,9 +176,9 @@ class _Progress:
         for number, batch in enumerate(batches):
             if chosen is not None and number not in chosen:
                 continue
-            self._asked.add(number)
+            self._offered.add(number)
             key = (number, batch_digest(batch) if self._path else "")
-            if number not in self._known:
+            if number not in self._resumed:
                 yield key, batch
             elif key not in self.state.batches:
                 raise self._other_data(f"batch {number} is not the one that is in the state")
@@ -164,30 +188,29 @@ class _Progress:
         return self._path is not None and time.monotonic() - self._saved >= SAVE_EVERY
 
     def add(self, keys: Collection[BatchKey]) -> None:
-        """The statistics have seen these batches."""
+        """Note that the statistics have seen these batches."""
         self.state.batches.update(keys)
         if self.due():
             self._save()
 
     def merge_from(self, statistics: Statistics, keys: Collection[BatchKey]) -> None:
-        """Take in what a worker has made of these batches."""
+        """Add a worker's statistics of these batches."""
         with self._lock:
-            for tensor, wanted in self.state.statistics.items():
-                for mine, other in zip(wanted, statistics[tensor], strict=True):
+            for tensor, merged in self.state.statistics.items():
+                for mine, other in zip(merged, statistics[tensor], strict=True):
                     mine.merge_from(other)
             self.add(keys)
 
     def finish(self) -> None:
-        """All batches have been offered."""
-        if self._path is None:
-            return
-        extra = sorted(self._known - self._asked)
+        """Check and save the state after the last batch."""
+        extra = sorted(self._resumed - self._offered)
         if extra:
             raise self._other_data(f"batch {', '.join(map(str, extra))} of the state is not asked for")
         self._save()
 
     def _save(self) -> None:
-        self.state.save(self._path)
+        if self._path is not None:
+            self.state.save(self._path)
         self._saved = time.monotonic()
 
     def _other_data(self, message: str) -> DataError:

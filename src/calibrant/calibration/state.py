@@ -1,7 +1,7 @@
-"""What has been observed so far, as a file: for going on after an interruption, and for spreading the work.
+"""The state of a calibration as a file, to resume after an interruption and to merge the work of several machines.
 
-A file knows the graph, what was collected about which of its tensors, and which batches it has seen, by number and
-content. So files that do not belong together are told apart, and no batch counts twice.
+A file identifies the graph, what was collected about which tensors, and the batches seen, by number and content. So
+files that do not belong together are refused, and no batch counts twice.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from calibrant.calibration.observer import Statistics
+from calibrant.calibration.observer import Statistic, Statistics
 from calibrant.errors import DataError, OutputError, Problem
 from calibrant.graph.graph import Graph
 
@@ -26,13 +26,16 @@ BatchKey = tuple[int, str]
 
 @dataclass(eq=False)
 class State:
-    """Statistics and the batches that are in them.
+    """Statistics, and the batches that are in them.
 
     Parameters
     ----------
-    fingerprint : of the graph and the kinds of statistics, see :func:`fingerprint`.
-    statistics : changed in place.
-    batches : those that the statistics have seen.
+    fingerprint : str
+        Digest of the graph and the kinds of statistics, see :func:`fingerprint`.
+    statistics : Statistics
+        Changed in place.
+    batches : set[BatchKey]
+        The batches that the statistics have seen.
     """
 
     fingerprint: str
@@ -40,11 +43,12 @@ class State:
     batches: set[BatchKey] = field(default_factory=set)
 
     def save(self, path: Path) -> None:
-        """Write the state; the file is always whole, the old or the new one.
+        """Write the state; an interruption leaves the old file or the new one, never a part.
 
         Raises
         ------
-        OutputError : the file cannot be written.
+        OutputError
+            The file cannot be written.
         """
         batches = sorted(self.batches)
         arrays = {
@@ -60,7 +64,7 @@ class State:
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with unfinished.open("wb") as stream:
-                    np.savez(stream, **arrays)
+                    np.savez(stream, **arrays)  # type: ignore[arg-type]  # none is called allow_pickle
                     stream.flush()
                     os.fsync(stream.fileno())
                 unfinished.replace(path)
@@ -74,8 +78,9 @@ class State:
 
         Raises
         ------
-        DataError : the file is not a whole state, is one of another model or configuration, or has a batch that is
-            here already.
+        DataError
+            The file is not a complete state, belongs to another model or configuration, or has a batch that this state
+            already has.
         """
         arrays = _read(path)
         if str(arrays["fingerprint"]) != self.fingerprint:
@@ -105,18 +110,18 @@ class State:
             raise DataError(Problem(f"is damaged: {error}", file=str(path))) from None
         self.batches |= batches
 
-    def _numbered(self) -> Iterable[tuple[str, object]]:
+    def _numbered(self) -> Iterable[tuple[str, Statistic]]:
         flat = (statistic for statistics in self.statistics.values() for statistic in statistics)
         return ((str(number), statistic) for number, statistic in enumerate(flat))
 
 
 def fingerprint(graph: Graph, statistics: Statistics) -> str:
-    """A digest of all that has to be the same where states are merged: the graph, and what is collected where."""
+    """A digest of what must be equal in states that are merged: the graph, and what is collected about each tensor."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(graph.serialized())
     digest.update(repr(graph.inputs).encode())
-    for tensor, wanted in statistics.items():
-        digest.update(f"{tensor}: {[statistic.kind for statistic in wanted]}\n".encode())
+    for tensor, collected in statistics.items():
+        digest.update(f"{tensor}: {[statistic.kind for statistic in collected]}\n".encode())
     return digest.hexdigest()
 
 

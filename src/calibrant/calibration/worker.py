@@ -1,8 +1,8 @@
-"""A process of its own that observes the batches it is sent: ``python -m calibrant.calibration.worker``.
+"""A worker process that observes the batches it is sent: ``python -m calibrant.calibration.worker``.
 
-It is started as a plain command, not forked and not by importing the caller's main module, so that neither TensorFlow's
-threads nor scripts without ``if __name__ == "__main__"`` are in the way. Messages are pickles on its standard input and
-output; nothing else may write to the latter.
+It is started as a plain command, neither forked nor by importing the caller's main module, because forks do not work
+with TensorFlow's threads, nor imports with scripts that lack ``if __name__ == "__main__"``. Messages are pickles on its
+standard input and output; nothing else may write to its standard output.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
@@ -24,11 +24,16 @@ from calibrant.graph.graph import Graph
 
 
 class Worker:
-    """The process as the caller sees it.
+    """The caller's side of a worker process.
 
     Parameters
     ----------
-    graph, statistics, threads : see :class:`calibrant.calibration.observer.Observer`. The statistics are copied.
+    graph : Graph
+        The model, fed at ``graph.inputs``.
+    statistics : Statistics
+        Copied into the process.
+    threads : int
+        Number of threads that compute, 1 or more.
     """
 
     def __init__(self, graph: Graph, statistics: Statistics, threads: int):
@@ -39,27 +44,29 @@ class Worker:
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": paths},
         )
-        self._send((replace(graph), statistics, threads))  # a copy without what the graph has read ahead
+        # With PIPE, both streams exist.
+        self._requests, self._answers = cast(BinaryIO, self._process.stdin), cast(BinaryIO, self._process.stdout)
+        self._send((replace(graph), statistics, threads))  # a copy without the graph's caches
 
     @property
     def process_id(self) -> int:
-        """Of the system."""
+        """The process number that the system gave it."""
         return self._process.pid
 
     def update(self, batch: Mapping[str, np.ndarray], number: int) -> None:
-        """Let it begin with one batch; raises what Observer.update raises."""
+        """Send one batch; raises the same errors as ``Observer.update``."""
         self._send((batch, number))
         self._receive()
 
     def collect(self) -> Statistics:
-        """What it has observed since it was last asked; raises what Observer.settle raises."""
+        """The statistics since the last call; raises the same errors as ``Observer.settle``."""
         self._send(None)
         return self._receive()
 
     def close(self) -> None:
-        """End it."""
-        for stream in (self._process.stdin, self._process.stdout):
-            with contextlib.suppress(OSError):  # what was still to be written to a process that is no more
+        """End the process."""
+        for stream in (self._requests, self._answers):
+            with contextlib.suppress(OSError):  # unwritten data for a process that has ended
                 stream.close()
         try:
             self._process.wait(10)
@@ -69,14 +76,14 @@ class Worker:
 
     def _send(self, message: Any) -> None:
         try:
-            pickle.dump(message, self._process.stdin, protocol=5)
-            self._process.stdin.flush()
+            pickle.dump(message, self._requests, protocol=5)
+            self._requests.flush()
         except OSError:
             raise self._gone() from None
 
     def _receive(self) -> Any:
         try:
-            answer = pickle.load(self._process.stdout)
+            answer = pickle.load(self._answers)
         except (EOFError, OSError, pickle.UnpicklingError):
             raise self._gone() from None
         if isinstance(answer, Exception):
@@ -96,24 +103,24 @@ class Worker:
         )
 
 
-def serve(orders: BinaryIO, answers: BinaryIO) -> None:
-    """Observe what comes in until the caller closes the stream."""
+def serve(requests: BinaryIO, answers: BinaryIO) -> None:
+    """Observe the batches that come in until the caller closes the stream."""
 
     def answer(message: Any) -> None:
         pickle.dump(message, answers, protocol=5)
         answers.flush()
 
-    graph, statistics, threads = pickle.load(orders)
+    graph, statistics, threads = pickle.load(requests)
     blank = pickle.dumps(statistics)
     with Observer(graph, statistics, threads) as observer:
         while True:
             try:
-                order = pickle.load(orders)
+                request = pickle.load(requests)
             except EOFError:
                 return
             try:
-                if order is not None:
-                    observer.update(*order)
+                if request is not None:
+                    observer.update(*request)
                     answer(None)
                 else:
                     observer.settle()
@@ -124,7 +131,7 @@ def serve(orders: BinaryIO, answers: BinaryIO) -> None:
 
 
 def main() -> None:
-    """Keep standard output for answers; what TensorFlow or a user's code prints goes to standard error."""
+    """Reserve standard output for answers; what TensorFlow or a user's code prints goes to standard error."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     try:

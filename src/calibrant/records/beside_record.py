@@ -1,4 +1,4 @@
-"""``RECORD.calibration.json``: what a calibration found and the record file has no field for."""
+"""``RECORD.calibration.json``: results of a calibration for which the record file has no field."""
 
 from __future__ import annotations
 
@@ -13,13 +13,20 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class CalibrationNotes:
-    """What belongs to one record file and is not in it.
+    """What belongs to one record file but has no field in it.
 
     Parameters
     ----------
-    layers : keys of the record file.
-    do_fusion, skip_fusion_layers, force_float16_scale : of the configuration.
-    bias_corrections : layer → what its bias holds more than the float network's, one number per output channel.
+    layers : Sequence[str]
+        Keys of the record file.
+    do_fusion : bool
+        As in the configuration.
+    skip_fusion_layers : Sequence[str]
+        As in the configuration.
+    force_float16_scale : bool
+        As in the configuration.
+    bias_corrections : Mapping[str, Sequence[float]] | None
+        By layer, what is added to the bias of the float network, one number per output channel.
     """
 
     layers: Sequence[str]
@@ -35,14 +42,14 @@ def notes_path(record_file: Path) -> Path:
 
 
 def notes_text(notes: CalibrationNotes, record_text: str) -> str:
-    """The content of the file; it knows the record file by its content."""
+    """The content of the file, with a digest of the record file's text."""
     return json.dumps({"version": VERSION, "record_sha256": _digest(record_text), **asdict(notes)}) + "\n"
 
 
 def read_notes(record_file: Path) -> tuple[CalibrationNotes | None, bool]:
-    """The notes beside a record file, None where there are none; and whether the record file is the one they are about.
+    """The notes beside a record file, or None; and whether they were written for this very record file.
 
-    A file that is damaged is as good as none.
+    A damaged file counts as none.
     """
     try:
         content = json.loads(notes_path(record_file).read_text(encoding="utf-8"))
