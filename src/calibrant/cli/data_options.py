@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
+
+from calibrant.errors import DataError
 
 _OPTIONS = (
     click.option("--batch-size", type=click.IntRange(min=1), help="Samples a batch (default 16, or the model's own)."),
@@ -76,27 +79,33 @@ def read_data_options(options: dict[str, Any], input_names: list[str] | None = N
     return result
 
 
-def _shapes(text: str) -> dict[str, tuple[int, ...]]:
-    shapes = {}
-    for part in filter(None, (piece.strip() for piece in text.split(";"))):
-        name, colon, sizes = part.rpartition(":")
-        try:
-            shapes[name.strip()] = tuple(int(size) for size in sizes.split(","))
-        except ValueError:
-            colon = ""
-        if not colon or not name:
-            raise click.BadParameter(f'{part!r} is not of the form "name:n,h,w,c"', param_hint="--input_shape")
-    return shapes
+def _shapes(text: str) -> dict[str, tuple[int | None, ...]]:
+    from calibrant.data.input_spec import parse_input_shapes
+
+    with _bad_parameter("--input_shape"):
+        return parse_input_shapes(text)
 
 
-def _dtypes(text: str, names: list[str] | None) -> dict[str, str]:
-    types = [kind.strip() for kind in text.split(";") if kind.strip()]
-    if not names or len(names) != len(types):
-        raise click.BadParameter(
-            f"{len(types)} types for {len(names or ())} inputs; give --input_shape with a name for each",
-            param_hint="--data_types",
+def _dtypes(text: str, names: list[str] | None) -> dict[str, Any]:
+    from calibrant.data.input_spec import parse_data_types
+
+    if not names:
+        raise click.BadParameter("give --input_shape with a name for each type", param_hint="--data_types")
+    with _bad_parameter("--data_types"):
+        return dict(parse_data_types(text, names))
+
+
+@contextmanager
+def _bad_parameter(option: str) -> Iterator[None]:
+    """Turn a DataError into click's error, which names the option."""
+    try:
+        yield
+    except DataError as error:
+        message = "; ".join(
+            f"{problem.message}, allowed: {problem.allowed}" if problem.allowed else problem.message
+            for problem in error.problems
         )
-    return dict(zip(names, types, strict=True))
+        raise click.BadParameter(message, param_hint=option) from None
 
 
 def _fraction(text: str | None) -> float | None:

@@ -61,7 +61,7 @@ class DataUse:
     @classmethod
     def of(cls, batches: Batches) -> DataUse:
         """What was read of batches that have been iterated."""
-        count, samples = batches.used
+        count, samples = batches.usage()
         pictures = {spec.name: _is_picture(spec) for spec in batches.inputs}
         warnings = data_warnings(samples, batches.seen.of, pictures)
         return cls(count, samples, batches.available, tuple(warnings), batches.digest)

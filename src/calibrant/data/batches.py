@@ -58,7 +58,9 @@ class Batches:
         self.batch_num = batch_num
         self.restartable = restartable
         self.available = available
-        self.used: tuple[int, int] | None = (self.count, samples) if None not in (self.count, samples) else None
+        self.used: tuple[int, int] | None = None
+        if self.count is not None and samples is not None:
+            self.used = self.count, samples
         self.digest: str | None = None
         self.seen = Extremes()
 
@@ -98,10 +100,16 @@ class Batches:
 
     def number(self) -> int:
         """How many batches there are; where only reading tells, they are read."""
-        if self.count is None and self.used is None:
+        if self.count is not None:
+            return self.count
+        return self.usage()[0]
+
+    def usage(self) -> tuple[int, int]:
+        """How many batches and samples a whole iteration yields; if only reading tells, they are read."""
+        if self.used is None:
             for _ in self:
                 pass
-        return self.used[0] if self.count is None else self.count
+        return self.used or (0, 0)
 
     def describe(self) -> str:
         """Where the data come from and how many there are, in one line."""

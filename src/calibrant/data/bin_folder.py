@@ -9,31 +9,37 @@ from pathlib import Path
 import numpy as np
 
 from calibrant.data.input_source import Chunk, read_errors
-from calibrant.data.input_spec import InputSpec, show
+from calibrant.data.input_spec import InputSpec, Shape, show, static_shape
 from calibrant.errors import DataError, Problem
 
 _MOST_LISTED = 10
 
 
 class BinSource:
-    """The files of one input, sorted by name.
+    """The raw files of one input, one batch each.
 
     Parameters
     ----------
-    files : at least one, in the order in which they are read.
-    place : the folder, as the user named it.
-    spec : the input; its shape has to be known but for the batch, which then follows from each file's size.
-    dtype : what the files hold.
+    files : Sequence[Path]
+        At least one, in the order in which they are read.
+    place : str
+        The folder, as the user named it.
+    spec : InputSpec
+        The input; its shape has to be known except for the batch, which follows from each file's size.
+    dtype : np.dtype
+        Type of the values in the files, little-endian.
 
     Raises
     ------
-    DataError : a shape that is not known, or, for every such file, a size that is not that of a batch.
+    DataError
+        The shape is not known, or files have a size that is not that of a batch (each of them).
     """
 
     cut = False
 
     def __init__(self, files: Sequence[Path], place: str, spec: InputSpec, dtype: np.dtype):
-        if spec.shape is None or None in spec.shape[1:]:
+        sample_shape = None if spec.shape is None else static_shape(spec.shape[1:])
+        if sample_shape is None:
             message = f"raw files need a whole shape, but it is {show(spec.shape)}"
             hint = f"give the input shape, for example '{spec.name}:1,224,224,3'"
             raise DataError(Problem(message, file=place, path=f"input {spec.name!r}", hint=hint))
@@ -44,10 +50,10 @@ class BinSource:
         self._spec = spec
         self.place = place
         self.dtype = dtype.newbyteorder("<")
-        self._sample_shape = spec.shape[1:]
+        self._sample_shape = sample_shape
         self._sample_bytes = math.prod(self._sample_shape) * self.dtype.itemsize
         batches = self._check_sizes()
-        self.shape = (sum(batches), *self._sample_shape) if spec.shape else ()
+        self.shape: Shape = (sum(batches), *sample_shape) if spec.shape else ()
 
     def count(self, batch_size: int) -> int:
         """One batch a file, whatever the batch size."""
@@ -63,7 +69,9 @@ class BinSource:
             yield Chunk(array, file=str(path))
 
     def _check_sizes(self) -> list[int]:
-        batches, problems = [], []
+        """The number of samples in each file."""
+        batches: list[int] = []
+        problems: list[Problem] = []
         fixed = 1 if not self._spec.shape else self._spec.fixed_batch
         layout = f"{show(self._spec.shape)} of {self.dtype.name}"
         for path in self._files:

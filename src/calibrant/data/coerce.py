@@ -1,4 +1,4 @@
-"""Make an array what the model's input asks for, or say why it cannot be."""
+"""Convert arrays to the type and shape of a model's input, or say why they do not fit."""
 
 from __future__ import annotations
 
@@ -7,32 +7,33 @@ import math
 import numpy as np
 
 from calibrant.data.input_source import Chunk
-from calibrant.data.input_spec import InputSpec, Shape, show
+from calibrant.data.input_spec import InputSpec, OpenShape, Shape, show, static_shape
 from calibrant.errors import DataError, Problem
 
 
 class Extremes:
-    """The least and the largest value of each input."""
+    """The smallest and the largest value of each input."""
 
     def __init__(self) -> None:
         self.of: dict[str, tuple[float, float]] = {}
 
     def add(self, name: str, low: float, high: float) -> None:
-        """Take in those of a batch."""
-        known_low, known_high = self.of.get(name, (low, high))
-        self.of[name] = min(low, known_low), max(high, known_high)
+        """Add the extremes of a batch."""
+        lowest, highest = self.of.get(name, (low, high))
+        self.of[name] = min(low, lowest), max(high, highest)
 
 
 def coerce(piece: Chunk, spec: InputSpec, seen: Extremes | None = None) -> np.ndarray:
-    """The piece as a C-contiguous array of the input's type and shape, with finite values only.
+    """The chunk as a C-contiguous array of the input's type and shape, with finite values only.
 
-    Types: a conversion that keeps every value is made (uint8 pixels for a float32 input, int64 tokens for an int32
-    one), and a float may become another float; a float for an integer input is refused.
-    Shapes: see :func:`fit_shape`. ``seen`` is told the least and the largest value of floats.
+    Types are converted if every value is kept (uint8 pixels for a float32 input, int64 tokens for an int32 one), and
+    from float to float; floats for an integer input are refused. Shapes: see :func:`fit_shape`. The extremes of floats
+    are added to ``seen``.
 
     Raises
     ------
-    DataError : naming the file, the input and, for a value, its place.
+    DataError
+        Names the file, the input and, for a value, its place.
     """
     array = piece.array
     shape = fit_shape(array.shape, spec.shape)
@@ -43,8 +44,8 @@ def coerce(piece: Chunk, spec: InputSpec, seen: Extremes | None = None) -> np.nd
     return array
 
 
-def fit_shape(found: Shape, wanted: Shape | None, *, lone_sample: bool = False) -> Shape | None:
-    """The shape that the data take for the input, or None where they do not fit.
+def fit_shape(found: Shape, wanted: OpenShape | None, *, lone_sample: bool = False) -> Shape | None:
+    """The shape in which the data fit the input, or None if they do not fit.
 
     The first dimension is the batch. Samples fit as they are, or by adding and dropping dimensions of size 1
     ([N, 49, 10] for [N, 49, 10, 1]), or by flattening or unflattening the whole sample in row-major order
@@ -69,10 +70,11 @@ def fit_shape(found: Shape, wanted: Shape | None, *, lone_sample: bool = False) 
 def shape_problem(found: Shape, spec: InputSpec, file: str | None, label: str | None) -> Problem:
     """The problem of data that :func:`fit_shape` refuses."""
     hint = None
-    if spec.shape is not None and len(found) == len(spec.shape) and None not in spec.shape[1:]:
-        if _agree(found[1:], spec.shape[1:]):
+    sample = static_shape(spec.shape[1:]) if spec.shape is not None and len(found) == len(spec.shape) else None
+    if spec.shape is not None and sample is not None:
+        if found[1:] == sample:
             hint = f"the model's batch is fixed at {spec.shape[0]}"
-        elif sorted(found[1:]) == sorted(spec.shape[1:]):
+        elif sorted(found[1:]) == sorted(sample):
             hint = "the axes are in another order; transpose the data"
     where = f"{label}: " if label else ""
     return Problem(
@@ -84,7 +86,7 @@ def shape_problem(found: Shape, spec: InputSpec, file: str | None, label: str | 
 
 
 def dtype_problem(found: np.dtype, spec: InputSpec, file: str | None, label: str | None) -> Problem | None:
-    """The problem of a type that can never become the input's, or None; values are checked by :func:`conform`."""
+    """The problem of a type that can never become the input's, or None; values are checked by :func:`coerce`."""
     wanted = spec.dtype
     if wanted.kind == "O":
         possible = found.kind in "OSU"
@@ -100,19 +102,20 @@ def dtype_problem(found: np.dtype, spec: InputSpec, file: str | None, label: str
     return Problem(message, file=file, path=f"input {spec.name!r}", hint=hint)
 
 
-def _agree(found: Shape, wanted: Shape) -> bool:
+def _agree(found: OpenShape, wanted: OpenShape) -> bool:
     return all(None in pair or pair[0] == pair[1] for pair in zip(found, wanted, strict=True))
 
 
-def _fit_sample(found: Shape, wanted: Shape) -> Shape | None:
+def _fit_sample(found: Shape, wanted: OpenShape) -> Shape | None:
     fitted = _without_ones(found, wanted)
-    if fitted is not None or None in wanted or None in found or math.prod(found) != math.prod(wanted):
+    static = static_shape(wanted)
+    if fitted is not None or static is None or math.prod(found) != math.prod(static):
         return fitted
-    flat = 1 in (sum(size != 1 for size in found), sum(size != 1 for size in wanted))
-    return wanted if flat else None
+    flat = 1 in (sum(size != 1 for size in found), sum(size != 1 for size in static))
+    return static if flat else None
 
 
-def _without_ones(found: Shape, wanted: Shape) -> Shape | None:
+def _without_ones(found: Shape, wanted: OpenShape) -> Shape | None:
     kept = [size for size in found if size != 1]
     asked = [size for size in wanted if size != 1]
     if len(kept) != len(asked) or not _agree(tuple(kept), tuple(asked)):

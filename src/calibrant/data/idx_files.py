@@ -1,4 +1,4 @@
-"""The idx format of MNIST and its relatives, plain or gzip-compressed.
+"""Files in the idx format of MNIST and similar data sets, plain or gzip-compressed.
 
 Two zero bytes, a type code, the rank, one big-endian uint32 per dimension, then the values, big-endian
 (http://yann.lecun.com/exdb/mnist/).
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, cast
 
 import numpy as np
 
@@ -22,7 +22,7 @@ _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: "
 
 
 def is_idx_name(path: Path) -> bool:
-    """Whether a file is to be read as idx: ``….idx``, ``…-idx3-ubyte`` and anything ``.gz``."""
+    """Whether a file is read as idx: ``….idx``, ``…-idx3-ubyte`` and anything ``.gz``."""
     return path.suffix in (".gz", ".idx") or path.name.endswith(("-ubyte", "-byte")) and "idx" in path.name
 
 
@@ -31,7 +31,8 @@ def idx_column(path: Path, place: str, window: SampleSlice | None = None) -> Str
 
     Raises
     ------
-    DataError : no such file, or another format.
+    DataError
+        The file does not exist or has another format.
     """
     file = str(path)
     with read_errors(file), _open(path) as stream:
@@ -41,7 +42,7 @@ def idx_column(path: Path, place: str, window: SampleSlice | None = None) -> Str
     return StreamSource(place, file, shape, dtype, lambda: _values(path, start), window or SampleSlice())
 
 
-def _header(stream: BinaryIO) -> tuple[Shape, np.dtype, int]:
+def _header(stream: IO[bytes]) -> tuple[Shape, np.dtype, int]:
     head = stream.read(4)
     if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _TYPES:
         raise ValueError("it is not in the idx format (two zero bytes, a type, a rank)")
@@ -52,11 +53,12 @@ def _header(stream: BinaryIO) -> tuple[Shape, np.dtype, int]:
 
 
 @contextmanager
-def _values(path: Path, start: int) -> Iterator[BinaryIO]:
+def _values(path: Path, start: int) -> Iterator[IO[bytes]]:
     with _open(path) as stream:
         stream.read(start)
         yield stream
 
 
-def _open(path: Path) -> BinaryIO:
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+def _open(path: Path) -> AbstractContextManager[IO[bytes]]:
+    # A GzipFile reads like a file, but does not declare it.
+    return cast("IO[bytes]", gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")

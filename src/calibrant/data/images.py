@@ -1,4 +1,4 @@
-"""Folders of image files as batches of pixels."""
+"""Folders of image files, read as batches of pixels."""
 
 from __future__ import annotations
 
@@ -26,19 +26,21 @@ _RESAMPLING = {
 
 @dataclass(frozen=True)
 class Order:
-    """In which order the images of a folder are taken.
+    """The order in which the images of a folder are read.
 
     Parameters
     ----------
-    spread : one of each sub-folder by turns; otherwise sorted by path.
-    shuffle : seed of a random order; None: as ``spread`` says.
+    spread : bool
+        Whether to take one of each sub-folder in turns; otherwise they are sorted by path.
+    shuffle : int | None
+        Seed of a random order; None: the order given by ``spread``.
     """
 
     spread: bool = False
     shuffle: int | None = None
 
     def of(self, files: Sequence[Path]) -> list[Path]:
-        """The files, sorted by path before, in this order."""
+        """The files in this order; ``files`` is sorted by path."""
         if self.shuffle is not None:
             return [files[place] for place in np.random.default_rng(self.shuffle).permutation(len(files))]
         if not self.spread:
@@ -51,26 +53,39 @@ class Order:
 
 @dataclass(frozen=True)
 class ImageOptions:
-    """How pictures become arrays: cut, resized, then ``(pixel * scale - mean) / std``.
+    """How images become arrays: cropped, resized, then ``(pixel * scale - mean) / std``.
 
     ``scale``, ``mean`` and ``std`` also apply to arrays (a ``scale`` of 1/255 turns the bytes of an idx file into
     0...1); the other options are for image files only.
 
     Parameters
     ----------
-    size : (height, width) in pixels; None: what the model's input says.
-    crop : fraction (0, 1] of height and width that is kept around the centre before resizing.
-    resize_side : pixels; the shorter side is resized to it, then ``size`` is cut out of the centre. None: the whole
-        picture is resized to ``size``.
-    scale, mean, std : one number, or for mean and std one per channel in the order of ``colour``; std > 0.
-    colour : "RGB" or "BGR", the order of the channels that the model wants.
-    layout : "NHWC" or "NCHW"; None: what the model's shape says, NHWC in doubt.
-    interpolation : "nearest", "bilinear" or "bicubic" (with antialiasing where a picture shrinks).
-    order : in which the files of a folder are taken.
+    size : tuple[int, int] | None
+        (height, width) in pixels; None: those of the model's input.
+    crop : float | None
+        Fraction in (0, 1] of height and width that is kept around the centre before resizing.
+    resize_side : int | None
+        Length in pixels to which the shorter side is resized, before ``size`` is cut out of the centre. None: the whole
+        image is resized to ``size``.
+    scale : float
+        Factor on the raw values, not 0.
+    mean : float | Sequence[float]
+        One number, or one per channel in the order of ``colour``.
+    std : float | Sequence[float]
+        One number above 0, or one per channel in the order of ``colour``.
+    colour : str
+        Order of the channels for the model, "RGB" or "BGR".
+    layout : str | None
+        "NHWC" or "NCHW"; None: as the model's shape suggests, NHWC in doubt.
+    interpolation : str
+        "nearest", "bilinear" or "bicubic" (with antialiasing when an image shrinks).
+    order : Order
+        The order in which the files of a folder are read.
 
     Raises
     ------
-    DataError : lists every option out of its range.
+    DataError
+        Options are out of range; lists each of them.
     """
 
     size: tuple[int, int] | None = None
@@ -108,11 +123,11 @@ class ImageOptions:
 
     @property
     def changes_values(self) -> bool:
-        """Whether scale, mean or std do anything."""
+        """Whether scale, mean or std change any value."""
         return self.scale != 1 or bool(np.any(self.mean)) or bool(np.any(np.asarray(self.std) != 1))
 
     def only_for_images(self) -> list[str]:
-        """The options set that make sense for image files only."""
+        """The options other than default that apply to image files only."""
         default = ImageOptions()
         names = ("size", "crop", "resize_side", "colour", "interpolation")
         return [name for name in names if getattr(self, name) != getattr(default, name)]
@@ -122,7 +137,9 @@ class ImageOptions:
 
         Raises
         ------
-        DataError : mean or std have another number of values than the array has channels, or the input takes integers.
+        DataError
+            Mean or std have another number of values than the array has channels, or the input or the array does not
+            hold numbers that can be scaled.
         """
         if not self.changes_values:
             return array
@@ -148,7 +165,7 @@ class ImageOptions:
 
 
 def layout_of(spec: InputSpec, options: ImageOptions) -> str:
-    """Where the channels of an input are: as the option says, else last unless only axis 1 has 1, 3 or 4 of them."""
+    """Layout of an input: as the option says; else NHWC, unless only axis 1 has 1, 3 or 4 channels."""
     if options.layout:
         return options.layout
     shape = spec.shape
@@ -157,11 +174,23 @@ def layout_of(spec: InputSpec, options: ImageOptions) -> str:
 
 
 class ImageSource:
-    """The image files of a folder in the order of their names, as uint8 pixels in the layout of the input.
+    """The image files of a folder as uint8 pixels in the layout of the input.
+
+    Parameters
+    ----------
+    files : Sequence[Path]
+        In the order in which they are read.
+    place : str
+        The folder, as the user named it.
+    spec : InputSpec
+        The input.
+    options : ImageOptions
+        How images become arrays.
 
     Raises
     ------
-    DataError : an input that is no picture, or a size that neither the options nor the model fix.
+    DataError
+        The input is not an image, or neither the options nor the model fix its size.
     """
 
     cut = True
@@ -179,15 +208,16 @@ class ImageSource:
         self.shape = (len(self._files), *sample)
 
     def count(self, batch_size: int) -> int:
-        """Batches, a last one with fewer pictures included."""
+        """Number of batches, a last one with fewer images included."""
         return -(-len(self._files) // batch_size)
 
     def chunks(self, batch_size: int) -> Iterator[Chunk]:
-        """Decode one batch after the other.
+        """Decode one batch after another.
 
         Raises
         ------
-        DataError : a file that is no readable picture.
+        DataError
+            A file is not a readable image.
         """
         for first in range(0, len(self._files), batch_size):
             pictures = [self._read(path) for path in self._files[first : first + batch_size]]
@@ -230,7 +260,9 @@ def _centre(picture: Image.Image, width: int, height: int) -> Image.Image:
 def _picture(spec: InputSpec, options: ImageOptions, channels_first: bool, place: str) -> tuple[tuple[int, int], int]:
     """(height, width) and channels from the options, then from the input."""
     path = f"input {spec.name!r}"
-    height = width = channels = None
+    height: int | None = None
+    width: int | None = None
+    channels: int | None = None
     if spec.shape is not None and len(spec.shape) == 4:
         _, *sample = spec.shape
         channels, height, width = sample if channels_first else (sample[2], sample[0], sample[1])
@@ -238,8 +270,8 @@ def _picture(spec: InputSpec, options: ImageOptions, channels_first: bool, place
         channels, (height, width) = 1, spec.shape[1:]
     elif spec.shape is not None and len(spec.shape) == 2 and options.size and spec.shape[1]:
         channels = spec.shape[1] // math.prod(options.size)
-    size = options.size or (height, width)
-    if None in size:
+    height, width = options.size or (height, width)
+    if height is None or width is None:
         raise DataError(
             Problem(
                 "the size of the pictures is not known",
@@ -252,4 +284,4 @@ def _picture(spec: InputSpec, options: ImageOptions, channels_first: bool, place
     if channels not in (1, 3):
         message = f"pictures have 1 or 3 channels, the input {show(spec.shape)} is none"
         raise DataError(Problem(message, file=place, path=path))
-    return size, channels
+    return (height, width), channels

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import BinaryIO, Protocol
+from typing import IO, Protocol
 
 import numpy as np
 
@@ -19,8 +19,16 @@ from calibrant.errors import DataError, Problem
 class Chunk:
     """One batch of one input as its source holds it.
 
-    ``file`` is the file that it came from, ``label`` what else tells it from the other pieces ("item 3"), ``first`` the
-    index of its first sample in the whole source where that is known.
+    Parameters
+    ----------
+    array : np.ndarray
+        The samples along the first axis.
+    file : str | None
+        The file that it came from.
+    label : str | None
+        What else distinguishes it from other chunks, like "item 3".
+    first : int | None
+        Index of its first sample in the whole source; None: not known.
     """
 
     array: np.ndarray
@@ -30,33 +38,40 @@ class Chunk:
 
 
 class InputSource(Protocol):
-    """Everything that a source holds for one input.
+    """Everything that a source holds for one input."""
 
-    ``place`` names it for the user; ``shape`` has the number of samples first; ``cut`` says whether samples are cut
-    into batches of a chosen size (arrays, images) or come as batches already (.bin files).
-    """
+    @property
+    def place(self) -> str:
+        """Name of the source for the user."""
 
-    place: str
-    shape: Shape
-    dtype: np.dtype
-    cut: bool
+    @property
+    def shape(self) -> Shape:
+        """The number of samples, then the shape of a sample."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the stored values."""
+
+    @property
+    def cut(self) -> bool:
+        """Whether samples are cut into batches of a chosen size (arrays, images), or come as batches (.bin files)."""
 
     def count(self, batch_size: int) -> int | None:
-        """How many pieces there are; None: as many as the others have."""
+        """Number of chunks; None: as many as the other inputs have."""
 
     def chunks(self, batch_size: int) -> Iterator[Chunk]:
-        """The pieces in order, from the start at every call."""
+        """The chunks in order, from the start at every call."""
 
 
 @dataclass(frozen=True)
 class SampleSlice:
-    """The samples from ``start`` up to and without ``stop``; None: to the end."""
+    """The samples from ``start`` up to, but not including, ``stop``; None: to the end."""
 
     start: int = 0
     stop: int | None = None
 
     def bounds(self, samples: int) -> tuple[int, int]:
-        """The window within a source of so many samples."""
+        """Start and stop in a source of so many samples."""
         stop = samples if self.stop is None else min(self.stop, samples)
         return min(self.start, stop), stop
 
@@ -75,7 +90,7 @@ class ArraySource:
         self.dtype = array.dtype
 
     def count(self, batch_size: int) -> int:
-        """Batches, a last one with fewer samples included."""
+        """Number of batches, a last one with fewer samples included."""
         return -(-self.shape[0] // batch_size)
 
     def chunks(self, batch_size: int) -> Iterator[Chunk]:
@@ -87,7 +102,7 @@ class ArraySource:
 
 
 class ConstantSource:
-    """One scalar that every batch is fed with, for inputs of rank 0."""
+    """One scalar that is fed with every batch, for inputs of rank 0."""
 
     cut = False
 
@@ -95,7 +110,7 @@ class ConstantSource:
         self._value = value
         self._file = file
         self.place = place
-        self.shape = ()
+        self.shape: Shape = ()
         self.dtype = value.dtype
 
     def count(self, batch_size: int) -> None:
@@ -103,14 +118,14 @@ class ConstantSource:
         return
 
     def chunks(self, batch_size: int) -> Iterator[Chunk]:
-        """The same value without end."""
+        """The same value, endlessly."""
         while True:
             yield Chunk(self._value, file=self._file)
 
 
 @dataclass
 class StreamSource:
-    """Samples that lie one after the other in a stream that cannot be mapped (a member of a .npz, a gzip file).
+    """Samples stored one after the other in a stream that cannot be mapped (a member of a .npz, a gzip file).
 
     ``open_stream`` opens it at the first sample of the whole file.
     """
@@ -119,7 +134,7 @@ class StreamSource:
     file: str
     stored: Shape
     dtype: np.dtype
-    open_stream: Callable[[], AbstractContextManager[BinaryIO]]
+    open_stream: Callable[[], AbstractContextManager[IO[bytes]]]
     window: SampleSlice = field(default_factory=SampleSlice)
     cut: bool = field(default=True, init=False)
 
@@ -130,34 +145,35 @@ class StreamSource:
         return (stop - start, *self.stored[1:])
 
     def count(self, batch_size: int) -> int:
-        """Batches, a last one with fewer samples included."""
+        """Number of batches, a last one with fewer samples included."""
         return -(-self.shape[0] // batch_size)
 
     def chunks(self, batch_size: int) -> Iterator[Chunk]:
-        """Read one batch after the other; no more than one is held.
+        """Read one batch after the other, holding no more than one.
 
         Raises
         ------
-        DataError : the stream ends early or is damaged.
+        DataError
+            The stream ends early or is damaged.
         """
         start, stop = self.window.bounds(self.stored[0])
         sample_bytes = int(np.prod(self.stored[1:], dtype=np.int64)) * self.dtype.itemsize
         with read_errors(self.file), self.open_stream() as stream:
             _skip(stream, start * sample_bytes)
             for first in range(start, stop, batch_size):
-                many = min(batch_size, stop - first)
-                raw = stream.read(many * sample_bytes)
-                if len(raw) != many * sample_bytes:
-                    found = first * sample_bytes + len(raw)
-                    message = f"{self.stored[0] * sample_bytes} bytes of data were expected, {found} found"
+                samples = min(batch_size, stop - first)
+                raw = stream.read(samples * sample_bytes)
+                if len(raw) != samples * sample_bytes:
+                    present = first * sample_bytes + len(raw)
+                    message = f"{self.stored[0] * sample_bytes} bytes of data were expected, {present} found"
                     raise DataError(Problem(message, file=self.file, hint="the file is truncated"))
-                array = np.frombuffer(raw, dtype=self.dtype).reshape(many, *self.stored[1:])
+                array = np.frombuffer(raw, dtype=self.dtype).reshape(samples, *self.stored[1:])
                 yield Chunk(array, file=self.place, first=first)
 
 
 @contextmanager
 def read_errors(file: str) -> Iterator[None]:
-    """Turn whatever a damaged or unreadable file raises into one DataError that names it."""
+    """Turn any error of a damaged or unreadable file into one DataError that names the file."""
     try:
         yield
     except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
@@ -166,9 +182,9 @@ def read_errors(file: str) -> Iterator[None]:
         raise DataError(Problem(f"the file cannot be read: {reason}", file=file)) from error
 
 
-def _skip(stream: BinaryIO, many: int) -> None:
-    while many > 0:
-        part = stream.read(min(many, 1 << 20))
+def _skip(stream: IO[bytes], size: int) -> None:
+    while size > 0:
+        part = stream.read(min(size, 1 << 20))
         if not part:
             raise EOFError("it ends before the first sample that was asked for")
-        many -= len(part)
+        size -= len(part)

@@ -1,4 +1,4 @@
-"""What a model asks of its data: one specification per input, completed by what the user says about raw files."""
+"""The inputs of a model as its data must fit them, completed by what the user says about raw files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from calibrant.errors import DataError, Problem, did_you_mean
 if TYPE_CHECKING:
     from calibrant.graph.graph import Graph
 
-Shape = tuple["int | None", ...]
+Shape = tuple[int, ...]
+"""The shape of an array."""
+OpenShape = tuple["int | None", ...]
+"""A shape in which None stands for any size."""
 
 
 @dataclass(frozen=True)
@@ -22,23 +25,26 @@ class InputSpec:
 
     Parameters
     ----------
-    name : the tensor as the user sees it, with or without ``:0``; batches are keyed by exactly this name.
-    shape : the dimensions, None where one is not fixed; None altogether where even the rank is unknown.
-        The first is the batch.
-    dtype : the numpy type that the model is fed with; ``object`` for strings.
-    aliases : other names that data may use: a signature's input has that of its tensor besides its key.
+    name : str
+        Name of the tensor as the user knows it, with or without ``:0``; the key of the input in batches.
+    shape : OpenShape | None
+        The dimensions, the batch first; None for a dimension that is not fixed, and None altogether for an unknown
+        rank.
+    dtype : np.dtype
+        The numpy type that the model is fed with; ``object`` for strings.
+    aliases : tuple[str, ...]
+        Other names that data may use: the input of a signature can also be called by its tensor.
     """
 
     name: str
-    shape: Shape | None
+    shape: OpenShape | None
     dtype: np.dtype
     aliases: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dtype", np.dtype(self.dtype))
         if self.shape is not None:
-            shape = tuple(None if size is None or size < 0 else int(size) for size in self.shape)
-            object.__setattr__(self, "shape", shape)
+            object.__setattr__(self, "shape", _open_shape(self.shape))
 
     def is_meant_by(self, key: str) -> bool:
         """Whether a key of the data is one of the input's names, with or without ``:0``."""
@@ -46,8 +52,13 @@ class InputSpec:
 
     @property
     def fixed_batch(self) -> int | None:
-        """The batch dimension where the model fixes it."""
+        """The batch size that the model fixes, or None."""
         return self.shape[0] if self.shape else None
+
+
+def _open_shape(sizes: Sequence[int | None]) -> OpenShape:
+    """The sizes with None for each that is negative."""
+    return tuple(None if size is None or size < 0 else int(size) for size in sizes)
 
 
 def inputs_of(graph: Graph, like: Graph | None = None) -> list[InputSpec]:
@@ -55,7 +66,15 @@ def inputs_of(graph: Graph, like: Graph | None = None) -> list[InputSpec]:
 
     Parameters
     ----------
-    like : a graph of the same inputs, whose names for them are understood too.
+    graph : Graph
+        The graph that is fed.
+    like : Graph | None
+        A graph with the same inputs, whose names for them are accepted too.
+
+    Returns
+    -------
+    list[InputSpec]
+        In the order of the graph.
     """
     shown_as = like if like is not None and len(like.inputs) == len(graph.inputs) else graph
     return [
@@ -71,50 +90,59 @@ def plain(name: str) -> str:
     return name.removesuffix(":0")
 
 
+def static_shape(shape: OpenShape) -> Shape | None:
+    """The shape if every dimension is fixed, else None."""
+    sizes = tuple(size for size in shape if size is not None)
+    return sizes if len(sizes) == len(shape) else None
+
+
 def show(shape: Sequence[int | None] | None) -> str:
     """``[?, 49, 10]``: a shape as messages show it."""
     return "of any rank" if shape is None else "[" + ", ".join("?" if n is None else str(n) for n in shape) + "]"
 
 
 def match_names(keys: Sequence[str], inputs: Sequence[InputSpec], what: str) -> dict[str, str]:
-    """Input name → the key that means it.
+    """By input name, the key of the data that means it.
 
     Raises
     ------
-    DataError : for every key that is no input, with the closest names.
+    DataError
+        Keys are not inputs; lists each of them with the closest name.
     """
-    meant = {key: spec.name for key in keys for spec in inputs if spec.is_meant_by(key)}
+    input_of = {key: spec.name for key in keys for spec in inputs if spec.is_meant_by(key)}
     names = [spec.name for spec in inputs]
     problems = [
         Problem(
             f"{what} is given for {key!r}, which is no input", allowed=", ".join(names), hint=did_you_mean(key, names)
         )
         for key in keys
-        if key not in meant
+        if key not in input_of
     ]
     if problems:
         raise DataError(*problems)
-    return {meant[key]: key for key in keys}
+    return {input_of[key]: key for key in keys}
 
 
 def with_shapes(
     inputs: Sequence[InputSpec], shapes: Mapping[str, Sequence[int | None]] | None
 ) -> tuple[InputSpec, ...]:
-    """The inputs with the dimensions that the user added (None or -1: unknown) filled in.
+    """The inputs with the dimensions given by the user (None or -1: any) filled in.
 
     Raises
     ------
-    DataError : a name that is no input, or a shape that contradicts the model's.
+    DataError
+        A name is not an input, or a shape contradicts the model's.
     """
     if not shapes:
         return tuple(inputs)
     keys = match_names(list(shapes), inputs, "a shape")
-    problems, completed = [], []
+    problems: list[Problem] = []
+    completed: list[InputSpec] = []
     for spec in inputs:
         if spec.name not in keys:
             completed.append(spec)
             continue
-        given = replace(spec, shape=tuple(shapes[keys[spec.name]])).shape
+        given = _open_shape(shapes[keys[spec.name]])
         merged = _merge(spec.shape, given)
         if merged is None:
             message = f"the shape given is {show(given)}, the model's is {show(spec.shape)}"
@@ -127,20 +155,21 @@ def with_shapes(
 
 
 def raw_dtypes(inputs: Sequence[InputSpec], dtypes: Mapping[str, object] | None) -> dict[str, np.dtype]:
-    """Input name → the type of its raw files: what the user says, else the model's own."""
+    """By input name, the type of its raw files: the user's choice, else the model's own type."""
     given = dtypes or {}
     keys = match_names(list(given), inputs, "a data type")
     return {spec.name: _dtype(given[keys[spec.name]]) if spec.name in keys else spec.dtype for spec in inputs}
 
 
-def parse_input_shapes(text: str) -> dict[str, Shape]:
+def parse_input_shapes(text: str) -> dict[str, OpenShape]:
     """``"name:n,h,w,c;name:n,d"`` → shapes by name; -1 stands for an unknown dimension, a name may end in ``:0``.
 
     Raises
     ------
-    DataError : a part of another form, or a name given twice.
+    DataError
+        A part has another form, or a name occurs twice.
     """
-    shapes: dict[str, Shape] = {}
+    shapes: dict[str, OpenShape] = {}
     problems = []
     for part in filter(None, (part.strip() for part in text.split(";"))):
         name, _, dimensions = part.rpartition(":")
@@ -168,7 +197,8 @@ def parse_data_types(text: str, names: Sequence[str]) -> dict[str, np.dtype]:
 
     Raises
     ------
-    DataError : an unknown type, or another number of types than names.
+    DataError
+        A type is unknown, or the numbers of types and names differ.
     """
     words = [word.strip() for word in text.split(";") if word.strip()]
     if len(words) != len(names):
@@ -178,22 +208,23 @@ def parse_data_types(text: str, names: Sequence[str]) -> dict[str, np.dtype]:
 
 
 def _dtype(given: object) -> np.dtype:
+    dtype: np.dtype | None
     try:
-        dtype = np.dtype(given)
+        dtype = np.dtype(given)  # type: ignore[call-overload]  # refuses with TypeError what is no type
     except TypeError:
         dtype = None
     if dtype is None or dtype.kind not in "biuf":
-        known = ["float32", "float64", "float16", "int8", "int16", "int32", "int64", "uint8", "uint16", "bool"]
-        hint = did_you_mean(str(given), known)
-        raise DataError(Problem(f"the data type {given!r} is not known", allowed=", ".join(known), hint=hint))
+        names = ["float32", "float64", "float16", "int8", "int16", "int32", "int64", "uint8", "uint16", "bool"]
+        hint = did_you_mean(str(given), names)
+        raise DataError(Problem(f"the data type {given!r} is not known", allowed=", ".join(names), hint=hint))
     return dtype
 
 
-def _merge(model: Shape | None, given: Shape) -> Shape | None:
+def _merge(model: OpenShape | None, given: OpenShape) -> OpenShape | None:
     if model is None:
         return given
     if len(model) != len(given) or any(
         None not in pair and pair[0] != pair[1] for pair in zip(model, given, strict=True)
     ):
         return None
-    return tuple(known if known is not None else told for known, told in zip(model, given, strict=True))
+    return tuple(given_size if size is None else size for size, given_size in zip(model, given, strict=True))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from itertools import chain, islice
+from typing import TypeGuard, cast
 
 import numpy as np
 
@@ -20,12 +21,16 @@ class ItemSource:
 
     Parameters
     ----------
-    items : an iterable; a function without arguments that returns one (called for every pass); a tf.data.Dataset.
-        Something that is its own iterator (a generator) can be read once.
+    items : Iterable | Callable[[], Iterable]
+        An iterable; a function without arguments that returns one (called for every pass); a tf.data.Dataset. A
+        generator or other iterator can be read once.
+    inputs : Sequence[InputSpec]
+        The inputs of the model, in their order.
 
     Raises
     ------
-    DataError : it cannot be iterated, or is read a second time though it cannot be.
+    DataError
+        It cannot be iterated, or a generator is read a second time.
     """
 
     def __init__(self, items: Iterable | Callable[[], Iterable], inputs: Sequence[InputSpec]):
@@ -49,50 +54,54 @@ class ItemSource:
         return not self._once
 
     def count(self) -> int | None:
-        """How many batches there are, where that is known beforehand.
+        """Number of batches, or None if only reading tells.
 
         Raises
         ------
-        DataError : there is none.
+        DataError
+            There are none.
         """
-        many = _length(self._items)
-        if many == 0:
+        number = _length(self._items)
+        if number == 0:
             raise DataError(Problem(f"{self.place} holds no batches"))
-        return many if many is None or many > 0 else None
+        return number if number is None or number > 0 else None
 
     @property
     def endless(self) -> bool:
-        """Whether a tf.data.Dataset says of itself that it repeats for ever."""
+        """Whether it is a tf.data.Dataset that repeats for ever."""
         return _length(self._items) == -1
 
     def holds_samples(self) -> bool:
-        """Whether the items are single samples, as the first shows; it is read for that.
+        """Whether the items are single samples, judged by the first, which is read.
 
-        A generator goes on behind it; its first item is kept.
+        A generator continues after its first item, which is kept.
         """
         item = next(iter(self._iterate()), None) if not self._once else self._pull()
         if item is None:
             return False
         label = f"item 0 of {self.place}"
         arrays = {name: np.shape(_array(value, name, label)) for name, value in self._by_name(item, label).items()}
-        specs = [spec for spec in self._inputs if spec.shape]
-        if all(fit_shape(arrays[spec.name], spec.shape) is not None for spec in specs):
+        shapes = {spec.name: spec.shape for spec in self._inputs if spec.shape}
+        if all(fit_shape(arrays[name], shape) is not None for name, shape in shapes.items()):
             return False
-        return all(fit_shape((1, *arrays[spec.name]), (None, *spec.shape[1:])) is not None for spec in specs)
+        return all(fit_shape((1, *arrays[name]), (None, *shape[1:])) is not None for name, shape in shapes.items())
 
     def _pull(self) -> object:
-        self._pulled = list(islice(self._items, 1))
+        self._pulled = list(islice(self._iterate(), 1))
         return self._pulled[0] if self._pulled else None
 
-    def _iterate(self) -> Iterable:
-        return self._items() if callable(self._items) and not hasattr(self._items, "__iter__") else self._items
+    def _iterate(self) -> Iterable[object]:
+        if callable(self._items) and not hasattr(self._items, "__iter__"):
+            return self._items()
+        return cast("Iterable[object]", self._items)
 
     def batches(self, size: int, whole_only: bool) -> Iterator[Row]:
-        """Samples put together, ``size`` in a batch; ``whole_only`` leaves out a last one with fewer.
+        """Samples stacked, ``size`` in a batch; ``whole_only`` leaves out a last batch with fewer.
 
         Raises
         ------
-        DataError : samples of different shapes.
+        DataError
+            Samples have different shapes.
         """
         rows, first = self.rows(), 0
         while group := list(islice(rows, size)):
@@ -112,7 +121,7 @@ class ItemSource:
         return Chunk(np.stack([piece.array for piece in chunks]), label=label, first=first)
 
     def rows(self) -> Iterator[Row]:
-        """The items as one piece per input."""
+        """The items, each as one chunk per input."""
         if self._once and self._used:
             hint = "pass a list, a function that returns a new generator, or a tf.data.Dataset"
             raise DataError(Problem(f"{self.place} can be read only once, and that has been done", hint=hint))
@@ -143,11 +152,11 @@ class ItemSource:
         missing = [spec.name for spec in self._inputs if spec.name not in keys]
         if missing:
             given = [str(key) for key in item]
-            found = ", ".join(given) or "nothing"
+            names = ", ".join(given) or "nothing"
             raise DataError(
                 *(
                     Problem(
-                        f"{label} has no {name!r}, only {found}",
+                        f"{label} has no {name!r}, only {names}",
                         path=f"input {name!r}",
                         hint=did_you_mean(name, given),
                     )
@@ -157,8 +166,8 @@ class ItemSource:
         return {spec.name: item[keys[spec.name]] for spec in self._inputs}
 
 
-def is_labelled(item: object, inputs: int) -> bool:
-    """Whether an item is ``(x, y)`` or ``(x, y, weights)``, as datasets for training have them."""
+def is_labelled(item: object, inputs: int) -> TypeGuard[tuple[object, ...]]:
+    """Whether an item is ``(x, y)`` or ``(x, y, weights)``, as in datasets for training."""
     if not isinstance(item, tuple) or len(item) not in (2, 3):
         return False
     first = item[0]
@@ -168,13 +177,13 @@ def is_labelled(item: object, inputs: int) -> bool:
 
 
 def _length(items: object) -> int | None:
-    """The number of items; -1 for a dataset without end, None where it is not known."""
+    """The number of items; -1 for a dataset without end, None if it is not known."""
     cardinality = getattr(items, "cardinality", None)
     if callable(cardinality):
-        many = int(cardinality())
-        return many if many >= -1 else None
+        number = int(cardinality())
+        return number if number >= -1 else None
     try:
-        return len(items)
+        return len(items) if isinstance(items, Sized) else None
     except TypeError:
         return None
 
@@ -184,7 +193,7 @@ def _is_array(value: object) -> bool:
 
 
 def _array(value: object, name: str, label: str) -> np.ndarray:
-    """A copy: many a generator fills the same array again, and the batch before is still under way then."""
+    """A copy, because a generator may fill the same array again while the batch before is still in use."""
     try:
         array = np.array(value)
     except (ValueError, TypeError) as error:

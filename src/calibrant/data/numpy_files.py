@@ -1,4 +1,4 @@
-"""``.npy`` and ``.npz`` files, read without ever holding more than one batch."""
+"""``.npy`` and ``.npz`` files, read without holding more than one batch."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 from numpy.lib import format as npy_format
 
 from calibrant.data.coerce import dtype_problem, fit_shape
 from calibrant.data.input_source import ArraySource, ConstantSource, InputSource, SampleSlice, StreamSource, read_errors
-from calibrant.data.input_spec import InputSpec, Shape, show
+from calibrant.data.input_spec import InputSpec, OpenShape, Shape, show
 from calibrant.errors import DataError, Problem, did_you_mean
 
 
@@ -24,7 +24,8 @@ def npy_column(path: Path, place: str, window: SampleSlice | None = None) -> Inp
 
     Raises
     ------
-    DataError : no such file, another format, Python objects inside, or fewer bytes than its header promises.
+    DataError
+        The file does not exist, has another format, holds Python objects, or fewer bytes than its header promises.
     """
     file = str(path)
     with read_errors(file), path.open("rb") as stream:
@@ -33,9 +34,9 @@ def npy_column(path: Path, place: str, window: SampleSlice | None = None) -> Inp
     if dtype.hasobject:
         raise DataError(Problem("the array holds Python objects, which are not read", file=file))
     expected = start + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    found = path.stat().st_size
-    if found < expected:
-        message = f"{show(shape)} of {dtype.name} is {expected} bytes with the header, the file has {found}"
+    size = path.stat().st_size
+    if size < expected:
+        message = f"{show(shape)} of {dtype.name} is {expected} bytes with the header, the file has {size}"
         raise DataError(Problem(message, file=file, hint="the file is truncated"))
     with read_errors(file):
         if shape == () or 0 in shape:
@@ -44,11 +45,12 @@ def npy_column(path: Path, place: str, window: SampleSlice | None = None) -> Inp
 
 
 class NpzFile:
-    """The arrays of a ``.npz`` file by name; only their headers are read to begin with.
+    """The arrays of a ``.npz`` file by name; at first only their headers are read.
 
     Raises
     ------
-    DataError : no such file or no zip archive of arrays.
+    DataError
+        The file does not exist or is not a zip archive of arrays.
     """
 
     def __init__(self, path: Path):
@@ -73,11 +75,12 @@ class NpzFile:
         )
 
     def key_of(self, spec: InputSpec, only_input: bool) -> str:
-        """The array for an input: the one of its name; for a model's only input also the only one that fits.
+        """The array for an input: the one of its name, or, for a model with one input, the only one that fits.
 
         Raises
         ------
-        DataError : none, or several that fit; lists what the file holds.
+        DataError
+            No array fits, or several do; lists what the file holds.
         """
         for key in self._headers:
             if spec.is_meant_by(key):
@@ -97,11 +100,12 @@ class NpzFile:
         raise DataError(Problem(message, self._file, path=path, allowed=self.listing(), hint=selector))
 
     def column(self, key: str, window: SampleSlice | None = None) -> InputSource:
-        """The array as samples along its first axis; it is unpacked batch by batch.
+        """The array as samples along its first axis, unpacked batch by batch.
 
         Raises
         ------
-        DataError : no such array.
+        DataError
+            There is no such array.
         """
         if key not in self._headers:
             hint = did_you_mean(key, self._headers)
@@ -127,18 +131,18 @@ class NpzFile:
         return keys
 
     @contextmanager
-    def _open(self, key: str) -> Iterator[BinaryIO]:
+    def _open(self, key: str) -> Iterator[IO[bytes]]:
         with zipfile.ZipFile(self._path) as archive, archive.open(f"{key}.npy") as stream:
             yield stream
 
     @contextmanager
-    def _values(self, key: str) -> Iterator[BinaryIO]:
+    def _values(self, key: str) -> Iterator[IO[bytes]]:
         with self._open(key) as stream:
             _header(stream)
             yield stream
 
     def _unpacked(self, key: str) -> np.ndarray:
-        """A column-major member: samples are not contiguous in it, so it is unpacked to a nameless file and mapped."""
+        """A column-major array, whose samples are not contiguous: unpacked to an unnamed temporary file and mapped."""
         shape, _, dtype = self._headers[key]
         with read_errors(self._file), tempfile.TemporaryFile() as target:
             with self._values(key) as stream:
@@ -153,7 +157,7 @@ def _small(array: np.ndarray, place: str, file: str) -> InputSource:
     raise DataError(Problem(f"the array {show(array.shape)} holds no values", file=place))
 
 
-def _any_batch(shape: Shape | None) -> Shape | None:
+def _any_batch(shape: OpenShape | None) -> OpenShape | None:
     return (None, *shape[1:]) if shape else shape
 
 
@@ -161,8 +165,8 @@ def _type_name(dtype: np.dtype) -> str:
     return "strings" if dtype.kind in "OSU" else dtype.name
 
 
-def _header(stream: BinaryIO) -> tuple[Shape, bool, np.dtype]:
-    """Shape, column-major or not, and type from the head of a .npy stream; leaves the stream at the first value."""
+def _header(stream: IO[bytes]) -> tuple[Shape, bool, np.dtype]:
+    """Shape, whether column-major, and type from the header of a .npy stream, which is left at the first value."""
     version = npy_format.read_magic(stream)
     read = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}.get(version)
     if read is None:

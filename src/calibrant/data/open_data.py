@@ -1,4 +1,4 @@
-"""Open any source of data as batches for the inputs of a model, one batch in memory at a time."""
+"""Opens any source of data as batches for the inputs of a model, with one batch in memory at a time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
@@ -43,30 +44,49 @@ def open_data(
     shuffle: int | None = None,
     **unknown: object,
 ) -> Batches:
-    """Batches for a model's inputs from whatever holds the data.
+    """Batches for a model's inputs from any kind of source.
 
     Parameters
     ----------
-    source : a path (folder of .bin files, one batch each; folder of images; .npy; .npz; idx, also .gz),
-        with several inputs a folder with one entry per input, ``A;B`` or a list of paths in the order of the inputs;
-        an array or a dict of arrays or paths by input name, samples along the first axis; :class:`TFRecords`; a
-        tf.data.Dataset or any other iterable of batches (dicts, tuples, arrays), or a function that returns one.
-    inputs : what the model asks for, at least one.
-    batch_size : samples in a batch where the source has none of its own; None: the model's own batch where it is
-        fixed, else 16. Another one than the model's fixed one is an error.
-    batch_num : read exactly so many batches, a last one with fewer samples counts; None: all. A model with a fixed
-        batch cannot take a last batch with fewer samples; it is left out and :meth:`Batches.describe` says so.
-    sample_limit : without ``batch_num``, read no more batches than hold so many samples.
-    shapes : dimensions by input name that the model leaves open (raw .bin files need them all but the first).
-    dtypes : what raw .bin files hold, by input name; None: the type of the input.
-    image_options : see :class:`ImageOptions`; a dict of its parameters will do.
-    image_size : height and width, for ``image_options`` without them.
-    spread : take images of the sub-folders of a folder by turns, so that the first ones come from all of them.
-    shuffle : take the images of a folder in a random order; the seed.
+    source : object
+        A path (folder of .bin files, one batch each; folder of images; .npy; .npz; idx, also .gz), with several inputs
+        a folder with one entry per input, ``A;B`` or a list of paths in the order of the inputs; an array or a dict of
+        arrays or paths by input name, samples along the first axis; :class:`TFRecords`; a tf.data.Dataset or any other
+        iterable of batches (dicts, tuples, arrays), or a function that returns one.
+    inputs : Sequence[InputSpec]
+        The inputs of the model, at least one.
+    batch_size : int | None
+        Samples in a batch, above 0, for sources without batches of their own; None: the batch that the model fixes,
+        else 16. A number other than the one that the model fixes is an error.
+    batch_num : int | None
+        Number of batches to read, above 0, a last one with fewer samples included; None: all. If the model fixes the
+        batch, a last batch with fewer samples is left out and :meth:`Batches.describe` says so.
+    sample_limit : int | None
+        Without ``batch_num``, no more batches are read than hold so many samples.
+    shapes : Mapping[str, Sequence[int | None]] | None
+        By input name, dimensions that the model leaves open. Raw .bin files need all but the first.
+    dtypes : Mapping[str, object] | None
+        By input name, the type of the values in raw .bin files; None: the type of the input.
+    image_options : ImageOptions | Mapping[str, object] | None
+        How images become arrays, as :class:`ImageOptions` or a dict of its parameters.
+    image_size : Sequence[int] | None
+        Height and width in pixels, instead of those in ``image_options``.
+    spread : bool
+        Take images from the sub-folders of a folder in turns, so that the first ones come from all of them.
+    shuffle : int | None
+        Seed of a random order of the images of a folder; None: no random order.
+    **unknown : object
+        Refused, with the closest keyword.
+
+    Returns
+    -------
+    Batches
+        Arrays by input name; can be iterated again unless the source cannot.
 
     Raises
     ------
-    DataError : every problem that can be seen without reading the values; the others come while iterating.
+    DataError
+        Every problem that shows without reading the values; the others are raised while iterating.
     """
     if unknown:
         raise DataError(*(unknown_keyword(name) for name in unknown))
@@ -88,7 +108,7 @@ def open_data(
 def _columns(
     source: object, inputs: Sequence[InputSpec], raw: dict[str, np.dtype], options: ImageOptions
 ) -> dict[str, InputSource] | None:
-    """One column per input; None where the source holds whole batches."""
+    """One source per input; None if the source holds whole batches."""
     if isinstance(source, (str, Path)):
         return columns_of(source, inputs, raw, options)
     if isinstance(source, (list, tuple)) and source and all(isinstance(part, (str, Path)) for part in source):
@@ -106,19 +126,21 @@ def _columns(
 
 
 def _columns_by_name(
-    source: Mapping, inputs: Sequence[InputSpec], raw: dict[str, np.dtype], options: ImageOptions
+    source: Mapping[str, object], inputs: Sequence[InputSpec], raw: dict[str, np.dtype], options: ImageOptions
 ) -> dict[str, InputSource]:
     keys = match_names(list(source), inputs, "data")
-    problems, columns = [], {}
+    problems: list[Problem] = []
+    columns: dict[str, InputSource] = {}
     for spec in inputs:
         if spec.name not in keys:
             problems.append(Problem("no data are given", path=f"input {spec.name!r}"))
             continue
         value = source[keys[spec.name]]
         try:
-            is_path = isinstance(value, (str, Path))
             columns[spec.name] = (
-                columns_of(value, [spec], raw, options)[spec.name] if is_path else _in_memory(value, spec)
+                columns_of(value, [spec], raw, options)[spec.name]
+                if isinstance(value, (str, Path))
+                else _in_memory(value, spec)
             )
         except DataError as error:
             problems.extend(error.problems)
@@ -141,7 +163,7 @@ def _in_memory(value: object, spec: InputSpec) -> InputSource:
 
 
 def _open_items(
-    source: object,
+    source: Any,
     inputs: Sequence[InputSpec],
     batch_size: int | None,
     batch_num: int | None,
@@ -220,15 +242,17 @@ def _image_options(given: ImageOptions | Mapping[str, object] | None, size: Sequ
         ]
         if wrong:
             raise DataError(*wrong)
-        given = ImageOptions(**given)
+        given = ImageOptions(**cast("Mapping[str, Any]", given))
     options = given or ImageOptions()
-    return options if size is None else replace(options, size=tuple(size))
+    if size is None:
+        return options
+    return replace(options, size=cast("tuple[int, int]", tuple(size)))  # ImageOptions checks their number
 
 
 def unknown_keyword(name: str) -> Problem:
-    """What is wrong with a keyword that says nothing about data, with the right one."""
+    """The problem of a keyword that is not an option for data, with the closest one."""
     internal = ("source", "inputs", "batch_num", "sample_limit", "spread", "unknown")
-    names = ["samples", *(known for known in inspect.signature(open_data).parameters if known not in internal)]
+    names = ["samples", *(name for name in inspect.signature(open_data).parameters if name not in internal)]
     hint = did_you_mean(name, names)
     if name == "batch_num":
         hint = "the configuration has batch_num; samples= counts samples"

@@ -1,4 +1,4 @@
-"""From a path, as the user writes it, to the data of each input."""
+"""Resolves a path, as the user writes it, to a source for each input."""
 
 from __future__ import annotations
 
@@ -29,7 +29,19 @@ _MEMBER = re.compile(r"^(.+?\.npz):(.+)$")
 
 @dataclass(frozen=True)
 class Selection:
-    """What one word of the user means: a path, an array in it, and which of its samples."""
+    """What one word of the user means: a path, an array in that file, and a range of its samples.
+
+    Parameters
+    ----------
+    word : str
+        As the user wrote it.
+    path : Path
+        The file or folder.
+    member : str | None
+        Name of an array in a .npz file; None: not given.
+    window : SampleSlice | None
+        The samples to read; None: all.
+    """
 
     word: str
     path: Path
@@ -38,43 +50,45 @@ class Selection:
 
     @classmethod
     def parse(cls, word: str | Path) -> Selection:
-        """``PATH``, ``FILE.npz:NAME``, each with ``[start:stop]`` behind it. An existing path is meant as it is.
+        """``PATH``, ``FILE.npz:NAME``, each optionally with ``[start:stop]``. An existing path is taken literally.
 
         Raises
         ------
-        DataError : no such file or folder, with the nearest names beside it.
+        DataError
+            There is no such file or folder; suggests the closest name in that place.
         """
         text, window, member = str(word), None, None
         if not _exists(text):
-            window_found = _WINDOW.search(text)
-            if window_found:
-                start, stop = window_found.groups()
+            window_match = _WINDOW.search(text)
+            if window_match:
+                start, stop = window_match.groups()
                 window = SampleSlice(int(start or 0), int(stop) if stop else None)
-                text = text[: window_found.start()]
-            member_found = _MEMBER.match(text)
-            if member_found and not _exists(text):
-                text, member = member_found.groups()
+                text = text[: window_match.start()]
+            member_match = _MEMBER.match(text)
+            if member_match and not _exists(text):
+                text, member = member_match.groups()
         path = Path(text)
         if not text.strip():
             raise DataError(Problem("the path of the data is empty", allowed=KINDS))
         if not _exists(text):
             folder = path.parent
-            near = None
+            closest = None
             if _exists(folder) and folder.is_dir():
                 with read_errors(str(folder)):
-                    near = did_you_mean(path.name, [other.name for other in folder.iterdir()])
-            raise DataError(Problem("no such file or folder", file=text, hint=near))
+                    closest = did_you_mean(path.name, [other.name for other in folder.iterdir()])
+            raise DataError(Problem("no such file or folder", file=text, hint=closest))
         return cls(str(word), path, member, window)
 
 
 def columns_of(
     source: str | Path, inputs: Sequence[InputSpec], dtypes: dict[str, np.dtype], options: ImageOptions
 ) -> dict[str, InputSource]:
-    """One column per input from one word: a file or folder for all inputs, or ``;`` between those of each.
+    """One source per input from one word: a file or folder for all inputs, or one for each, separated by ``;``.
 
     Raises
     ------
-    DataError : nothing there, an unknown kind of file, an empty folder, or no data for some input.
+    DataError
+        The path does not exist, the kind of file is unknown, a folder is empty, or an input has no data.
     """
     words = [word.strip() for word in str(source).split(";") if word.strip()]
     if len(words) > 1 and not _exists(source):
@@ -99,7 +113,8 @@ def columns_in_order(
 
     Raises
     ------
-    DataError : another number of sources than inputs, or what :func:`columns_of` raises.
+    DataError
+        The numbers of sources and inputs differ, or as :func:`columns_of`.
     """
     if len(words) != len(inputs):
         names = ", ".join(spec.name for spec in inputs)
@@ -110,8 +125,9 @@ def columns_in_order(
 
 
 def _collect(inputs: Iterable[InputSpec], make: Callable[[InputSpec], InputSource]) -> dict[str, InputSource]:
-    """The columns of all inputs; the problems of all where some have any."""
-    columns, problems = {}, []
+    """The sources of all inputs, or the problems of all of them."""
+    columns: dict[str, InputSource] = {}
+    problems: list[Problem] = []
     for spec in inputs:
         try:
             columns[spec.name] = make(spec)
@@ -157,9 +173,9 @@ def _folder(path: Path, spec: InputSpec, dtypes: dict[str, np.dtype], options: I
     }
     if not kinds[".bin"] and not kinds[".npy"]:
         kinds["image"] = sorted(_images_below(path), key=lambda file: file.relative_to(path).as_posix())
-    present = {kind: found for kind, found in kinds.items() if found}
+    present = {kind: matching for kind, matching in kinds.items() if matching}
     if len(present) > 1:
-        counted = ", ".join(f"{len(found)} {kind} files" for kind, found in present.items())
+        counted = ", ".join(f"{len(matching)} {kind} files" for kind, matching in present.items())
         raise DataError(
             Problem(f"the folder holds several kinds of data: {counted}", word, path=f"input {spec.name!r}")
         )
@@ -211,7 +227,7 @@ def _folder_of_inputs(
 
 
 def _exists(path: str | Path) -> bool:
-    """Whether there is such a file; a name that the system refuses to look up is no file."""
+    """Whether such a file exists; False for a name that the system refuses to look up."""
     try:
         return Path(path).exists()
     except (OSError, ValueError):

@@ -19,10 +19,14 @@ class TFRecords:
 
     Parameters
     ----------
-    paths : one file or several, read in this order.
-    parse : scalar string tensor → one sample without batch dimension (a tensor, a tuple in the order of the inputs, or
-        a dict by input name), as for ``tf.data.Dataset.map``; usually a call of ``tf.io.parse_single_example``.
-    compression : "", "GZIP" or "ZLIB".
+    paths : str | Path | Sequence[str | Path]
+        One file or several, read in this order.
+    parse : Callable[[object], object]
+        Turns a scalar string tensor into one sample without batch dimension (a tensor, a tuple in the order of the
+        inputs, or a dict by input name), as for ``tf.data.Dataset.map``. It usually calls
+        ``tf.io.parse_single_example``.
+    compression : str
+        Compression of the files: "", "GZIP" or "ZLIB".
     """
 
     paths: str | Path | Sequence[str | Path]
@@ -35,7 +39,8 @@ class TFRecords:
 
         Raises
         ------
-        DataError : lists those that do not exist.
+        DataError
+            Files do not exist; lists each of them.
         """
         given = [self.paths] if isinstance(self.paths, (str, Path)) else list(self.paths)
         missing = [Problem("no such file", file=str(path)) for path in given if not Path(path).is_file()]
@@ -48,7 +53,8 @@ class TFRecords:
 
         Raises
         ------
-        DataError : a damaged file, records that the function cannot parse, or samples of different shapes.
+        DataError
+            A file is damaged, the function cannot parse a record, or samples have different shapes.
         """
         import tensorflow as tf
 

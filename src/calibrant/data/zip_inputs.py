@@ -1,4 +1,4 @@
-"""Columns of several inputs read side by side, cut into the same batches."""
+"""The sources of several inputs, cut into the same batches."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ def open_columns(
     sample_limit: int | None,
     options: ImageOptions,
 ) -> Batches:
-    """Batches from one column per input, see :func:`calibrant.data.open_data.open_data`.
+    """Batches from one source per input, see :func:`calibrant.data.open_data.open_data`.
 
     Raises
     ------
-    DataError : lists the inputs whose data do not fit; another number of samples or batches than the other inputs have;
-        too few for ``batch_num``; another batch size than the model's fixed one.
+    DataError
+        The data of inputs do not fit (each of them), inputs have different numbers of samples or batches, there are too
+        few for ``batch_num``, or the batch size is not the one that the model fixes.
     """
     pictures = [name for name, column in columns.items() if isinstance(column, ImageSource)]
     if not pictures:
@@ -42,18 +43,19 @@ def open_columns(
     size = next((sizes[name] for name, column in columns.items() if column.cut), None)
     if batch_num is not None and batch_num > count:
         raise too_few(batch_num, f"{count}", place, samples, size)
-    available = samples
+    available: int = samples
+    used_samples: int | None = samples
     if batch_num is None and sample_limit is not None:
         batch_num = _batches_for(sample_limit, count, samples, size)
     used = count if batch_num is None else batch_num
     note = f", {size} in a batch" if size is not None else ""
     if size is not None:
         left_over = samples - count * size if whole_only else 0
-        samples = min(samples, used * size)
+        used_samples = min(samples, used * size)
         if left_over and used == count:
             note += f"; the last {left_over} make no whole batch and are left out, the model's batch is fixed"
     elif used < count:
-        samples = None if size is None and available % count else used * (available // count)
+        used_samples = None if available % count else used * (available // count)
 
     def rows() -> Iterator[dict[str, Chunk]]:
         chunks = [columns[spec.name].chunks(sizes[spec.name]) for spec in inputs]
@@ -64,12 +66,19 @@ def open_columns(
             }
 
     return Batches(
-        rows, inputs, place=place, count=count, samples=samples, batch_num=batch_num, available=available, note=note
+        rows,
+        inputs,
+        place=place,
+        count=count,
+        samples=used_samples,
+        batch_num=batch_num,
+        available=available,
+        note=note,
     )
 
 
-def _batches_for(sample_limit: int, count: int, samples: int | None, size: int | None) -> int:
-    """The number of batches that hold so many samples, at most all; of files that are batches, by their mean size."""
+def _batches_for(sample_limit: int, count: int, samples: int, size: int | None) -> int:
+    """Number of batches that hold so many samples, at most all; by the mean size if each file is a batch."""
     size = size or max((samples or count) // count, 1)
     return min(count, -(-sample_limit // size))
 
@@ -81,11 +90,12 @@ def _batch_sizes(columns: dict[str, InputSource], inputs: Sequence[InputSpec], c
 
 
 def fixed_batch(inputs: Sequence[InputSpec], chosen: int | None) -> int | None:
-    """The batch that the model fixes, if it does.
+    """The batch size that the model fixes, or None.
 
     Raises
     ------
-    DataError : another one was chosen.
+    DataError
+        Another batch size was chosen.
     """
     problems = [
         Problem(f"batch_size is {chosen}, the model's is fixed at {spec.fixed_batch}", path=f"input {spec.name!r}")
@@ -98,29 +108,30 @@ def fixed_batch(inputs: Sequence[InputSpec], chosen: int | None) -> int | None:
 
 
 def _check_columns(columns: dict[str, InputSource], inputs: Sequence[InputSpec], scaled: Sequence[str]) -> None:
-    problems = []
+    problems: list[Problem] = []
     for spec in inputs:
         column = columns[spec.name]
         wanted = (None, *spec.shape[1:]) if spec.shape else spec.shape
         if fit_shape(column.shape, wanted) is None:
             problems.append(shape_problem(column.shape, spec, column.place, None))
         elif spec.name not in scaled:
-            problems.append(dtype_problem(column.dtype, spec, column.place, None))
-    problems = [problem for problem in problems if problem is not None]
+            problem = dtype_problem(column.dtype, spec, column.place, None)
+            problems += [] if problem is None else [problem]
     if problems:
         raise DataError(*problems)
 
 
-def _count(columns: dict[str, InputSource], sizes: dict[str, int], whole_only: bool) -> tuple[int, int | None]:
-    """Batches and samples, which have to be the same for every input."""
-    counts, samples = {}, {}
+def _count(columns: dict[str, InputSource], sizes: dict[str, int], whole_only: bool) -> tuple[int, int]:
+    """Number of batches and of samples, which have to be the same for every input."""
+    counts: dict[str, int] = {}
+    samples: dict[str, int] = {}
     for name, column in columns.items():
-        many = column.count(sizes[name])
-        if many is None:
+        batches = column.count(sizes[name])
+        if batches is None:
             continue
-        if column.cut:
-            many = column.shape[0] // sizes[name] if whole_only else many
-        counts[name], samples[name] = many, column.shape[0] if column.shape else many
+        if column.cut and whole_only:
+            batches = column.shape[0] // sizes[name]
+        counts[name], samples[name] = batches, column.shape[0] if column.shape else batches
     if not counts:
         raise DataError(Problem("no input has samples, there is nothing to cut into batches"))
     if len(set(counts.values())) > 1 or (len(set(sizes.values())) == 1 and len(set(samples.values())) > 1):
@@ -136,23 +147,29 @@ def _count(columns: dict[str, InputSource], sizes: dict[str, int], whole_only: b
             )
         )
     count = next(iter(counts.values()))
-    many = next((samples[name] for name in counts if columns[name].cut), next(iter(samples.values())))
+    total = next((samples[name] for name in counts if columns[name].cut), next(iter(samples.values())))
     if count == 0:
         name = next(iter(counts))
-        message = f"{many} samples make no whole batch of {sizes[name]}" if many else "there are no samples"
+        message = f"{total} samples make no whole batch of {sizes[name]}" if total else "there are no samples"
         raise DataError(Problem(message, file=columns[name].place, path=f"input {name!r}"))
-    return count, many
+    return count, total
 
 
 def normalised(piece: Chunk, spec: InputSpec, options: ImageOptions) -> Chunk:
-    """The piece with scale, mean and std applied."""
+    """The chunk with scale, mean and std applied."""
     if not options.changes_values:
         return piece
     return Chunk(options.normalise(piece.array, spec), file=piece.file, label=piece.label, first=piece.first)
 
 
 def refuse_image_only(options: ImageOptions) -> None:
-    """Say no to options that would have no effect on data that are no image files."""
+    """Refuse options that have no effect on data other than image files.
+
+    Raises
+    ------
+    DataError
+        Lists these options.
+    """
     problems = [
         Problem(f"{getattr(options, name)!r} is for image files, the data are none", path=f"image option {name}")
         for name in options.only_for_images()
