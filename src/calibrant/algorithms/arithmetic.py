@@ -22,20 +22,24 @@ class Quantizer:
 
     Parameters
     ----------
-    scale : positive and finite; the distance of two neighbouring levels in real units, held as float32.
-    offset : the code of real zero, in [-2^(bits-1), 2^(bits-1) - 1].
-    bits : 2 to 16.
+    scale : np.float32
+        Distance of two neighbouring levels in real units; positive and finite, held as float32.
+    offset : int
+        The code of real zero, in [-2^(bits-1), 2^(bits-1) - 1].
+    bits : int
+        Width of the codes, 2 to 16.
 
     Raises
     ------
-    ValueError : if a parameter is outside these ranges.
+    ValueError
+        A parameter is out of range.
     """
 
     scale: np.float32
     offset: int
     bits: int = 8
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         with np.errstate(over="ignore"):
             object.__setattr__(self, "scale", np.float32(self.scale))
         object.__setattr__(self, "offset", int(self.offset))
@@ -47,7 +51,7 @@ class Quantizer:
 
     @classmethod
     def from_range(cls, low: float, high: float, bits: int = 8, asymmetric: bool = True) -> Quantizer:
-        """The factors for the real range [low, high], widened to hold zero.
+        """The quantizer for the real range [low, high], widened to contain zero.
 
         The scale is rounded to float32 first and the offset is computed from that scale. A range of zero width
         (all-zero data) gets scale 1, with real zero at the lowest code when asymmetric, at 0 otherwise. Any other
@@ -55,7 +59,8 @@ class Quantizer:
 
         Raises
         ------
-        ValueError : if the range is not finite, or low > high.
+        ValueError
+            The range is not finite, or low > high.
         """
         if not (math.isfinite(low) and math.isfinite(high)) or low > high:
             raise ValueError(f"a range must be finite and in order, not [{low}, {high}]")
@@ -64,7 +69,7 @@ class Quantizer:
 
     @property
     def inverse(self) -> np.float32:
-        """The factor values are multiplied with: the float32 reciprocal of the scale."""
+        """The float32 reciprocal of the scale, by which values are multiplied."""
         return np.float32(1) / self.scale
 
     @property
@@ -88,11 +93,11 @@ class Quantizer:
         return self._codes(values).astype(np.int8 if self.bits <= 8 else np.int32)
 
     def dequantize(self, codes: np.ndarray) -> np.ndarray:
-        """The real values (float32) that codes stand for."""
+        """The real values (float32) of codes."""
         return (np.asarray(codes).astype(np.float32) - np.float32(self.offset)) * self.scale
 
     def fake_quantize(self, values: np.ndarray) -> np.ndarray:
-        """Quantize and dequantize: the float32 values that are left of ``values``; NaN stays NaN."""
+        """Quantize and dequantize: ``values`` as float32 after the loss of quantization; NaN stays NaN."""
         return (self._codes(values) - np.float32(self.offset)) * self.scale
 
     def _codes(self, values: np.ndarray) -> np.ndarray:
@@ -115,7 +120,7 @@ class Quantizer:
 def qparams_from_ranges(
     lows: np.ndarray, highs: np.ndarray, bits: int = 8, asymmetric: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`Quantizer.from_range` for many finite ranges at once: scales (float32) and offsets (int32), in their shape."""
+    """`Quantizer.from_range` for arrays of finite ranges: scales (float32) and offsets (int32) of the same shape."""
     lows, highs = np.minimum(np.asarray(lows, np.float64), 0.0), np.maximum(np.asarray(highs, np.float64), 0.0)
     lowest, highest = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
     if asymmetric:
@@ -131,7 +136,7 @@ def qparams_from_ranges(
 
 
 def shortest_decimal(value: float) -> Decimal:
-    """The decimal a number was written as: the shortest that reads back as the same float32 (if it is one) or float64.
+    """The decimal that a number was written as: the shortest that reads back as the same float32 (or else float64).
 
     A configuration file's 0.7 arrives as the float32 0.699999988079071; this gives 0.7 back.
     """

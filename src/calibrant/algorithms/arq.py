@@ -11,23 +11,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibrant.algorithms.arithmetic import SMALLEST_SCALE
+from calibrant.algorithms.arithmetic import qparams_from_ranges
 
 _ROWS_AT_A_TIME = 1 << 18
 
 
 @dataclass(frozen=True, eq=False)
 class QuantizedWeights:
-    """Integer weights and the factors that turn them back into float; the offset is always 0.
+    """Integer weights and their scales; the offset is always 0.
 
     Parameters
     ----------
-    values : int8 array, the shape of the float weights.
-    scale : float32 array of shape (1,) per tensor, or (channels,) per channel.
-    channel_axes : the axes of ``values`` that number the channels, ascending; () per tensor. With several axes the
-        channels are counted in C order: (2, 3) for depthwise weights HWIM gives I * M channels.
-    bits : width of the integer range, -2^(bits-1) … 2^(bits-1)-1.
-    levels : the integers that occur, ascending, where only a few are allowed (NUQ); None where all are.
+    values : np.ndarray
+        The integers, int8, in the shape of the float weights.
+    scale : np.ndarray
+        The scales, float32, of shape (1,) per tensor or (channels,) per channel.
+    channel_axes : tuple[int, ...]
+        The axes of ``values`` that number the channels, ascending; () per tensor. With several axes the channels are
+        counted in C order: (2, 3) for depthwise weights HWIM gives I * M channels.
+    bits : int
+        Width of the integer range, -2^(bits-1) … 2^(bits-1)-1.
+    levels : tuple[int, ...] | None
+        The integers that occur, ascending, if only a few are allowed (NUQ); None if all are.
     """
 
     values: np.ndarray
@@ -37,11 +42,11 @@ class QuantizedWeights:
     levels: tuple[int, ...] | None = None
 
     def scale_broadcast(self) -> np.ndarray:
-        """The scale reshaped so that it broadcasts against ``values``: same number of axes, 1 where it is constant."""
+        """The scale reshaped to broadcast against ``values``: as many axes, of length 1 where it is constant."""
         return self.scale.reshape(broadcast_shape(self.values.shape, self.channel_axes))
 
     def dequantize(self) -> np.ndarray:
-        """The float32 weights that the integers stand for: values * scale, in float32."""
+        """The weights as float32: values * scale, in float32."""
         return self.values.astype(np.float32) * self.scale_broadcast()
 
     def squared_error(self, weights: np.ndarray) -> float:
@@ -49,7 +54,7 @@ class QuantizedWeights:
         return float(self.squared_error_per_channel(weights).sum())
 
     def squared_error_per_channel(self, weights: np.ndarray) -> np.ndarray:
-        """The same sum for each channel by itself, float64 of the shape of ``scale``."""
+        """The same sum for each channel, float64 of the shape of ``scale``."""
         if weights.shape != self.values.shape:
             raise ValueError(f"weights of shape {weights.shape} against quantized ones of {self.values.shape}")
         floats = channels_last(weights, self.channel_axes)
@@ -69,10 +74,10 @@ def broadcast_shape(shape: tuple[int, ...], channel_axes: tuple[int, ...]) -> tu
 
 
 def channels_last(weights: np.ndarray, channel_axes: tuple[int, ...]) -> np.ndarray:
-    """The weights as (weights of one channel, channels); a view where the channel axes are the last ones."""
-    behind = range(weights.ndim - len(channel_axes), weights.ndim)
+    """The weights as (weights of one channel, channels); a view if the channel axes are the last ones."""
+    last_axes = range(weights.ndim - len(channel_axes), weights.ndim)
     channels = int(np.prod([weights.shape[axis] for axis in channel_axes], dtype=np.int64))
-    return np.moveaxis(weights, channel_axes, behind).reshape(-1, channels)
+    return np.moveaxis(weights, channel_axes, last_axes).reshape(-1, channels)
 
 
 def checked_axes(weights: np.ndarray, channel_axes: tuple[int, ...]) -> tuple[int, ...]:
@@ -80,7 +85,8 @@ def checked_axes(weights: np.ndarray, channel_axes: tuple[int, ...]) -> tuple[in
 
     Raises
     ------
-    ValueError : an axis that the weights do not have or that is named twice, or weights without elements.
+    ValueError
+        The weights do not have an axis, an axis is named twice, or the weights have no elements.
     """
     if weights.size == 0:
         raise ValueError(f"weights of shape {weights.shape} have no elements")
@@ -90,45 +96,29 @@ def checked_axes(weights: np.ndarray, channel_axes: tuple[int, ...]) -> tuple[in
     return axes
 
 
-def symmetric_scale(lowest: np.ndarray, highest: np.ndarray, bits: int) -> np.ndarray:
-    """Scale of symmetric quantizers for the ranges [lowest, highest], element by element.
-
-    Parameters
-    ----------
-    lowest, highest : float32 arrays of one shape; both are widened to contain 0.
-    bits : width of the integers, 2 … 8.
-
-    Returns
-    -------
-    float32 array: highest / (2^(bits-1) - 1) where the upper side is at least as far from 0, else
-    |lowest| / 2^(bits-1); at least SMALLEST_SCALE; 1 where both are 0. The vectorised twin of ``Quantizer.from_range``.
-    """
-    above = np.maximum(highest, np.float32(0))
-    below = -np.minimum(lowest, np.float32(0))
-    half = 1 << (bits - 1)
-    scale = np.where(above >= below, above / np.float32(half - 1), below / np.float32(half))
-    scale = np.maximum(scale, np.float32(SMALLEST_SCALE))
-    return np.where((above == 0) & (below == 0), np.float32(1), scale).astype(np.float32)
-
-
 def quantize_weights(weights: np.ndarray, bits: int = 8, channel_axes: tuple[int, ...] = ()) -> QuantizedWeights:
     """Quantize weights uniformly; the range is their minimum and maximum.
 
     Parameters
     ----------
-    weights : float array of any shape.
-    bits : 2 … 8; fewer than 8 are still stored as int8. A configuration allows 6, 7 and 8.
-    channel_axes : axes that number the channels, each of which gets its own scale; () for one scale.
+    weights : np.ndarray
+        Float array of any shape.
+    bits : int
+        Width of the integers, 2 … 8; always stored as int8. A configuration allows 6, 7 and 8.
+    channel_axes : tuple[int, ...]
+        Axes that number the channels, each of which gets its own scale; () for one scale.
 
     Returns
     -------
-    QuantizedWeights, whose values are clip(rint(weights * float32(1 / scale))). A channel of zeros, for which any scale
-    is right, has the largest scale of the other channels, so that its bias is resolved as finely as theirs; 1 where all
-    weights are zero.
+    QuantizedWeights
+        Its values are clip(rint(weights * float32(1 / scale))). A channel of zeros, for which any scale is right, has
+        the largest scale of the other channels, so that its bias is resolved as finely as theirs; all scales are 1 if
+        all weights are zero.
 
     Raises
     ------
-    ValueError : NaN or infinite weights, no weights at all, axes that do not exist, bits out of range.
+    ValueError
+        Weights are NaN or infinite, there are no weights, axes do not exist, or bits are out of range.
 
     Examples
     --------
@@ -145,7 +135,7 @@ def quantize_weights(weights: np.ndarray, bits: int = 8, channel_axes: tuple[int
     highest = floats.max(axis=others).reshape(-1)
     if not (np.isfinite(lowest).all() and np.isfinite(highest).all()):
         raise ValueError("weights contain NaN or infinity")
-    scale = symmetric_scale(lowest, highest, bits)
+    scale, _ = qparams_from_ranges(lowest, highest, bits, asymmetric=False)
     zero = (lowest == 0) & (highest == 0)
     if zero.any() and not zero.all():
         scale[zero] = scale[~zero].max()

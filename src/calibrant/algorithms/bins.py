@@ -1,7 +1,7 @@
 """The bins of a histogram: counts and sums of positions on a window of float32 keys.
 
-See `calibrant.algorithms.kernels` for what key, position and packed bins are. The window holds OCTAVES octaves; where
-it lies follows from the largest magnitude alone. Row 0 is the positive side, row 1, if there is one, the negative.
+`calibrant.algorithms.kernels` defines key, position and packed bin. The window holds OCTAVES octaves; its place follows
+from the largest magnitude alone. Row 0 is the positive side, row 1, if there is one, the negative side.
 """
 
 from __future__ import annotations
@@ -26,24 +26,26 @@ LARGEST_BITS = 0x7F7FFFFF  # of a finite float32
 
 
 def first_key_for(magnitude_bits: int) -> int:
-    """The key at which the window begins when this is the largest magnitude, given as float32 bits."""
+    """The first key of the window if this is the largest magnitude, given as float32 bits."""
     return max((magnitude_bits >> 23) - (OCTAVES - 1), 0) << MANTISSA_BITS
 
 
 class Bins:
-    """Integer bins that only grow; zeros and magnitudes below the window are not kept."""
+    """Bins of integers; zeros and magnitudes below the window are not kept."""
 
     __slots__ = ("_packed", "_packed_count", "_totals", "first_key", "signs")
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.first_key = 0
         self.signs = 1
-        self._packed = None  # the newest values, moved to the totals before a packed bin could overflow
+        # The newest values, moved to the totals before a packed bin could overflow.
+        self._packed: np.ndarray | None = None
         self._packed_count = 0
-        self._totals = None  # int64 [2, signs, BINS_PER_SIGN]: counts and sums of positions
+        # Counts and sums of positions, int64 [2, signs, BINS_PER_SIGN].
+        self._totals: np.ndarray | None = None
 
     def fit(self, first_key: int, signs: int) -> None:
-        """Move the window up to ``first_key`` and make room for ``signs`` sides; both never go back."""
+        """Move the window up to ``first_key`` and make room for ``signs`` sides; neither may decrease."""
         dropped = min(first_key - self.first_key, BINS_PER_SIGN)
         added = signs - self.signs
         self.first_key, self.signs = first_key, signs
@@ -69,16 +71,19 @@ class Bins:
             self._packed = np.zeros(self.signs * BINS_PER_SIGN, np.uint64)
         highest_fitting = min(((self.first_key >> MANTISSA_BITS) + OCTAVES << 23) - 1, LARGEST_BITS)
         lowest_fitting = ~highest_fitting if self.signs == 2 else ~0
-        piece = bits[: start + PACKED_LIMIT - self._packed_count]
-        found = loops.add(piece, start, self._packed, self.first_key, lowest_fitting, highest_fitting, above, below)
-        self._packed_count += found.stop - start
-        return found
+        chunk = bits[: start + PACKED_LIMIT - self._packed_count]
+        added: Added = loops.add(
+            chunk, start, self._packed, self.first_key, lowest_fitting, highest_fitting, above, below
+        )
+        self._packed_count += added.stop - start
+        return added
 
     def add_bins(self, other: Bins) -> None:
-        """Add what another has counted; this window must fit it."""
+        """Add the counts of other bins, which must fit into this window."""
         dropped = min(self.first_key - other.first_key, BINS_PER_SIGN)
-        self._totals, self._packed, self._packed_count = self.totals(), None, 0
-        self._totals += _moved(other.totals(), dropped, self.signs - other.signs)
+        totals = self.totals()
+        totals += _moved(other.totals(), dropped, self.signs - other.signs)
+        self._totals, self._packed, self._packed_count = totals, None, 0
 
     def totals(self) -> np.ndarray:
         """A new int64 array [2, signs, BINS_PER_SIGN]: the counts, and the sums of the positions."""
@@ -88,17 +93,18 @@ class Bins:
         return totals
 
     def filled(self, loops: ModuleType) -> Filled:
-        """Bins that are not empty."""
+        """The bins that are not empty."""
         totals = None if self._totals is None else self._totals.reshape(2, -1)
-        return loops.filled(self._packed, totals, self.signs * BINS_PER_SIGN, self.first_key)
+        filled: Filled = loops.filled(self._packed, totals, self.signs * BINS_PER_SIGN, self.first_key)
+        return filled
 
     def put(self, codes: np.ndarray, counts: np.ndarray, position_sums: np.ndarray) -> None:
-        """The reverse of `filled`, into bins that are empty; every key must lie in the window."""
+        """The reverse of `filled`, for empty bins; every key must lie in the window."""
         keys = np.where(codes < 0, -1 - codes, codes) - self.first_key
         sides = (codes < 0).astype(np.int64)
-        self._totals = np.zeros((2, self.signs, BINS_PER_SIGN), np.int64)
-        self._totals[0, sides, keys] = counts
-        self._totals[1, sides, keys] = position_sums
+        totals = np.zeros((2, self.signs, BINS_PER_SIGN), np.int64)
+        totals[:, sides, keys] = counts, position_sums
+        self._totals = totals
 
 
 def _moved(arrays: np.ndarray, dropped: int, added_signs: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The largest magnitude of every channel: what the balancer has to know about an activation."""
+"""The largest magnitude of every channel, the statistic that the balancer needs of an activation."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from calibrant.algorithms.histogram import NonFiniteError
 
 
 class ChannelMaximum:
-    """max|x| of each channel over everything seen; order and grouping of the batches do not matter.
+    """max|x| of each channel over all batches, whatever their order and grouping.
 
     Parameters
     ----------
-    axis : the axis that numbers the channels, from the front or from the end.
+    axis : int
+        The axis that numbers the channels, from the front or from the end.
     """
 
     def __init__(self, axis: int = -1):
@@ -29,8 +30,10 @@ class ChannelMaximum:
 
         Raises
         ------
-        NonFiniteError : if there are NaN or infinite values; nothing is added then.
-        ValueError : another number of channels than before, or no such axis.
+        NonFiniteError
+            There are NaN or infinite values; nothing is added.
+        ValueError
+            The number of channels differs from before, or there is no such axis.
         """
         values = np.asarray(array, np.float32)
         if not -values.ndim <= self.axis < values.ndim:
@@ -39,26 +42,27 @@ class ChannelMaximum:
             return
         channel = self.axis % values.ndim
         others = tuple(axis for axis in range(values.ndim) if axis != channel)
-        found = np.maximum(values.max(axis=others), -values.min(axis=others))
-        if not np.isfinite(found).all():
+        maximum = np.maximum(values.max(axis=others), -values.min(axis=others))
+        if not np.isfinite(maximum).all():
             nan_count = int(np.isnan(values).sum())
             raise NonFiniteError(nan_count, int(np.isinf(values).sum()))
-        self._take(found)
+        self._add(maximum)
 
     def merge_from(self, other: ChannelMaximum) -> None:
-        """Take in the values that another has seen.
+        """Add the values that another one has seen.
 
         Raises
         ------
-        ValueError : their axes or numbers of channels differ.
+        ValueError
+            Their axes or numbers of channels differ.
         """
         if self.axis != other.axis:
             raise ValueError(f"channels on axis {self.axis} and on axis {other.axis} cannot be merged")
         if other._maximum is not None:
-            self._take(other._maximum)
+            self._add(other._maximum)
 
     def merge(self, other: ChannelMaximum) -> ChannelMaximum:
-        """A new statistic: the one that would have seen the values of both; raises what `absorb` raises."""
+        """A new statistic of the values of both; raises the same errors as ``merge_from``."""
         merged = ChannelMaximum(self.axis)
         merged.merge_from(self)
         merged.merge_from(other)
@@ -69,9 +73,9 @@ class ChannelMaximum:
         return {} if self._maximum is None else {"maximum": self._maximum}
 
     def merge_arrays(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take in a state that `to_arrays` gave. ValueError if it is of other channels."""
+        """Add a state from ``to_arrays``; raises ValueError for one of other channels."""
         if arrays:
-            self._take(np.asarray(arrays["maximum"], np.float32))
+            self._add(np.asarray(arrays["maximum"], np.float32))
 
     @property
     def maximum(self) -> np.ndarray:
@@ -80,10 +84,10 @@ class ChannelMaximum:
             raise ValueError("the statistic has seen no values")
         return self._maximum
 
-    def _take(self, found: np.ndarray) -> None:
+    def _add(self, maximum: np.ndarray) -> None:
         if self._maximum is None:
-            self._maximum = found
-        elif found.shape != self._maximum.shape:
-            raise ValueError(f"{found.size} channels after {self._maximum.size}")
+            self._maximum = maximum
+        elif maximum.shape != self._maximum.shape:
+            raise ValueError(f"{maximum.size} channels after {self._maximum.size}")
         else:
-            self._maximum = np.maximum(self._maximum, found)
+            self._maximum = np.maximum(self._maximum, maximum)

@@ -1,6 +1,6 @@
-"""How much of a quantizer's codes the values really use: what the mean squared error does not show.
+"""How many of a quantizer's codes the values use, which the mean squared error does not show.
 
-One value a thousand times larger than the others sets the range, and the ratio of signal to noise still looks fine:
+If one value a thousand times larger than the others sets the range, the signal-to-noise ratio still looks fine, because
 most of the signal is that value.
 """
 
@@ -20,14 +20,18 @@ FEWEST_LEVELS = 64
 
 @dataclass(frozen=True)
 class CodeUse:
-    """The codes that values get.
+    """The use that values make of the codes.
 
     Parameters
     ----------
-    codes : the least number of codes that hold MOST of the values that are not zero; 0 where all values are zero.
-    zeroed : share in 0...1 of the values that are not zero and get the code of zero.
-    levels : how many values there are that the histogram distinguishes, zero aside.
-    minimum, maximum : the extremes of the values.
+    codes : int
+        The smallest number of codes that hold MOST of the non-zero values; 0 if all values are zero.
+    zeroed : float
+        Share, 0...1, of the non-zero values that get the code of zero.
+    levels : int
+        Number of non-zero values that the histogram distinguishes.
+    minimum, maximum : float
+        The smallest and the largest value.
     """
 
     codes: int
@@ -38,21 +42,22 @@ class CodeUse:
 
     @property
     def is_constant(self) -> bool:
-        """Whether there is one value only."""
+        """Whether all values are equal."""
         return self.minimum == self.maximum
 
     @property
     def is_poor(self) -> bool:
-        """Whether a few large values set the range, and the many others are hardly distinguished."""
+        """Whether a few large values set the range, so that the others are hardly distinguished."""
         return self.codes < FEWEST_CODES and self.levels >= FEWEST_LEVELS
 
 
 def code_use(histogram: Histogram, quantizer: Quantizer) -> CodeUse:
-    """What codes the values of a histogram get, each taken at the mean of its bin.
+    """The use of codes by the values of a histogram, each taken at the mean of its bin.
 
     Raises
     ------
-    ValueError : the histogram has seen no values.
+    ValueError
+        The histogram has seen no values.
     """
     means, counts = histogram.bins()
     kept = means != 0

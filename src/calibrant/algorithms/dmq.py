@@ -1,4 +1,4 @@
-"""DMQ balancer: moves range between activations and weights, input channel by input channel.
+"""DMQ balancer: moves range between activations and weights, for each input channel.
 
 References
 ----------
@@ -18,11 +18,11 @@ _LARGEST = np.nextafter(np.float32(1 / EPSILON), np.float32(1))
 def balance_factors(
     activation_absolute_maximum: np.ndarray, weight_absolute_maximum: np.ndarray, migration_strength: float = 0.5
 ) -> np.ndarray:
-    """The factors s that activations are divided by and weights multiplied with.
+    """The factors s by which activations are divided and weights multiplied.
 
     A channel with a = max|x| and w = max|weight| gets s = a^m / w^(1-m), which leaves (a w)^(1-m) as the largest
-    activation and (a w)^m as the largest weight. A maximum of less than the float32 epsilon
-    times the largest of its side counts as zero, and then:
+    activation and (a w)^m as the largest weight. A maximum of less than the float32 epsilon times
+    the largest of its side counts as zero:
 
     - both sides zero: s = 1;
     - only the weights zero: s = a / A with A the largest a/s among the channels where neither side is zero, so that
@@ -31,22 +31,27 @@ def balance_factors(
     - only the activations zero: s = W / w with W the largest w*s among those channels, by the same reasoning;
     - no channel with two sides that are not zero, so that A and W do not exist: s = 1.
 
-    At last every factor is brought into the open interval (epsilon, 1 / epsilon).
+    Finally every factor is clipped to the open interval (epsilon, 1 / epsilon).
 
     Parameters
     ----------
-    activation_absolute_maximum : (channels,), max|x| of each input channel over the calibration data; finite, >= 0.
-    weight_absolute_maximum : (channels,), max|weight| over the layer's weights that read the channel; finite, >= 0.
-    migration_strength : m, 0 … 1: how much of the activations' range goes over to the weights; a configuration allows
+    activation_absolute_maximum : np.ndarray
+        (channels,), max|x| of each input channel over the calibration data; finite, >= 0.
+    weight_absolute_maximum : np.ndarray
+        (channels,), max|weight| over the layer's weights that read the channel; finite, >= 0.
+    migration_strength : float
+        The exponent m, 0 … 1: how much of the activations' range moves to the weights. A configuration allows
         0.2 … 0.8.
 
     Returns
     -------
-    float32, (channels,).
+    np.ndarray
+        The factors s, float32 (channels,).
 
     Raises
     ------
-    ValueError : arrays of different or more than one dimension, values that are negative or not finite, m out of range.
+    ValueError
+        The arrays are not of one dimension and one shape, values are negative or not finite, or m is out of range.
     """
     activations = np.asarray(activation_absolute_maximum, np.float64)
     weights = np.asarray(weight_absolute_maximum, np.float64)

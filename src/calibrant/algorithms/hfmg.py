@@ -23,9 +23,12 @@ class HfmgSettings:
 
     Parameters
     ----------
-    num_of_bins : equal bins over the range of all values; at least 4.
-    asymmetric : with an offset or without.
-    bits : width of the codes.
+    num_of_bins : int
+        Equal bins over the range of all values; at least 4.
+    asymmetric : bool
+        Whether the quantizer has an offset.
+    bits : int
+        Width of the codes, 2 to 16.
     """
 
     num_of_bins: int = 4096
@@ -34,14 +37,15 @@ class HfmgSettings:
 
 
 def search(histogram: Histogram, settings: HfmgSettings = HfmgSettings()) -> SearchResult:
-    """The range of least mean squared error among those that a greedy walk visits; the widest of equals.
+    """The range with the least mean squared error among those that a greedy walk visits; of equal ones the widest.
 
-    Every visited range is scored by the quantizer that its factors make (zero included, offset rounded), with the
-    values spread evenly inside each of the ``num_of_bins`` bins; values outside count with their clipping error.
+    Every visited range is scored by its quantizer (zero included, offset rounded), with the values spread evenly inside
+    each of the ``num_of_bins`` bins. Values outside count with their clipping error.
 
     Raises
     ------
-    ValueError : if the histogram has seen no values, or there are fewer than 4 bins.
+    ValueError
+        The histogram has seen no values, or there are fewer than 4 bins.
     """
     if settings.num_of_bins < 4:
         raise ValueError(f"at least 4 bins are needed, not {settings.num_of_bins}")

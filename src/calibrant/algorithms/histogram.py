@@ -1,12 +1,12 @@
-"""The one statistic that is ever accumulated: a mergeable histogram with exact tails.
+"""The statistic of activations: a mergeable histogram with exact tails.
 
 Bins are cut from the bits of a float32: exponent and the first MANTISSA_BITS of the mantissa are the bin, the rest is
 the position inside it. So the bins need no range known beforehand, they get finer towards zero, and an outlier costs
 the other values nothing. A bin holds a count and the sum of the positions, both integers: any order and any grouping
 of the values gives the same state, bit for bit, and every bin knows the mean of its values.
 
-Bins are kept for OCTAVES octaves below the largest magnitude seen. Smaller values, and zeros, are only counted; they
-are what is left of the total, so that moving the window up loses no count and depends on the largest magnitude alone.
+Bins are kept for OCTAVES octaves below the largest magnitude seen. Smaller values, and zeros, are only
+counted, as the rest of the total; so moving the window up loses no count and depends on the largest magnitude alone.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class NonFiniteError(ValueError):
 
 @dataclass(frozen=True)
 class OrderStatistic:
-    """A value counted from one end; where not exact, the mean of the bin that holds it."""
+    """A value counted from one end; if not exact, the mean of the bin that holds it."""
 
     value: float
     exact: bool
@@ -58,14 +58,14 @@ class Histogram:
     """
 
     __slots__ = ("_bins", "_bottom", "_highest", "_lowest", "_filled", "_top", "count")
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]  # mutable
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.count = 0  # values seen
         self._bins = Bins()
         self._lowest, self._highest = 2**31 - 1, -(2**31)  # ordered bits
         self._top, self._bottom = Tail(), Tail()  # ordered bits, those of the bottom as complements
-        self._filled: Filled | None = None  # of the bins as they are now, once somebody has asked
+        self._filled: Filled | None = None  # cache of the filled bins
 
     @property
     def kind(self) -> str:
@@ -77,7 +77,8 @@ class Histogram:
 
         Raises
         ------
-        NonFiniteError : if there are NaN or infinite values; part of the array may have been added then.
+        NonFiniteError
+            There are NaN or infinite values; part of the array may have been added.
         """
         values = np.ascontiguousarray(array, np.float32).reshape(-1)
         if not values.size:
@@ -85,18 +86,18 @@ class Histogram:
         self._filled = None
         bits, start = values.view(np.int32), 0
         while start < values.size:
-            found = self._bins.add(kernels(), bits, start, self._top.threshold, ~self._bottom.threshold)
-            if found.highest > LARGEST_BITS or found.lowest < ~LARGEST_BITS:
+            added = self._bins.add(kernels(), bits, start, self._top.threshold, ~self._bottom.threshold)
+            if added.highest > LARGEST_BITS or added.lowest < ~LARGEST_BITS:
                 nan_count = int(np.isnan(values).sum())
                 raise NonFiniteError(nan_count, int(values.size - np.isfinite(values).sum()) - nan_count)
-            self._top.add(found.top, found.above)
-            self._bottom.add(~found.bottom, ~found.below)
-            self._fit(found.lowest, found.highest)
-            start = found.stop
+            self._top.add(added.top, added.above)
+            self._bottom.add(~added.bottom, ~added.below)
+            self._fit(added.lowest, added.highest)
+            start = added.stop
         self.count += values.size
 
     def merge_from(self, other: Histogram) -> None:
-        """Take in the values that another has seen."""
+        """Add the values that another one has seen."""
         self._filled = None
         if other.count:
             self._top.add(other._top.values())
@@ -106,7 +107,7 @@ class Histogram:
             self.count += other.count
 
     def merge(self, other: Histogram) -> Histogram:
-        """A new histogram: the one that would have seen the values of both."""
+        """A new histogram of the values of both."""
         merged = Histogram()
         merged.merge_from(self)
         merged.merge_from(other)
@@ -141,7 +142,8 @@ class Histogram:
 
         Raises
         ------
-        ValueError : if percentile is not in (0, 1], or there are no values.
+        ValueError
+            The percentile is not in (0, 1], or there are no values.
         """
         position = self._position(percentile)
         tail = self._top.values()
@@ -182,9 +184,9 @@ class Histogram:
 
         Returns
         -------
-        table : float64 [BINS_PER_SIGN + 2, 2]; the last two rows are 0, and those of bins below the magnitude ``least``
-            have no meaning.
-        first_key : key of the first bin.
+        tuple[np.ndarray, int]
+            The table, float64 [BINS_PER_SIGN + 2, 2], whose last two rows are 0, and whose rows for bins below the
+            magnitude ``least`` have no meaning; and the key of the first bin.
         """
         first_key = self._bins.first_key
         start = max((int(np.float32(least).view(np.int32)) >> POSITION_BITS) - first_key, 0)
@@ -209,7 +211,8 @@ class Histogram:
 
         Raises
         ------
-        ValueError : if the arrays are not such a state, or were written with other bins.
+        ValueError
+            The arrays are not such a state, or were written with other bins.
         """
         histogram = cls()
         _check_state(arrays)
@@ -222,14 +225,14 @@ class Histogram:
         histogram._fit(int(bottom.min()), int(top.max()))
         codes = np.asarray(arrays["codes"], np.int64)
         keys = np.where(codes < 0, -1 - codes, codes) - histogram._bins.first_key
-        sides_held = histogram._bins.signs == 2 or not (codes < 0).any()
-        if not sides_held or ((keys < 0) | (keys >= BINS_PER_SIGN)).any():
+        has_sides = histogram._bins.signs == 2 or not (codes < 0).any()
+        if not has_sides or ((keys < 0) | (keys >= BINS_PER_SIGN)).any():
             raise ValueError("the bins of this histogram state do not fit its extremes")
         histogram._bins.put(codes, arrays["counts"], arrays["position_sums"])
         return histogram
 
     def merge_arrays(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take in a state that `to_arrays` gave; raises what `from_arrays` raises."""
+        """Add a state from ``to_arrays``; raises the same errors as ``from_arrays``."""
         self.merge_from(Histogram.from_arrays(arrays))
 
     def __eq__(self, other: object) -> bool:
@@ -238,7 +241,7 @@ class Histogram:
         mine, theirs = self.to_arrays(), other.to_arrays()
         return all(mine[name].tobytes() == theirs[name].tobytes() for name in mine)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[object, ...]:
         return Histogram.from_arrays, (self.to_arrays(),)
 
     def __repr__(self) -> str:

@@ -1,6 +1,6 @@
-"""The loops over raw values and over candidates, in the form that this installation has.
+"""The loops over raw values and over candidates, in the best form of this installation.
 
-There are two forms with one interface and bit-identical results: ``kernels_native`` (in C, without the GIL) and
+Two forms have one interface and bit-identical results: ``kernels_native`` (in C, without the GIL) and
 ``kernels_numpy``, twenty times as slow, for installations that were built without a compiler.
 
 Layout shared by both, see `calibrant.algorithms.histogram`:
@@ -31,14 +31,18 @@ PACKED_LIMIT = 2**25  # values a packed bin can take without overflow
 
 
 class Added(NamedTuple):
-    """What adding values finds beside the bins.
+    """What adding values to bins returns.
 
     Parameters
     ----------
-    stop : where to go on; values from here on are not added.
-    lowest, highest : ordered bits of the extremes of all values looked at.
-    top, bottom : int32; ordered bits of values for the two tails.
-    above, below : ordered bits; TAIL of the values ever collected are known to reach them. Later ones must be beyond.
+    stop : int
+        Index of the first value that was not added, from which to continue.
+    lowest, highest : int
+        Ordered bits of the extremes of all values looked at.
+    top, bottom : np.ndarray
+        Ordered bits, int32, of values for the two tails.
+    above, below : int
+        Ordered bits; TAIL of the values collected so far reach them, so later ones must lie beyond.
     """
 
     stop: int
@@ -55,9 +59,12 @@ class Filled(NamedTuple):
 
     Parameters
     ----------
-    codes : int64; the key of a positive bin, ``-1 - key`` of a negative one.
-    counts, position_sums : int64.
-    means : float64; of the values in each, with their sign.
+    codes : np.ndarray
+        The key of a positive bin, ``-1 - key`` of a negative one; int64.
+    counts, position_sums : np.ndarray
+        Number of values and sum of their positions in each bin; int64.
+    means : np.ndarray
+        Mean of the values in each bin, with its sign; float64.
     """
 
     codes: np.ndarray
@@ -68,7 +75,7 @@ class Filled(NamedTuple):
 
 @functools.cache
 def kernels() -> ModuleType:
-    """``kernels_native`` where it was built, else ``kernels_numpy``."""
+    """``kernels_native`` if it was built, else ``kernels_numpy``."""
     try:
         from calibrant.algorithms import kernels_native
     except ImportError:

@@ -56,7 +56,8 @@ def filled(packed: np.ndarray | None, totals: np.ndarray | None, size: int, firs
         first_key,
         *(row.ctypes.data for row in (*integers, means)),
     )
-    return Filled(*integers[:, :count].copy(), means[:count].copy())
+    codes, counts, position_sums = integers[:, :count].copy()
+    return Filled(codes, counts, position_sums, means[:count].copy())
 
 
 def sums_outwards(bins: Filled, negative: bool, first_key: int, start: int) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""Weights without their lowest code: -127 … 127, for kernels that do not take -128.
+"""Weights in -127 … 127, for kernels that do not accept -128.
 
-Kernels that add up products of two int8 pairs in 16 bits would overflow at (-128)·(-128) twice; LiteRT's specification
-therefore leaves -128 out for weights.
+Kernels that add the products of two int8 pairs in 16 bits would overflow at twice (-128)·(-128); LiteRT's specification
+therefore excludes -128 from weights.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ LOWEST = -127
 
 
 def in_narrow_range(weights: QuantizedWeights, floats: np.ndarray) -> QuantizedWeights:
-    """The same weights in -127 … 127; ``weights`` itself where they are already.
+    """The same weights in -127 … 127; ``weights`` itself if they already are.
 
-    A channel in which -128 occurs is quantized again, with its scale |lowest| / 127 instead of |lowest| / 128. Where
-    only some levels are allowed, the level -128 becomes -127 instead, so that the levels and scales stay.
+    A channel in which -128 occurs is quantized again, with its scale |lowest| / 127 instead of |lowest| / 128. If only
+    some levels are allowed, the level -128 becomes -127, and the scales stay.
 
     Parameters
     ----------
-    weights : of at most 8 bits.
-    floats : the weights that were quantized, of the same shape.
+    weights : QuantizedWeights
+        Quantized weights of at most 8 bits.
+    floats : np.ndarray
+        The weights that were quantized, of the same shape.
     """
     if weights.values.min() >= LOWEST:
         return weights

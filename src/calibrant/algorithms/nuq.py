@@ -1,10 +1,10 @@
-"""NUQ: weights that use few of the 256 int8 levels, chosen so that the squared error is minimal.
+"""NUQ: weights that use few of the 256 int8 levels, chosen to minimise the squared error.
 
 With the scales given, the choice of levels is one-dimensional clustering with the cluster centres restricted to
 integers, and dynamic programming solves it exactly: a set of kept levels costs the sum over neighbouring kept levels
 a < b of what the weights between them cost, each with the nearer of the two. The border (a + b) / 2 is a whole or a
-half level, so weights are collected in bins half a level wide and no bin is ever cut. Of the weights in a bin their
-number and the first two moments of their place in it are kept; with them the cost of a bin is exact for any level.
+half level, so weights are collected in bins half a level wide and no bin is ever cut. For each bin the number of
+weights and the first two moments of their place in it are kept; with them the cost of a bin is exact for any level.
 
 References
 ----------
@@ -32,10 +32,14 @@ class LevelChoice:
 
     Parameters
     ----------
-    scale : float32, (channels,).
-    levels : kept levels that some weight uses, ascending.
-    codes : int8, (weights of one channel, channels): the nearest kept level of each weight; half-way the upper one.
-    squared_error : sum of (weight - code * scale)^2.
+    scale : np.ndarray
+        Scale of each channel, float32 (channels,).
+    levels : np.ndarray
+        The kept levels that some weight uses, ascending.
+    codes : np.ndarray
+        The nearest kept level of each weight, the upper one half-way; int8 (weights of one channel, channels).
+    squared_error : float
+        Sum of (weight - code * scale)^2.
     """
 
     scale: np.ndarray
@@ -55,19 +59,25 @@ def quantize_weights_nonuniform(
 
     Parameters
     ----------
-    weights : float array of any shape.
-    channel_axes : axes that number the channels, each of which has its own scale; () for one scale. The levels are
-        common to all channels.
-    num_steps : 1 … 256; a configuration allows 16 and 32.
-    num_of_iteration : number of refinements, 0 or more; 0 leaves the first solution.
+    weights : np.ndarray
+        Float array of any shape.
+    channel_axes : tuple[int, ...]
+        Axes that number the channels, each of which has its own scale; () for one scale. The levels are common to all
+        channels.
+    num_steps : int
+        Largest number of levels, 1 … 256. A configuration allows 16 and 32.
+    num_of_iteration : int
+        Number of refinements, 0 or more; 0 leaves the first solution.
 
     Returns
     -------
-    QuantizedWeights with ``levels``, those of the kept levels that occur.
+    QuantizedWeights
+        The weights, with ``levels`` the kept levels that occur.
 
     Raises
     ------
-    ValueError : NaN or infinite weights, no weights at all, axes that do not exist, parameters out of range.
+    ValueError
+        Weights are NaN or infinite, there are no weights, axes do not exist, or parameters are out of range.
     """
     if not 1 <= num_steps <= 256:
         raise ValueError(f"num_steps {num_steps}; allowed are 1 to 256")
@@ -76,7 +86,7 @@ def quantize_weights_nonuniform(
     uniform = quantize_weights(weights, 8, channel_axes)
     floats = channels_last(np.asarray(weights, np.float32), uniform.channel_axes)
     zero = ~floats.any(axis=0)
-    # Level 0 stays where a channel needs it, whatever the others would rather have.
+    # Level 0 stays if a channel needs it, even if other levels would suit the others better.
     first_scale = np.where(zero, uniform.scale * np.float32(_KEEP_ZERO), uniform.scale)
     best = choose_levels(floats, first_scale, num_steps)
     for _ in range(num_of_iteration):
@@ -96,9 +106,19 @@ def choose_levels(
 
     Parameters
     ----------
-    weights : float32, (weights of one channel, channels).
-    scale : float32, (channels,).
-    lowest, highest : the levels there are to choose from, lowest < highest, within int8.
+    weights : np.ndarray
+        The weights, float32 (weights of one channel, channels).
+    scale : np.ndarray
+        Scale of each channel, float32 (channels,).
+    num_steps : int
+        Largest number of levels, 1 or more.
+    lowest, highest : int
+        Range of the levels to choose from, lowest < highest, within int8.
+
+    Returns
+    -------
+    LevelChoice
+        The levels and the weights quantized to them.
     """
     bins, moments = _collect(weights, scale, lowest, highest)
     levels, squared_error = _solve(moments, num_steps)
@@ -127,8 +147,8 @@ def fit_scale(weights: np.ndarray, codes: np.ndarray, scale: np.ndarray) -> np.n
 def _collect(weights: np.ndarray, scale: np.ndarray, lowest: int, highest: int) -> tuple[np.ndarray, np.ndarray]:
     """The bin of each weight, and of each bin the moments 0, 1, 2 of the distance to its lower edge, in levels.
 
-    Bin j reaches from lowest + j/2 to lowest + (j+1)/2, the lower edge included; the first and the last also hold what
-    lies outside, which every choice of levels assigns to its first or last level. A weight of channel c counts
+    Bin j reaches from lowest + j/2 to lowest + (j+1)/2, the lower edge included; the first and the last bin also hold
+    the weights outside, which every choice of levels assigns to its first or last level. A weight of channel c counts
     scale_c^2, so that costs are those of the float weights.
     """
     count = 2 * (highest - lowest)
@@ -159,9 +179,9 @@ def _collect(weights: np.ndarray, scale: np.ndarray, lowest: int, highest: int) 
 
 
 def _solve(moments: np.ndarray, num_steps: int) -> tuple[np.ndarray, float]:
-    """Exact clustering: the levels (counted from 0) that cost least, and what they cost.
+    """Exact clustering: the levels (counted from 0) of least cost, and their cost.
 
-    Of two choices that cost the same the one with fewer levels is taken.
+    Of two choices of equal cost, the one with fewer levels is taken.
     """
     before, between, after = _costs(moments)
     every = np.arange(len(before))
@@ -184,13 +204,14 @@ def _solve(moments: np.ndarray, num_steps: int) -> tuple[np.ndarray, float]:
 
 
 def _costs(moments: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What the weights cost that lie before the first kept level, between two of them, and after the last one.
+    """The cost of the weights below the first kept level, between two of them, and above the last one.
 
     Returns
     -------
-    before[b] : all weights below level b, assigned to b.
-    between[b, a] : those between the neighbouring kept levels a < b, assigned to the nearer; infinite unless a < b.
-    after[a] : all weights from level a on, assigned to a.
+    tuple[np.ndarray, np.ndarray, np.ndarray]
+        ``before[b]``, all weights below level b, assigned to b; ``between[b, a]``, the weights between the neighbouring
+        kept levels a < b, assigned to the nearer, infinite unless a < b; ``after[a]``, all weights from level a on,
+        assigned to a.
     """
     count = moments.shape[1]
     level = np.arange(count // 2 + 1)[:, None]

@@ -18,11 +18,12 @@ class OrderFreeSum:
 
     Parameters
     ----------
-    shape : of the arrays that are added.
+    shape : tuple[int, ...]
+        Shape of the arrays that are added.
     """
 
     __slots__ = ("_digits",)
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]  # mutable
 
     def __init__(self, shape: tuple[int, ...]):
         self._digits = np.zeros((_DIGITS, *shape), np.int64)
@@ -37,7 +38,7 @@ class OrderFreeSum:
             self._digits[place] += digit.astype(np.int64)
 
     def merge(self, other: OrderFreeSum) -> OrderFreeSum:
-        """A new sum: of the summands of both."""
+        """A new sum of the summands of both."""
         return OrderFreeSum.from_array(self._digits + other._digits)
 
     def to_array(self) -> np.ndarray:
@@ -46,7 +47,7 @@ class OrderFreeSum:
 
     @classmethod
     def from_array(cls, digits: np.ndarray) -> OrderFreeSum:
-        """The sum whose state was taken by :meth:`to_array`."""
+        """The sum whose state :meth:`to_array` gave."""
         result = cls(digits.shape[1:])
         result._digits[:] = digits
         return result

@@ -1,18 +1,21 @@
-"""The mean input patch of a layer: all that the mean of its output depends on, whatever the weights.
+"""The mean input patch of a layer, which together with its weights determines its mean output.
 
 A convolution is linear, so the mean of its outputs over batch and positions is its kernel times the mean of the patches
-it reads, zeros of the padding included. Which positions a kernel offset visits depends on the offset on each axis by
-itself, so a sum over the batch and then one slice per offset and axis gives every patch at once.
+it reads, zeros of the padding included. Which positions a kernel offset visits depends on each axis separately, so a
+sum over the batch and then one slice per offset and axis gives every patch at once.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from calibrant.algorithms.kernels import kernels
 from calibrant.algorithms.ordered_sum import OrderFreeSum
+
+Padding = Literal["SAME", "VALID"] | tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -21,22 +24,26 @@ class ConvAxis:
 
     Parameters
     ----------
-    size, stride, dilation : of the kernel, at least 1.
-    padding : ``'SAME'``, ``'VALID'``, or the zeros (before, after) the axis.
-    transposed : a transposed convolution: the kernel is spread over the outputs, ``stride`` of them apart.
-    outputs : number of output positions of a transposed convolution, which its input alone does not tell; None for the
-        number that goes with ``'SAME'`` or ``'VALID'``.
+    size, stride, dilation : int
+        Size, stride and dilation of the kernel, at least 1.
+    padding : Padding
+        ``'SAME'``, ``'VALID'``, or the number of zeros (before, after) the input.
+    transposed : bool
+        Whether it is a transposed convolution, whose kernel is spread over the outputs, ``stride`` of them apart.
+    outputs : int | None
+        Number of output positions of a transposed convolution, which its input alone does not determine; None: the
+        usual number for ``'SAME'`` or ``'VALID'``.
     """
 
     size: int
     stride: int = 1
     dilation: int = 1
-    padding: str | tuple[int, int] = "VALID"
+    padding: Padding = "VALID"
     transposed: bool = False
     outputs: int | None = None
 
     def positions(self, length: int) -> int:
-        """How many output positions there are along an input axis of this length."""
+        """Number of output positions along an input axis of this length."""
         if not self.transposed:
             return self._steps(length)
         if self.outputs is not None:
@@ -47,7 +54,7 @@ class ConvAxis:
         return (length - 1) * self.stride + self._span - before - after
 
     def visited(self, length: int) -> tuple[slice, ...]:
-        """For each kernel offset, the input positions that it is multiplied with; padding is left out."""
+        """For each kernel offset, the input positions by which it is multiplied, without padding."""
         if self.transposed:
             outputs = self.positions(length)
             before = self._before(outputs, length)
@@ -58,7 +65,7 @@ class ConvAxis:
 
     @property
     def visits_all_once(self) -> bool:
-        """Whether there is one kernel offset, and it is multiplied with every input position."""
+        """Whether there is one kernel offset, which is multiplied by every input position."""
         return (self.size, self.stride, self.transposed) == (1, 1, False) and self.padding in ("SAME", "VALID", (0, 0))
 
     def _offsets(self) -> range:
@@ -101,8 +108,12 @@ class PatchGeometry:
 
     Parameters
     ----------
-    channel_axis : of the input channels; all axes that are neither this one nor spatial count as batch.
-    spatial_axes, windows : one window per spatial axis; none for a matrix product.
+    channel_axis : int
+        Axis of the input channels; all axes that are neither this one nor spatial count as batch.
+    spatial_axes : tuple[int, ...]
+        The axes along which the kernel moves; none for a matrix product.
+    windows : tuple[ConvAxis, ...]
+        How the kernel moves, one per spatial axis.
     """
 
     channel_axis: int = -1
@@ -118,7 +129,7 @@ class PatchMean:
     """
 
     __slots__ = ("_sum", "count", "geometry")
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]  # mutable
 
     def __init__(self, geometry: PatchGeometry):
         self.geometry = geometry
@@ -157,11 +168,12 @@ class PatchMean:
         self.count += count
 
     def merge_from(self, other: PatchMean) -> None:
-        """Take in the batches that another has seen.
+        """Add the batches that another one has seen.
 
         Raises
         ------
-        ValueError : the two are of different geometry.
+        ValueError
+            Their geometries differ.
         """
         if self.geometry != other.geometry:
             raise ValueError("patches of different layers cannot be merged")
@@ -172,7 +184,7 @@ class PatchMean:
             self.count += other.count
 
     def merge(self, other: PatchMean) -> PatchMean:
-        """A new accumulator: the one that would have seen the batches of both; raises what `absorb` raises."""
+        """A new accumulator of the batches of both; raises the same errors as ``merge_from``."""
         result = PatchMean(self.geometry)
         result.merge_from(self)
         result.merge_from(other)
@@ -183,7 +195,8 @@ class PatchMean:
 
         Raises
         ------
-        ValueError : nothing has been seen.
+        ValueError
+            No batch has been seen.
         """
         if self._sum is None or not self.count:
             raise ValueError("no patches have been seen")
@@ -195,7 +208,7 @@ class PatchMean:
 
     @classmethod
     def from_arrays(cls, geometry: PatchGeometry, arrays: dict[str, np.ndarray]) -> PatchMean:
-        """The accumulator whose state was taken by :meth:`to_arrays`."""
+        """The accumulator whose state :meth:`to_arrays` gave."""
         result = cls(geometry)
         if arrays:
             result.count = int(arrays["count"])
@@ -203,7 +216,7 @@ class PatchMean:
         return result
 
     def merge_arrays(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take in a state that :meth:`to_arrays` gave."""
+        """Add a state from :meth:`to_arrays`."""
         self.merge_from(PatchMean.from_arrays(self.geometry, arrays))
 
     def __eq__(self, other: object) -> bool:
@@ -228,10 +241,14 @@ def mean_of_outputs(patch: np.ndarray, kernel: np.ndarray, depthwise: bool = Fal
 
     Parameters
     ----------
-    patch : (*kernel sizes, input channels), of :meth:`PatchMean.mean`.
-    kernel : (*kernel sizes, input channels of one group, output channels); (*kernel sizes, channels, multiplier) for
-        a depthwise kernel, whose outputs are counted channel by channel. As many groups as its inputs fit into the
-        patch's.
+    patch : np.ndarray
+        (*kernel sizes, input channels), from :meth:`PatchMean.mean`.
+    kernel : np.ndarray
+        (*kernel sizes, input channels of one group, output channels); (*kernel sizes, channels, multiplier) for a
+        depthwise kernel, whose outputs are counted channel by channel. The number of groups
+        is the channels of the patch divided by those of the kernel.
+    depthwise : bool
+        Whether the kernel is depthwise.
     """
     kernel = np.asarray(kernel, np.float64)
     if depthwise:

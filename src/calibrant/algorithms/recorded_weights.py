@@ -1,4 +1,4 @@
-"""Weights on a grid whose scale is known already."""
+"""Quantizes weights with a given scale."""
 
 from __future__ import annotations
 
@@ -19,19 +19,25 @@ def weights_with_scale(
     """Quantize weights with a given scale.
 
     A scale that is ARQ's own up to its last bits gives the integers of ARQ: the scale may have been moved to a float32
-    that the deployable file can hold, and a weight half-way between two steps must not move with it.
+    that the deployable file can hold, and a weight half-way between two levels must not move with it.
 
     Parameters
     ----------
-    weights : float32 array of any shape, finite.
-    scale : float32, (1,) or (channels,).
-    channel_axes : axes that number the channels; () for one scale.
-    bits : 2 … 8.
-    levels : the only integers there are (NUQ), ascending; () for all. A weight takes the nearest, half-way the upper.
+    weights : np.ndarray
+        Finite weights, float32 of any shape.
+    scale : np.ndarray
+        The scales, float32 (1,) or (channels,).
+    channel_axes : tuple[int, ...]
+        Axes that number the channels; () for one scale.
+    bits : int
+        Width of the integers, 2 … 8.
+    levels : tuple[int, ...]
+        The allowed integers (NUQ), ascending; () for all. A weight takes the nearest, half-way the upper.
 
     Returns
     -------
-    QuantizedWeights with exactly this scale.
+    QuantizedWeights
+        The weights, with exactly this scale.
     """
     half = 1 << (bits - 1)
     if levels:

@@ -1,4 +1,4 @@
-"""What a search over clipping ranges finds; the same for IFMR and HFMG."""
+"""The result of a search over clipping ranges, the same for IFMR and HFMG."""
 
 from __future__ import annotations
 
@@ -14,14 +14,20 @@ class SearchResult:
 
     Parameters
     ----------
-    quantizer : factors of the winning range.
-    low, high : the winning clipping range in real units, low <= 0 <= high for IFMR.
-    mean_squared_error : mean of (x - x')^2 over all calibration values, clipped ones included, as the search saw it.
-    signal_power : mean of x^2 over the same values.
-    low_is_exact, high_is_exact : whether the order statistics that the range started from are exact, and not the mean
-        of a histogram bin.
-    candidates : how many ranges were compared.
-    use : what codes the values get; None where that was not asked for.
+    quantizer : Quantizer
+        The quantizer of the best range.
+    low, high : float
+        The best clipping range in real units; low <= 0 <= high for IFMR.
+    mean_squared_error : float
+        Mean of (x - x')^2 over all calibration values, clipped ones included, as estimated by the search.
+    signal_power : float
+        Mean of x^2 over the same values.
+    low_is_exact, high_is_exact : bool
+        Whether the order statistics from which the range started are exact, rather than the mean of a histogram bin.
+    candidates : int
+        Number of ranges that were compared.
+    use : CodeUse | None
+        The values' use of codes; None if it was not asked for.
     """
 
     quantizer: Quantizer

@@ -11,18 +11,18 @@ _ALL = -(2**31) - 1
 
 
 class Tail:
-    """The TAIL largest of the int32 it was given, with ties as often as they came."""
+    """The TAIL largest of the int32 values it was given, ties included."""
 
     __slots__ = ("_candidates", "_held", "_kept", "threshold")
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.threshold = _ALL  # values up to this one are not needed
         self._kept = np.empty(0, np.int32)  # ascending
         self._candidates: list[np.ndarray] = []  # offered since
         self._held = 0
 
     def add(self, values: np.ndarray, threshold: int = _ALL) -> None:
-        """Offer int32 values, in any order; TAIL of all that were ever offered are known to reach the threshold."""
+        """Offer int32 values, in any order; TAIL of all those offered so far reach the threshold."""
         self.threshold = max(self.threshold, threshold)
         if values.size:
             self._candidates.append(values)
@@ -31,7 +31,7 @@ class Tail:
             self.values()
 
     def values(self) -> np.ndarray:
-        """All that is kept, ascending: int32 [at most TAIL]."""
+        """The kept values, ascending: int32 [at most TAIL]."""
         if self._candidates:
             kept = np.concatenate([self._kept, *self._candidates])
             if kept.size > TAIL:
