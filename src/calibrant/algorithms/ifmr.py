@@ -13,10 +13,10 @@ from calibrant.algorithms.kernels import kernels
 from calibrant.algorithms.promising_pairs import promising_pairs
 from calibrant.algorithms.search_result import SearchResult
 
-# Relative to the signal's power, what float32 arithmetic itself leaves of an error that should be zero.
+# The error, relative to the signal's power, that float32 arithmetic leaves where it should be zero.
 _RESOLUTION = 2.0**-46
 ALL_PAIRS = 2**14
-"""Pairs of bounds up to which every one is evaluated."""
+"""Number of pairs of bounds up to which all are evaluated."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,14 @@ class IfmrSettings:
 
     Parameters
     ----------
-    search_range_start, search_range_end, search_step : the ratios tried on either bound, the end included.
-    max_percentile, min_percentile : in (0, 1]; where the bounds start from.
-    asymmetric : whether the two bounds are searched for independently, with an offset.
-    bits : width of the codes.
+    search_range_start, search_range_end, search_step : float
+        The ratios that are tried on either bound, the end included.
+    max_percentile, min_percentile : float
+        The percentiles from which the bounds start, in (0, 1].
+    asymmetric : bool
+        Whether the bounds are searched independently, with an offset.
+    bits : int
+        Width of the codes, 2 to 16.
     """
 
     search_range_start: float = 0.7
@@ -41,16 +45,17 @@ class IfmrSettings:
 
 
 def search(histogram: Histogram, settings: IfmrSettings = IfmrSettings()) -> SearchResult:
-    """The candidate range of least mean squared error over all values of the histogram.
+    """The candidate range with the least mean squared error over all values of the histogram.
 
-    Candidates are every ratio of the lower bound with every ratio of the upper one where asymmetric, else one ratio for
+    Candidates are every ratio of the lower bound with every ratio of the upper one if asymmetric, else one ratio for
     both. Candidates whose errors differ by less than float32 arithmetic resolves (2^-46 of the signal's power) tie. Of
     these the one wins whose ratios are nearest to 1: by the sum of the two distances |ratio - 1|, then by the larger
     of the two, then the wider upper bound, then the wider lower bound. A bound of zero has the one ratio 1.
 
     Raises
     ------
-    ValueError : if the histogram has seen no values, or settings are out of range.
+    ValueError
+        The histogram has seen no values, or settings are out of range.
     """
     top = histogram.value_from_top(settings.max_percentile)
     bottom = histogram.value_from_bottom(settings.min_percentile)

@@ -1,4 +1,4 @@
-"""The loops in plain numpy: for installations without those in C, and the plain statement of what those do."""
+"""The loops in NumPy, for installations without those in C, and as their specification."""
 
 from __future__ import annotations
 
@@ -38,12 +38,16 @@ def add(
 
     Parameters
     ----------
-    packed : uint64; BINS_PER_SIGN bins of the positive side and, if values may be negative, as many of the negative.
+    packed : np.ndarray
+        Packed bins, uint64: BINS_PER_SIGN of the positive side and, if values may be negative, as many of the negative.
         Magnitudes below the window are counted nowhere.
-    first_key : of the window.
-    lowest_fitting, highest_fitting : ordered bits; values outside cannot be added.
-    above, below : ordered bits; collect values > above, and values < below. Where TAIL of the values added here reach
-        farther out, the limits may be moved there, and what is more than the tail needs left out.
+    first_key : int
+        First key of the window.
+    lowest_fitting, highest_fitting : int
+        Ordered bits; values outside cannot be added.
+    above, below : int
+        Ordered bits; collect values > above, and values < below. If TAIL of the values added in this call reach
+        farther out, the limits may be moved there, and values that the tail does not need left out.
     """
     tops, bottoms = [np.empty(0, np.int32)], [np.empty(0, np.int32)]
     lowest, highest = 2**31 - 1, -(2**31)
@@ -77,10 +81,14 @@ def filled(packed: np.ndarray | None, totals: np.ndarray | None, size: int, firs
 
     Parameters
     ----------
-    packed : uint64 [size]; None: all are empty.
-    totals : int64 [2, size], counts and sums of positions to be added; None: all are zero.
-    size : BINS_PER_SIGN, or twice that if there is a negative side, which comes second.
-    first_key : of the window.
+    packed : np.ndarray | None
+        Packed bins, uint64 [size]; None: all are empty.
+    totals : np.ndarray | None
+        Counts and sums of positions to be added, int64 [2, size]; None: all are zero.
+    size : int
+        BINS_PER_SIGN, or twice that if there is a negative side, which comes second.
+    first_key : int
+        First key of the window.
     """
     totals = np.zeros((2, size), np.int64) if totals is None else totals.copy()
     if packed is not None:
@@ -103,13 +111,17 @@ def sums_outwards(bins: Filled, negative: bool, first_key: int, start: int) -> n
 
     Parameters
     ----------
-    bins : those that are not empty.
-    first_key : of the window.
-    start : first row that is needed.
+    bins : Filled
+        The bins that are not empty.
+    first_key : int
+        First key of the window.
+    start : int
+        The first row that is needed.
 
     Returns
     -------
-    float64 [BINS_PER_SIGN + 2, 2]; rows before ``start`` have no meaning, the last two are zero.
+    np.ndarray
+        The table, float64 [BINS_PER_SIGN + 2, 2]; rows before ``start`` have no meaning, the last two are zero.
     """
     table = np.zeros((BINS_PER_SIGN + 2, 2))
     chosen = bins.codes < 0 if negative else bins.codes >= 0
@@ -128,10 +140,14 @@ def spread_below(bins: Filled, zeros: int, minimum: float, maximum: float, point
 
     Parameters
     ----------
-    bins : those that are not empty.
-    zeros : how many values are zero beside them. There is at least one value.
-    minimum, maximum : of all values.
-    points : float64, ascending.
+    bins : Filled
+        The bins that are not empty.
+    zeros : int
+        Number of further values, which are zero. There is at least one value in all.
+    minimum, maximum : float
+        Extremes of all values.
+    points : np.ndarray
+        The points, float64, ascending.
     """
     negative = int((bins.codes < 0).sum())
     keys = np.where(bins.codes < 0, -1 - bins.codes, bins.codes)
@@ -164,14 +180,19 @@ def gains(scales: np.ndarray, levels: np.ndarray, table: np.ndarray, first_key: 
 
     Parameters
     ----------
-    scales : float64 [candidates], positive.
-    levels : int64 [candidates].
-    table : float64 [BINS_PER_SIGN + 2, 2]; count and sum of the values from that bin on; the last two rows are zero.
-    first_key : key of the first bin.
+    scales : np.ndarray
+        Scale of each candidate, float64 [candidates], positive.
+    levels : np.ndarray
+        Number of levels of each candidate, int64 [candidates].
+    table : np.ndarray
+        Count and sum of the values from each bin on, float64 [BINS_PER_SIGN + 2, 2]; the last two rows are zero.
+    first_key : int
+        Key of the first bin.
 
     Returns
     -------
-    float64 [candidates]
+    np.ndarray
+        The decrease of the squared error, float64 [candidates].
     """
     total = np.zeros(scales.size)
     for level in range(int(levels.max(initial=0))):

@@ -37,9 +37,15 @@ def promising_pairs(
 
     Parameters
     ----------
-    lows, highs : float64; magnitudes of the candidates for the lower and for the upper bound, ascending. Every pair has
-        the scale (low + high) / (2^bits - 1), rounded to float32.
-    score : indices (low, high) of pairs → their mean squared errors.
+    histogram : Histogram
+        The values.
+    lows, highs : np.ndarray
+        Magnitudes of the candidates for the lower and for the upper bound, float64, ascending. Every pair has the scale
+        (low + high) / (2^bits - 1), rounded to float32.
+    bits : int
+        Width of the codes, 2 to 16.
+    score : Score
+        Gives the mean squared errors of the pairs with these indices (low, high).
     """
     boxes = _Boxes(histogram, lows, highs, bits)
     reached = score(*boxes.spread()).min()
@@ -116,7 +122,7 @@ class _Boxes:
         return np.concatenate(rows)
 
     def _least_errors(self, edges: np.ndarray) -> np.ndarray:
-        excess = 0.0
+        excess = np.zeros((edges.size, 1))
         for levels, table, first_key in self.sides:
             sums = kernels().excess(edges.reshape(-1), int(levels.max()), table, first_key)
             excess = excess + sums[:, levels]

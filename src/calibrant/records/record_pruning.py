@@ -1,4 +1,4 @@
-"""The fields of pruning in a record file, which quantization reads over: ``prune_producer`` and ``prune_consumer``."""
+"""The fields of pruning in a record file, which quantization ignores: ``prune_producer`` and ``prune_consumer``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FIELDS = ("prune_producer", "prune_consumer")
 
 
 def without_pruning(text: str) -> str:
-    """The text with blanks in place of these fields and their values, of whatever kind; all else keeps its place."""
+    """The text with blanks in place of these fields and their values of any kind, so that the rest keeps its place."""
     if not any(field in text for field in _FIELDS):
         return text
     kept, end, name_seen, depth = [], 0, False, 0
