@@ -14,7 +14,13 @@ from calibrant.config.schema import ROOT, Field, messages
 from calibrant.config.values import UINT32_MAX
 from calibrant.errors import Problem, did_you_mean
 
-_PYTHON_TYPES = {"bool": bool, "uint32": int, "float": (int, float), "string": str, "enum": str}
+_PYTHON_TYPES: dict[str, type | tuple[type, ...]] = {
+    "bool": bool,
+    "uint32": int,
+    "float": (int, float),
+    "string": str,
+    "enum": str,
+}
 
 
 @dataclass(frozen=True)
@@ -77,20 +83,22 @@ def _structure_problems(configuration: Configuration, block: Written) -> Iterato
 def _field_problems(configuration: Configuration, block: Written) -> Iterator[Problem]:
     for field in messages()[block.message].fields.values():
         rule = RULES.get((block.message, field.name))
-        for path, value in elements(block, field) if rule else ():
-            allowed = rule.allowed
+        if rule is None:
+            continue
+        allowed = rule.allowed
+        for path, value in elements(block, field):
             if not _has_type(value, field):
                 yield configuration.problem(path, f"{str(value)[:80]!r} is not a {field.kind}", allowed=allowed)
-            elif rule.accepts and not rule.accepts(value):
+            elif not rule.allows(value):
                 yield configuration.problem(path, _found(value, rule), allowed=allowed, hint=_hint(value, rule))
 
 
 def _has_type(value: Any, field: Field) -> bool:
     if isinstance(value, bool) != (field.kind == "bool") or not isinstance(value, _PYTHON_TYPES[field.kind]):
         return False
-    if field.kind == "uint32":
-        return 0 <= value <= UINT32_MAX
-    return field.kind != "float" or value - value == 0
+    if isinstance(value, (int, float)):
+        return 0 <= value <= UINT32_MAX if field.kind == "uint32" else field.kind != "float" or value - value == 0
+    return True
 
 
 def _found(value: Any, rule: Rule) -> str:
@@ -132,7 +140,7 @@ def _range_problems(configuration: Configuration, block: Written) -> Iterator[Pr
     rules = {name: RULES["FMRQuantize", name] for name in names}
     for name, value in written.items():
         field = messages()["FMRQuantize"].fields[name]
-        if value is not None and not (_has_type(value, field) and rules[name].accepts(value)):
+        if value is not None and not (_has_type(value, field) and rules[name].allows(value)):
             return
     start, end, step = (Decimal(str(rules[n].default if written[n] is None else written[n])) for n in names)
 
@@ -154,7 +162,7 @@ def _range_problems(configuration: Configuration, block: Written) -> Iterator[Pr
 
 def _type_problems(configuration: Configuration, block: Written) -> Iterator[Problem]:
     layer_type, settings = block.value.layer_type, block.value.calibration_config
-    if (block.message, "layer_type") in RULES and RULES[block.message, "layer_type"].accepts(layer_type) and settings:
+    if (block.message, "layer_type") in RULES and RULES[block.message, "layer_type"].allows(layer_type) and settings:
         path = f"{block.path}.calibration_config"
         has_channels = layer_type in CHANNEL_TYPES
         yield from weight_problems(configuration, path, settings, layer_type, has_channels, layer_type)
@@ -168,9 +176,16 @@ def weight_problems(
 
     Parameters
     ----------
-    path : of ``settings`` in the configuration.
-    type, has_channels : of the layers that are overridden.
-    what : what the message calls them.
+    path : str
+        Path of ``settings`` in the configuration.
+    settings : CalibrationConfig
+        The settings of the override.
+    type : str
+        Operator of the overridden layers.
+    has_channels : bool
+        Whether the overridden layers have output channels.
+    what : str
+        What the message calls these layers.
     """
     weights = settings.arq_quantize
     if weights is None:

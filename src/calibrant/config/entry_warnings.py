@@ -14,7 +14,8 @@ def entry_warnings(configuration: Configuration, info: GraphInfo, skipped: froze
 
     Parameters
     ----------
-    skipped : quantizable layers that the configuration leaves in float.
+    skipped : frozenset[str]
+        Quantizable layers that the configuration leaves in float.
     """
     levels = Levels(configuration)
     layers = {layer.name: layer for layer in info.layers if layer.name not in skipped}

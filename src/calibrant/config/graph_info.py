@@ -36,13 +36,20 @@ class LayerInfo:
 
     Parameters
     ----------
-    name, type : the node's name and operator.
-    has_channels : its weights have output channels, so that per-channel scales exist.
-    has_weights : False for AvgPool and for a product of two activations.
-    dynamic : a BatchMatMul whose two inputs are activations; these are quantized symmetrically only.
-    dilated : a convolution with dilation.
-    constant, channel_axes : the name of its constant weights, which other layers may share, and the axes of their
-        output channels.
+    name, type : str
+        The node's name and operator.
+    has_channels : bool
+        Its weights have output channels, so that per-channel scales exist.
+    has_weights : bool
+        False for AvgPool and for a product of two activations.
+    dynamic : bool
+        A BatchMatMul whose two inputs are activations; these are quantized symmetrically only.
+    dilated : bool
+        A convolution with dilation.
+    constant : str | None
+        Name of its constant weights, which other layers may share.
+    channel_axes : tuple[int, ...]
+        Axes of their output channels.
     """
 
     name: str
@@ -67,12 +74,18 @@ class GraphInfo:
 
     Parameters
     ----------
-    layers : the quantizable layers in graph order.
-    node_types : name to operator of every node of the graph.
-    rejected : (name, type, reason) of each node that could be meant as a layer but cannot be quantized.
-    float_inputs : for every MaxPool, Add and AddV2 node, whether each of its inputs carries float data.
-    fusible : names that ``skip_fusion_layers`` may hold.
-    fused_into : MaxPool, Add and AddV2 nodes that are gone because a layer took them in → that layer.
+    layers : tuple[LayerInfo, ...]
+        The quantizable layers in graph order.
+    node_types : Mapping[str, str]
+        Name to operator of every node of the graph.
+    rejected : tuple[tuple[str, str, str], ...]
+        (name, type, reason) of each node that could be meant as a layer but cannot be quantized.
+    float_inputs : Mapping[str, tuple[bool, ...]]
+        For every MaxPool, Add and AddV2 node, whether each of its inputs carries float data.
+    fusible : frozenset[str]
+        Names that ``skip_fusion_layers`` may hold.
+    fused_into : Mapping[str, str]
+        MaxPool, Add and AddV2 nodes that are gone because a layer took them in → that layer.
     """
 
     layers: tuple[LayerInfo, ...]

@@ -75,7 +75,8 @@ class _Reader:
         mode = None
         if "fakequant_precision_mode" in values:
             mode = self.read.choice(values, "fakequant_precision_mode", "string", "", "FORCE_FP16_QUANT")
-        overrides, listed = [], {}
+        overrides: list[OverrideLayer] = []
+        listed: dict[str, bool] = {}
         for name, value in values.items():
             if name in TOP_KEYS:
                 continue
@@ -101,7 +102,7 @@ class _Reader:
         )
 
     def names(self, node: JsonNode | None) -> tuple[str, ...]:
-        names = []
+        names: list[str] = []
         for element in self.read.elements(node, "skip_fusion_layers"):
             label = f"skip_fusion_layers[{len(names)}]"
             self.read.place(label, element, label)
@@ -112,7 +113,7 @@ class _Reader:
         return tuple(names)
 
     def tensors(self, node: JsonNode | None) -> tuple[TensorQuantize, ...]:
-        tensors = []
+        tensors: list[TensorQuantize] = []
         for element in self.read.elements(node, "tensor_quantize"):
             label = f"tensor_quantize[{len(tensors)}]"
             self.read.place(label, element, label)
@@ -127,7 +128,8 @@ class _Reader:
                 TensorQuantize(
                     self.read.scalar(values, "layer_name", "string", label, f"{label}.layer_name"),
                     self.read.scalar(values, "input_index", "int", label, f"{label}.input_index"),
-                    **activation,
+                    activation if isinstance(activation, FMRQuantize) else None,
+                    activation if isinstance(activation, HFMGQuantize) else None,
                 )
             )
         return tuple(tensors)
@@ -144,16 +146,16 @@ class _Reader:
         strength = self.read.scalar(values, "dmq_balancer_param", "float", name, inner)
         if "dmq_balancer_param" in values:
             self.read.place(f"{path}.dmq_balancer", values["dmq_balancer_param"], f"{name}.dmq_balancer_param")
-        settings = CalibrationConfig(
-            **self.weights(values.get("weight_quant_params"), name, path),
-            **self.activation(values.get("activation_quant_params"), name, path),
-            dmq_balancer=None if strength is None else DMQBalancer(strength),
+        settings = CalibrationConfig.of(
+            self.weights(values.get("weight_quant_params"), name, path),
+            self.activation(values.get("activation_quant_params"), name, path),
+            None if strength is None else DMQBalancer(strength),
         )
         return enabled is not False, OverrideLayer(name, settings)
 
-    def weights(self, node: JsonNode | None, label: str, path: str) -> dict[str, ARQuantize | NUQuantize]:
+    def weights(self, node: JsonNode | None, label: str, path: str) -> ARQuantize | NUQuantize | None:
         if node is None:
-            return {}
+            return None
         label = f"{label}.weight_quant_params"
         everything = self.read.object(
             node, label, ("num_bits", "wts_algo", *_WEIGHT_KEYS["arq_quantize"], *_WEIGHT_KEYS["nuq_quantize"])
@@ -162,13 +164,13 @@ class _Reader:
         written = self.fields(everything, algorithm, _WEIGHT_KEYS, label, f"{path}.{algorithm}")
         if algorithm == "nuq_quantize":
             self.read.choice(everything, "num_bits", "int", label, 8)
-            return {"nuq_quantize": NUQuantize(**written)}
+            return NUQuantize(**written)
         bits = self.read.scalar(everything, "num_bits", "int", label, f"{path}.arq_quantize.quant_bits")
-        return {"arq_quantize": ARQuantize(**written, quant_bits=bits)}
+        return ARQuantize(**written, quant_bits=bits)
 
-    def activation(self, node: JsonNode | None, label: str, path: str) -> dict[str, FMRQuantize | HFMGQuantize]:
+    def activation(self, node: JsonNode | None, label: str, path: str) -> FMRQuantize | HFMGQuantize | None:
         if node is None:
-            return {}
+            return None
         label = f"{label}.activation_quant_params"
         known = ("num_bits", "act_algo", "search_range", *_ACTIVATION_KEYS["ifmr"], "num_of_bins")
         values = self.read.object(node, label, known)
@@ -181,9 +183,9 @@ class _Reader:
                 self.read.report(
                     values["search_range"], f"{label}.search_range", "'search_range' is a key of ifmr, not of hfmg"
                 )
-            return {block: HFMGQuantize(**written)}
+            return HFMGQuantize(**written)
         start, end = self.search_range(values.get("search_range"), f"{label}.search_range", f"{path}.{block}")
-        return {block: FMRQuantize(search_range_start=start, search_range_end=end, **written)}
+        return FMRQuantize(search_range_start=start, search_range_end=end, **written)
 
     def fields(
         self, values: dict[str, JsonNode], algorithm: str, tables: dict[str, dict[str, str]], label: str, path: str

@@ -16,7 +16,7 @@ _DEPTH = 50
 
 @dataclass(frozen=True)
 class JsonNode:
-    """A value and where it stands. An object's value is a list of (key node, value node), an array's one of nodes."""
+    """A value and its place. An object's value is a list of (key node, value node), an array's a list of nodes."""
 
     kind: str
     value: Any
@@ -55,10 +55,11 @@ def _too_deep(source: Source) -> ConfigError:
 
 
 def _tree(source: Source) -> JsonNode:
-    """The tree of a text that is known to be valid, so that only brackets, colons and values have to be told apart."""
+    """The tree of a valid text, in which only brackets, colons and values need be distinguished."""
     root: list[JsonNode] = []
-    open_lists: list[list] = [root]
-    kinds, keys = ["array"], [None]
+    open_lists: list[list[Any]] = [root]
+    kinds = ["array"]
+    keys: list[JsonNode | None] = [None]
     line, line_start = 1, 0
     for match in _TOKEN.finditer(source.text):
         text = match.group()

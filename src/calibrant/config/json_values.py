@@ -1,4 +1,4 @@
-"""Reading single values out of a JSON tree: types, repeated and unknown keys, and the place of everything."""
+"""Reads single values from a JSON tree and checks types, repeated and unknown keys."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from calibrant.config.problems import ProblemList
 from calibrant.config.source import Source
 from calibrant.errors import did_you_mean
 
-_KINDS = {
+_KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "bool": (bool, "true or false"),
     "int": (int, "a whole number"),
     "float": ((int, float), "a number"),
@@ -18,9 +18,9 @@ _KINDS = {
 
 
 class JsonValues:
-    """Values of one file; what is wrong goes to ``problems`` and reading goes on.
+    """The values of one file; problems are collected in ``problems`` and reading goes on.
 
-    ``places`` and ``labels`` collect where each field of the configuration was written and what the file calls it.
+    ``places`` and ``labels`` collect the place of each field of the configuration and its name in the file.
     """
 
     def __init__(self, source: Source):

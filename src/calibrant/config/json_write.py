@@ -20,11 +20,11 @@ TOP_KEYS = (
     "fakequant_precision_mode",
     "nuq_mapping_file",
 )
-"""Keys of the file that are no layers."""
+"""Keys of the file that are not layers."""
 
 
 def write_config_json(plan: Plan) -> str:
-    """The text of ``config.json``: one object per quantizable layer behind the settings of the whole graph.
+    """The text of ``config.json``: one object per quantizable layer after the settings of the whole graph.
 
     Layers that the configuration leaves in float come last, with ``"quant_enable": false`` and the settings they would
     have; those that cannot be quantized are not in the file.

@@ -15,35 +15,33 @@ from calibrant.config.plan import ActivationPlan, LayerPlan, WeightPlan
 
 
 def layer_block(plan: LayerPlan) -> OverrideLayer:
-    """An override that resolves to these very settings, whatever else the configuration says."""
+    """An override that resolves to these settings, whatever else the configuration says."""
     return OverrideLayer(
         plan.name,
-        CalibrationConfig(
-            **_weights(plan.weights),
-            **_activation(plan.activation),
-            dmq_balancer=DMQBalancer(plan.migration_strength) if plan.migration_strength is not None else None,
+        CalibrationConfig.of(
+            _weights(plan.weights),
+            _activation(plan.activation),
+            DMQBalancer(plan.migration_strength) if plan.migration_strength is not None else None,
         ),
     )
 
 
-def _weights(plan: WeightPlan | None) -> dict[str, ARQuantize | NUQuantize]:
+def _weights(plan: WeightPlan | None) -> ARQuantize | NUQuantize | None:
     if plan is None:
-        return {}
+        return None
     if plan.algorithm == "nuq":
-        return {"nuq_quantize": NUQuantize(plan.num_steps, plan.num_of_iteration)}
-    return {"arq_quantize": ARQuantize(plan.channel_wise, plan.bits)}
+        return NUQuantize(plan.num_steps, plan.num_of_iteration)
+    return ARQuantize(plan.channel_wise, plan.bits)
 
 
-def _activation(plan: ActivationPlan) -> dict[str, FMRQuantize | HFMGQuantize]:
+def _activation(plan: ActivationPlan) -> FMRQuantize | HFMGQuantize:
     if plan.algorithm == "hfmg":
-        return {"hfmg_quantize": HFMGQuantize(plan.num_of_bins, plan.asymmetric)}
-    return {
-        "ifmr_quantize": FMRQuantize(
-            plan.search_range_start,
-            plan.search_range_end,
-            plan.search_step,
-            plan.max_percentile,
-            plan.min_percentile,
-            plan.asymmetric,
-        )
-    }
+        return HFMGQuantize(plan.num_of_bins, plan.asymmetric)
+    return FMRQuantize(
+        plan.search_range_start,
+        plan.search_range_end,
+        plan.search_step,
+        plan.max_percentile,
+        plan.min_percentile,
+        plan.asymmetric,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from typing import Any
 
 from calibrant.config.graph_info import GraphInfo, LayerInfo
 from calibrant.config.model import (
@@ -125,7 +126,7 @@ class Levels:
         return tuple(found)
 
 
-def _lost_fields(common: object, own: object) -> list[str]:
+def _lost_fields(common: Any, own: Any) -> list[str]:
     """Fields of a block that would have another value if the block of ``common_config`` were merged with it."""
     message = type(common).__name__
     return [
@@ -159,11 +160,18 @@ def activation_plan(block: FMRQuantize | HFMGQuantize, asymmetric: bool) -> Acti
     """A block of activations with its defaults filled in; ``asymmetric`` is resolved by its own priorities."""
     if isinstance(block, HFMGQuantize):
         return ActivationPlan("hfmg", asymmetric, num_of_bins=or_default(block, "num_of_bins"))
-    names = ("search_range_start", "search_range_end", "search_step", "max_percentile", "min_percentile")
-    return ActivationPlan("ifmr", asymmetric, **{name: float(or_default(block, name)) for name in names})
+    return ActivationPlan(
+        "ifmr",
+        asymmetric,
+        search_range_start=float(or_default(block, "search_range_start")),
+        search_range_end=float(or_default(block, "search_range_end")),
+        search_step=float(or_default(block, "search_step")),
+        max_percentile=float(or_default(block, "max_percentile")),
+        min_percentile=float(or_default(block, "min_percentile")),
+    )
 
 
-def or_default(block: object, field: str) -> int | float:
+def or_default(block: object, field: str) -> Any:
     """The value of a field, or its default where it was not written."""
     written = getattr(block, field)
     return default_of(type(block).__name__, field) if written is None else written

@@ -21,7 +21,7 @@ _TOKEN = re.compile(
 
 
 class Token(NamedTuple):
-    """A piece of the text; ``kind`` is word, number, string, open_string, mark, junk or end."""
+    """One token of the text; ``kind`` is word, number, string, open_string, mark, junk or end."""
 
     kind: str
     text: str
@@ -37,7 +37,7 @@ def tokens(text: str) -> Iterator[Token]:
     line, line_start = 1, 0
     sign: Token | None = None
     for match in _TOKEN.finditer(text):
-        kind = match.lastgroup
+        kind = match.lastgroup or "junk"
         if kind == "space":
             breaks = match.group().count("\n")
             if breaks:

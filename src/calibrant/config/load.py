@@ -25,7 +25,8 @@ def load_config(source: str | os.PathLike[str] | Configuration | None = None) ->
 
     Parameters
     ----------
-    source : the path of a file; or the text itself (a string with a line break, or one that begins with a field of the
+    source : str | os.PathLike[str] | Configuration | None
+        The path of a file; or the text itself (a string with a line break, or one that begins with a field of the
         schema or a brace); or None for a configuration that sets nothing, so that every default holds. A
         ``Configuration`` is checked and returned.
 
@@ -91,12 +92,14 @@ def _build(parsed: ParsedMessage, path: str, places: dict[str, tuple[int, int]])
     for name, written in parsed.fields.items():
         repeated = messages()[parsed.type].fields[name].repeated
         base = f"{path}.{name}" if path else name
-        elements = []
+        elements: list[Any] = []
         for element in written:
             inner = f"{base}[{len(elements)}]" if repeated else base
             places[inner] = (element.line, element.column)
-            is_block = isinstance(element, ParsedMessage)
-            elements.append(_build(element, inner, places) if is_block else element.value)
+            if isinstance(element, ParsedMessage):
+                elements.append(_build(element, inner, places))
+            else:
+                elements.append(element.value)
         if repeated:
             values[name] = tuple(elements)
         elif elements:

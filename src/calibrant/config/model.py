@@ -65,6 +65,22 @@ class CalibrationConfig:
     hfmg_quantize: HFMGQuantize | None = None
     dmq_balancer: DMQBalancer | None = None
 
+    @classmethod
+    def of(
+        cls,
+        weights: ARQuantize | NUQuantize | None,
+        activation: FMRQuantize | HFMGQuantize | None,
+        dmq_balancer: DMQBalancer | None,
+    ) -> CalibrationConfig:
+        """The settings with each block in the field of its kind."""
+        return cls(
+            arq_quantize=weights if isinstance(weights, ARQuantize) else None,
+            nuq_quantize=weights if isinstance(weights, NUQuantize) else None,
+            ifmr_quantize=activation if isinstance(activation, FMRQuantize) else None,
+            hfmg_quantize=activation if isinstance(activation, HFMGQuantize) else None,
+            dmq_balancer=dmq_balancer,
+        )
+
     @property
     def weights(self) -> ARQuantize | NUQuantize | None:
         """The block of weights, if there is one."""
@@ -145,15 +161,17 @@ class Configuration:
     places: Mapping[str, tuple[int, int]] = field(default_factory=dict, compare=False, repr=False)
     labels: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
-    def problem(self, path: str, message: str, **rest: str | None) -> Problem:
+    def problem(self, path: str, message: str, allowed: str | None = None, hint: str | None = None) -> Problem:
         """A problem with the field at ``path``, at the place where it (or the block around it) was written."""
         written = path
         while written and written not in self.places:
             written = written.rpartition(".")[0]
         if self.source is None or not written:
-            return Problem(message, file=self.source.name if self.source else None, path=path, **rest)
+            return Problem(
+                message, file=self.source.name if self.source else None, path=path, allowed=allowed, hint=hint
+            )
         line, column = self.places[written]
-        return self.source.problem(message, line, column, path=self.labels.get(written, path), **rest)
+        return self.source.problem(message, line, column, self.labels.get(written, path), allowed, hint)
 
     @property
     def mapping_path(self) -> str | None:

@@ -81,7 +81,7 @@ class _Parser:
                 _ = self.stream.take(",") or self.stream.take(";")
             elif token.text == "[":
                 self.report(token, path, "extensions and Any are not part of a configuration file")
-                self.skip(self.stream.skip_block() and token)
+                self.skip(token if self.stream.skip_block() else None)
                 self.skip_after_name()
             else:
                 self.not_a_field(token, schema, path)
@@ -131,7 +131,7 @@ class _Parser:
             message = f"{token.text!r} follows no value"
         self.report(token, path, message, allowed=f"a field of {schema.name}", hint=_quotes_hint(token))
         if token.text in ("{", "<"):
-            self.skip(self.stream.skip_block() and token)
+            self.skip(token if self.stream.skip_block() else None)
         elif token.kind != "mark" or token.text == ":":
             self.stream.skip_to_field()
 
@@ -216,14 +216,14 @@ class _Parser:
             return False
         block = token.text in ("{", "<")
         if known.kind == "message" and block:
-            merged = not known.repeated and values
-            inner = values[0] if merged else ParsedMessage(known.type, token.line, token.column)
-            values += [] if merged else [inner]
+            first = values[0] if values and not known.repeated else None
+            inner = first if isinstance(first, ParsedMessage) else ParsedMessage(known.type, token.line, token.column)
+            values += [] if inner is first else [inner]
             self.message(inner, messages()[known.type], path, self.stream.next())
         elif known.kind == "message" or block or token.text == "[":
             expected = "is a block" if known.kind == "message" else "takes one value"
-            found = {"[": "a list", "{": "a block", "<": "a block"}.get(token.text) or format_token(token)
-            self.report(token, path, f"{known.name!r} {expected}, found {found}", allowed=allowed)
+            given = {"[": "a list", "{": "a block", "<": "a block"}.get(token.text) or format_token(token)
+            self.report(token, path, f"{known.name!r} {expected}, found {given}", allowed=allowed)
             self.skip(self.stream.skip_value())
         else:
             try:
@@ -272,7 +272,7 @@ class _Parser:
         if not (self.stream.at_end_of_value() or self.stream.at_field()):
             self.skip(self.stream.skip_value())
 
-    def skip(self, unclosed: Token | bool | None, path: str = "") -> None:
+    def skip(self, unclosed: Token | None, path: str = "") -> None:
         """Report a bracket that is never closed, if there is one."""
         if unclosed:
             self.report(unclosed, path, f"this {unclosed.text!r} is never closed", allowed=repr(CLOSERS[unclosed.text]))

@@ -11,11 +11,16 @@ class WeightPlan:
 
     Parameters
     ----------
-    algorithm : ``'arq'`` (uniform) or ``'nuq'`` (at most ``num_steps`` of the 256 levels occur).
-    channel_wise : one scale per output channel instead of one for the tensor.
-    bits : 6, 7 or 8; always 8 for ``'nuq'``.
-    num_steps : 16 or 32, for ``'nuq'`` only.
-    num_of_iteration : 0 to 5 rounds of refinement, for ``'nuq'`` only.
+    algorithm : str
+        ``'arq'`` (uniform) or ``'nuq'`` (at most ``num_steps`` of the 256 levels occur).
+    channel_wise : bool
+        One scale per output channel instead of one for the tensor.
+    bits : int
+        6, 7 or 8; always 8 for ``'nuq'``.
+    num_steps : int | None
+        16 or 32, for ``'nuq'`` only.
+    num_of_iteration : int | None
+        0 to 5 rounds of refinement, for ``'nuq'`` only.
     """
 
     algorithm: str = "arq"
@@ -31,12 +36,18 @@ class ActivationPlan:
 
     Parameters
     ----------
-    algorithm : ``'ifmr'`` (search over clipping ranges) or ``'hfmg'`` (greedy walk over a histogram).
-    asymmetric : with an offset.
-    bits : always 8.
-    search_range_start, search_range_end, search_step : ratios tried, for ``'ifmr'`` only.
-    max_percentile, min_percentile : in (0.5, 1], where the search begins, for ``'ifmr'`` only.
-    num_of_bins : 1024, 2048, 4096 or 8192, for ``'hfmg'`` only.
+    algorithm : str
+        ``'ifmr'`` (search over clipping ranges) or ``'hfmg'`` (greedy walk over a histogram).
+    asymmetric : bool
+        With an offset.
+    bits : int
+        Always 8.
+    search_range_start, search_range_end, search_step : float | None
+        Ratios tried, for ``'ifmr'`` only.
+    max_percentile, min_percentile : float | None
+        In (0.5, 1], where the search begins, for ``'ifmr'`` only.
+    num_of_bins : int | None
+        1024, 2048, 4096 or 8192, for ``'hfmg'`` only.
     """
 
     algorithm: str = "ifmr"
@@ -56,18 +67,26 @@ class LayerPlan:
 
     Parameters
     ----------
-    name, type : the node's name and operator.
-    weights : None for a layer without weights.
-    activation : of its data input (of both inputs for a product of two activations).
-    migration_strength : in [0.2, 0.8], or None where the layer is not balanced.
-    sources : (block, origin) pairs for the blocks ``weights``, ``activation``, ``asymmetric`` and ``balancer``;
-        an origin is ``override_layer_configs[0]``, ``override_layer_types[1]``, ``common_config``, ``nuq_config``,
+    name, type : str
+        The node's name and operator.
+    weights : WeightPlan | None
+        None for a layer without weights.
+    activation : ActivationPlan
+        Of its data input (of both inputs for a product of two activations).
+    migration_strength : float | None
+        In [0.2, 0.8], or None where the layer is not balanced.
+    sources : tuple[tuple[str, str], ...]
+        (block, origin) pairs for the blocks ``weights``, ``activation``, ``asymmetric`` and ``balancer``; an origin is
+        ``override_layer_configs[0]``, ``override_layer_types[1]``, ``common_config``, ``nuq_config``,
         ``activation_offset``, ``symmetric only``, ``config.json``, ``joint_quant`` with the group's name, or
         ``default``. Not part of a comparison.
-    entry : the place whose entry was taken as a whole; ``default`` where there is none. Not part of a comparison.
-    left_out : what ``common_config`` sets and that entry does not, so that the defaults apply: ``dmq_balancer``,
+    entry : str
+        The place whose entry was taken as a whole; ``default`` where there is none. Not part of a comparison.
+    left_out : tuple[str, ...]
+        What ``common_config`` sets and that entry does not, so that the defaults apply: ``dmq_balancer``,
         ``arq_quantize.quant_bits``. Not part of a comparison.
-    can_be_balanced : whether the balancer acts on this layer.
+    can_be_balanced : bool
+        Whether the balancer acts on this layer.
     """
 
     name: str
@@ -97,10 +116,14 @@ class JointGroup:
 
     Parameters
     ----------
-    name : that of its first addition in graph order.
-    settings : of every quantizer in it.
-    additions : the Add and AddV2 nodes, in graph order.
-    places : (node, input index) of every quantizer, the additions' inputs included, in graph order.
+    name : str
+        That of its first addition in graph order.
+    settings : ActivationPlan
+        Of every quantizer in it.
+    additions : tuple[str, ...]
+        The Add and AddV2 nodes, in graph order.
+    places : tuple[tuple[str, int], ...]
+        (node, input index) of every quantizer, the additions' inputs included, in graph order.
     """
 
     name: str
@@ -115,18 +138,32 @@ class Plan:
 
     Parameters
     ----------
-    batch_num : number of batches the calibration consumes.
-    activation_offset : what an activation without a setting of its own uses; already applied in ``layers``.
-    joint_quant : one scale for the inputs of an addition and everything that shares it.
-    do_fusion, skip_fusion_layers : whether norms are folded, and the layers whose fusion is left out.
-    force_float16_scale : scales of activations are rounded to float16 in the fake-quantized model.
-    nuq_mapping_file : the mapping file that chose layers for non-uniform weights, resolved; None without one.
-    layers : in graph order.
-    tensors : inputs of MaxPool and Add nodes that are quantized, in the order of the file.
-    groups : of quantizers that share one scale; their settings are those that ``layers`` and ``tensors`` have.
-    disabled : quantizable layers that are left in float, with the settings they would have.
-    skipped : (name, type, reason) of everything that could be meant as a layer and is left in float.
-    warnings : sentences for the user about settings that have no effect.
+    batch_num : int
+        Number of batches that calibrate.
+    activation_offset : bool
+        What an activation without a setting of its own uses; already applied in ``layers``.
+    joint_quant : bool
+        One scale for the inputs of an addition and everything that shares it.
+    do_fusion : bool
+        Whether norms are folded.
+    skip_fusion_layers : tuple[str, ...]
+        The layers whose fusion is left out.
+    force_float16_scale : bool
+        Scales of activations are rounded to float16 in the fake-quantized model.
+    nuq_mapping_file : str | None
+        The mapping file that chose layers for non-uniform weights, resolved; None without one.
+    layers : tuple[LayerPlan, ...]
+        In graph order.
+    tensors : tuple[TensorPlan, ...]
+        Inputs of MaxPool and Add nodes that are quantized, in the order of the file.
+    groups : tuple[JointGroup, ...]
+        Of quantizers that share one scale; their settings are those that ``layers`` and ``tensors`` have.
+    disabled : tuple[LayerPlan, ...]
+        Quantizable layers that are left in float, with the settings they would have.
+    skipped : tuple[tuple[str, str, str], ...]
+        (name, type, reason) of everything that could be meant as a layer and is left in float.
+    warnings : tuple[str, ...]
+        Sentences for the user about settings that have no effect.
     """
 
     batch_num: int = 1

@@ -1,4 +1,4 @@
-"""Collecting what is wrong with a file: a readable number of problems is kept, the rest is counted."""
+"""Collects the problems of a file: a readable number is kept, the rest is counted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from calibrant.errors import ConfigError, Problem
 MOST_SHOWN = 200
 """Problems that one error lists."""
 MOST_COUNTED = 2000
-"""Problems after which reading on is given up: this is no configuration file."""
+"""Problems after which reading stops, because this is no configuration file."""
 
 
 class TooManyProblemsError(Exception):
@@ -17,7 +17,7 @@ class TooManyProblemsError(Exception):
 
 
 class ProblemList:
-    """The problems of one file in the order they were found; beyond ``MOST_SHOWN`` only their number is kept."""
+    """The problems of one file in the order of reading; beyond ``MOST_SHOWN`` only their number is kept."""
 
     def __init__(self) -> None:
         self._kept: list[Problem] = []
@@ -28,7 +28,7 @@ class ProblemList:
 
     @property
     def full(self) -> bool:
-        """No further problem will be shown, so that the work of wording it can be saved."""
+        """Whether no further problem will be shown, so that none need be worded."""
         return self._count >= MOST_SHOWN
 
     def add(self, problem: Problem | None) -> None:
@@ -39,7 +39,7 @@ class ProblemList:
         TooManyProblemsError
             The list has reached ``MOST_COUNTED``.
         """
-        if not self.full:
+        if problem is not None and not self.full:
             self._kept.append(problem)
         self._count += 1
         if self._count >= MOST_COUNTED:

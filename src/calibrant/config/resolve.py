@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 from calibrant.config.check import rule_problems
 from calibrant.config.graph_check import graph_problems
@@ -32,10 +33,13 @@ def resolve(configuration: Configuration, info: GraphInfo, nuq_layers: frozenset
 
     Parameters
     ----------
-    configuration : as ``load_config`` returns it, or made in Python.
-    facts : the graph.
-    nuq_layers : names of the layers that the mapping file of ``nuq_config`` selects; None where it was not read, which
-        leaves all weights uniform with a warning.
+    configuration : Configuration
+        As ``load_config`` returns it, or made in Python.
+    info : GraphInfo
+        The graph.
+    nuq_layers : frozenset[str] | None
+        Names of the layers that the mapping file of ``nuq_config`` selects; None if it was not read, which leaves
+        all weights uniform, with a warning.
 
     Raises
     ------
@@ -68,12 +72,15 @@ def check_config(
 
     Parameters
     ----------
-    source : as ``load_config`` takes it.
-    facts : the graph, if there is one to check against.
+    source : str | os.PathLike[str] | Configuration | None
+        As ``load_config`` takes it.
+    info : GraphInfo | None
+        The graph to check against; None: the text and values are checked alone.
 
     Returns
     -------
-    tuple of Problem : in the order of the file; empty where nothing is wrong.
+    tuple[Problem, ...]
+        In the order of the file; empty if nothing is wrong.
     """
     try:
         configuration, problems = read_config(source)
@@ -131,7 +138,7 @@ def build_plan(configuration: Configuration, info: GraphInfo, nuq_layers: frozen
     )
 
 
-def _value(configuration: Configuration, field: str) -> int | bool:
+def _value(configuration: Configuration, field: str) -> Any:
     written = getattr(configuration, field)
     return default_of("AMCTConfig", field) if written is None else written
 
@@ -170,15 +177,16 @@ def _tensors(levels: Levels) -> tuple[TensorPlan, ...]:
     configuration = levels.configuration
     plans: dict[tuple[str, int], TensorPlan] = {}
     for index, tensor in enumerate(configuration.tensor_quantize):
-        if tensor.layer_name in configuration.skip_layers:
+        name, number = tensor.layer_name, tensor.input_index
+        if name is None or number is None or name in configuration.skip_layers:
             continue
         block = tensor.ifmr_quantize or tensor.hfmg_quantize
         asymmetric = None if block is None else block.asymmetric
         if asymmetric is None:
             asymmetric, _ = levels.first_asymmetric(levels.common)
-        plans[tensor.layer_name, tensor.input_index] = TensorPlan(
-            tensor.layer_name,
-            tensor.input_index,
+        plans[name, number] = TensorPlan(
+            name,
+            number,
             activation_plan(block or FMRQuantize(), asymmetric),
             DEFAULT if block is None else f"tensor_quantize[{index}]",
         )

@@ -1,6 +1,6 @@
-"""What each field of the configuration file accepts and stands for when it is not written: one row a field.
+"""The values that each field of the configuration file accepts, and its default: one row a field.
 
-The same rows check the configuration file and ``config.json``, whose keys mean the same things.
+The same rows check the configuration file and ``config.json``, whose keys have the same meaning.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ class Rule:
     allowed: str | None = None
     choices: tuple[str, ...] = ()
     unsupported: Any = None
+
+    def allows(self, value: Any) -> bool:
+        """Whether a value of the field's type is accepted."""
+        return self.accepts is None or self.accepts(value)
 
 
 def _one_of(*values: Any, default: Any = None) -> Rule:

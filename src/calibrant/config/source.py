@@ -1,4 +1,4 @@
-"""Reading a configuration file's text: bounded in size and time, UTF-8 only, every failure one clear problem."""
+"""Reads the text of a configuration file, of bounded size and in UTF-8; every failure is one clear problem."""
 
 from __future__ import annotations
 
@@ -36,13 +36,21 @@ class Source:
         known = [str(part) for part in (name, line, column) if part is not None]
         return f"{':'.join(known)}: " if known else ""
 
-    def problem(self, message: str, line: int, column: int, **rest: str | None) -> Problem:
+    def problem(
+        self,
+        message: str,
+        line: int,
+        column: int,
+        path: str | None = None,
+        allowed: str | None = None,
+        hint: str | None = None,
+    ) -> Problem:
         """A problem at that place (counted from 1), with the line for the caret where it is short enough to show."""
         shown = None
         if column <= _SHOWN and 1 <= line <= len(self.lines):
             cut = self.lines[line - 1][:_SHOWN]
             shown = "".join(char if char.isprintable() or char == "\t" else "\ufffd" for char in cut)
-        return Problem(message, file=self.name, line=line, column=column, source=shown, **rest)
+        return Problem(message, self.name, line, column, shown, path, allowed, hint)
 
 
 def read_source(path: str | os.PathLike[str], kind: str = "configuration file", limit: int = SIZE_LIMIT) -> Source:
@@ -50,14 +58,17 @@ def read_source(path: str | os.PathLike[str], kind: str = "configuration file", 
 
     Parameters
     ----------
-    path : the file, UTF-8 with or without a byte order mark.
-    kind : what the messages call it.
-    limit : largest size that is read, in bytes.
+    path : str | os.PathLike[str]
+        The file, UTF-8 with or without a byte order mark.
+    kind : str
+        What the messages call it.
+    limit : int
+        Largest size that is read, in bytes.
 
     Raises
     ------
     ConfigError
-        It is missing, a directory or no regular file, cannot be read, is too large, binary or not UTF-8.
+        The file is missing, a directory or not a regular file, unreadable, too large, binary or not UTF-8.
     """
     name = os.fspath(path)
     data = _read_bytes(name, kind, limit)
@@ -103,7 +114,7 @@ def _read_bytes(name: str, kind: str, limit: int) -> bytes:
 
 
 def check_size(size: int, kind: str, limit: int, name: str | None = None) -> None:
-    """Refuse what is too large to be meant.
+    """Refuse a text that is too large.
 
     Raises
     ------

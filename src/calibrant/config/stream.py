@@ -1,4 +1,4 @@
-"""The tokens of a text one after the other, with the ways to get past a part that cannot be read."""
+"""The tokens of a text, one after another, and ways to skip a part that cannot be read."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class TokenStream:
         return False
 
     def at_end_of_value(self) -> bool:
-        """No value can start here: a block or the text ends, or a mark stands where a value should."""
+        """Whether no value can start here: a block or the text ends, or a mark stands where a value should."""
         token = self.peek()
         return token.kind == "end" or (token.kind == "mark" and token.text in "}>],;:")
 
     def at_field(self) -> bool:
-        """A field starts here: a name with a colon or a brace behind it."""
+        """Whether a field starts here: a name followed by a colon or a brace."""
         return self.peek().kind == "word" and self.peek(1).text in (":", "{", "<", "=")
 
     def skip_value(self) -> Token | None:

@@ -17,7 +17,10 @@ def write_config(configuration: Configuration, comment: str = "") -> str:
 
     Parameters
     ----------
-    comment : lines to write in front of it.
+    configuration : Configuration
+        The settings; fields that are None are left out.
+    comment : str
+        Lines that are written first, as comments.
     """
     lines = [f"# {line}".rstrip() for line in comment.splitlines()]
     return "\n".join([*lines, *_fields(configuration, ROOT)]) + "\n"

@@ -1,6 +1,6 @@
-"""What was written in a configuration file: values and blocks with the places where they stand.
+"""The parsed values and blocks of a configuration file, with their places.
 
-This is no protobuf message, because a message keeps no positions and cannot hold a field that was written twice.
+A protobuf message would not do: it keeps no positions and cannot hold a field that was written twice.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class ParsedValue:
-    """A scalar and where it stands, counted from 1."""
+    """A scalar and its place, counted from 1."""
 
     value: bool | int | float | str
     line: int
@@ -19,7 +19,7 @@ class ParsedValue:
 
 @dataclass(frozen=True)
 class ParsedMessage:
-    """A block and what was written in it: a list per field, in the order of the file, without unreadable values."""
+    """A block and its fields: a list of values each, in the order of the file, without unreadable ones."""
 
     type: str
     line: int

@@ -81,12 +81,12 @@ def escaped_bytes(token: Token) -> bytes:
 
 
 def decode(data: bytes) -> str:
-    """The text that the bytes of a string field stand for.
+    """The text of a string field's bytes.
 
     Raises
     ------
     BadValueError
-        They are not UTF-8.
+        The bytes are not UTF-8.
     """
     try:
         return data.decode("utf-8")
@@ -163,7 +163,7 @@ def _float(written: Token) -> float:
 
 
 def _enum(field: Field, written: Token) -> str:
-    by_number = {number: name for name, number in field.members}
+    by_number: dict[int | None, str] = {number: name for name, number in field.members}
     if written.kind == "word" and written.text in by_number.values():
         return written.text
     if written.kind == "number" and (name := by_number.get(_integer(written.text))):

@@ -18,8 +18,10 @@ def plan_warnings(
 
     Parameters
     ----------
-    skipped : quantizable layers that the configuration leaves in float.
-    nuq_layers : layers selected by the mapping file; None where it was not read.
+    skipped : frozenset[str]
+        Quantizable layers that the configuration leaves in float.
+    nuq_layers : frozenset[str] | None
+        Layers selected by the mapping file; None where it was not read.
     """
     if configuration.listed is not None:  # a config.json says everything about every layer
         return ()
@@ -44,7 +46,7 @@ def _lists(configuration: Configuration, info: GraphInfo) -> Iterator[str]:
 
 
 def _tensors(configuration: Configuration) -> Iterator[str]:
-    seen: dict[tuple[str, int], int] = {}
+    seen: dict[tuple[str | None, int | None], int] = {}
     for index, tensor in enumerate(configuration.tensor_quantize):
         key = (tensor.layer_name, tensor.input_index)
         if tensor.layer_name in configuration.skip_layers:
