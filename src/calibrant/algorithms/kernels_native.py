@@ -64,7 +64,9 @@ def sums_outwards(bins: Filled, negative: bool, first_key: int, start: int) -> n
     """See `kernels_numpy.sums_outwards`."""
     table = np.zeros((BINS_PER_SIGN + 2, 2))
     _native.sums_outwards(
-        *(part.ctypes.data for part in (bins.codes, bins.counts, bins.means)),
+        bins.codes.ctypes.data,
+        bins.counts.ctypes.data,
+        bins.means.ctypes.data,
         bins.codes.size,
         negative,
         first_key,
@@ -79,7 +81,9 @@ def spread_below(bins: Filled, zeros: int, minimum: float, maximum: float, point
     points = np.ascontiguousarray(points, np.float64)
     below = np.empty(points.size)
     _native.spread_below(
-        *(part.ctypes.data for part in (bins.codes, bins.counts, bins.means)),
+        bins.codes.ctypes.data,
+        bins.counts.ctypes.data,
+        bins.means.ctypes.data,
         bins.codes.size,
         zeros,
         minimum,
@@ -94,7 +98,8 @@ def spread_below(bins: Filled, zeros: int, minimum: float, maximum: float, point
 def add_rows(rows: np.ndarray, sums: np.ndarray) -> None:
     """See `kernels_numpy.add_rows`."""
     rows = np.ascontiguousarray(rows, np.float32)
-    _native.add_rows(rows.ctypes.data, *rows.shape, sums.ctypes.data)
+    count, columns = rows.shape
+    _native.add_rows(rows.ctypes.data, count, columns, sums.ctypes.data)
 
 
 def gains(scales: np.ndarray, levels: np.ndarray, table: np.ndarray, first_key: int) -> np.ndarray:

@@ -46,8 +46,10 @@ def with_one_scale(
 
     Returns
     -------
-    plans : of all layers.
-    warnings : one sentence for each constant.
+    plans : dict[str, LayerPlan]
+        The plans of all layers.
+    warnings : tuple[str, ...]
+        One sentence for each constant.
     """
     readers: dict[str, list[LayerInfo]] = {}
     for layer in info.layers:
@@ -55,12 +57,13 @@ def with_one_scale(
             readers.setdefault(layer.constant, []).append(layer)
     result, warnings = dict(plans), []
     for layers in readers.values():
-        wanted = [layer for layer in layers if plans[layer.name].weights.channel_wise]
-        if not wanted or len({layer.channel_axes for layer in layers}) == 1:
+        weights = {layer.name: plans[layer.name].weights for layer in layers}
+        channel_wise = any(plan is not None and plan.channel_wise for plan in weights.values())
+        if not channel_wise or len({layer.channel_axes for layer in layers}) == 1:
             continue
         names = " and ".join(repr(layer.name) for layer in layers)
         warnings.append(f"{names} share their weights, but not the axis of their channels: they have one scale")
-        for layer in layers:
-            plan = plans[layer.name]
-            result[layer.name] = replace(plan, weights=replace(plan.weights, channel_wise=False))
+        for name, plan in weights.items():
+            if plan is not None:
+                result[name] = replace(plans[name], weights=replace(plan, channel_wise=False))
     return result, tuple(warnings)

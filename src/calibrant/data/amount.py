@@ -20,7 +20,8 @@ def sample_limit(samples: Any) -> int | None:
 
     Raises
     ------
-    DataError : something else.
+    DataError
+        It is something else.
     """
     if samples is None:
         return DEFAULT_SAMPLES
@@ -46,10 +47,14 @@ class DataUse:
 
     Parameters
     ----------
-    batches, samples : how many.
-    available : samples in the source; None where only reading all of it tells.
-    warnings : what about them makes the ranges doubtful.
-    digest : SHA-256 of their values.
+    batches, samples : int
+        Number of batches, and of samples in them.
+    available : int | None
+        Number of samples in the source; None if only reading all of it tells.
+    warnings : tuple[str, ...]
+        Sentences about data that make the ranges doubtful.
+    digest : str | None
+        SHA-256 of the values.
     """
 
     batches: int
@@ -76,23 +81,26 @@ def data_warnings(used: int, extremes: Mapping[str, tuple[float, float]], pictur
 
     Parameters
     ----------
-    used : samples.
-    extremes : input → least and largest value.
-    pictures : input → whether its shape is that of pictures with three channels.
+    used : int
+        Number of samples that calibrate.
+    extremes : Mapping[str, tuple[float, float]]
+        Smallest and largest value of each input.
+    pictures : Mapping[str, bool]
+        For each input, whether its shape is that of images with three channels.
     """
-    found = []
+    warnings = []
     if used < FEWEST_SAMPLES:
-        found.append(f"{used} {'sample' if used == 1 else 'samples'} calibrate; give {FEWEST_SAMPLES} or more")
+        warnings.append(f"{used} {'sample' if used == 1 else 'samples'} calibrate; give {FEWEST_SAMPLES} or more")
     for name, (low, high) in extremes.items():
         values = f"the values of input {name!r} are {low:.4g} .. {high:.4g}"
         if low == high:
-            found.append(f"every value of input {name!r} is {low:g}; these data calibrate nothing")
+            warnings.append(f"every value of input {name!r} is {low:g}; these data calibrate nothing")
         elif pictures.get(name) and max(-low, high) > 300:
-            found.append(f"{values}, but pictures are 0 .. 255, 0 .. 1 or about -3 .. 3; check scale, mean and std")
+            warnings.append(f"{values}, but pictures are 0 .. 255, 0 .. 1 or about -3 .. 3; check scale, mean and std")
         elif pictures.get(name) and high - low < 0.05:
-            found.append(f"{values}, a narrow range for pictures; are they scaled twice? check scale, mean and std")
+            warnings.append(f"{values}, a narrow range for pictures; are they scaled twice? check scale, mean and std")
         elif high - low < 1e-3 * max(-low, high):
-            found.append(f"{values}, nearly constant beside their size; is their mean to be subtracted?")
+            warnings.append(f"{values}, nearly constant beside their size; is their mean to be subtracted?")
         elif max(-low, high) > 1e6:
-            found.append(f"{values}, far larger than features of networks are; check the preprocessing")
-    return found
+            warnings.append(f"{values}, far larger than features of networks are; check the preprocessing")
+    return warnings

@@ -1,4 +1,4 @@
-"""What every source of data is read as: batches of arrays by input name."""
+"""Batches of arrays by input name, in which form every source of data is read."""
 
 from __future__ import annotations
 
@@ -24,14 +24,22 @@ class Batches:
 
     Attributes
     ----------
-    count : how many batches an iteration yields; None where only reading tells.
-    samples : how many samples these hold; None where only reading tells.
-    batch_num : how many were asked for; None: all there are, up to the limit of samples.
-    available : how many samples the source holds; None where only reading tells.
-    used : how many batches and samples the last whole iteration has yielded; None before it.
-    digest : SHA-256 of the values that the last whole iteration has yielded, batch by batch, input by input.
-    seen : least and largest values of the batches that were yielded.
-    restartable : whether it can be read more than once.
+    count : int | None
+        Number of batches that an iteration yields; None if only reading tells.
+    samples : int | None
+        Number of samples in these; None if only reading tells.
+    batch_num : int | None
+        Number of batches that were asked for; None: all, up to the limit of samples.
+    available : int | None
+        Number of samples in the source; None if only reading tells.
+    used : tuple[int, int] | None
+        Numbers of batches and samples that the last whole iteration has yielded; None before it.
+    digest : str | None
+        SHA-256 of the values that the last whole iteration has yielded, batch by batch, input by input; None before it.
+    seen : Extremes
+        Smallest and largest values of the batches that were yielded.
+    restartable : bool
+        Whether it can be read more than once.
     """
 
     def __init__(
@@ -69,14 +77,15 @@ class Batches:
 
         Raises
         ------
-        DataError : data that do not fit, that are not finite, that cannot be read, or that end before ``batch_num``.
+        DataError
+            Data do not fit, are not finite, cannot be read, or end before ``batch_num``.
         """
         yielded = samples = 0
         digest = hashlib.sha256()
         for row in islice(self._rows(), self.batch_num):
             batch = {spec.name: coerce(row[spec.name], spec, self.seen) for spec in self._inputs}
             for array in batch.values():
-                digest.update(array if array.dtype.kind != "O" else repr(array.tolist()).encode())
+                digest.update(array.data if array.dtype.kind != "O" else repr(array.tolist()).encode())
             yield batch
             yielded += 1
             samples += max((len(array) for array in batch.values() if array.ndim), default=1)
