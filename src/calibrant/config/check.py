@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from calibrant.config.graph_info import BALANCED_TYPES, BALANCED_WORDS, CHANNEL_TYPES
+from calibrant.config.graph_info import BALANCED_TYPES, BALANCED_WORDS, CHANNEL_TYPES, FEW_BIT_TYPES
 from calibrant.config.model import CalibrationConfig, Configuration, FMRQuantize
 from calibrant.config.rules import RULES, UNIQUE, Rule, allowed_text, default_of
 from calibrant.config.schema import ROOT, Field, messages
@@ -193,8 +193,8 @@ def weight_problems(
     if weights.channel_wise and not has_channels:
         message = f"{what} has no channels, so its weights cannot be quantized channel-wise"
         yield configuration.problem(f"{path}.arq_quantize.channel_wise", message, allowed="false")
-    if weights.quant_bits in (6, 7) and type != "Conv2D":
-        message = f"{weights.quant_bits} bits are for Conv2D only, and this is {what}"
+    if weights.quant_bits in (6, 7) and type not in FEW_BIT_TYPES:
+        message = f"{weights.quant_bits} bits are for {' and '.join(FEW_BIT_TYPES)} only, and this is {what}"
         default = default_of("ARQuantize", "quant_bits")
         yield configuration.problem(f"{path}.arq_quantize.quant_bits", message, allowed=str(default))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from calibrant.config.graph_info import BALANCED_WORDS, GraphInfo, LayerInfo
+from calibrant.config.graph_info import BALANCED_WORDS, FEW_BIT_TYPES, GraphInfo, LayerInfo
 from calibrant.config.levels import Level, Levels
 from calibrant.config.model import CalibrationConfig, Configuration
 
@@ -54,7 +54,7 @@ def _idle_blocks(level: Level, layers: Sequence[LayerInfo], what: str) -> Iterat
     if settings.weights is not None and not weighted:
         yield f"{path}: {_weight_block(level)} has no effect: {what} has weights"
     bits = settings.arq_quantize.quant_bits if settings.arq_quantize else None
-    if bits in (6, 7) and weighted and not any(layer.type == "Conv2D" for layer in layers):
+    if bits in (6, 7) and weighted and not any(layer.type in FEW_BIT_TYPES for layer in layers):
         yield f"{path}: quant_bits : {bits} has no effect: it acts on Conv2D only, and {what} is one"
     if settings.dmq_balancer is not None and not any(layer.can_be_balanced for layer in layers):
         yield f"{path}: dmq_balancer has no effect: it acts on {BALANCED_WORDS}, and {what} is one of these"

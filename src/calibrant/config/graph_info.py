@@ -5,28 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-CHANNEL_TYPES = frozenset({"Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "Conv3D"})
-"""Layer types whose weights have output channels, each of which can have a scale of its own."""
+from calibrant.layer_kinds import KINDS, TENSOR_QUANTIZABLE
 
-BALANCED_TYPES = ("Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "Conv3D", "MatMul")
-"""Layer types that the balancer acts on."""
-
-BALANCED_WORDS = f"{', '.join(BALANCED_TYPES)} (DepthwiseConv2dNative and Conv2DBackpropInput without dilation)"
-
-QUANTIZABLE_TYPES = (
-    "Conv2D",
-    "DepthwiseConv2dNative",
-    "Conv2DBackpropInput",
-    "Conv3D",
-    "MatMul",
-    "BatchMatMul",
-    "BatchMatMulV2",
-    "BatchMatMulV3",
-    "AvgPool",
-)
+QUANTIZABLE_TYPES = tuple(KINDS)
 """Operator types that are quantized as layers."""
 
-TENSOR_TYPES = ("MaxPool", "Add", "AddV2")
+CHANNEL_TYPES = frozenset(name for name, kind in KINDS.items() if kind.channel_axes)
+"""Layer types whose weights have output channels, each of which can have a scale of its own."""
+
+FEW_BIT_TYPES = tuple(name for name, kind in KINDS.items() if kind.few_bits)
+"""Layer types whose weights may have 6 or 7 bits."""
+
+BALANCED_TYPES = tuple(name for name, kind in KINDS.items() if kind.balanced)
+"""Layer types that the balancer acts on."""
+
+_UNDILATED = " and ".join(name for name, kind in KINDS.items() if kind.balanced_undilated)
+BALANCED_WORDS = f"{', '.join(BALANCED_TYPES)} ({_UNDILATED} without dilation)"
+
+TENSOR_TYPES = TENSOR_QUANTIZABLE
 """Operator types whose inputs ``tensor_quantize`` may name."""
 
 
@@ -64,8 +60,8 @@ class LayerInfo:
     @property
     def can_be_balanced(self) -> bool:
         """Whether the balancer acts on it."""
-        undilated_only = self.type in ("DepthwiseConv2dNative", "Conv2DBackpropInput")
-        return self.has_weights and self.type in BALANCED_TYPES and not (undilated_only and self.dilated)
+        kind = KINDS[self.type]
+        return self.has_weights and kind.balanced and not (kind.balanced_undilated and self.dilated)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
-from calibrant.config.graph_info import GraphInfo, LayerInfo
+from calibrant.config.graph_info import FEW_BIT_TYPES, GraphInfo, LayerInfo
 from calibrant.config.model import (
     ARQuantize,
     CalibrationConfig,
@@ -153,7 +153,7 @@ def weight_plan(block: ARQuantize | NUQuantize, layer: LayerInfo) -> WeightPlan:
         )
     bits = or_default(block, "quant_bits")
     channel_wise = layer.has_channels if block.channel_wise is None else block.channel_wise and layer.has_channels
-    return WeightPlan("arq", channel_wise=channel_wise, bits=bits if layer.type == "Conv2D" else 8)
+    return WeightPlan("arq", channel_wise=channel_wise, bits=bits if layer.type in FEW_BIT_TYPES else 8)
 
 
 def activation_plan(block: FMRQuantize | HFMGQuantize, asymmetric: bool) -> ActivationPlan:

@@ -10,7 +10,7 @@ from tensorflow.python.framework import dtypes
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.emit.output_names import with_output_names
 from calibrant.graph.graph import Edit, Graph
-from calibrant.graph.layer_kinds import KINDS
+from calibrant.layer_kinds import KINDS
 from calibrant.quantized_network import QuantizedInput, QuantizedLayer, QuantizedNetwork
 
 

@@ -9,7 +9,7 @@ from calibrant.fold.channel_op import usable
 from calibrant.fold.layout import Layout
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
-from calibrant.graph.layer_kinds import ADDITIONS
+from calibrant.layer_kinds import ADDITIONS
 
 FACTORS = frozenset({"Mul", "RealDiv"})
 

@@ -21,7 +21,7 @@ from calibrant.fold.channel_op import SCALE, SHIFT, ChannelOp
 from calibrant.fold.constant_operand import FACTORS, constant_operand, factor
 from calibrant.fold.layout import Layout
 from calibrant.graph.graph import Graph
-from calibrant.graph.layer_kinds import ADDITIONS
+from calibrant.layer_kinds import ADDITIONS
 
 
 def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> ChannelOp | None:

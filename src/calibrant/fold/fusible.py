@@ -10,7 +10,7 @@ from calibrant.fold.order import chains
 from calibrant.fold.result import NotFused
 from calibrant.graph.canonical import canonicalize
 from calibrant.graph.graph import Graph
-from calibrant.graph.layer_kinds import KINDS
+from calibrant.layer_kinds import KINDS
 
 
 def fusible_nodes(graph: Graph) -> frozenset[str]:

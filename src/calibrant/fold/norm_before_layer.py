@@ -22,7 +22,7 @@ from calibrant.fold.result import Fusion, NotFused
 from calibrant.fold.target import SKIPPED, FoldTarget, dtype_of, layer_target
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
-from calibrant.graph.layer_kinds import ADDITIONS, KINDS
+from calibrant.layer_kinds import ADDITIONS, KINDS
 
 RECOGNISERS = (fused_norm.recognise, scalar.recognise, decomposed_batch_norm.recognise, bias.recognise)
 SHIFTS = ADDITIONS | {"Sub", "BiasAdd", "Identity"}

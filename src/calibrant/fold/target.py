@@ -13,7 +13,7 @@ from tensorflow.python.framework import dtypes
 from calibrant.fold.layout import Layout, layout_for
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
-from calibrant.graph.layer_kinds import KINDS
+from calibrant.layer_kinds import KINDS
 
 SKIPPED = "skip_fusion_layers names it"
 

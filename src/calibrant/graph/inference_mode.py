@@ -21,7 +21,7 @@ from calibrant.graph.decided import decided_values
 from calibrant.graph.dropout import UNIFORM, without_idle_dropout
 from calibrant.graph.graph import Graph, ordered
 from calibrant.graph.inline import CALLS, inline_calls
-from calibrant.graph.layer_kinds import KINDS
+from calibrant.layer_kinds import KINDS
 
 _DEPTH = 20  # decisions within decisions
 

@@ -12,10 +12,10 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.canonical import canonicalize
 from calibrant.graph.control_flow import full_name, nodes_in_functions
 from calibrant.graph.graph import Graph
-from calibrant.graph.layer_kinds import ADDITIONS as ADDITIONS
-from calibrant.graph.layer_kinds import KINDS as KINDS
 from calibrant.graph.node_input import NodeInput
 from calibrant.graph.other_products import is_other_product, other_product
+from calibrant.layer_kinds import ADDITIONS as ADDITIONS
+from calibrant.layer_kinds import KINDS as KINDS
 
 
 @dataclass(frozen=True)

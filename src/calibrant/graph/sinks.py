@@ -6,8 +6,8 @@ from typing import Any
 
 from calibrant.errors import ModelError, Problem
 from calibrant.graph.frozen import NEVER_OUTPUTS
-from calibrant.graph.layer_kinds import KINDS
 from calibrant.graph.rewire import SCOPE
+from calibrant.layer_kinds import KINDS
 
 
 def network_outputs(graph: Any) -> list[str]:

@@ -20,9 +20,9 @@ from calibrant.algorithms.patch_mean import ConvAxis, PatchGeometry, PatchMean, 
 from calibrant.calibration.observer import Statistic
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
-from calibrant.graph.layer_kinds import KINDS
 from calibrant.graph.layers import Layer
 from calibrant.graph.node_input import read_tensor
+from calibrant.layer_kinds import KINDS
 from calibrant.steps.weights import LayerWeights
 
 

@@ -8,8 +8,8 @@ from calibrant.config.graph_info import GraphInfo, LayerInfo
 from calibrant.fold import Fusion, fusible_nodes
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
-from calibrant.graph.layer_kinds import TENSOR_QUANTIZABLE
 from calibrant.graph.layers import Layer, find_layers
+from calibrant.layer_kinds import TENSOR_QUANTIZABLE
 
 
 def graph_info(original: Graph, folded: Graph, fusions: Iterable[Fusion] = ()) -> tuple[GraphInfo, Mapping[str, Layer]]:

@@ -10,9 +10,9 @@ from calibrant.algorithms.histogram import Histogram
 from calibrant.config.plan import ActivationPlan, JointGroup, LayerPlan, Plan, TensorPlan
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
-from calibrant.graph.layer_kinds import ADDITIONS
 from calibrant.graph.layers import Layer
 from calibrant.graph.node_input import NodeInput, read_tensor
+from calibrant.layer_kinds import ADDITIONS
 
 TRANSPARENT = frozenset({"Relu", "Identity"})
 PRIORITIES = ("tensor_quantize", "override_layer_configs", "config.json", "override_layer_types", "common_config")

@@ -13,8 +13,8 @@ from calibrant.config.plan import Plan
 from calibrant.config.problems import ProblemList
 from calibrant.errors import ConfigError, Problem
 from calibrant.graph.graph import Graph
-from calibrant.graph.layer_kinds import KINDS
 from calibrant.graph.layers import find_layers
+from calibrant.layer_kinds import KINDS
 from calibrant.records.mapping_file import MappedOp, Mapping, nuq_layer_names, read_mapping
 from calibrant.steps.joint import with_joint_settings
 

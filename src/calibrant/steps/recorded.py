@@ -15,9 +15,9 @@ from calibrant.errors import ConfigError, ModelError, Problem, did_you_mean
 from calibrant.fold import Folded, fold
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
-from calibrant.graph.layer_kinds import TENSOR_QUANTIZABLE
 from calibrant.graph.layers import Layer, find_layers
 from calibrant.graph.node_input import NodeInput, read_tensor
+from calibrant.layer_kinds import TENSOR_QUANTIZABLE
 from calibrant.quantized_network import QuantizedInput, QuantizedLayer, QuantizedNetwork
 from calibrant.records.layer_record import LayerRecord
 from calibrant.steps.balance import Balanced, balanced_by_factors

@@ -16,9 +16,9 @@ from tensorflow.core.framework.node_def_pb2 import NodeDef
 from calibrant.fold.layout import Layout, layout_for
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
-from calibrant.graph.layer_kinds import KINDS
 from calibrant.graph.layers import Layer
 from calibrant.graph.node_input import NodeInput, read_tensor
+from calibrant.layer_kinds import KINDS
 
 Division = tuple[NodeInput, Layout]
 """An input that is to read a divided tensor, and the layout of the tensor."""

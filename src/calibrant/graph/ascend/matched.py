@@ -11,7 +11,7 @@ from tensorflow.python.framework import dtypes
 from calibrant.graph import nodes as nd
 from calibrant.graph.ascend.deq_scale import unpack
 from calibrant.graph.ascend.scoped_builder import ScopedBuilder
-from calibrant.graph.layer_kinds import KINDS
+from calibrant.layer_kinds import KINDS
 
 
 @dataclass(frozen=True, eq=False)

@@ -77,8 +77,8 @@ class LayerKind:
         Weights may have 6 or 7 bits.
     nonuniform : bool
         Non-uniform weights (NUQ) are possible, for layers without dilation.
-    balanced : bool
-        The DMQ balancer acts on it.
+    balanced, balanced_undilated : bool
+        The DMQ balancer acts on it; the second, only without dilation.
     condition : callable
         Attributes of a node to the reason why this node cannot be quantized, or None.
     """
@@ -94,6 +94,7 @@ class LayerKind:
     few_bits: bool = False
     nonuniform: bool = False
     balanced: bool = False
+    balanced_undilated: bool = False
     condition: Callable[[Attributes], str | None] = _no_condition
 
     @property
@@ -114,9 +115,19 @@ _BATCHED = LayerKind((0,), 1, (), 0, multiplies_activations=True, condition=_unt
 
 KINDS: dict[str, LayerKind] = {
     "Conv2D": LayerKind((0,), 1, (3,), 2, spatial=2, rank=4, few_bits=True, nonuniform=True, balanced=True),
-    "DepthwiseConv2dNative": LayerKind((0,), 1, (2, 3), 2, spatial=2, rank=4, balanced=True),
+    "DepthwiseConv2dNative": LayerKind((0,), 1, (2, 3), 2, spatial=2, rank=4, balanced=True, balanced_undilated=True),
     "Conv2DBackpropInput": LayerKind(
-        (2,), 1, (2,), 3, spatial=2, rank=4, transposed=True, nonuniform=True, balanced=True, condition=_undilated
+        (2,),
+        1,
+        (2,),
+        3,
+        spatial=2,
+        rank=4,
+        transposed=True,
+        nonuniform=True,
+        balanced=True,
+        balanced_undilated=True,
+        condition=_undilated,
     ),
     "Conv3D": LayerKind((0,), 1, (4,), 3, spatial=3, rank=5, balanced=True, condition=_undilated_in_depth),
     "MatMul": LayerKind((0,), 1, (), 0, rank=2, nonuniform=True, balanced=True, condition=_untransposed),
