@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tensorflow.core.framework.attr_value_pb2 import AttrValue
-from tensorflow.core.framework.tensor_shape_pb2 import TensorShapeProto
 
 from calibrant.algorithms.histogram import NonFiniteError
 from calibrant.calibration.observer import Statistics
@@ -24,6 +22,7 @@ from calibrant.graph.layers import Layer
 from calibrant.graph.node_input import read_tensor
 from calibrant.graph.rewire import Meaning, Rewiring, Watchers, rewire
 from calibrant.graph.sinks import network_outputs
+from calibrant.graph.tf_core import AttrValue, TensorShapeProto
 from calibrant.progress import Stopwatch
 from calibrant.quantized_network import QuantizedNetwork
 from calibrant.records.beside_record import CalibrationNotes, notes_path, notes_text

@@ -9,7 +9,7 @@ import numpy as np
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.python.framework import tensor_util
 
-from calibrant.graph.layers import KINDS
+from calibrant.layer_kinds import KINDS
 from calibrant.records.record_file import read_records
 
 ATTRIBUTES = {

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from tensorflow.core.framework.attr_value_pb2 import AttrValue
-from tensorflow.core.framework.tensor_shape_pb2 import TensorShapeProto
-from tensorflow.python.framework import dtypes
 
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.emit.output_names import with_output_names
 from calibrant.graph.graph import Edit, Graph
+from calibrant.graph.tf_core import AttrValue, TensorShapeProto, dtypes
 from calibrant.layer_kinds import KINDS
 from calibrant.quantized_network import QuantizedInput, QuantizedLayer, QuantizedNetwork
 

@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tensorflow.core.framework.graph_pb2 import GraphDef
-from tensorflow.core.framework.variable_pb2 import VariableDef
-from tensorflow.core.protobuf.saver_pb2 import SaverDef
 
 from calibrant.emit.saved_model import described
 from calibrant.errors import OutputError, Problem
@@ -17,6 +14,7 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.session import constant_bytes, is_large_constant, open_session
 from calibrant.graph.tensorflow import tensorflow
+from calibrant.graph.tf_core import GraphDef, SaverDef, VariableDef
 
 LIMIT = 2**31 - 1  # bytes of a protobuf message
 _ROOM = 1 << 24  # for all but the large constants

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tensorflow.core.framework.graph_pb2 import GraphDef
-from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef, SignatureDef, TensorInfo
-from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-
 from calibrant.graph.graph import Graph
 from calibrant.graph.tensorflow import tensorflow
+from calibrant.graph.tf_core import GraphDef, MetaGraphDef, SavedModel, SignatureDef, TensorInfo
 
 SCHEMA_VERSION = 1
 TAG = "serve"

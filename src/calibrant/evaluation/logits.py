@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
+from calibrant.graph.tf_core import NodeDef
 
 # What a quantizer and a change of shape are made of.
 HANDING_ON = frozenset(

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-from tensorflow.python.framework import dtypes
 
 from calibrant.fold.chain import FoldChain
 from calibrant.fold.channel_op import STAYS, ChannelOp
@@ -15,6 +13,7 @@ from calibrant.fold.result import Fusion, NotFused
 from calibrant.fold.target import LayerBranch, dtype_of
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
+from calibrant.graph.tf_core import NodeDef, dtypes
 
 
 def apply(edit: Edit, chain: FoldChain) -> tuple[tuple[Fusion, ...], NotFused | None]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-
 from calibrant.fold.channel_op import SHIFT, ChannelOp
 from calibrant.fold.constant_operand import addend
 from calibrant.fold.layout import Layout
 from calibrant.graph.graph import Graph
+from calibrant.graph.tf_core import NodeDef
 
 
 def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> ChannelOp | None:

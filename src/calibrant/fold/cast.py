@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-from tensorflow.python.framework import dtypes
-
 from calibrant.fold.channel_op import STAYS, ChannelOp
 from calibrant.fold.layout import Layout
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
+from calibrant.graph.tf_core import NodeDef, dtypes
 
 FLOATS = (dtypes.float16, dtypes.float32)
 

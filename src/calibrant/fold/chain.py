@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from calibrant.fold import decomposed_batch_norm
 from calibrant.fold.channel_op import NORM, NOTHING, SCALAR, SHIFT, STAYS, ChannelOp
@@ -15,6 +14,7 @@ from calibrant.fold.layout import Layout
 from calibrant.fold.result import NotFused
 from calibrant.fold.target import SKIPPED, FoldTarget, LayerBranch
 from calibrant.graph.graph import Graph
+from calibrant.graph.tf_core import NodeDef
 
 Recogniser = Callable[[Graph, NodeDef, int, Layout], ChannelOp | str | None]
 

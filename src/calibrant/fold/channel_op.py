@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from calibrant.fold.layout import Layout
+from calibrant.graph.tf_core import NodeDef
 
 NORM, SCALE, SCALAR, SHIFT, NOTHING, STAYS = "norm", "scale", "scalar", "shift", "nothing", "stays"
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from calibrant.fold.channel_op import usable
 from calibrant.fold.layout import Layout
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
+from calibrant.graph.tf_core import NodeDef
 from calibrant.layer_kinds import ADDITIONS
 
 FACTORS = frozenset({"Mul", "RealDiv"})

@@ -15,12 +15,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from calibrant.fold.channel_op import SCALE, SHIFT, ChannelOp
 from calibrant.fold.constant_operand import FACTORS, constant_operand, factor
 from calibrant.fold.layout import Layout
 from calibrant.graph.graph import Graph
+from calibrant.graph.tf_core import NodeDef
 from calibrant.layer_kinds import ADDITIONS
 
 

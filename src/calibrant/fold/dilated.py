@@ -6,12 +6,11 @@ operations on channels after it can as well be done in the layer.
 
 from __future__ import annotations
 
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-
 from calibrant.fold.channel_op import STAYS, ChannelOp
 from calibrant.fold.layout import Layout
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
+from calibrant.graph.tf_core import NodeDef
 
 
 def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> ChannelOp | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from calibrant.fold.channel_op import NORM, ChannelOp, usable
 from calibrant.fold.layout import Layout
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
+from calibrant.graph.tf_core import NodeDef
 
 FUSED_NORMS = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"})
 DEFAULT_EPSILON = 1e-4

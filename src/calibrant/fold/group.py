@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-
 from calibrant.fold.constant_operand import addend
 from calibrant.fold.layout import Layout
 from calibrant.fold.target import SKIPPED, FoldTarget, LayerBranch, TensorBranch, dtype_of, layer_target
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
+from calibrant.graph.tf_core import NodeDef
 
 SPLITS = frozenset({"Split", "SplitV"})
 

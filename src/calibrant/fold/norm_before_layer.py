@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from calibrant.fold import bias, decomposed_batch_norm, fused_norm, scalar
 from calibrant.fold.channel_op import NORM, NOTHING, SCALE, SHIFT, ChannelOp
@@ -22,6 +21,7 @@ from calibrant.fold.result import Fusion, NotFused
 from calibrant.fold.target import SKIPPED, FoldTarget, dtype_of, layer_target
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
+from calibrant.graph.tf_core import NodeDef
 from calibrant.layer_kinds import ADDITIONS, KINDS
 
 RECOGNISERS = (fused_norm.recognise, scalar.recognise, decomposed_batch_norm.recognise, bias.recognise)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-
 from calibrant.fold.chain import FoldChain
 from calibrant.fold.decomposed_batch_norm import looks_like_norm
 from calibrant.fold.fused_norm import FUSED_NORMS
 from calibrant.fold.result import NotFused
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
+from calibrant.graph.tf_core import NodeDef
 
 
 def unfused_norms(

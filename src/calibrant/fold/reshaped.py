@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-
 from calibrant.fold.channel_op import STAYS, ChannelOp
 from calibrant.fold.layout import Layout
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
+from calibrant.graph.tf_core import NodeDef
 
 
 def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> ChannelOp | None:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-from tensorflow.python.framework import dtypes
 
 from calibrant.fold.layout import Layout, layout_for
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
+from calibrant.graph.tf_core import NodeDef, dtypes
 from calibrant.layer_kinds import KINDS
 
 SKIPPED = "skip_fusion_layers names it"

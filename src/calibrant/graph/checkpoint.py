@@ -10,11 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tensorflow.core.framework.graph_pb2 import GraphDef
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-
 from calibrant.graph import nodes as nd
 from calibrant.graph.tensorflow import tensorflow
+from calibrant.graph.tf_core import GraphDef, NodeDef
 from calibrant.graph.variables import freeze
 
 REFERENCES = frozenset({"Variable", "VariableV2"})  # variables of TensorFlow 1.x, which are read without an operation

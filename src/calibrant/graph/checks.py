@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-
 from calibrant.errors import ModelError, Problem, did_you_mean
 from calibrant.graph import nodes as nd
 from calibrant.graph.control_flow import called_functions
 from calibrant.graph.graph import Graph
 from calibrant.graph.tensorflow import tensorflow
+from calibrant.graph.tf_core import NodeDef
 
 VARIABLES = frozenset({"Variable", "VariableV2", "VarHandleOp", "AutoReloadVariable"})
 NORMS = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"})

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tensorflow.core.framework.graph_pb2 import GraphDef
-
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import frozen
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.tensorflow import cause_of, quiet, tensorflow
+from calibrant.graph.tf_core import GraphDef
 from calibrant.graph.variables import freeze
 
 

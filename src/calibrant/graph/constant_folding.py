@@ -6,13 +6,12 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-from tensorflow.python.framework import op_def_registry
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph, ordered
 from calibrant.graph.session import open_session
 from calibrant.graph.tensorflow import tensorflow
+from calibrant.graph.tf_core import NodeDef, op_def_registry
 
 SMALL = 1 << 20  # bytes that any result may have
 GROWTH = 4  # times the size of its constants, which a larger result may have: int8 becomes float32

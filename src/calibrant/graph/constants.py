@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from calibrant.graph import nodes as nd
+from calibrant.graph.tf_core import NodeDef
 
 
 def _reshape(node: NodeDef, value: np.ndarray, shape: np.ndarray) -> np.ndarray:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from tensorflow.core.framework.function_pb2 import FunctionDef, FunctionDefLibrary
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-
 from calibrant.graph import nodes as nd
+from calibrant.graph.tf_core import FunctionDef, FunctionDefLibrary, NodeDef
 
 # TensorFlow 1.x writes control flow as nodes: what begins a region, and what leads out of it.
 REGIONS = {

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tensorflow.core.framework.graph_pb2 import GraphDef
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-from tensorflow.python.framework import dtypes, op_def_registry
-
 from calibrant.errors import ModelError
 from calibrant.graph import checks
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph, ordered
+from calibrant.graph.tf_core import GraphDef, NodeDef, dtypes, op_def_registry
 
 
 def cut(

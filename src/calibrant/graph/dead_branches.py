@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-from tensorflow.python.framework import dtypes
 
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.decided import decided_values, default_placeholders
 from calibrant.graph.graph import Graph
+from calibrant.graph.tf_core import NodeDef, dtypes
 
 # Operation → index of the input that decides.
 DECIDING = {

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
-from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.constant_folding import constant_values
 from calibrant.graph.graph import Graph
+from calibrant.graph.tf_core import NodeDef
 
 
 def decided_values(graph: Graph, tensors: Iterable[str]) -> dict[str, np.ndarray]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.dead_branches import same_shape
 from calibrant.graph.decided import decided_values
 from calibrant.graph.graph import Graph
+from calibrant.graph.tf_core import NodeDef
 
 UNIFORM = frozenset({"RandomUniform", "StatelessRandomUniform", "StatelessRandomUniformV2", "StatefulUniform"})
 

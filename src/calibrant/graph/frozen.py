@@ -9,9 +9,6 @@ from typing import Any
 
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
-from tensorflow.core.framework.graph_pb2 import GraphDef
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-from tensorflow.python.framework import dtypes
 
 from calibrant.errors import ModelError, Problem, did_you_mean
 from calibrant.graph import checks
@@ -24,6 +21,7 @@ from calibrant.graph.cut import cut, stand_in
 from calibrant.graph.graph import Graph, ordered
 from calibrant.graph.inference_mode import deterministic, for_inference, undecided
 from calibrant.graph.inline import CALLS, inline_calls
+from calibrant.graph.tf_core import GraphDef, NodeDef, dtypes
 
 _OF_THE_RUN = ("_class", "_output_shapes")  # attributes; the shapes are inferred anew, and some files have wrong ones
 NEVER_OUTPUTS = frozenset(

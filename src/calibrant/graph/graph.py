@@ -8,15 +8,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from tensorflow.core.framework.function_pb2 import FunctionDefLibrary
-from tensorflow.core.framework.graph_pb2 import GraphDef
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-from tensorflow.core.framework.versions_pb2 import VersionDef
-from tensorflow.python.framework import dtypes
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.constants import ConstantReader
 from calibrant.graph.control_flow import control_flow_regions
+from calibrant.graph.tf_core import FunctionDefLibrary, GraphDef, NodeDef, VersionDef, dtypes
 
 _NODE_FIELD = bytes(
     [GraphDef.NODE_FIELD_NUMBER << 3 | 2]

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from tensorflow.python.framework import dtypes
-
 from calibrant.errors import CalibrantError, ModelError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.bindings import bind
@@ -21,6 +19,7 @@ from calibrant.graph.decided import decided_values
 from calibrant.graph.dropout import UNIFORM, without_idle_dropout
 from calibrant.graph.graph import Graph, ordered
 from calibrant.graph.inline import CALLS, inline_calls
+from calibrant.graph.tf_core import dtypes
 from calibrant.layer_kinds import KINDS
 
 _DEPTH = 20  # decisions within decisions

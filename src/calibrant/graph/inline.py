@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tensorflow.core.framework.graph_pb2 import GraphDef
-
 from calibrant.graph.tensorflow import quiet, tensorflow
+from calibrant.graph.tf_core import GraphDef
 
 CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-from tensorflow.python.framework import dtypes
-
 from calibrant.graph import nodes as nd
 from calibrant.graph.canonical import canonicalize
 from calibrant.graph.control_flow import full_name, nodes_in_functions
 from calibrant.graph.graph import Graph
 from calibrant.graph.node_input import NodeInput
 from calibrant.graph.other_products import is_other_product, other_product
-from calibrant.layer_kinds import ADDITIONS as ADDITIONS
-from calibrant.layer_kinds import KINDS as KINDS
+from calibrant.graph.tf_core import NodeDef, dtypes
+from calibrant.layer_kinds import KINDS
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,12 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tensorflow.core.framework.function_pb2 import FunctionDef
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-
 from calibrant.graph import nodes as nd
 from calibrant.graph.control_flow import full_name, nodes_in_functions
 from calibrant.graph.graph import Graph
-from calibrant.graph.layers import KINDS
 from calibrant.graph.other_products import REASONS, is_other_product
+from calibrant.graph.tf_core import FunctionDef, NodeDef
+from calibrant.layer_kinds import KINDS
 
 ASSUMED = 64  # the size of an open axis that is not the first, where it matters
 TRANSPOSED = frozenset({"Conv2DBackpropInput", "Conv3DBackpropInput", "Conv3DBackpropInputV2"})

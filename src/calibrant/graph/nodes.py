@@ -7,10 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from tensorflow.core.framework.attr_value_pb2 import AttrValue
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-from tensorflow.core.framework.tensor_shape_pb2 import TensorShapeProto
-from tensorflow.python.framework import dtypes, tensor_util
+
+from calibrant.graph.tf_core import AttrValue, NodeDef, TensorShapeProto, dtypes, tensor_util
 
 OpenShape = tuple[int | None, ...]
 """Sizes of axes; None for a size that is not known."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-
 from calibrant.graph import nodes as nd
 from calibrant.graph.canonical.einsum import why_not
 from calibrant.graph.graph import Graph
+from calibrant.graph.tf_core import NodeDef
 
 _IN_THREE = "three spatial axes, only {} is quantized there"
 _CELL = "is a whole recurrent cell in one operation"

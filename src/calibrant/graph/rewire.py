@@ -11,13 +11,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tensorflow.core.framework.graph_pb2 import GraphDef
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.tensorflow import tensorflow
+from calibrant.graph.tf_core import GraphDef, NodeDef
 
 SCOPE = "calibrant_in_place"
 

@@ -7,8 +7,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tensorflow.core.framework.graph_pb2 import GraphDef
-
 from calibrant.errors import ModelError, Problem, did_you_mean
 from calibrant.graph import frozen
 from calibrant.graph import nodes as nd
@@ -16,6 +14,7 @@ from calibrant.graph.checkpoint import frozen_from_checkpoint
 from calibrant.graph.concrete_function import from_function, frozen_function
 from calibrant.graph.graph import Graph
 from calibrant.graph.tensorflow import cause_of, quiet, tensorflow
+from calibrant.graph.tf_core import GraphDef
 
 SERVING = "serve"
 

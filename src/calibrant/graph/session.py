@@ -11,13 +11,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from tensorflow.core.framework.graph_pb2 import GraphDef
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-from tensorflow.python.framework import dtypes
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.tensorflow import tensorflow
+from calibrant.graph.tf_core import GraphDef, NodeDef, dtypes
 
 LARGE = 4096  # elements
 AT_ONCE = 1 << 26  # bytes

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tensorflow.core.framework.graph_pb2 import GraphDef
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-
 from calibrant.graph import nodes as nd
+from calibrant.graph.tf_core import GraphDef, NodeDef
 
 if TYPE_CHECKING:
     from calibrant.graph.graph import Graph

@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from tensorflow.core.framework.graph_pb2 import GraphDef
-from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.control_flow import needed_library
 from calibrant.graph.graph import ordered
 from calibrant.graph.inline import inline_calls
+from calibrant.graph.tf_core import GraphDef, NodeDef
 
 READERS = frozenset({"ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape"})
 ASSIGNMENTS = frozenset({"AssignAddVariableOp", "AssignSubVariableOp", "AssignVariableOp"})

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-from tensorflow.python.framework import dtypes
-
 from calibrant.graph.control_flow import called_functions
 from calibrant.graph.graph import Graph
 from calibrant.graph.multiply_accumulates import count_products
+from calibrant.graph.tf_core import NodeDef, dtypes
 from calibrant.quantized_network import QuantizedNetwork
 
 _FLOATS = (dtypes.float16, dtypes.bfloat16, dtypes.float32, dtypes.float64)

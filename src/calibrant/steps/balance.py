@@ -17,9 +17,9 @@ from calibrant.errors import ConfigError, DataError, ModelError, Problem
 from calibrant.fold.layout import Layout
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
-from calibrant.graph.layer_kinds import KINDS
 from calibrant.graph.layers import Layer, find_layers
 from calibrant.graph.node_input import NodeInput, read_tensor
+from calibrant.layer_kinds import KINDS
 from calibrant.progress import ProgressFn, no_progress
 from calibrant.steps.scale_propagation import (
     channel_broadcast_shape,

@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
-from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from calibrant.fold.layout import Layout, layout_for
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
 from calibrant.graph.node_input import NodeInput, read_tensor
+from calibrant.graph.tf_core import NodeDef
 from calibrant.layer_kinds import KINDS
 
 Division = tuple[NodeInput, Layout]

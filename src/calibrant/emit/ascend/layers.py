@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from tensorflow.python.framework import dtypes
 
 from calibrant.algorithms.arq import broadcast_shape
 from calibrant.emit.ascend import names
 from calibrant.graph import nodes as nd
 from calibrant.graph.ascend.deq_scale import pack
 from calibrant.graph.graph import Edit
+from calibrant.graph.tf_core import dtypes
 from calibrant.quantized_network import QuantizedLayer
 
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-from tensorflow.python.framework import dtypes
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit
+from calibrant.graph.tf_core import NodeDef, dtypes
 
 TO_LAST = {4: (0, 2, 3, 1), 5: (0, 2, 3, 4, 1)}
 TO_FIRST = {4: (0, 3, 1, 2), 5: (0, 4, 1, 2, 3)}

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from tensorflow.lite.python import schema_py_generated as schema
-from tensorflow.lite.tools import flatbuffer_utils
 
 from calibrant.algorithms.arithmetic import Quantizer
+from calibrant.emit.tflite.schema import flatbuffer_utils, schema
 from calibrant.errors import ModelError, Problem
 
 DTYPES = {

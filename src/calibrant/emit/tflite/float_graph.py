@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from tensorflow.core.framework.tensor_shape_pb2 import TensorShapeProto
-from tensorflow.python.framework import dtypes
 
 from calibrant.emit.tflite.channels_last import channels_last
 from calibrant.emit.tflite.float_kernels import powers_as_products, same_reciprocal_roots
@@ -15,6 +13,7 @@ from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.emit.tflite.single_precision import single_precision
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
+from calibrant.graph.tf_core import TensorShapeProto, dtypes
 
 
 def float_graph(graph: Graph, settings: TfliteSettings) -> tuple[Graph, Mapping[str, str]]:

@@ -10,12 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-from tensorflow.python.framework import dtypes
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit
 from calibrant.graph.tensorflow import tensorflow
+from calibrant.graph.tf_core import NodeDef, dtypes
 
 RUNNING_SUMS = 32
 SPLITTER = 2**12 + 1

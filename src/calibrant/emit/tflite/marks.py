@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tensorflow.python.framework import dtypes
-
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
+from calibrant.graph.tf_core import dtypes
 
 MARK = "Digamma"
 _SCOPE = "calibrant_mark"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
+from calibrant.graph.tf_core import NodeDef
 
 
 def image_axes(node: NodeDef) -> tuple[int, int]:

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from tensorflow.lite.python import schema_py_generated as schema
-from tensorflow.python.framework import dtypes
 
 from calibrant.emit.tflite.flatbuffer import DTYPES, Operator
 from calibrant.emit.tflite.float_kernels import mean_in_kernel_order
+from calibrant.emit.tflite.schema import schema
 from calibrant.graph.tensorflow import tensorflow
+from calibrant.graph.tf_core import dtypes
 
 PADDING = {schema.Padding.SAME: "SAME", schema.Padding.VALID: "VALID"}
 

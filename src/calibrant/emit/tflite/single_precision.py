@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from tensorflow.python.framework import dtypes
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit
+from calibrant.graph.tf_core import dtypes
 
 NARROW = frozenset({dtypes.float16.as_datatype_enum, dtypes.bfloat16.as_datatype_enum})
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-from tensorflow.python.framework import dtypes
 
 from calibrant.graph import nodes as nd
+from calibrant.graph.tf_core import NodeDef, dtypes
 
 
 def float_type(node: NodeDef) -> dtypes.DType:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-from tensorflow.python.framework import dtypes
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.ascend.deq_scale import unpack
 from calibrant.graph.ascend.scoped_builder import ScopedBuilder
+from calibrant.graph.tf_core import NodeDef, dtypes
 
 INPUTS = {"AscendQuant": 1, "AscendWeightQuant": 2, "AscendDequant": 2, "AscendAntiQuant": 1}
 FLOATS = (None, dtypes.float16, dtypes.float32, dtypes.float64)

@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-from tensorflow.python.framework import dtypes
 
 from calibrant.algorithms.arq import broadcast_shape
 from calibrant.graph import nodes as nd
@@ -19,6 +17,7 @@ from calibrant.graph.ascend.attributes import accumulator_type, float_type, scal
 from calibrant.graph.ascend.matched import MatchedLayer
 from calibrant.graph.ascend.scales import activation_scale, weight_scale
 from calibrant.graph.ascend.scoped_builder import ScopedBuilder
+from calibrant.graph.tf_core import NodeDef, dtypes
 
 
 @dataclass

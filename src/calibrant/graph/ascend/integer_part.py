@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection
 
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-from tensorflow.python.framework import dtypes, op_def_registry
-
 from calibrant.graph import nodes as nd
 from calibrant.graph.ascend.scoped_builder import ScopedBuilder
+from calibrant.graph.tf_core import NodeDef, dtypes, op_def_registry
 
 BEGINS = frozenset({"AscendQuant", "AscendWeightQuant"})
 ENDS = frozenset({"AscendDequant", "AscendAntiQuant"})

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tensorflow.core.framework.graph_pb2 import GraphDef
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-
 from calibrant.errors import ModelError, Problem
 from calibrant.graph.ascend.checks import complaints
 from calibrant.graph.ascend.dequantized import DequantizedLayers
@@ -14,6 +11,7 @@ from calibrant.graph.ascend.integer_part import widen
 from calibrant.graph.ascend.matched import match
 from calibrant.graph.ascend.operators import LOWERINGS
 from calibrant.graph.ascend.scoped_builder import ScopedBuilder
+from calibrant.graph.tf_core import GraphDef, NodeDef
 
 MOST = 20
 

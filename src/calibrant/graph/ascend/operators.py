@@ -6,8 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-from tensorflow.python.framework import dtypes
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.ascend.attributes import (
@@ -21,6 +19,7 @@ from calibrant.graph.ascend.attributes import (
 )
 from calibrant.graph.ascend.deq_scale import unpack
 from calibrant.graph.ascend.scoped_builder import ScopedBuilder
+from calibrant.graph.tf_core import NodeDef, dtypes
 
 SHORT_BITS = 16
 

@@ -7,14 +7,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from tensorflow.core.framework.attr_value_pb2 import AttrValue
-from tensorflow.core.framework.graph_pb2 import GraphDef
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-from tensorflow.core.framework.tensor_shape_pb2 import TensorShapeProto
-from tensorflow.python.framework import dtypes
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.constants import ConstantReader
+from calibrant.graph.tf_core import AttrValue, GraphDef, NodeDef, TensorShapeProto, dtypes
 
 
 class ScopedBuilder:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tensorflow.python.framework import dtypes
-
 from calibrant.graph.canonical.einsum import rewrite_einsum
 from calibrant.graph.canonical.operands import ProductEdit, type_of
 from calibrant.graph.canonical.transposed import rewrite_product
 from calibrant.graph.constant_folding import fold_constants
 from calibrant.graph.graph import Graph
+from calibrant.graph.tf_core import dtypes
 
 REWRITES = {
     "Einsum": rewrite_einsum,

@@ -6,11 +6,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-
 from calibrant.graph import nodes as nd
 from calibrant.graph.canonical.operands import Factor, ProductEdit, type_of
 from calibrant.graph.graph import Graph
+from calibrant.graph.tf_core import NodeDef
 
 Labels = tuple[str, ...]
 FIRST_UNNAMED = "\ue000"  # of the letters for private use, in place of the axes behind an ellipsis

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-from tensorflow.python.framework import dtypes
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
+from calibrant.graph.tf_core import NodeDef, dtypes
 
 Factor = int | tuple[str, int]
 """A size: a number, or a tensor and its axis where the size shows only when the graph runs."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-
 from calibrant.graph import nodes as nd
 from calibrant.graph.canonical.operands import ProductEdit
+from calibrant.graph.tf_core import NodeDef
 
 
 def rewrite_product(edit: ProductEdit, node: NodeDef) -> None:
