@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 Attributes = Callable[[str], Any]
 """Name of an attribute of a node → its value, or None."""
@@ -44,7 +44,8 @@ def _known_window(attribute: Attributes) -> str | None:
     return None
 
 
-class WeightInput(NamedTuple):
+@dataclass(frozen=True)
+class WeightInput:
     """Input index of the weights of a layer kind, and the axis of the weights that counts input channels."""
 
     index: int

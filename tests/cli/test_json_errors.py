@@ -51,7 +51,7 @@ def test_results(tmp_path, monkeypatch, capsys):
     code, found = run(capsys, "quantize", model, "--data", "x.npy", "--out", "o", "--json")
     assert not code and found["totals"]["quantized_layers"] == 3
     run_row = found["run"]
-    assert run_row["samples"] == 64 and len(run_row["model_sha256"]) == len(run_row["data_sha256"]) == 64
+    assert run_row["samples"] == 64 and len(run_row["model_sha256"]) == len(run_row["data_fingerprint"]) == 64
     assert run_row["options"]["bias_correction"] is True and run_row["peak_memory_bytes"] > 1e6
     code, found = run(capsys, "inspect", model, "--json")
     assert found["inputs and outputs"][0]["shape"] == [None, 6, 6, 2]

@@ -53,7 +53,7 @@ class DataUse:
         Number of samples in the source; None if only reading all of it tells.
     warnings : tuple[str, ...]
         Sentences about data that make the ranges doubtful.
-    digest : str | None
+    fingerprint : str | None
         SHA-256 of the values.
     """
 
@@ -61,7 +61,7 @@ class DataUse:
     samples: int
     available: int | None
     warnings: tuple[str, ...] = ()
-    digest: str | None = None
+    fingerprint: str | None = None
 
     @classmethod
     def of(cls, batches: Batches) -> DataUse:
@@ -69,7 +69,7 @@ class DataUse:
         count, samples = batches.usage()
         pictures = {spec.name: _is_picture(spec) for spec in batches.inputs}
         warnings = data_warnings(samples, batches.seen.of, pictures)
-        return cls(count, samples, batches.available, tuple(warnings), batches.digest)
+        return cls(count, samples, batches.available, tuple(warnings), batches.fingerprint)
 
 
 def _is_picture(spec: InputSpec) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 import numpy as np
 
 from calibrant.data.coerce import Extremes, coerce
+from calibrant.data.fingerprint import Fingerprint
 from calibrant.data.input_source import Chunk
 from calibrant.data.input_spec import InputSpec
 from calibrant.errors import DataError, Problem
@@ -34,8 +34,8 @@ class Batches:
         Number of samples in the source; None if only reading tells.
     used : tuple[int, int] | None
         Numbers of batches and samples that the last whole iteration has yielded; None before it.
-    digest : str | None
-        SHA-256 of the values that the last whole iteration has yielded, batch by batch, input by input; None before it.
+    fingerprint : str | None
+        Of the values that the first whole iteration has yielded, batch by batch, input by input; None before it.
     seen : Extremes
         Smallest and largest values of the batches that were yielded.
     restartable : bool
@@ -69,7 +69,7 @@ class Batches:
         self.used: tuple[int, int] | None = None
         if self.count is not None and samples is not None:
             self.used = self.count, samples
-        self.digest: str | None = None
+        self.fingerprint: str | None = None
         self.seen = Extremes()
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
@@ -81,17 +81,20 @@ class Batches:
             Data do not fit, are not finite, cannot be read, or end before ``batch_num``.
         """
         yielded = samples = 0
-        digest = hashlib.sha256()
+        fingerprint = Fingerprint() if self.fingerprint is None else None
         for row in islice(self._rows(), self.batch_num):
             batch = {spec.name: coerce(row[spec.name], spec, self.seen) for spec in self._inputs}
-            for array in batch.values():
-                digest.update(array.data if array.dtype.kind != "O" else repr(array.tolist()).encode())
+            if fingerprint is not None:
+                for array in batch.values():
+                    fingerprint.add(array)
             yield batch
             yielded += 1
             samples += max((len(array) for array in batch.values() if array.ndim), default=1)
             if self._sample_limit is not None and samples >= self._sample_limit:
                 break
-        self.used, self.digest = (yielded, samples), digest.hexdigest()
+        self.used = yielded, samples
+        if fingerprint is not None:
+            self.fingerprint = fingerprint.hexdigest()
         if not yielded:
             raise DataError(Problem("there are no batches", file=self._place))
         if self.batch_num is not None and yielded < self.batch_num:

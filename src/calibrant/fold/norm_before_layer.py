@@ -275,7 +275,7 @@ def _pads(graph: Graph, layer: NodeDef) -> bool:
 def _changed(graph: Graph, layer: NodeDef, norm: NormBeforeLayer) -> tuple[np.ndarray, np.ndarray]:
     """New weights, and the addend of each output channel; both in the layer's type."""
     kind = KINDS[layer.op]
-    index, axis = kind.weights
+    index, axis = kind.weights.index, kind.weights.reduced_axis
     weights = graph.require_constant(nd.data_inputs(layer)[index])
     rows = weights.shape[axis]
     factors, addends = _by_row(graph, layer, norm, rows)

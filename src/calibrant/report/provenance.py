@@ -26,7 +26,7 @@ def run_row(
         "command": list(sys.argv),
         "model_sha256": hashlib.sha256(original.serialized()).hexdigest(),
         "configuration_sha256": hashlib.sha256(config_text.encode()).hexdigest(),
-        "data_sha256": None if data is None else data.digest,
+        "data_fingerprint": None if data is None else data.fingerprint,
         "samples": None if data is None else data.samples,
         "samples_available": None if data is None else data.available,
         "options": dict(options),
