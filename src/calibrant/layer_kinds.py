@@ -48,7 +48,7 @@ def _known_window(attribute: Attributes) -> str | None:
 class WeightInput:
     """Input index of the weights of a layer kind, and the axis of the weights that counts input channels."""
 
-    index: int
+    input_index: int
     reduced_axis: int
 
 

@@ -1,4 +1,4 @@
-"""What the quantization of one graph came to: the factors of every layer, as frozen values."""
+"""The result of quantizing one graph: the parameters of every layer, as frozen values."""
 
 from __future__ import annotations
 
@@ -20,11 +20,18 @@ class QuantizedInput:
 
     Parameters
     ----------
-    node, index : the reader and its input index.
-    tensor : the tensor it reads.
-    search : the factors and how they were found.
-    group : name of the joint quantization group it belongs to, or None.
-    unrefined : what the search in the tensor itself had found, where the range was moved afterwards; else None.
+    node : str
+        Name of the reader.
+    index : int
+        Its input index.
+    tensor : str
+        The tensor it reads.
+    search : SearchResult
+        The quantizer, and how it was found.
+    group : str | None
+        Name of the joint quantization group it belongs to, or None.
+    unrefined : SearchResult | None
+        The result of the search in the tensor itself, if the range was changed afterwards; else None.
     """
 
     node: str
@@ -42,19 +49,24 @@ class QuantizedInput:
 
 @dataclass(frozen=True, eq=False)
 class QuantizedLayer:
-    """One layer with everything that was found for it.
+    """One layer with all of its quantization parameters.
 
     Parameters
     ----------
-    layer : the layer in the folded graph.
-    inputs : its quantized activations, one per data input.
-    weights : integer weights and their scales; None for a layer without weights.
-    float_weights : the weights they stand for, balanced, folded and all.
-    bias : float32, shape (channels,); the bias to be rounded to int32 steps of scale_d * scale_w; None where there
-        is none.
-    bias_correction : what ``bias`` holds more than the float network's, float64; None without bias correction.
-    balance : float32 factors per input channel by which the activations were divided; None where the layer is not
-        balanced.
+    layer : Layer
+        The layer in the folded graph.
+    inputs : tuple[QuantizedInput, ...]
+        Its quantized activations, one per data input.
+    weights : QuantizedWeights | None
+        Integer weights and their scales; None for a layer without weights.
+    float_weights : np.ndarray | None
+        The float weights, after folding and balancing.
+    bias : np.ndarray | None
+        The bias to be rounded to int32 steps of scale_d * scale_w, float32, shape (channels,); None without a bias.
+    bias_correction : np.ndarray | None
+        ``bias`` less the float network's bias, float64; None without bias correction.
+    balance : np.ndarray | None
+        Factors per input channel by which the activations were divided, float32; None if the layer is not balanced.
     """
 
     layer: Layer
@@ -65,13 +77,27 @@ class QuantizedLayer:
     bias_correction: np.ndarray | None = None
     balance: np.ndarray | None = None
 
+    def require_weights(self) -> QuantizedWeights:
+        """The quantized weights of a layer that has some.
+
+        Raises
+        ------
+        ValueError
+            The layer has no weights.
+        """
+        if self.weights is None:
+            raise ValueError(f"{self.layer.name!r} has no weights")
+        return self.weights
+
     def bias_scale(self, quantizer: Quantizer | None = None) -> np.ndarray:
         """scale_d * scale_w per channel, in float64: the step of the int32 accumulator and of the bias."""
         scale = (quantizer or self.inputs[0].quantizer).scale
-        return np.float64(scale) * self.weights.scale.astype(np.float64)
+        return np.float64(scale) * self.require_weights().scale.astype(np.float64)
 
     def integer_bias(self, quantizer: Quantizer | None = None) -> np.ndarray:
         """The bias as int32 in steps of :meth:`bias_scale`, saturated."""
+        if self.bias is None:
+            raise ValueError(f"{self.layer.name!r} has no bias")
         steps = np.rint(self.bias.astype(np.float64) / self.bias_scale(quantizer))
         limits = np.iinfo(np.int32)
         return np.clip(steps, limits.min, limits.max).astype(np.int32)
@@ -79,18 +105,23 @@ class QuantizedLayer:
 
 @dataclass(frozen=True, eq=False)
 class QuantizedNetwork:
-    """A folded and balanced float graph together with the factors of its layers; every emitter starts from this.
+    """A folded and balanced float graph with the parameters of its layers; every emitter starts from this.
 
     Parameters
     ----------
-    graph : float graph; its layers are those of ``layers``, among others that stay float.
-    layers : in graph order.
-    tensors : inputs of MaxPool and Add nodes that are quantized without a layer.
-    force_float16_scale : the fake-quantized model uses scale_d rounded to float16.
-    between : tensor → factors of tensors that no layer reads; for exports that run on integers between layers as well.
-    output_tensors : names of the graph's outputs in the model that was read. They differ where a layer that is an
-        output got a bias: emitted models give the old name to the new node, see
-        :func:`calibrant.emit.output_names.with_output_names`.
+    graph : Graph
+        Float graph; its layers are those of ``layers``, among others that stay float.
+    layers : tuple[QuantizedLayer, ...]
+        The quantized layers, in graph order.
+    tensors : tuple[QuantizedInput, ...]
+        Inputs of MaxPool and Add nodes that are quantized without a layer.
+    force_float16_scale : bool
+        The fake-quantized model uses scale_d rounded to float16.
+    intermediate : Mapping[str, SearchResult]
+        Tensor that no layer reads → its quantizer; for exports that run on integers between layers as well.
+    output_tensors : tuple[str, ...]
+        Names of the graph's outputs in the model that was read. They differ if a layer that is an output got a bias:
+        emitted models give the old name to the new node, see :func:`calibrant.emit.output_names.with_output_names`.
     """
 
     graph: Graph
@@ -107,13 +138,16 @@ class QuantizedNetwork:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """What one layer costs, measured where the outputs come from (in front of a final Softmax).
+    """The error that one layer causes, measured at the outputs (before a final Softmax).
 
     Parameters
     ----------
-    layer, type : the layer.
-    only_db, only_cosine : signal-to-noise ratio and cosine against the float network with only this layer quantized.
-    without_db, without_cosine : the same with all layers quantized but this one.
+    layer, type : str
+        The layer.
+    only_db, only_cosine : float
+        Signal-to-noise ratio and cosine against the float network with only this layer quantized.
+    without_db, without_cosine : float
+        The same with all layers quantized but this one.
     """
 
     layer: str

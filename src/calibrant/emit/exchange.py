@@ -1,4 +1,4 @@
-"""Let a new folder take the place of an old one in a single step that nothing can interrupt."""
+"""Replace a folder by another in one step that cannot be interrupted."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ MOST_KEPT = 1000
 
 
 def take_place(new: Path, old: Path, replaced: Collection[str]) -> bool:
-    """Swap two folders; what else ``old`` holds than ``replaced`` goes on being there. False: nothing was changed.
+    """Swap two folders; files of ``old`` other than ``replaced`` are kept. Returns False if nothing was changed.
 
-    It is not done where the folder is more than a place for results: where it is the working directory, holds other
-    folders or very many files, belongs to somebody else, is a mount point, or where the system cannot swap. ``new``
-    may then hold links to files of ``old``; it is a staging folder, and these disappear with it.
+    A folder is not swapped if it is the working directory, holds other folders or very many files, has another owner,
+    or is a mount point, or if the system cannot swap. ``new`` may then hold links to files of ``old``; it is a staging
+    folder, and they disappear with it.
     """
     try:
         return _is_ordinary(new, old) and _keep_others(new, old, replaced) and _swap(new, old)
@@ -49,7 +49,7 @@ def _keep_others(new: Path, old: Path, replaced: Collection[str]) -> bool:
 
 
 def _is_probe(entry: os.DirEntry) -> bool:
-    """Whether it is the empty file with which a run finds out whether it may write, about to disappear."""
+    """Whether it is the empty, temporary file with which a run checks that it may write."""
     return entry.name.startswith(LEFT_OVER) and entry.is_file(follow_symlinks=False)
 
 

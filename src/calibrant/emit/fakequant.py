@@ -13,15 +13,15 @@ from calibrant.quantized_network import QuantizedInput, QuantizedLayer, Quantize
 
 
 def fake_quantized(network: QuantizedNetwork) -> Graph:
-    """The graph with quantize/dequantize on every quantized activation, and weights and biases on their grids."""
+    """The graph with quantize/dequantize on every quantized activation, and quantized weights and biases."""
     edit = network.graph.edit()
     shared: dict[tuple[str, Quantizer], str] = {}
-    for found in network.every_input():
-        quantizer = found.quantizer.with_float16_scale() if network.force_float16_scale else found.quantizer
-        key = (found.tensor, quantizer)
+    for entry in network.every_input():
+        quantizer = entry.quantizer.with_float16_scale() if network.force_float16_scale else entry.quantizer
+        key = (entry.tensor, quantizer)
         if key not in shared:
-            shared[key] = _quantize_dequantize(edit, found, quantizer)
-        edit.set_input(found.node, found.index, shared[key])
+            shared[key] = _quantize_dequantize(edit, entry, quantizer)
+        edit.set_input(entry.node, entry.index, shared[key])
     placed: dict[str, str] = {}
     for layer in network.layers:
         if layer.weights is not None:
@@ -32,29 +32,29 @@ def fake_quantized(network: QuantizedNetwork) -> Graph:
     return with_output_names(edit.finish(), network.output_tensors)
 
 
-def _quantize_dequantize(edit: Edit, found: QuantizedInput, quantizer: Quantizer) -> str:
-    """Mul, Round, AddV2, clip, Sub, Mul: the quantizer's arithmetic operation for operation; the dequantized tensor.
+def _quantize_dequantize(edit: Edit, entry: QuantizedInput, quantizer: Quantizer) -> str:
+    """Mul, Round, AddV2, clip, Sub, Mul: the quantizer's arithmetic, operation by operation; the dequantized tensor.
 
-    Written so that TensorFlow's optimizer, on by default, leaves it alone. Scale and offset are constants that a caller
-    could replace: plain ones would be multiplied into the weights of a convolution beside them or into another factor,
-    or be left out (an offset of zero, which makes -0 to 0). The first product is a MulNoNan, which is the same for a
-    factor that is not zero: a plain one would be regrouped with products in front of it.
+    TensorFlow's optimizer, on by default, must not change it. Scale and offset are constants that a caller could
+    replace: plain ones would be multiplied into the weights of an adjacent convolution or into another factor, or be
+    removed (an offset of zero, which turns -0 into 0). The first product is a MulNoNan, which is the same for a factor
+    other than zero: a plain Mul would be combined with products before it.
     """
     graph = edit.graph
     scope = (
-        f"{found.node}/act_quant"
-        if found.index == _first_index(graph, found)
-        else f"{found.node}/act_quant_{found.index}"
+        f"{entry.node}/act_quant"
+        if entry.index == _first_index(graph, entry)
+        else f"{entry.node}/act_quant_{entry.index}"
     )
-    dtype = graph.dtype(found.tensor)
-    tensor = found.tensor
+    dtype = graph.dtype(entry.tensor)
+    tensor = entry.tensor
     if dtype != dtypes.float32:
         tensor = edit.add("Cast", f"{scope}/to_float32", [tensor], SrcT=dtype, DstT=dtypes.float32)
 
-    def scalar(name: str, value: float) -> str:
+    def scalar(name: str, value: float | np.floating) -> str:
         return edit.add_constant(f"{scope}/{name}", np.float32(value))
 
-    def factor(name: str, value: float) -> str:
+    def factor(name: str, value: float | np.floating) -> str:
         shape = AttrValue(shape=TensorShapeProto())
         constant = scalar(f"{name}/value", value)
         return edit.add("PlaceholderWithDefault", f"{scope}/{name}", [constant], dtype=dtypes.float32, shape=shape)
@@ -74,24 +74,25 @@ def _quantize_dequantize(edit: Edit, found: QuantizedInput, quantizer: Quantizer
     return result
 
 
-def _first_index(graph: Graph, found: QuantizedInput) -> int:
-    kind = KINDS.get(graph.nodes[found.node].op)
+def _first_index(graph: Graph, entry: QuantizedInput) -> int:
+    kind = KINDS.get(graph.nodes[entry.node].op)
     return 0 if kind is None else kind.data_inputs[0]
 
 
 def put_weights(edit: Edit, layer: QuantizedLayer, values: np.ndarray, placed: dict[str, str]) -> None:
-    """Let a layer read new float weights; layers that share one set of integer weights go on sharing one constant.
+    """Let a layer read new float weights; layers that share integer weights still share one constant.
 
-    ``placed`` remembers, across calls of one rewrite, which constant holds which set.
+    ``placed`` maps, across the calls of one rewrite, each set of weights to its constant.
     """
-    key = layer.layer.constant
+    key = layer.layer.weights_constant
     if key not in placed:
         dtype = edit.graph.dtype(f"{layer.layer.name}:0").as_numpy_dtype
         placed[key] = edit.add_constant(f"{layer.layer.name}/weights_quantized", values.astype(dtype))
-    edit.set_input(layer.layer.name, layer.layer.weight_input, placed[key])
+    edit.set_input(*layer.layer.weights_place, placed[key])
 
 
 def _put_bias(edit: Edit, layer: QuantizedLayer, quantizer: Quantizer) -> None:
     rounded = layer.integer_bias(quantizer) * layer.bias_scale(quantizer)
-    dtype = edit.graph.dtype(f"{layer.layer.bias}:0").as_numpy_dtype
-    edit.set_input(layer.layer.bias, 1, edit.add_constant(f"{layer.layer.name}/bias_quantized", rounded.astype(dtype)))
+    name = layer.layer.bias_add
+    dtype = edit.graph.dtype(f"{name}:0").as_numpy_dtype
+    edit.set_input(name, 1, edit.add_constant(f"{layer.layer.name}/bias_quantized", rounded.astype(dtype)))

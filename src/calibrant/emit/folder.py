@@ -1,4 +1,4 @@
-"""An output folder that always holds one whole result: everything is written aside first, then renamed into place."""
+"""An output folder that always holds one complete result: files are written to a staging folder, then renamed."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from calibrant.emit.staging import ATTEMPTS, LEFT_OVER, held, staging_folder
 from calibrant.errors import OutputError, Problem
 
 Content = bytes | Callable[[Path], None]
-"""What a file holds, or a function that writes a file or folder at a path."""
+"""The content of a file, or a function that writes a file or folder at a path."""
 
 
 def check_writable(folder: Path) -> None:
-    """Find out before any work is done whether the results can be written; leaves no trace.
+    """Check before any work is done that the results can be written; leaves no trace.
 
     Raises
     ------
-    OutputError : the folder, or the one it would be made in, is a file or cannot be written to.
+    OutputError
+        The folder, or its nearest existing parent, is a file or cannot be written to.
     """
     try:
         existing = folder.resolve()
@@ -62,13 +63,14 @@ def _unwritable(folder: Path, error: Exception) -> OutputError:
 def write_folder(folder: Path, files: Mapping[str, Content]) -> tuple[Path, ...]:
     """Write files, given as bytes or as a function that writes a file or folder at a path; all of them or none.
 
-    A folder that is there already is exchanged for the new one in one step, with all else that it holds. Where that
-    cannot be (see :func:`calibrant.emit.exchange.take_place`) the files are renamed into it one after the other,
-    which only a kill in these microseconds can cut in two. Several runs may write into one folder: the last wins.
+    An existing folder is exchanged for the new one in one step; its other files are kept. If that is impossible (see
+    :func:`calibrant.emit.exchange.take_place`), the files are renamed into it one by one; only a kill within these
+    microseconds can leave a mixed result. Several runs may write into one folder: the last wins.
 
     Raises
     ------
-    OutputError : the disk is full, or the folder cannot be written to. The previous result is then still whole.
+    OutputError
+        The disk is full, or the folder cannot be written to. The previous result is then still complete.
     """
     check_writable(folder)
     made: list[Path] = []
@@ -91,7 +93,7 @@ def write_folder(folder: Path, files: Mapping[str, Content]) -> tuple[Path, ...]
 
 
 def _make_parents(folder: Path) -> list[Path]:
-    """Make what is missing above the folder; the new folders, deepest first."""
+    """Make the missing parents of the folder; returns the new folders, deepest first."""
     missing = []
     parent = folder.parent
     while not parent.exists():
@@ -103,7 +105,7 @@ def _make_parents(folder: Path) -> list[Path]:
 
 @contextmanager
 def _staging(folder: Path) -> Iterator[Path]:
-    """A place for the new files: beside the folder; inside it where nothing can be made beside it."""
+    """A staging folder: beside the folder, or inside it if its parent cannot be written to."""
     with ExitStack() as stack:
         try:
             staging = stack.enter_context(staging_folder(folder.parent))
@@ -156,19 +158,19 @@ def _rename_each(staging: Path, folder: Path, names: Iterable[str]) -> None:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Put off interrupts while files are being renamed (main thread only; others are never interrupted)."""
+    """Delay interrupts while files are being renamed (main thread only; others are never interrupted)."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     received: list[int] = []
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    previous = {number: handler for number, handler in previous.items() if handler is not None}
-    for number in previous:
-        signal.signal(number, lambda caught, frame: received.append(caught))
+    handlers = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
+    previous = {kind: handler for kind, handler in handlers.items() if handler is not None}
+    for kind in previous:
+        signal.signal(kind, lambda caught, frame: received.append(caught))
     try:
         yield
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        for kind, handler in previous.items():
+            signal.signal(kind, handler)
         for number in received:
             signal.raise_signal(number)

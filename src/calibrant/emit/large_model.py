@@ -30,7 +30,8 @@ def require_one_file(graph: Graph, name: str) -> None:
 
     Raises
     ------
-    OutputError : it would exceed 2 GB.
+    OutputError
+        It would exceed 2 GB.
     """
     if is_too_large(graph):
         raise OutputError(

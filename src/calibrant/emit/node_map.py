@@ -1,4 +1,4 @@
-"""Which original nodes every node of an emitted model stands for (``NAME_quant.json``)."""
+"""The original nodes that each node of an emitted model replaces (``NAME_quant.json``)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from calibrant.records.mapping_file import MappedOp, mapping_json
 def node_map(emitted: Graph, original: Graph, absorbed: Mapping[str, Sequence[str]]) -> str:
     """The map as JSON text: name, type and original names of every node that computes something.
 
-    ``absorbed`` holds, by layer, the original nodes that folding has put into it.
+    ``absorbed`` holds, by layer, the original nodes that were folded into it.
     """
     entries = []
     for node in emitted.nodes.values():

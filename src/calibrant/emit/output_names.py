@@ -1,4 +1,4 @@
-"""Outputs keep their names, also where a new node has come between a layer and the output."""
+"""Keep the names of outputs if a new node was added between a layer and the output."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from calibrant.graph.graph import Graph, ordered
 def with_output_names(graph: Graph, tensors: Sequence[str], old: str = "without_bias") -> Graph:
     """The graph whose outputs are called ``tensors`` again; ``()`` leaves it as it is.
 
-    Where output ``a/bias:0`` should be ``a:0``, node ``a/bias`` becomes ``a``, and the old ``a`` is called
+    If output ``a/bias:0`` should be ``a:0``, node ``a/bias`` becomes ``a``, and the old ``a`` is called
     ``a/without_bias``, or whatever ``old`` says.
     """
     names = {

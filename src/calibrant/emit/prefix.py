@@ -1,4 +1,4 @@
-"""What the files of one result are called: ``PREFIX_fakequant.pb`` and so on."""
+"""The prefix of the names of one result's files: ``PREFIX_fakequant.pb`` and so on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ def file_prefix(name: str | None, model: Any) -> str:
 
     Raises
     ------
-    OutputError : a name that is empty, very long, or would lead to another folder.
+    OutputError
+        A name that is empty, very long, or would lead to another folder.
     """
     if name is None:
         return _own_name(Path(model)) if isinstance(model, (str, os.PathLike)) else IN_MEMORY

@@ -1,4 +1,4 @@
-"""One file that is always whole: written aside, then renamed into place."""
+"""A file that is always complete: written under another name, then renamed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ def write_file(path: Path, content: bytes) -> None:
 
     Raises
     ------
-    OutputError : it cannot be written there.
+    OutputError
+        The file cannot be written.
     """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:

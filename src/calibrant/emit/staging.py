@@ -1,4 +1,4 @@
-"""Folders in which results are made before anyone sees them; those of runs that were killed are cleared away."""
+"""Staging folders, in which results are made before they are moved; those of killed runs are removed."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import contextlib
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # not a POSIX system: nothing tells a dead run's folder from a living one's, so all are kept
-    fcntl = None
 
 LEFT_OVER = ".calibrant-partial-"
 ATTEMPTS = 10
@@ -23,12 +22,13 @@ ATTEMPTS = 10
 def staging_folder(parent: Path) -> Iterator[Path]:
     """An empty folder in ``parent``, removed at the end with whatever it then holds.
 
-    The run holds a lock on it that dies with the process. So the next run knows which folders nobody works in any
-    more, and two runs at once leave each other alone.
+    The run holds a lock on it that ends with the process. So the next run knows which folders are no longer in use, and
+    two runs at the same time do not disturb each other.
 
     Raises
     ------
-    OSError : ``parent`` cannot be written to.
+    OSError
+        ``parent`` cannot be written to.
     """
     clear_left_overs(parent)
     path, lock = _new_folder(parent)
@@ -41,7 +41,7 @@ def staging_folder(parent: Path) -> Iterator[Path]:
 
 
 def clear_left_overs(parent: Path) -> None:
-    """Remove the staging folders of runs that are no more."""
+    """Remove the staging folders of runs that have ended."""
     for path in sorted(parent.glob(f"{LEFT_OVER}*")):
         with contextlib.suppress(BlockingIOError):
             lock = _lock(path)
@@ -66,7 +66,7 @@ def _new_folder(parent: Path) -> tuple[Path, int | None]:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder; waits for one that is in it. Without locks nobody is kept out."""
+    """Keep other runs out of a folder; waits for one that is in it. Without locks no run is kept out."""
     lock = _lock(folder, wait=True)
     try:
         yield
@@ -76,13 +76,14 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def _lock(path: Path, wait: bool = False) -> int | None:
-    """A descriptor that holds the lock of a folder; None: it is no folder, or there are no locks here.
+    """A descriptor that holds the lock of a folder; None if it is not a folder or the system has no locks.
 
     Raises
     ------
-    BlockingIOError : another run holds it, and nobody waits.
+    BlockingIOError
+        Another run holds it, and ``wait`` is false.
     """
-    if fcntl is None:
+    if sys.platform == "win32":  # no locks: a folder of a killed run cannot be recognised, so all are kept
         return None
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)

@@ -99,7 +99,7 @@ def fold_into_layers(
         if not (np.isfinite(weights).all() and np.isfinite(addend).all()):
             return (), NotFused(last.name, f"the folded numbers do not fit {dtype_of(layer).name}")
     for layer, weights, addend in changed:
-        index = KINDS[layer.op].weights.index
+        index = KINDS[layer.op].weights.input_index
         edit.set_input(layer.name, index, edit.add_constant(f"{layer.name}/weights_folded", weights))
         if addend.any():
             _add(edit, layer, addend, moved)
@@ -136,8 +136,8 @@ def _flattens(graph: Graph, node: NodeDef) -> bool:
     before, after = graph.shape(nd.data_inputs(node)[0]), graph.shape(f"{node.name}:0")
     if before is None or after is None or len(after) != 2:
         return False
-    sizes = [size for size in before[1:] if size is not None]
-    return len(sizes) == len(before[1:]) and after[1] == math.prod(sizes)
+    sizes = nd.static_shape(before[1:])
+    return sizes is not None and after[1] == math.prod(sizes)
 
 
 def _input_layout(graph: Graph, layer: NodeDef, tensor: str) -> Layout | None:

@@ -20,12 +20,14 @@ def bind(nodes: Mapping[str, NodeDef], constants: Mapping[str, Any], source: str
 
     Parameters
     ----------
-    constants : placeholder → its value; a number, an array, or a text such as ``false`` or ``[1, 2]``. One number fills
-        a placeholder of a known shape.
+    constants : Mapping[str, Any]
+        Placeholder → its value; a number, an array, or a text such as ``false`` or ``[1, 2]``. One number fills a
+        placeholder of a known shape.
 
     Raises
     ------
-    ModelError : there is no such placeholder, or the value is not of its type and shape.
+    ModelError
+        There is no such placeholder, or the value is not of its type and shape.
     """
     bound = dict(nodes)
     problems = []

@@ -32,7 +32,8 @@ def dangling_inputs(nodes: Mapping[str, NodeDef], source: str) -> None:
 
     Raises
     ------
-    ModelError : naming the nodes and the missing inputs.
+    ModelError
+        Naming the nodes and the missing inputs.
     """
     problems = [
         Problem(
@@ -54,8 +55,9 @@ def well_formed(graph: Graph) -> None:
 
     Raises
     ------
-    ModelError : listing variables without a value, a cycle, an op that TensorFlow does not
-        know, or an input or output that its node does not have.
+    ModelError
+        Listing variables without a value, a cycle, an op that TensorFlow does not know, or an input or output that its
+        node does not have.
     """
     problems = [
         *variables(graph.nodes, graph.source),
@@ -72,7 +74,8 @@ def importable(graph: Graph) -> None:
 
     Raises
     ------
-    ModelError : with TensorFlow's reason.
+    ModelError
+        With TensorFlow's reason.
     """
     tf = tensorflow()
     unknown = unknown_ops(graph)
@@ -176,7 +179,8 @@ def fed(graph: Graph) -> None:
 
     Raises
     ------
-    ModelError : naming those that are not.
+    ModelError
+        Naming those that are not.
     """
     problems = [
         Problem(

@@ -25,7 +25,8 @@ def from_function(
 
     Raises
     ------
-    ModelError : it has no input signature, or cannot be traced.
+    ModelError
+        It has no input signature, or cannot be traced.
     """
     if not hasattr(function, "structured_outputs"):
         if getattr(function, "input_signature", None) is None:

@@ -44,8 +44,9 @@ def fold_constants(graph: Graph, growth: float = GROWTH) -> Graph:
 
     Parameters
     ----------
-    growth : a result of more than :data:`SMALL` bytes is left to be computed where it would take more than this many
-        times the bytes of the constants that it is computed from.
+    growth : float
+        A result of more than :data:`SMALL` bytes is left to be computed where it would take more than this many times
+        the bytes of the constants that it is computed from.
     """
     foldable = _Foldable(graph, growth)
     read = (tensor for node in graph.nodes.values() if node.name not in foldable for tensor in nd.data_inputs(node))
@@ -118,8 +119,9 @@ class _Foldable:
         index = 0
         while (tensor := f"{node.name}:{index}") in self._graph.tensors:
             shape, dtype = self._graph.tensors[tensor]
-            if shape is not None and None not in shape:
-                yield math.prod(shape) * dtype.size
+            sizes = nd.static_shape(shape)
+            if sizes is not None:
+                yield math.prod(sizes) * dtype.size
             index += 1
 
 

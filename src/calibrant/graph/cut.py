@@ -21,7 +21,8 @@ def cut(
 
     Raises
     ------
-    ModelError : TensorFlow does not accept the graph, or a node has no such output.
+    ModelError
+        TensorFlow does not accept the graph, or a node has no such output.
     """
     if all(nodes[nd.node_name(tensor)].op == "Placeholder" for tensor in tensors):
         return dict(nodes), tuple(tensors)

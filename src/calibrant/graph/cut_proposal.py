@@ -14,7 +14,7 @@ MOST = 3
 
 def unfeedable(graph: Graph) -> list[Problem]:
     """A problem for each input that takes text or encoded bytes and each table, with the cut that helps."""
-    problems = []
+    problems: list[Problem] = []
     strings = [name for name in graph.input_nodes if graph.dtype(f"{name}:0").name == "string"]
     tables = [node.name for node in graph.nodes.values() if node.op in TABLES]
     if not strings and not tables:
@@ -35,7 +35,8 @@ def check_feedable(graph: Graph) -> None:
 
     Raises
     ------
-    ModelError : an input takes strings, or a table is needed; with the cut that helps.
+    ModelError
+        An input takes strings, or a table is needed; with the cut that helps.
     """
     problems = unfeedable(graph)
     if problems:

@@ -37,7 +37,8 @@ def without_dead_branches(graph: Graph) -> Graph:
 
     Raises
     ------
-    ModelError : an output is in a branch that is never taken.
+    ModelError
+        An output is in a branch that is never taken.
     """
     deciding = {
         node.name: nd.data_inputs(node)[DECIDING[node.op]] for node in graph.nodes.values() if node.op in DECIDING

@@ -27,7 +27,7 @@ def without_idle_dropout(graph: Graph) -> Graph:
     idle = dict(masks.idle())
     if not idle:
         return graph
-    divisors = _ones(graph, idle.values())
+    divisors = _ones(graph, iter(idle.values()))
     for name, kept in idle.items():
         node = graph.nodes[name]
         controls = (f"^{control}" for control in nd.control_inputs(node))
@@ -36,7 +36,7 @@ def without_idle_dropout(graph: Graph) -> Graph:
 
 
 class _Masks:
-    """What is known of the tensors that are made from random numbers: their range, or their one value."""
+    """The range, or the single value, of tensors computed from random numbers."""
 
     def __init__(self, graph: Graph):
         self._graph = graph

@@ -22,10 +22,14 @@ class FakeQuant:
 
     Parameters
     ----------
-    name, tensor : the node, and what it reads.
-    scale : float32, (1,) or one for each entry of the last axis; 0 where the range is empty.
-    zero_point : int64, like ``scale``; the code of real zero, 0 … 255.
-    lowest : 1 with a narrow range, else 0.
+    name, tensor : str
+        The node, and what it reads.
+    scale : np.ndarray
+        Scales, float32, (1,) or one for each entry of the last axis; 0 if the range is empty.
+    zero_point : np.ndarray
+        Codes of real zero, int64, 0 … 255, in the shape of ``scale``.
+    lowest : int
+        1 with a narrow range, else 0.
     """
 
     name: str
@@ -66,12 +70,12 @@ def _wrong(graph: Graph, node: NodeDef) -> Iterator[Problem]:
         message, hint = f"{node.op} of {bits} bits", "train with num_bits=8"
         yield Problem(message, file=graph.source, path=node.name, allowed="8 bits", hint=hint)
     if node.op in RANGES_AS_INPUTS:
-        ranges = [graph.constant(tensor) for tensor in nd.data_inputs(node)[1:3]]
-        if any(value is None for value in ranges):
+        low, high = (graph.constant(tensor) for tensor in nd.data_inputs(node)[1:3])
+        if low is None or high is None:
             message, hint = f"the range of this {node.op} is not a constant", "freeze the graph for inference"
             yield Problem(message, file=graph.source, path=node.name, hint=hint)
-        elif not all(np.isfinite(value).all() for value in ranges) or (ranges[0] > ranges[1]).any():
-            message = f"the range of this {node.op} is {ranges[0].ravel()[:4]} … {ranges[1].ravel()[:4]}"
+        elif not (np.isfinite(low).all() and np.isfinite(high).all()) or (low > high).any():
+            message = f"the range of this {node.op} is {low.ravel()[:4]} … {high.ravel()[:4]}"
             yield Problem(message, file=graph.source, path=node.name, allowed="finite numbers, min <= max")
 
 

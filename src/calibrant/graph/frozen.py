@@ -150,7 +150,8 @@ def select_by_key(
 
     Parameters
     ----------
-    feeds, fetches : key → tensor. A tensor with two keys is passed on by a node for the second.
+    feeds, fetches : Mapping[str, str]
+        Key → tensor. A tensor with two keys is passed on by a node for the second.
     """
     bound = {nd.node_name(feeds.get(key, key)): value for key, value in (constants or {}).items()}
     fed = _keyed(feeds, inputs)

@@ -25,13 +25,20 @@ class Graph:
 
     Parameters
     ----------
-    nodes : name → NodeDef, producers before consumers. Treat the NodeDefs as frozen; change copies.
-    inputs : tensors that are fed, ``node:index``.
-    outputs : tensors that are the model's results, ``node:index``.
-    input_keys, output_keys : the names under which a signature knows them; equal to the node names where the format
-        has none.
-    library, versions : function library and producer versions of the GraphDef.
-    source : what the user called the model; for messages.
+    nodes : Mapping[str, NodeDef]
+        Name → NodeDef, producers before consumers. Treat the NodeDefs as frozen; change copies.
+    inputs : tuple[str, ...]
+        Tensors that are fed, ``node:index``.
+    outputs : tuple[str, ...]
+        Tensors that are the model's results, ``node:index``.
+    input_keys, output_keys : tuple[str, ...]
+        The names under which a signature knows them; equal to the node names where the format has none.
+    library : FunctionDefLibrary
+        Function library and producer versions of the GraphDef.
+    versions : VersionDef
+        Function library and producer versions of the GraphDef.
+    source : str
+        What the user called the model; for messages.
     """
 
     nodes: Mapping[str, NodeDef]

@@ -66,7 +66,8 @@ def proposal(graph: Graph, is_fit: Callable[[Graph], bool]) -> dict[str, Any] | 
 
     Parameters
     ----------
-    is_fit : graph → whether it may be run as it is.
+    is_fit : Callable[[Graph], bool]
+        Graph → whether it may be run as it is.
     """
     for values in _trials(graph):
         if _helps(graph, values, is_fit):
@@ -120,13 +121,17 @@ def as_options(values: Mapping[str, Any]) -> str:
 def deterministic(graph: Graph, original: Graph) -> None:
     """The graph gives the same result for the same sample every time.
 
-    Raises
-    ------
-    ModelError : listing operations in training mode; or naming the placeholder that would switch them off.
-
     Parameters
     ----------
-    original : the graph before :func:`for_inference`.
+    graph : Graph
+        The graph after :func:`for_inference`.
+    original : Graph
+        The graph before it.
+
+    Raises
+    ------
+    ModelError
+        Operations are in training mode; lists them, or names the placeholder that would switch them off.
     """
     problems = training_mode(graph)
     if not problems:
@@ -146,7 +151,8 @@ def deterministic(graph: Graph, original: Graph) -> None:
 
 def _with_cut(graph: Graph, problem: Problem) -> Problem:
     """The problem, with the cut that leaves the operation out where that loses no layer."""
-    place = next(narrow_places(graph, {problem.path, *graph.input_nodes}), None)
+    path = () if problem.path is None else (problem.path,)
+    place = next(narrow_places(graph, {*path, *graph.input_nodes}), None)
     if place is None or any(node.op in KINDS for node in ordered(graph.nodes, [place]).values()):
         return problem
     return replace(problem, hint=f"{problem.hint}, or feed what comes after it: --inputs {nd.input_reference(place)}")
@@ -157,7 +163,8 @@ def undecided(graph: Graph) -> None:
 
     Raises
     ------
-    ModelError : naming it, and what to write.
+    ModelError
+        Naming it, and what to write.
     """
     names = switches(graph)
     if names:

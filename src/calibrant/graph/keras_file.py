@@ -6,6 +6,7 @@ import json
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,7 +32,8 @@ def from_file(
 
     Raises
     ------
-    ModelError : neither can load it: it needs custom objects, is damaged, or holds only weights.
+    ModelError
+        Neither can load it: it needs custom objects, is damaged, or holds only weights.
     """
     tensorflow()
     version = _version(path)
@@ -39,7 +41,7 @@ def from_file(
     tf_keras = _tf_keras() if legacy else None
     keras: Any = tf_keras
     if keras is None:
-        import keras
+        keras = import_module("keras")
     try:
         model = keras.models.load_model(str(path), compile=False)
     except Exception as error:  # Keras raises many kinds for files it cannot read
@@ -60,7 +62,8 @@ def _version(path: Path) -> str | None:
 
     Raises
     ------
-    ModelError : the file holds weights only, or is neither HDF5 nor a Keras archive.
+    ModelError
+        The file holds weights only, or is neither HDF5 nor a Keras archive.
     """
     import h5py
 

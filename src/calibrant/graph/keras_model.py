@@ -31,7 +31,8 @@ def from_keras(
 
     Raises
     ------
-    ModelError : the model has not been built, or cannot be run.
+    ModelError
+        The model has not been built, or cannot be run.
     """
     tf = tensorflow()
     specifications, pack = _signature(model, source)
@@ -72,10 +73,11 @@ def _signature(model: Any, source: str) -> tuple[list[Any], Callable[[Sequence[A
     """What the model takes, batch size left open; and what makes of such tensors the model's first argument."""
     tf = tensorflow()
     legacy = hasattr(model, "save_spec")  # tf_keras
-    if legacy:
-        nest = tf.nest
-    else:
-        from keras import tree as nest
+    nest: Any = tf.nest
+    if not legacy:
+        from keras import tree
+
+        nest = tree
     structure = None
     if getattr(model, "built", True) and getattr(model, "inputs", None):
         flat = model.inputs

@@ -21,12 +21,23 @@ class Layer:
 
     Parameters
     ----------
-    data_inputs, weight_input, channel_axes, reduced_axis : as in LayerKind; a BatchMatMul of two activations has two
-        data inputs.
-    constant : name of the Const node with the weights (shared weights: the same name); None for layers without
-        constant weights.
-    weights_shape : its shape.
-    bias : name of the BiasAdd node that is the only reader of the layer, or None.
+    name, type : str
+        Name of the node, and its operator.
+    data_inputs : tuple[int, ...]
+        As in LayerKind; a BatchMatMul of two activations has two data inputs.
+    weight_input : int | None
+        As in LayerKind; None for a layer without constant weights.
+    channel_axes : tuple[int, ...]
+        As in LayerKind.
+    reduced_axis : int | None
+        As in LayerKind.
+    constant : str | None
+        Name of the Const node with the weights (shared weights: the same name); None for layers without constant
+        weights.
+    weights_shape : tuple[int, ...]
+        Shape of the weights; () without weights.
+    bias : str | None
+        Name of the BiasAdd node that is the only reader of the layer, or None.
     """
 
     name: str
@@ -64,6 +75,19 @@ class Layer:
         if self.constant is None:
             raise ValueError(f"{self.name!r} has no constant weights")
         return self.constant
+
+    @property
+    def bias_add(self) -> str:
+        """Name of the layer's BiasAdd.
+
+        Raises
+        ------
+        ValueError
+            The layer has no bias.
+        """
+        if self.bias is None:
+            raise ValueError(f"{self.name!r} has no bias")
+        return self.bias
 
     @property
     def is_dynamic(self) -> bool:

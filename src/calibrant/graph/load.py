@@ -22,20 +22,26 @@ def load(
 
     Parameters
     ----------
-    model : path of a frozen graph (``.pb``, ``.pbtxt``), a SavedModel folder, a Keras file (``.keras``, ``.h5``);
-        or in memory: a ``GraphDef``, a ``tf.Graph`` without variables, a Keras model, a ``tf.function`` with an input
+    model : Any
+        Path of a frozen graph (``.pb``, ``.pbtxt``), a SavedModel folder, a Keras file (``.keras``, ``.h5``); or in
+        memory: a ``GraphDef``, a ``tf.Graph`` without variables, a Keras model, a ``tf.function`` with an input
         signature, a ``ConcreteFunction``, a :class:`Graph`.
-    inputs : tensors to feed; the graph is cut there. By default the placeholders that the outputs need.
-    outputs : tensors that are the results. By default those of the signature or Keras model, or the only node that
-        nobody reads.
-    signature : of a SavedModel; ``serving_default``, or the only one, by default.
-    constants : placeholder → the value that it is bound to, for graphs with a switch for training:
-        ``{"keep_prob": 1, "phase_train": False}``. A PlaceholderWithDefault has its default unless it is bound.
+    inputs : Sequence[str] | None
+        Tensors to feed; the graph is cut there. By default the placeholders that the outputs need.
+    outputs : Sequence[str] | None
+        Tensors that are the results. By default those of the signature or Keras model, or the only node that nobody
+        reads.
+    signature : str | None
+        Of a SavedModel; ``serving_default``, or the only one, by default.
+    constants : Mapping[str, Any] | None
+        Placeholder → the value that it is bound to, for graphs with a switch for training: ``{"keep_prob": 1,
+        "phase_train": False}``. A PlaceholderWithDefault has its default unless it is bound.
 
     Raises
     ------
-    ModelError : the file is missing, damaged or of an unknown kind, holds variables, training-mode ops, unknown ops or
-        cycles, or a named tensor does not exist.
+    ModelError
+        The file is missing, damaged or of an unknown kind, holds variables, training-mode ops, unknown ops or cycles,
+        or a named tensor does not exist.
     """
     if isinstance(model, Graph):
         return frozen.select(

@@ -26,9 +26,11 @@ class ProductCounts:
 
     Parameters
     ----------
-    counts : node → multiply-accumulates for one sample, in all rounds of a loop. A product in a function has the name
-        that the report gives it.
-    unknown : products whose number is not known.
+    counts : Mapping[str, int]
+        Node → multiply-accumulates for one sample, in all rounds of a loop. A product in a function has the name that
+        the report gives it.
+    unknown : tuple[str, ...]
+        Products whose number is not known.
     """
 
     counts: Mapping[str, int]
@@ -58,8 +60,9 @@ def multiply_accumulates(node: NodeDef, shape: ShapeOf) -> int | None:
     if node.op in NOTHING:
         return 0
     tensors = nd.data_inputs(node)
-    result, shapes = shape(f"{node.name}:0"), [shape(tensor) for tensor in tensors]
-    if result is None or None in shapes:
+    result = shape(f"{node.name}:0")
+    shapes = [known for known in map(shape, tensors) if known is not None]
+    if result is None or len(shapes) < len(tensors):
         return None
     if node.op == "Einsum":
         return _of_einsum(node, shapes)
@@ -71,15 +74,16 @@ def multiply_accumulates(node: NodeDef, shape: ShapeOf) -> int | None:
     if not kind.channel_axes:
         first = nd.attribute(node, "transpose_a") or nd.attribute(node, "adj_x")
         return _known(*result, shapes[0][-2 if first else -1])
-    window = [size for axis, size in enumerate(shapes[kind.weight_input]) if axis not in kind.channel_axes]
+    window = [size for axis, size in enumerate(shapes[kind.weights.input_index]) if axis not in kind.channel_axes]
     return _known(*result, *window)
 
 
 def _known(*sizes: int | None) -> int | None:
-    return None if None in sizes else math.prod(sizes)
+    static = nd.static_shape(sizes)
+    return None if static is None else math.prod(static)
 
 
-def _of_einsum(node: NodeDef, shapes: list[tuple[int | None, ...]]) -> int | None:
+def _of_einsum(node: NodeDef, shapes: list[nd.OpenShape]) -> int | None:
     equation = nd.attribute(node, "equation") or ""
     terms = equation.replace(" ", "").split("->")[0].split(",")
     if "..." in equation or [len(term) for term in terms] != [len(shape) for shape in shapes]:

@@ -18,6 +18,12 @@ Shape = tuple[int, ...]
 PASS_THROUGH = frozenset({"Identity", "ReadVariableOp", "StopGradient", "PreventGradient", "CheckNumerics", "Snapshot"})
 
 
+def static_shape(shape: OpenShape | None) -> Shape | None:
+    """The shape if its rank and all of its sizes are known."""
+    sizes = tuple(size for size in shape or () if size is not None)
+    return sizes if shape is not None and len(sizes) == len(shape) else None
+
+
 def tensor_name(reference: str) -> str:
     """The canonical ``node:index`` of an input reference (``node``, ``node:0`` and ``node:1`` are all in use)."""
     node, separator, index = reference.rpartition(":")

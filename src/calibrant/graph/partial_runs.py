@@ -17,9 +17,12 @@ class PartialRuns:
 
     Parameters
     ----------
-    graph : the model, fed at ``graph.inputs``; holds the tensors that are exchanged and those that take their places.
-    places : tensor → the tensor that takes its place.
-    outputs : tensors to return.
+    graph : Graph
+        The model, fed at ``graph.inputs``; holds the tensors that are exchanged and those that take their places.
+    places : Mapping[str, str]
+        Tensor → the tensor that takes its place.
+    outputs : Sequence[str]
+        Tensors to return.
     """
 
     def __init__(self, graph: Graph, places: Mapping[str, str], outputs: Sequence[str]):

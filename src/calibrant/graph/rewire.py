@@ -58,8 +58,10 @@ class Meaning:
 
     Parameters
     ----------
-    altered : nodes whose values are not those of the original's nodes of the same name.
-    renewed : nodes that were written anew and have the values of the original's nodes of the same name.
+    altered : frozenset[str]
+        Nodes whose values are not those of the original's nodes of the same name.
+    renewed : frozenset[str]
+        Nodes that were written anew and have the values of the original's nodes of the same name.
     """
 
     altered: frozenset[str]
@@ -84,16 +86,22 @@ def rewire(target: Any, original: Graph, changed: Graph, meaning: Meaning, watch
 
     Parameters
     ----------
-    target : ``tf.Graph``, changed in place.
-    original : what was read from it.
-    changed : the rewritten network, with the same outputs.
-    meaning : of the nodes of ``changed``.
-    watchers : called on threads of the session that runs the graph, several at once. An array is only valid during the
-        call. What a function raises is an error of that run.
+    target : Any
+        ``tf.Graph``, changed in place.
+    original : Graph
+        What was read from it.
+    changed : Graph
+        The rewritten network, with the same outputs.
+    meaning : Meaning
+        Of the nodes of ``changed``.
+    watchers : Watchers
+        Called on threads of the session that runs the graph, several at once. An array is only valid during the call.
+        What a function raises is an error of that run.
 
     Raises
     ------
-    ModelError : an output is not an operation of the ``tf.Graph``.
+    ModelError
+        An output is not an operation of the ``tf.Graph``.
     """
     tf = tensorflow()
     operations = {operation.name: operation for operation in target.get_operations()}

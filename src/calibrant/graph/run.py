@@ -33,11 +33,15 @@ class Runner:
 
     Parameters
     ----------
-    graph : the model; fed at ``graph.inputs``.
-    fetches : tensors to return, in this order; the model's outputs by default.
-    threads : that operations are divided among, and that run them; TensorFlow's choice by default.
-    watched : tensor → function that is called with its values, on the caller's thread, once per batch. The array is
-        only valid during the call. What it raises is raised again when the batch is done, the first in this order.
+    graph : Graph
+        The model; fed at ``graph.inputs``.
+    fetches : Sequence[str] | None
+        Tensors to return, in this order; the model's outputs by default.
+    threads : int
+        That operations are divided among, and that run them; TensorFlow's choice by default.
+    watched : Mapping[str, Callable[[np.ndarray], None]] | None
+        Tensor → function that is called with its values, on the caller's thread, once per batch. The array is only
+        valid during the call. What it raises is raised again when the batch is done, the first in this order.
     """
 
     def __init__(
@@ -74,7 +78,8 @@ class Runner:
 
         Raises
         ------
-        ModelError : TensorFlow could not run the batch; with its reason and the node.
+        ModelError
+            TensorFlow could not run the batch; with its reason and the node.
         """
         feeds = [batch[key] for key in self.graph.input_keys]
         failures: dict[str, Exception] = {}

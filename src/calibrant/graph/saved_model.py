@@ -33,7 +33,8 @@ def from_saved_model(
 
     Raises
     ------
-    ModelError : damaged folder, no such signature, or several and none is the default.
+    ModelError
+        Damaged folder, no such signature, or several and none is the default.
     """
     tensorflow()
     try:
@@ -42,7 +43,8 @@ def from_saved_model(
         if not names:
             return _from_function_of(path, signature, inputs, outputs, constants)
         chosen = meta_graph.signature_def[_choose(path, signature, names)]
-        feeds, fetches = _by_key(chosen.inputs), _by_key(chosen.outputs)
+        feeds: Mapping[str, str] = _by_key(chosen.inputs)
+        fetches: Mapping[str, str] = _by_key(chosen.outputs)
         wanted = {
             nd.node_name(name)
             for name in (*_named(feeds, inputs), *_named(fetches, outputs), *feeds.values(), *fetches.values())

@@ -15,11 +15,13 @@ def network_outputs(graph: Any) -> list[str]:
 
     Parameters
     ----------
-    graph : ``tf.Graph``.
+    graph : Any
+        ``tf.Graph``.
 
     Raises
     ------
-    ModelError : there is none.
+    ModelError
+        There is none.
     """
     behind: set[str] = set()
     found = []

@@ -20,7 +20,8 @@ def tensorflow() -> ModuleType:
 
     Raises
     ------
-    DependencyError : neither ``tensorflow`` nor ``tensorflow-cpu`` is installed, or it is older than 2.16.
+    DependencyError
+        Neither ``tensorflow`` nor ``tensorflow-cpu`` is installed, or it is older than 2.16.
     """
     os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")  # or the first session decides on threads for all
     try:

@@ -29,9 +29,11 @@ def freeze(
 
     Parameters
     ----------
-    dtypes : node that is the handle of a variable → the variable's dtype.
-    read : handle → value, or None. Called once for each variable that the tensors need, and nothing else is kept in
-        memory meanwhile.
+    dtypes : Mapping[str, Any]
+        Node that is the handle of a variable → the variable's dtype.
+    read : Callable[[str], np.ndarray | None]
+        Handle → value, or None. Called once for each variable that the tensors need, and nothing else is kept in memory
+        meanwhile.
     """
     nodes = {node.name: node for node in graph_def.node}
     kept = ordered(nodes, tensors)

@@ -1,4 +1,4 @@
-"""AscendQuant in front of every quantized activation, AscendAntiQuant behind those of tensor quantizers."""
+"""AscendQuant for every quantized activation, with AscendAntiQuant after it for tensor quantizers."""
 
 from __future__ import annotations
 

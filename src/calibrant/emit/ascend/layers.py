@@ -1,4 +1,4 @@
-"""int8 weights and int32 biases in front of a layer, AscendDequant behind it."""
+"""int8 weights and int32 biases before a layer, AscendDequant after it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from calibrant.quantized_network import QuantizedLayer
 
 
 def put_weights(edit: Edit, layer: QuantizedLayer, placed: dict[str, str]) -> None:
-    """Let a layer read its int8 weights; ``placed`` remembers the set that several layers share."""
-    weights, name = layer.weights, layer.layer.name
-    key = layer.layer.constant
+    """Let a layer read its int8 weights; ``placed`` maps weights that several layers share to their tensor."""
+    weights, name = layer.require_weights(), layer.layer.name
+    key = layer.layer.weights_constant
     if key not in placed:
         offsets = np.zeros(broadcast_shape(weights.values.shape, weights.channel_axes), np.int8)
         constants = [
@@ -32,19 +32,19 @@ def put_weights(edit: Edit, layer: QuantizedLayer, placed: dict[str, str]) -> No
             T=edit.graph.dtype(f"{name}:0"),
             dst_type="INT8",
         )
-    edit.set_input(name, layer.layer.weight_input, placed[key])
+    edit.set_input(*layer.layer.weights_place, placed[key])
 
 
 def put_bias(edit: Edit, layer: QuantizedLayer) -> None:
     """Let a layer's BiasAdd add int32 steps to the accumulator; a Cast to its float type keeps the graph well typed."""
-    name, dtype = layer.layer.bias, edit.graph.dtype(f"{layer.layer.bias}:0")
+    name, dtype = layer.layer.bias_add, edit.graph.dtype(f"{layer.layer.bias_add}:0")
     steps = edit.add_constant(f"{layer.layer.name}/bias_quant/bias", layer.integer_bias())
     cast = edit.add("Cast", f"{layer.layer.name}/bias_quant/Cast", [steps], SrcT=dtypes.int32, DstT=dtype)
     edit.set_input(name, 1, cast)
 
 
 def put_dequant(edit: Edit, layer: QuantizedLayer) -> tuple[str, str]:
-    """AscendDequant behind a layer or its bias; the tensor in integer steps, and the float tensor to read instead."""
+    """AscendDequant after a layer or its bias; the tensor in integer steps, and the float tensor to read instead."""
     node = edit.graph.nodes[layer.layer.name]
     data_format = nd.attribute(node, "data_format") or "NHWC"
     steps = f"{layer.layer.bias if layer.bias is not None else node.name}:0"
@@ -65,11 +65,11 @@ def put_dequant(edit: Edit, layer: QuantizedLayer) -> tuple[str, str]:
 
 
 def dequantization_scale(layer: QuantizedLayer) -> np.ndarray:
-    """What one step of a layer's accumulator is worth, float32, shape (channels,) or (1,).
+    """Value of one step of a layer's accumulator, float32, shape (channels,) or (1,).
 
     scale_d * scale_w; for a product of two activations the product of both scales, for a pooling scale_d alone.
     """
     scale = np.ones(1, np.float32) if layer.weights is None else layer.weights.scale
-    for found in layer.inputs:
-        scale = scale * found.quantizer.scale
+    for entry in layer.inputs:
+        scale = scale * entry.quantizer.scale
     return scale.astype(np.float32)

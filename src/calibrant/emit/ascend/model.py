@@ -23,8 +23,10 @@ class AscendModel:
 
     Parameters
     ----------
-    graph : its nodes, four kinds of which TensorFlow does not know.
-    dequantized : name of each AscendDequant → the layer whose accumulator it turns into float.
+    graph : Graph
+        Its nodes, four kinds of which TensorFlow does not know.
+    dequantized : Mapping[str, str]
+        Name of each AscendDequant → the layer whose accumulator it turns into float.
     """
 
     graph: Graph
@@ -41,7 +43,8 @@ def ascend_model(network: QuantizedNetwork) -> AscendModel:
 
     Parameters
     ----------
-    network : folded float graph and the factors of its layers.
+    network : QuantizedNetwork
+        Folded float graph and the factors of its layers.
     """
     refuse_scales(network)
     edit = network.graph.edit()

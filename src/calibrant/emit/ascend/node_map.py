@@ -1,4 +1,4 @@
-"""Which original nodes every node of the deployable model stands for (``NAME_quant.json``)."""
+"""The original nodes that each node of the deployable model replaces (``NAME_quant.json``)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def ascend_node_map(
 ) -> str:
     """The map as JSON text, for every node that computes something from an input.
 
-    The AscendDequant of a layer is the first node whose values are those of the float network again. It stands for the
-    layer, for its bias and for all that folding has put into it, in the order of the data; the last of these names is
-    the node to compare it with. Quantizers stand for no node. ``absorbed`` holds, by layer, what was folded into it.
+    The AscendDequant of a layer is the first node whose values are those of the float network again. It replaces the
+    layer, its bias and all nodes that were folded into it, in the order of the data; the last of these names is the
+    node to compare it with. Quantizers replace no node. ``absorbed`` holds, by layer, the nodes folded into it.
     """
-    biases = {layer.layer.name: layer.layer.bias for layer in network.layers if layer.bias is not None}
+    biases = {layer.layer.name: layer.layer.bias_add for layer in network.layers if layer.bias is not None}
     entries = []
     for node in model.graph.nodes.values():
         if node.op in ("Const", "AscendWeightQuant") or (node.op == "Cast" and node.name not in original.nodes):

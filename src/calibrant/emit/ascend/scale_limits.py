@@ -14,7 +14,8 @@ def refuse_scales(network: QuantizedNetwork) -> None:
 
     Raises
     ------
-    ModelError : one problem for each layer.
+    ModelError
+        One problem for each layer.
     """
     problems = [
         Problem(

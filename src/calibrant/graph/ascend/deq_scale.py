@@ -13,17 +13,22 @@ def pack(scale: np.ndarray, shift: np.ndarray | int = 0, offset_w: np.ndarray | 
 
     Parameters
     ----------
-    scale : float32 scale_d * scale_w, any shape.
-    shift : N, 0 ... 255, broadcast to the shape of ``scale``.
-    offset_w : -128 ... 127, broadcast to the shape of ``scale``.
+    scale : np.ndarray
+        Products scale_d * scale_w, float32, any shape.
+    shift : np.ndarray | int
+        N, 0 ... 255, broadcast to the shape of ``scale``.
+    offset_w : np.ndarray | int
+        -128 ... 127, broadcast to the shape of ``scale``.
 
     Returns
     -------
-    uint64 array of the shape of ``scale``.
+    np.ndarray
+        The packed values, uint64, in the shape of ``scale``.
 
     Raises
     ------
-    ValueError : shift or offset_w outside its range.
+    ValueError
+        Shift or offset_w outside its range.
     """
     scale = np.asarray(scale, np.float32)
     shift, offset_w = (np.broadcast_to(np.asarray(value, np.int64), scale.shape) for value in (shift, offset_w))

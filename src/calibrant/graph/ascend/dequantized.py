@@ -40,13 +40,14 @@ class DequantizedLayers:
         for index, quantizer in found.quantizers.items():
             inputs[index] = self._dequantized(quantizer, inputs[index])
             scale_d *= np.float64(activation_scale(scale_of(quantizer)))
-        step = scale_d
-        if found.weight_input is not None:
+        step: np.ndarray | np.float64 = scale_d
+        if found.weight_input is not None and found.weights is not None:
             scale_w = weight_scale(found.scale, scale_d)
             step = scale_d * scale_w.astype(np.float64)
-            inputs[found.weight_input] = self._dequantized_weights(found, scale_w, kind)
+            source = inputs[found.weight_input]
+            inputs[found.weight_input] = self._dequantized_weights(found, source, found.weights, scale_w, kind)
         self._read(found.layer, inputs)
-        if found.bias is not None:
+        if found.bias is not None and found.steps is not None:
             value = (found.steps.astype(np.float64) * step).astype(kind.as_numpy_dtype)
             name = f"{found.layer.name}/bias_dequantized"
             self._read(found.bias, [nd.data_inputs(found.bias)[0], self.pieces.add_constant(name, value)])
@@ -67,11 +68,12 @@ class DequantizedLayers:
             self._tensors[quantizer.name] = self.pieces.cast(result, f"{quantizer.name}/narrow", wide, kind)
         return self._tensors[quantizer.name]
 
-    def _dequantized_weights(self, found: MatchedLayer, scale_w: np.ndarray, kind: dtypes.DType) -> str:
-        source = nd.data_inputs(found.layer)[found.weight_input]
+    def _dequantized_weights(
+        self, found: MatchedLayer, source: str, weights: np.ndarray, scale_w: np.ndarray, kind: dtypes.DType
+    ) -> str:
         key = (source, scale_w.tobytes())
         if key not in self._weights:
-            values = found.weights * scale_w.reshape(broadcast_shape(found.weights.shape, found.channel_axes))
+            values = weights * scale_w.reshape(broadcast_shape(weights.shape, found.channel_axes))
             name = f"{found.layer.name}/weights_dequantized"
             self._weights[key] = self.pieces.add_constant(name, values.astype(kind.as_numpy_dtype))
         return self._weights[key]

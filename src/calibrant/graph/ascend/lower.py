@@ -31,12 +31,15 @@ def lower(graph_def: GraphDef, source: str = "GraphDef") -> GraphDef:
 
     Parameters
     ----------
-    graph_def : frozen; made by calibrant or by others. Attributes that are not there have the operator's defaults.
-    source : what the graph is called in messages.
+    graph_def : GraphDef
+        Frozen; made by calibrant or by others. Attributes that are not there have the operator's defaults.
+    source : str
+        What the graph is called in messages.
 
     Raises
     ------
-    ModelError : a quantizer without scale, factors that are not constants or not finite numbers; each with its node.
+    ModelError
+        A quantizer without scale, factors that are not constants or not finite numbers; each with its node.
     """
     pieces = ScopedBuilder(graph_def)
     operators = [node for node in graph_def.node if node.op in LOWERINGS]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,13 +20,24 @@ class MatchedLayer:
 
     Parameters
     ----------
-    layer, bias, dequant : nodes; ``bias`` may be None.
-    quantizers : input index → the AscendQuant node it reads.
-    weight_input : input index of the weights; None without.
-    weights : the integers in their layout, offset_w off, or None.
-    channel_axes : axes of the weights that ``scale`` counts; () where it is one number.
-    steps : the bias in steps of the accumulator, or None.
-    scale : float32, shape (channels,) or (1,); what one step is worth.
+    layer : NodeDef
+        The layer.
+    bias : NodeDef | None
+        Its BiasAdd, or None.
+    dequant : NodeDef
+        The AscendDequant after it.
+    quantizers : dict[int, NodeDef]
+        Input index → the AscendQuant node it reads.
+    weight_input : int | None
+        Input index of the weights; None without weights.
+    weights : np.ndarray | None
+        The integers in their layout, less offset_w, or None.
+    channel_axes : tuple[int, ...]
+        Axes of the weights along which ``scale`` runs; () if it is one number.
+    steps : np.ndarray | None
+        The bias in steps of the accumulator, or None.
+    scale : np.ndarray
+        Value of one step, float32, shape (channels,) or (1,).
     """
 
     layer: NodeDef
@@ -40,9 +52,9 @@ class MatchedLayer:
 
 
 def match(pieces: ScopedBuilder, dequant: NodeDef) -> MatchedLayer | None:
-    """The layer in front of an AscendDequant; None where anything about it is out of the ordinary."""
+    """The layer before an AscendDequant; None if anything about it is unusual."""
     inputs = nd.data_inputs(dequant)
-    scale, shift, _ = unpack(pieces.constant(inputs[1]).reshape(-1))
+    scale, shift, _ = unpack(pieces.require_constant(inputs[1]).reshape(-1))
     if shift.any() or not (scale > 0).all():
         return None
     layer, bias, steps = pieces.nodes.get(nd.node_name(inputs[0])), None, None
@@ -62,13 +74,14 @@ def match(pieces: ScopedBuilder, dequant: NodeDef) -> MatchedLayer | None:
         weight_input, wanted = None, (0, 1)
     if tuple(quantizers) != wanted:
         return None
-    weights, axes = None, ()
+    weights: np.ndarray | None = None
+    axes: tuple[int, ...] = ()
     if weight_input is not None:
         weights = _weights(pieces, makers[weight_input])
         if weights is None:
             return None
         axes = kind.channel_axes if scale.size > 1 else ()
-        if scale.size != np.prod([weights.shape[axis] for axis in axes], dtype=int):
+        if scale.size != math.prod(weights.shape[axis] for axis in axes):
             return None
     elif scale.size > 1:
         return None
@@ -76,7 +89,7 @@ def match(pieces: ScopedBuilder, dequant: NodeDef) -> MatchedLayer | None:
 
 
 def _steps(pieces: ScopedBuilder, tensor: str) -> np.ndarray | None:
-    """The bias in integer steps, from in front of the Cast to a type that may be too narrow for them."""
+    """The bias in integer steps, read before the Cast to a type that may be too narrow for them."""
     node = pieces.nodes.get(nd.node_name(tensor))
     if node is not None and node.op == "Cast" and nd.attribute(node, "SrcT") == dtypes.int32:
         tensor = nd.data_inputs(node)[0]

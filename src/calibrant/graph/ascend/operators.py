@@ -74,7 +74,7 @@ def dequant(pieces: ScopedBuilder, node: NodeDef) -> None:
     """AscendDequant: a Mul; with a shift also floor and clip to int16."""
     below = NodeBuilder(pieces, node)
     steps, packed = nd.data_inputs(node)
-    scale, shift, _ = unpack(pieces.constant(packed).reshape(-1))
+    scale, shift, _ = unpack(pieces.require_constant(packed).reshape(-1))
     shape = channel_shape(node, scale.size)
     factor = scale.astype(np.float64)
     if shift.any():

@@ -15,21 +15,21 @@ def activation_scale(inverse: float) -> np.float32:
         return np.float32(1) / np.float32(inverse)
 
 
-def weight_scale(product: np.ndarray, scale_d: float) -> np.ndarray:
+def weight_scale(product: np.ndarray, scale_d: float | np.floating) -> np.ndarray:
     """scale_w (float32) from the scale in deq_scale and scale_d (for several activations, the product of theirs)."""
     with np.errstate(over="ignore", divide="ignore", under="ignore"):
         return (np.asarray(product, np.float64) / np.float64(scale_d)).astype(np.float32)
 
 
 def exact_activation_scale(scale: np.float32) -> np.float32:
-    """The scale itself or its neighbour, whichever comes back from its float32 reciprocal."""
+    """The scale itself or its neighbour: the one that its float32 reciprocal gives back."""
     with np.errstate(over="ignore"):
         back = activation_scale(np.float32(1) / np.float32(scale))
     return back if np.isfinite(back) and back > 0 else np.float32(scale)
 
 
 def exact_weight_scale(scale: np.ndarray, scale_d: np.float32) -> np.ndarray:
-    """Each scale itself or its neighbour, whichever comes back from the float32 product with ``scale_d``."""
+    """Each scale itself or its neighbour: the one that its float32 product with ``scale_d`` gives back."""
     with np.errstate(over="ignore", under="ignore"):
         back = weight_scale(np.asarray(scale, np.float32) * np.float32(scale_d), scale_d)
     return np.where(np.isfinite(back) & (back > 0), back, np.asarray(scale, np.float32))

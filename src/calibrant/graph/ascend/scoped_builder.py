@@ -18,7 +18,8 @@ class ScopedBuilder:
 
     Parameters
     ----------
-    graph_def : is not changed.
+    graph_def : GraphDef
+        Is not changed.
     """
 
     def __init__(self, graph_def: GraphDef):
@@ -29,8 +30,21 @@ class ScopedBuilder:
         self._ends = frozenset(name for name in self.nodes if not self._readers[name])
 
     def constant(self, tensor: str) -> np.ndarray | None:
-        """The value of a tensor of the original graph; None where it depends on an input."""
+        """The value of a tensor of the original graph; None if it depends on an input."""
         return self._constants.value(nd.tensor_name(tensor))
+
+    def require_constant(self, tensor: str) -> np.ndarray:
+        """The value of a tensor of the original graph that is known to be constant.
+
+        Raises
+        ------
+        KeyError
+            The tensor depends on an input.
+        """
+        value = self.constant(tensor)
+        if value is None:
+            raise KeyError(tensor)
+        return value
 
     def reader_count(self, name: str) -> int:
         """How many inputs of the original graph a node feeds, control inputs included."""
@@ -58,7 +72,7 @@ class ScopedBuilder:
         return self.add("PlaceholderWithDefault", name, [constant], dtype=dtypes.as_dtype(value.dtype), shape=shape)
 
     def cast(self, tensor: str, name: str, before: dtypes.DType, after: dtypes.DType) -> str:
-        """A tensor as another type; the tensor itself where it has it."""
+        """A tensor as another type; the tensor itself if it has that type."""
         return tensor if before == after else self.add("Cast", name, [tensor], SrcT=before, DstT=after)
 
     def replace(self, name: str, tensor: str) -> None:
@@ -67,12 +81,13 @@ class ScopedBuilder:
         new = self.nodes.pop(nd.node_name(tensor))
         self.nodes[name] = nd.copy_node(new, [*nd.data_inputs(new), *controls], name)
 
+    def _unread(self) -> list[str]:
+        readers = _reader_counts(self.nodes.values())
+        return [name for name in self.nodes if not readers[name] and name not in self._ends]
+
     def graph_def(self) -> GraphDef:
         """The changed graph, without the nodes that have lost their last reader or never had one."""
-        unread = True
-        while unread:
-            readers = _reader_counts(self.nodes.values())
-            unread = [name for name in self.nodes if not readers[name] and name not in self._ends]
+        while unread := self._unread():
             for name in unread:
                 del self.nodes[name]
         result = GraphDef(versions=self._original.versions, library=self._original.library)

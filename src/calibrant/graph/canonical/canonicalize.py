@@ -28,9 +28,11 @@ class Canonical:
 
     Parameters
     ----------
-    graph : gives the same outputs. An output that was a product is now called ``NAME/result`` where its result is
+    graph : Graph
+        Gives the same outputs. An output that was a product is now called ``NAME/result`` where its result is
         rearranged; the order of the outputs is the same.
-    results : name of each rearranged result → the original node whose values it has.
+    results : Mapping[str, str]
+        Name of each rearranged result → the original node whose values it has.
     """
 
     graph: Graph

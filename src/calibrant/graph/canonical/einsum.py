@@ -21,10 +21,14 @@ class Product:
 
     Parameters
     ----------
-    batch : in both operands and the result.
-    rows, columns : of the first and of the second operand alone, kept in the result.
-    summed : in both operands, not in the result.
-    result : in its order.
+    batch : Labels
+        In both operands and the result.
+    rows, columns : Labels
+        Of the first and of the second operand alone, kept in the result.
+    summed : Labels
+        In both operands, not in the result.
+    result : Labels
+        In its order.
     """
 
     batch: Labels
@@ -41,8 +45,9 @@ def read_equation(graph: Graph, node: NodeDef) -> tuple[Labels, Labels, Labels] 
     if len(tensors) != 2 or "->" not in equation:
         return f"{equation!r} is not a product of two tensors"
     terms, result = equation.replace(" ", "").split("->")
-    shapes = [graph.shape(tensor) for tensor in tensors]
-    if None in shapes:
+    known = (graph.shape(tensor) for tensor in tensors)
+    shapes = [shape for shape in known if shape is not None]
+    if len(shapes) < 2:
         return "the number of axes of its operands is not known"
     operands = []
     for term, shape in zip(terms.split(","), shapes, strict=True):
@@ -105,14 +110,14 @@ def rewrite_einsum(edit: ProductEdit, node: NodeDef) -> None:
 
 
 def _is_column_first(first: Labels, second: Labels, result: Labels) -> bool:
-    """Whether the result has an axis of the second operand in front of those of the first."""
+    """Whether the result has an axis of the second operand before those of the first."""
     own = [label for label in result if (label in first) != (label in second)]
     return bool(own) and own[0] in second
 
 
 def _broadcasts(graph: Graph, tensors: Sequence[str], first: Labels, second: Labels, batch: Labels) -> bool:
     sizes = [
-        dict(zip(labels, graph.shape(tensor), strict=True))
+        dict(zip(labels, graph.shape(tensor) or (), strict=True))
         for labels, tensor in zip((first, second), tensors, strict=True)
     ]
     return any(1 in (one := {sizes[0][label], sizes[1][label]}) and len(one) > 1 for label in batch)
@@ -168,7 +173,7 @@ def _sizes(graph: Graph, tensors: Sequence[str], operands: Sequence[Labels]) -> 
     """Label → its size."""
     sizes: dict[str, Factor] = {}
     for tensor, labels in zip(tensors, operands, strict=True):
-        for axis, (label, size) in enumerate(zip(labels, graph.shape(tensor), strict=True)):
+        for axis, (label, size) in enumerate(zip(labels, graph.shape(tensor) or (), strict=True)):
             if size is not None:
                 sizes[label] = size
             else:

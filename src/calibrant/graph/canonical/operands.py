@@ -24,7 +24,8 @@ class ProductEdit:
 
     Parameters
     ----------
-    graph : is not changed.
+    graph : Graph
+        Is not changed.
     """
 
     def __init__(self, graph: Graph):
@@ -39,7 +40,7 @@ class ProductEdit:
 
     def constant(self, tensor: str, permutation: Sequence[int], shape: Sequence[int], name: str) -> str:
         """A constant transposed, then reshaped; what several products read in the same way is written down once."""
-        value = self.graph.constant(tensor)
+        value = self.graph.require_constant(tensor)
         order = tuple(permutation)
         if order == tuple(range(value.ndim)) and tuple(shape) == value.shape:
             return tensor

@@ -8,26 +8,26 @@ from calibrant.graph.tf_core import NodeDef
 
 
 def rewrite_product(edit: ProductEdit, node: NodeDef) -> None:
-    """Write a transposed constant down transposed; let a constant that stands first stand second.
+    """Transpose a transposed constant itself; move a constant first operand to the second place.
 
     x · Wᵀ reads the constant Wᵀ. W · x, of two axes, is (xᵀ · Wᵀ)ᵀ.
     """
     tensors = nd.data_inputs(node)
-    constants = [edit.graph.constant(tensor) for tensor in tensors]
+    first, second = (edit.graph.constant(tensor) for tensor in tensors)
     flags = [bool(nd.attribute(node, names[0]) or nd.attribute(node, names[1])) for names in FLAGS]
-    if (constants[0] is None) == (constants[1] is None):
+    if (first is None) == (second is None):
         return
     edit.begin(node)
-    if constants[0] is None and flags[1]:
-        weights = edit.constant(tensors[1], *_swapped(constants[1].shape), node.name)
+    if second is not None and flags[1]:
+        weights = edit.constant(tensors[1], *_swapped(second.shape), node.name)
         edit.product(node, node.op, [tensors[0], weights], **_attributes(node, flags[0], False))
-    elif constants[0] is not None and node.op == "MatMul":
+    elif first is not None and node.op == "MatMul":
         data = tensors[1] if flags[1] else edit.transpose(tensors[1], [1, 0], f"{node.name}/x_transposed")
-        weights = tensors[0] if flags[0] else edit.constant(tensors[0], *_swapped(constants[0].shape), node.name)
+        weights = tensors[0] if flags[0] else edit.constant(tensors[0], *_swapped(first.shape), node.name)
         result = edit.product(node, "MatMul", [data, weights], T=nd.attribute(node, "T"))
         edit.result(node, edit.transpose(result, [1, 0], f"{node.name}/result"))
-    elif constants[0] is not None and flags[0]:
-        weights = edit.constant(tensors[0], *_swapped(constants[0].shape), node.name)
+    elif first is not None and flags[0]:
+        weights = edit.constant(tensors[0], *_swapped(first.shape), node.name)
         edit.product(node, node.op, [weights, tensors[1]], **_attributes(node, False, flags[1]))
 
 
