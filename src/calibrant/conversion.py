@@ -39,13 +39,21 @@ def convert_records(
 
     Parameters
     ----------
-    model, inputs, outputs : as for :func:`calibrant.quantize`.
-    record_file : layers without a record stay in float.
-    complete : a layer that was calibrated and has no record any more is an error.
+    model : Any
+        As for :func:`calibrant.quantize`.
+    inputs : Sequence[str] | None
+        As for :func:`calibrant.quantize`.
+    outputs : Sequence[str] | None
+        As for :func:`calibrant.quantize`.
+    record_file : str | Path
+        Layers without a record stay in float.
+    complete : bool
+        A layer that was calibrated and has no record any more is an error.
 
     Raises
     ------
-    CalibrantError : with every problem of the model or the record file.
+    CalibrantError
+        With every problem of the model or the record file.
     """
     path = Path(record_file)
     records = read_records(path)
@@ -65,15 +73,22 @@ def convert_trained(
 
     Parameters
     ----------
-    model, inputs, outputs : as for :func:`calibrant.quantize`.
+    model : Any
+        As for :func:`calibrant.quantize`.
+    inputs : Sequence[str] | None
+        As for :func:`calibrant.quantize`.
+    outputs : Sequence[str] | None
+        As for :func:`calibrant.quantize`.
 
     Returns
     -------
-    The network, and the text of a record file with its factors.
+    tuple[Recorded, str]
+        The network, and the text of a record file with its parameters.
 
     Raises
     ------
-    CalibrantError : with every problem of the model; nodes of other widths, ranges that are not constant.
+    CalibrantError
+        With every problem of the model; nodes of other widths, ranges that are not constant.
     """
     original = load(model, inputs, outputs)
     trained = trained_network(original)
@@ -130,8 +145,10 @@ class ConvertedModels:
 
     Parameters
     ----------
-    recorded : the network.
-    name : prefix of the files.
+    recorded : Recorded
+        The network.
+    name : str
+        Prefix of the files.
     """
 
     def __init__(self, recorded: Recorded, name: str):

@@ -45,23 +45,27 @@ def observe(
     track: ProgressFn = no_progress,
     **data_options: Any,
 ) -> Path:
-    """Observe calibration batches and write what was seen to a file.
+    """Observe calibration batches and write their statistics to a file.
 
-    A file that is there already is gone on with: batches that are in it are not observed again.
+    If the file exists, observation continues: batches that are in it are not observed again. All other parameters are
+    those of :func:`calibrant.quantize`; ``export`` is needed because some formats need more tensors.
 
     Parameters
     ----------
-    state : file to write, from time to time and at the end; always a whole one.
-    batches : (first, last + 1) of the batches to take; all of them by default. Numbers count from 0.
-    others : as of :func:`calibrant.quantize`; ``export`` because some formats need more tensors.
+    state : str | Path
+        File to write, periodically and at the end; always a complete one.
+    batches : tuple[int, int] | None
+        (first, last + 1) of the batches to take; all of them by default. Numbers count from 0.
 
     Returns
     -------
-    The file.
+    Path
+        The file.
 
     Raises
     ------
-    CalibrantError : with every problem that was found.
+    CalibrantError
+        With every problem that was found.
 
     Examples
     --------
@@ -98,21 +102,26 @@ def merge(
     tflite_ops: str = "all",
     tflite_shape: Mapping[str, Sequence[int]] | None = None,
 ) -> Result:
-    """Quantize a model with what was observed in parts.
+    """Quantize a model with the statistics of several files.
+
+    All other parameters are those of :func:`calibrant.quantize`.
 
     Parameters
     ----------
-    states : files of :func:`observe`, in any order, of the same model and configuration.
-    others : as of :func:`calibrant.quantize`.
+    states : Sequence[str | Path]
+        Files of :func:`observe`, in any order, of the same model and configuration.
 
     Returns
     -------
-    The result that :func:`calibrant.quantize` would have given with all batches at once, bit for bit.
+    Result
+        The result that :func:`calibrant.quantize` would have given with all batches at once, bit for bit.
 
     Raises
     ------
-    DataError : files that do not belong to this model and configuration or hold a batch twice; batches are missing.
-    CalibrantError : with every other problem that was found.
+    DataError
+        Files that do not belong to this model and configuration or hold a batch twice; batches are missing.
+    CalibrantError
+        With every other problem that was found.
     """
     watch = Stopwatch()
     tflite = TfliteSettings(tflite_io, tflite_batch, tflite_ops, fixed_shapes(tflite_shape))

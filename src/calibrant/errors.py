@@ -13,14 +13,21 @@ class Problem:
 
     Parameters
     ----------
-    message : what was found, one sentence without a full stop.
-    file : path of the file that holds it, as the user gave it.
-    line, column : place in that file, counted from 1.
-    source : the text of that line, for the caret.
-    path : the field's path inside a structured input
+    message : str
+        What was found, one sentence without a full stop.
+    file : str | None
+        Path of the file that holds it, as the user gave it.
+    line, column : int | None
+        Place in that file, counted from 1.
+    source : str | None
+        The text of that line, for the caret.
+    path : str | None
+        The field's path inside a structured input
         (``override_layer_configs[0].calibration_config.ifmr_quantize.search_step``) or the place inside a model.
-    allowed : what would be accepted.
-    hint : what to do about it ("did you mean 'Conv2D'?").
+    allowed : str | None
+        What would be accepted.
+    hint : str | None
+        What to do about it ("did you mean 'Conv2D'?").
     """
 
     message: str

@@ -84,7 +84,8 @@ def checked_exports(names: str | Sequence[str]) -> tuple[str, ...]:
 
     Raises
     ------
-    ConfigError : a format that does not exist, with the nearest one.
+    ConfigError
+        A format that does not exist, with the nearest one.
     """
     names = [names] if isinstance(names, str) else names
     chosen = dict.fromkeys(word.strip() for name in names for word in name.split(",") if word.strip())

@@ -37,16 +37,20 @@ _rewirings: weakref.WeakKeyDictionary[Any, Rewiring] = weakref.WeakKeyDictionary
 
 
 class InPlaceRun:
-    """Statistics that fill up while the owner of a ``tf.Graph`` runs it, until they have seen enough batches.
+    """Statistics that are collected while the owner of a ``tf.Graph`` runs it, until there are enough batches.
+
+    A tensor that becomes NaN or infinite ends it: that run fails, and so does every later one.
 
     Parameters
     ----------
-    source : what messages call the graph.
-    statistics : tensor → what is collected about it; changed in place.
-    batch_num : batches that are wanted; further ones are not looked at.
-    done : called once, in the run that completes the last of them.
-
-    A tensor that becomes NaN or infinite ends it: that run fails, and so does every later one.
+    source : str
+        What messages call the graph.
+    statistics : Statistics
+        Tensor → what is collected about it; changed in place.
+    batch_num : int
+        Batches that are wanted; further ones are not looked at.
+    done : Callable[[], None]
+        Called once, in the run that completes the last of them.
     """
 
     def __init__(self, source: str, statistics: Statistics, batch_num: int, done: Callable[[], None]):
@@ -110,17 +114,22 @@ class InPlaceCalibration:
 
     Parameters
     ----------
-    graph : ``tf.Graph``, changed in place: it computes the folded network, and running its outputs calibrates. Sessions
+    graph : Any
+        ``tf.Graph``, changed in place: it computes the folded network, and running its outputs calibrates. Sessions
         that have run it before have to be opened anew.
-    config : as for :func:`calibrant.quantize`.
-    record_file : written when ``batch_num`` batches have been run, with a file of notes beside it
+    config : Any
+        As for :func:`calibrant.quantize`.
+    record_file : str | Path
+        Written when ``batch_num`` batches have been run, with a file of notes beside it
         (:mod:`calibrant.records.beside_record`); an older one is removed at once. Where the configuration asks for
         balancing, it has to hold the factors (:func:`balance_in_place`).
-    outputs : tensors; by default every node with a quantizable layer in front of it that nobody reads.
+    outputs : Sequence[str] | None
+        Tensors; by default every node with a quantizable layer in front of it that nobody reads.
 
     Raises
     ------
-    CalibrantError : with every problem of the graph or the configuration; nothing has been changed then.
+    CalibrantError
+        With every problem of the graph or the configuration; nothing has been changed then.
     """
 
     def __init__(self, graph: Any, config: Any, record_file: str | Path, outputs: Sequence[str] | None = None):
@@ -169,12 +178,19 @@ class InPlaceBalancing:
 
     Parameters
     ----------
-    graph, config, record_file, outputs : as for :class:`InPlaceCalibration`; the record file then holds the factors of
-        the layers that the configuration balances. Load the graph anew for the calibration, or use the same.
+    graph : Any
+        As for :class:`InPlaceCalibration`. Load the graph anew for the calibration, or use the same.
+    config : Any
+        As for :class:`InPlaceCalibration`.
+    record_file : str | Path
+        The record file to write; it holds the factors of the layers that the configuration balances.
+    outputs : Sequence[str] | None
+        As for :class:`InPlaceCalibration`.
 
     Raises
     ------
-    CalibrantError : as there; or the configuration balances no layer.
+    CalibrantError
+        As there; or the configuration balances no layer.
     """
 
     def __init__(self, graph: Any, config: Any, record_file: str | Path, outputs: Sequence[str] | None = None):
@@ -260,11 +276,16 @@ def watch(graph: Any, origin: Planned | Recorded, changed: Graph, balanced: Bala
 
     Parameters
     ----------
-    graph : ``tf.Graph``, changed in place.
-    origin : what was read from it and how it was folded.
-    changed : the folded and balanced network.
-    balanced : how it was balanced.
-    watchers : as of :func:`calibrant.graph.rewire.rewire`.
+    graph : Any
+        ``tf.Graph``, changed in place.
+    origin : Planned | Recorded
+        What was read from it and how it was folded.
+    changed : Graph
+        The folded and balanced network.
+    balanced : Balanced
+        How it was balanced.
+    watchers : Watchers
+        As of :func:`calibrant.graph.rewire.rewire`.
     """
     _restore(graph)
     meaning = _meaning(origin.original, origin.folded, changed, balanced)

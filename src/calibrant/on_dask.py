@@ -39,20 +39,28 @@ def quantize(
 
     Parameters
     ----------
-    client : a ``distributed.Client``; calibrant and TensorFlow are installed on its workers.
-    model, config, data : as of :func:`calibrant.quantize`. Paths have to lead to the same files on every worker.
-    out : folder for the results, here.
-    parts : into how many parts the batches are cut; by default two for each worker.
-    options : as of :func:`calibrant.quantize`. Give ``threads``, so that every worker computes with as many.
+    client : Any
+        A ``distributed.Client``; calibrant and TensorFlow are installed on its workers.
+    model, config, data : Any
+        As of :func:`calibrant.quantize`. Paths have to lead to the same files on every worker.
+    out : str | Path | None
+        Folder for the results, here.
+    parts : int | None
+        Into how many parts the batches are cut; by default two for each worker.
+    options : Any
+        As of :func:`calibrant.quantize`. Give ``threads``, so that every worker computes with as many.
 
     Returns
     -------
-    The result that :func:`calibrant.quantize` would have given, bit for bit.
+    Result
+        The result that :func:`calibrant.quantize` would have given, bit for bit.
 
     Raises
     ------
-    DependencyError : Dask is not installed, or gave up on a part after several workers had died of it.
-    CalibrantError : with every other problem that was found.
+    DependencyError
+        Dask is not installed, or gave up on a part after several workers had died of it.
+    CalibrantError
+        With every other problem that was found.
     """
     try:
         from distributed.scheduler import KilledWorker

@@ -57,44 +57,68 @@ def quantize(
 
     Parameters
     ----------
-    model : path of a frozen graph, SavedModel or Keras file, or one of these in memory; see
+    model : Any
+        Path of a frozen graph, SavedModel or Keras file, or one of these in memory; see
         :func:`calibrant.graph.load.load`.
-    config : path of a configuration file, its text, a ``Configuration``, or None for the defaults.
-    data : calibration data: a path, arrays, or an iterable of batches; see
-        :func:`calibrant.data.open_data.open_data`.
-    out : folder for the results; nothing is written without one.
-    inputs, outputs : tensors where the graph is fed and read; ``inputs`` may be inner tensors.
-    signature : of a SavedModel.
-    constants : placeholder → the value that it is bound to; see :func:`calibrant.graph.load.load`.
-    bias_correction : shift biases so that the means of the layers' outputs are those of the float network; the ranges
-        then come from the folded float network, otherwise from the one whose weights are quantized.
-    refine : move the ranges of the activations from where the plain search puts them to where the network's outputs
-        suffer least; reads the data again, a dozen times, see :mod:`calibrant.steps.refine`.
-    sensitivity : measure what each layer alone costs, for the report; reads the data once more.
-    samples : how many of the data calibrate, in whole batches; ``'all'`` for all. By default ``batch_num`` batches of a
+    config : Any
+        Path of a configuration file, its text, a ``Configuration``, or None for the defaults.
+    data : Any
+        Calibration data: a path, arrays, or an iterable of batches; see :func:`calibrant.data.open_data.open_data`.
+    out : str | Path | None
+        Folder for the results; nothing is written without one.
+    inputs, outputs : Sequence[str] | None
+        Tensors where the graph is fed and read; ``inputs`` may be inner tensors.
+    signature : str | None
+        Of a SavedModel.
+    constants : Mapping[str, Any] | None
+        Placeholder → the value that it is bound to; see :func:`calibrant.graph.load.load`.
+    bias_correction : bool
+        Shift biases so that the means of the layers' outputs are those of the float network; the ranges then come from
+        the folded float network, otherwise from the one whose weights are quantized.
+    refine : bool
+        Move the ranges of the activations from where the plain search puts them to where the network's outputs suffer
+        least; reads the data again, a dozen times, see :mod:`calibrant.steps.refine`.
+    sensitivity : bool
+        Measure what each layer alone costs, for the report; reads the data once more.
+    samples : int | str | None
+        How many of the data calibrate, in whole batches; ``'all'`` for all. By default ``batch_num`` batches of a
         configuration (1 where it is silent), and the first 64 samples without one.
-    batch_size : samples a batch, where the data are not batches already; 16, or the model's own, by default.
-    name : how the files are called: ``NAME_fakequant.pb`` …; the model file's name by default.
-    export : further formats to write, of :data:`calibrant.exports.EXPORTS`: ``("tflite",)`` or ``"tflite"``.
-    tflite_io : ``'float32'`` or ``'int8'``: inputs and outputs of the ``.tflite`` file.
-    tflite_batch : its fixed number of samples a run; the model's own, which may be open, by default.
-    tflite_ops : ``'all'``: every operator of it that has an integer kernel runs on integers; ``'layers'``: the
-        quantized layers, and what is between them.
-    tflite_shape : its fixed shapes, by input name, where the model leaves sizes open.
-    workers : processes that the batches are spread over; the result is the same.
-    threads : that compute in each of them; 0: one a processor, or a share of the processors with several workers.
-    resume : file that keeps what has been observed so far. A run that was interrupted goes on from there when it is
-        started again with the same model, configuration and data.
-    track : shows progress; see :mod:`calibrant.progress`.
-    data_options : ``shapes``, ``dtypes``, ``image_options``, ``image_size``, ``shuffle`` for data that need them.
+    batch_size : int | None
+        Samples a batch, where the data are not batches already; 16, or the model's own, by default.
+    name : str | None
+        How the files are called: ``NAME_fakequant.pb`` …; the model file's name by default.
+    export : str | Sequence[str]
+        Further formats to write, of :data:`calibrant.exports.EXPORTS`: ``("tflite",)`` or ``"tflite"``.
+    tflite_io : str
+        ``'float32'`` or ``'int8'``: inputs and outputs of the ``.tflite`` file.
+    tflite_batch : int | None
+        Its fixed number of samples a run; the model's own, which may be open, by default.
+    tflite_ops : str
+        ``'all'``: every operator of it that has an integer kernel runs on integers; ``'layers'``: the quantized layers,
+        and what is between them.
+    tflite_shape : Mapping[str, Sequence[int]] | None
+        Its fixed shapes, by input name, where the model leaves sizes open.
+    workers : int
+        Processes that the batches are spread over; the result is the same.
+    threads : int
+        That compute in each of them; 0: one a processor, or a share of the processors with several workers.
+    resume : str | Path | None
+        File that keeps what has been observed so far. A run that was interrupted goes on from there when it is started
+        again with the same model, configuration and data.
+    track : ProgressFn
+        Shows progress; see :mod:`calibrant.progress`.
+    data_options : Any
+        ``shapes``, ``dtypes``, ``image_options``, ``image_size``, ``shuffle`` for data that need them.
 
     Returns
     -------
-    Result with the fake-quantized graph, the factors of every layer and the report.
+    Result
+        The fake-quantized graph, the factors of every layer and the report.
 
     Raises
     ------
-    CalibrantError : with every problem that was found; nothing has been written then.
+    CalibrantError
+        With every problem that was found; nothing has been written then.
 
     Examples
     --------
@@ -131,7 +155,8 @@ class ExportOptions:
 
     Raises
     ------
-    OutputError, ConfigError : for what cannot be written, before any work is done.
+    OutputError, ConfigError
+        For what cannot be written, before any work is done.
     """
 
     def __init__(
@@ -156,7 +181,8 @@ class SecondPass:
 
     Raises
     ------
-    DataError : data that cannot be read again.
+    DataError
+        Data that cannot be read again.
     """
 
     batches: Batches

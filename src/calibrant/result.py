@@ -38,20 +38,40 @@ class Result:
 
     Parameters
     ----------
-    name : the prefix of the files.
-    original, folded, plan, network : the model as it was read, after fusion, what was planned and what was found.
-    fakequant : the fake-quantized graph.
-    seconds : wall-clock time per step.
-    tflite : how a ``.tflite`` file is to be made.
-    exported : file name → content of what was exported.
-    export_notes : format → plain values for the report on what the format could not hold as it is.
-    refused : format → why there is no file of it; all others are there.
-    lite : the network as a float LiteRT file, or why it cannot be one.
-    batches : the calibration data, where they can be read again.
-    sensitivity : what each layer alone costs, the most harmful first; None where it was not asked for.
-    data : how much data calibrated; None where it was observed in parts.
-    options : what the run was told besides; for the report.
-    files : what was written, in order; empty without an output folder.
+    name : str
+        The prefix of the files.
+    original : Graph
+        The model as it was read.
+    folded : Folded
+        The model after fusion.
+    plan : Plan
+        The settings of every layer.
+    network : QuantizedNetwork
+        The network with its quantization parameters.
+    fakequant : Graph
+        The fake-quantized graph.
+    seconds : dict[str, float]
+        Step → wall-clock time.
+    tflite : TfliteSettings
+        How a ``.tflite`` file is to be made.
+    exported : dict[str, Content]
+        File name → content of an exported file.
+    export_notes : dict[str, dict[str, Any]]
+        Format → plain values for the report about parameters that the format could not hold unchanged.
+    refused : dict[str, CalibrantError]
+        Format → why there is no file of it; all others are there.
+    lite : FloatFile | CalibrantError | None
+        The network as a float LiteRT file, or why it cannot be one.
+    batches : Batches | None
+        The calibration data, if they can be read again.
+    sensitivity : tuple[Sensitivity, ...] | None
+        The error that each layer alone causes, the largest first; None if it was not requested.
+    data : DataUse | None
+        Amount of calibration data; None if it was observed in parts.
+    options : Mapping[str, Any]
+        Other options of the run, for the report.
+    files : tuple[Path, ...]
+        Files that were written, in order; empty without an output folder.
     """
 
     name: str

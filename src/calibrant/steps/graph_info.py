@@ -17,7 +17,8 @@ def graph_info(original: Graph, folded: Graph, fusions: Iterable[Fusion] = ()) -
 
     Parameters
     ----------
-    fusions : what folding has done.
+    fusions : Iterable[Fusion]
+        What folding has done.
     """
     layers, rejected = find_layers(folded)
     info = GraphInfo(

@@ -120,7 +120,8 @@ def joint_members(
 
     Parameters
     ----------
-    places : the quantizers that there are.
+    places : Collection[NodeInput]
+        The quantizers that there are.
     """
     additions = [node.name for node in graph.nodes.values() if _adds_activations(graph, node.name, skip_layers)]
     sets = _Sets()

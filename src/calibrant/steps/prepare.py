@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, overload
 
 from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.patch_mean import PatchGeometry, PatchMean
@@ -74,9 +74,16 @@ class Planned:
 
     Parameters
     ----------
-    original, folded, plan : the model as it was read, after fusion, what each layer asks for by itself.
-    layers : of the folded graph, by name.
-    skip_layers : those that the configuration leaves in float by name.
+    original : Graph
+        The model as it was read.
+    folded : Folded
+        The model after fusion.
+    layers : Mapping[str, Layer]
+        Layers of the folded graph, by name.
+    plan : Plan
+        The settings of each layer by itself.
+    skip_layers : Collection[str]
+        Layers that the configuration leaves in float by name.
     """
 
     original: Graph
@@ -97,14 +104,32 @@ class Prepared:
 
     Parameters
     ----------
-    original, folded, plan, balanced : the model as it was read, after fusion, what was planned, balanced layers.
-    graph, layers : float graph with the layers to be quantized.
-    weights : layer → its integer weights.
-    observed : the graph that is run on the data.
-    places : (node, input index) → settings of every activation that gets a quantizer.
-    between : tensors for which an export needs factors besides.
-    lite : the network as a float LiteRT file, or why it cannot be one; None where no format asks for it.
-    histograms, patches : what is to be observed, still empty.
+    original : Graph
+        The model as it was read.
+    folded : Folded
+        The model after fusion.
+    plan : Plan
+        The settings of every layer.
+    balanced : Balanced
+        The model after balancing.
+    graph : Graph
+        Float graph with the layers to be quantized.
+    layers : Mapping[str, Layer]
+        Its layers by name.
+    weights : Mapping[str, LayerWeights]
+        Layer → its integer weights.
+    observed : Graph
+        The graph that is run on the data.
+    places : Mapping[tuple[str, int], ActivationPlan]
+        (node, input index) → settings of every activation that gets a quantizer.
+    intermediate : Collection[str]
+        Further tensors for which an export needs scales.
+    lite : FloatFile | CalibrantError | None
+        The network as a float LiteRT file, or why it cannot be one; None where no format asks for it.
+    histograms : Mapping[str, Histogram]
+        Tensor → its histogram, still empty.
+    patches : Mapping[tuple[str, PatchGeometry], PatchMean]
+        Tensor and geometry → mean patch, still empty.
     """
 
     original: Graph
@@ -127,6 +152,32 @@ class Prepared:
         return by_tensor(self.histograms, self.patches)
 
 
+@overload
+def prepare(
+    model: Any,
+    config: Any,
+    options: ModelOptions,
+    data: DataOptions,
+    watch: Stopwatch,
+    track: ProgressFn = ...,
+    runner: CalibrationRunner | None = ...,
+    in_parts: bool = ...,
+) -> tuple[Prepared, Batches]: ...
+
+
+@overload
+def prepare(
+    model: Any,
+    config: Any,
+    options: ModelOptions,
+    data: None,
+    watch: Stopwatch,
+    track: ProgressFn = ...,
+    runner: CalibrationRunner | None = ...,
+    in_parts: bool = ...,
+) -> tuple[Prepared, None]: ...
+
+
 def prepare(
     model: Any,
     config: Any,
@@ -137,13 +188,14 @@ def prepare(
     runner: CalibrationRunner | None = None,
     in_parts: bool = False,
 ) -> tuple[Prepared, Batches | None]:
-    """Load, fold, plan, balance, and quantize the weights; and open the data, where there are any.
+    """Load, fold, plan, balance, and quantize the weights; and open the data, if there are any.
 
     ``in_parts``: the data, or what was observed, are one part of several.
 
     Raises
     ------
-    CalibrantError : with every problem of the model, the configuration or the data.
+    CalibrantError
+        With every problem of the model, the configuration or the data.
     """
     planned = plan_model(model, config, options, watch)
     check_feedable(planned.original)
@@ -158,7 +210,9 @@ def prepare(
     graph, layers = planned.folded.graph, planned.layers
     with watch.step("balance"):
         balanced = (
-            _unbalanced(graph, layers, plan) if in_parts else balance(graph, layers, plan, batches, track, runner)
+            _unbalanced(graph, layers, plan)
+            if in_parts or batches is None
+            else balance(graph, layers, plan, batches, track, runner)
         )
     return prepare_balanced(replace(planned, plan=plan), balanced, options, watch), batches
 
@@ -168,7 +222,8 @@ def plan_model(model: Any, config: Any, options: ModelOptions, watch: Stopwatch)
 
     Raises
     ------
-    CalibrantError : with every problem of the model or the configuration.
+    CalibrantError
+        With every problem of the model or the configuration.
     """
     configuration = load_config(config)
     with watch.step("load"):
@@ -260,8 +315,10 @@ def with_activations(
 
     Parameters
     ----------
-    found : (node, input index) → quantized activation, for every place that gets a quantizer.
-    between : as of :class:`calibrant.quantized_network.QuantizedNetwork`.
+    found : Mapping[tuple[str, int], QuantizedInput]
+        (node, input index) → quantized activation, for every place that gets a quantizer.
+    intermediate : Mapping[str, SearchResult]
+        As of :class:`calibrant.quantized_network.QuantizedNetwork`.
     """
     graph, layers, plan = prepared.graph, prepared.layers, prepared.plan
     scales = {name: found[name, layers[name].data_inputs[0]].quantizer.scale for name in prepared.weights}
