@@ -267,7 +267,8 @@ def _pads(graph: Graph, layer: NodeDef) -> bool:
         return False
     if padding == "EXPLICIT":
         return any(nd.attribute(layer, "explicit_paddings") or [1])
-    index, reduced_axis = KINDS[layer.op].weights
+    weights = KINDS[layer.op].weights
+    index, reduced_axis = weights.input_index, weights.reduced_axis
     window = graph.require_constant(nd.data_inputs(layer)[index]).shape[:reduced_axis]
     return any(size != 1 for size in window)
 
@@ -275,7 +276,7 @@ def _pads(graph: Graph, layer: NodeDef) -> bool:
 def _changed(graph: Graph, layer: NodeDef, norm: NormBeforeLayer) -> tuple[np.ndarray, np.ndarray]:
     """New weights, and the addend of each output channel; both in the layer's type."""
     kind = KINDS[layer.op]
-    index, axis = kind.weights.index, kind.weights.reduced_axis
+    index, axis = kind.weights.input_index, kind.weights.reduced_axis
     weights = graph.require_constant(nd.data_inputs(layer)[index])
     rows = weights.shape[axis]
     factors, addends = _by_row(graph, layer, norm, rows)
