@@ -48,7 +48,7 @@ class Kernel:
     fixed : scale and zero point where the kernel fixes them.
     between_layers : runs on integers between integer layers even where the others are to stay in float
         (``--tflite-ops layers``).
-    ratio : a number made of the scales of its data and of its result, which has to be ...
+    ratio : a number made of the scales of its data and of its result (1 where that has none), which has to be ...
     below : ... less than this. Beyond it kernels fail, overflow or end the process.
     """
 
@@ -68,7 +68,7 @@ _MOVE_ALL = Kernel(Result.SAME, None, between_layers=True)
 _CHOOSE = Kernel(Result.SAME)
 _CHOOSE_ALL = Kernel(Result.SAME, None)
 _UNARY = Kernel(Result.OWN)
-_COMPARE = Kernel(Result.OTHER_TYPE, None)
+_COMPARE = Kernel(Result.OTHER_TYPE, None, below=1.0)
 
 KERNELS: dict[str, Kernel] = {
     **dict.fromkeys(("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "MAX_POOL_2D", "PAD", "SLICE"), _MOVE),
@@ -100,7 +100,7 @@ KERNELS: dict[str, Kernel] = {
     "LOG_SOFTMAX": Kernel(Result.FIXED, fixed=Quantizer(np.float32(16 / 256), 127)),
     "TANH": Kernel(Result.FIXED, fixed=_SIGNED),
     "L2_NORMALIZATION": Kernel(Result.FIXED, fixed=_SIGNED),
-    **dict.fromkeys(("ARG_MAX", "ARG_MIN"), Kernel(Result.OTHER_TYPE)),
+    **dict.fromkeys(("ARG_MAX", "ARG_MIN"), Kernel(Result.OTHER_TYPE, below=math.inf)),
     **dict.fromkeys(("EQUAL", "NOT_EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL"), _COMPARE),
 }
 

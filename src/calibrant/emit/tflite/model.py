@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from calibrant.emit.tflite.flatbuffer import File
+from calibrant.emit.tflite.fallback import offenders
+from calibrant.emit.tflite.flatbuffer import File, Operator
 from calibrant.emit.tflite.float_file import FloatFile
 from calibrant.emit.tflite.operator_check import OperatorDifference, operator_differences
 from calibrant.emit.tflite.plan import FilePlan, PlanInputs
@@ -19,7 +21,7 @@ from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.emit.tflite.simulated_codes import quantized
 from calibrant.emit.tflite.simulated_integers import WITHIN_A_STEP
 from calibrant.emit.tflite.simulation import simulation
-from calibrant.emit.tflite.trial import tried
+from calibrant.emit.tflite.trial import TrialError, tried
 from calibrant.errors import ModelError, Problem
 from calibrant.graph.graph import Graph
 from calibrant.quantized_network import QuantizedNetwork
@@ -76,25 +78,51 @@ def lite_file(
     ------
     ModelError : the file does not run, or inputs and outputs cannot be int8 as asked for.
     """
+    operators = list(File(float_file.content).operators())
+    make = partial(_draft, network, float_file, settings, about)
+    barred: dict[int, str] = {}
+    while True:
+        draft = make(barred)
+        try:
+            runs = _runs(draft.content, sample, network.graph.source)
+        except TrialError as error:
+            barred |= _fallback(make, barred, operators, sample, error)
+            continue
+        wrong = _wrong_operators(draft, runs, network.graph.source)
+        if not wrong:
+            break
+        barred |= wrong
+    made = File(draft.content)
+    if settings.io == "int8":
+        _refuse_float_ends(made, network.graph)
+    simulated = simulation(made, dict(enumerate(network.graph.inputs)), network.graph.source)
+    return LiteFile(draft.content, simulated, draft.plan, draft.origin, float_file)
+
+
+@dataclass(frozen=True, eq=False)
+class _Draft:
+    """A file that nobody has run yet."""
+
+    content: bytes
+    plan: FilePlan
+    origin: Mapping[int, int]
+
+
+def _draft(
+    network: QuantizedNetwork,
+    float_file: FloatFile,
+    settings: TfliteSettings,
+    about: Mapping[str, Any] | None,
+    barred: Mapping[int, str],
+) -> _Draft:
     places = [(found.node, found.index) for found in network.every_input()]
     layers = [layer.layer for layer in network.layers]
     known = frozenset(network.intermediate)
-    barred: dict[int, str] = {}
-    while True:
-        given = PlanInputs(float_file, network.graph, layers, places, settings.ops == "all", dict(barred), known)
-        plan, scales = plan_with_scales(given, network)
-        file = File(float_file.content)
-        origin = quantized_file(file, dict(float_file.tensors), plan, scales, network, settings.io)
-        if settings.io == "int8":
-            _refuse_float_ends(file, network.graph)
-        content = _signed(file, about)
-        wrong = _try(content, sample, network.graph.source, origin, plan)
-        if not wrong:
-            break
-        barred.update(wrong)
-    made = File(content)
-    simulated = simulation(made, dict(enumerate(network.graph.inputs)), network.graph.source)
-    return LiteFile(content, simulated, plan, origin, float_file)
+    given = PlanInputs(float_file, network.graph, layers, places, settings.ops == "all", barred, known)
+    plan, scales = plan_with_scales(given, network)
+    file = File(float_file.content)
+    origin = quantized_file(file, dict(float_file.tensors), plan, scales, network, settings.io)
+    return _Draft(_signed(file, about), plan, origin)
 
 
 def _signed(file: File, about: Mapping[str, Any] | None) -> bytes:
@@ -102,18 +130,47 @@ def _signed(file: File, about: Mapping[str, Any] | None) -> bytes:
     return file.content()
 
 
-def _try(
-    content: bytes, sample: Mapping[int, np.ndarray], source: str, origin: Mapping[int, int], plan: FilePlan
-) -> dict[int, str]:
-    """Operators of the float file that compute other numbers on integers than was meant, and how it shows."""
+def _runs(content: bytes, sample: Mapping[int, np.ndarray], source: str) -> list[dict[int, np.ndarray]]:
+    """All tensors with XNNPACK's kernels and with the built-in ones."""
     fed = {at: quantized(tensor, sample[at]) for at, tensor in enumerate(File(content).inputs())}
+    return [tried(content, fed, delegate, source) for delegate in (True, False)]
+
+
+def _fallback(
+    make: Callable[[Mapping[int, str]], _Draft],
+    barred: Mapping[int, str],
+    operators: Sequence[Operator],
+    sample: Mapping[int, np.ndarray],
+    error: TrialError,
+) -> dict[int, str]:
+    """Operators with which in float the file runs, and why they have to be."""
+    reason = f"with its integer kernel the file {error.reason}"
+    found = offenders(
+        make(barred).plan,
+        operators,
+        lambda suspects: _does_run(make({**barred, **dict.fromkeys(suspects, reason)}), sample),
+    )
+    if not found:
+        raise error
+    return dict.fromkeys(found, reason)
+
+
+def _does_run(draft: _Draft, sample: Mapping[int, np.ndarray]) -> bool:
+    try:
+        _runs(draft.content, sample, "")
+    except TrialError:
+        return False
+    return True
+
+
+def _wrong_operators(draft: _Draft, runs: list[dict[int, np.ndarray]], source: str) -> dict[int, str]:
+    """Operators of the float file that compute other numbers on integers than was meant, and how it shows."""
     wrong: dict[int, str] = {}
-    runs = [tried(content, fed, delegate, source) for delegate in (True, False)]
-    for exact, found in zip((True, False), operator_differences(content, runs), strict=True):
+    for exact, found in zip((True, False), operator_differences(draft.content, runs), strict=True):
         for difference in found:
             if _is_wrong(difference, exact):
-                at = origin.get(difference.position)
-                if at is None or at not in plan.integer:
+                at = draft.origin.get(difference.position)
+                if at is None or at not in draft.plan.integer:
                     raise ModelError(_unexplained(difference, source))
                 wrong[at] = f"its kernel is {difference.steps:.0f} steps beside its formula"
     return wrong

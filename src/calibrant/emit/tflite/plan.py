@@ -52,7 +52,8 @@ class FilePlan:
     layers : position of an operator → the quantized layer that it runs.
     integer : positions of all operators that run on integers.
     sources : index of a tensor → where its scale comes from, for tensors that integer operators make or read.
-    floats : position of an operator in float → why, for those that compute with floating-point numbers.
+    floats : position of an operator in float → why, for those that compute with floating-point numbers
+        or were barred.
     parts : tensors of the graph that have the scale of what they are concatenated into; whether their own range allows
         that is seen when it is known.
     """
@@ -152,7 +153,7 @@ class _Planner:
         floats = {
             at: self.why.get(at, "is between operators in float")
             for at, each in enumerate(self.operators)
-            if at not in self.integer and self._computes(each)
+            if at not in self.integer and (self._computes(each) or at in self.given.barred)
         }
         return FilePlan(self.layers, frozenset(self.integer), sources, floats, parts)
 

@@ -104,7 +104,7 @@ def effective(network: QuantizedNetwork, quantizer: Quantizer) -> Quantizer:
 
 def plan_with_scales(given: PlanInputs, network: QuantizedNetwork) -> tuple[FilePlan, Scales]:
     """The plan in which no operator gets scales that its kernel does not take or that would ruin its numbers."""
-    barred: dict[int, str] = {}
+    barred = dict(given.barred)
     given = replace(given, barred={}, before=make_plan(replace(given, barred={}, known=None)).sources)
     while True:
         plan = make_plan(replace(given, barred=dict(barred)))
@@ -128,10 +128,12 @@ def _reasons(at: int, scales: Scales, network: QuantizedNetwork) -> Iterator[str
         yield from _layer_reasons(scales.layers[layer], read, made[0])
         return
     kernel = KERNELS[each.name]
-    if kernel.result is Result.OWN:
-        ratio = kernel.ratio([float(quantizer.scale) for quantizer in read.values()], float(made[0].scale))
+    if kernel.result in (Result.OWN, Result.OTHER_TYPE):
+        scale = float(made[0].scale) if made else 1.0
+        ratio = kernel.ratio([float(quantizer.scale) for quantizer in read.values()], scale)
         if ratio >= kernel.below:
-            yield f"its scales are too far apart for the kernel of {each.name} ({ratio:.3g})"
+            size = "far apart" if made else "large"
+            yield f"its scales are too {size} for the kernel of {each.name} ({ratio:.3g})"
     if each.name in ("CONCATENATION", "PACK") and scales.ends_in_result(at):
         parts = [_own_scale(scales, network, tensor) for tensor in tensors.values() if tensor.values is None]
         finest = min((part for part in parts if part is not None), default=None)
@@ -174,5 +176,5 @@ def constant_quantizer(values: np.ndarray) -> Quantizer:
     low, high = float(finite.min(initial=0)), float(finite.max(initial=0))
     if finite.size == 1 or high - low < np.finfo(np.float32).eps:
         size = np.float32(max(-low, high) / 127)
-        return Quantizer(size if size > 0 else np.float32(1), 0)
+        return Quantizer(size if size > 0 else np.float32(1 / 128), 0)
     return Quantizer.from_range(low, high)

@@ -18,6 +18,19 @@ from calibrant.errors import ModelError, Problem
 SECONDS = 600
 
 
+class TrialError(ModelError):
+    """A file that does not run.
+
+    Attributes
+    ----------
+    reason : what happened, in a few words.
+    """
+
+    def __init__(self, reason: str, source: str):
+        super().__init__(Problem(f"the LiteRT file that was made {reason}", file=source))
+        self.reason = reason
+
+
 def tried(content: bytes, fed: Mapping[int, np.ndarray], delegate: bool, source: str) -> dict[int, np.ndarray]:
     """All tensors after one run, as :func:`calibrant.emit.tflite.operator_check.run_file`.
 
@@ -26,7 +39,7 @@ def tried(content: bytes, fed: Mapping[int, np.ndarray], delegate: bool, source:
 
     Raises
     ------
-    ModelError : the interpreter refuses the file, or ends the process.
+    TrialError : the interpreter refuses the file, or ends the process.
     """
     if not hasattr(os, "fork"):
         return run_file(content, fed, delegate)
@@ -39,10 +52,10 @@ def tried(content: bytes, fed: Mapping[int, np.ndarray], delegate: bool, source:
         found = pickle.loads(answer.read_bytes()) if answer.exists() else None
     how = "XNNPACK" if delegate else "the built-in kernels"
     if isinstance(found, str):
-        raise ModelError(Problem(f"the LiteRT file that was made does not run with {how}: {found}", file=source))
+        raise TrialError(f"does not run with {how}: {found}", source)
     if found is None or status:
         reason = signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else f"exit code {status}"
-        raise ModelError(Problem(f"the LiteRT file that was made ends the process with {how} ({reason})", file=source))
+        raise TrialError(f"ends the process with {how} ({reason})", source)
     return found
 
 

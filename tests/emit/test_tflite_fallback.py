@@ -1,0 +1,75 @@
+"""A file that does not run: the operators at fault go back to float, and only they."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from tflite_networks import exported, image, steps_apart
+
+from calibrant.emit.tflite import fallback
+from calibrant.emit.tflite.fallback import offenders
+from calibrant.emit.tflite.kernels import KERNELS, Kernel, Result
+from calibrant.emit.tflite.plan import FilePlan
+from graphs import conv, graph_def, tf
+
+
+def between(operation):
+    def build():
+        tf.identity(conv(operation(conv(image(), name="one")), name="two", seed=4), name="out")
+
+    return graph_def(build)
+
+
+def test_an_operator_that_ends_the_process_goes_back_to_float_alone(monkeypatch):
+    """The kernel of GREATER ends the process where a scale is 1."""
+    monkeypatch.setitem(KERNELS, "GREATER", Kernel(Result.OTHER_TYPE, None, below=math.inf))
+    result, x = exported(between(lambda y: tf.where(y > 127.0, y, y * 0.5)))
+    apart, file = steps_apart(result, x)
+    assert apart.max() <= 0.01
+    [found] = result.export_notes["tflite"]["operators_in_float"]
+    assert found["operator"] == "GREATER"
+    assert "ends the process with XNNPACK (SIGABRT)" in found["reason"]
+    assert {"CONV_2D", "MUL", "SELECT_V2"} == {each.name for each in file.operators() if each.is_integer}
+
+
+@pytest.mark.parametrize("operation", [tf.nn.selu, lambda y: tf.where(y > 0.0, y, y * 0.5)], ids=["selu", "where"])
+def test_a_comparison_with_zero_runs_on_integers(operation):
+    result, x = exported(between(operation))
+    apart, file = steps_apart(result, x)
+    assert np.mean(apart <= 0.01) >= 0.999
+    [compared] = [each for each in file.operators() if each.name == "GREATER"]
+    assert all(tensor.dtype == np.int8 for tensor in compared.inputs)
+
+
+def test_scales_that_comparisons_do_not_take():
+    result, _ = exported(between(lambda y: tf.where(y > 200.0, y, y * 0.5)))
+    [found] = result.export_notes["tflite"]["operators_in_float"]
+    assert found["operator"] == "GREATER"
+    assert "too large" in found["reason"]
+
+
+KINDS = ["CONV_2D", "RESHAPE", "ADD", "MUL", "TANH", "MUL", "TRANSPOSE", "ADD", "CONV_2D", "SOFTMAX"]
+
+
+@pytest.mark.parametrize(
+    ("culprits", "expected"),
+    [({4}, {4}), ({9}, {9}), ({1}, {1}), ({8}, {8}), ({2, 7}, {2, 3, 7}), ({1, 4}, {1, 2, 3, 4, 5, 6, 7, 9})],
+)
+def test_few_operators_are_named_after_few_trials(culprits, expected):
+    plan = FilePlan({0: "a", 8: "b"}, frozenset(range(len(KINDS))), {}, {})
+    trials = []
+
+    def runs(suspects):
+        trials.append(set(suspects))
+        return culprits <= set(suspects)
+
+    assert set(offenders(plan, [SimpleNamespace(name=name) for name in KINDS], runs)) == expected
+    assert len(trials) <= 3 + 1 + 2 * fallback.HALVINGS
+
+
+def test_a_file_that_does_not_run_in_float_either():
+    plan = FilePlan({}, frozenset({0}), {}, {})
+    assert offenders(plan, [SimpleNamespace(name="ADD")], lambda _: False) == ()
