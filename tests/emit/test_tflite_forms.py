@@ -7,7 +7,9 @@ import pytest
 from tflite_networks import contents, definition, exported, image, layer_operators, steps_apart
 
 import calibrant
+from calibrant.emit.tflite.convert import converter_problem
 from calibrant.emit.tflite.flatbuffer import File
+from calibrant.errors import ModelError
 from calibrant.evaluation.logits import before_softmax
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.load import load
@@ -270,3 +272,29 @@ def test_narrower_floats_become_float32(dtype):
     apart, file = steps_apart(result, x)
     assert apart.max() <= 0.01
     assert {tensor.dtype for tensor in file.tensors()} <= {np.dtype(kind) for kind in ("int8", "int32", "float32")}
+
+
+def test_what_the_converter_does_not_take_is_said_in_one_line():
+    def build():
+        y = conv(image(), name="one")
+        made = tf.raw_ops.EmptyTensorList(
+            element_shape=-1, max_num_elements=-1, element_dtype=tf.float32, name="decoder/list"
+        )
+        pushed = tf.raw_ops.TensorListPushBack(input_handle=made, tensor=y)
+        _, taken = tf.raw_ops.TensorListPopBack(input_handle=pushed, element_shape=-1, element_dtype=tf.float32)
+        tf.identity(taken, name="out")
+
+    with pytest.raises(ModelError) as found:
+        exported(graph_def(build))
+    [problem] = found.value.problems
+    assert problem.path == "decoder/list"
+    assert "EmptyTensorList: requires element_shape" in problem.message
+    assert "\n" not in problem.message
+    assert ".py" not in problem.message
+
+
+def test_an_error_that_names_no_operator_keeps_its_first_line():
+    graph = load(graph_def(lambda: tf.identity(conv(image()), name="out")))
+    problem = converter_problem("model.py:31:1: error: operand #0 does not dominate this use\n call()\n ^\n", graph)
+    assert problem.path is None
+    assert problem.message.endswith("(operand #0 does not dominate this use)")

@@ -13,7 +13,10 @@ from calibrant.errors import ModelError, Problem
 from calibrant.graph.graph import Graph
 from calibrant.graph.tensorflow import tensorflow
 
-LONGEST_REASON = 400
+LONGEST_REASON = 200
+MOST_NODES = 3
+ERROR = re.compile(r"error: (?:'tfl?\.\w+' op )?(?P<reason>[^\n]+)")
+OPERATOR = re.compile(r"'tfl?\.(?P<name>\w+)'")
 
 
 def convert(graph: Graph) -> bytes:
@@ -40,13 +43,31 @@ def convert(graph: Graph) -> bytes:
                 type(error).__name__ != "ConverterError"
             ):
                 raise
-            reason = f"TensorFlow's converter does not make a LiteRT file of it: {_reason(error)}"
-            raise ModelError(Problem(reason, file=graph.source)) from None
+            raise ModelError(converter_problem(str(error), graph)) from None
 
 
-def _reason(error: Exception) -> str:
-    text = re.sub(r"\s+", " ", str(error)).strip()
-    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]} …"
+def converter_problem(text: str, graph: Graph) -> Problem:
+    """What the converter said, in one line: which operator, where in the model, and why.
+
+    Parameters
+    ----------
+    text : its error with a stack of source lines around it.
+    graph : what it was to convert; nodes are looked up by the operator that the text names.
+    """
+    said = ERROR.search(text)
+    reason = (said["reason"] if said else text.strip().splitlines()[0] if text.strip() else "no reason given").strip()
+    named = OPERATOR.search(text)
+    operator = named["name"] if named else None
+    nodes = [name for name, node in graph.nodes.items() if node.op == operator]
+    place = ", ".join(nodes[:MOST_NODES]) + (" …" if len(nodes) > MOST_NODES else "")
+    if operator is not None:
+        reason = f"{operator}: {reason}"
+    return Problem(
+        f"TensorFlow's converter does not make a LiteRT file of it ({reason[:LONGEST_REASON]})",
+        file=graph.source,
+        path=place or None,
+        hint="replace that part of the model, or export another format",
+    )
 
 
 @contextlib.contextmanager
