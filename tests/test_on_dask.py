@@ -58,4 +58,5 @@ def test_a_worker_is_killed_in_the_middle(repository, tmp_path):
     assert killed
     whole = calibrant.quantize(model, config, data, tmp_path / "whole", **OPTIONS)
     for first, second in zip(spread.files, whole.files, strict=True):
-        assert first.read_bytes() == second.read_bytes()
+        if first.name != "report.json":  # its part ``run`` says when and how fast it was made
+            assert first.read_bytes() == second.read_bytes()

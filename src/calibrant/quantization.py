@@ -5,7 +5,7 @@ model ─► load ─► fold ─► plan ─► balance ─► weights ─► o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -129,6 +129,7 @@ def quantize(
     output = ExportOptions(out, name, export, tflite, model)
     options = ModelOptions(inputs, outputs, signature, constants, bias_correction, output.formats, tflite)
     calibration = DataOptions(data, batch_size, data_options, samples)
+    _check_readable_again(not isinstance(data, Iterator), refine, sensitivity)  # before the first item is read
     prepared, batches = prepare(model, config, options, calibration, watch, track, runner)
     again = SecondPass(batches, refine, sensitivity)
     with watch.step("calibrate"):
@@ -190,10 +191,14 @@ class SecondPass:
     sensitivity: bool = False
 
     def __post_init__(self) -> None:
-        wanted = "refining" if self.refine else "the sensitivity" if self.sensitivity else None
-        if wanted and not self.batches.restartable:
-            message = f"the data can be read only once, but {wanted} needs them again"
-            raise DataError(Problem(message, hint="give files or arrays"))
+        _check_readable_again(self.batches.restartable, self.refine, self.sensitivity)
+
+
+def _check_readable_again(restartable: bool, refine: bool, sensitivity: bool) -> None:
+    wanted = "refining" if refine else "the sensitivity" if sensitivity else None
+    if wanted and not restartable:
+        message = f"the data can be read only once, but {wanted} needs them again"
+        raise DataError(Problem(message, hint="give files or arrays"))
 
 
 def build_result(

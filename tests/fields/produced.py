@@ -79,7 +79,7 @@ def batches():
 @lru_cache(maxsize=128)
 def produce(config=""):
     """What ``calibrant.quantize`` makes of the network under a configuration."""
-    return calibrant.quantize(network(), config=config or None, data=batches(), outputs=["out"])
+    return calibrant.quantize(network(), config=config or "batch_num : 1", data=batches(), outputs=["out"])
 
 
 @dataclass(frozen=True)
