@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import pickle
 import signal
@@ -61,6 +62,7 @@ def tried(content: bytes, fed: Mapping[int, np.ndarray], delegate: bool, source:
 
 def _run_and_exit(content: bytes, fed: Mapping[int, np.ndarray], delegate: bool, answer: Path) -> None:
     try:
+        faulthandler.disable()
         silent = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silent, 1)
         os.dup2(silent, 2)
