@@ -1,12 +1,11 @@
 """The digits network calibrated in parts, by several processes, and after a stop: always the same files."""
 
-import json
-
 import numpy as np
 import pytest
 
 import calibrant
 from calibrant.errors import ConfigError, DataError
+from reports import reproducible
 
 FILES = ("record.txt", "config.json", "digits_fakequant.pb", "digits_quant.json", "report.json")
 
@@ -28,11 +27,7 @@ def expected(digits, data, tmp_path_factory):
 
 
 def files(result):
-    """Name → content; of the report all but ``run``, which says when and how fast it was made."""
-    contents = {path.name: path.read_bytes() for path in result.files if path.name in FILES}
-    report = json.loads(contents["report.json"])
-    report.pop("run", None)
-    return {**contents, "report.json": report}
+    return reproducible({path.name: path.read_bytes() for path in result.files if path.name in FILES})
 
 
 def test_the_files_are_complete(expected):

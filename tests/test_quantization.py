@@ -15,6 +15,7 @@ from calibrant.graph.run import run_once
 from calibrant.result import result_files
 from command_line import tree
 from graphs import conv, dense, graph_def, numbers, placeholder, save, small_network, tf
+from reports import reproducible
 
 DATA = numbers(32, 6, 6, 2)
 CONFIG = "batch_num : 2"
@@ -97,6 +98,7 @@ def test_the_result_can_be_used(tmp_path):
     ]
     assert all(path.is_file() for path in result.files)
     written = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert written.pop("run")["version"] == calibrant.__version__
     assert written == result.report
     (found,) = run_once(result.fakequant, {"x": DATA})
     again = calibrant.quantize(tmp_path / "out" / "mine_fakequant.pb", CONFIG, DATA)
@@ -207,10 +209,10 @@ def test_the_same_bytes_in_every_process(tmp_path, repository):
     ]
     errors = [run.communicate(timeout=120)[1] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], errors
-    first, second = tree(tmp_path / "1"), tree(tmp_path / "2")
+    first, second = reproducible(tmp_path / "1"), reproducible(tmp_path / "2")
     assert first == second and len(first) >= 5
     here = calibrant.quantize(model, config, tmp_path / "data.npy", outputs=["out", "add"])
-    assert result_files(here) == first
+    assert reproducible(result_files(here)) == first
 
 
 def test_the_same_bytes_for_a_keras_model():
@@ -218,5 +220,5 @@ def test_the_same_bytes_for_a_keras_model():
     x = keras.Input([6, 6, 2])
     y = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3)(x))
     model = keras.Model(x, keras.layers.Dense(3)(keras.layers.Flatten()(y)))
-    first, second = (result_files(calibrant.quantize(model, CONFIG, DATA)) for _ in range(2))
+    first, second = (reproducible(result_files(calibrant.quantize(model, CONFIG, DATA))) for _ in range(2))
     assert first == second

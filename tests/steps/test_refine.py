@@ -11,6 +11,7 @@ from calibrant.errors import DataError
 from calibrant.graph.run import run_once
 from calibrant.steps.range_search import ClippingRange, search_ranges
 from fold.sketch import Sketch
+from reports import reproducible
 
 LOUD = 100.0
 CONFIG = "batch_num : 2"
@@ -134,7 +135,7 @@ def test_the_same_bytes_each_time(tmp_path):
     folders = [tmp_path / "a", tmp_path / "b"]
     for folder in folders:
         calibrant.quantize(two_products(), CONFIG, batches_of(8, loud=LOUD), folder, refine=True, name="net")
-    first, second = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders)
+    first, second = map(reproducible, folders)
     assert first == second
 
 
