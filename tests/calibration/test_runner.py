@@ -90,6 +90,7 @@ def test_a_state_saved_on_the_way_has_no_part_of_batches_under_way(graph, tmp_pa
     monkeypatch.setattr(runner._Progress, "_save", save)
     state_of(graph, CalibrationRunner(threads=2), state=tmp_path / "state")
     assert [len(seen) for seen, _ in saved[:3]] == [3, 6, 9]
+    monkeypatch.undo()
     for seen, found in saved:
         assert found == content(state_of(graph, chosen=seen))
 

@@ -79,14 +79,12 @@ def test_wrong_words(words):
     assert (outcome.code, outcome.out) == (2, "") and "Usage" in outcome.err
 
 
-def test_help_is_fast_and_without_tensorflow(repository):
+def test_help_imports_nothing_heavy(repository):
     code = "import sys; sys.argv[1:] = ['--help']; import calibrant.cli\n"
     code += "try: calibrant.cli.main()\nexcept SystemExit: pass\n"
     code += "sys.exit(any(name in sys.modules for name in ('tensorflow', 'numpy', 'rich')))"
-    start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(repository))
     assert done.returncode == 0 and "quantize" in done.stdout, done.stderr
-    assert time.perf_counter() - start < 5
 
 
 def test_version():

@@ -127,8 +127,8 @@ def test_what_does_not_fit_the_graph(case):
 def test_many_unknown_names_in_a_large_graph_take_bounded_time():
     layers = tuple(LayerInfo(f"network/block{index}/Conv2D", "Conv2D", True) for index in range(20_000))
     info = GraphInfo(layers, {layer.name: layer.type for layer in layers})
-    began = time.perf_counter()
+    began = time.process_time()
     problems = check_config("".join(f"skip_layers: 'network/blok{index}/Conv2D'\n" for index in range(1000)), info)
-    assert time.perf_counter() - began < 20
+    assert time.process_time() - began < 20
     assert problems[-1].message == "and 800 more problems"
     assert "block0" in problems[0].hint

@@ -86,9 +86,9 @@ LARGE = 500_000
     ids=lambda text: text[:14],
 )
 def test_hostile_input_gets_a_short_answer_in_bounded_time(text):
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(ConfigError) as error:
         load_config(text + "\n")
-    assert time.perf_counter() - began < 20
+    assert time.process_time() - began < 20
     assert len(error.value.problems) <= MOST_SHOWN + 1
     assert all(len(str(problem)) < 2000 for problem in error.value.problems)

@@ -1,6 +1,5 @@
 """Models as Keras 3 traces them: every batch norm is written out."""
 
-import time
 from collections import Counter
 
 import numpy as np
@@ -58,11 +57,7 @@ def test_all_norms_of_an_application_are_folded(name, norms, size):
 
     model = getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3))
     graph = load(with_random_norms(model))
-    start = time.process_time()
     folded = fold(graph)
-    taken = time.process_time() - start
     assert Counter(fusion.kind for fusion in folded.fusions) == {"written-out batch norm": norms}
     assert folded.left == ()
     assert difference(graph, folded.graph) < 1e-4
-    print(f"{name}: {taken:.2f} s")
-    assert taken < 1
