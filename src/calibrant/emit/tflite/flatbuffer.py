@@ -251,9 +251,23 @@ class File:
         self.model.buffers.append(buffer)
         self.model.metadata = [*(self.model.metadata or ()), entry]
 
+    def sign(self, key: str, inputs: Iterable[str], outputs: Iterable[str]) -> None:
+        """Let this be the only signature: names of the inputs and of the outputs, in their order."""
+        signature, graph = schema.SignatureDefT(), self.model.subgraphs[0]
+        signature.signatureKey, signature.subgraphIndex = key.encode(), 0
+        signature.inputs = [_named_tensor(name, at) for name, at in zip(inputs, graph.inputs, strict=True)]
+        signature.outputs = [_named_tensor(name, at) for name, at in zip(outputs, graph.outputs, strict=True)]
+        self.model.signatureDefs = [signature]
+
     def content(self) -> bytes:
         """The file's bytes."""
         return bytes(flatbuffer_utils.convert_object_to_bytearray(self.model))
+
+
+def _named_tensor(name: str, index: int) -> Any:
+    entry = schema.TensorMapT()
+    entry.name, entry.tensorIndex = name.encode(), int(index)
+    return entry
 
 
 def empty_file() -> File:

@@ -68,7 +68,6 @@ def take_out_marks(file: File, graph: Graph, marks: Mapping[str, str]) -> dict[s
 
 def _through_identities(graph: Graph, tensor: str) -> str:
     """The node that makes a tensor; the converter gives what it makes the name of the result."""
-    node = graph.producer(tensor)
-    while node.op == "Identity":
-        node = graph.producer(nd.data_inputs(node)[0])
+    while (node := graph.producer(tensor)).op in ("Identity", "IdentityN"):
+        tensor = nd.data_inputs(node)[nd.split_tensor(tensor)[1]]
     return node.name

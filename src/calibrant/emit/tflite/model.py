@@ -27,6 +27,7 @@ from calibrant.graph.graph import Graph
 from calibrant.quantized_network import QuantizedNetwork
 
 METADATA = "calibrant"
+SIGNATURE = "serving_default"
 NEAR = 1e-3
 """How far, relative to the largest number, kernels in float may be from TensorFlow's."""
 
@@ -122,10 +123,11 @@ def _draft(
     plan, scales = plan_with_scales(given, network)
     file = File(float_file.content)
     origin = quantized_file(file, dict(float_file.tensors), plan, scales, network, settings.io)
-    return _Draft(_signed(file, about), plan, origin)
+    return _Draft(_signed(file, network.graph, about), plan, origin)
 
 
-def _signed(file: File, about: Mapping[str, Any] | None) -> bytes:
+def _signed(file: File, graph: Graph, about: Mapping[str, Any] | None) -> bytes:
+    file.sign(SIGNATURE, graph.input_keys, graph.output_keys)
     file.add_metadata(METADATA, json.dumps(about or {}, sort_keys=True, indent=1).encode())
     return file.content()
 
