@@ -13,14 +13,13 @@ Content = bytes | Callable[[Path], None]
 
 
 def _tflite(result: Any) -> dict[str, Content]:
-    from calibrant.emit.tflite.flatbuffer import File
     from calibrant.emit.tflite.model import lite_file
     from calibrant.emit.tflite.node_map import tflite_node_map
     from calibrant.emit.tflite.sample import from_batch, made_up
 
     if isinstance(result.lite, CalibrantError):
         raise result.lite
-    plain, sample = File(result.lite.content), None
+    plain, sample = result.lite.file, None
     if result.batches is not None:
         sample = from_batch(result.network.graph, next(iter(result.batches)), plain)
     if sample is None:

@@ -168,8 +168,8 @@ def steps_apart(result, x):
     tflite, simulation = contents(result)
     runner = TfliteRunner(tflite)
     runner.run({0: x})
-    fetch = [before_softmax(simulation, simulation.outputs[0])]
-    wanted = run_once(simulation, {simulation.input_keys[0]: x}, fetch)[0]
     point = runner.points[0]
+    fetch = f"{point.name}/between:0" if point.scale.size else before_softmax(simulation, simulation.outputs[0])
+    [wanted] = run_once(simulation, {simulation.input_keys[0]: x}, [fetch])
     step = float(point.scale[0]) if point.scale.size else 1e-5
     return np.abs(runner.real(point).reshape(-1).astype(np.float64) - wanted.reshape(-1)) / step, File(tflite)

@@ -6,13 +6,14 @@ are not compared.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from calibrant.emit.tflite.flatbuffer import Tensor
 from calibrant.errors import DataError, Problem
+from calibrant.evaluation.layer_divergence import BETWEEN
 from calibrant.evaluation.logits import softmax_input
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.graph import Graph
@@ -49,8 +50,11 @@ def comparison_points(models: Mapping[str, Model]) -> dict[str, ComparisonPoints
             continue
         outputs = {name: graph.outputs[index] for name, graph in graphs.items()}
         ends = {name: file.file.outputs()[index] for name, file in files.items()}
-        logits = {name: softmax_input(graph, outputs[name]) for name, graph in graphs.items()}
         scores = {name: file.softmax_input(ends[name]) for name, file in files.items()}
+        logits = {
+            name: softmax_input(graph, outputs[name]) or _simulated(graph, scores.values())
+            for name, graph in graphs.items()
+        }
         everywhere = None not in logits.values() and None not in scores.values()
         for name, tensor in outputs.items():
             chosen[name].append(logits[name] if everywhere else tensor)
@@ -60,6 +64,12 @@ def comparison_points(models: Mapping[str, Model]) -> dict[str, ComparisonPoints
         **{name: ComparisonPoints(graph=tuple(found)) for name, found in chosen.items()},
         **{name: ComparisonPoints(file=tuple(found)) for name, found in tensors.items()},
     }
+
+
+def _simulated(graph: Graph, tensors: Iterable[Tensor | None]) -> str | None:
+    """The tensor of a simulation that stands for one of a file; None in other graphs."""
+    names = (f"{tensor.name}{BETWEEN}" for tensor in tensors if tensor is not None)
+    return next((f"{name}:0" for name in names if name in graph.nodes), None)
 
 
 def run_graph(runner: Runner, fed: Mapping[int, np.ndarray]) -> list[np.ndarray]:

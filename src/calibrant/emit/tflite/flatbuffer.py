@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -232,6 +233,16 @@ class File:
         self.model.operatorCodes.append(code)
         return len(self.model.operatorCodes) - 1
 
+    def used(self) -> list[int]:
+        """The tensors that operators read or make.
+
+        Returns
+        -------
+        list[int]
+            Indices in ascending order.
+        """
+        return sorted({t.index for each in self.operators() for t in (*each.inputs, *each.outputs) if t is not None})
+
     def drop_unused(self) -> None:
         """Remove tensors, buffers and kinds of operators that nothing refers to any more."""
         _drop_unused(self.model)
@@ -259,6 +270,17 @@ class File:
         signature.outputs = [_named_tensor(name, at) for name, at in zip(outputs, graph.outputs, strict=True)]
         self.model.signatureDefs = [signature]
 
+    def copy(self) -> File:
+        """A file to be changed; the bytes of constants are shared, as setting them replaces them.
+
+        Returns
+        -------
+        File
+            Equal to this one.
+        """
+        shared = {id(buffer.data): buffer.data for buffer in self.model.buffers}
+        return _file_of(copy.deepcopy(self.model, shared))
+
     def content(self) -> bytes:
         """The file's bytes."""
         return bytes(flatbuffer_utils.convert_object_to_bytearray(self.model))
@@ -276,6 +298,10 @@ def empty_file() -> File:
     model.version, model.operatorCodes, model.subgraphs, model.buffers = 3, [], [graph], [buffer]
     graph.tensors, graph.operators = [], []
     graph.inputs, graph.outputs = np.zeros(0, np.int32), np.zeros(0, np.int32)
+    return _file_of(model)
+
+
+def _file_of(model: Any) -> File:
     file = File.__new__(File)
     file.model = model
     return file

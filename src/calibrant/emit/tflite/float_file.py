@@ -27,13 +27,13 @@ class FloatFile:
 
     Parameters
     ----------
-    content : its bytes.
+    file : what the converter made, without marks; to be copied before it is changed.
     tensors : index of a tensor → a tensor of the graph that has its values, for those that are known.
     indices : the other way round; several tensors of the graph may be one of the file.
     graph : the graph that was converted, without marks.
     """
 
-    content: bytes
+    file: File
     tensors: Mapping[int, str]
     indices: Mapping[str, int]
     graph: Graph
@@ -66,7 +66,7 @@ def float_file(
     there = {tensor.index for each in file.operators() for tensor in each.outputs}
     there |= {tensor.index for tensor in file.inputs()}
     tensors = {index: name for index, name in named.items() if index in there and name not in indices} | first
-    return FloatFile(file.content(), tensors, {name: index for index, name in tensors.items()} | indices, plain)
+    return FloatFile(file, tensors, {name: index for index, name in tensors.items()} | indices, plain)
 
 
 def _refuse_unknown(file: File, graph: Graph) -> None:

@@ -20,7 +20,7 @@ from calibrant.emit.tflite.scales import plan_with_scales
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.emit.tflite.simulated_codes import quantized
 from calibrant.emit.tflite.simulated_integers import WITHIN_A_STEP
-from calibrant.emit.tflite.simulation import simulation
+from calibrant.emit.tflite.simulation import Simulation, simulate
 from calibrant.emit.tflite.trial import TrialError, tried
 from calibrant.errors import ModelError, Problem
 from calibrant.graph.graph import Graph
@@ -38,7 +38,7 @@ class LiteFile:
 
     Parameters
     ----------
-    content : the file.
+    content, file : the file, as bytes and read.
     simulation : what it computes, as a graph.
     plan, origin : what runs on integers, by the positions of the float file; position of an operator of this file →
         position in the float file.
@@ -46,6 +46,7 @@ class LiteFile:
     """
 
     content: bytes
+    file: File
     simulation: Graph
     plan: FilePlan
     origin: Mapping[int, int]
@@ -53,7 +54,7 @@ class LiteFile:
 
     def floats(self) -> list[dict[str, str]]:
         """The operators in float and why, for the report."""
-        operators = list(File(self.float_file.content).operators())
+        operators = list(self.float_file.file.operators())
         return [
             {"operator": operators[at].name, "tensor": _name(self.float_file, operators[at].outputs[0]), "reason": why}
             for at, why in sorted(self.plan.floats.items())
@@ -79,25 +80,26 @@ def lite_file(
     ------
     ModelError : the file does not run, or inputs and outputs cannot be int8 as asked for.
     """
-    operators = list(File(float_file.content).operators())
+    operators = list(float_file.file.operators())
     make = partial(_draft, network, float_file, settings, about)
     barred: dict[int, str] = {}
     while True:
         draft = make(barred)
         try:
-            runs = _runs(draft.content, sample, network.graph.source)
+            runs = _runs(draft, sample, network.graph.source)
         except TrialError as error:
             barred |= _fallback(make, barred, operators, sample, error)
             continue
-        wrong = _wrong_operators(draft, runs, network.graph.source)
+        simulation = simulate(draft.file, dict(enumerate(network.graph.inputs)))
+        wrong = _wrong_operators(draft, simulation, runs, network.graph.source)
         if not wrong:
             break
         barred |= wrong
-    made = File(draft.content)
     if settings.io == "int8":
-        _refuse_float_ends(made, network.graph)
-    simulated = simulation(made, dict(enumerate(network.graph.inputs)), network.graph.source)
-    return LiteFile(draft.content, simulated, draft.plan, draft.origin, float_file)
+        _refuse_float_ends(draft.file, network.graph)
+    return LiteFile(
+        draft.content, draft.file, simulation.graph(network.graph.source), draft.plan, draft.origin, float_file
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +107,7 @@ class _Draft:
     """A file that nobody has run yet."""
 
     content: bytes
+    file: File
     plan: FilePlan
     origin: Mapping[int, int]
 
@@ -121,9 +124,9 @@ def _draft(
     known = frozenset(network.intermediate)
     given = PlanInputs(float_file, network.graph, layers, places, settings.ops == "all", barred, known)
     plan, scales = plan_with_scales(given, network)
-    file = File(float_file.content)
+    file = float_file.file.copy()
     origin = quantized_file(file, dict(float_file.tensors), plan, scales, network, settings.io)
-    return _Draft(_signed(file, network.graph, about), plan, origin)
+    return _Draft(_signed(file, network.graph, about), file, plan, origin)
 
 
 def _signed(file: File, graph: Graph, about: Mapping[str, Any] | None) -> bytes:
@@ -132,10 +135,11 @@ def _signed(file: File, graph: Graph, about: Mapping[str, Any] | None) -> bytes:
     return file.content()
 
 
-def _runs(content: bytes, sample: Mapping[int, np.ndarray], source: str) -> list[dict[int, np.ndarray]]:
+def _runs(draft: _Draft, sample: Mapping[int, np.ndarray], source: str) -> list[dict[int, np.ndarray]]:
     """All tensors with XNNPACK's kernels and with the built-in ones."""
-    fed = {at: quantized(tensor, sample[at]) for at, tensor in enumerate(File(content).inputs())}
-    return [tried(content, fed, delegate, source) for delegate in (True, False)]
+    fed = {at: quantized(tensor, sample[at]) for at, tensor in enumerate(draft.file.inputs())}
+    wanted = draft.file.used()
+    return [tried(draft.content, fed, wanted, delegate, source) for delegate in (True, False)]
 
 
 def _fallback(
@@ -159,16 +163,18 @@ def _fallback(
 
 def _does_run(draft: _Draft, sample: Mapping[int, np.ndarray]) -> bool:
     try:
-        _runs(draft.content, sample, "")
+        _runs(draft, sample, "")
     except TrialError:
         return False
     return True
 
 
-def _wrong_operators(draft: _Draft, runs: list[dict[int, np.ndarray]], source: str) -> dict[int, str]:
+def _wrong_operators(
+    draft: _Draft, simulation: Simulation, runs: list[dict[int, np.ndarray]], source: str
+) -> dict[int, str]:
     """Operators of the float file that compute other numbers on integers than was meant, and how it shows."""
     wrong: dict[int, str] = {}
-    for exact, found in zip((True, False), operator_differences(draft.content, runs), strict=True):
+    for exact, found in zip((True, False), operator_differences(draft.file, simulation, runs), strict=True):
         for difference in found:
             if _is_wrong(difference, exact):
                 at = draft.origin.get(difference.position)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.model import LiteFile
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
@@ -27,8 +26,8 @@ def tflite_node_map(made: LiteFile, original: Graph, absorbed: Mapping[str, Sequ
     original : the model as it was read.
     absorbed : by layer, the original nodes that folding has put into it.
     """
-    graph, plain = made.float_file.graph, list(File(made.float_file.content).operators())
-    file = File(made.content)
+    graph, plain = made.float_file.graph, list(made.float_file.file.operators())
+    file = made.file
     operators = list(file.operators())
     ends = {index: nd.node_name(tensor) for index, tensor in made.float_file.tensors.items()}
     stops = {end for end in ends.values() if end in graph.nodes} | set(graph.input_nodes)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from calibrant.emit.tflite.flatbuffer import File, Tensor
 from calibrant.emit.tflite.interpreter import new_interpreter
-from calibrant.emit.tflite.simulation import Simulated, holds_codes
+from calibrant.emit.tflite.simulation import Simulation, holds_codes
 from calibrant.graph.tensorflow import tensorflow
 
 
@@ -31,7 +31,9 @@ class OperatorDifference:
     relative: float
 
 
-def run_file(content: bytes, fed: Mapping[int, np.ndarray], delegate: bool = True) -> dict[int, np.ndarray]:
+def run_file(
+    content: bytes, fed: Mapping[int, np.ndarray], wanted: Collection[int], delegate: bool = True
+) -> dict[int, np.ndarray]:
     """All tensors of a file after one run; ``fed`` are its inputs by position, in their own type."""
     interpreter = new_interpreter(content, delegate)
     details = interpreter.get_input_details()
@@ -42,35 +44,53 @@ def run_file(content: bytes, fed: Mapping[int, np.ndarray], delegate: bool = Tru
     for position, detail in enumerate(details):
         interpreter.set_tensor(detail["index"], fed[position])
     interpreter.invoke()
-    file = File(content)
-    wanted = {
-        tensor.index for each in file.operators() for tensor in (*each.inputs, *each.outputs) if tensor is not None
-    }
-    return {index: np.array(interpreter.get_tensor(index)) for index in sorted(wanted)}
+    return {index: np.array(interpreter.get_tensor(index)) for index in wanted}
 
 
-def operator_differences(content: bytes, runs: Sequence[Mapping[int, np.ndarray]]) -> list[list[OperatorDifference]]:
-    """Every operator against its simulation, for each of several runs of :func:`run_file`."""
-    tf, file = tensorflow(), File(content)
+def operator_differences(
+    file: File, simulation: Simulation, runs: Sequence[Mapping[int, np.ndarray]]
+) -> list[list[OperatorDifference]]:
+    """Compare every operator by itself with its simulation.
+
+    Parameters
+    ----------
+    file : File
+        What ran.
+    simulation : Simulation
+        Of this file.
+    runs : Sequence[Mapping[int, np.ndarray]]
+        What :func:`run_file` found, once or more.
+
+    Returns
+    -------
+    list[list[OperatorDifference]]
+        For each run, the results of all operators in their order.
+    """
+    operators = list(file.operators())
+    tensors = {tensor.index: tensor for tensor in (*file.inputs(), *(made for o in operators for made in o.outputs))}
+    compared = [
+        (at, o.name, made) for at, o in enumerate(operators) for made in o.outputs if made.index in simulation.made
+    ]
     found: list[list[OperatorDifference]] = []
-    with tf.Graph().as_default():
-        simulated = Simulated(file, alone=True)
-        operators = list(file.operators())
-        for each in operators:
-            simulated.run(each)
-        with tf.compat.v1.Session() as session:
-            for values in runs:
-                feeds = {placed: values[index] for index, placed in simulated.fed.items()}
-                made = session.run(simulated.made, feeds)
-                found.append(
-                    [
-                        _difference(position, each.name, tensor, made[tensor.index], values[tensor.index])
-                        for position, each in enumerate(operators)
-                        for tensor in each.outputs
-                        if tensor.index in made
-                    ]
-                )
+    with tensorflow().compat.v1.Session(graph=simulation.definition) as session:
+        for values in runs:
+            feeds = {
+                simulation.read[index]: _as_read(tensors[index], values[index])
+                for index in simulation.made
+                if index in values
+            }
+            made = session.run([simulation.made[tensor.index] for _, _, tensor in compared], feeds)
+            found.append(
+                [
+                    _difference(*each, simulated, values[each[2].index])
+                    for each, simulated in zip(compared, made, strict=True)
+                ]
+            )
     return found
+
+
+def _as_read(tensor: Tensor, values: np.ndarray) -> np.ndarray:
+    return values.astype(np.float32) - np.float32(tensor.zero_point) if holds_codes(tensor) else values
 
 
 def _difference(

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 
@@ -97,10 +96,10 @@ class PlanInputs:
     known: Collection[str] | None = None
     before: Mapping[int, Source] = field(default_factory=dict)
 
-    @cached_property
+    @property
     def file(self) -> File:
         """The float file, to be read only."""
-        return File(self.float_file.content)
+        return self.float_file.file
 
 
 def make_plan(given: PlanInputs) -> FilePlan:

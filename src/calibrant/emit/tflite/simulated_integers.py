@@ -124,6 +124,20 @@ def average_pool(s: Any, o: Operator) -> Any:
     return clipped(whole, activation_ends(o, made))
 
 
+def softmax(s: Any, o: Operator) -> Any:
+    """Exponentials from a table, added up in order, each times one float32 (LiteRT's own kernel)."""
+    tf = tensorflow()
+    read, made = o.inputs[0], o.outputs[0]
+    below = np.float32(-read.scale[0] * np.float32(o.options.beta)) * np.arange(256, dtype=np.float32)
+    table = tf.constant(np.exp(below.astype(np.float64)).astype(np.float32))
+    codes = s.codes(read)
+    powers = tf.gather(table, tf.cast(tf.reduce_max(codes, -1, keepdims=True) - codes, tf.int32))
+    total = tf.cumsum(powers, -1)[..., -1:]
+    shares = powers * (np.float32(1) / (total * made.scale[0]))
+    low, high = ends(made)
+    return clipped(away_from_zero(shares) + np.float32(low), (low, high))
+
+
 def quantize(s: Any, o: Operator) -> Any:
     """Real numbers or codes of another scale."""
     read = o.inputs[0]
@@ -194,13 +208,14 @@ INTEGERS = {
     "MUL": multiply,
     "SQUARED_DIFFERENCE": by_pairs,
     "PRELU": prelu,
+    "SOFTMAX": softmax,
     "MEAN": mean,
     "SUM": mean,
     "AVERAGE_POOL_2D": average_pool,
-    **dict.fromkeys(("RESIZE_BILINEAR", "SOFTMAX", "LOG_SOFTMAX", "L2_NORMALIZATION"), rounded),
+    **dict.fromkeys(("RESIZE_BILINEAR", "LOG_SOFTMAX", "L2_NORMALIZATION"), rounded),
 }
 """Operator → its codes; those of the last row are within a step of the kernel's, all others equal to them."""
 
-WITHIN_A_STEP = frozenset({"RESIZE_BILINEAR", "SOFTMAX", "LOG_SOFTMAX", "L2_NORMALIZATION"})
+WITHIN_A_STEP = frozenset({"RESIZE_BILINEAR", "LOG_SOFTMAX", "L2_NORMALIZATION"})
 
 __all__ = ["INTEGERS", "WITHIN_A_STEP", "Tensor"]

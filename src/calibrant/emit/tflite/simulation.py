@@ -8,6 +8,7 @@ code of zero already subtracted.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,78 +22,118 @@ from calibrant.graph.tensorflow import tensorflow
 
 BETWEEN = "/between"
 """Behind the name of a tensor of codes: the node that has its real values."""
+READ = "read"
 
 
 class NotSimulated(Exception):
     """An operator that the simulation has no row for."""
 
 
-def simulation(file: File, fed: Mapping[int, str], source: str = "model") -> Graph:
-    """The graph; its inputs have the names of ``fed``, by position.
-
-    Raises
-    ------
-    NotSimulated : with the operator's name.
-    """
-    tf = tensorflow()
-    with tf.Graph().as_default() as made:
-        simulated = Simulated(file)
-        inputs = []
-        for position, tensor in enumerate(file.inputs()):
-            name = nd.node_name(fed[position])
-            shape = tensor.signature
-            dtype = tf.float32 if tensor.dtype == np.int8 else tensor.dtype
-            placed = tf.compat.v1.placeholder(dtype, shape, name=name)
-            inputs.append(placed.name)
-            simulated.feed(tensor, placed)
-        for operator in file.operators():
-            simulated.run(operator)
-        outputs = [
-            tf.identity(simulated.real(tensor), name=_free(made, f"result_{position}")).name
-            for position, tensor in enumerate(file.outputs())
-        ]
-        watched = [operation.name for operation in made.get_operations() if operation.name.endswith(BETWEEN)]
-        definition = made.as_graph_def()
-    last = {nd.node_name(name) for name in outputs[:1]}
-    before = dict(zip(watched[1:], watched, strict=False))  # so that they stay in the order of the file
-    for node in definition.node:
-        if node.name in before:
-            node.input.append(f"^{before[node.name]}")
-        if node.name in last and watched:
-            node.input.append(f"^{watched[-1]}")
-    return select(definition, source, inputs, outputs)
-
-
-def _free(graph: Any, name: str) -> str:
-    return graph.unique_name(name)
-
-
-class Simulated:
-    """The tensors of one file as TensorFlow tensors, in the graph that is being built.
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """The computation of a file as TensorFlow operations.
 
     Parameters
     ----------
-    alone : each operator reads placeholders instead of what the operators in front of it make, so that each can be
-        compared with its kernel by itself; ``fed`` then has them, and ``made`` the results.
+    definition : tf.Graph
+        The operations.
+    inputs, outputs : tuple[str, ...]
+        Names of tensors, by position in the file.
+    made : dict[int, tf.Tensor]
+        Index of a tensor of the file → the result of its operator: codes less the code of zero, or real numbers.
+    read : dict[int, tf.Tensor]
+        Index of a tensor of the file → the same numbers, as operators read them. Fed in place of ``made``, they let
+        each operator be run by itself.
     """
 
-    def __init__(self, file: File, alone: bool = False):
-        self.file = file
-        self.alone = alone
-        self.fed: dict[int, Any] = {}
-        self.made: dict[int, Any] = {}
-        self._real: dict[int, Any] = {}
-        self._codes: dict[int, Any] = {}
+    definition: Any
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    made: Mapping[int, Any]
+    read: Mapping[int, Any]
 
-    def feed(self, tensor: Tensor, value: Any) -> None:
-        """Say what an input of the file is; real numbers, also where the file takes codes."""
-        if tensor.dtype == np.int8 and tensor.scale.size:
-            self.set_codes(tensor, round_real(value, tensor))
-        else:
-            self._real[tensor.index] = value
+    def graph(self, source: str = "model") -> Graph:
+        """The graph, with its nodes in the order of the file.
+
+        Parameters
+        ----------
+        source : str
+            The name of the model in messages.
+
+        Returns
+        -------
+        Graph
+            With the inputs and outputs of the file.
+        """
+        definition = self.definition.as_graph_def()
+        watched = [node.name for node in definition.node if node.name.endswith(BETWEEN)]
+        before = dict(zip(watched[1:], watched, strict=False))
+        before |= {nd.node_name(name): watched[-1] for name in self.outputs[:1] if watched}
+        for node in definition.node:
+            if node.name in before:
+                node.input.append(f"^{before[node.name]}")
+        return select(definition, source, self.inputs, self.outputs)
+
+
+def simulate(file: File, names: Mapping[int, str]) -> Simulation:
+    """Build the computation of a file.
+
+    Parameters
+    ----------
+    file : File
+        The file.
+    names : Mapping[int, str]
+        Position of an input → its name in the simulation.
+
+    Returns
+    -------
+    Simulation
+        With inputs of real numbers, also where the file takes codes.
+
+    Raises
+    ------
+    NotSimulated
+        An operator that no table has; with its name.
+    """
+    tf = tensorflow()
+    with tf.Graph().as_default() as definition:
+        simulated = Simulated()
+        inputs = []
+        for position, tensor in enumerate(file.inputs()):
+            dtype = tf.float32 if holds_codes(tensor) else tensor.dtype
+            placed = tf.compat.v1.placeholder(dtype, tensor.signature, name=nd.node_name(names[position]))
+            inputs.append(placed.name)
+            simulated.set(tensor, round_real(placed, tensor) if holds_codes(tensor) else placed)
+        for operator in file.operators():
+            simulated.run(operator)
+        outputs = [
+            tf.identity(simulated.real(tensor), name=definition.unique_name(f"result_{position}")).name
+            for position, tensor in enumerate(file.outputs())
+        ]
+    return Simulation(definition, tuple(inputs), tuple(outputs), simulated.made, simulated.read)
+
+
+class Simulated:
+    """The tensors of one file as TensorFlow tensors, in the graph that is being built."""
+
+    def __init__(self) -> None:
+        self.made: dict[int, Any] = {}
+        self.read: dict[int, Any] = {}
+        self._real: dict[int, Any] = {}
 
     def run(self, operator: Operator) -> None:
-        """Add what an operator computes."""
+        """Add the operations of one operator of the file.
+
+        Parameters
+        ----------
+        operator : Operator
+            All that it reads has been added before.
+
+        Raises
+        ------
+        NotSimulated
+            No table has it.
+        """
         from calibrant.emit.tflite.simulated_floats import FLOATS
         from calibrant.emit.tflite.simulated_integers import INTEGERS
 
@@ -104,40 +145,61 @@ class Simulated:
             made = row(self, operator)
         made = made if isinstance(made, (list, tuple)) else [made]
         for tensor, value in zip(operator.outputs, made, strict=False):
-            if self.alone:
-                self.made[tensor.index] = value
-            elif holds_codes(tensor):
-                self.set_codes(tensor, value)
-            else:
-                self._real[tensor.index] = value
+            self.set(tensor, value)
 
-    def set_codes(self, tensor: Tensor, codes: Any) -> None:
-        """Say what the codes of a tensor are."""
+    def set(self, tensor: Tensor, value: Any) -> None:
+        """Set the numbers of a tensor.
+
+        Parameters
+        ----------
+        tensor : Tensor
+            Of the file.
+        value : tf.Tensor
+            Codes less the code of zero, float32, or numbers of the tensor's own type.
+        """
         tf = tensorflow()
-        self._codes[tensor.index] = codes
-        name = safe_name(tensor.name)
-        with tf.name_scope(f"{name}/"):
-            value = tf.multiply(codes, hidden(tensor.scale[0], "scale"), name="dequantized")
-            self._real[tensor.index] = tf.identity(value, name=BETWEEN[1:])
+        with tf.name_scope(f"{safe_name(tensor.name)}/"):
+            self.made[tensor.index] = value
+            self.read[tensor.index] = tf.identity(value, name=READ)
+            if holds_codes(tensor):
+                scaled = tf.multiply(self.read[tensor.index], hidden(tensor.scale[0], "scale"), name="dequantized")
+                self._real[tensor.index] = tf.identity(scaled, name=BETWEEN[1:])
 
     def codes(self, tensor: Tensor) -> Any:
-        """The codes of a tensor, float32."""
-        if tensor.index not in self._codes and tensor.values is None and self.alone:
-            tf = tensorflow()
-            codes = tf.cast(self._placed(tensor), tf.float32) - np.float32(tensor.zero_point)
-            self._codes[tensor.index] = codes
-        if tensor.index not in self._codes:
+        """The codes of a tensor.
+
+        Parameters
+        ----------
+        tensor : Tensor
+            Of the file; one that has a scale.
+
+        Returns
+        -------
+        tf.Tensor
+            float32, the code of zero subtracted.
+        """
+        if tensor.index not in self.read:
             values = tensor.values.astype(np.float32) - np.float32(tensor.zero_point)
-            self._codes[tensor.index] = tensorflow().constant(values)
-        return self._codes[tensor.index]
+            self.read[tensor.index] = tensorflow().constant(values)
+        return self.read[tensor.index]
 
     def real(self, tensor: Tensor | None) -> Any:
-        """The real values of a tensor in its own type; codes are dequantized. None for one that is left out."""
+        """The real values of a tensor.
+
+        Parameters
+        ----------
+        tensor : Tensor | None
+            Of the file; None stands for an input that is left out.
+
+        Returns
+        -------
+        tf.Tensor | None
+            In the tensor's own type; codes are dequantized.
+        """
         if tensor is None:
             return None
-        if tensor.index not in self._real and tensor.values is None and self.alone:
-            codes = self.codes(tensor) * tensor.scale[0] if holds_codes(tensor) else self._placed(tensor)
-            self._real[tensor.index] = codes
+        if tensor.index in self.read and not holds_codes(tensor):
+            return self.read[tensor.index]
         if tensor.index not in self._real:
             values = tensor.values
             if values is None:
@@ -146,11 +208,6 @@ class Simulated:
                 values = (values.astype(np.float32) - np.float32(tensor.zero_point)) * tensor.scale[0]
             self._real[tensor.index] = tensorflow().constant(values)
         return self._real[tensor.index]
-
-    def _placed(self, tensor: Tensor) -> Any:
-        if tensor.index not in self.fed:
-            self.fed[tensor.index] = tensorflow().compat.v1.placeholder(tensor.dtype, tensor.signature)
-        return self.fed[tensor.index]
 
 
 def holds_codes(tensor: Tensor) -> bool:

@@ -8,7 +8,7 @@ import pickle
 import signal
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +32,9 @@ class TrialError(ModelError):
         self.reason = reason
 
 
-def tried(content: bytes, fed: Mapping[int, np.ndarray], delegate: bool, source: str) -> dict[int, np.ndarray]:
+def tried(
+    content: bytes, fed: Mapping[int, np.ndarray], wanted: Collection[int], delegate: bool, source: str
+) -> dict[int, np.ndarray]:
     """All tensors after one run, as :func:`calibrant.emit.tflite.operator_check.run_file`.
 
     The process is forked: interpreters have threads of their own, and nothing has to be loaded again. Where a system
@@ -43,12 +45,12 @@ def tried(content: bytes, fed: Mapping[int, np.ndarray], delegate: bool, source:
     TrialError : the interpreter refuses the file, or ends the process.
     """
     if not hasattr(os, "fork"):
-        return run_file(content, fed, delegate)
+        return run_file(content, fed, wanted, delegate)
     with tempfile.TemporaryDirectory(prefix="calibrant-") as folder:
         answer = Path(folder) / "answer"
         child = os.fork()
         if not child:
-            _run_and_exit(content, fed, delegate, answer)
+            _run_and_exit(content, fed, wanted, delegate, answer)
         status = _wait(child)
         found = pickle.loads(answer.read_bytes()) if answer.exists() else None
     how = "XNNPACK" if delegate else "the built-in kernels"
@@ -60,14 +62,16 @@ def tried(content: bytes, fed: Mapping[int, np.ndarray], delegate: bool, source:
     return found
 
 
-def _run_and_exit(content: bytes, fed: Mapping[int, np.ndarray], delegate: bool, answer: Path) -> None:
+def _run_and_exit(
+    content: bytes, fed: Mapping[int, np.ndarray], wanted: Collection[int], delegate: bool, answer: Path
+) -> None:
     try:
         faulthandler.disable()
         silent = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silent, 1)
         os.dup2(silent, 2)
         try:
-            found = run_file(content, fed, delegate)
+            found = run_file(content, fed, wanted, delegate)
         except (ValueError, RuntimeError) as error:
             found = str(error).strip().splitlines()[0]
         answer.write_bytes(pickle.dumps(found, protocol=5))
