@@ -112,7 +112,7 @@ def fewest(question: Question, found: int) -> tuple[int, int]:
     plan = make_plan(configuration, graph_info(question.model, question.model)[0], question.model)
     names = [entry.name for entry in plan.layers]
     tried = 0
-    with TrialPool(TrialSetup(question.model, question.data, question.test, question.labels), 2) as pool:
+    with TrialPool(TrialSetup(question.model, question.data, question.test, {0: question.labels}), 2) as pool:
         for size in range(found):
             choices = [Candidate(plan.layers).with_float(set(chosen)) for chosen in itertools.combinations(names, size)]
             tried += len(choices)

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibrant.errors import DataError
-from calibrant.evaluation.accuracy import Difference, LabelCount, Scoreboard, top_k
+from calibrant.evaluation.accuracy import Difference, Scoreboard
+from calibrant.evaluation.label_count import LabelCount, top_k
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -106,7 +107,7 @@ def test_no_difference():
 @pytest.mark.parametrize("first, second, cosine, sqnr", [(0, 0, 1.0, math.inf), (0, 1, 0.0, -math.inf), (1, 0, 0.0, 0)])
 def test_zeros(first, second, cosine, sqnr):
     difference = Difference()
-    difference.update(np.full((2, 3), first), np.full((2, 3), second))
+    difference.update(np.full((2, 3), float(first)), np.full((2, 3), float(second)))
     assert (difference.cosine, difference.sqnr_db) == (cosine, sqnr)
 
 

@@ -67,10 +67,17 @@ def test_another_number_of_labels(quantized, count):
 
 
 def test_data_that_can_be_read_once(quantized, labels):
-    (score,) = calibrant.evaluate([quantized.original], iter(np.split(DATA, 4)), labels)
-    assert score.samples == 40
-    with pytest.raises(calibrant.DataError, match="several models"):
-        calibrant.evaluate([quantized.original, quantized.fakequant], iter(np.split(DATA, 4)), labels)
+    scores = calibrant.evaluate([quantized.original, quantized.fakequant], iter(np.split(DATA, 4)), labels)
+    assert [score.samples for score in scores] == [40, 40]
+    with pytest.raises(calibrant.DataError, match="different types or shapes"):
+        calibrant.evaluate([quantized.original, fixed(8)], iter(np.split(DATA, 5)), labels)
+
+
+def test_a_dataset_that_is_shuffled_anew_gives_all_models_the_same_samples_and_its_labels(quantized, labels):
+    pairs = tf.data.Dataset.from_tensor_slices((DATA, labels)).shuffle(40)
+    for dataset in (pairs, pairs.batch(7)):
+        first, second = calibrant.evaluate([quantized.original, quantized.fakequant], dataset)
+        assert first.top1 == 1.0 and second.agreement > 0.9 and second.sqnr_db > 20
 
 
 def test_models_whose_inputs_have_other_names():
@@ -117,7 +124,29 @@ def test_which_output_is_scored(tmp_path):
     truth = np.zeros(40, int)
     (score,) = calibrant.evaluate([definition], DATA, truth, outputs=["logits"])
     assert score.top1 is not None
-    with pytest.raises(calibrant.DataError, match="one output(.|\n)*logits, average"):
+    with pytest.raises(calibrant.DataError, match="one output(.|\n)*logits, average(.|\n)*--output NAME"):
         calibrant.evaluate([definition], DATA, truth, outputs=["logits", "average"])
-    with pytest.raises(calibrant.DataError, match="one number a sample"):
-        calibrant.evaluate([definition], DATA, truth + 2, outputs=["average"])
+    rows = calibrant.evaluate([definition], DATA, truth + 2, outputs=["logits", "average"], output="average")
+    assert [row.output for row in rows] == ["logits", "average"]
+    assert rows[0].top1 is None and rows[1].mae == pytest.approx(2 - DATA.mean((1, 2, 3)).mean(), abs=1e-5)
+    rows = calibrant.evaluate(
+        [definition], DATA, {"logits": truth, "average": truth + 0.5}, outputs=["logits", "average"]
+    )
+    assert rows[0].top1 is not None and rows[1].r2 is None and rows[1].mae is not None
+    with pytest.raises(calibrant.DataError, match="no output 'logit'(.|\n)*did you mean 'logits'"):
+        calibrant.evaluate([definition], DATA, truth, outputs=["logits", "average"], output="logit")
+
+
+def test_files_of_several_outputs_are_read_with_the_names_and_order_of_the_model(tmp_path):
+    def build():
+        x = placeholder([None, 6, 6, 2])
+        tf.identity(dense(tf.reshape(conv(x), [-1, 144])), name="z_logits")
+        tf.identity(tf.reduce_mean(x, [1, 2, 3]), name="a_average")
+
+    model = save(graph_def(build), tmp_path / "model.pb")
+    names = ["z_logits", "a_average"]
+    result = calibrant.quantize(model, data=DATA, outputs=names, out=tmp_path / "out", export="ascend")
+    written = [path for path in result.files if path.name.endswith(("_fakequant.pb", "_quantized.pb"))]
+    for path in written:
+        first, second, *_ = calibrant.evaluate([path, result.fakequant], DATA)
+        assert (first.output, second.output, second.mse) == ("z_logits", "z_logits", 0)

@@ -11,12 +11,15 @@ from calibrant.config import load_config
 from calibrant.config.text_write import write_config
 from calibrant.errors import DataError
 from calibrant.evaluation.candidate import MUTATIONS, Candidate, configuration_for
+from calibrant.evaluation.concise import concise
 from calibrant.evaluation.trials import TrialPool, TrialSetup
 from calibrant.evaluation.tune import tune
 from calibrant.fold import fold
 from calibrant.graph.load import load
+from calibrant.graph.run import run_once
 from calibrant.steps.graph_info import graph_info
 from calibrant.steps.plan import make_plan
+from graphs import conv, dense, graph_def, numbers, placeholder, tf
 
 ROUGH = """batch_num : 2
 common_config { arq_quantize { channel_wise : false } ifmr_quantize { max_percentile : 0.9 min_percentile : 0.9 } }
@@ -92,7 +95,7 @@ def test_processes_give_what_one_process_gives_and_nothing_runs_twice(digits, da
     start = Candidate(plan.layers)
     choices = [start, start.repaired(MUTATIONS[0]), start.with_float({plan.layers[0].name}), start]
     pairs = [(configuration_for(configuration, plan, choice), False) for choice in choices]
-    setup = TrialSetup(digits, data[0], data[1], data[2])
+    setup = TrialSetup(digits, data[0], data[1], {0: data[2]})
     with TrialPool(setup) as one, TrialPool(setup, workers=2) as several:
         expected = one.run(pairs)
         assert several.run(pairs) == expected and expected[0] == expected[3]
@@ -114,6 +117,51 @@ def test_a_configuration_resolves_to_the_choice_that_was_written_into_it(digits,
         choice = choice.with_float({plan.layers[0].name})
         resolved = plan_of(digits, configuration_for(configuration, plan, choice))[1]
         assert resolved.layers == tuple(entry for entry in choice.settings if entry.name not in choice.in_float)
+
+
+def test_settings_that_most_layers_have_are_one_common_config(digits):
+    configuration, plan = plan_of(digits, ROUGH)
+    for choice in (
+        Candidate(plan.layers).repaired(MUTATIONS[5]).repaired(MUTATIONS[0]),
+        Candidate(plan.layers).repaired(MUTATIONS[3]).repaired(MUTATIONS[4], {plan.layers[1].name}),
+    ):
+        found = concise(configuration_for(configuration, plan, choice), lambda each: plan_of(digits, each)[1])
+        changed = {entry.name for entry in choice.settings} - {
+            block.layer_name for block in found.override_layer_configs
+        }
+        assert len(found.override_layer_configs) <= 1 < len(changed)
+        assert plan_of(digits, write_config(found))[1].layers == choice.settings
+
+
+def test_a_dataset_that_is_shuffled_anew_is_refused(digits, data):
+    pairs = tf.data.Dataset.from_tensor_slices((data[1], data[2])).shuffle(200)
+    with pytest.raises(DataError, match="not the same when they are read again(.|\n)*reshuffle_each_iteration=False"):
+        tune(digits, ROUGH, data[0], tolerance=0.5, test_data=pairs)
+    same = tf.data.Dataset.from_tensor_slices((data[1], data[2])).batch(50)
+    with_pairs = tune(digits, ROUGH, data[0], tolerance=0.5, test_data=same)
+    with_arrays = tune(digits, ROUGH, data[0], tolerance=0.5, test_data=data[1], labels=data[2])
+    assert with_pairs.outcome.loss == with_arrays.outcome.loss > 0
+
+
+def test_one_of_several_outputs_is_judged_and_numbers_to_be_predicted_lose_explained_variance():
+    def build():
+        x = placeholder([None, 6, 6, 2])
+        features = tf.reshape(conv(x), [-1, 144])
+        tf.identity(dense(features, name="b_dense"), name="z_classes")
+        tf.identity(dense(features, 1, name="a_dense"), name="a_number")
+
+    model = load(graph_def(build), outputs=["z_classes", "a_number"])
+    inputs = numbers(32, 6, 6, 2)
+    targets = run_once(model, {"x": inputs})[1]
+    found = tune(model, data=inputs, tolerance=1.0, labels=targets, output="a_number")
+    result = calibrant.quantize(model, None, inputs)
+    rows = calibrant.evaluate([model, result.fakequant], inputs, targets, output="a_number")
+    assert rows[2].r2 == 1 and found.outcome.loss == pytest.approx(1 - rows[3].r2)
+    assert 0 < found.outcome.loss < 0.02
+    with pytest.raises(DataError, match="the model has 2(.|\n)*--output NAME"):
+        tune(model, data=inputs, tolerance=1.0, labels=targets)
+    with pytest.raises(DataError, match="do not vary"):
+        tune(model, data=inputs, tolerance=1.0, labels=np.full(32, 0.5), output="a_number")
 
 
 def test_a_config_json_that_does_not_list_all_layers_becomes_a_file_that_skips_them(digits):

@@ -38,6 +38,27 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def label_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say what labels mean."""
+    for option in (
+        click.option("--output", help="Which of several outputs the labels belong to."),
+        click.option(
+            "--ignore-label",
+            type=int,
+            multiple=True,
+            help="Samples, or positions of maps, with this label do not count.",
+        ),
+        click.option(
+            "--label-offset",
+            type=int,
+            default=0,
+            help="Added to class numbers: 1 where the model counts a background class first.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def samples_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the option that says how many samples calibrate."""
     text = "How many samples calibrate, or all; batch_num of the configuration otherwise, or 64 without one."

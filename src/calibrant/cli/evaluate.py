@@ -7,16 +7,20 @@ from typing import Any
 
 import click
 
-from calibrant.cli.data_options import data_options, read_data_options
+from calibrant.cli.data_options import data_options, label_options, read_data_options
 from calibrant.cli.json_output import json_option, print_json
 from calibrant.cli.options import model_options
 
-SHARES = frozenset({"top1", "top5", "agreement"})
+SHARES = frozenset({"top1", "top5", "mean_iou", "agreement"})
 TITLES = {
     "name": "model",
     "top1": "top-1",
     "top5": "top-5",
-    "mse": "mean squared error",
+    "mean_iou": "mean IoU",
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "r2": "R²",
+    "mse": "mean squared difference",
     "sqnr_db": "SQNR dB",
     "largest_difference": "largest difference",
 }
@@ -25,10 +29,13 @@ TITLES = {
 @click.command()
 @click.argument("models", nargs=-1, required=True, type=click.Path())
 @click.option("--data", required=True, help="Inputs: folder of .bin files or images, .npy, .npz or idx file.")
-@click.option("--labels", help="Labels: .npy, .npz, .txt, .csv or idx file; without them outputs are compared.")
-@click.option("--ignore-label", type=int, multiple=True, help="Samples with this label do not count.")
+@click.option(
+    "--labels",
+    help="Class numbers, or numbers to be predicted: .npy, .npz, .txt, .csv or idx; without, outputs are compared.",
+)
 @json_option
 @model_options
+@label_options
 @data_options
 @click.pass_obj
 def evaluate(
@@ -36,7 +43,9 @@ def evaluate(
     models: tuple[str, ...],
     data: str,
     labels: str | None,
+    output: str | None,
     ignore_label: tuple[int, ...],
+    label_offset: int,
     as_json: bool,
     inputs: list[str] | None,
     outputs: list[str] | None,
@@ -52,7 +61,9 @@ def evaluate(
         models,
         data,
         labels,
+        output=output,
         ignore_labels=ignore_label,
+        label_offset=label_offset,
         inputs=inputs,
         outputs=outputs,
         signature=signature,
@@ -64,6 +75,7 @@ def evaluate(
         print_json([asdict(score) for score in scores])
         return
     columns = [key for key in asdict(scores[0]) if any(getattr(score, key) is not None for score in scores)]
+    columns.sort(key="output".__ne__)  # first which of several outputs a row is about
     rows = [[_shown(key, getattr(score, key)) for key in columns] for score in scores]
     table("evaluation", [TITLES.get(key, key) for key in columns], rows)
 

@@ -59,7 +59,7 @@ def inspect(
         (layer.name, layer.type, layer.weights_shape if layer.constant else None, layer.bias)
         for layer in read.layers.values()
     ]
-    fusions = [(fusion.layer, fusion.kind, ", ".join(fusion.absorbed)) for fusion in folded.fusions]
+    fusions = [(fusion.layer, fusion.kind, fusion.absorbed) for fusion in folded.fusions]
     blocks = {
         "inputs and outputs": (("role", "key", "tensor", "shape", "type"), tensors),
         "quantizable layers": (("layer", "type", "weights", "bias"), found),
@@ -103,10 +103,11 @@ def _show(blocks: Mapping[str, tuple[Sequence[str], Sequence[Any]]], as_json: bo
 def _in_words(columns: Sequence[str], row: Sequence[Any]) -> list[Any]:
     """A row with its shapes as a table shows them; an unknown rank is ``any``."""
     shaped = [column in ("shape", "weights") for column in columns]
-    return [
+    words = [
         value if not is_shape or (value is None and column == "weights") else _shape(value)
         for column, is_shape, value in zip(columns, shaped, row, strict=True)
     ]
+    return [", ".join(value) if column == "absorbed" else value for column, value in zip(columns, words, strict=True)]
 
 
 def _shape(shape: tuple[int | None, ...] | None) -> str:

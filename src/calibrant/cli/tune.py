@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from calibrant.cli.data_options import data_options, read_data_options, samples_option
+from calibrant.cli.data_options import data_options, label_options, read_data_options, samples_option
 from calibrant.cli.json_output import json_option, print_json
 from calibrant.cli.options import model_options
 from calibrant.errors import OutputError, Problem
@@ -20,7 +20,6 @@ from calibrant.errors import OutputError, Problem
 @click.option("--data", required=True, help="Calibration data, as for quantize.")
 @click.option("--test-data", help="Data that the loss is measured on; the calibration data without it.")
 @click.option("--labels", help="Labels of the test data; without them predictions are compared with the float model's.")
-@click.option("--ignore-label", type=int, multiple=True, help="Samples with this label do not count.")
 @click.option(
     "--tolerance",
     type=click.FloatRange(0, 100),
@@ -37,6 +36,7 @@ from calibrant.errors import OutputError, Problem
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 @model_options
 @samples_option
+@label_options
 @data_options
 @json_option
 @click.pass_obj
@@ -47,7 +47,9 @@ def tune(
     data: str,
     test_data: str | None,
     labels: str | None,
+    output: str | None,
     ignore_label: tuple[int, ...],
+    label_offset: int,
     tolerance: float,
     out: str,
     repair: bool,
@@ -81,7 +83,9 @@ def tune(
         tolerance=tolerance / 100,
         test_data=test_data,
         labels=labels,
+        output=output,
         ignore_labels=ignore_label,
+        label_offset=label_offset,
         repairs=MUTATIONS if repair else (),
         layers_in_float=float_layers,
         thorough=thorough,

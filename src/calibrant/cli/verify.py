@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from typing import Any
 
 import click
 
-from calibrant.cli.data_options import data_options, read_data_options
+from calibrant.cli.data_options import data_options, label_options, read_data_options
+from calibrant.cli.json_output import json_option, print_json
 from calibrant.cli.options import model_options
 
 
@@ -17,12 +17,12 @@ from calibrant.cli.options import model_options
 @click.argument("folder", type=click.Path())
 @click.option("--data", required=True, help="Inputs: folder of .bin files or images, .npy, .npz or idx file.")
 @click.option("--labels", help="Labels: .npy, .npz, .txt, .csv or idx file.")
-@click.option("--ignore-label", type=int, multiple=True, help="Samples with this label do not count.")
 @click.option("--model", type=click.Path(), help="The float model, to be compared as well.")
 @click.option("--least-within", type=float, default=0.99, show_default=True, help="Share of outputs within a step.")
 @click.option("--least-agreement", type=float, default=0.99, show_default=True, help="Share of equal top-1.")
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+@json_option
 @model_options
+@label_options
 @data_options
 @click.pass_obj
 def verify(
@@ -30,7 +30,9 @@ def verify(
     folder: str,
     data: str,
     labels: str | None,
+    output: str | None,
     ignore_label: tuple[int, ...],
+    label_offset: int,
     model: str | None,
     least_within: float,
     least_agreement: float,
@@ -51,7 +53,9 @@ def verify(
         data,
         labels,
         model=model,
+        output=output,
         ignore_labels=ignore_label,
+        label_offset=label_offset,
         inputs=inputs,
         outputs=outputs,
         signature=signature,
@@ -61,9 +65,14 @@ def verify(
         **read_data_options(options),
     )
     if as_json:
-        click.echo(json.dumps({**asdict(found), "passed": found.passed}, indent=2))
+        print_json({**asdict(found), "passed": found.passed})
     else:
         _show(found)
+        if not found.passed:
+            click.echo(
+                "next: quantize with --tflite-ops layers, which leaves more of the .tflite in float; or look at the "
+                "first layer that differs; or allow more with --least-within and --least-agreement"
+            )
     if not found.passed:
         sys.exit(1)
 

@@ -55,12 +55,14 @@ class Batches:
         sample_limit: int | None = None,
         available: int | None = None,
         note: str = "",
+        labels: list[object] | None = None,
     ):
         self._rows = rows
         self._inputs = tuple(inputs)
         self._place = place
         self._sample_limit = sample_limit
         self._note = note
+        self._labels = labels
         self.count = count if batch_num is None else batch_num
         self.samples = samples
         self.batch_num = batch_num
@@ -122,6 +124,14 @@ class Batches:
             for _ in self:
                 pass
         return self.used or (0, 0)
+
+    def take_labels(self) -> list[object]:
+        """The y that came with the samples since the last call, one entry an item that was read; empty without any."""
+        if self._labels is None:
+            return []
+        taken = self._labels.copy()
+        self._labels.clear()
+        return taken
 
     def describe(self) -> str:
         """Where the data come from and how many there are, in one line."""

@@ -27,6 +27,11 @@ class ItemSource:
     inputs : Sequence[InputSpec]
         The inputs of the model, in their order.
 
+    Attributes
+    ----------
+    labels : list[object] | None
+        Where this is a list, the y of each ``(x, y)`` item that is read is appended.
+
     Raises
     ------
     DataError
@@ -39,6 +44,7 @@ class ItemSource:
         self._once = False
         self._used = False
         self._pulled: list[object] = []
+        self.labels: list[object] | None = None
         if callable(items) and not hasattr(items, "__iter__"):
             self.place = f"what {getattr(items, '__name__', 'the function')}() returns"
             return
@@ -126,8 +132,12 @@ class ItemSource:
             hint = "pass a list, a function that returns a new generator, or a tf.data.Dataset"
             raise DataError(Problem(f"{self.place} can be read only once, and that has been done", hint=hint))
         self._used = True
+        if self.labels is not None:
+            self.labels.clear()
         for number, item in enumerate(chain(self._pulled, self._iterate())):
             label = f"item {number} of {self.place}"
+            if self.labels is not None and is_labelled(item, len(self._inputs)):
+                self.labels.append(item[1])
             arrays = self._by_name(item, label)
             yield {name: Chunk(_array(value, name, label), label=label) for name, value in arrays.items()}
 

@@ -42,6 +42,7 @@ def open_data(
     image_size: Sequence[int] | None = None,
     spread: bool = False,
     shuffle: int | None = None,
+    with_labels: bool = False,
     **unknown: object,
 ) -> Batches:
     """Batches for a model's inputs from any kind of source.
@@ -75,6 +76,8 @@ def open_data(
         Take images from the sub-folders of a folder in turns, so that the first ones come from all of them.
     shuffle : int | None
         Seed of a random order of the images of a folder; None: no random order.
+    with_labels : bool
+        Keep the y of ``(x, y)`` pairs for :meth:`Batches.take_labels`.
     **unknown : object
         Refused, with the closest keyword.
 
@@ -101,7 +104,7 @@ def open_data(
         return _open_records(source, inputs, batch_size, batch_num, sample_limit)
     columns = _columns(source, inputs, raw, options)
     if columns is None:
-        return _open_items(source, inputs, batch_size, batch_num, sample_limit, options)
+        return _open_items(source, inputs, batch_size, batch_num, sample_limit, options, with_labels)
     return open_columns(columns, inputs, batch_size, batch_num, sample_limit, options)
 
 
@@ -169,9 +172,11 @@ def _open_items(
     batch_num: int | None,
     sample_limit: int | None,
     options: ImageOptions,
+    with_labels: bool,
 ) -> Batches:
     refuse_image_only(options)
     items = ItemSource(source, inputs)
+    items.labels = [] if with_labels else None
     count = items.count()
     limit = sample_limit if batch_num is None else None
     if items.endless and batch_num is None and limit is None:
@@ -208,6 +213,7 @@ def _open_items(
         sample_limit=limit,
         available=available,
         note=note,
+        labels=items.labels,
     )
 
 
@@ -251,7 +257,7 @@ def _image_options(given: ImageOptions | Mapping[str, object] | None, size: Sequ
 
 def unknown_keyword(name: str) -> Problem:
     """The problem of a keyword that is not an option for data, with the closest one."""
-    internal = ("source", "inputs", "batch_num", "sample_limit", "spread", "unknown")
+    internal = ("source", "inputs", "batch_num", "sample_limit", "spread", "with_labels", "unknown")
     names = ["samples", *(name for name in inspect.signature(open_data).parameters if name not in internal)]
     hint = did_you_mean(name, names)
     if name == "batch_num":

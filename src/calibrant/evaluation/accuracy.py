@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from calibrant.errors import DataError, Problem
-from calibrant.evaluation.predictions import predicted
+from calibrant.evaluation.label_count import LabelCount
+from calibrant.evaluation.predictions import are_targets, per_sample, predicted
+from calibrant.evaluation.target_error import TargetError
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Score:
     top1, top5 : shares in 0...1 of the samples whose label is the largest output, or among the five largest (None
         with five classes or fewer).
     mean_iou : mean over the classes of intersection / union of predicted and true positions, for maps of labels.
+    mae, rmse, r2 : of outputs that are numbers, to the labels: mean absolute error, root of the mean squared error, and
+        share of the labels' variance that is explained.
     mse : mean squared difference to the reference's outputs.
     cosine : cosine of the angle between all outputs and the reference's, -1...1.
     sqnr_db : signal-to-quantization-noise ratio of the outputs, 10·log10(Σ reference² / Σ difference²), in decibels;
@@ -31,7 +35,8 @@ class Score:
     agreement : share in 0...1 of the predictions that are the same: of samples, or of positions of maps.
     output : which of several outputs was scored.
 
-    mse to agreement are None for the reference itself.
+    mse to agreement are None for the reference itself; mse to largest_difference also for outputs that are class
+    numbers or strings.
     """
 
     name: str
@@ -39,129 +44,15 @@ class Score:
     top1: float | None = None
     top5: float | None = None
     mean_iou: float | None = None
+    mae: float | None = None
+    rmse: float | None = None
+    r2: float | None = None
     mse: float | None = None
     cosine: float | None = None
     sqnr_db: float | None = None
     largest_difference: float | None = None
     agreement: float | None = None
     output: str | None = None
-
-
-def top_k(outputs: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
-    """Whether each label is among the k largest outputs of its sample.
-
-    Of equal outputs the one with the lower index counts as larger, as for argmax. A sample with NaN is never right.
-
-    Parameters
-    ----------
-    outputs : [N, classes] scores, larger is likelier; dimensions of size 1 behind the first may be anywhere.
-    labels : [N] integers in 0...classes-1.
-    k : > 0.
-
-    Returns
-    -------
-    [N] bool.
-
-    Raises
-    ------
-    DataError : another number of labels than samples, or a label that is no class.
-    """
-    scores = _per_sample(outputs)
-    labels = np.asarray(labels)
-    if labels.shape != (len(scores),):
-        raise DataError(Problem(f"{len(scores)} samples have labels of shape {list(labels.shape)}"))
-    classes = scores.shape[1]
-    outside = np.flatnonzero((labels < 0) | (labels >= classes))
-    if outside.size:
-        message = f"label {labels[outside[0]]} is no class of a model with {classes} outputs"
-        hint = "the output is one number a sample, choose another one" if classes == 1 else None
-        raise DataError(Problem(message, allowed=f"0...{classes - 1}", hint=hint))
-    own = scores[np.arange(len(labels)), labels][:, np.newaxis]
-    earlier = np.arange(classes) < labels[:, np.newaxis]
-    ahead = np.sum((scores > own) | ((scores == own) & earlier), axis=1)
-    return (ahead < k) & ~np.isnan(scores).any(axis=1)
-
-
-@dataclass
-class LabelCount:
-    """Counts of right answers over batches.
-
-    ``ignore`` are labels whose samples are left out of the count.
-    """
-
-    ignore: Collection[int] = ()
-    samples: int = field(default=0, init=False)
-    classes: int = field(default=0, init=False)
-    right1: int = field(default=0, init=False)
-    right5: int = field(default=0, init=False)
-    right_next: int = field(default=0, init=False)
-    met: np.ndarray | None = field(default=None, init=False)  # how often label (row) met prediction (column)
-    maps: bool = field(default=False, init=False)
-
-    def update(self, outputs: np.ndarray, labels: np.ndarray) -> None:
-        """Count a batch; see :func:`top_k` for the arguments and errors.
-
-        Outputs may also be class numbers (integers), one probability of class 1 where labels are 0 and 1, or a map of
-        scores [N, ..., classes] with labels [N, ...].
-        """
-        outputs, labels = np.asarray(outputs), np.asarray(labels)
-        found = predicted(outputs, binary=labels.size > 0 and bool(np.isin(labels, (0, 1, *self.ignore)).all()))
-        one_number = outputs.dtype.kind in "biu" or math.prod(outputs.shape[1:]) == 1
-        if found is not None and (one_number or found.shape[1] > 1):
-            self._count(found, labels)
-            return
-        kept = ~np.isin(labels, list(self.ignore))
-        outputs, labels = _per_sample(outputs)[kept], np.asarray(labels)[kept]
-        self.classes = outputs.shape[1]
-        self.samples += len(labels)
-        self.right1 += int(top_k(outputs, labels, 1).sum())
-        self.right5 += int(top_k(outputs, labels, 5).sum())
-        self.right_next += int((outputs.argmax(axis=1) == labels + 1).sum())
-
-    def _count(self, found: np.ndarray, labels: np.ndarray) -> None:
-        if labels.size != found.size or len(labels) != len(found):
-            message = f"labels of shape {list(labels.shape)} for {len(found)} samples of {found.shape[1]} predictions"
-            raise DataError(Problem(message, allowed="one label a prediction"))
-        labels = labels.reshape(found.shape)
-        kept = ~np.isin(labels, list(self.ignore))
-        found, labels = found[kept], labels[kept]
-        if labels.size and min(labels.min(), found.min()) < 0:
-            raise DataError(Problem("a class number is negative", hint="name labels that do not count: --ignore-label"))
-        self.samples += int(kept.any(axis=1).sum()) if kept.shape[1] > 1 else int(kept.sum())
-        size = int(max(labels.max(initial=0), found.max(initial=0))) + 1
-        if self.met is None or len(self.met) < size:
-            grown = np.zeros((size, size), np.int64)
-            if self.met is not None:
-                grown[: len(self.met), : len(self.met)] = self.met
-            self.met = grown
-        np.add.at(self.met, (labels, found), 1)
-        self.maps |= kept.shape[1] > 1
-
-    @property
-    def mean_iou(self) -> float | None:
-        """Mean over the classes that occur of intersection / union; None without maps of labels."""
-        if self.met is None or not self.maps:
-            return None
-        together = np.diag(self.met)
-        either = self.met.sum(axis=0) + self.met.sum(axis=1) - together
-        return float((together[either > 0] / either[either > 0]).mean())
-
-    @property
-    def is_off_by_one(self) -> bool:
-        """Whether the next class would nearly always be right: labels without the background class of the model."""
-        return self.samples >= 16 and self.right_next > max(2 * self.right1, 0.2 * self.samples)
-
-    @property
-    def top1(self) -> float | None:
-        """Share of right answers."""
-        if self.met is not None:
-            return float(np.trace(self.met) / self.met.sum()) if self.met.sum() else None
-        return self.right1 / self.samples if self.samples else None
-
-    @property
-    def top5(self) -> float | None:
-        """Share of samples whose label is among the five largest outputs; None where there are no more than five."""
-        return self.right5 / self.samples if self.samples and self.classes > 5 else None
 
 
 @dataclass
@@ -189,8 +80,11 @@ class Difference:
         if np.shape(reference) != np.shape(outputs):
             found = f"outputs of shapes {list(np.shape(reference))} and {list(np.shape(outputs))}"
             raise DataError(Problem(f"{found} cannot be compared", hint="choose outputs that mean the same"))
-        first = _per_sample(reference).astype(np.float64)
-        second = _per_sample(outputs).astype(np.float64)
+        if np.asarray(reference).dtype.kind not in "fc":
+            self._compare_names(np.asarray(reference), np.asarray(outputs))
+            return
+        first = per_sample(reference).astype(np.float64)
+        second = per_sample(outputs).astype(np.float64)
         apart = second - first
         self.values += first.size
         classes = predicted(reference, self.binary), predicted(outputs, self.binary)
@@ -203,6 +97,11 @@ class Difference:
         self.energy += float(np.vdot(second, second))
         self.product += float(np.vdot(first, second))
         self.largest = float(np.maximum(self.largest, np.max(np.abs(apart), initial=0.0)))
+
+    def _compare_names(self, reference: np.ndarray, outputs: np.ndarray) -> None:
+        """Count equal class numbers or strings, between which there are no distances."""
+        self.predictions += reference.size
+        self.same += int(np.sum(reference == outputs))
 
     @property
     def mse(self) -> float | None:
@@ -243,7 +142,7 @@ def median_sqnr_db(reference: np.ndarray, outputs: np.ndarray) -> float:
     """
     signal, noise = (
         np.square(array, dtype=np.float64).sum(axis=1)
-        for array in (_per_sample(reference), _per_sample(outputs) - _per_sample(reference).astype(np.float64))
+        for array in (per_sample(reference), per_sample(outputs) - per_sample(reference).astype(np.float64))
     )
     if not signal.any():
         return -math.inf if noise.any() else math.inf
@@ -274,9 +173,11 @@ class Scoreboard:
     ):
         self._output = output
         self._names = tuple(names)
+        self._ignore = ignore
+        self._binary = binary
         self._samples = 0
-        self._labelled = False
-        self._counts = [LabelCount(ignore) for _ in self._names]
+        self._counts: list[LabelCount] | None = None
+        self._errors: list[TargetError] | None = None
         many = len(self._names)
         self._pairs = {(a, b): Difference(binary) for a in range(many) for b in range(a + 1, many)}
 
@@ -288,30 +189,48 @@ class Scoreboard:
         DataError : labels that do not fit, or outputs of different shapes, with the models' names.
         """
         self._samples += len(outputs[0])
-        for name, count, output in zip(self._names, self._counts, outputs, strict=True):
-            if labels is not None:
-                self._labelled = True
+        if labels is not None:
+            self.expect(outputs[0], labels)
+            for name, count, output in zip(self._names, self._counts or self._errors or (), outputs, strict=True):
                 _naming(name, count.update, output, labels)
         for (a, b), pair in self._pairs.items():
             _naming(f"{self._names[a]} and {self._names[b]}", pair.update, outputs[a], outputs[b])
 
+    def expect(self, outputs: np.ndarray, labels: np.ndarray) -> None:
+        """Decide once, by a batch of outputs and all labels there are, whether the labels are classes or targets."""
+        if self._counts is not None or self._errors is not None:
+            return
+        if np.asarray(outputs).dtype.kind in "OSU":
+            raise DataError(
+                Problem("the labels belong to an output of strings", path=self._output, hint="choose another: --output")
+            )
+        if are_targets(np.asarray(outputs), np.asarray(labels), self._binary, self._ignore):
+            self._errors = [TargetError() for _ in self._names]
+        else:
+            self._counts = [LabelCount(self._ignore) for _ in self._names]
+
     @property
-    def is_off_by_one(self) -> bool:
-        """Whether the labels of the first model seem to lack a class in front."""
-        return self._counts[0].is_off_by_one
+    def offset_hint(self) -> int | None:
+        """What to add to the labels where the first model seems to number its classes otherwise."""
+        return self._counts[0].offset_hint if self._counts else None
 
     def scores(self) -> tuple[Score, ...]:
         """One score per model."""
         scores = []
-        for index, (name, count) in enumerate(zip(self._names, self._counts, strict=True)):
+        for index, name in enumerate(self._names):
             pair = self._pairs.get((0, index), Difference())
+            count = self._counts[index] if self._counts else LabelCount()
+            error = self._errors[index] if self._errors else TargetError()
             scores.append(
                 Score(
                     name,
-                    samples=count.samples if self._labelled else self._samples,
+                    samples=count.samples if self._counts else self._samples,
                     top1=count.top1,
                     top5=count.top5,
                     mean_iou=count.mean_iou,
+                    mae=error.mae,
+                    rmse=error.rmse,
+                    r2=error.r2,
                     mse=pair.mse,
                     cosine=pair.cosine,
                     sqnr_db=pair.sqnr_db,
@@ -326,12 +245,6 @@ class Scoreboard:
         """Agreement of every model (row) with every other (column)."""
         many = range(len(self._names))
         return [[1.0 if a == b else self._pairs[min(a, b), max(a, b)].agreement for b in many] for a in many]
-
-
-def _per_sample(outputs: np.ndarray) -> np.ndarray:
-    """[N, values] from [N, ...]; a scalar per sample becomes [N, 1]."""
-    outputs = np.asarray(outputs)
-    return outputs.reshape(len(outputs), math.prod(outputs.shape[1:])) if outputs.ndim else outputs.reshape(1, 1)
 
 
 def _naming(name: str, call, *arguments) -> None:

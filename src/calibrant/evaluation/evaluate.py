@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from calibrant.data.input_spec import inputs_of
-from calibrant.data.open_data import Batches, open_data
 from calibrant.errors import DataError, ModelError, Problem
 from calibrant.evaluation.accuracy import Score, Scoreboard
-from calibrant.evaluation.labels import as_labels, load_labels
+from calibrant.evaluation.labels import labels_by_output
 from calibrant.evaluation.logits import is_sigmoid
+from calibrant.evaluation.side_by_side import SideBySide
 from calibrant.graph.graph import Graph
 from calibrant.graph.load import load
 from calibrant.graph.run import Runner, input_shapes
@@ -24,7 +24,9 @@ def evaluate(
     data: Any,
     labels: Any = None,
     *,
+    output: str | None = None,
     ignore_labels: Collection[int] = (),
+    label_offset: int = 0,
     inputs: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
     signature: str | None = None,
@@ -38,10 +40,13 @@ def evaluate(
     Parameters
     ----------
     models : what :func:`calibrant.graph.load.load` takes, at least one.
-    data : what :func:`calibrant.data.open_data.open_data` takes; all of it is used. It is read once per model, side
-        by side, so it has to be restartable for more than one.
-    labels : path or array of class numbers; None: outputs are compared with those of the first model only.
-    ignore_labels : samples with these labels do not count for the accuracy.
+    data : what :func:`calibrant.data.open_data.open_data` takes; all of it is used. Of ``(x, y)`` pairs, y are the
+        labels where no others are given.
+    labels : path or array of class numbers, or of numbers to be predicted; or a mapping with those of several outputs,
+        by their names. None: outputs are compared with those of the first model only.
+    output : which of several outputs the labels belong to.
+    ignore_labels : samples, or positions of maps, with these labels do not count for the accuracy.
+    label_offset : is added to class numbers: 1 where the model has a background class that the labels do not count.
     inputs, outputs, signature : as for :func:`calibrant.quantize`, for every model. Each of several outputs
         has scores of its own.
     names : how the models are called in the result; their files by default.
@@ -54,49 +59,53 @@ def evaluate(
     ------
     CalibrantError : a model cannot be read, data or labels do not fit, outputs have different shapes.
     """
+    if isinstance(models, (str, Path)) or not isinstance(models, Sequence):
+        models = [models]
     if not models:
         raise ModelError(Problem("there is no model to evaluate", allowed="at least one"))
     graphs = [load(model, inputs, outputs, signature, constants) for model in models]
     fixed = _fixed_batch(graphs)
     if fixed is not None:
         data_options = {**data_options, "batch_size": data_options.get("batch_size") or fixed}
-    truth = None
-    if labels is not None:
-        truth = load_labels(labels) if isinstance(labels, (str,)) or hasattr(labels, "__fspath__") else labels
-        truth = as_labels(np.asarray(truth), "labels")
+    truth = labels_by_output(labels, graphs[0], output, label_offset, ignore_labels)
     keys = graphs[0].output_keys
-    if truth is not None and len(keys) > 1:
-        message = f"the labels belong to one output, the model has {len(keys)}"
-        raise DataError(Problem(message, allowed=", ".join(keys), hint="choose it with --outputs (outputs=)"))
     called = list(names or (graph.source for graph in graphs))
     boards = [
         Scoreboard(called, ignore_labels, is_sigmoid(graphs[0], tensor), key if len(keys) > 1 else None)
         for key, tensor in zip(keys, graphs[0].outputs, strict=True)
     ]
-    sources = [open_data(data, inputs_of(graph, like=graphs[0]), **data_options) for graph in graphs]
-    if len(graphs) > 1 and not sources[0].restartable:
-        raise DataError(
-            Problem("the data can be read only once, but there are several models", hint="give files or arrays")
-        )
+    read = SideBySide(graphs, data, with_labels=labels is None, **data_options)
     runners = [Runner(graph) for graph in graphs]
     done = 0
     try:
         # Where a model has a fixed batch, a last batch with fewer samples is left out for all.
-        for batches in track(zip(*sources, strict=fixed is None), "evaluating", _least(sources)):
+        for batches in track(read, "evaluating", read.count):
             results = [
                 [np.array(array) for array in runner(batch)] for runner, batch in zip(runners, batches, strict=True)
             ]
+            size = len(results[0][0])
+            own = labels_by_output(read.labels(size), graphs[0], output, label_offset, ignore_labels)
             for place, board in enumerate(boards):
                 outputs_of_all = [_output(found, place, name) for found, name in zip(results, called, strict=True)]
-                board.update(outputs_of_all, _labels_of(truth, done, len(results[0][0])))
-            done += len(results[0][0])
+                if place in truth:
+                    board.expect(outputs_of_all[0], truth[place])
+                board.update(outputs_of_all, own.get(place, _labels_of(truth.get(place), done, size)))
+            done += size
     finally:
         for runner in runners:
             runner.close()
-    if truth is not None and len(truth) - done >= (fixed or 1):
-        raise DataError(Problem(f"{len(truth)} labels for {done} samples", allowed="one label a sample"))
-    if boards[0].is_off_by_one:
-        LOG.warning("the labels seem to be one too small: the class after each is predicted far more often")
+    for each in truth.values():
+        if len(each) - done >= (fixed or 1):
+            raise DataError(Problem(f"{len(each)} labels for {done} samples", allowed="one label a sample"))
+    for board in boards:
+        if board.offset_hint:
+            where = "after" if board.offset_hint > 0 else "before"
+            LOG.warning(
+                "the class %s each label is predicted far more often than the label: does the model number its classes "
+                "otherwise? --label-offset %d (label_offset=)",
+                where,
+                board.offset_hint + label_offset,
+            )
     return tuple(score for board in boards for score in board.scores())
 
 
@@ -119,11 +128,6 @@ def _fixed_batch(graphs: Sequence[Graph]) -> int | None:
         found = " and ".join(str(size) for size in sorted(sizes))
         raise DataError(Problem(f"the models have fixed batches of {found}, so they cannot be run on the same batches"))
     return sizes.pop() if sizes else None
-
-
-def _least(sources: Sequence[Batches]) -> int | None:
-    counts = [source.count for source in sources]
-    return None if None in counts else min(counts)
 
 
 def _labels_of(truth: np.ndarray | None, done: int, count: int) -> np.ndarray | None:

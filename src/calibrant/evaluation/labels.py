@@ -1,8 +1,11 @@
-"""The right answers that belong to evaluation data."""
+"""The right answers that belong to evaluation data: class numbers (integers) or targets (floats)."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,25 +13,113 @@ from calibrant.data.idx_files import idx_column, is_idx_name
 from calibrant.data.input_source import InputSource, SampleSlice
 from calibrant.data.numpy_files import NpzFile, npy_column
 from calibrant.data.resolve_path import Selection
-from calibrant.errors import DataError, Problem
+from calibrant.errors import DataError, Problem, did_you_mean
+from calibrant.graph.graph import Graph
 
-_ALLOWED = "class numbers [N], one-hot rows [N, classes], or maps of class numbers [N, H, W]"
+_ALLOWED = "class numbers [N], one-hot rows [N, classes], maps of class numbers [N, H, W], or numbers to be predicted"
 _READ_AT_ONCE = 1 << 16
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _USUAL_NAMES = ("y", "labels", "label", "targets", "target")
 
 
-def load_labels(path: str | Path) -> np.ndarray:
-    """Class numbers of the samples, [N] int64.
+def read_labels(labels: Any, offset: int = 0, ignore: Collection[int] = ()) -> np.ndarray | None:
+    """Labels as users give them.
 
     Parameters
     ----------
-    path : ``.npy``, ``.npz`` (``FILE.npz:NAME``, or the only array in it that can be labels), idx (also ``.gz``), or
-        ``.txt``/``.csv`` with one number a line. ``[start:stop]`` behind it chooses samples, as for data.
-        Arrays hold class numbers [N] (or [N, 1]) or one-hot rows [N, classes], of any type with whole values.
+    labels : Any
+        Path (see :func:`load_labels`), array (see :func:`as_labels`), or None.
+    offset : int
+        Added to class numbers, those in ``ignore`` excepted.
+    ignore : Collection[int]
+        Labels that do not count.
+    """
+    if labels is None:
+        return None
+    found = load_labels(labels) if isinstance(labels, (str, os.PathLike)) else as_labels(np.asarray(labels), "labels")
+    return shifted(found, offset, ignore)
+
+
+def shifted(labels: np.ndarray, offset: int, ignore: Collection[int]) -> np.ndarray:
+    """Class numbers with an offset added to all but those to be ignored."""
+    if not offset or labels.dtype.kind == "f":
+        return labels
+    wide = labels.astype(np.int64)
+    return np.where(np.isin(wide, list(ignore)), wide, wide + offset)
+
+
+def labels_by_output(
+    labels: Any, graph: Graph, output: str | None, offset: int = 0, ignore: Collection[int] = ()
+) -> dict[int, np.ndarray]:
+    """Position of an output → its labels.
+
+    Parameters
+    ----------
+    labels : Any
+        As for :func:`read_labels`, of one output; or a mapping with labels of several, by their names.
+    graph : Graph
+        The model.
+    output : str | None
+        The output that the labels belong to; its only one by default.
+    offset, ignore : int, Collection[int]
+        As for :func:`read_labels`.
 
     Raises
     ------
-    DataError : no such file, another kind of file, or values that are no class numbers, with the place of the first.
+    DataError
+        Not one of several outputs is named, or there is none of that name.
+    """
+    if isinstance(labels, Mapping):
+        read = {output_place(graph, str(name)): read_labels(each, offset, ignore) for name, each in labels.items()}
+        return {place: each for place, each in read.items() if each is not None}
+    one = read_labels(labels, offset, ignore)
+    return {} if one is None else {labelled_output(graph, output): one}
+
+
+def labelled_output(graph: Graph, output: str | None) -> int:
+    """Position of the output that labels belong to.
+
+    Raises
+    ------
+    DataError
+        Not one of several outputs is named, or there is none of that name.
+    """
+    if output is None and len(graph.outputs) > 1:
+        problem = f"the labels belong to one output, the model has {len(graph.outputs)}"
+        raise DataError(
+            Problem(problem, allowed=", ".join(graph.output_keys), hint="name it with --output NAME (output=)")
+        )
+    return 0 if output is None else output_place(graph, output)
+
+
+def output_place(graph: Graph, name: str) -> int:
+    """Position of an output, by its key or its tensor.
+
+    Raises
+    ------
+    DataError
+        There is no such output.
+    """
+    for names in (graph.output_keys, graph.outputs, [tensor.removesuffix(":0") for tensor in graph.outputs]):
+        if name in names:
+            return list(names).index(name)
+    keys: Sequence[str] = graph.output_keys
+    raise DataError(Problem(f"there is no output {name!r}", allowed=", ".join(keys), hint=did_you_mean(name, keys)))
+
+
+def load_labels(path: str | os.PathLike[str]) -> np.ndarray:
+    """Labels of the samples, as of :func:`as_labels`.
+
+    Parameters
+    ----------
+    path : str | os.PathLike[str]
+        ``.npy``, ``.npz`` (``FILE.npz:NAME``, or the only array in it that can be labels), idx (also ``.gz``), or
+        ``.txt``/``.csv`` with one number a line. ``[start:stop]`` behind it chooses samples, as for data.
+
+    Raises
+    ------
+    DataError
+        No such file, another kind of file, or values that are no labels, with the place of the first.
     """
     selection = Selection.parse(path)
     if selection.path.suffix.lower() in (".txt", ".csv"):
@@ -36,44 +127,54 @@ def load_labels(path: str | Path) -> np.ndarray:
     column = _column(selection)
     if len(column.shape) not in (1, 2, 3, 4):
         raise DataError(Problem(f"labels of shape {list(column.shape)}", file=column.place, allowed=_ALLOWED))
-    parts = [as_labels(piece.array, column.place, piece.first or 0) for piece in column.chunks(_READ_AT_ONCE)]
+    parts = [piece.array for piece in column.chunks(_READ_AT_ONCE)]
     if not parts:
         raise DataError(Problem("there are no labels", file=column.place))
-    return np.concatenate(parts)
+    return as_labels(np.concatenate(parts), column.place)
 
 
-def as_labels(array: np.ndarray, place: str, first: int = 0) -> np.ndarray:
-    """Class numbers [N] int64 from class numbers or one-hot rows of any type with whole values.
+def as_labels(array: np.ndarray, place: str) -> np.ndarray:
+    """Class numbers as integers, or targets as float64, from an array of numbers.
+
+    Whole numbers are class numbers: [N] or [N, 1] become [N] int64, maps [N, H, W] or [N, H, W, 1] keep their integer
+    type. Rows and maps of a 1 among 0 (one-hot) become the class numbers that they mean. All others are targets.
 
     Raises
     ------
-    DataError : anything else; ``first`` is the index of the first sample, for the message.
+    DataError
+        Another type or number of dimensions, NaN, infinity, or 0 and 1 that are no one-hot rows.
     """
     array = np.asarray(array)
     if array.dtype.kind not in "biuf" or array.ndim not in (1, 2, 3, 4) or array.size == 0:
         found = f"labels of type {array.dtype} and shape {list(array.shape)}"
         raise DataError(Problem(found, file=place, allowed=_ALLOWED))
-    if array.ndim == 2 and array.shape[1] > 1:
-        wrong = np.any((array != 0) & (array != 1), axis=1) | (np.sum(array == 1, axis=1) != 1)
-        _refuse(wrong, array, place, first, "is no one-hot row")
-        return np.argmax(array, axis=1).astype(np.int64)
-    if array.ndim > 2:
-        array = array[..., 0] if array.ndim == 4 and array.shape[3] == 1 else array
-        if array.ndim > 3 or not np.array_equal(array, np.floor(array)):
-            raise DataError(Problem(f"maps of labels of shape {list(array.shape)}", file=place, allowed=_ALLOWED))
-        return array.astype(np.int64)
-    array = array.reshape(-1)
+    if array.ndim > 1 and array.shape[-1] == 1:
+        array = array[..., 0]
     with np.errstate(invalid="ignore"):
-        wrong = ~((array >= 0) & (array < 2**31) & (array == np.floor(array)))
-    _refuse(wrong, array, place, first, "is no class number (0, 1, 2, ...)")
-    return array.astype(np.int64)
+        _refuse(~np.isfinite(array).reshape(len(array), -1).all(axis=1), array, place, "is no number")
+    if array.ndim in (2, 4):
+        return _one_hot_or_targets(array, place)
+    if array.dtype.kind == "f" and not np.array_equal(array, np.floor(array)):
+        return array.astype(np.float64)
+    if np.abs(array.astype(np.float64)).max() >= 2**31:
+        _refuse((np.abs(array) >= 2**31).reshape(len(array), -1).any(axis=1), array, place, "is no class number")
+    return array if array.ndim == 3 and array.dtype.kind in "iu" else array.astype(np.int64)
 
 
-def _refuse(wrong: np.ndarray, array: np.ndarray, place: str, first: int, why: str) -> None:
+def _one_hot_or_targets(array: np.ndarray, place: str) -> np.ndarray:
+    is_zero_or_one = (array == 0) | (array == 1)
+    if array.dtype.kind == "f" and not is_zero_or_one.all():
+        return array.astype(np.float64)
+    wrong = ~is_zero_or_one.all(axis=-1) | ((array == 1).sum(axis=-1) != 1)
+    _refuse(wrong.reshape(len(array), -1).any(axis=1), array, place, "is no one-hot row")
+    return np.argmax(array, axis=-1).astype(np.int64)
+
+
+def _refuse(wrong: np.ndarray, array: np.ndarray, place: str, why: str) -> None:
     if wrong.any():
         index = int(np.flatnonzero(wrong)[0])
         found = array[index] if array.ndim == 1 else np.array2string(array[index], threshold=8)
-        raise DataError(Problem(f"label {found} of sample {first + index} {why}", file=place, allowed=_ALLOWED))
+        raise DataError(Problem(f"label {found} of sample {index} {why}", file=place, allowed=_ALLOWED))
 
 
 def _column(selection: Selection) -> InputSource:
@@ -90,12 +191,14 @@ def _column(selection: Selection) -> InputSource:
 
 
 def _label_key(archive: NpzFile, word: str) -> str:
+    usual = [key for key, _, dtype in archive.arrays() if key in _USUAL_NAMES and dtype.kind in "biuf"]
+    if len(usual) == 1:
+        return usual[0]
     flat = [key for key, shape, dtype in archive.arrays() if dtype.kind in "iu" and len(shape) == 1]
     either = [key for key, shape, dtype in archive.arrays() if dtype.kind in "biuf" and len(shape) in (1, 2)]
     for candidates in (flat, either):
-        named = [key for key in candidates if key in _USUAL_NAMES]
-        if len(named) == 1 or len(candidates) == 1:
-            return (named if len(named) == 1 else candidates)[0]
+        if len(candidates) == 1:
+            return candidates[0]
         if candidates:
             break
     found = f"several arrays can be labels: {', '.join(flat or either)}" if either else "no array can be labels"
@@ -111,14 +214,14 @@ def _from_text(selection: Selection) -> np.ndarray:
         raise DataError(Problem(f"the file cannot be read: {reason}", file=file)) from error
     while lines and not lines[-1].strip():
         lines.pop()
-    labels = []
+    values = []
     for number, line in enumerate(lines, start=1):
         text = line.strip()
-        if not (text.isascii() and text.isdigit() and len(text) < 10):
-            message = f"{text[:60]!r} is no class number"
-            raise DataError(Problem(message, file=file, line=number, allowed="one number (0, 1, 2, ...) a line"))
-        labels.append(int(text))
-    start, stop = (selection.window or SampleSlice()).bounds(len(labels))
+        if not _NUMBER.fullmatch(text[:40]) or len(text) > 40:
+            message = f"{text[:60]!r} is no label"
+            raise DataError(Problem(message, file=file, line=number, allowed="one number a line: 0, 1, 2, ... or 3.25"))
+        values.append(float(text))
+    start, stop = (selection.window or SampleSlice()).bounds(len(values))
     if start == stop:
         raise DataError(Problem("there are no labels", file=file))
-    return np.array(labels[start:stop], dtype=np.int64)
+    return as_labels(np.array(values[start:stop]), file)

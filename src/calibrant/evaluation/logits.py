@@ -23,6 +23,17 @@ def before_softmax(graph: Graph, tensor: str) -> str:
     return softmax_input(graph, tensor) or tensor
 
 
+def scores_tensor(graph: Graph, tensor: str) -> str:
+    """Where an output is best compared: before a final Softmax, or before an ArgMax over the last axis."""
+    node = _last_function(graph, tensor)
+    if node is not None and node.op == "ArgMax":
+        scores, axis = nd.data_inputs(node)[:2]
+        number, shape = graph.constant(axis), graph.shape(scores)
+        if number is not None and shape is not None and int(number) in (-1, len(shape) - 1):
+            return scores
+    return before_softmax(graph, tensor)
+
+
 def softmax_input(graph: Graph, tensor: str) -> str | None:
     """The tensor that the Softmax reads from which an output comes; None where it comes from none."""
     node = _last_function(graph, tensor)

@@ -16,7 +16,9 @@ from calibrant.data.input_spec import inputs_of
 from calibrant.data.open_data import open_data
 from calibrant.errors import CalibrantError, DataError, Problem
 from calibrant.evaluation.accuracy import Scoreboard, median_sqnr_db
-from calibrant.evaluation.logits import before_softmax, is_sigmoid
+from calibrant.evaluation.labels import labels_by_output
+from calibrant.evaluation.logits import is_sigmoid, scores_tensor
+from calibrant.evaluation.side_by_side import labels_of_items
 from calibrant.evaluation.tune_search import Outcome
 from calibrant.graph.graph import Graph
 from calibrant.graph.run import Runner
@@ -32,7 +34,10 @@ class TrialSetup:
     ----------
     model : the float graph.
     data, test : calibration data and the data to compare on, as for :func:`calibrant.quantize`; restartable.
-    labels : class numbers [N] of the test data; None: predictions are compared with the float model's.
+    labels : position of an output → its labels for the test data; without any, those of ``(x, y)`` test data, and
+        else predictions are compared with the float model's.
+    output : position of the only output that is judged; None: the worst of all.
+    label_offset : as for :func:`calibrant.evaluate`; it is in ``labels`` already.
     ignore_labels : samples with these labels do not count.
     bias_correction, refine, data_options : as for :func:`calibrant.quantize`.
     """
@@ -40,7 +45,9 @@ class TrialSetup:
     model: Graph
     data: Any
     test: Any
-    labels: np.ndarray | None = None
+    labels: Mapping[int, np.ndarray] = field(default_factory=dict)
+    output: int | None = None
+    label_offset: int = 0
     ignore_labels: tuple[int, ...] = ()
     bias_correction: bool = True
     refine: bool = False
@@ -52,14 +59,21 @@ class Trials:
 
     def __init__(self, setup: TrialSetup):
         self._setup = setup
-        self._float = self._outputs(setup.model)
-        if setup.labels is not None and len(self._float) > 1:
-            message = f"the labels belong to one output, the model has {len(self._float)}"
-            keys = ", ".join(setup.model.output_keys)
-            raise DataError(Problem(message, allowed=keys, hint="choose it with --outputs (outputs=)"))
-        if setup.labels is not None and len(setup.labels) != len(self._float[0]):
-            message = f"{len(setup.labels)} labels for {len(self._float[0])} samples"
-            raise DataError(Problem(message, allowed="one label a sample"))
+        self._points = judged_tensors(setup.model, setup.output)
+        self._labels = dict(setup.labels)
+        self._fingerprint: str | None = None
+        self._float = self._outputs(setup.model, with_labels=not setup.labels)
+        for place, labels in self._labels.items():
+            if place not in self._float:
+                problem = f"the labels belong to {setup.model.output_keys[place]!r}, which is not judged"
+                raise DataError(Problem(problem, hint="name it with --output NAME (output=)"))
+            if len(labels) != len(self._float[place]):
+                problem = f"{len(labels)} labels for {len(self._float[place])} samples"
+                raise DataError(Problem(problem, allowed="one label a sample"))
+        for place in self._labels:
+            board = self._board(place, self._float[place], self._float[place])
+            if board.scores()[0].top1 is None and board.scores()[0].r2 is None:
+                raise DataError(Problem("the labels do not vary, so nothing can be lost", hint="give other test data"))
 
     def run(self, configuration: Configuration, rank: bool = False) -> Outcome:
         """How the model quantized with a configuration does."""
@@ -79,26 +93,67 @@ class Trials:
             raise
         except CalibrantError as error:
             return Outcome(float("inf"), float("-inf"), error=str(error.problems[0]))
-        pairs = list(zip(self._float, self._outputs(result.fakequant), setup.model.outputs, strict=True))
-        loss = max(self._loss(*pair) for pair in pairs)
-        sqnr_db = min(median_sqnr_db(first, second) for first, second, _ in pairs)
+        outputs = self._outputs(result.fakequant)
+        loss = max(self._loss(place, self._float[place], outputs[place]) for place in self._labels or self._float)
+        sqnr_db = min(median_sqnr_db(self._float[place], outputs[place]) for place in self._float)
         ranking = tuple(entry.layer for entry in result.sensitivity) if rank else ()
         return Outcome(loss, sqnr_db, ranking)
 
-    def _loss(self, reference: np.ndarray, outputs: np.ndarray, tensor: str) -> float:
+    def _loss(self, place: int, reference: np.ndarray, outputs: np.ndarray) -> float:
         """What one output has lost."""
-        board = Scoreboard(["float", "quantized"], self._setup.ignore_labels, is_sigmoid(self._setup.model, tensor))
-        board.update([reference, outputs], self._setup.labels)
-        first, second = board.scores()
-        if self._setup.labels is not None:
+        first, second = self._board(place, reference, outputs).scores()
+        if first.r2 is not None and second.r2 is not None:
+            return first.r2 - second.r2
+        if first.top1 is not None and second.top1 is not None:
             return first.top1 - second.top1
         return 1 - (second.cosine if second.agreement is None else second.agreement)
 
-    def _outputs(self, graph: Graph) -> list[np.ndarray]:
-        batches = open_data(self._setup.test, inputs_of(self._setup.model), **self._setup.data_options)
-        with Runner(graph, [before_softmax(graph, tensor) for tensor in graph.outputs]) as runner:
-            found = [[np.array(array) for array in runner(batch)] for batch in batches]
-        return [np.concatenate(arrays) for arrays in zip(*found, strict=True)]
+    def _board(self, place: int, reference: np.ndarray, outputs: np.ndarray) -> Scoreboard:
+        setup = self._setup
+        binary = is_sigmoid(setup.model, setup.model.outputs[place])
+        board = Scoreboard(["float", "quantized"], setup.ignore_labels, binary)
+        board.update([reference, outputs], self._labels.get(place))
+        return board
+
+    def _outputs(self, graph: Graph, with_labels: bool = False) -> dict[int, np.ndarray]:
+        setup = self._setup
+        batches = open_data(setup.test, inputs_of(setup.model), with_labels=with_labels, **setup.data_options)
+        found: dict[int, list[np.ndarray]] = {place: [] for place in self._points}
+        labels: dict[int, list[np.ndarray]] = {}
+        with Runner(graph, [scores_tensor(graph, graph.outputs[place]) for place in self._points]) as runner:
+            for batch in batches:
+                arrays = [np.array(array) for array in runner(batch)]
+                for place, array in zip(self._points, arrays, strict=True):
+                    found[place].append(array)
+                own = labels_of_items(batches.take_labels(), len(arrays[0]))
+                name = None if setup.output is None else setup.model.output_keys[setup.output]
+                for place, each in labels_by_output(
+                    own, setup.model, name, setup.label_offset, setup.ignore_labels
+                ).items():
+                    labels.setdefault(place, []).append(each)
+        if self._fingerprint not in (None, batches.fingerprint):
+            problem = "the test data are not the same when they are read again"
+            hint = "is a dataset shuffled anew each time? shuffle(..., reshuffle_each_iteration=False)"
+            raise DataError(Problem(problem, hint=hint))
+        self._fingerprint = batches.fingerprint
+        self._labels |= {place: np.concatenate(parts) for place, parts in labels.items()}
+        return {place: np.concatenate(arrays) for place, arrays in found.items()}
+
+
+def judged_tensors(model: Graph, output: int | None) -> list[int]:
+    """Positions of the outputs that are judged; strings are not.
+
+    Raises
+    ------
+    DataError
+        There is none.
+    """
+    places = range(len(model.outputs)) if output is None else (output,)
+    numeric = [place for place in places if model.dtype(model.outputs[place]).as_numpy_dtype is not object]
+    if not numeric:
+        problem = "the output is of strings, which cannot be judged"
+        raise DataError(Problem(problem, allowed=", ".join(model.output_keys), hint="choose another: --output"))
+    return numeric
 
 
 class TrialPool:

@@ -6,16 +6,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from calibrant.config import load_config
 from calibrant.config.model import Configuration
+from calibrant.config.plan import Plan
 from calibrant.config.text_write import write_config
 from calibrant.data.amount import DataUse, used_sentence
 from calibrant.data.batches import Batches
 from calibrant.errors import DataError, Problem
 from calibrant.evaluation.candidate import MUTATIONS, Candidate, Mutation, configuration_for
-from calibrant.evaluation.labels import as_labels, load_labels
+from calibrant.evaluation.concise import concise
+from calibrant.evaluation.labels import labels_by_output, output_place
 from calibrant.evaluation.trials import TrialPool, TrialSetup
 from calibrant.evaluation.tune_search import Outcome, Proposal, SearchSettings, is_met, search
 from calibrant.fold import fold
@@ -73,7 +73,9 @@ def tune(
     tolerance: float,
     test_data: Any = None,
     labels: Any = None,
+    output: str | None = None,
     ignore_labels: Collection[int] = (),
+    label_offset: int = 0,
     repairs: Sequence[Mutation] = MUTATIONS,
     layers_in_float: bool = True,
     thorough: bool = False,
@@ -95,11 +97,14 @@ def tune(
     model, config, data, inputs, outputs, signature, bias_correction, refine, data_options : as for
         :func:`calibrant.quantize`; the configuration is where the search starts, its ``batch_num`` is kept. What is
         found holds for a run with the same ``bias_correction`` and ``refine``.
-    tolerance : share in 0…1 of the test samples: right answers that may be lost against the float model, or, without
-        labels, predictions that may differ from it.
+    tolerance : share in 0…1: of the test samples, right answers that may be lost against the float model; where the
+        labels are numbers to be predicted, explained share of their variance (R²) that may be lost; without labels,
+        predictions that may differ.
     test_data : what the loss is measured on; the calibration data by default.
-    labels : of the test data: path or class numbers.
-    ignore_labels : samples with these labels do not count.
+    labels : of the test data: path, class numbers, or numbers to be predicted; or a mapping with those of several
+        outputs. Without them, y of test data that are ``(x, y)`` pairs.
+    output : which of several outputs is judged, and has the labels; by default the worst of all counts.
+    ignore_labels, label_offset : as for :func:`calibrant.evaluate`.
     repairs : what may be changed in the settings of layers; () for nothing.
     layers_in_float : whether layers may be left in float.
     thorough : go on repairing after the tolerance is met, as long as the outputs get nearer to the float model's.
@@ -122,12 +127,19 @@ def tune(
         use = DataUse.of(batches)
         LOG.info(used_sentence(use.samples, use.available, batches.place))
     folded = fold(original, configuration.do_fusion is not False, configuration.skip_fusion_layers)
-    plan = make_plan(configuration, graph_info(original, folded.graph, folded.fusions)[0], folded.graph)
+    info = graph_info(original, folded.graph, folded.fusions)[0]
+
+    def plan_of(given: Configuration) -> Plan:
+        return make_plan(given, info, folded.graph)
+
+    plan = plan_of(configuration)
     setup = TrialSetup(
         model=original,
         data=data,
         test=data if test_data is None else test_data,
-        labels=_class_numbers(labels),
+        labels=labels_by_output(labels, original, output, label_offset, ignore_labels),
+        output=None if output is None else output_place(original, output),
+        label_offset=label_offset,
         ignore_labels=tuple(ignore_labels),
         bias_correction=bias_correction,
         refine=refine,
@@ -151,7 +163,7 @@ def tune(
 
         choice, outcome = drive(searching, ran, track)
     return Tuned(
-        configuration=configuration_for(configuration, plan, choice),
+        configuration=concise(configuration_for(configuration, plan, choice), plan_of),
         met=is_met(outcome, tolerance),
         outcome=replace(outcome, ranking=()),
         in_float=choice.in_float,
@@ -187,11 +199,3 @@ def drive(searching: Any, ran: Any, track: ProgressFn = no_progress) -> tuple[Ca
     for proposals in track(rounds(), "tuning", None):
         answer.append(ran(proposals))
     return answer.pop()
-
-
-def _class_numbers(labels: Any) -> np.ndarray | None:
-    if labels is None:
-        return None
-    if isinstance(labels, str) or hasattr(labels, "__fspath__"):
-        return load_labels(labels)
-    return as_labels(np.asarray(labels), "labels")

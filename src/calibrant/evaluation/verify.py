@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from calibrant.errors import DataError, ModelError, Problem
 from calibrant.evaluation.accuracy import LabelCount
 from calibrant.evaluation.comparison_points import comparison_points, run_file, run_graph
 from calibrant.evaluation.divergence import ROUNDING, OutputDivergence
-from calibrant.evaluation.labels import as_labels, load_labels
+from calibrant.evaluation.labels import labelled_output, read_labels
 from calibrant.evaluation.layer_divergence import LayerDivergence, LayerWatch
 from calibrant.evaluation.tflite_runner import TfliteRunner, open_tflite
 from calibrant.graph.graph import Graph
@@ -107,7 +107,9 @@ def verify(
     labels: Any = None,
     *,
     model: Any = None,
+    output: str | None = None,
     ignore_labels: Sequence[int] = (),
+    label_offset: int = 0,
     inputs: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
     signature: str | None = None,
@@ -123,6 +125,7 @@ def verify(
     folder : what :func:`calibrant.quantize` has written.
     data : inputs, as for :func:`calibrant.evaluate`.
     labels : class numbers, for the accuracy of each model.
+    output, ignore_labels, label_offset : as for :func:`calibrant.evaluate`.
     model : the float model; left out without one. ``inputs``, ``outputs``, ``signature`` are its.
     limits : what is allowed.
 
@@ -134,7 +137,13 @@ def verify(
     reference = next(entry for entry in models.values() if isinstance(entry, Graph))
     fake = models[FAKEQUANT]
     batches = open_data(data, inputs_of(reference, like=fake if isinstance(fake, Graph) else None), **data_options)
-    comparison = _Comparison(models, None if labels is None else _truth(labels), ignore_labels)
+    truth = read_labels(labels, label_offset, ignore_labels)
+    if truth is not None and truth.dtype.kind == "f":
+        hint = "calibrant evaluate compares outputs with numbers"
+        raise DataError(Problem("the labels are no class numbers", allowed="0, 1, 2, ...", hint=hint))
+    named = models[FLOAT] if isinstance(models.get(FLOAT), Graph) else reference
+    place = 0 if truth is None else _compared_place(named, labelled_output(named, output))
+    comparison = _Comparison(models, truth, ignore_labels, place)
     try:
         for batch in track(batches, "verifying", batches.count):
             comparison.update({index: np.asarray(batch[key]) for index, key in enumerate(reference.input_keys)})
@@ -143,11 +152,24 @@ def verify(
     return comparison.result(limits or Limits(), rounded_scales=_has_float16_scales(Path(folder)))
 
 
+def _compared_place(graph: Graph, place: int) -> int:
+    """Position of an output among those that are compared: strings are not."""
+    strings = [graph.dtype(tensor).as_numpy_dtype is object for tensor in graph.outputs]
+    if strings[place]:
+        problem = f"the labels belong to {graph.output_keys[place]!r}, an output of strings"
+        raise DataError(Problem(problem, hint="name another with --output NAME (output=)"))
+    return place - sum(strings[:place])
+
+
 class _Comparison:
     """The models of one folder, run side by side on batch after batch."""
 
     def __init__(
-        self, models: Mapping[str, Graph | TfliteRunner], truth: np.ndarray | None, ignore_labels: Sequence[int]
+        self,
+        models: Mapping[str, Graph | TfliteRunner],
+        truth: np.ndarray | None,
+        ignore_labels: Sequence[int],
+        labelled: int = 0,
     ):
         self._points = comparison_points(models)
         self._runners = {
@@ -164,7 +186,7 @@ class _Comparison:
         self._divergences = {
             pair: OutputDivergence([step or 1.0 for step in steps] or [1.0] * compared) for pair in _pairs(models)
         }
-        self._truth = truth
+        self._truth, self._labelled = truth, labelled
         self._counts = {name: LabelCount(ignore_labels) for name in models}
         self._done = 0
 
@@ -181,7 +203,7 @@ class _Comparison:
         if self._truth is not None:
             labels = _labels(self._truth, self._done, size)
             for name, count in self._counts.items():
-                count.update(values[name][0], labels)
+                count.update(values[name][self._labelled], labels)
         self._done += size
 
     def result(self, limits: Limits, rounded_scales: bool) -> Verification:
@@ -223,44 +245,18 @@ def _open_models(
     models: dict[str, Graph | TfliteRunner] = {}
     if model is not None:
         models[FLOAT] = load(model, inputs, outputs, signature, constants)
-    fed, read, read_between = _ends(folder)
-    models[FAKEQUANT] = _with_keys(load(fakes[0], fed, read), folder)
+    models[FAKEQUANT] = load(fakes[0])  # the report beside it names inputs and outputs
     prefix = fakes[0].name.removesuffix(".pb").removesuffix(FAKEQUANT.removesuffix(".pb"))
     for kind in (LOWERED, SIMULATION, TFLITE):
         path = folder / f"{prefix}{kind}"
         if path.exists() and kind == TFLITE:
             models[kind] = open_tflite(path)
         elif path.exists():
-            models[kind] = load(path, fed, read_between if kind == SIMULATION else read)
+            models[kind] = load(path)
     if len(models) < 2:
         hint = "quantize with --export tflite or ascend, or give the float model with --model"
         raise ModelError(Problem("there is nothing to compare", file=str(folder), hint=hint))
     return models
-
-
-def _with_keys(graph: Graph, folder: Path) -> Graph:
-    """The graph with the names for its inputs that the model had which was quantized."""
-    keys = _report(folder).get("model", {}).get("inputs", ())
-    return replace(graph, input_keys=tuple(keys)) if len(keys) == len(graph.inputs) else graph
-
-
-def _report(folder: Path) -> dict[str, Any]:
-    """The report; empty without one."""
-    try:
-        return json.loads((folder / "report.json").read_text())
-    except (OSError, ValueError):
-        return {}
-
-
-def _ends(folder: Path) -> tuple[list[str] | None, list[str] | None, list[str] | None]:
-    """Inputs and outputs of the graphs, and outputs of the simulation; each in the order of the model that was read.
-
-    GraphDef files do not say them. Without a report, or with one of each, they are found without it.
-    """
-    found = _report(folder)
-    model, tflite = found.get("model", {}), found.get("exports", {}).get("tflite", {})
-    named = (model.get("input_tensors"), model.get("output_tensors"), tflite.get("simulation_outputs"))
-    return tuple(names if names and len(names) > 1 else None for names in named)
 
 
 def _step(point: Tensor) -> float | None:
@@ -327,11 +323,6 @@ def _title(kind: str) -> str:
         TFLITE: "TFLite",
         LOWERED: "lowered",
     }[kind]
-
-
-def _truth(labels: Any) -> np.ndarray:
-    found = load_labels(labels) if isinstance(labels, (str, Path)) else labels
-    return as_labels(np.asarray(found), "labels")
 
 
 def _labels(truth: np.ndarray, done: int, count: int) -> np.ndarray:

@@ -22,6 +22,7 @@ from calibrant.graph.graph import Graph, ordered
 from calibrant.graph.inference_mode import deterministic, for_inference, undecided
 from calibrant.graph.inline import CALLS, inline_calls
 from calibrant.graph.tf_core import GraphDef, NodeDef, dtypes
+from calibrant.graph.written_ends import written_ends
 
 _OF_THE_RUN = ("_class", "_output_shapes")  # attributes; the shapes are inferred anew, and some files have wrong ones
 NEVER_OUTPUTS = frozenset(
@@ -59,6 +60,9 @@ def from_binary(
                 allowed="a binary GraphDef (.pb), a text one (.pbtxt), a SavedModel folder, a .keras or .h5 file",
             )
         )
+    ends = None if inputs or outputs or constants else written_ends(path, {node.name for node in graph_def.node})
+    if ends is not None:
+        return select(graph_def, str(path), ends.inputs, ends.outputs, ends.input_keys, ends.output_keys)
     return select(graph_def, str(path), inputs, outputs, constants=constants)
 
 
