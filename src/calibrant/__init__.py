@@ -20,12 +20,15 @@ from calibrant.errors import (
 
 if TYPE_CHECKING:
     from calibrant.config import load_config
+    from calibrant.config_check import ConfigCheck, check_config
     from calibrant.data.images import ImageOptions
+    from calibrant.data.options import DataOptions
     from calibrant.data.tfrecords import TFRecords
     from calibrant.distributed import merge, observe
     from calibrant.evaluation.evaluate import evaluate
     from calibrant.evaluation.tune import tune
     from calibrant.evaluation.verify import verify
+    from calibrant.options import CalibrationOptions, ExportOptions, ModelOptions
     from calibrant.quantization import quantize
     from calibrant.result import Result
 
@@ -33,16 +36,22 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CalibrantError",
+    "CalibrationOptions",
+    "ConfigCheck",
     "ConfigError",
     "DataError",
+    "DataOptions",
     "DependencyError",
+    "ExportOptions",
     "ImageOptions",
     "ModelError",
+    "ModelOptions",
     "OutputError",
     "Problem",
     "Result",
     "TFRecords",
     "__version__",
+    "check_config",
     "evaluate",
     "load_config",
     "merge",
@@ -53,10 +62,16 @@ __all__ = [
 ]
 
 _LAZY = {
+    "CalibrationOptions": "calibrant.options",
+    "ConfigCheck": "calibrant.config_check",
+    "DataOptions": "calibrant.data.options",
+    "ExportOptions": "calibrant.options",
     "ImageOptions": "calibrant.data.images",
+    "ModelOptions": "calibrant.options",
     "Result": "calibrant.result",
     "TFRecords": "calibrant.data.tfrecords",
     "__version__": "calibrant.version",
+    "check_config": "calibrant.config_check",
     "evaluate": "calibrant.evaluation.evaluate",
     "load_config": "calibrant.config",
     "merge": "calibrant.distributed",

@@ -6,7 +6,7 @@ over processes and machines, repeat what was lost, and nothing shows in the resu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,48 +14,44 @@ from typing import Any
 from calibrant.calibration.runner import CalibrationRunner
 from calibrant.calibration.state import State, fingerprint
 from calibrant.config import load_config
-from calibrant.emit.tflite.settings import TfliteSettings, fixed_shapes
 from calibrant.errors import DataError, Problem
+from calibrant.options import TO_QUANTIZE, OptionGroup, Options, takes_keywords
 from calibrant.progress import ProgressFn, Stopwatch, no_progress
-from calibrant.quantization import ExportOptions, build_result
+from calibrant.quantization import Destination, build_result
 from calibrant.result import Result
-from calibrant.steps.prepare import DataOptions, ModelOptions, prepare
+from calibrant.steps.prepare import prepare_merge, prepare_part
 
 
+@takes_keywords(*TO_QUANTIZE)
 def observe(
     model: Any,
     config: Any = None,
     data: Any = None,
     state: str | Path = "calibration_state.npz",
     batches: tuple[int, int] | None = None,
-    *,
-    inputs: Sequence[str] | None = None,
-    outputs: Sequence[str] | None = None,
-    signature: str | None = None,
-    constants: Mapping[str, Any] | None = None,
-    bias_correction: bool = True,
-    samples: int | str | None = None,
-    batch_size: int | None = None,
-    export: str | Sequence[str] = (),
-    tflite_batch: int | None = None,
-    tflite_ops: str = "all",
-    tflite_shape: Mapping[str, Sequence[int]] | None = None,
-    workers: int = 1,
-    threads: int = 0,
+    *options: OptionGroup,
     track: ProgressFn = no_progress,
-    **data_options: Any,
+    **keywords: Any,
 ) -> Path:
     """Observe calibration batches and write their statistics to a file.
 
-    If the file exists, observation continues: batches that are in it are not observed again. All other parameters are
-    those of :func:`calibrant.quantize`; ``export`` is needed because some formats need more tensors.
+    If the file exists, observation continues: batches that are in it are not observed again.
 
     Parameters
     ----------
+    model, config, data : Any
+        As for :func:`calibrant.quantize`.
     state : str | Path
         File to write, periodically and at the end; always a complete one.
     batches : tuple[int, int] | None
         (first, last + 1) of the batches to take; all of them by default. Numbers count from 0.
+    *options : OptionGroup
+        As for :func:`calibrant.quantize`; the same for all parts. ``export`` is needed because some formats need more
+        tensors. ``name`` and ``tflite_io`` matter only for :func:`merge`.
+    track : ProgressFn
+        As for :func:`calibrant.quantize`.
+    **keywords : Any
+        As for :func:`calibrant.quantize`.
 
     Returns
     -------
@@ -73,43 +69,37 @@ def observe(
     >>> observe("digits.pb", "quant.cfg", "calibration.npz", "part2.npz", (2, 4))  # doctest: +SKIP
     >>> merge(["part1.npz", "part2.npz"], "digits.pb", "quant.cfg", out="out")  # doctest: +SKIP
     """
-    watch, runner = Stopwatch(), CalibrationRunner(workers, threads)
-    tflite = TfliteSettings("float32", tflite_batch, tflite_ops, fixed_shapes(tflite_shape))
-    output = ExportOptions(None, None, export, tflite, model)
-    options = ModelOptions(inputs, outputs, signature, constants, bias_correction, output.formats, tflite)
-    calibration = DataOptions(data, batch_size, data_options, samples)
-    prepared, source = prepare(model, config, options, calibration, watch, track, runner, in_parts=True)
-    chosen = None if batches is None else _range(batches, source.count)
-    runner.observe(prepared.observed, prepared.statistics, source, track, state=Path(state), chosen=chosen)
+    chosen = Options.of(TO_QUANTIZE, options, keywords)
+    runner = CalibrationRunner(chosen.calibration.workers, chosen.calibration.threads)
+    prepared, source = prepare_part(model, config, data, chosen, Stopwatch())
+    numbers = None if batches is None else _range(batches, source.count)
+    runner.observe(prepared.observed, prepared.statistics, source, track, state=Path(state), chosen=numbers)
     return Path(state)
 
 
+@takes_keywords(*TO_QUANTIZE)
 def merge(
     states: Sequence[str | Path],
     model: Any,
     config: Any = None,
     out: str | Path | None = None,
-    *,
-    inputs: Sequence[str] | None = None,
-    outputs: Sequence[str] | None = None,
-    signature: str | None = None,
-    constants: Mapping[str, Any] | None = None,
-    bias_correction: bool = True,
-    name: str | None = None,
-    export: str | Sequence[str] = (),
-    tflite_io: str = "float32",
-    tflite_batch: int | None = None,
-    tflite_ops: str = "all",
-    tflite_shape: Mapping[str, Sequence[int]] | None = None,
+    *options: OptionGroup,
+    **keywords: Any,
 ) -> Result:
     """Quantize a model with the statistics of several files.
-
-    All other parameters are those of :func:`calibrant.quantize`.
 
     Parameters
     ----------
     states : Sequence[str | Path]
         Files of :func:`observe`, in any order, of the same model and configuration.
+    model, config : Any
+        As for :func:`calibrant.quantize`.
+    out : str | Path | None
+        As for :func:`calibrant.quantize`.
+    *options : OptionGroup
+        As for :func:`observe`; what only concerns the reading of data is ignored.
+    **keywords : Any
+        As for :func:`observe`.
 
     Returns
     -------
@@ -124,10 +114,9 @@ def merge(
         With every other problem that was found.
     """
     watch = Stopwatch()
-    tflite = TfliteSettings(tflite_io, tflite_batch, tflite_ops, fixed_shapes(tflite_shape))
-    output = ExportOptions(out, name, export, tflite, model)
-    options = ModelOptions(inputs, outputs, signature, constants, bias_correction, output.formats, tflite)
-    prepared, _ = prepare(model, config, options, None, watch, in_parts=True)
+    chosen = Options.of(TO_QUANTIZE, options, keywords)
+    output = Destination.of(out, chosen.export, model)
+    prepared = prepare_merge(model, config, chosen, watch)
     with watch.step("merge"):
         state = State(fingerprint(prepared.observed, prepared.statistics), prepared.statistics)
         for path in states:
@@ -143,7 +132,7 @@ def merge(
                 hint="observe the others too, or lower batch_num",
             )
         )
-    return build_result(prepared, output, watch)
+    return build_result(prepared, chosen.export, output, watch)
 
 
 def _range(batches: tuple[int, int], count: int | None) -> range:

@@ -23,13 +23,16 @@ from calibrant.graph.node_input import read_tensor
 from calibrant.graph.rewire import Meaning, Rewiring, Watchers, rewire
 from calibrant.graph.sinks import network_outputs
 from calibrant.graph.tf_core import AttrValue, TensorShapeProto
+from calibrant.options import ModelOptions, Options
 from calibrant.progress import Stopwatch
 from calibrant.quantized_network import QuantizedNetwork
 from calibrant.records.beside_record import CalibrationNotes, notes_path, notes_text
 from calibrant.records.layer_record import LayerRecord
 from calibrant.records.record_file import read_records, write_records
 from calibrant.steps.balance import Balanced, ChannelMaxima, balanced_by_factors, balanced_by_maxima
-from calibrant.steps.prepare import ModelOptions, Planned, observed_network, plan_model, prepare_balanced
+from calibrant.steps.observed import observed_network
+from calibrant.steps.planned import Planned, plan_model
+from calibrant.steps.prepare import prepare_balanced
 from calibrant.steps.recorded import Recorded
 from calibrant.steps.records import layer_records
 
@@ -137,7 +140,7 @@ class InPlaceCalibration:
         check_writable(self.record_file.absolute().parent)
         planned = _planned(graph, config, outputs)
         balanced = _balanced(planned, self.record_file)
-        self.prepared = prepare_balanced(planned, balanced, ModelOptions(), Stopwatch())
+        self.prepared = prepare_balanced(planned, balanced, Options(), Stopwatch())
         self.network: QuantizedNetwork | None = None
         statistics = self.prepared.statistics
         self.run = InPlaceRun(planned.original.source, statistics, planned.plan.batch_num, self._write)

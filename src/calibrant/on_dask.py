@@ -7,33 +7,29 @@ that dies to another one; as a part is observed from its start, or not at all, n
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from calibrant.config import load_config
 from calibrant.distributed import merge, observe
 from calibrant.errors import DataError, DependencyError, Problem
-from calibrant.graph.load import load
+from calibrant.options import TO_QUANTIZE, OptionGroup, Options, takes_keywords
 from calibrant.result import Result
-from calibrant.steps.prepare import DataOptions, open_calibration
-
-MERGING = frozenset({"name", "tflite_io"})
-READING = frozenset({"shapes", "dtypes", "image_options", "image_size", "shuffle"})
-BOTH = frozenset({"inputs", "outputs", "signature", "constants", "bias_correction", "export"}) | {
-    *("tflite_batch", "tflite_ops", "tflite_shape"),
-}
+from calibrant.steps.calibration_data import open_calibration
+from calibrant.steps.planned import load_model
 
 
+@takes_keywords(*TO_QUANTIZE)
 def quantize(
     client: Any,
     model: Any,
     config: Any = None,
     data: Any = None,
     out: str | Path | None = None,
-    *,
+    *options: OptionGroup,
     parts: int | None = None,
-    **options: Any,
+    **keywords: Any,
 ) -> Result:
     """Quantize a model with batches that are observed all over a cluster.
 
@@ -45,10 +41,12 @@ def quantize(
         As of :func:`calibrant.quantize`. Paths have to lead to the same files on every worker.
     out : str | Path | None
         Folder for the results, here.
+    *options : OptionGroup
+        As of :func:`calibrant.quantize`. Give ``threads``, so that every worker computes with as many.
     parts : int | None
         Into how many parts the batches are cut; by default two for each worker.
-    options : Any
-        As of :func:`calibrant.quantize`. Give ``threads``, so that every worker computes with as many.
+    **keywords : Any
+        As of :func:`calibrant.quantize`.
 
     Returns
     -------
@@ -66,9 +64,11 @@ def quantize(
         from distributed.scheduler import KilledWorker
     except ModuleNotFoundError:
         raise DependencyError(Problem("Dask is not installed", hint="pip install 'calibrant[dask]'")) from None
-    ranges = _ranges(_batches(model, config, data, options), parts or 2 * max(len(client.nthreads()), 1))
-    observing = {key: value for key, value in options.items() if key not in MERGING}
-    futures = [client.submit(observed_part, model, config, data, batches, observing, pure=False) for batches in ranges]
+    chosen = Options.of(TO_QUANTIZE, options, keywords)
+    ranges = _ranges(_batches(model, config, data, chosen), parts or 2 * max(len(client.nthreads()), 1))
+    futures = [
+        client.submit(observed_part, model, config, data, batches, chosen.groups, pure=False) for batches in ranges
+    ]
     with tempfile.TemporaryDirectory() as folder:
         states = []
         try:
@@ -83,24 +83,23 @@ def quantize(
             ) from None
         finally:
             client.cancel(futures)
-        merging = {key: value for key, value in options.items() if key in MERGING | BOTH}
-        return merge(states, model, config, out, **merging)
+        return merge(states, model, config, out, *chosen.groups)
 
 
-def observed_part(model: Any, config: Any, data: Any, batches: tuple[int, int], options: dict[str, Any]) -> bytes:
+def observed_part(
+    model: Any, config: Any, data: Any, batches: tuple[int, int], options: Sequence[OptionGroup]
+) -> bytes:
     """Observe some batches on a worker; the content of the state file."""
     with tempfile.TemporaryDirectory() as folder:
-        return observe(model, config, data, Path(folder) / "state.npz", batches, **options).read_bytes()
+        return observe(model, config, data, Path(folder) / "state.npz", batches, *options).read_bytes()
 
 
-def _batches(model: Any, config: Any, data: Any, options: Mapping[str, Any]) -> int:
+def _batches(model: Any, config: Any, data: Any, options: Options) -> int:
     """How many batches calibrate; without a number in a configuration, the data are opened here for that."""
-    samples = options.get("samples")
+    samples = options.calibration.samples
     if config is not None and samples is None:
         return load_config(config).batch_num or 1
-    graph = load(model, *(options.get(name) for name in ("inputs", "outputs", "signature", "constants")))
-    reading = {name: value for name, value in options.items() if name in READING}
-    return open_calibration(DataOptions(data, options.get("batch_size"), reading, samples), graph, None).number()
+    return open_calibration(data, load_model(model, options.model), options.data, samples, None).number()
 
 
 def _ranges(count: int, parts: int) -> list[tuple[int, int]]:

@@ -5,7 +5,7 @@ model ─► load ─► fold ─► plan ─► balance ─► weights ─► o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,42 +16,29 @@ from calibrant.data.open_data import Batches
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.emit.folder import check_writable, write_folder
 from calibrant.emit.prefix import file_prefix
-from calibrant.emit.tflite.settings import TfliteSettings, fixed_shapes
 from calibrant.errors import CalibrantError, DataError, Problem
-from calibrant.exports import EXPORTS, checked_exports
+from calibrant.exports import EXPORTS
+from calibrant.options import TO_QUANTIZE, ExportOptions, OptionGroup, Options, takes_keywords
 from calibrant.progress import LOG, ProgressFn, Stopwatch, no_progress
 from calibrant.result import Result, result_files
-from calibrant.steps.prepare import DataOptions, ModelOptions, Prepared, observed_network, prepare
+from calibrant.steps.observed import observed_network
+from calibrant.steps.prepare import Prepared, prepare
 from calibrant.steps.refine import refined
 from calibrant.steps.sensitivity import sensitivities
 
 
+@takes_keywords(*TO_QUANTIZE)
 def quantize(
     model: Any,
     config: Any = None,
     data: Any = None,
     out: str | Path | None = None,
-    *,
-    inputs: Sequence[str] | None = None,
-    outputs: Sequence[str] | None = None,
-    signature: str | None = None,
-    constants: Mapping[str, Any] | None = None,
-    bias_correction: bool = True,
+    *options: OptionGroup,
     refine: bool = False,
     sensitivity: bool = False,
-    samples: int | str | None = None,
-    batch_size: int | None = None,
-    name: str | None = None,
-    export: str | Sequence[str] = (),
-    tflite_io: str = "float32",
-    tflite_batch: int | None = None,
-    tflite_ops: str = "all",
-    tflite_shape: Mapping[str, Sequence[int]] | None = None,
-    workers: int = 1,
-    threads: int = 0,
     resume: str | Path | None = None,
     track: ProgressFn = no_progress,
-    **data_options: Any,
+    **keywords: Any,
 ) -> Result:
     """Quantize a trained TensorFlow model to INT8.
 
@@ -66,49 +53,22 @@ def quantize(
         Calibration data: a path, arrays, or an iterable of batches; see :func:`calibrant.data.open_data.open_data`.
     out : str | Path | None
         Folder for the results; nothing is written without one.
-    inputs, outputs : Sequence[str] | None
-        Tensors where the graph is fed and read; ``inputs`` may be inner tensors.
-    signature : str | None
-        Of a SavedModel.
-    constants : Mapping[str, Any] | None
-        Placeholder → the value that it is bound to; see :func:`calibrant.graph.load.load`.
-    bias_correction : bool
-        Shift biases so that the means of the layers' outputs are those of the float network; the ranges then come from
-        the folded float network, otherwise from the one whose weights are quantized.
+    *options : OptionGroup
+        :class:`calibrant.ModelOptions`, :class:`calibrant.DataOptions`, :class:`calibrant.CalibrationOptions` and
+        :class:`calibrant.ExportOptions`, each at most once and in any order.
     refine : bool
         Move the ranges of the activations from where the plain search puts them to where the network's outputs suffer
         least; reads the data again, a dozen times, see :mod:`calibrant.steps.refine`.
     sensitivity : bool
         Measure what each layer alone costs, for the report; reads the data once more.
-    samples : int | str | None
-        How many of the data calibrate, in whole batches; ``'all'`` for all. By default ``batch_num`` batches of a
-        configuration (1 where it is silent), and the first 64 samples without one.
-    batch_size : int | None
-        Samples a batch, where the data are not batches already; 16, or the model's own, by default.
-    name : str | None
-        How the files are called: ``NAME_fakequant.pb`` …; the model file's name by default.
-    export : str | Sequence[str]
-        Further formats to write, of :data:`calibrant.exports.EXPORTS`: ``("tflite",)`` or ``"tflite"``.
-    tflite_io : str
-        ``'float32'`` or ``'int8'``: inputs and outputs of the ``.tflite`` file.
-    tflite_batch : int | None
-        Its fixed number of samples a run; the model's own, which may be open, by default.
-    tflite_ops : str
-        ``'all'``: every operator of it that has an integer kernel runs on integers; ``'layers'``: the quantized layers,
-        and what is between them.
-    tflite_shape : Mapping[str, Sequence[int]] | None
-        Its fixed shapes, by input name, where the model leaves sizes open.
-    workers : int
-        Processes that the batches are spread over; the result is the same.
-    threads : int
-        That compute in each of them; 0: one a processor, or a share of the processors with several workers.
     resume : str | Path | None
         File that keeps what has been observed so far. A run that was interrupted goes on from there when it is started
         again with the same model, configuration and data.
     track : ProgressFn
         Shows progress; see :mod:`calibrant.progress`.
-    data_options : Any
-        ``shapes``, ``dtypes``, ``image_options``, ``image_size``, ``shuffle`` for data that need them.
+    **keywords : Any
+        Fields of the groups above: ``samples="all"`` is ``CalibrationOptions(samples="all")``. A keyword takes
+        precedence over the field of a group.
 
     Returns
     -------
@@ -123,14 +83,14 @@ def quantize(
     Examples
     --------
     >>> result = quantize("digits.pb", config="quant.cfg", data="calibration.npz", out="out")  # doctest: +SKIP
+    >>> files = ExportOptions(export="ascend", name="digits")  # doctest: +SKIP
+    >>> result = quantize("digits.pb", "quant.cfg", "calibration.npz", "out", files, samples="all")  # doctest: +SKIP
     """
-    watch, runner = Stopwatch(), CalibrationRunner(workers, threads)
-    tflite = TfliteSettings(tflite_io, tflite_batch, tflite_ops, fixed_shapes(tflite_shape))
-    output = ExportOptions(out, name, export, tflite, model)
-    options = ModelOptions(inputs, outputs, signature, constants, bias_correction, output.formats, tflite)
-    calibration = DataOptions(data, batch_size, data_options, samples)
+    chosen = Options.of(TO_QUANTIZE, options, keywords)
+    watch, runner = Stopwatch(), CalibrationRunner(chosen.calibration.workers, chosen.calibration.threads)
+    output = Destination.of(out, chosen.export, model)
     _check_readable_again(not isinstance(data, Iterator), refine, sensitivity)  # before the first item is read
-    prepared, batches = prepare(model, config, options, calibration, watch, track, runner)
+    prepared, batches = prepare(model, config, data, chosen, watch, track, runner)
     again = SecondPass(batches, refine, sensitivity)
     with watch.step("calibrate"):
         runner.observe(
@@ -141,39 +101,44 @@ def quantize(
         LOG.info(used_sentence(use.samples, use.available, batches.place))
     prepared = replace(prepared, plan=replace(prepared.plan, batch_num=use.batches))
     used = {
-        "bias_correction": bias_correction,
+        "bias_correction": chosen.calibration.bias_correction,
         "refine": refine,
         "sensitivity": sensitivity,
-        "export": list(output.formats),
-        "workers": workers,
-        "threads": threads,
+        "export": list(chosen.export.formats),
+        "workers": chosen.calibration.workers,
+        "threads": chosen.calibration.threads,
     }
-    return build_result(prepared, output, watch, again, track, use, used)
+    return build_result(prepared, chosen.export, output, watch, again, track, use, used)
 
 
-class ExportOptions:
-    """What is to be written, and where; parameters as of :func:`quantize`.
+@dataclass(frozen=True)
+class Destination:
+    """Where the files go, and how they are called.
 
-    Raises
-    ------
-    OutputError, ConfigError
-        For what cannot be written, before any work is done.
+    Parameters
+    ----------
+    folder : Path | None
+        None: nothing is written.
+    prefix : str
+        Prefix of the files.
     """
 
-    def __init__(
-        self,
-        out: str | Path | None,
-        name: str | None,
-        export: str | Sequence[str],
-        tflite: TfliteSettings,
-        model: Any,
-    ):
-        self.name = file_prefix(name, model)
-        self.formats = checked_exports(export)
-        self.tflite = tflite
-        self.folder = None if out is None else Path(out)
-        if self.folder is not None:
-            check_writable(self.folder)
+    folder: Path | None
+    prefix: str
+
+    @classmethod
+    def of(cls, out: str | Path | None, export: ExportOptions, model: Any) -> Destination:
+        """The destination that was asked for.
+
+        Raises
+        ------
+        OutputError
+            Nothing can be written there.
+        """
+        prefix = file_prefix(export.name, model)
+        if out is not None:
+            check_writable(Path(out))
+        return cls(None if out is None else Path(out), prefix)
 
 
 @dataclass(frozen=True)
@@ -203,7 +168,8 @@ def _check_readable_again(restartable: bool, refine: bool, sensitivity: bool) ->
 
 def build_result(
     prepared: Prepared,
-    output: ExportOptions,
+    export: ExportOptions,
+    output: Destination,
     watch: Stopwatch,
     again: SecondPass | None = None,
     track: ProgressFn = no_progress,
@@ -223,26 +189,26 @@ def build_result(
         with watch.step("sensitivity"):
             ranking = sensitivities(network, again.batches, track)
     result = Result(
-        name=output.name,
+        name=output.prefix,
         original=prepared.original,
         folded=prepared.folded,
         plan=prepared.plan,
         network=network,
         fakequant=fakequant,
         seconds=watch.seconds,
-        tflite=output.tflite,
+        tflite=export.tflite,
         lite=prepared.lite,
         batches=again.batches if again is not None and again.batches.restartable else None,
         sensitivity=ranking,
         data=data,
         options=options or {},
     )
-    for form in output.formats:
+    for form in export.formats:
         with watch.step(form):
             try:
                 result.exported.update(EXPORTS[form](result))
             except CalibrantError as error:
-                if output.folder is None and len(output.formats) == 1:
+                if output.folder is None and len(export.formats) == 1:
                     raise
                 result.refused[form] = error
                 LOG.warning("the export %s is left out: %s", form, error)

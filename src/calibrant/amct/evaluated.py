@@ -11,8 +11,9 @@ from calibrant.errors import DataError, Problem
 from calibrant.graph.graph import Graph
 from calibrant.graph.tensorflow import tensorflow
 from calibrant.in_place import InPlaceBalancing, InPlaceCalibration, InPlaceRun
+from calibrant.options import ModelOptions
 from calibrant.progress import Stopwatch
-from calibrant.steps.prepare import ModelOptions, plan_model
+from calibrant.steps.planned import plan_model
 
 
 def calibrated(original: Graph, config: Any, record: Path, evaluator: Any, outputs: Sequence[str]) -> Plan:

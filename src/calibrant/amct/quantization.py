@@ -14,8 +14,9 @@ from calibrant.emit.single_file import write_file
 from calibrant.errors import ConfigError, DataError, Problem
 from calibrant.graph.sinks import network_outputs
 from calibrant.in_place import InPlaceBalancing, InPlaceCalibration, InPlaceRun
+from calibrant.options import ModelOptions
 from calibrant.progress import Stopwatch
-from calibrant.steps.prepare import ModelOptions, plan_model
+from calibrant.steps.planned import plan_model
 
 _runs: dict[Path, InPlaceRun] = {}
 

@@ -17,8 +17,9 @@ from calibrant.amct.old_names import scripts_environment
 from calibrant.conversion import convert_records
 from calibrant.errors import ConfigError, Problem
 from calibrant.graph.load import load
+from calibrant.options import ModelOptions
 from calibrant.progress import Stopwatch
-from calibrant.steps.prepare import ModelOptions, plan_model
+from calibrant.steps.planned import plan_model
 
 
 def calibrate(

@@ -30,6 +30,11 @@ _OPTIONS = (
     click.option("--colour", "--color", type=click.Choice(["RGB", "BGR"]), help="Order of colour channels (RGB)."),
 )
 
+_ABOUT_FILES = frozenset(
+    ("input_shape", "data_types", "image_size", "crop", "resize_side", "scale", "mean", "std", "colour")
+)
+"""Options that the library calls otherwise."""
+
 
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options to a command."""
@@ -74,11 +79,9 @@ def _samples(context: click.Context, parameter: click.Parameter, text: str | Non
         raise click.BadParameter(f"{text!r} is neither a number nor 'all'") from None
 
 
-def read_data_options(options: dict[str, Any], input_names: list[str] | None = None) -> dict[str, Any]:
-    """The keyword arguments that :func:`calibrant.quantize` and :func:`calibrant.evaluate` understand."""
-    result: dict[str, Any] = {"batch_size": options["batch_size"]}
-    if options["shuffle"] is not None:
-        result["shuffle"] = options["shuffle"]
+def library_keywords(options: dict[str, Any], input_names: list[str] | None = None) -> dict[str, Any]:
+    """The options of a command as keywords of the library: those about data in its words, the others as they are."""
+    result = {name: value for name, value in options.items() if name not in _ABOUT_FILES}
     if options["input_shape"]:
         result["shapes"] = _shapes(options["input_shape"])
     if options["data_types"]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from calibrant.cli.data_options import data_options, label_options, read_data_options
+from calibrant.cli.data_options import data_options, label_options, library_keywords
 from calibrant.cli.json_output import json_option, print_json
 from calibrant.cli.options import model_options
 
@@ -47,10 +47,6 @@ def evaluate(
     ignore_label: tuple[int, ...],
     label_offset: int,
     as_json: bool,
-    inputs: list[str] | None,
-    outputs: list[str] | None,
-    signature: str | None,
-    constants: dict[str, str],
     **options: Any,
 ) -> None:
     """Compare MODELS on the same data: accuracy where there are labels, and each against the first."""
@@ -64,12 +60,8 @@ def evaluate(
         output=output,
         ignore_labels=ignore_label,
         label_offset=label_offset,
-        inputs=inputs,
-        outputs=outputs,
-        signature=signature,
-        constants=constants,
         track=tracker(settings["quiet"]),
-        **read_data_options(options),
+        **library_keywords(options),
     )
     if as_json:
         print_json([asdict(score) for score in scores])

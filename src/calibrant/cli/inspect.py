@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from calibrant.cli.json_output import json_option
-from calibrant.cli.options import model_options, read_model
+from calibrant.cli.options import model_options
 
 if TYPE_CHECKING:
     from calibrant.graph.graph import Graph
@@ -29,24 +29,23 @@ if TYPE_CHECKING:
 @json_option
 def inspect(
     model: str,
-    inputs: list[str],
-    outputs: list[str],
-    signature: str,
-    constants: dict[str, str],
     nodes: str | None,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """List inputs, outputs, quantizable layers, those that are not and why, and the fusions of MODEL."""
     from calibrant.config import load_config
     from calibrant.graph.cut_proposal import unfeedable
-    from calibrant.graph.load import load
     from calibrant.graph.run import readable
+    from calibrant.options import ModelOptions
+    from calibrant.steps.planned import folded_model, load_model
 
+    original = load_model(model, ModelOptions(**options))
     if nodes is not None:
-        _show({"tensors": _tensors(load(model, inputs, outputs, signature, constants), nodes)}, as_json)
+        _show({"tensors": _tensors(original, nodes)}, as_json)
         return
-    read = read_model(model, load_config(None), inputs, outputs, signature, constants)
-    original, folded = read.original, read.folded
+    read = folded_model(original, load_config(None))
+    folded = read.folded
     tensors = [
         (role, key, readable(tensor), original.shape(tensor), original.dtype(tensor).name)
         for role, keys, names in (

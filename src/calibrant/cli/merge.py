@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -31,18 +32,8 @@ def merge(
     model: str,
     config: str | None,
     out: str,
-    bias_correction: bool,
-    name: str | None,
-    export: tuple[str, ...],
-    tflite_io: str,
-    tflite_batch: int | None,
-    tflite_ops: str,
-    tflite_shape: dict[str, tuple[int, ...]] | None,
-    inputs: list[str] | None,
-    outputs: list[str] | None,
-    signature: str | None,
-    constants: dict[str, str],
     as_json: bool,
+    **options: Any,
 ) -> int:
     """Quantize a model with STATES, the files of ``calibrant observe``."""
     import calibrant
@@ -52,17 +43,7 @@ def merge(
         model,
         config=Path(config) if config is not None else None,
         out=out,
-        inputs=inputs,
-        outputs=outputs,
-        signature=signature,
-        constants=constants,
-        bias_correction=bias_correction,
-        name=name,
-        export=export,
-        tflite_io=tflite_io,
-        tflite_batch=tflite_batch,
-        tflite_ops=tflite_ops,
-        tflite_shape=tflite_shape,
+        **options,
     )
     if as_json:
         print_json({**result.report, "run": result.run, "files": [str(path) for path in result.files]})

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from calibrant.cli.data_options import data_options, read_data_options, samples_option
+from calibrant.cli.data_options import data_options, library_keywords, samples_option
 from calibrant.cli.json_output import json_option, print_json
 from calibrant.cli.options import model_options
 from calibrant.cli.parallel_options import parallel_options
@@ -38,18 +38,6 @@ def observe(
     data: str,
     state: str,
     batches: str | None,
-    bias_correction: bool,
-    export: tuple[str, ...],
-    tflite_batch: int | None,
-    tflite_ops: str,
-    tflite_shape: dict[str, tuple[int, ...]] | None,
-    inputs: list[str] | None,
-    outputs: list[str] | None,
-    signature: str | None,
-    samples: int | str | None,
-    constants: dict[str, str],
-    workers: int,
-    threads: int,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -63,20 +51,8 @@ def observe(
         data=data,
         state=state,
         batches=_range(batches),
-        inputs=inputs,
-        outputs=outputs,
-        signature=signature,
-        constants=constants,
-        bias_correction=bias_correction,
-        export=export,
-        samples=samples,
-        tflite_batch=tflite_batch,
-        tflite_ops=tflite_ops,
-        tflite_shape=tflite_shape,
-        workers=workers,
-        threads=threads,
         track=tracker(settings["quiet"]),
-        **read_data_options(options),
+        **library_keywords(options),
     )
     if as_json:
         print_json({"state": str(path)})

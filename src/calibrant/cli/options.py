@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import click
-
-if TYPE_CHECKING:
-    from calibrant.config.graph_info import GraphInfo
-    from calibrant.config.model import Configuration
-    from calibrant.fold import Folded
-    from calibrant.graph.graph import Graph
-    from calibrant.graph.layers import Layer
 
 
 def split_names(context: click.Context, parameter: click.Parameter, value: str | None) -> list[str] | None:
@@ -50,31 +42,3 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         command = option(command)
     return command
-
-
-@dataclass(frozen=True)
-class ReadModel:
-    """A model and what a configuration may say about it."""
-
-    original: Graph
-    folded: Folded
-    info: GraphInfo
-    layers: Mapping[str, Layer]
-
-
-def read_model(
-    model: str,
-    configuration: Configuration,
-    inputs: Sequence[str] | None = None,
-    outputs: Sequence[str] | None = None,
-    signature: str | None = None,
-    constants: Mapping[str, Any] | None = None,
-) -> ReadModel:
-    """Load a model and fold it as the configuration wants."""
-    from calibrant.fold import fold
-    from calibrant.graph.load import load
-    from calibrant.steps.graph_info import graph_info
-
-    original = load(model, inputs, outputs, signature, constants)
-    folded = fold(original, configuration.do_fusion is not False, configuration.skip_fusion_layers)
-    return ReadModel(original, folded, *graph_info(original, folded.graph, folded.fusions))

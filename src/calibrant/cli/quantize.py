@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from calibrant.cli.data_options import data_options, read_data_options, samples_option
+from calibrant.cli.data_options import data_options, library_keywords, samples_option
 from calibrant.cli.json_output import json_option, print_json
 from calibrant.cli.options import model_options
 from calibrant.cli.parallel_options import parallel_options
@@ -47,23 +47,6 @@ def quantize(
     config: str | None,
     data: str,
     out: str,
-    bias_correction: bool,
-    refine: bool,
-    sensitivity: bool,
-    name: str | None,
-    export: tuple[str, ...],
-    tflite_io: str,
-    tflite_batch: int | None,
-    tflite_ops: str,
-    tflite_shape: dict[str, tuple[int, ...]] | None,
-    resume: str | None,
-    inputs: list[str] | None,
-    outputs: list[str] | None,
-    signature: str | None,
-    samples: int | str | None,
-    constants: dict[str, str],
-    workers: int,
-    threads: int,
     as_json: bool,
     **options: Any,
 ) -> int:
@@ -76,25 +59,8 @@ def quantize(
         config=Path(config) if config is not None else None,
         data=data,
         out=out,
-        bias_correction=bias_correction,
-        refine=refine,
-        sensitivity=sensitivity,
-        inputs=inputs,
-        outputs=outputs,
-        signature=signature,
-        constants=constants,
-        name=name,
-        export=export,
-        tflite_io=tflite_io,
-        tflite_batch=tflite_batch,
-        tflite_ops=tflite_ops,
-        tflite_shape=tflite_shape,
-        workers=workers,
-        threads=threads,
-        resume=resume,
-        samples=samples,
         track=tracker(settings["quiet"]),
-        **read_data_options(options),
+        **library_keywords(options),
     )
     if as_json:
         print_json({**result.report, "run": result.run, "files": [str(path) for path in result.files]})

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from calibrant.cli.data_options import data_options, label_options, read_data_options, samples_option
+from calibrant.cli.data_options import data_options, label_options, library_keywords, samples_option
 from calibrant.cli.json_output import json_option, print_json
 from calibrant.cli.options import model_options
 from calibrant.errors import OutputError, Problem
@@ -55,14 +55,7 @@ def tune(
     repair: bool,
     float_layers: bool,
     thorough: bool,
-    bias_correction: bool,
     refine: bool,
-    workers: int,
-    inputs: list[str] | None,
-    outputs: list[str] | None,
-    signature: str | None,
-    samples: int | str | None,
-    constants: dict[str, str],
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -89,16 +82,9 @@ def tune(
         repairs=MUTATIONS if repair else (),
         layers_in_float=float_layers,
         thorough=thorough,
-        bias_correction=bias_correction,
         refine=refine,
-        workers=workers,
-        samples=samples,
-        inputs=inputs,
-        outputs=outputs,
-        signature=signature,
-        constants=constants,
         track=tracker(settings["quiet"]),
-        **read_data_options(options),
+        **library_keywords(options),
     )
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".{target.name}.new")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from calibrant.cli.data_options import data_options, label_options, read_data_options
+from calibrant.cli.data_options import data_options, label_options, library_keywords
 from calibrant.cli.json_output import json_option, print_json
 from calibrant.cli.options import model_options
 
@@ -37,10 +37,6 @@ def verify(
     least_within: float,
     least_agreement: float,
     as_json: bool,
-    inputs: list[str] | None,
-    outputs: list[str] | None,
-    signature: str | None,
-    constants: dict[str, str],
     **options: Any,
 ) -> None:
     """Run the models in FOLDER on the same inputs; exit code 1 if they part more than allowed."""
@@ -56,13 +52,9 @@ def verify(
         output=output,
         ignore_labels=ignore_label,
         label_offset=label_offset,
-        inputs=inputs,
-        outputs=outputs,
-        signature=signature,
-        constants=constants,
         limits=Limits(least_within, least_agreement),
         track=tracker(settings["quiet"]),
-        **read_data_options(options),
+        **library_keywords(options),
     )
     if as_json:
         print_json({**asdict(found), "passed": found.passed})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -43,7 +42,6 @@ def open_data(
     spread: bool = False,
     shuffle: int | None = None,
     with_labels: bool = False,
-    **unknown: object,
 ) -> Batches:
     """Batches for a model's inputs from any kind of source.
 
@@ -78,8 +76,6 @@ def open_data(
         Seed of a random order of the images of a folder; None: no random order.
     with_labels : bool
         Keep the y of ``(x, y)`` pairs for :meth:`Batches.take_labels`.
-    **unknown : object
-        Refused, with the closest keyword.
 
     Returns
     -------
@@ -91,8 +87,6 @@ def open_data(
     DataError
         Every problem that shows without reading the values; the others are raised while iterating.
     """
-    if unknown:
-        raise DataError(*(unknown_keyword(name) for name in unknown))
     _check_number("batch_size", batch_size)
     _check_number("batch_num", batch_num)
     inputs = with_shapes(inputs, shapes)
@@ -253,16 +247,6 @@ def _image_options(given: ImageOptions | Mapping[str, object] | None, size: Sequ
     if size is None:
         return options
     return replace(options, size=cast("tuple[int, int]", tuple(size)))  # ImageOptions checks their number
-
-
-def unknown_keyword(name: str) -> Problem:
-    """The problem of a keyword that is not an option for data, with the closest one."""
-    internal = ("source", "inputs", "batch_num", "sample_limit", "spread", "with_labels", "unknown")
-    names = ["samples", *(name for name in inspect.signature(open_data).parameters if name not in internal)]
-    hint = did_you_mean(name, names)
-    if name == "batch_num":
-        hint = "the configuration has batch_num; samples= counts samples"
-    return Problem(f"unknown keyword {name!r}", allowed=", ".join(names), hint=hint)
 
 
 def _check_number(name: str, value: int | None) -> None:

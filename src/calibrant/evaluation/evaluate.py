@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +15,24 @@ from calibrant.evaluation.labels import labels_by_output
 from calibrant.evaluation.logits import is_sigmoid
 from calibrant.evaluation.side_by_side import SideBySide
 from calibrant.graph.graph import Graph
-from calibrant.graph.load import load
 from calibrant.graph.run import Runner, input_shapes
+from calibrant.options import TO_READ, OptionGroup, Options, takes_keywords
 from calibrant.progress import LOG, ProgressFn, no_progress
+from calibrant.steps.planned import load_model
 
 
+@takes_keywords(*TO_READ)
 def evaluate(
     models: Sequence[Any],
     data: Any,
     labels: Any = None,
-    *,
+    *options: OptionGroup,
     output: str | None = None,
     ignore_labels: Collection[int] = (),
     label_offset: int = 0,
-    inputs: Sequence[str] | None = None,
-    outputs: Sequence[str] | None = None,
-    signature: str | None = None,
-    constants: Mapping[str, Any] | None = None,
     names: Sequence[str] | None = None,
     track: ProgressFn = no_progress,
-    **data_options: Any,
+    **keywords: Any,
 ) -> tuple[Score, ...]:
     """Score models on the same data; the first is the reference of the others.
 
@@ -47,9 +46,9 @@ def evaluate(
     output : which of several outputs the labels belong to.
     ignore_labels : samples, or positions of maps, with these labels do not count for the accuracy.
     label_offset : is added to class numbers: 1 where the model has a background class that the labels do not count.
-    inputs, outputs, signature : as for :func:`calibrant.quantize`, for every model. Each of several outputs
-        has scores of its own.
+    options : ModelOptions, for every model, and DataOptions. Each of several outputs has scores of its own.
     names : how the models are called in the result; their files by default.
+    keywords : fields of these.
 
     Returns
     -------
@@ -63,10 +62,10 @@ def evaluate(
         models = [models]
     if not models:
         raise ModelError(Problem("there is no model to evaluate", allowed="at least one"))
-    graphs = [load(model, inputs, outputs, signature, constants) for model in models]
+    chosen = Options.of(TO_READ, options, keywords)
+    graphs = [load_model(model, chosen.model) for model in models]
     fixed = _fixed_batch(graphs)
-    if fixed is not None:
-        data_options = {**data_options, "batch_size": data_options.get("batch_size") or fixed}
+    reading = chosen.data if fixed is None else replace(chosen.data, batch_size=chosen.data.batch_size or fixed)
     truth = labels_by_output(labels, graphs[0], output, label_offset, ignore_labels)
     keys = graphs[0].output_keys
     called = list(names or (graph.source for graph in graphs))
@@ -74,7 +73,7 @@ def evaluate(
         Scoreboard(called, ignore_labels, is_sigmoid(graphs[0], tensor), key if len(keys) > 1 else None)
         for key, tensor in zip(keys, graphs[0].outputs, strict=True)
     ]
-    read = SideBySide(graphs, data, with_labels=labels is None, **data_options)
+    read = SideBySide(graphs, data, with_labels=labels is None, options=reading)
     runners = [Runner(graph) for graph in graphs]
     done = 0
     try:

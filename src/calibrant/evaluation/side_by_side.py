@@ -9,10 +9,12 @@ import numpy as np
 
 from calibrant.data.input_spec import inputs_of
 from calibrant.data.open_data import open_data
+from calibrant.data.options import DataOptions
 from calibrant.errors import DataError, Problem
 from calibrant.graph.graph import Graph
 
 Batch = dict[str, np.ndarray]
+_DEFAULT = DataOptions()
 
 
 class SideBySide:
@@ -29,8 +31,8 @@ class SideBySide:
         As for :func:`calibrant.data.open_data.open_data`.
     with_labels : bool
         Keep the y of ``(x, y)`` pairs.
-    **data_options : Any
-        As for :func:`calibrant.data.open_data.open_data`.
+    options : DataOptions
+        How the data are read.
 
     Raises
     ------
@@ -38,13 +40,13 @@ class SideBySide:
         The data do not fit, or cannot be read once per model.
     """
 
-    def __init__(self, graphs: Sequence[Graph], data: Any, with_labels: bool = False, **data_options: Any):
+    def __init__(self, graphs: Sequence[Graph], data: Any, with_labels: bool = False, options: DataOptions = _DEFAULT):
         specs = [inputs_of(graph, like=graphs[0]) for graph in graphs]
         forms = {tuple((spec.dtype, spec.shape) for spec in each) for each in specs}
         self._names = [[spec.name for spec in each] for each in specs]
         self._is_shared = len(forms) == 1
         own = specs[:1] if self._is_shared else specs
-        self._sources = [open_data(data, each, with_labels=with_labels, **data_options) for each in own]
+        self._sources = [open_data(data, each, with_labels=with_labels, **options.keywords()) for each in own]
         if not self._is_shared and not self._sources[0].restartable:
             problem = "the data can be read only once, but the models have inputs of different types or shapes"
             raise DataError(Problem(problem, hint="give files, arrays, or a function that makes the generator anew"))

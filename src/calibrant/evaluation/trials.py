@@ -14,6 +14,7 @@ from calibrant.config.model import Configuration
 from calibrant.config.text_write import write_config
 from calibrant.data.input_spec import inputs_of
 from calibrant.data.open_data import open_data
+from calibrant.data.options import DataOptions
 from calibrant.errors import CalibrantError, DataError, Problem
 from calibrant.evaluation.accuracy import Scoreboard, median_sqnr_db
 from calibrant.evaluation.labels import labels_by_output
@@ -51,7 +52,7 @@ class TrialSetup:
     ignore_labels: tuple[int, ...] = ()
     bias_correction: bool = True
     refine: bool = False
-    data_options: Mapping[str, Any] = field(default_factory=dict)
+    data_options: DataOptions = field(default_factory=DataOptions)
 
 
 class Trials:
@@ -84,10 +85,11 @@ class Trials:
                     setup.model,
                     configuration,
                     setup.data,
+                    None,
+                    setup.data_options,
                     bias_correction=setup.bias_correction,
                     refine=setup.refine,
                     sensitivity=rank,
-                    **setup.data_options,
                 )
         except DataError:
             raise
@@ -117,7 +119,9 @@ class Trials:
 
     def _outputs(self, graph: Graph, with_labels: bool = False) -> dict[int, np.ndarray]:
         setup = self._setup
-        batches = open_data(setup.test, inputs_of(setup.model), with_labels=with_labels, **setup.data_options)
+        batches = open_data(
+            setup.test, inputs_of(setup.model), with_labels=with_labels, **setup.data_options.keywords()
+        )
         found: dict[int, list[np.ndarray]] = {place: [] for place in self._points}
         labels: dict[int, list[np.ndarray]] = {}
         with Runner(graph, [scores_tensor(graph, graph.outputs[place]) for place in self._points]) as runner:

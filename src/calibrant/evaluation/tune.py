@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,12 +18,11 @@ from calibrant.evaluation.concise import concise
 from calibrant.evaluation.labels import labels_by_output, output_place
 from calibrant.evaluation.trials import TrialPool, TrialSetup
 from calibrant.evaluation.tune_search import Outcome, Proposal, SearchSettings, is_met, search
-from calibrant.fold import fold
-from calibrant.graph.load import load
+from calibrant.options import TO_READ, OptionGroup, Options, takes_keywords
 from calibrant.progress import LOG, ProgressFn, no_progress
-from calibrant.steps.graph_info import graph_info
+from calibrant.steps.calibration_data import open_calibration
 from calibrant.steps.plan import make_plan
-from calibrant.steps.prepare import DataOptions, open_calibration
+from calibrant.steps.planned import folded_model, load_model
 
 
 @dataclass(frozen=True)
@@ -65,11 +64,12 @@ class Tuned:
         return write_config(self.configuration, comment)
 
 
+@takes_keywords(*TO_READ)
 def tune(
     model: Any,
     config: Any = None,
     data: Any = None,
-    *,
+    *options: OptionGroup,
     tolerance: float,
     test_data: Any = None,
     labels: Any = None,
@@ -83,20 +83,17 @@ def tune(
     refine: bool = False,
     workers: int = 1,
     samples: int | str | None = None,
-    inputs: Sequence[str] | None = None,
-    outputs: Sequence[str] | None = None,
-    signature: str | None = None,
-    constants: Mapping[str, Any] | None = None,
     track: ProgressFn = no_progress,
-    **data_options: Any,
+    **keywords: Any,
 ) -> Tuned:
     """Search for a configuration whose loss is at most ``tolerance``.
 
     Parameters
     ----------
-    model, config, data, inputs, outputs, signature, bias_correction, refine, data_options : as for
-        :func:`calibrant.quantize`; the configuration is where the search starts, its ``batch_num`` is kept. What is
-        found holds for a run with the same ``bias_correction`` and ``refine``.
+    model, config, data, bias_correction, refine : as for :func:`calibrant.quantize`; the configuration is where the
+        search starts, its ``batch_num`` is kept. What is found holds for a run with the same ``bias_correction`` and
+        ``refine``.
+    options : ModelOptions and DataOptions.
     tolerance : share in 0…1: of the test samples, right answers that may be lost against the float model; where the
         labels are numbers to be predicted, explained share of their variance (R²) that may be lost; without labels,
         predictions that may differ.
@@ -110,6 +107,7 @@ def tune(
     thorough : go on repairing after the tolerance is met, as long as the outputs get nearer to the float model's.
     workers : processes that evaluate candidates.
     samples : as for :func:`calibrant.quantize`; the configuration that is found says it as ``batch_num``.
+    keywords : fields of the options.
 
     Raises
     ------
@@ -118,19 +116,18 @@ def tune(
     if not 0 <= tolerance <= 1:
         raise DataError(Problem(f"a tolerance of {tolerance}", allowed="a share of the samples, 0...1"))
     configuration = load_config(config)
-    original = load(model, inputs, outputs, signature, constants)
+    chosen = Options.of(TO_READ, options, keywords)
+    original = load_model(model, chosen.model)
     if config is None or samples is not None:
-        calibration = DataOptions(data, data_options.get("batch_size"), _without_size(data_options), samples)
-        batches = open_calibration(calibration, original, None)
+        batches = open_calibration(data, original, chosen.data, samples, None)
         _require_restartable(batches)
         configuration = replace(configuration, batch_num=batches.number())
         use = DataUse.of(batches)
         LOG.info(used_sentence(use.samples, use.available, batches.place))
-    folded = fold(original, configuration.do_fusion is not False, configuration.skip_fusion_layers)
-    info = graph_info(original, folded.graph, folded.fusions)[0]
+    read = folded_model(original, configuration)
 
     def plan_of(given: Configuration) -> Plan:
-        return make_plan(given, info, folded.graph)
+        return make_plan(given, read.info, read.folded.graph)
 
     plan = plan_of(configuration)
     setup = TrialSetup(
@@ -143,7 +140,7 @@ def tune(
         ignore_labels=tuple(ignore_labels),
         bias_correction=bias_correction,
         refine=refine,
-        data_options=data_options,
+        data_options=chosen.data,
     )
     settings = SearchSettings(
         tolerance=tolerance, repairs=tuple(repairs), layers_in_float=layers_in_float, thorough=thorough
@@ -170,10 +167,6 @@ def tune(
         tried=tuple(tried),
         refine=refine,
     )
-
-
-def _without_size(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if name != "batch_size"}
 
 
 def _require_restartable(batches: Batches) -> None:

@@ -28,6 +28,7 @@ from calibrant.evaluation.tflite_runner import TfliteRunner, open_tflite
 from calibrant.graph.graph import Graph
 from calibrant.graph.load import load
 from calibrant.graph.run import Runner
+from calibrant.options import TO_READ, ModelOptions, OptionGroup, Options, takes_keywords
 from calibrant.progress import ProgressFn, no_progress
 
 FAKEQUANT, SIMULATION, TFLITE, LOWERED = "_fakequant.pb", "_int8_fakequant.pb", "_int8.tflite", "_quantized.pb"
@@ -101,22 +102,19 @@ class Verification:
         return all(pair.passed is not False for pair in self.pairs)
 
 
+@takes_keywords(*TO_READ)
 def verify(
     folder: str | Path,
     data: Any,
     labels: Any = None,
-    *,
+    *options: OptionGroup,
     model: Any = None,
     output: str | None = None,
     ignore_labels: Sequence[int] = (),
     label_offset: int = 0,
-    inputs: Sequence[str] | None = None,
-    outputs: Sequence[str] | None = None,
-    signature: str | None = None,
-    constants: Mapping[str, Any] | None = None,
     limits: Limits | None = None,
     track: ProgressFn = no_progress,
-    **data_options: Any,
+    **keywords: Any,
 ) -> Verification:
     """Run the models of a result folder side by side.
 
@@ -126,17 +124,21 @@ def verify(
     data : inputs, as for :func:`calibrant.evaluate`.
     labels : class numbers, for the accuracy of each model.
     output, ignore_labels, label_offset : as for :func:`calibrant.evaluate`.
-    model : the float model; left out without one. ``inputs``, ``outputs``, ``signature`` are its.
+    options : ModelOptions of the float model, and DataOptions.
+    model : the float model; left out without one.
     limits : what is allowed.
+    keywords : fields of the options.
 
     Raises
     ------
     CalibrantError : nothing to compare, a file that cannot be read, data that do not fit.
     """
-    models = _open_models(Path(folder), model, inputs, outputs, signature, constants)
+    chosen = Options.of(TO_READ, options, keywords)
+    models = _open_models(Path(folder), model, chosen.model)
     reference = next(entry for entry in models.values() if isinstance(entry, Graph))
     fake = models[FAKEQUANT]
-    batches = open_data(data, inputs_of(reference, like=fake if isinstance(fake, Graph) else None), **data_options)
+    specs = inputs_of(reference, like=fake if isinstance(fake, Graph) else None)
+    batches = open_data(data, specs, **chosen.data.keywords())
     truth = read_labels(labels, label_offset, ignore_labels)
     if truth is not None and truth.dtype.kind == "f":
         hint = "calibrant evaluate compares outputs with numbers"
@@ -223,14 +225,7 @@ class _Comparison:
             runner.close()
 
 
-def _open_models(
-    folder: Path,
-    model: Any,
-    inputs: Sequence[str] | None,
-    outputs: Sequence[str] | None,
-    signature: str | None,
-    constants: Mapping[str, Any] | None,
-) -> dict[str, Graph | TfliteRunner]:
+def _open_models(folder: Path, model: Any, options: ModelOptions) -> dict[str, Graph | TfliteRunner]:
     """Float model and files by kind, in the order of the table."""
     fakes = [path for path in folder.glob(f"*{FAKEQUANT}") if not path.name.endswith(SIMULATION)]
     fakes += [path for path in folder.glob(f"*{FAKEQUANT.removesuffix('.pb')}") if path.is_dir()]  # above 2 GB
@@ -244,7 +239,7 @@ def _open_models(
         )
     models: dict[str, Graph | TfliteRunner] = {}
     if model is not None:
-        models[FLOAT] = load(model, inputs, outputs, signature, constants)
+        models[FLOAT] = load_model(model, options)
     models[FAKEQUANT] = load(fakes[0])  # the report beside it names inputs and outputs
     prefix = fakes[0].name.removesuffix(".pb").removesuffix(FAKEQUANT.removesuffix(".pb"))
     for kind in (LOWERED, SIMULATION, TFLITE):

@@ -25,8 +25,9 @@ from calibrant.graph.partial_runs import PartialRuns
 from calibrant.progress import ProgressFn, no_progress
 from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
 from calibrant.steps.joint import joint_histograms
+from calibrant.steps.observed import with_activations
 from calibrant.steps.outputs import before_softmax
-from calibrant.steps.prepare import Prepared, with_activations
+from calibrant.steps.prepare import Prepared
 from calibrant.steps.range_search import ClippingRange, search_ranges, without_outliers
 
 NARROWER = (0.9999, 0.999, 0.99, 0.97)

@@ -1,0 +1,198 @@
+"""What a caller may choose, as a few frozen values.
+
+Every function of the interface takes them as they are, or their fields as keywords.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeVar
+
+from calibrant.data.options import DataOptions
+from calibrant.emit.tflite.settings import TfliteSettings, fixed_shapes
+from calibrant.errors import DataError, Problem, did_you_mean
+from calibrant.exports import checked_exports
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """How a model is read.
+
+    Parameters
+    ----------
+    inputs, outputs : Sequence[str] | None
+        Tensors where the graph is fed and read; ``inputs`` may be inner tensors.
+    signature : str | None
+        Of a SavedModel.
+    constants : Mapping[str, Any] | None
+        Placeholder → the value that it is bound to; see :func:`calibrant.graph.load.load`.
+    """
+
+    inputs: Sequence[str] | None = None
+    outputs: Sequence[str] | None = None
+    signature: str | None = None
+    constants: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class CalibrationOptions:
+    """How a network is calibrated.
+
+    Parameters
+    ----------
+    samples : int | str | None
+        How many of the data calibrate, in whole batches; ``'all'`` for all. By default ``batch_num`` batches of a
+        configuration (1 where it is silent), and the first 64 samples without one.
+    bias_correction : bool
+        Shift biases so that the means of the layers' outputs are those of the float network; the ranges then come from
+        the folded float network, otherwise from the one whose weights are quantized.
+    workers : int
+        Processes that the batches are spread over; the result is the same.
+    threads : int
+        Threads that compute in each of them; 0: one a processor, or a share of the processors with several workers.
+    """
+
+    samples: int | str | None = None
+    bias_correction: bool = True
+    workers: int = 1
+    threads: int = 0
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Which files are written.
+
+    Parameters
+    ----------
+    export : str | Sequence[str]
+        Formats beside the fake-quantized model, of :data:`calibrant.exports.EXPORTS`: ``("tflite",)`` or ``"tflite"``.
+    name : str | None
+        Prefix of the files, ``NAME_fakequant.pb`` …; the model file's name by default.
+    tflite_io : str
+        ``'float32'`` or ``'int8'``: inputs and outputs of the ``.tflite`` file.
+    tflite_batch : int | None
+        Its fixed number of samples a run; the model's own, which may be open, by default.
+    tflite_ops : str
+        ``'all'``: every operator of it that has an integer kernel runs on integers; ``'layers'``: the quantized layers,
+        and what is between them.
+    tflite_shape : Mapping[str, Sequence[int]] | None
+        Its fixed shapes, by input name, where the model leaves sizes open.
+
+    Raises
+    ------
+    ConfigError
+        A format or a setting of the ``.tflite`` file that does not exist.
+    """
+
+    export: str | Sequence[str] = ()
+    name: str | None = None
+    tflite_io: str = "float32"
+    tflite_batch: int | None = None
+    tflite_ops: str = "all"
+    tflite_shape: Mapping[str, Sequence[int]] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "export", checked_exports(self.export))
+        _ = self.tflite
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The formats, each once."""
+        return tuple(self.export)
+
+    @property
+    def tflite(self) -> TfliteSettings:
+        """The settings of the ``.tflite`` file."""
+        return TfliteSettings(self.tflite_io, self.tflite_batch, self.tflite_ops, fixed_shapes(self.tflite_shape))
+
+
+OptionGroup = ModelOptions | DataOptions | CalibrationOptions | ExportOptions
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Options:
+    """All groups of options of one call."""
+
+    model: ModelOptions = field(default_factory=ModelOptions)
+    data: DataOptions = field(default_factory=DataOptions)
+    calibration: CalibrationOptions = field(default_factory=CalibrationOptions)
+    export: ExportOptions = field(default_factory=ExportOptions)
+
+    @property
+    def groups(self) -> tuple[OptionGroup, ...]:
+        """The groups, as the functions of the interface take them."""
+        return self.model, self.data, self.calibration, self.export
+
+    @classmethod
+    def of(cls, accepted: Sequence[type], groups: Sequence[OptionGroup], keywords: Mapping[str, Any]) -> Options:
+        """The options of a call; a keyword takes precedence over the field of a group.
+
+        Parameters
+        ----------
+        accepted : Sequence[type]
+            The groups that the function takes.
+        groups : Sequence[OptionGroup]
+            The groups that were given.
+        keywords : Mapping[str, Any]
+            The keywords that were given.
+
+        Raises
+        ------
+        DataError
+            A keyword that is in none of the groups, something else than a group, or a group given twice.
+        ConfigError
+            As of :class:`ExportOptions`.
+        """
+        chosen = {name: kind() for name, kind in _KINDS.items()}
+        given: set[type] = set()
+        for group in groups:
+            if type(group) not in accepted or type(group) in given:
+                allowed = ", ".join(kind.__name__ for kind in accepted)
+                raise DataError(Problem(f"unexpected argument {group!r}", allowed=f"each once: {allowed}"))
+            given.add(type(group))
+            chosen[_NAMES[type(group)]] = group
+        known = {entry.name: _NAMES[kind] for kind in accepted for entry in fields(kind)}
+        if unknown := [name for name in keywords if name not in known]:
+            raise DataError(*(_unknown_keyword(name, list(known)) for name in unknown))
+        for name in chosen:
+            changed = {keyword: value for keyword, value in keywords.items() if known[keyword] == name}
+            chosen[name] = replace(chosen[name], **changed)
+        return cls(**chosen)
+
+
+_KINDS: dict[str, Callable[[], Any]] = {
+    "model": ModelOptions,
+    "data": DataOptions,
+    "calibration": CalibrationOptions,
+    "export": ExportOptions,
+}
+_NAMES: dict[Any, str] = {kind: name for name, kind in _KINDS.items()}
+TO_READ = (ModelOptions, DataOptions)
+TO_QUANTIZE = (ModelOptions, DataOptions, CalibrationOptions, ExportOptions)
+
+
+def takes_keywords(*accepted: type) -> Callable[[Function], Function]:
+    """Show the fields of groups in the signature of a function that takes them as ``**keywords``."""
+
+    def shown(function: Function) -> Function:
+        signature = inspect.signature(function)
+        own = [entry for entry in signature.parameters.values() if entry.kind is not entry.VAR_KEYWORD]
+        of_groups = [
+            inspect.Parameter(entry.name, inspect.Parameter.KEYWORD_ONLY, default=entry.default, annotation=entry.type)
+            for kind in accepted
+            for entry in fields(kind)
+        ]
+        function.__signature__ = signature.replace(parameters=[*own, *of_groups])  # type: ignore[attr-defined]
+        return function
+
+    return shown
+
+
+def _unknown_keyword(name: str, known: Sequence[str]) -> Problem:
+    hint = did_you_mean(name, known)
+    if name == "batch_num":
+        hint = "the configuration has batch_num; samples= counts samples"
+    return Problem(f"unknown keyword {name!r}", allowed=", ".join(known), hint=hint)

@@ -1,0 +1,106 @@
+"""Steps: load, fold, plan."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from calibrant.config import load_config
+from calibrant.config.graph_info import GraphInfo
+from calibrant.config.model import Configuration
+from calibrant.config.plan import Plan
+from calibrant.fold import Folded, fold
+from calibrant.graph.graph import Graph
+from calibrant.graph.layers import Layer
+from calibrant.graph.load import load
+from calibrant.options import ModelOptions
+from calibrant.progress import LOG, Stopwatch
+from calibrant.steps.graph_info import graph_info
+from calibrant.steps.joint import with_joint_settings
+from calibrant.steps.plan import layer_plan
+
+
+def load_model(model: Any, options: ModelOptions) -> Graph:
+    """The graph of a model; raises as :func:`calibrant.graph.load.load` does."""
+    return load(model, options.inputs, options.outputs, options.signature, options.constants)
+
+
+@dataclass(frozen=True, eq=False)
+class FoldedModel:
+    """A folded model.
+
+    Parameters
+    ----------
+    original : Graph
+        The model as it was read.
+    folded : Folded
+        The model after fusion.
+    info : GraphInfo
+        What a configuration may say about it.
+    layers : Mapping[str, Layer]
+        Layers of the folded graph, by name.
+    """
+
+    original: Graph
+    folded: Folded
+    info: GraphInfo
+    layers: Mapping[str, Layer]
+
+
+def folded_model(original: Graph, configuration: Configuration) -> FoldedModel:
+    """Fold a model as the configuration asks for."""
+    folded = fold(original, configuration.do_fusion is not False, configuration.skip_fusion_layers)
+    info, layers = graph_info(original, folded.graph, folded.fusions)
+    LOG.debug("%d norms folded, %d left", len(folded.fusions), len(folded.left))
+    return FoldedModel(original, folded, info, layers)
+
+
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """A folded network, and what is to be done to it.
+
+    Parameters
+    ----------
+    original : Graph
+        The model as it was read.
+    folded : Folded
+        The model after fusion.
+    layers : Mapping[str, Layer]
+        Layers of the folded graph, by name.
+    plan : Plan
+        The settings of each layer by itself.
+    skip_layers : Collection[str]
+        Layers that the configuration leaves in float by name.
+    """
+
+    original: Graph
+    folded: Folded
+    layers: Mapping[str, Layer]
+    plan: Plan
+    skip_layers: Collection[str] = ()
+
+    @property
+    def joint_plan(self) -> Plan:
+        """The plan with what joint quantization makes of the settings, as far as the graph before balancing tells."""
+        return with_joint_settings(self.plan, self.folded.graph, self.layers, self.skip_layers)
+
+
+def plan_model(model: Any, config: Any, options: ModelOptions, watch: Stopwatch) -> Planned:
+    """Load, fold and plan.
+
+    Raises
+    ------
+    CalibrantError
+        With every problem of the model or the configuration.
+    """
+    configuration = load_config(config)
+    with watch.step("load"):
+        original = load_model(model, options)
+    ends = (", ".join(tensors) for tensors in (original.inputs, original.outputs))
+    LOG.debug("model %s: %d nodes, inputs %s, outputs %s", original.source, len(original.nodes), *ends)
+    with watch.step("fold"):
+        read = folded_model(original, configuration)
+    plan = layer_plan(configuration, read.info)
+    LOG.debug("%d layers to be quantized, %d stay in float", len(plan.layers), len(plan.disabled) + len(plan.skipped))
+    return Planned(original, read.folded, read.layers, plan, configuration.skip_layers)

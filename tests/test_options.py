@@ -1,0 +1,94 @@
+"""Groups of options and their fields as keywords are the same to every function of the interface."""
+
+import dataclasses
+import inspect
+import pickle
+
+import pytest
+
+import calibrant
+from calibrant import CalibrationOptions, DataOptions, ExportOptions, ModelOptions
+from calibrant.options import TO_QUANTIZE, TO_READ, Options
+
+MODEL, CONFIG, DATA = (f"examples/digits/{name}" for name in ("digits.pb", "quant.cfg", "calibration.npz"))
+
+
+def test_groups_and_keywords_are_the_same():
+    groups = Options.of(TO_QUANTIZE, [ExportOptions("ascend", "net"), CalibrationOptions(samples="all")], {})
+    keywords = Options.of(TO_QUANTIZE, [], {"export": ["ascend"], "name": "net", "samples": "all"})
+    assert groups == keywords
+    assert Options.of(TO_QUANTIZE, groups.groups, {}) == groups
+    assert pickle.loads(pickle.dumps(groups)) == groups
+
+
+def test_a_keyword_takes_precedence():
+    chosen = Options.of(TO_READ, [DataOptions(batch_size=4, shuffle=1)], {"batch_size": 8})
+    assert chosen.data == DataOptions(batch_size=8, shuffle=1)
+
+
+def test_no_name_is_in_two_groups():
+    names = [field.name for kind in TO_QUANTIZE for field in dataclasses.fields(kind)]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    "groups, keywords, message",
+    [
+        ([DataOptions(), DataOptions(shuffle=1)], {}, "unexpected argument DataOptions"),
+        ([ExportOptions()], {}, "allowed: each once: ModelOptions, DataOptions"),
+        (["out"], {}, "unexpected argument 'out'"),
+        ([], {"batchsize": 3, "expor": 1}, "'batchsize'(.|\n)*'batch_size'(.|\n)*'expor'"),
+        ([], {"export": "tflite"}, "unknown keyword 'export'"),
+    ],
+)
+def test_what_is_no_option(groups, keywords, message):
+    with pytest.raises(calibrant.DataError, match=message):
+        Options.of(TO_READ, groups, keywords)
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"export": "tflit"}, "'tflite'"),
+        ({"tflite_io": "int16"}, "float32 or int8"),
+        ({"tflite_shape": {"x": (0, 3)}}, "tflite_shape of 'x'"),
+    ],
+)
+def test_exports_are_checked_at_once(values, message):
+    with pytest.raises(calibrant.ConfigError, match=message):
+        ExportOptions(**values)
+
+
+@pytest.mark.parametrize(
+    "name, groups",
+    [
+        ("quantize", TO_QUANTIZE),
+        ("observe", TO_QUANTIZE),
+        ("merge", TO_QUANTIZE),
+        ("evaluate", TO_READ),
+        ("verify", TO_READ),
+        ("tune", TO_READ),
+        ("check_config", (ModelOptions,)),
+    ],
+)
+def test_signatures_show_every_keyword(name, groups):
+    shown = set(inspect.signature(getattr(calibrant, name)).parameters)
+    assert {field.name for kind in groups for field in dataclasses.fields(kind)} <= shown
+    assert "keywords" not in shown
+
+
+def test_quantize_takes_both(repository):
+    model, config, data = (str(repository / path) for path in (MODEL, CONFIG, DATA))
+    first = calibrant.quantize(model, config, data, None, ExportOptions("ascend", "net"), DataOptions(batch_size=8))
+    second = calibrant.quantize(model, config, data, export="ascend", name="net", batch_size=8)
+    assert list(first.exported) == list(second.exported) and "net_quantized.pb" in first.exported
+    assert first.exported["net_quantized.pb"] == second.exported["net_quantized.pb"]
+
+
+def test_check_config(repository):
+    model = str(repository / MODEL)
+    (problem,) = calibrant.check_config("skip_layers : 'nosuch'", model).problems
+    assert "nosuch" in str(problem)
+    checked = calibrant.check_config(repository / CONFIG, model)
+    assert checked.problems == () and {row.layer for row in checked.plan if row.quantized}
+    assert calibrant.check_config(repository / CONFIG).plan == ()
