@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -97,3 +97,22 @@ def did_you_mean(word: str, candidates: Iterable[str], most: int = 3) -> str | N
     if not close:
         return None
     return "did you mean " + " or ".join(repr(name) for name in close) + "?"
+
+
+def first_problems(problems: Sequence[Problem], most: int = 20, count: int | None = None) -> tuple[Problem, ...]:
+    """The first ``most`` problems, and one that says how many more there are.
+
+    Parameters
+    ----------
+    problems : Sequence[Problem]
+        At least the first ``most``.
+    most : int
+        How many are listed.
+    count : int | None
+        How many problems there are; None: as many as are given.
+    """
+    listed = tuple(problems[:most])
+    more = (len(problems) if count is None else count) - len(listed)
+    if more < 1:
+        return listed
+    return *listed, Problem(f"and {more} more problem{'s' if more > 1 else ''}", file=listed[0].file)

@@ -181,7 +181,7 @@ def test_an_estimated_percentile_is_near_the_true_one_and_says_so():
         (histogram.value_from_bottom(0.7), reference.from_bottom(values, "0.7")),
     ]:
         assert not found.exact
-        assert found.value == pytest.approx(expected, rel=2e-3, abs=histogram.absolute_maximum * 2.0**-22)
+        assert found.value == pytest.approx(expected, rel=2e-3, abs=np.abs(values).max() * 2.0**-22)
 
 
 @pytest.mark.parametrize("wrong", [0, -0.1, 1.0001, np.nan])
@@ -245,7 +245,6 @@ def test_values_below_the_window_count_as_zero_whenever_they_came():
 def test_summary_numbers():
     histogram = observed([[1, -2], [3, 0]])
     assert (histogram.count, histogram.minimum, histogram.maximum) == (4, -2, 3)
-    assert histogram.absolute_maximum == 3
     assert histogram.power == 14 / 4
 
 
@@ -255,7 +254,7 @@ def test_negative_zero_is_zero():
     assert histogram.bins()[0].tolist() == [0]
 
 
-@pytest.mark.parametrize("name", ["minimum", "maximum", "absolute_maximum", "power"])
+@pytest.mark.parametrize("name", ["minimum", "maximum", "power"])
 def test_an_empty_histogram_has_no_summary(name):
     with pytest.raises(ValueError, match="no values"):
         getattr(Histogram(), name)

@@ -20,7 +20,11 @@ from calibrant.config import (
     OverrideLayer,
     OverrideLayerType,
     TensorQuantize,
+    plan_problems,
+    read_config,
+    resolve,
 )
+from calibrant.errors import ConfigError
 
 LAYERS = (
     LayerInfo("conv1/Conv2D", "Conv2D", True),
@@ -173,3 +177,16 @@ def to_text(block, colon=" : ", braces="{}", indent=""):
             elif value is not None:
                 lines.append(f"{indent}{field.name}{colon}{value}\n")
     return "".join(lines)
+
+
+def problems_of(source, info=None):
+    """Every problem of a configuration, of the text and, given a graph, of what it says about it."""
+    try:
+        configuration, problems = read_config(source)
+        if info is not None:
+            problems.extend(plan_problems(configuration, info))
+            if not problems:
+                resolve(configuration, info)
+    except ConfigError as error:
+        return error.problems
+    return problems.listing()

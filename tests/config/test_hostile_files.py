@@ -8,8 +8,8 @@ import pytest
 
 from calibrant.config import load_config
 from calibrant.config.problems import MOST_SHOWN
-from calibrant.config.source import SIZE_LIMIT
 from calibrant.errors import ConfigError
+from calibrant.text_source import SIZE_LIMIT
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from calibrant.config.load import _build
 from calibrant.config.model import MESSAGES
 from calibrant.config.parse import parse
 from calibrant.config.schema import DESCRIPTOR_FILE, messages
-from calibrant.config.source import Source
 from calibrant.errors import ConfigError
+from calibrant.text_source import Source
 
 
 @pytest.fixture(scope="module")

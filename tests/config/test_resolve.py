@@ -1,7 +1,7 @@
 """Priorities, on random configurations against the obvious resolver, and by hand on the ones people write."""
 
 import pytest
-from config_samples import GRAPH, LAYERS, configurations
+from config_samples import GRAPH, LAYERS, configurations, problems_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,7 +11,6 @@ from calibrant.config import (
     LayerInfo,
     OverrideLayer,
     TensorQuantize,
-    check_config,
     load_config,
     resolve,
 )
@@ -409,11 +408,11 @@ def test_nuq_config_without_settings_keeps_those_the_layer_has(tmp_path):
 
 
 def test_problems_of_the_text_and_of_the_graph_come_in_one_listing():
-    problems = check_config("batch_num: 0\nskip_layers: 'conv9/Conv2D'\njoint_quat: true", GRAPH)
+    problems = problems_of("batch_num: 0\nskip_layers: 'conv9/Conv2D'\njoint_quat: true", GRAPH)
     assert [problem.line for problem in problems] == [1, 2, 3]
-    assert check_config("batch_num: 1\n", GRAPH) == ()
-    assert check_config("skip_layers: 'anything'\n") == ()
-    assert "does not exist" in check_config("no/such/file.cfg")[0].message
+    assert problems_of("batch_num: 1\n", GRAPH) == ()
+    assert problems_of("skip_layers: 'anything'\n") == ()
+    assert "does not exist" in problems_of("no/such/file.cfg")[0].message
 
 
 def test_a_configuration_made_in_python_is_checked_too():

@@ -1,8 +1,9 @@
 """Layers with common weights that ask for different factors: an error at the entry that does."""
 
 import pytest
+from config_samples import problems_of
 
-from calibrant.config import GraphInfo, LayerInfo, check_config, load_config, resolve
+from calibrant.config import GraphInfo, LayerInfo, load_config, resolve
 
 LAYERS = (
     LayerInfo("a", "Conv2D", True, constant="w", channel_axes=(3,)),
@@ -14,7 +15,7 @@ ENTRY = "override_layer_configs { layer_name : 'b'\n calibration_config { arq_qu
 
 
 def test_the_problem_is_placed_at_the_entry():
-    (problem,) = check_config(ENTRY, FACTS)
+    (problem,) = problems_of(ENTRY, FACTS)
     assert (problem.line, problem.path) == (1, "override_layer_configs[0]")
     assert problem.message == "'b' shares its weights with 'a', but the two need different factors"
     assert "skip_layers" in problem.hint
@@ -24,14 +25,14 @@ def test_the_problem_is_placed_at_the_entry():
     "text", ["batch_num : 1\n", ENTRY + ENTRY.replace("'b'", "'a'"), ENTRY + "\nskip_layers : 'a'"]
 )
 def test_equal_settings_and_skipped_layers_are_fine(text):
-    assert check_config(text, FACTS) == ()
+    assert problems_of(text, FACTS) == ()
     assert resolve(load_config(text), FACTS).layers
 
 
 def test_channels_on_other_axes():
     layers = (LAYERS[0], LayerInfo("c", "DepthwiseConv2dNative", True, constant="w", channel_axes=(2, 3)))
     info = GraphInfo(layers, {layer.name: layer.type for layer in layers})
-    assert check_config("batch_num : 1\n", info) == ()
+    assert problems_of("batch_num : 1\n", info) == ()
     plan = resolve(load_config("batch_num : 1\n"), info)
     assert [entry.weights.channel_wise for entry in plan.layers] == [False, False]
     assert plan.warnings == (
@@ -40,8 +41,8 @@ def test_channels_on_other_axes():
     alone = resolve(load_config("skip_layers : 'c'\n"), info)
     assert [entry.weights.channel_wise for entry in alone.layers] == [True] and alone.warnings == ()
     text = "override_layer_configs { layer_name : 'c'\n calibration_config { nuq_quantize { } } }"
-    assert len(check_config(text, info)) == 1
+    assert len(problems_of(text, info)) == 1
 
 
 def test_it_is_listed_with_all_other_problems():
-    assert len(check_config(ENTRY + "\nbatch_num : 0", FACTS)) == 2
+    assert len(problems_of(ENTRY + "\nbatch_num : 0", FACTS)) == 2

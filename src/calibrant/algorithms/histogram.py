@@ -124,11 +124,6 @@ class Histogram:
         return self._value(self._highest)
 
     @property
-    def absolute_maximum(self) -> float:
-        """The largest magnitude seen. ValueError if there was none."""
-        return max(self.maximum, -self.minimum)
-
-    @property
     def power(self) -> float:
         """The mean of the squared values, each taken at the mean of its bin. ValueError if there was none."""
         self._require_values()

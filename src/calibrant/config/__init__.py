@@ -25,7 +25,7 @@ from calibrant.config.model import (
     TensorQuantize,
 )
 from calibrant.config.plan import ActivationPlan, LayerPlan, Plan, TensorPlan, WeightPlan
-from calibrant.config.resolve import check_config, plan_problems, read_config_json, resolve
+from calibrant.config.resolve import plan_problems, read_config_json, resolve
 from calibrant.config.rows import PlanRow, plan_rows
 
 __all__ = [
@@ -52,7 +52,6 @@ __all__ = [
     "TensorPlan",
     "TensorQuantize",
     "WeightPlan",
-    "check_config",
     "graph_problems",
     "load_config",
     "plan_problems",

@@ -24,8 +24,8 @@ from calibrant.config.model import (
 )
 from calibrant.config.problems import ProblemList
 from calibrant.config.rules import allowed_text
-from calibrant.config.source import Source
 from calibrant.errors import did_you_mean
+from calibrant.text_source import Source
 
 JSON_LIMIT = 16 * 2**20
 """Largest ``config.json`` in bytes."""

@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from calibrant.config.source import Source
 from calibrant.errors import ConfigError, Problem
+from calibrant.text_source import Source
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+|\n')
 _DEPTH = 50

@@ -6,8 +6,8 @@ from typing import Any
 
 from calibrant.config.json_tree import JsonNode
 from calibrant.config.problems import ProblemList
-from calibrant.config.source import Source
 from calibrant.errors import did_you_mean
+from calibrant.text_source import Source
 
 _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "bool": (bool, "true or false"),

@@ -14,8 +14,11 @@ from calibrant.config.model import MESSAGES, Configuration
 from calibrant.config.parse import parse
 from calibrant.config.problems import ProblemList
 from calibrant.config.schema import ROOT, messages
-from calibrant.config.source import SIZE_LIMIT, Source, check_size, read_source
 from calibrant.config.tree import ParsedMessage
+from calibrant.text_source import Source, check_size, read_source
+
+SIZE_LIMIT = 2 * 2**20
+"""Largest configuration file in bytes; 15,000 layers with an override each stay below it."""
 
 _FIRST_FIELD = re.compile(r"(?:\s|#[^\n]*\n)*([a-z_0-9]+)\s*[:{<]")
 
@@ -64,7 +67,7 @@ def read_config(source: str | os.PathLike[str] | Configuration | None = None) ->
     text = _as_text(source)
     if text is not None:
         check_size(len(text), "configuration", JSON_LIMIT)
-    read = read_source(source, limit=JSON_LIMIT) if text is None else Source.of(text)
+    read = read_source(source, "configuration file", JSON_LIMIT) if text is None else Source.of(text)
     if is_config_json(read.text):
         configuration, problems = parse_config_json(read)
         problems.extend(rule_problems(configuration))

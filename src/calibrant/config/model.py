@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from calibrant.config.source import Source
 from calibrant.errors import Problem
+from calibrant.text_source import Source
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from calibrant.config.lexer import Token
 from calibrant.config.problems import ProblemList, TooManyProblemsError
 from calibrant.config.rules import allowed_text
 from calibrant.config.schema import ROOT, Field, Message, messages
-from calibrant.config.source import Source
 from calibrant.config.stream import CLOSERS, TokenStream
 from calibrant.config.tree import ParsedMessage, ParsedValue
 from calibrant.config.values import BadValueError, allowed_by_type, decode, escaped_bytes, format_token, scalar
 from calibrant.errors import did_you_mean
+from calibrant.text_source import Source
 
 DEPRECATED = {
     "weight_offset": "weights never have an offset: leave this field out",

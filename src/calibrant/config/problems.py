@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from calibrant.errors import ConfigError, Problem
+from calibrant.errors import ConfigError, Problem, first_problems
 
 MOST_SHOWN = 200
 """Problems that one error lists."""
@@ -56,12 +56,11 @@ class ProblemList:
     def listing(self) -> tuple[Problem, ...]:
         """The kept problems in the order of the file, and one that says how many more there are."""
         ordered = sorted(self._kept, key=lambda problem: (problem.line or 0, problem.column or 0))
-        more = self._count - len(ordered)
         if self._count >= MOST_COUNTED:
+            more = self._count - len(ordered)
             ordered.append(Problem(f"and more than {more - 1} more problems", file=ordered[0].file))
-        elif more:
-            ordered.append(Problem(f"and {more} more problem{'s' if more > 1 else ''}", file=ordered[0].file))
-        return tuple(ordered)
+            return tuple(ordered)
+        return first_problems(ordered, MOST_SHOWN, self._count)
 
     def raise_if_any(self) -> None:
         """Raise one error with the whole listing.

@@ -65,34 +65,6 @@ def read_config_json(path: str | os.PathLike[str], info: GraphInfo) -> Plan:
     return build_plan(configuration, info)
 
 
-def check_config(
-    source: str | os.PathLike[str] | Configuration | None, info: GraphInfo | None = None
-) -> tuple[Problem, ...]:
-    """Every problem of a configuration at once: of the text, of its values and, given a graph, of the names in it.
-
-    Parameters
-    ----------
-    source : str | os.PathLike[str] | Configuration | None
-        As ``load_config`` takes it.
-    info : GraphInfo | None
-        The graph to check against; None: the text and values are checked alone.
-
-    Returns
-    -------
-    tuple[Problem, ...]
-        In the order of the file; empty if nothing is wrong.
-    """
-    try:
-        configuration, problems = read_config(source)
-        if info is not None:
-            problems.extend(plan_problems(configuration, info))
-            if not problems:
-                build_plan(configuration, info)
-    except ConfigError as error:
-        return error.problems
-    return problems.listing()
-
-
 def plan_problems(
     configuration: Configuration, info: GraphInfo, nuq_layers: frozenset[str] | None = None
 ) -> Iterator[Problem]:

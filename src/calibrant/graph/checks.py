@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from calibrant.errors import ModelError, Problem, did_you_mean
+from calibrant.errors import ModelError, Problem, did_you_mean, first_problems
 from calibrant.graph import nodes as nd
 from calibrant.graph.control_flow import called_functions
 from calibrant.graph.graph import Graph
@@ -47,7 +47,7 @@ def dangling_inputs(nodes: Mapping[str, NodeDef], source: str) -> None:
         if nd.node_name(reference) not in nodes
     ]
     if problems:
-        raise ModelError(*problems[:MOST])
+        raise ModelError(*first_problems(problems))
 
 
 def well_formed(graph: Graph) -> None:
@@ -65,7 +65,7 @@ def well_formed(graph: Graph) -> None:
         *_missing_functions(graph),
     ]
     if problems:
-        raise ModelError(*problems[:MOST])
+        raise ModelError(*first_problems(problems))
     importable(graph)
 
 
@@ -193,7 +193,7 @@ def fed(graph: Graph) -> None:
         if node.op == "Placeholder" and name not in graph.input_nodes
     ]
     if problems:
-        raise ModelError(*problems[:MOST])
+        raise ModelError(*first_problems(problems))
 
 
 def _missing_functions(graph: Graph) -> list[Problem]:

@@ -74,6 +74,19 @@ class ConstantReader:
             name, index = nd.split_tensor(nd.data_inputs(node)[0])
         return None
 
+    def require(self, tensor: str) -> np.ndarray:
+        """The array of a tensor that is known to be constant.
+
+        Raises
+        ------
+        KeyError
+            The tensor depends on an input.
+        """
+        value = self.value(tensor)
+        if value is None:
+            raise KeyError(tensor)
+        return value
+
     def value(self, tensor: str) -> np.ndarray | None:
         """The array behind a tensor, or None. Walks without recursion, so that depth does not matter."""
         stack = [tensor]

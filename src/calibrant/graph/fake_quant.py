@@ -47,11 +47,6 @@ class FakeQuant:
         return np.floor(shifted + np.float32(0.5)).astype(np.int64) + (self.lowest - self.zero_point)
 
 
-def is_fake_quantized(graph: Graph) -> bool:
-    """Whether there is any FakeQuant node."""
-    return any(node.op in FAKE_QUANT for node in graph.nodes.values())
-
-
 def read_fake_quants(graph: Graph) -> tuple[dict[str, FakeQuant], list[Problem]]:
     """Node → what it does; and what keeps others from being read."""
     found, problems = {}, []

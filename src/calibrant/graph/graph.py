@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from calibrant.graph import nodes as nd
+from calibrant.graph.builder import NodeBuilder
 from calibrant.graph.constants import ConstantReader
 from calibrant.graph.control_flow import control_flow_regions
 from calibrant.graph.tf_core import FunctionDefLibrary, GraphDef, NodeDef, VersionDef, dtypes
@@ -129,10 +130,7 @@ class Graph:
         KeyError
             The tensor depends on an input.
         """
-        value = self.constant(tensor)
-        if value is None:
-            raise KeyError(tensor)
-        return value
+        return self._constants.require(nd.tensor_name(tensor))
 
     def constant_source(self, tensor: str) -> str | None:
         """The Const node behind a tensor, through Identity and its kind; None where there is none."""
@@ -173,33 +171,12 @@ class Graph:
         return Edit(self)
 
 
-class Edit:
+class Edit(NodeBuilder):
     """A rewrite in progress. Collect changes, then ``finish`` for the new, pruned and ordered graph."""
 
     def __init__(self, graph: Graph):
+        super().__init__(graph.nodes)
         self.graph = graph
-        self.nodes: dict[str, NodeDef] = dict(graph.nodes)
-
-    def put(self, node: NodeDef) -> str:
-        """Add a node, or replace the one of that name. Returns its first output tensor."""
-        self.nodes[node.name] = node
-        return f"{node.name}:0"
-
-    def add(self, op: str, name: str, inputs: Iterable[str], **attributes: Any) -> str:
-        """Add a node under a name that is still free (a number is appended if it is not); its first output tensor."""
-        return self.put(nd.make_node(op, self.free_name(name), inputs, **attributes))
-
-    def add_constant(self, name: str, value: np.ndarray) -> str:
-        """Add a Const under a name that is still free; its tensor."""
-        return self.put(nd.constant_node(self.free_name(name), value))
-
-    def free_name(self, name: str) -> str:
-        """``name``, or ``name_1``, ``name_2`` … where it is taken."""
-        candidate, number = name, 0
-        while candidate in self.nodes:
-            number += 1
-            candidate = f"{name}_{number}"
-        return candidate
 
     def set_input(self, name: str, index: int, tensor: str) -> None:
         """Let data input ``index`` of a node read another tensor."""

@@ -142,13 +142,6 @@ def rewire(target: Any, original: Graph, changed: Graph, meaning: Meaning, watch
     return rewiring
 
 
-def _is_operation(node: NodeDef, operation: Any) -> bool:
-    """Whether an operation does what a node does that was read from it: reading folds constants and ends training."""
-    if node.op != operation.type:
-        return node.op == "Const"
-    return "is_training" not in node.attr or operation.get_attr("is_training") == nd.attribute(node, "is_training")
-
-
 def _alike(node: NodeDef, before: NodeDef | None, changed: Graph, original: Graph) -> bool:
     """Whether a node is the operation it was, reading the same constants."""
     if node is before:

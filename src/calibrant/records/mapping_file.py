@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TypeVar
 
-from calibrant.errors import ConfigError, Problem
-from calibrant.records.text_file import TextFile, read_text_file
+from calibrant.errors import ConfigError, Problem, first_problems
+from calibrant.text_source import Source, read_source
 
 SIZE_LIMIT = 256 << 20
 _ORIGINAL_NAMES = "_datadump_original_op_names"
@@ -58,7 +58,7 @@ def read_mapping(path: str | os.PathLike[str]) -> Mapping:
         The file cannot be read, is not JSON (with line and column), or parts of it have another shape (every such
         part, with its path).
     """
-    file = read_text_file(path, "mapping file", SIZE_LIMIT)
+    file = read_source(path, "mapping file", SIZE_LIMIT)
     reader = _Reader(file)
     ops = [
         reader.op(op, where)
@@ -101,12 +101,12 @@ def _attributes(op: MappedOp) -> list[dict[str, object]]:
     return attributes
 
 
-def _parse(file: TextFile) -> object:
+def _parse(file: Source) -> object:
     try:
         return json.loads(file.text)
     except json.JSONDecodeError as error:
         message = "the mapping file is empty" if not file.text.strip() else f"this is not JSON: {error.msg}"
-        raise ConfigError(file.problem(message, (error.lineno, error.colno))) from None
+        raise ConfigError(file.problem(message, error.lineno, error.colno)) from None
     except RecursionError:
         raise ConfigError(file.problem("the mapping file is nested too deeply")) from None
     except ValueError as error:
@@ -116,7 +116,7 @@ def _parse(file: TextFile) -> object:
 class _Reader:
     """Reads parsed JSON; a part of another shape becomes a problem and is then read as if it were empty."""
 
-    def __init__(self, file: TextFile):
+    def __init__(self, file: Source):
         self.problems: list[Problem] = []
         self._count = 0
         self._file = file
@@ -127,10 +127,9 @@ class _Reader:
         if len(self.problems) < _MOST_PROBLEMS:
             self.problems.append(self._file.problem(message, path=path or "the whole file", allowed=allowed))
 
-    def listing(self) -> list[Problem]:
+    def listing(self) -> tuple[Problem, ...]:
         """The problems, and how many more there are."""
-        more = self._count - len(self.problems)
-        return self.problems + ([self._file.problem(f"and {more} more problems")] if more else [])
+        return first_problems(self.problems, _MOST_PROBLEMS, self._count)
 
     def items(self, holder: object, key: str, path: str, needed: bool = True) -> list[tuple[object, str]]:
         """The elements of the array ``holder[key]``, each with its path."""

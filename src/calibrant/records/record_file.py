@@ -10,13 +10,13 @@ import numpy as np
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
-from calibrant.errors import ConfigError, Problem, did_you_mean
+from calibrant.errors import ConfigError, Problem, did_you_mean, first_problems
 from calibrant.records.layer_record import LayerRecord
 from calibrant.records.record_places import EntryPlaces, entry_places
 from calibrant.records.record_pruning import without_pruning
 from calibrant.records.record_rules import Finding, entry_findings
 from calibrant.records.record_schema import record_message
-from calibrant.records.text_file import TextFile, read_text_file
+from calibrant.text_source import Source, read_source
 
 SIZE_LIMIT = 32 << 20
 _MOST_PROBLEMS = 100
@@ -38,7 +38,7 @@ def read_records(path: str | os.PathLike[str]) -> dict[str, LayerRecord]:
         The file cannot be read, does not parse (the first place), has no entry, has a layer twice, or has values that
         are not allowed (every such place).
     """
-    file = read_text_file(path, "record file", SIZE_LIMIT)
+    file = read_source(path, "record file", SIZE_LIMIT)
     entries = _parse(file).record
     if not entries:
         raise ConfigError(file.problem("the record file has no record", allowed="record { key: … value { … } }"))
@@ -112,24 +112,24 @@ def _octal(character: str) -> str:
     return "".join(f"\\{byte:03o}" for byte in character.encode("utf-8"))
 
 
-def _parse(file: TextFile) -> Message:
+def _parse(file: Source) -> Message:
     try:
         return text_format.Parse(without_pruning(file.text), record_message()())
     except text_format.ParseError as error:
         raise ConfigError(_syntax_problem(file, error)) from None
 
 
-def _syntax_problem(file: TextFile, error: text_format.ParseError) -> Problem:
+def _syntax_problem(file: Source, error: text_format.ParseError) -> Problem:
     place = (error.GetLine() or 1, error.GetColumn() or 1)
     # Remove the start, which a Problem shows itself: "line:column : 'text of the line': ".
     message = re.sub(r"^\d+:\d+ : ('.*': (?=[A-Z]))?", "", str(error), flags=re.DOTALL)[:300]
     unknown = _UNKNOWN_FIELD.search(message)
     if not unknown:
-        return file.problem(message, place)
+        return file.problem(message, *place)
     message_name, field = unknown.groups()
     descriptor = record_message().DESCRIPTOR.file.pool.FindMessageTypeByName(message_name)
     names = [each.name for each in descriptor.fields]
-    return file.problem(f"unknown field {field!r}", place, allowed=", ".join(names), hint=did_you_mean(field, names))
+    return file.problem(f"unknown field {field!r}", *place, allowed=", ".join(names), hint=did_you_mean(field, names))
 
 
 def _findings(entries: list[Message]) -> Iterator[tuple[int, Finding]]:
@@ -141,21 +141,19 @@ def _findings(entries: list[Message]) -> Iterator[tuple[int, Finding]]:
             yield number, Finding("key", f"a second record of {entry.key!r}", "one record a layer")
 
 
-def _problems(file: TextFile, findings: list[tuple[int, Finding]]) -> list[Problem]:
+def _problems(file: Source, findings: list[tuple[int, Finding]]) -> tuple[Problem, ...]:
     places: list[EntryPlaces] = entry_places(file.text)
     problems = [
         file.problem(
             finding.message,
-            places[number].of(finding.field, finding.index or 0, finding.count),
+            *(places[number].of(finding.field, finding.index or 0, finding.count) or ()),
             path=f"record[{number}].{finding.path}",
             allowed=finding.allowed,
         )
         for number, finding in findings[:_MOST_PROBLEMS]
     ]
     problems.sort(key=lambda problem: (problem.line, problem.column))
-    if len(findings) > _MOST_PROBLEMS:
-        problems.append(file.problem(f"and {len(findings) - _MOST_PROBLEMS} more problems"))
-    return problems
+    return first_problems(problems, _MOST_PROBLEMS, len(findings))
 
 
 def _layer_record(value: Message) -> LayerRecord:

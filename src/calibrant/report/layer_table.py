@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from calibrant.algorithms.sqnr import sqnr_db
 from calibrant.quantized_network import QuantizedInput, QuantizedLayer, QuantizedNetwork
 
 
 def decibels(signal: float, noise: float) -> float | None:
     """Signal-to-quantization-noise ratio in dB; None where there is no noise or no signal."""
-    return 10 * math.log10(signal / noise) if signal > 0 and noise > 0 else None
+    ratio = sqnr_db(signal, noise)
+    return ratio if math.isfinite(ratio) else None
 
 
 def layer_rows(network: QuantizedNetwork) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from calibrant.algorithms.sqnr import sqnr_db
 from calibrant.data.open_data import Batches
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.graph import nodes as nd
@@ -99,10 +100,7 @@ class _OutputNoise:
 
     @property
     def signal_to_noise_db(self) -> float:
-        return min(
-            math.inf if noise == 0 else 10 * math.log10(signal / noise) if signal > 0 else -math.inf
-            for signal, _, _, noise in self._sums
-        )
+        return min(sqnr_db(signal, noise) for signal, _, _, noise in self._sums)
 
     @property
     def cosine(self) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from calibrant.amct.common.cmd_line_utils.data_handler import load_data
+from calibrant.data.input_spec import parse_input_shapes
 from calibrant.errors import DataError, Problem, did_you_mean
 from calibrant.graph import nodes as nd
 from calibrant.graph.run import reason_of
@@ -43,7 +44,7 @@ class GraphEvaluator(AutoCalibrationEvaluatorBase):
     """
 
     def __init__(self, data_dir: Any, input_shape: Any, data_types: Any, batch_num: int = 1):
-        self.shapes = input_shape if isinstance(input_shape, dict) else _shapes(input_shape)
+        self.shapes = input_shape if isinstance(input_shape, dict) else parse_input_shapes(input_shape)
         self.data_dir, self.data_types, self.batch_num = data_dir, data_types, batch_num
 
     def calibration(self, graph: Any, outputs: list[str]) -> None:
@@ -76,16 +77,3 @@ def _check_inputs(graph: Any, shapes: Mapping[str, Sequence[int]]) -> None:
                 for name in unknown
             )
         )
-
-
-def _shapes(text: str) -> dict[str, list[int]]:
-    shapes = {}
-    for part in filter(None, (piece.strip() for piece in text.split(";"))):
-        name, colon, sizes = part.rpartition(":")
-        try:
-            shapes[name.strip()] = [int(size) for size in sizes.split(",")]
-        except ValueError:
-            colon = ""
-        if not colon or not name.strip():
-            raise DataError(Problem(f"{part!r} is no shape of an input", allowed="'name:n,h,w,c;name:…'"))
-    return shapes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from calibrant.errors import ModelError, Problem
+from calibrant.errors import ModelError, Problem, first_problems
 from calibrant.graph.ascend.checks import complaints
 from calibrant.graph.ascend.dequantized import DequantizedLayers
 from calibrant.graph.ascend.integer_part import widen
@@ -12,8 +12,6 @@ from calibrant.graph.ascend.matched import match
 from calibrant.graph.ascend.operators import LOWERINGS
 from calibrant.graph.ascend.scoped_builder import ScopedBuilder
 from calibrant.graph.tf_core import GraphDef, NodeDef
-
-MOST = 20
 
 
 def has_ascend_operators(nodes: Iterable[NodeDef]) -> bool:
@@ -45,7 +43,7 @@ def lower(graph_def: GraphDef, source: str = "GraphDef") -> GraphDef:
     operators = [node for node in graph_def.node if node.op in LOWERINGS]
     problems = [Problem(text, file=source, path=node.name) for node in operators for text in complaints(pieces, node)]
     if problems:
-        raise ModelError(*problems[:MOST])
+        raise ModelError(*first_problems(problems))
     layers = DequantizedLayers(pieces)
     rewritten = set()
     for node in operators:

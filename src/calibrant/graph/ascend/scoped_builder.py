@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 
 from calibrant.graph import nodes as nd
+from calibrant.graph.builder import NodeBuilder
 from calibrant.graph.constants import ConstantReader
 from calibrant.graph.tf_core import AttrValue, GraphDef, NodeDef, TensorShapeProto, dtypes
 
 
-class ScopedBuilder:
+class ScopedBuilder(NodeBuilder):
     """The nodes of a graph while operators are being replaced.
 
     Parameters
@@ -23,8 +23,8 @@ class ScopedBuilder:
     """
 
     def __init__(self, graph_def: GraphDef):
+        super().__init__({node.name: node for node in graph_def.node})
         self._original = graph_def
-        self.nodes = {node.name: node for node in graph_def.node}
         self._constants = ConstantReader(dict(self.nodes))
         self._readers = _reader_counts(self.nodes.values())
         self._ends = frozenset(name for name in self.nodes if not self._readers[name])
@@ -41,29 +41,11 @@ class ScopedBuilder:
         KeyError
             The tensor depends on an input.
         """
-        value = self.constant(tensor)
-        if value is None:
-            raise KeyError(tensor)
-        return value
+        return self._constants.require(nd.tensor_name(tensor))
 
     def reader_count(self, name: str) -> int:
         """How many inputs of the original graph a node feeds, control inputs included."""
         return self._readers[name]
-
-    def add(self, op: str, name: str, inputs: Sequence[str], **attributes: Any) -> str:
-        """A node under a name that is still free; its tensor."""
-        candidate, number = name, 0
-        while candidate in self.nodes:
-            number += 1
-            candidate = f"{name}_{number}"
-        self.nodes[candidate] = nd.make_node(op, candidate, inputs, **attributes)
-        return f"{candidate}:0"
-
-    def add_constant(self, name: str, value: np.ndarray) -> str:
-        """A Const under a name that is still free; its tensor."""
-        tensor = self.add("Const", name, [])
-        self.nodes[nd.node_name(tensor)] = nd.constant_node(nd.node_name(tensor), value)
-        return tensor
 
     def add_factor(self, name: str, value: np.ndarray) -> str:
         """A number that TensorFlow's optimizer does not multiply into others, as in the fake-quantized model."""

@@ -1,4 +1,4 @@
-"""Reads the text of a configuration file, of bounded size and in UTF-8; every failure is one clear problem."""
+"""Text files of bounded size, in UTF-8; every failure is one clear problem, and problems name their place."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from calibrant.errors import ConfigError, Problem, did_you_mean
-
-SIZE_LIMIT = 2 * 2**20
-"""Largest configuration file in bytes; 15,000 layers with an override each stay below it."""
 
 _ENCODINGS = ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"), (b"\x1f\x8b", "gzip"), (b"PK\x03\x04", "a zip archive"))
 _SHOWN = 200
@@ -39,21 +36,21 @@ class Source:
     def problem(
         self,
         message: str,
-        line: int,
-        column: int,
+        line: int | None = None,
+        column: int | None = None,
         path: str | None = None,
         allowed: str | None = None,
         hint: str | None = None,
     ) -> Problem:
         """A problem at that place (counted from 1), with the line for the caret where it is short enough to show."""
         shown = None
-        if column <= _SHOWN and 1 <= line <= len(self.lines):
+        if line is not None and column is not None and column <= _SHOWN and 1 <= line <= len(self.lines):
             cut = self.lines[line - 1][:_SHOWN]
             shown = "".join(char if char.isprintable() or char == "\t" else "\ufffd" for char in cut)
         return Problem(message, self.name, line, column, shown, path, allowed, hint)
 
 
-def read_source(path: str | os.PathLike[str], kind: str = "configuration file", limit: int = SIZE_LIMIT) -> Source:
+def read_source(path: str | os.PathLike[str], kind: str, limit: int) -> Source:
     """The text of a file.
 
     Parameters
