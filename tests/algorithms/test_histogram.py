@@ -181,7 +181,7 @@ def test_an_estimated_percentile_is_near_the_true_one_and_says_so():
         (histogram.value_from_bottom(0.7), reference.from_bottom(values, "0.7")),
     ]:
         assert not found.exact
-        assert found.value == pytest.approx(expected, rel=2e-3, abs=np.abs(values).max() * 2.0**-22)
+        assert found.value == pytest.approx(expected, rel=2e-3, abs=float(np.abs(values).max()) * 2.0**-22)
 
 
 @pytest.mark.parametrize("wrong", [0, -0.1, 1.0001, np.nan])

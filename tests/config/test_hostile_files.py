@@ -7,9 +7,9 @@ import time
 import pytest
 
 from calibrant.config import load_config
+from calibrant.config.load import SIZE_LIMIT
 from calibrant.config.problems import MOST_SHOWN
 from calibrant.errors import ConfigError
-from calibrant.text_source import SIZE_LIMIT
 
 
 @pytest.mark.parametrize(

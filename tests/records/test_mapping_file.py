@@ -153,7 +153,7 @@ def test_all_problems_are_listed_up_to_a_readable_number(written):
 
 def test_files_that_cannot_be_read(tmp_path):
     assert "does not exist" in problems_of(tmp_path / "none.json")[0].message
-    assert problems_of(tmp_path)[0].hint == "this is a directory"
+    assert "this is a directory" in problems_of(tmp_path)[0].message
 
 
 @pytest.mark.real
