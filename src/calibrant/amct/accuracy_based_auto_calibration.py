@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -53,22 +53,31 @@ def accuracy_based_auto_calibration(
 
     Parameters
     ----------
-    model_file : the original .pb.
-    outputs : names of its outputs; the evaluator gets them as they are given.
-    record_file : written with the factors of the layers that are quantized in the end.
-    config_file : config.json or a configuration file.
-    save_dir : prefix of the results with its folder, as ``save_path`` of :func:`save_model`; besides the models
+    model_file : str
+        The original .pb.
+    outputs : Sequence[str]
+        Names of its outputs; the evaluator gets them as they are given.
+    record_file : str
+        Written with the factors of the layers that are quantized in the end.
+    config_file : str
+        ``config.json`` or a configuration file.
+    save_dir : str
+        Prefix of the results with its folder, as ``save_path`` of :func:`save_model`; besides the models
         ``PREFIX_final_config.json`` and ``PREFIX_ranking_information.json``.
-    evaluator : runs and judges networks.
-    strategy : ``'BinarySearch'``, ``'Greedy'``, or an object with ``initialize(ranking)`` and
+    evaluator : AutoCalibrationEvaluatorBase
+        Runs and judges networks.
+    strategy : Any
+        ``'BinarySearch'``, ``'Greedy'``, or an object with ``initialize(ranking)`` and
         ``update_quant_config(metric_eval)``.
-    sensitivity : ``'CosineSimilarity'``, or an object with ``compare(original, quantized) -> float``, higher for what
-        is more alike.
+    sensitivity : Any
+        ``'CosineSimilarity'``, or an object with ``compare(original, quantized) -> float``, higher for what is more
+        alike.
 
     Raises
     ------
-    CalibrantError : with every problem of the arguments, the model or the configuration; the evaluator ran too few
-        batches, or does not even accept the original; or no network with a quantized layer is good enough.
+    CalibrantError
+        With every problem of the arguments, the model or the configuration; the evaluator ran too few batches, or does
+        not even accept the original; or no network with a quantized layer is good enough.
     """
     model, config, record = path_of("model_file", model_file), path_of("config_file", config_file), Path(record_file)
     file_to_write("record_file", record_file)
@@ -87,23 +96,23 @@ def accuracy_based_auto_calibration(
         layers = tuple(layer for layer in recorded.network.layers if layer.layer.name not in in_float)
         return metric.judge(in_float, fake_quantized(replace(recorded.network, layers=layers)))
 
-    found = search_in_float(plan.layers, ranking, judge, chosen)
-    write_file(Path(FOLDER) / HISTORY, _history(found).encode())
-    for number, step in enumerate(found.steps):
+    search = search_in_float(plan.layers, ranking, judge, chosen)
+    write_file(Path(FOLDER) / HISTORY, _history(search).encode())
+    for number, step in enumerate(search.steps):
         in_float = [name for name, quantized in step.quantized.items() if not quantized]
         LOGGER.logi(f"search step {number}: in float {in_float}, metric_eval {step.verdict}")
-    if not found.met:
-        raise _not_good_enough(found, metric, model)
-    keep_layers(record, found.in_float)
+    if not search.met:
+        raise _not_good_enough(search, metric, model)
+    keep_layers(record, search.in_float)
     more: dict[str, Content] = {
-        f"{prefix}_final_config.json": write_config_json(_final(plan, found.in_float)).encode(),
+        f"{prefix}_final_config.json": write_config_json(_final(plan, search.in_float)).encode(),
         f"{prefix}_ranking_information.json": (json.dumps(list(ranking.items()), indent=4) + "\n").encode(),
     }
     final = convert_records(model, record, outputs=names, complete=True)
     write_models(final, folder, prefix, "accuracy_based_auto_calibration", more)
     LOGGER.logi(f"Accuracy of original model is {metric.original}")
     LOGGER.logi(f"Accuracy of global quantized model is {metric.of[()]}")
-    LOGGER.logi(f"Accuracy of saved model is {metric.of[found.in_float]}")
+    LOGGER.logi(f"Accuracy of saved model is {metric.of[search.in_float]}")
     LOGGER.logi(f"The generated model is stored in dir: {folder}")
     LOGGER.logi(f"The records file is stored in dir: {record.parent}")
 
@@ -138,7 +147,7 @@ class _Metric:
             raise DataError(Problem(message, allowed="(whether it is good enough, the loss as a number)")) from None
 
 
-def _ranking(recorded: Recorded, similarity: Any, metric: _Metric) -> dict[str, float]:
+def _ranking(recorded: Recorded, similarity: Any, metric: _Metric) -> Mapping[str, float]:
     similarities = LayerSimilarities(recorded.network, similarity)
     graph = tf_graph(recorded.original)
     watch(graph, recorded, similarities.graph, recorded.balanced, similarities.watchers)
@@ -154,17 +163,17 @@ def _final(plan: Plan, in_float: tuple[str, ...]) -> Plan:
     )
 
 
-def _history(found: Found) -> str:
-    steps = [{"roll_back_config": step.quantized, "metric_eval": list(step.verdict)} for step in found.steps]
+def _history(search: Found) -> str:
+    steps = [{"roll_back_config": step.quantized, "metric_eval": list(step.verdict)} for step in search.steps]
     return json.dumps(steps, indent=4) + "\n"
 
 
-def _not_good_enough(found: Found, metric: _Metric, model: Path) -> ModelError:
-    most = len(found.steps[0].quantized)
+def _not_good_enough(search: Found, metric: _Metric, model: Path) -> ModelError:
+    most = len(search.steps[0].quantized)
     return ModelError(
         Problem(
             f"no network with a quantized layer is good enough: original {metric.original}, "
-            f"all {most} layers quantized {metric.of[()]}, best {metric.of[found.in_float]}",
+            f"all {most} layers quantized {metric.of[()]}, best {metric.of[search.in_float]}",
             file=str(model),
             hint=f"ask for less in metric_eval, or try other settings; {FOLDER}/{HISTORY} has what was tried",
         )

@@ -22,16 +22,21 @@ def save_model(pb_model: str, outputs: Sequence[str], record_file: str, save_pat
 
     Parameters
     ----------
-    pb_model : the original .pb.
-    outputs : names of its outputs.
-    record_file : what the calibration has written.
-    save_path : prefix with its folder: ``results/net`` gives ``results/net_quantized.pb``, ``net_quant.json`` and
+    pb_model : str
+        The original .pb.
+    outputs : Sequence[str]
+        Names of its outputs.
+    record_file : str
+        What the calibration has written.
+    save_path : str
+        Prefix with its folder: ``results/net`` gives ``results/net_quantized.pb``, ``net_quant.json`` and
         ``net_fakequant.pb``; with non-uniform weights also ``amct_tensorflow_nuq_record.txt``.
 
     Raises
     ------
-    CalibrantError : with every problem of the model and the record file; batches that are still to be run, layers that
-        were calibrated and have no record. Nothing is written then.
+    CalibrantError
+        With every problem of the model and the record file; batches that are still to be run, layers that were
+        calibrated and have no record. Nothing is written then.
     """
     record = path_of("record_file", record_file)
     check_all_batches_were_run(record)
@@ -43,12 +48,17 @@ def convert_model(pb_model: str, outputs: Sequence[str], record_file: str, save_
 
     Parameters
     ----------
-    pb_model, outputs, save_path : as for :func:`save_model`.
-    record_file : layers without a record stay in float.
+    pb_model, save_path : str
+        As for :func:`save_model`.
+    outputs : Sequence[str]
+        As for :func:`save_model`.
+    record_file : str
+        Layers without a record stay in float.
 
     Raises
     ------
-    CalibrantError : with every problem of the model and the record file. Nothing is written then.
+    CalibrantError
+        With every problem of the model and the record file. Nothing is written then.
     """
     _convert(pb_model, outputs, path_of("record_file", record_file), save_path, "convert_model", complete=False)
 
@@ -58,14 +68,20 @@ def convert_qat_model(pb_model: str, outputs: Sequence[str], save_path: str, rec
 
     Parameters
     ----------
-    pb_model : frozen for inference, with FakeQuantWithMinMaxVars or FakeQuantWithMinMaxVarsPerChannel of 8 bits on
-        weights and activations. Layers that lack them stay in float.
-    outputs, save_path : as for :func:`save_model`.
-    record_file : where to write the factors; nowhere by default.
+    pb_model : str
+        Frozen for inference, with FakeQuantWithMinMaxVars or FakeQuantWithMinMaxVarsPerChannel of 8 bits on weights and
+        activations. Layers that lack them stay in float.
+    outputs : Sequence[str]
+        As for :func:`save_model`.
+    save_path : str
+        As for :func:`save_model`.
+    record_file : str | None
+        Where to write the factors; nowhere by default.
 
     Raises
     ------
-    CalibrantError : with every problem of the model; FakeQuant nodes of other widths. Nothing is written then.
+    CalibrantError
+        With every problem of the model; FakeQuant nodes of other widths. Nothing is written then.
     """
     model, names = path_of("pb_model", pb_model), names_of("outputs", outputs)
     record = None if record_file is None else file_to_write("record_file", record_file)

@@ -21,15 +21,21 @@ def calibrated(original: Graph, config: Any, record: Path, evaluator: Any, outpu
 
     Parameters
     ----------
-    original : the float network.
-    config : as for :func:`calibrant.quantize`.
-    record : the record file to write.
-    evaluator : has ``calibration(graph, outputs)``.
-    outputs : what it is given as outputs.
+    original : Graph
+        The float network.
+    config : Any
+        As for :func:`calibrant.quantize`.
+    record : Path
+        The record file to write.
+    evaluator : Any
+        Has ``calibration(graph, outputs)``.
+    outputs : Sequence[str]
+        What it is given as outputs.
 
     Raises
     ------
-    DataError : the evaluator ran fewer batches than ``batch_num``.
+    DataError
+        The evaluator ran fewer batches than ``batch_num``.
     """
     plan = plan_model(original, config, ModelOptions(), Stopwatch()).plan
     kinds: list[type[InPlaceBalancing | InPlaceCalibration]] = [InPlaceCalibration]

@@ -9,12 +9,15 @@ from typing import Any
 from calibrant.graph.ascend.lower import has_ascend_operators, lower
 from calibrant.graph.tensorflow import tensorflow
 
+_MARK = "lowers_ascend_operators"
+
 
 def accept_ascend_operators() -> None:
     """Let TensorFlow's public ``import_graph_def`` take graphs with the four operators; other graphs as before."""
     tf = tensorflow()
-    for module in (tf, tf.graph_util, tf.compat.v1, tf.compat.v1.graph_util):
-        if not hasattr(module.import_graph_def, "lowers_ascend_operators"):
+    modules: tuple[Any, ...] = (tf, tf.graph_util, tf.compat.v1, tf.compat.v1.graph_util)
+    for module in modules:
+        if not hasattr(module.import_graph_def, _MARK):
             module.import_graph_def = _lowering(module.import_graph_def)
 
 
@@ -25,5 +28,5 @@ def _lowering(import_graph_def: Callable[..., Any]) -> Callable[..., Any]:
             graph_def = lower(graph_def, "graph_def")
         return import_graph_def(graph_def, *arguments, **options)
 
-    lowering.lowers_ascend_operators = True
+    vars(lowering)[_MARK] = True
     return lowering

@@ -76,11 +76,13 @@ def set_logging_level(print_level: str = "info", save_level: str = "info") -> No
 
     Parameters
     ----------
-    print_level, save_level : ``'debug'``, ``'info'``, ``'warning'`` or ``'error'``, in any case.
+    print_level, save_level : str
+        ``'debug'``, ``'info'``, ``'warning'`` or ``'error'``, in any case.
 
     Raises
     ------
-    ConfigError : another word.
+    ConfigError
+        Another word.
     """
     LOGGER.set_levels(_level("print_level", print_level), _level("save_level", save_level))
 

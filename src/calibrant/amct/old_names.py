@@ -46,7 +46,10 @@ def old_names() -> Iterator[set[str]]:
     """Give the old names for as long as the block lasts; the set holds those that were asked for: ``tf.Session`` …."""
     tf = tensorflow()
     given: set[str] = set()
-    modules = {"tf": (tf, _attribute_of(tf.compat.v1)), "np": (np, NUMPY.__getitem__)}
+    modules: dict[str, tuple[Any, Callable[[str], Any]]] = {
+        "tf": (tf, _attribute_of(tf.compat.v1)),
+        "np": (np, NUMPY.__getitem__),
+    }
     for name, module in vars(tf).items():
         old = vars(tf.compat.v1).get(name)
         known = isinstance(module, types.ModuleType) and isinstance(old, types.ModuleType)
@@ -102,12 +105,12 @@ def under_the_original_name() -> Iterator[None]:
 
     import calibrant.amct as package
 
-    found = {"amct_tensorflow": package}
-    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        if not module.name.endswith("__main__"):
-            found[module.name.replace(package.__name__, "amct_tensorflow", 1)] = importlib.import_module(module.name)
-    before = {name: sys.modules.get(name) for name in found}
-    sys.modules.update(found)
+    aliases = {"amct_tensorflow": package}
+    for entry in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if not entry.name.endswith("__main__"):
+            aliases[entry.name.replace(package.__name__, "amct_tensorflow", 1)] = importlib.import_module(entry.name)
+    before = {name: sys.modules.get(name) for name in aliases}
+    sys.modules.update(aliases)
     try:
         yield
     finally:

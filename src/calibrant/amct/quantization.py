@@ -33,16 +33,23 @@ def create_quant_config(
 
     Parameters
     ----------
-    config_file : the file to write.
-    graph : ``tf.Graph``.
-    skip_layers : names of layers that stay in float.
-    batch_num : batches of the calibration, > 0.
-    activation_offset : whether activations have an offset.
-    config_defination : a configuration file, which then decides alone.
+    config_file : str
+        The file to write.
+    graph : Any
+        ``tf.Graph``.
+    skip_layers : Sequence[str] | None
+        Names of layers that stay in float.
+    batch_num : int
+        Batches of the calibration, > 0.
+    activation_offset : bool
+        Whether activations have an offset.
+    config_defination : str | None
+        A configuration file, which then decides alone.
 
     Raises
     ------
-    CalibrantError : with every problem of the arguments, the graph or the configuration file.
+    CalibrantError
+        With every problem of the arguments, the graph or the configuration file.
     """
     path, graph = file_to_write("config_file", config_file), graph_of(graph)
     if config_defination is not None:
@@ -73,18 +80,24 @@ def quantize_preprocess(graph: Any, config_file: str, record_file: str, outputs:
 
     Parameters
     ----------
-    graph : ``tf.Graph``, changed in place.
-    config_file : config.json or a configuration file.
-    record_file : the file to write.
-    outputs : names of the network's outputs; all its ends by default.
+    graph : Any
+        ``tf.Graph``, changed in place.
+    config_file : str
+        ``config.json`` or a configuration file.
+    record_file : str
+        The file to write.
+    outputs : Sequence[str] | None
+        Names of the network's outputs; all its ends by default.
 
     Returns
     -------
-    [], as there are no variables that a Saver must leave out.
+    list
+        [], as there are no variables that a Saver must leave out.
 
     Raises
     ------
-    CalibrantError : with every problem that was found; the graph is unchanged then.
+    CalibrantError
+        With every problem that was found; the graph is unchanged then.
     """
     return _observed(InPlaceBalancing, graph, config_file, record_file, outputs, "quantize_preprocess")
 
@@ -100,18 +113,24 @@ def quantize_model(graph: Any, config_file: str, record_file: str, calib_outputs
 
     Parameters
     ----------
-    graph : ``tf.Graph``, changed in place.
-    config_file : config.json or a configuration file.
-    record_file : the file to write; an older one is removed, except for the factors of :func:`quantize_preprocess`.
-    calib_outputs : names of the outputs that are run; all ends of the network by default.
+    graph : Any
+        ``tf.Graph``, changed in place.
+    config_file : str
+        ``config.json`` or a configuration file.
+    record_file : str
+        The file to write; an older one is removed, except for the factors of :func:`quantize_preprocess`.
+    calib_outputs : Sequence[str] | None
+        Names of the outputs that are run; all ends of the network by default.
 
     Returns
     -------
-    [], as there are no variables that a Saver must leave out.
+    list
+        [], as there are no variables that a Saver must leave out.
 
     Raises
     ------
-    CalibrantError : with every problem that was found; the graph is unchanged then.
+    CalibrantError
+        With every problem that was found; the graph is unchanged then.
     """
     return _observed(InPlaceCalibration, graph, config_file, record_file, calib_outputs, "quantize_model")
 

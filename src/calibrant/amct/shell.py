@@ -29,14 +29,21 @@ def calibrate(
 
     Parameters
     ----------
-    model, outputs, save_path : as for :func:`calibrant.amct.save_model`.
-    config : a configuration, or the path of one.
-    evaluator : a script that defines one object with ``calibration(graph, outputs)``; or None.
-    data : without an evaluator, ``data_dir``, ``input_shape`` and ``data_types`` of :class:`GraphEvaluator`.
+    model, save_path : str
+        As for :func:`calibrant.amct.save_model`.
+    outputs : Sequence[str]
+        As for :func:`calibrant.amct.save_model`.
+    config : Any
+        A configuration, or the path of one.
+    evaluator : str | None
+        A script that defines one object with ``calibration(graph, outputs)``; or None.
+    data : dict[str, Any]
+        Without an evaluator, ``data_dir``, ``input_shape`` and ``data_types`` of :class:`GraphEvaluator`.
 
     Raises
     ------
-    CalibrantError : with every problem that was found. Nothing is written then.
+    CalibrantError
+        With every problem that was found. Nothing is written then.
     """
     path, names = path_of("model", model), names_of("outputs", outputs)
     folder, prefix = save_target(save_path, path)
@@ -44,8 +51,8 @@ def calibrate(
     with tempfile.TemporaryDirectory() as temporary:
         record = Path(temporary) / "record.txt"
         if evaluator is not None:
-            with _evaluator_of(Path(evaluator)) as found:
-                calibrated(original, config, record, found, names)
+            with _evaluator_of(Path(evaluator)) as loaded:
+                calibrated(original, config, record, loaded, names)
         else:
             batch_num = plan_model(original, config, ModelOptions(), Stopwatch()).plan.batch_num
             calibrated(original, config, record, GraphEvaluator(**data, batch_num=batch_num), names)
@@ -60,12 +67,12 @@ def _evaluator_of(script: Path) -> Iterator[Any]:
         raise ConfigError(Problem("there is no such script", file=str(script)))
     with scripts_environment():
         values = {id(value): value for value in runpy.run_path(str(script)).values()}.values()
-        found = [value for value in values if not isinstance(value, type) and _calibrates(value)]
-        if len(found) != 1:
-            what = f"defines {len(found)} objects" if found else "defines no object"
+        evaluators = [value for value in values if not isinstance(value, type) and _calibrates(value)]
+        if len(evaluators) != 1:
+            what = f"defines {len(evaluators)} objects" if evaluators else "defines no object"
             allowed = "exactly one, evaluator = Evaluator() for example"
             raise ConfigError(Problem(f"{what} with calibration(graph, outputs)", file=str(script), allowed=allowed))
-        yield found[0]
+        yield evaluators[0]
 
 
 def _calibrates(value: Any) -> bool:

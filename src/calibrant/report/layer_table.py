@@ -1,4 +1,4 @@
-"""One row per quantized layer: what was found and how much of the signal is left."""
+"""One row per quantized layer: its ranges, and how much of the signal is left."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def layer_row(layer: QuantizedLayer) -> dict[str, Any]:
 
 def input_row(entry: QuantizedInput) -> dict[str, Any]:
     """One quantized activation."""
-    found = entry.search
+    search = entry.search
     low, high = entry.quantizer.range
     row: dict[str, Any] = {
         "tensor": entry.tensor,
@@ -59,9 +59,9 @@ def input_row(entry: QuantizedInput) -> dict[str, Any]:
         "bits": entry.quantizer.bits,
         "low": low,
         "high": high,
-        "signal_to_noise_db": decibels(found.signal_power, found.mean_squared_error),
-        "codes_in_use": found.use and found.use.codes,
-        "percentiles_exact": bool(found.low_is_exact and found.high_is_exact),
+        "signal_to_noise_db": decibels(search.signal_power, search.mean_squared_error),
+        "codes_in_use": search.use and search.use.codes,
+        "percentiles_exact": bool(search.low_is_exact and search.high_is_exact),
     }
     if entry.group is not None:
         row["joint_group"] = entry.group
@@ -77,14 +77,14 @@ def input_row(entry: QuantizedInput) -> dict[str, Any]:
 
 def weights_row(layer: QuantizedLayer) -> Mapping[str, Any]:
     """The weights of one layer."""
-    weights = layer.weights
-    power = float(np.square(layer.float_weights, dtype=np.float64).sum())
+    weights, float_weights = layer.require_weights(), np.asarray(layer.float_weights)
+    power = float(np.square(float_weights, dtype=np.float64).sum())
     row: dict[str, Any] = {
         "bits": weights.bits,
         "scales": int(weights.scale.size),
         "smallest_scale": float(weights.scale.min()),
         "largest_scale": float(weights.scale.max()),
-        "signal_to_noise_db": decibels(power, weights.squared_error(layer.float_weights)),
+        "signal_to_noise_db": decibels(power, weights.squared_error(float_weights)),
     }
     if weights.levels is not None:
         row["levels"] = list(weights.levels)

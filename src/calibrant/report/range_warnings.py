@@ -11,12 +11,12 @@ WAY_OUT = "look for faulty samples in the data, or try --refine or calibrant tun
 
 def range_warnings(network: QuantizedNetwork) -> list[str]:
     """One sentence per tensor that was constant, or whose values use few of its codes."""
-    found = {}
+    sentences: dict[str, str] = {}
     for entry in network.every_input():
         sentence = _sentence(entry)
         if sentence:
-            found.setdefault(entry.tensor, f"{entry.node!r}: {sentence}")
-    return list(found.values())
+            sentences.setdefault(entry.tensor, f"{entry.node!r}: {sentence}")
+    return list(sentences.values())
 
 
 def _sentence(entry: QuantizedInput) -> str | None:

@@ -13,14 +13,14 @@ def saturation_warnings(network: QuantizedNetwork) -> list[str]:
     It happens where both scales are tiny against the bias: a layer whose input or weights hardly matter.
     """
     limits = np.iinfo(np.int32)
-    found = []
+    warnings = []
     for layer in network.layers:
         if layer.bias is None:
             continue
         cut_off = int(np.isin(layer.integer_bias(), (limits.min, limits.max)).sum())
         if cut_off:
-            found.append(
+            warnings.append(
                 f"{layer.layer.name!r}: {cut_off} of {layer.bias.size} biases exceed 32 bits in steps of "
                 "scale_d * scale_w and are cut off; skip_layers would leave the layer in float"
             )
-    return found
+    return warnings

@@ -37,14 +37,20 @@ class GraphEvaluator(AutoCalibrationEvaluatorBase):
 
     Parameters
     ----------
-    data_dir : folders of .bin files, ``'dir;dir'`` or a list, in the order of the inputs.
-    input_shape : ``'x:32,224,224,3;y:…'``, or a dict of tensor → shape.
-    data_types : ``'float32;…'`` or a list.
-    batch_num : batches to run; 1 by default.
+    data_dir : Any
+        Folders of .bin files, ``'dir;dir'`` or a list, in the order of the inputs.
+    input_shape : Any
+        ``'x:32,224,224,3;y:…'``, or a dict of tensor → shape.
+    data_types : Any
+        ``'float32;…'`` or a list.
+    batch_num : int
+        Batches to run; 1 by default.
     """
 
     def __init__(self, data_dir: Any, input_shape: Any, data_types: Any, batch_num: int = 1):
-        self.shapes = input_shape if isinstance(input_shape, dict) else parse_input_shapes(input_shape)
+        self.shapes: Mapping[str, Sequence[Any]] = (
+            input_shape if isinstance(input_shape, dict) else parse_input_shapes(input_shape)
+        )
         self.data_dir, self.data_types, self.batch_num = data_dir, data_types, batch_num
 
     def calibration(self, graph: Any, outputs: list[str]) -> None:
@@ -62,7 +68,7 @@ class GraphEvaluator(AutoCalibrationEvaluatorBase):
                     raise DataError(Problem(f"a batch cannot be run: {reason_of(error)}", hint=hint)) from None
 
 
-def _check_inputs(graph: Any, shapes: Mapping[str, Sequence[int]]) -> None:
+def _check_inputs(graph: Any, shapes: Mapping[str, Sequence[Any]]) -> None:
     names = [operation.name for operation in graph.get_operations()]
     inputs = [operation.name for operation in graph.get_operations() if operation.type == "Placeholder"]
     unknown = [name for name in shapes if nd.node_name(name) not in names]

@@ -17,18 +17,24 @@ def load_data(
 
     Parameters
     ----------
-    inputs : tensor to feed → shape of a batch, all of it.
-    paths : for each input a folder of .bin files (raw, little-endian), one batch each, in the order of their names.
-    types : for each input the type of the numbers: ``'float32'`` …
-    num : how many batches.
+    inputs : Mapping[str, Sequence[int]]
+        Tensor to feed → shape of a batch, all of it.
+    paths : Sequence[str]
+        For each input a folder of .bin files (raw, little-endian), one batch each, in the order of their names.
+    types : Sequence[str]
+        For each input the type of the numbers, for example ``'float32'``.
+    num : int
+        How many batches.
 
     Yields
     ------
-    dict of tensor name → array, in the type of the file.
+    dict[str, np.ndarray]
+        Tensor name → array, in the type of the file.
 
     Raises
     ------
-    DataError : as many paths or types as inputs are wanted; a file of another size; fewer files than ``num``.
+    DataError
+        As many paths or types as inputs are wanted; a file of another size; fewer files than ``num``.
     """
     paths, types = _listed(paths), _listed(types)
     if not len(inputs) == len(paths) == len(types):
