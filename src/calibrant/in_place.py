@@ -127,7 +127,7 @@ class InPlaceCalibration:
         (:mod:`calibrant.records.beside_record`); an older one is removed at once. Where the configuration asks for
         balancing, it has to hold the factors (:func:`balance_in_place`).
     outputs : Sequence[str] | None
-        Tensors; by default every node with a quantizable layer in front of it that nobody reads.
+        Tensors; by default every unread node downstream of a quantizable layer.
 
     Raises
     ------
@@ -257,7 +257,7 @@ def _write_balance_factors(record_file: Path, balanced: Balanced) -> None:
 def _as_it_stands(graph: Graph, layers: Sequence[Layer]) -> Graph:
     """The graph with weights that TensorFlow's optimizer leaves alone.
 
-    It would multiply constants behind a layer into constant weights; the sums would then differ in their last bits.
+    It would multiply constants downstream of a layer into its weights; the sums would then differ in their last bits.
     """
     edit = graph.edit()
     for layer in layers:

@@ -139,7 +139,7 @@ class Result:
 
     @property
     def absorbed(self) -> dict[str, list[str]]:
-        """Layer → the original nodes behind it that folding has put into it; and what stands for a moved result."""
+        """Layer → the original nodes that were folded into it; and the node that stands for a moved result."""
         return self.folded.absorbed
 
     @property

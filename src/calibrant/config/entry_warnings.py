@@ -32,17 +32,17 @@ def entry_warnings(configuration: Configuration, info: GraphInfo, skipped: froze
             yield f"{level.origin}: {_weight_block(level)} has no effect: {name!r} has no weights"
     types = {layer.type for layer in layers.values()}
     for type, level in levels.by_type.items():
-        found = takers.get(level.origin, [])
+        taking = takers.get(level.origin, [])
         if type not in types:
             yield f"{level.origin} has no effect: no {type} is quantized in this graph"
-        elif not found and level.origin not in asymmetric_of:
+        elif not taking and level.origin not in asymmetric_of:
             yield f"{level.origin} has no effect: every {type} has an entry in override_layer_configs"
-        elif found:
-            yield from _idle_blocks(level, found, f"no {type} of this graph")
+        elif taking:
+            yield from _idle_blocks(level, taking, f"no {type} of this graph")
     for level in levels.common:
-        found = takers.get(level.origin, [])
-        if found:
-            yield from _idle_blocks(level, found, "no layer that takes it")
+        taking = takers.get(level.origin, [])
+        if taking:
+            yield from _idle_blocks(level, taking, "no layer that takes it")
         elif level.settings != CalibrationConfig() and level.origin not in asymmetric_of and layers:
             yield "common_config has no effect: every layer that is quantized has an override"
 

@@ -26,7 +26,7 @@ def shared_weights_problems(
         plan = weight_plan(levels.weights(layer, selected)[0], layer)
         other, other_plan = first.setdefault(layer.constant, (layer, plan))
         if layer.channel_axes != other.channel_axes:
-            plan, other_plan = (replace(found, channel_wise=False) for found in (plan, other_plan))
+            plan, other_plan = (replace(each, channel_wise=False) for each in (plan, other_plan))
         if plan == other_plan:
             continue
         yield configuration.problem(

@@ -86,7 +86,7 @@ def importable(graph: Graph) -> None:
                     f"op {node.op!r} is not known to TensorFlow {tf.__version__}",
                     file=graph.source,
                     path=node.name,
-                    hint="cut the graph behind it with --inputs or before it with --outputs; or import the package "
+                    hint="cut the graph after it with --inputs or before it with --outputs; or import the package "
                     "that defines it, from Python",
                 )
                 for node in unknown[:MOST]

@@ -50,7 +50,7 @@ def fold_constants(graph: Graph, growth: float = GROWTH) -> Graph:
     """
     foldable = _Foldable(graph, growth)
     read = (tensor for node in graph.nodes.values() if node.name not in foldable for tensor in nd.data_inputs(node))
-    wanted = dict.fromkeys(foldable.behind_identity(tensor) for tensor in (*read, *graph.outputs))
+    wanted = dict.fromkeys(foldable.source_of_identity(tensor) for tensor in (*read, *graph.outputs))
     computed = [tensor for tensor in wanted if tensor is not None and not _is_output_by_number(graph, tensor)]
     values = _evaluate(graph, computed)
     if not values:
@@ -104,7 +104,7 @@ class _Foldable:
         """Whether so many bytes are in proportion to the constants that a node is computed from."""
         return size <= SMALL or size <= self._growth * sum(self._bytes[source] for source in self._sources[name])
 
-    def behind_identity(self, tensor: str) -> str | None:
+    def source_of_identity(self, tensor: str) -> str | None:
         """The computed tensor that a constant one passes on; None where it is a Const, or not constant."""
         name = nd.node_name(tensor)
         while name in self and self._graph.nodes[name].op in nd.PASS_THROUGH:

@@ -1,4 +1,4 @@
-"""Values of tensors that depend on constants alone: weights behind Identity, the arithmetic of a written-out norm."""
+"""Values of tensors that depend on constants alone: weights read through Identity, factors of a decomposed norm."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class ConstantReader:
         return reader
 
     def source(self, tensor: str) -> str | None:
-        """Name of the Const node behind a tensor, through Identity and its kind."""
+        """Name of the Const node that a tensor comes from, through Identity and its kind."""
         name, index = nd.split_tensor(tensor)
         for _ in range(len(self._nodes)):
             node = self._nodes.get(name)
@@ -88,7 +88,7 @@ class ConstantReader:
         return value
 
     def value(self, tensor: str) -> np.ndarray | None:
-        """The array behind a tensor, or None. Walks without recursion, so that depth does not matter."""
+        """The value of a tensor, or None. Walks without recursion, so that depth does not matter."""
         stack = [tensor]
         while stack:
             current = stack[-1]

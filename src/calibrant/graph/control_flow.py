@@ -22,7 +22,7 @@ def control_flow_regions(nodes: Mapping[str, NodeDef]) -> dict[str, str]:
     for node in nodes.values():
         for reference in node.input:
             readers.setdefault(nd.node_name(reference), []).append(node.name)
-    found: dict[str, str] = {}
+    regions: dict[str, str] = {}
     for region, (begin, end) in REGIONS.items():
         seen: set[str] = set()
         waiting = [name for name, node in nodes.items() if node.op in begin]
@@ -32,8 +32,8 @@ def control_flow_regions(nodes: Mapping[str, NodeDef]) -> dict[str, str]:
                     seen.add(reader)
                     waiting.append(reader)
         for name in seen:
-            found.setdefault(name, region)
-    return found
+            regions.setdefault(name, region)
+    return regions
 
 
 def called_functions(nodes: Iterable[NodeDef], library: FunctionDefLibrary) -> tuple[dict[str, FunctionDef], list[str]]:

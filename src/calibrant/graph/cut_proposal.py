@@ -1,4 +1,4 @@
-"""Where to cut a graph so that calibration data can be fed: behind what decodes, looks words up, or is random."""
+"""Where to cut a graph so that calibration data can be fed: after decoding, word look-up and random operations."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def check_feedable(graph: Graph) -> None:
 
 def cut_hint(graph: Graph, sources: Collection[str]) -> str:
     """What to write so that nodes are cut off."""
-    found = list(narrow_places(graph, sources))
-    floats = [place for place in found if graph.dtype(place).is_floating]
-    chosen = (floats or found)[:1]
+    places = list(narrow_places(graph, sources))
+    floats = [place for place in places if graph.dtype(place).is_floating]
+    chosen = (floats or places)[:1]
     if not chosen:
-        return "name tensors behind it with --inputs; inspect --nodes lists them"
-    others = [nd.input_reference(place) for place in found if place not in chosen][:MOST]
+        return "name tensors after it with --inputs; inspect --nodes lists them"
+    others = [nd.input_reference(place) for place in places if place not in chosen][:MOST]
     also = f" (or {', '.join(others)})" if others else ""
     return f"feed what is made of it: --inputs {nd.input_reference(chosen[0])}{also}"
 

@@ -105,13 +105,13 @@ class _Masks:
 
 def _downstream(graph: Graph, tensors: list[str]) -> set[str]:
     """The operations that random numbers go through on their way to a mask."""
-    found: set[str] = set()
+    reached: set[str] = set()
     while tensors:
         for node, _ in graph.consumers(tensors.pop()):
-            if node.op in _FOLLOWED and node.name not in found:
-                found.add(node.name)
+            if node.op in _FOLLOWED and node.name not in reached:
+                reached.add(node.name)
                 tensors.append(f"{node.name}:0")
-    return found
+    return reached
 
 
 def _ones(graph: Graph, tensors: Iterator[str]) -> dict[str, str]:

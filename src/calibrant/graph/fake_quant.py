@@ -49,14 +49,14 @@ class FakeQuant:
 
 def read_fake_quants(graph: Graph) -> tuple[dict[str, FakeQuant], list[Problem]]:
     """Node → what it does; and what keeps others from being read."""
-    found, problems = {}, []
+    fake_quants, problems = {}, []
     for node in graph.nodes.values():
         if node.op in FAKE_QUANT:
             wrong = list(_wrong(graph, node))
             problems += wrong
             if not wrong:
-                found[node.name] = _read(graph, node)
-    return found, problems
+                fake_quants[node.name] = _read(graph, node)
+    return fake_quants, problems
 
 
 def _wrong(graph: Graph, node: NodeDef) -> Iterator[Problem]:

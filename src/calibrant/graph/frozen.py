@@ -131,14 +131,14 @@ def select(
         source=source,
     )
     checks.well_formed(graph)
-    found = without_idle_controls(for_inference(graph))
+    inference = without_idle_controls(for_inference(graph))
     if not inputs:
-        found = _with_needed_inputs(found)
-    checks.fed(found)
-    deterministic(found, graph)
+        inference = _with_needed_inputs(inference)
+    checks.fed(inference)
+    deterministic(inference, graph)
     if not inputs:
-        undecided(found)
-    return found
+        undecided(inference)
+    return inference
 
 
 def select_by_key(

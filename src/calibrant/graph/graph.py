@@ -15,9 +15,7 @@ from calibrant.graph.constants import ConstantReader
 from calibrant.graph.control_flow import control_flow_regions
 from calibrant.graph.tf_core import FunctionDefLibrary, GraphDef, NodeDef, VersionDef, dtypes
 
-_NODE_FIELD = bytes(
-    [GraphDef.NODE_FIELD_NUMBER << 3 | 2]
-)  # in front of every node: its field, of the kind with a length
+_NODE_FIELD = bytes([GraphDef.NODE_FIELD_NUMBER << 3 | 2])  # before every node: its field, of the kind with a length
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +59,7 @@ class Graph:
         for node in self.nodes.values():
             for index, tensor in enumerate(nd.data_inputs(node)):
                 readers.setdefault(tensor, []).append((node, index))
-        return {tensor: tuple(found) for tensor, found in readers.items()}
+        return {tensor: tuple(places) for tensor, places in readers.items()}
 
     @cached_property
     def _control_targets(self) -> frozenset[str]:
@@ -133,7 +131,7 @@ class Graph:
         return self._constants.require(nd.tensor_name(tensor))
 
     def constant_source(self, tensor: str) -> str | None:
-        """The Const node behind a tensor, through Identity and its kind; None where there is none."""
+        """The Const node that a tensor comes from, through Identity and its kind; None where there is none."""
         return self._constants.source(nd.tensor_name(tensor))
 
     @cached_property

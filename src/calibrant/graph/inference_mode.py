@@ -50,15 +50,15 @@ def _inlined(graph: Graph) -> Graph:
 
 def switches(graph: Graph) -> list[str]:
     """Placeholders of one bool that decide which branch runs."""
-    found = []
+    candidates = []
     for name in graph.input_nodes:
         node = graph.nodes[name]
         if node.op == "Placeholder" and nd.attribute(node, "dtype") == dtypes.bool and _may_be_scalar(graph, name):
             bound = _with(graph, {name: False})
             deciding = [nd.data_inputs(node)[DECIDING[node.op]] for node in graph.nodes.values() if node.op in DECIDING]
             if len(decided_values(bound, deciding)) > len(decided_values(graph, deciding)):
-                found.append(name)
-    return sorted(found)
+                candidates.append(name)
+    return sorted(candidates)
 
 
 def proposal(graph: Graph, is_fit: Callable[[Graph], bool]) -> dict[str, Any] | None:

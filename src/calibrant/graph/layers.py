@@ -119,11 +119,11 @@ def find_layers(graph: Graph) -> tuple[tuple[Layer, ...], tuple[Rejected, ...]]:
             if reason is not None:
                 rejected.append(Rejected(node.name, node.op, reason))
             continue
-        found = _layer(graph, node) if region is None else f"is inside {region}, where it cannot be observed"
-        if isinstance(found, str):
-            rejected.append(Rejected(node.name, node.op, found))
+        candidate = _layer(graph, node) if region is None else f"is inside {region}, where it cannot be observed"
+        if isinstance(candidate, str):
+            rejected.append(Rejected(node.name, node.op, candidate))
         else:
-            layers.append(found)
+            layers.append(candidate)
     rejected.extend(_inside_functions(graph))
     return tuple(layers), tuple(rejected)
 

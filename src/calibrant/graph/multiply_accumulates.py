@@ -97,7 +97,7 @@ def _of_einsum(node: NodeDef, shapes: list[nd.OpenShape]) -> int | None:
 def _in_function(graph: Graph, caller: NodeDef, node: NodeDef) -> int | None:
     """All rounds for one sample of a MatMul with constant weights in the body of a loop."""
     rounds = _rounds(graph, caller)
-    function = next((f for f in graph.library.function if any(found is node for found in f.node_def)), None)
+    function = next((f for f in graph.library.function if any(other is node for other in f.node_def)), None)
     if node.op != "MatMul" or rounds is None or function is None:
         return None
     weights = _shape_in_body(graph, caller, function, [name for name in node.input if not name.startswith("^")][1])
@@ -135,9 +135,9 @@ def _shapes(graph: Graph, products: list[NodeDef]) -> ShapeOf:
         for tensor in (f"{node.name}:0", *nd.data_inputs(node))
     )
     if open_axes:
-        found = _with_closed_inputs(graph)
-        if found is not None:
-            graph = found
+        closed = _with_closed_inputs(graph)
+        if closed is not None:
+            graph = closed
 
     def shape(tensor: str) -> tuple[int | None, ...] | None:
         sizes = graph.shape(tensor)

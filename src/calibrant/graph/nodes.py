@@ -31,7 +31,7 @@ def tensor_name(reference: str) -> str:
 
 
 def node_name(reference: str) -> str:
-    """The name of the node behind ``name``, ``name:0`` or ``^name``."""
+    """The name of the node that ``name``, ``name:0`` or ``^name`` refers to."""
     return split_tensor(reference.removeprefix("^"))[0]
 
 

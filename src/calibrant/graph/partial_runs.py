@@ -84,11 +84,11 @@ class PartialRuns:
         if tensor not in self._calls and again:
             feeds = [tensor, *self._border[tensor]]
             self._calls[tensor] = self._session.make_callable(again, feed_list=feeds)
-        found: dict[str, Any] = {tensor: changed}
+        computed: dict[str, Any] = {tensor: changed}
         if again:
             border = [self._values[read] for read in self._border[tensor]]
-            found.update(zip(again, self._calls[tensor](changed, *border), strict=True))
-        return [found.get(name, self._values[name]) for name in self._outputs]
+            computed.update(zip(again, self._calls[tensor](changed, *border), strict=True))
+        return [computed.get(name, self._values[name]) for name in self._outputs]
 
     def close(self) -> None:
         """Free the session."""
@@ -103,11 +103,11 @@ class PartialRuns:
 
 def _reached(readers: Mapping[str, Sequence[str]], names: Iterable[str]) -> dict[str, None]:
     """The nodes and all that depends on them, in a fixed order."""
-    found = dict.fromkeys(names)
-    stack = list(found)
+    reached = dict.fromkeys(names)
+    stack = list(reached)
     while stack:
         for reader in readers.get(stack.pop(), ()):
-            if reader not in found:
-                found[reader] = None
+            if reader not in reached:
+                reached[reader] = None
                 stack.append(reader)
-    return found
+    return reached

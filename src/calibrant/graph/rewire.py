@@ -136,8 +136,8 @@ def rewire(target: Any, original: Graph, changed: Graph, meaning: Meaning, watch
             for tensors, function in watchers.items()
         }
     for before, after in zip(original.outputs, changed.outputs, strict=True):
-        behind = _descendants(changed, {nd.node_name(before), nd.node_name(after)})
-        seen = [call for tensors, call in calls.items() if behind.isdisjoint(map(nd.node_name, tensors))]
+        downstream = _descendants(changed, {nd.node_name(before), nd.node_name(after)})
+        seen = [call for tensors, call in calls.items() if downstream.isdisjoint(map(nd.node_name, tensors))]
         rewiring.wait_for(operations[nd.node_name(before)], seen)
     return rewiring
 
@@ -176,8 +176,8 @@ def _import(tf: Any, target: Any, changed: Graph, kept: Collection[str]) -> str:
 
 def _descendants(graph: Graph, names: Iterable[str]) -> set[str]:
     """Nodes that read one of these, directly or through others, and these themselves."""
-    found = set(names)
+    descendants = set(names)
     for name, node in graph.nodes.items():
-        if any(nd.node_name(reference) in found for reference in node.input):
-            found.add(name)
-    return found
+        if any(nd.node_name(reference) in descendants for reference in node.input):
+            descendants.add(name)
+    return descendants

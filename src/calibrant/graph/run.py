@@ -24,10 +24,10 @@ _NO_KERNEL = (
 class Runner:
     """A graph made ready to run again and again with the same feeds and fetches.
 
-    Constant folding is off: it would push the multiplication of a quantizer into the weights of a convolution in
-    front of it, and the fake-quantized numbers would no longer be exactly those of the arithmetic.
+    Constant folding is off: it would push the multiplication of a quantizer into the weights of the
+    convolution upstream, and the fake-quantized numbers would no longer be exactly those of the arithmetic.
 
-    A watched tensor is handed over as soon as it is there, before the operations behind it, and is given free right
+    A watched tensor is handed over as soon as it is there, before the operations downstream of it, and freed right
     after. So looking at all tensors of a model takes little more memory than running it. Several threads may call: one
     computes what another looks at.
 

@@ -23,19 +23,19 @@ def network_outputs(graph: Any) -> list[str]:
     ModelError
         There is none.
     """
-    behind: set[str] = set()
-    found = []
+    downstream: set[str] = set()
+    operations = []
     operations = [operation for operation in graph.get_operations() if not operation.name.startswith(SCOPE)]
     for operation in operations:  # inputs come before their readers, loop edges aside
         sources = (tensor.op.name for tensor in operation.inputs)
-        if operation.type in KINDS or any(name in behind for name in sources):
-            behind.add(operation.name)
+        if operation.type in KINDS or any(name in downstream for name in sources):
+            downstream.add(operation.name)
             if operation.outputs and operation.type not in NEVER_OUTPUTS:
-                found.append(operation)
+                operations.append(operation)
     ends = [
         operation.outputs[0].name
-        for operation in found
-        if not any(consumer.name in behind for tensor in operation.outputs for consumer in tensor.consumers())
+        for operation in operations
+        if not any(consumer.name in downstream for tensor in operation.outputs for consumer in tensor.consumers())
     ]
     if not ends:
         allowed = ", ".join(sorted(KINDS))

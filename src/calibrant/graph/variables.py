@@ -80,17 +80,17 @@ def _without_assignments(nodes: Mapping[str, NodeDef]) -> dict[str, NodeDef] | N
 
 def _variable_dtypes(nodes: Mapping[str, NodeDef], handles: Mapping[str, Any]) -> dict[str, Any] | None:
     """The nodes that stand for a variable → its dtype; None where other operations than READERS have one."""
-    found: dict[str, Any] = {}
+    handle_of: dict[str, Any] = {}
     for node in nodes.values():
         if node.name in handles:
-            found[node.name] = handles[node.name]
+            handle_of[node.name] = handles[node.name]
             continue
-        variables = [nd.node_name(tensor) for tensor in nd.data_inputs(node) if nd.node_name(tensor) in found]
+        variables = [nd.node_name(tensor) for tensor in nd.data_inputs(node) if nd.node_name(tensor) in handle_of]
         if variables and node.op == "Identity":
-            found[node.name] = found[variables[0]]
+            handle_of[node.name] = handle_of[variables[0]]
         elif variables and node.op not in READERS:
             return None
-    return found
+    return handle_of
 
 
 def _frozen(node: NodeDef, dtypes: Mapping[str, Any]) -> list[NodeDef]:

@@ -76,9 +76,9 @@ def search_all(
     for place, settings in places.items():  # one search at a time reads a histogram
         wanted.setdefault(source[place], (seen[place][1], {}))[1][settings] = None
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        found = dict(zip(wanted, pool.map(_search_each, *zip(*wanted.values(), strict=True)), strict=True))
+        searched = dict(zip(wanted, pool.map(_search_each, *zip(*wanted.values(), strict=True)), strict=True))
     return {
-        place: QuantizedInput(*place, read[place], found[source[place]][settings], seen[place][0])
+        place: QuantizedInput(*place, read[place], searched[source[place]][settings], seen[place][0])
         for place, settings in places.items()
     }
 

@@ -169,7 +169,7 @@ def _adds_activations(graph: Graph, name: str, skip_layers: Collection[str]) -> 
 
 
 def _root(graph: Graph, tensor: str) -> str:
-    """The tensor in front of any Relu and Identity."""
+    """The tensor before any Relu and Identity."""
     node = graph.producer(tensor)
     while node.op in TRANSPARENT:
         tensor = nd.data_inputs(node)[0]

@@ -19,24 +19,24 @@ from calibrant.steps.weights import bias_of
 def observed_network(prepared: Prepared) -> QuantizedNetwork:
     """Search the factors in what was observed, and put together what is known of every layer."""
     intermediate = search_intermediate(prepared.histograms, prepared.intermediate, prepared.plan.activation_offset)
-    found = search_all(prepared.graph, prepared.places, prepared.histograms, prepared.plan.groups)
-    return with_activations(prepared, found, intermediate)
+    activations = search_all(prepared.graph, prepared.places, prepared.histograms, prepared.plan.groups)
+    return with_activations(prepared, activations, intermediate)
 
 
 def with_activations(
-    prepared: Prepared, found: Mapping[tuple[str, int], QuantizedInput], intermediate: Mapping[str, SearchResult]
+    prepared: Prepared, activations: Mapping[tuple[str, int], QuantizedInput], intermediate: Mapping[str, SearchResult]
 ) -> QuantizedNetwork:
     """The network with these quantizers of its activations; weights and biases are fitted to them.
 
     Parameters
     ----------
-    found : Mapping[tuple[str, int], QuantizedInput]
+    activations : Mapping[tuple[str, int], QuantizedInput]
         (node, input index) → quantized activation, for every place that gets a quantizer.
     intermediate : Mapping[str, SearchResult]
         As of :class:`calibrant.quantized_network.QuantizedNetwork`.
     """
     graph, layers, plan = prepared.graph, prepared.layers, prepared.plan
-    scales = {name: found[name, layers[name].data_inputs[0]].quantizer.scale for name in prepared.weights}
+    scales = {name: activations[name, layers[name].data_inputs[0]].quantizer.scale for name in prepared.weights}
     weights = with_held_biases(graph, layers, prepared.weights, scales)
     corrections = bias_corrections(graph, layers, weights, prepared.patches) if prepared.patches else {}
     network = QuantizedNetwork(
@@ -44,7 +44,7 @@ def with_activations(
         layers=tuple(
             QuantizedLayer(
                 layer=layers[entry.name],
-                inputs=tuple(found[entry.name, index] for index in layers[entry.name].data_inputs),
+                inputs=tuple(activations[entry.name, index] for index in layers[entry.name].data_inputs),
                 weights=weights[entry.name].quantized if entry.name in weights else None,
                 float_weights=weights[entry.name].float_values if entry.name in weights else None,
                 bias=bias_of(graph, layers[entry.name], corrections.get(entry.name)),
@@ -53,7 +53,7 @@ def with_activations(
             )
             for entry in plan.layers
         ),
-        tensors=tuple(found[place] for place in prepared.places if place[0] not in layers),
+        tensors=tuple(activations[place] for place in prepared.places if place[0] not in layers),
         force_float16_scale=plan.force_float16_scale,
         intermediate=intermediate,
         output_tensors=prepared.original.outputs,

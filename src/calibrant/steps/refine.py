@@ -184,14 +184,14 @@ class OutputErrors:
         self, unit: int, quantizers: Sequence[Quantizer], reference: Sequence[np.ndarray], samples: int
     ) -> np.ndarray:
         """Squared differences of the outputs for the batch that was started, [candidates, samples, outputs]."""
-        found = np.zeros((len(quantizers), samples, len(reference)))
+        errors = np.zeros((len(quantizers), samples, len(reference)))
         for exchange in self._exchanges[unit]:
             values = np.asarray(self._runs.value(exchange.tensor))
-            for row, quantizer in zip(found, quantizers, strict=True):
+            for row, quantizer in zip(errors, quantizers, strict=True):
                 outputs = self._runs.exchanged(exchange.read_errors, self._quantized(values, quantizer))
                 for place, pair in enumerate(zip(reference, outputs, strict=True)):
                     row[:, place] += _per_sample(*pair, samples)
-        return found
+        return errors
 
     def _quantized(self, values: np.ndarray, quantizer: Quantizer) -> np.ndarray:
         if self._float16_scale:

@@ -38,7 +38,7 @@ def ascend_model(network: QuantizedNetwork) -> AscendModel:
 
     The factors are those of the record file, also where the fake-quantized model uses scales rounded to float16.
     Outputs keep the names and types of the model that was read; where an output is a layer or its bias, that node is
-    called ``NAME/accumulator`` instead and an Identity behind AscendDequant has the name. TensorFlow does not know the
+    called ``NAME/accumulator`` instead and an Identity after AscendDequant has the name. TensorFlow does not know the
     operators; :func:`calibrant.graph.ascend.lower.lower` turns the graph into stock operations.
 
     Parameters

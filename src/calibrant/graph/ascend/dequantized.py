@@ -32,27 +32,27 @@ class DequantizedLayers:
     _tensors: dict[str, str] = field(default_factory=dict)
     _weights: dict[tuple[str, bytes], str] = field(default_factory=dict)
 
-    def rewrite(self, found: MatchedLayer) -> None:
+    def rewrite(self, matched: MatchedLayer) -> None:
         """Let the layer compute on dequantized values; AscendDequant becomes an Identity."""
-        kind = float_type(found.dequant)
-        inputs = list(nd.data_inputs(found.layer))
+        kind = float_type(matched.dequant)
+        inputs = list(nd.data_inputs(matched.layer))
         scale_d = np.float64(1)
-        for index, quantizer in found.quantizers.items():
+        for index, quantizer in matched.quantizers.items():
             inputs[index] = self._dequantized(quantizer, inputs[index])
             scale_d *= np.float64(activation_scale(scale_of(quantizer)))
         step: np.ndarray | np.float64 = scale_d
-        if found.weight_input is not None and found.weights is not None:
-            scale_w = weight_scale(found.scale, scale_d)
+        if matched.weight_input is not None and matched.weights is not None:
+            scale_w = weight_scale(matched.scale, scale_d)
             step = scale_d * scale_w.astype(np.float64)
-            source = inputs[found.weight_input]
-            inputs[found.weight_input] = self._dequantized_weights(found, source, found.weights, scale_w, kind)
-        self._read(found.layer, inputs)
-        if found.bias is not None and found.steps is not None:
-            value = (found.steps.astype(np.float64) * step).astype(kind.as_numpy_dtype)
-            name = f"{found.layer.name}/bias_dequantized"
-            self._read(found.bias, [nd.data_inputs(found.bias)[0], self.pieces.add_constant(name, value)])
-        result = self.pieces.add("Identity", f"{found.dequant.name}/x", [nd.data_inputs(found.dequant)[0]], T=kind)
-        self.pieces.replace(found.dequant.name, result)
+            source = inputs[matched.weight_input]
+            inputs[matched.weight_input] = self._dequantized_weights(matched, source, matched.weights, scale_w, kind)
+        self._read(matched.layer, inputs)
+        if matched.bias is not None and matched.steps is not None:
+            value = (matched.steps.astype(np.float64) * step).astype(kind.as_numpy_dtype)
+            name = f"{matched.layer.name}/bias_dequantized"
+            self._read(matched.bias, [nd.data_inputs(matched.bias)[0], self.pieces.add_constant(name, value)])
+        result = self.pieces.add("Identity", f"{matched.dequant.name}/x", [nd.data_inputs(matched.dequant)[0]], T=kind)
+        self.pieces.replace(matched.dequant.name, result)
 
     def _read(self, node: NodeDef, inputs: list[str]) -> None:
         controls = [f"^{control}" for control in nd.control_inputs(node)]
@@ -69,11 +69,11 @@ class DequantizedLayers:
         return self._tensors[quantizer.name]
 
     def _dequantized_weights(
-        self, found: MatchedLayer, source: str, weights: np.ndarray, scale_w: np.ndarray, kind: dtypes.DType
+        self, matched: MatchedLayer, source: str, weights: np.ndarray, scale_w: np.ndarray, kind: dtypes.DType
     ) -> str:
         key = (source, scale_w.tobytes())
         if key not in self._weights:
-            values = weights * scale_w.reshape(broadcast_shape(weights.shape, found.channel_axes))
-            name = f"{found.layer.name}/weights_dequantized"
+            values = weights * scale_w.reshape(broadcast_shape(weights.shape, matched.channel_axes))
+            name = f"{matched.layer.name}/weights_dequantized"
             self._weights[key] = self.pieces.add_constant(name, values.astype(kind.as_numpy_dtype))
         return self._weights[key]

@@ -36,13 +36,13 @@ def _integer_part(pieces: ScopedBuilder, dequantized: Collection[str]) -> tuple[
         for tensor in nd.data_inputs(node):
             readers.setdefault(nd.node_name(tensor), []).append(node.name)
     waiting = deque(node.name for node in pieces.nodes.values() if node.op in BEGINS)
-    found: dict[str, None] = {}
+    part: dict[str, None] = {}
     while waiting:
         for reader in readers.get(waiting.popleft(), ()):
-            if reader not in found and reader not in dequantized and pieces.nodes[reader].op not in ENDS | BEGINS:
-                found[reader] = None
+            if reader not in part and reader not in dequantized and pieces.nodes[reader].op not in ENDS | BEGINS:
+                part[reader] = None
                 waiting.append(reader)
-    return tuple(found)
+    return tuple(part)
 
 
 def _convert_inputs(pieces: ScopedBuilder, name: str, part: tuple[str, ...]) -> None:
@@ -59,18 +59,18 @@ def _convert_inputs(pieces: ScopedBuilder, name: str, part: tuple[str, ...]) -> 
             continue
         if producer.op in BEGINS | ENDS:
             continue
-        source, found = inputs[index], _float_or_step_type(producer)
-        if producer.op == "Cast" and found == dtypes.float16:
-            source, found = nd.data_inputs(producer)[0], nd.attribute(producer, "SrcT")
-        if found == dtypes.float16 or (found == dtypes.int32 and node.op in ADDS_BIAS):
-            inputs[index] = pieces.cast(source, f"{name}/input_{index}", found, wanted)
+        source, current = inputs[index], _float_or_step_type(producer)
+        if producer.op == "Cast" and current == dtypes.float16:
+            source, current = nd.data_inputs(producer)[0], nd.attribute(producer, "SrcT")
+        if current == dtypes.float16 or (current == dtypes.int32 and node.op in ADDS_BIAS):
+            inputs[index] = pieces.cast(source, f"{name}/input_{index}", current, wanted)
     controls = [f"^{control}" for control in nd.control_inputs(node)]
     pieces.nodes[name] = nd.copy_node(node, [*inputs, *controls])
 
 
 def _float_or_step_type(node: NodeDef) -> dtypes.DType | None:
     for key in ("DstT", "dtype", "T", "Tout"):
-        found = nd.attribute(node, key)
-        if isinstance(found, dtypes.DType):
-            return found
+        current = nd.attribute(node, key)
+        if isinstance(current, dtypes.DType):
+            return current
     return None

@@ -22,7 +22,7 @@ def has_ascend_operators(nodes: Iterable[NodeDef]) -> bool:
 def lower(graph_def: GraphDef, source: str = "GraphDef") -> GraphDef:
     """Put stock operations in the place of the four operators; their node names stay, so outputs and readers do too.
 
-    A layer between quantizers and an AscendDequant right behind it (or behind its BiasAdd) becomes the layer of the
+    A layer between quantizers and an AscendDequant directly after it (or after its BiasAdd) becomes the layer of the
     fake-quantized model, the same operations on the same float32 numbers where the scales are representable
     (:mod:`calibrant.graph.ascend.scales`). Whatever else lies between quantizers and AscendDequant computes on
     integers, held in float32 (float64 where T is), also where T is float16: they stand for int32.
@@ -47,9 +47,9 @@ def lower(graph_def: GraphDef, source: str = "GraphDef") -> GraphDef:
     layers = DequantizedLayers(pieces)
     rewritten = set()
     for node in operators:
-        found = match(pieces, node) if node.op == "AscendDequant" else None
-        if found is not None:
-            layers.rewrite(found)
+        layer = match(pieces, node) if node.op == "AscendDequant" else None
+        if layer is not None:
+            layers.rewrite(layer)
             rewritten.add(node.name)
     widen(pieces, layers.dequantized)
     for node in operators:

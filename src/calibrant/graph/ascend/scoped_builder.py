@@ -1,4 +1,4 @@
-"""A GraphDef under change: nodes by name, the constants behind tensors, and small nodes to build with."""
+"""A GraphDef under change: nodes by name, the values of constant tensors, and small nodes to build with."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from calibrant.graph.graph import Graph
 from calibrant.graph.tf_core import NodeDef
 
 Labels = tuple[str, ...]
-FIRST_UNNAMED = "\ue000"  # of the letters for private use, in place of the axes behind an ellipsis
+FIRST_UNNAMED = "\ue000"  # of the letters for private use, in place of the axes that an ellipsis stands for
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ def roles(first: Labels, second: Labels, result: Labels) -> Product | str:
 def why_not(graph: Graph, node: NodeDef) -> str:
     """Why an Einsum is still one."""
     labels = read_equation(graph, node)
-    found = labels if isinstance(labels, str) else roles(*labels)
-    return found if isinstance(found, str) else "the sizes of its batch axes differ"
+    mapping = labels if isinstance(labels, str) else roles(*labels)
+    return mapping if isinstance(mapping, str) else "the sizes of its batch axes differ"
 
 
 def rewrite_einsum(edit: ProductEdit, node: NodeDef) -> None:
@@ -134,7 +134,7 @@ def _write(
 ) -> None:
     """Operands as [batch…, rows, summed] and [batch…, summed, columns], their product, and what the result has to be.
 
-    A constant of two axes multiplies whatever stands in front of the summed axis, so that rows can stay apart then.
+    A constant of two axes multiplies the summed axis whatever axes precede it, so that rows stay separate.
     """
     name, sizes = node.name, _sizes(edit.graph, tensors, (first, second))
     weights = constant and not product.batch

@@ -1,4 +1,4 @@
-"""MatMul and BatchMatMul whose constant is transposed, or stands in front of the activation."""
+"""MatMul and BatchMatMul whose constant is transposed, or is the first operand."""
 
 from __future__ import annotations
 
