@@ -13,6 +13,7 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.builder import NodeBuilder
 from calibrant.graph.constants import ConstantReader
 from calibrant.graph.control_flow import control_flow_regions
+from calibrant.graph.shapes import infer_shapes
 from calibrant.graph.tf_core import FunctionDefLibrary, GraphDef, NodeDef, VersionDef, dtypes
 
 _NODE_FIELD = bytes([GraphDef.NODE_FIELD_NUMBER << 3 | 2])  # before every node: its field, of the kind with a length
@@ -137,9 +138,7 @@ class Graph:
     @cached_property
     def tensors(self) -> Mapping[str, tuple[nd.OpenShape | None, Any]]:
         """Shape and dtype of every tensor; raises what TensorFlow raises where it does not accept the graph."""
-        from calibrant.graph.shapes import infer_shapes
-
-        return infer_shapes(self)
+        return infer_shapes(self.nodes.values(), self.library, self.versions)
 
     def shape(self, tensor: str) -> nd.OpenShape | None:
         """Static shape of a tensor as far as TensorFlow can tell; None where even the rank is unknown."""

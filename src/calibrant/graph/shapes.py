@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 from calibrant.graph import nodes as nd
-from calibrant.graph.tf_core import GraphDef, NodeDef
-
-if TYPE_CHECKING:
-    from calibrant.graph.graph import Graph
+from calibrant.graph.tensorflow import tensorflow
+from calibrant.graph.tf_core import FunctionDefLibrary, GraphDef, NodeDef, VersionDef
 
 LARGE = 1024  # elements
 
 
-def infer_shapes(graph: Graph) -> dict[str, tuple[tuple[int | None, ...] | None, Any]]:
+def infer_shapes(
+    nodes: Iterable[NodeDef], library: FunctionDefLibrary, versions: VersionDef
+) -> dict[str, tuple[nd.OpenShape | None, Any]]:
     """Shape and dtype of every output of every node. Large constants take part as placeholders of their shape."""
-    from calibrant.graph.tensorflow import tensorflow
-
     tf = tensorflow()
-    skeleton = GraphDef(versions=graph.versions, library=graph.library)
-    for node in graph.nodes.values():
+    skeleton = GraphDef(versions=versions, library=library)
+    for node in nodes:
         skeleton.node.append(_light(node))
     with tf.Graph().as_default() as imported:
         tf.graph_util.import_graph_def(skeleton, name="")

@@ -1,6 +1,8 @@
-"""Activations whose range says little about most of their values, told to the user."""
+"""Warnings about activations whose range says little about most of their values, and biases outside of theirs."""
 
 from __future__ import annotations
+
+import numpy as np
 
 from calibrant.algorithms.code_use import MOST
 from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
@@ -36,3 +38,22 @@ def _sentence(entry: QuantizedInput) -> str | None:
         share = f"{100 * use.zeroed:.0f} % of the values of its input {entry.tensor} are rounded to zero"
         return f"{share}: {extremes}; try --refine, or dmq_balancer where its channels differ in size"
     return None
+
+
+def saturation_warnings(network: QuantizedNetwork) -> list[str]:
+    """One sentence per layer with a bias of more than 2^31 steps of scale_d * scale_w.
+
+    It happens where both scales are tiny against the bias: a layer whose input or weights hardly matter.
+    """
+    limits = np.iinfo(np.int32)
+    warnings = []
+    for layer in network.layers:
+        if layer.bias is None:
+            continue
+        cut_off = int(np.isin(layer.integer_bias(), (limits.min, limits.max)).sum())
+        if cut_off:
+            warnings.append(
+                f"{layer.layer.name!r}: {cut_off} of {layer.bias.size} biases exceed 32 bits in steps of "
+                "scale_d * scale_w and are cut off; skip_layers would leave the layer in float"
+            )
+    return warnings

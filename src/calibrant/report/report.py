@@ -11,8 +11,7 @@ from calibrant.quantized_network import QuantizedNetwork
 from calibrant.report.choices import joint_group_rows, nonuniform_rows
 from calibrant.report.integer_share import integer_share
 from calibrant.report.layer_table import layer_rows
-from calibrant.report.range_warnings import range_warnings
-from calibrant.report.saturation import saturation_warnings
+from calibrant.report.range_warnings import range_warnings, saturation_warnings
 
 VERSION = 1
 
