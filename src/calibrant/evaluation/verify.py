@@ -30,6 +30,7 @@ from calibrant.graph.load import load
 from calibrant.graph.run import Runner
 from calibrant.options import TO_READ, ModelOptions, OptionGroup, Options, takes_keywords
 from calibrant.progress import ProgressFn, no_progress
+from calibrant.steps.planned import load_model
 
 FAKEQUANT, SIMULATION, TFLITE, LOWERED = "_fakequant.pb", "_int8_fakequant.pb", "_int8.tflite", "_quantized.pb"
 FLOAT = "float"
