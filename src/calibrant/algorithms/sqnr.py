@@ -16,7 +16,7 @@ def sqnr_db(signal: float, noise: float) -> float:
     Returns
     -------
     float
-        inf without noise, -inf with noise alone.
+        Infinite without noise; -inf where there is noise alone.
     """
     if noise == 0:
         return math.inf
