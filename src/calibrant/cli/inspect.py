@@ -15,6 +15,9 @@ from calibrant.cli.options import model_options
 if TYPE_CHECKING:
     from calibrant.graph.graph import Graph
 
+Block = tuple[Sequence[str], Sequence[Any]]
+"""Names of the columns, and the rows."""
+
 
 @click.command()
 @click.argument("model", type=click.Path())
@@ -54,14 +57,14 @@ def inspect(
         )
         for key, tensor in zip(keys, names, strict=True)
     ]
-    found = [
+    layers = [
         (layer.name, layer.type, layer.weights_shape if layer.constant else None, layer.bias)
         for layer in read.layers.values()
     ]
     fusions = [(fusion.layer, fusion.kind, fusion.absorbed) for fusion in folded.fusions]
-    blocks = {
+    blocks: dict[str, Block] = {
         "inputs and outputs": (("role", "key", "tensor", "shape", "type"), tensors),
-        "quantizable layers": (("layer", "type", "weights", "bias"), found),
+        "quantizable layers": (("layer", "type", "weights", "bias"), layers),
         "not quantizable": (("node", "type", "reason"), read.info.rejected),
         "fusions": (("layer", "kind", "absorbed"), fusions),
         "not fused": (("node", "reason"), folded.left),
@@ -71,7 +74,7 @@ def inspect(
         click.echo(f"note: {problem}", err=True)
 
 
-def _tensors(graph: Graph, pattern: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def _tensors(graph: Graph, pattern: str) -> Block:
     """Name, operation, shape and type of the tensors whose node matches, constants left out."""
     from calibrant.graph.run import readable
 
@@ -84,7 +87,7 @@ def _tensors(graph: Graph, pattern: str) -> tuple[tuple[str, ...], list[tuple[st
     return ("tensor", "operation", "shape", "type"), rows
 
 
-def _show(blocks: Mapping[str, tuple[Sequence[str], Sequence[Any]]], as_json: bool) -> None:
+def _show(blocks: Mapping[str, Block], as_json: bool) -> None:
     from calibrant.cli.show import table
 
     if as_json:

@@ -7,7 +7,7 @@ import importlib
 import logging
 import os
 import sys
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import click
 
@@ -39,6 +39,8 @@ class _ToStandardError(logging.Handler):
         click.echo(self.format(record), err=True)
 
 
+Command = TypeVar("Command", bound=click.Command)
+
 LOG.handlers, LOG.propagate = [_ToStandardError()], False
 
 
@@ -51,8 +53,8 @@ def _take_verbosity(context: click.Context, parameter: click.Parameter, wanted: 
     LOG.setLevel(_LEVELS[settings["quiet"], settings["verbose"]])
 
 
-def _with_verbosity(command: click.Command) -> click.Command:
-    """Let a command take ``-q`` and ``-v``, so that they may stand in front of its name or behind it."""
+def _with_verbosity(command: Command) -> Command:
+    """Let a command take ``-q`` and ``-v``, so that they may come before or after its name."""
     for names, help_text in (
         (("-v", "--verbose"), "Say more about what is done."),
         (("-q", "--quiet"), "Only errors and the requested results."),

@@ -39,7 +39,7 @@ def verify(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Run the models in FOLDER on the same inputs; exit code 1 if they part more than allowed."""
+    """Run the models in FOLDER on the same inputs; exit code 1 if a difference exceeds the limits."""
     from calibrant.cli.show import tracker
     from calibrant.evaluation.verify import Limits
     from calibrant.evaluation.verify import verify as run
@@ -72,8 +72,8 @@ def verify(
 def _show(found: Any) -> None:
     from calibrant.cli.show import table
 
-    rows = [(score.name, score.samples, _percent(score.top1)) for score in found.models]
-    table("models", ("model", "samples", "top-1"), rows)
+    scores = [(score.name, score.samples, _percent(score.top1)) for score in found.models]
+    table("models", ("model", "samples", "top-1"), scores)
     click.echo()
     columns = ("first", "second", "same top-1", "within a step", "equal", "largest steps", "relative", "verdict")
     rows = [
@@ -85,7 +85,7 @@ def _show(found: Any) -> None:
             _percent(pair.share_equal),
             pair.largest_steps,
             pair.relative,
-            {True: "passes", False: "parts more than allowed", None: "shown only"}[pair.passed],
+            {True: "passes", False: "exceeds the limit", None: "shown only"}[pair.passed],
         )
         for pair in found.pairs
     ]

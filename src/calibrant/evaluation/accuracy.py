@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from calibrant.algorithms.sqnr import sqnr_db
 from calibrant.errors import DataError, Problem
 from calibrant.evaluation.label_count import LabelCount
 from calibrant.evaluation.predictions import are_targets, per_sample, predicted
@@ -18,25 +19,36 @@ from calibrant.evaluation.target_error import TargetError
 class Score:
     """What was measured on one model; None where it could not be.
 
+    ``mse`` to ``agreement`` are None for the reference itself; ``mse`` to ``largest_difference`` also for outputs that
+    are class numbers or strings.
+
     Parameters
     ----------
-    name : the model's.
-    samples : how many samples were scored.
-    top1, top5 : shares in 0...1 of the samples whose label is the largest output, or among the five largest (None
-        with five classes or fewer).
-    mean_iou : mean over the classes of intersection / union of predicted and true positions, for maps of labels.
-    mae, rmse, r2 : of outputs that are numbers, to the labels: mean absolute error, root of the mean squared error, and
-        share of the labels' variance that is explained.
-    mse : mean squared difference to the reference's outputs.
-    cosine : cosine of the angle between all outputs and the reference's, -1...1.
-    sqnr_db : signal-to-quantization-noise ratio of the outputs, 10·log10(Σ reference² / Σ difference²), in decibels;
-        infinite where there is no difference.
-    largest_difference : of any single output.
-    agreement : share in 0...1 of the predictions that are the same: of samples, or of positions of maps.
-    output : which of several outputs was scored.
-
-    mse to agreement are None for the reference itself; mse to largest_difference also for outputs that are class
-    numbers or strings.
+    name : str
+        The model's.
+    samples : int
+        How many samples were scored.
+    top1, top5 : float | None
+        Shares in 0...1 of the samples whose label is the largest output, or among the five largest (None with five
+        classes or fewer).
+    mean_iou : float | None
+        Mean over the classes of intersection / union of predicted and true positions, for maps of labels.
+    mae, rmse, r2 : float | None
+        Of outputs that are numbers, to the labels: mean absolute error, root of the mean squared error, and share of
+        the labels' variance that is explained.
+    mse : float | None
+        Mean squared difference to the reference's outputs.
+    cosine : float | None
+        Cosine of the angle between all outputs and the reference's, -1...1.
+    sqnr_db : float | None
+        Signal-to-quantization-noise ratio of the outputs, 10·log10(Σ reference² / Σ difference²), in decibels; infinite
+        where there is no difference.
+    largest_difference : float | None
+        Of any single output.
+    agreement : float | None
+        Share in 0...1 of the predictions that are the same: of samples, or of positions of maps.
+    output : str | None
+        Which of several outputs was scored.
     """
 
     name: str
@@ -75,7 +87,8 @@ class Difference:
 
         Raises
         ------
-        DataError : their shapes differ.
+        DataError
+            Their shapes differ.
         """
         if np.shape(reference) != np.shape(outputs):
             found = f"outputs of shapes {list(np.shape(reference))} and {list(np.shape(outputs))}"
@@ -85,18 +98,18 @@ class Difference:
             return
         first = per_sample(reference).astype(np.float64)
         second = per_sample(outputs).astype(np.float64)
-        apart = second - first
+        difference = second - first
         self.values += first.size
         classes = predicted(reference, self.binary), predicted(outputs, self.binary)
         self.comparable &= classes[0] is not None
-        if self.comparable:
+        if self.comparable and classes[0] is not None:
             self.predictions += classes[0].size
             self.same += int(np.sum(classes[0] == classes[1]))
-        self.noise += float(np.vdot(apart, apart))
+        self.noise += float(np.vdot(difference, difference))
         self.signal += float(np.vdot(first, first))
         self.energy += float(np.vdot(second, second))
         self.product += float(np.vdot(first, second))
-        self.largest = float(np.maximum(self.largest, np.max(np.abs(apart), initial=0.0)))
+        self.largest = float(np.maximum(self.largest, np.max(np.abs(difference), initial=0.0)))
 
     def _compare_names(self, reference: np.ndarray, outputs: np.ndarray) -> None:
         """Count equal class numbers or strings, between which there are no distances."""
@@ -123,9 +136,7 @@ class Difference:
         """10·log10(Σ reference² / Σ difference²); infinite without a difference."""
         if not self.values:
             return None
-        if self.noise == 0:
-            return math.inf
-        return 10 * math.log10(self.signal / self.noise) if self.signal > 0 else -math.inf
+        return sqnr_db(self.signal, self.noise)
 
     @property
     def agreement(self) -> float | None:
@@ -138,7 +149,8 @@ def median_sqnr_db(reference: np.ndarray, outputs: np.ndarray) -> float:
 
     Parameters
     ----------
-    reference, outputs : [N, ...] of one shape; samples without a signal do not count.
+    reference, outputs : np.ndarray
+        [N, ...] of one shape; samples without a signal do not count.
     """
     signal, noise = (
         np.square(array, dtype=np.float64).sum(axis=1)
@@ -155,13 +167,17 @@ class Scoreboard:
 
     Parameters
     ----------
-    names : the models', at least one.
-    ignore : labels whose samples are left out of top1 and top5.
-    binary : one number a sample is the probability of class 1.
-    output : which of several outputs is scored; for the scores.
+    names : Sequence[str]
+        The models', at least one.
+    ignore : Collection[int]
+        Labels whose samples are left out of top1 and top5.
+    binary : bool
+        One number a sample is the probability of class 1.
+    output : str | None
+        Which of several outputs is scored; for the scores.
 
-    Example
-    -------
+    Examples
+    --------
     >>> board = Scoreboard(["float", "int8"])
     >>> board.update([np.array([[0.1, 0.9]]), np.array([[0.2, 0.8]])], labels=np.array([1]))
     >>> [score.top1 for score in board.scores()], board.agreement()[0][1]
@@ -186,12 +202,14 @@ class Scoreboard:
 
         Raises
         ------
-        DataError : labels that do not fit, or outputs of different shapes, with the models' names.
+        DataError
+            Labels that do not fit, or outputs of different shapes, with the models' names.
         """
         self._samples += len(outputs[0])
         if labels is not None:
             self.expect(outputs[0], labels)
-            for name, count, output in zip(self._names, self._counts or self._errors or (), outputs, strict=True):
+            counts: Sequence[LabelCount | TargetError] = self._counts or self._errors or ()
+            for name, count, output in zip(self._names, counts, outputs, strict=True):
                 _naming(name, count.update, output, labels)
         for (a, b), pair in self._pairs.items():
             _naming(f"{self._names[a]} and {self._names[b]}", pair.update, outputs[a], outputs[b])

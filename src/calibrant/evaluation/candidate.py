@@ -23,8 +23,10 @@ class Candidate:
 
     Parameters
     ----------
-    settings : of every layer that the given configuration quantizes, in graph order.
-    in_float : names of those that are left in float nevertheless, in graph order.
+    settings : tuple[LayerPlan, ...]
+        Of every layer that the given configuration quantizes, in graph order.
+    in_float : tuple[str, ...]
+        Names of those that are left in float nevertheless, in graph order.
     """
 
     settings: tuple[LayerPlan, ...]
@@ -115,7 +117,8 @@ def configuration_for(given: Configuration, plan: Plan, choice: Candidate) -> Co
 
     Parameters
     ----------
-    plan : what the given configuration resolves to.
+    plan : Plan
+        What the given configuration resolves to.
     """
     before = {entry.name: entry for entry in plan.layers}
     chosen = [entry for entry in choice.settings if entry.name not in choice.in_float]

@@ -28,9 +28,9 @@ class ComparisonPoints:
 
     Parameters
     ----------
-    graph : list of str
+    graph : tuple[str, ...]
         Tensors of a graph; empty for a LiteRT file.
-    file : list of Tensor
+    file : tuple[Tensor, ...]
         Tensors of a LiteRT file; empty for a graph.
     """
 
@@ -57,9 +57,9 @@ def comparison_points(models: Mapping[str, Model]) -> dict[str, ComparisonPoints
         }
         everywhere = None not in logits.values() and None not in scores.values()
         for name, tensor in outputs.items():
-            chosen[name].append(logits[name] if everywhere else tensor)
+            chosen[name].append((logits[name] if everywhere else None) or tensor)
         for name, file in files.items():
-            tensors[name].append(scores[name] if everywhere else file.quantized_output(ends[name]))
+            tensors[name].append((scores[name] if everywhere else None) or file.quantized_output(ends[name]))
     return {
         **{name: ComparisonPoints(graph=tuple(found)) for name, found in chosen.items()},
         **{name: ComparisonPoints(file=tuple(found)) for name, found in tensors.items()},

@@ -17,7 +17,8 @@ class TensorDivergence:
 
     Parameters
     ----------
-    step : what one step is in real units, > 0.
+    step : float
+        What one step is in real units, > 0.
     """
 
     step: float
@@ -32,8 +33,8 @@ class TensorDivergence:
     def update(self, first: np.ndarray, second: np.ndarray) -> None:
         """Take in a batch of both, [samples, values]."""
         first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
-        apart = np.abs(first - second)
-        steps = apart / self.step
+        difference = np.abs(first - second)
+        steps = difference / self.step
         self.values += steps.size
         self.within += int(np.count_nonzero(steps <= 1 + ROUNDING))
         self.equal += int(np.count_nonzero(steps <= ROUNDING))
@@ -68,7 +69,8 @@ class OutputDivergence:
 
     Parameters
     ----------
-    steps : what one step of each output is in real units, > 0.
+    steps : Sequence[float]
+        What one step of each output is in real units, > 0.
     """
 
     def __init__(self, steps: Sequence[float]):

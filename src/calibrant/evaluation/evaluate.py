@@ -38,25 +38,37 @@ def evaluate(
 
     Parameters
     ----------
-    models : what :func:`calibrant.graph.load.load` takes, at least one.
-    data : what :func:`calibrant.data.open_data.open_data` takes; all of it is used. Of ``(x, y)`` pairs, y are the
-        labels where no others are given.
-    labels : path or array of class numbers, or of numbers to be predicted; or a mapping with those of several outputs,
-        by their names. None: outputs are compared with those of the first model only.
-    output : which of several outputs the labels belong to.
-    ignore_labels : samples, or positions of maps, with these labels do not count for the accuracy.
-    label_offset : is added to class numbers: 1 where the model has a background class that the labels do not count.
-    options : ModelOptions, for every model, and DataOptions. Each of several outputs has scores of its own.
-    names : how the models are called in the result; their files by default.
-    keywords : fields of these.
+    models : Sequence[Any]
+        What :func:`calibrant.graph.load.load` takes, at least one.
+    data : Any
+        What :func:`calibrant.data.open_data.open_data` takes; all of it is used. Of ``(x, y)`` pairs, y are the labels
+        where no others are given.
+    labels : Any
+        Path or array of class numbers, or of numbers to be predicted; or a mapping with those of several outputs, by
+        their names. None: outputs are compared with those of the first model only.
+    output : str | None
+        Which of several outputs the labels belong to.
+    ignore_labels : Collection[int]
+        Samples, or positions of maps, with these labels do not count for the accuracy.
+    label_offset : int
+        Added to class numbers: 1 where the model has a background class that the labels do not count.
+    *options : OptionGroup
+        :class:`calibrant.ModelOptions`, for every model, and :class:`calibrant.DataOptions`. Each of several outputs
+        has scores of its own.
+    names : Sequence[str] | None
+        How the models are called in the result; their files by default.
+    **keywords : Any
+        Fields of these options.
 
     Returns
     -------
-    tuple of Score, in the order of the models; for one output after the other.
+    tuple[Score, ...]
+        In the order of the models, for one output after the other.
 
     Raises
     ------
-    CalibrantError : a model cannot be read, data or labels do not fit, outputs have different shapes.
+    CalibrantError
+        A model cannot be read, data or labels do not fit, outputs have different shapes.
     """
     if isinstance(models, (str, Path)) or not isinstance(models, Sequence):
         models = [models]

@@ -43,12 +43,16 @@ def search_in_float(
 
     Parameters
     ----------
-    layers : those that are quantized.
-    ranking : layer → similarity of its quantized output, the least alike first.
-    judge : called with the names of the layers that are left in float.
-    strategy : a strategy of :mod:`calibrant.evaluation.tune_search`; or an object with ``initialize(ranking)`` and
-        ``update_quant_config(verdict)``, which returns ``{"roll_back_config": {layer: whether quantized},
-        "stop_flag": whether this is the last}``.
+    layers : Sequence[LayerPlan]
+        Those that are quantized.
+    ranking : Mapping[str, float]
+        Layer → similarity of its quantized output, the least alike first.
+    judge : Callable[[tuple[str, ...]], Verdict]
+        Called with the names of the layers that are left in float.
+    strategy : Strategy | Any
+        A strategy of :mod:`calibrant.evaluation.tune_search`; or an object with ``initialize(ranking)`` and
+        ``update_quant_config(verdict)``, which returns ``{"roll_back_config": {layer: whether quantized}, "stop_flag":
+        whether this is the last}``.
     """
     steps: list[Step] = []
     names = [layer.name for layer in layers]

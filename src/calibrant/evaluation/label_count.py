@@ -21,7 +21,7 @@ def top_k(outputs: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
     Parameters
     ----------
     outputs : np.ndarray
-        [N, classes] scores, larger is likelier; dimensions of size 1 behind the first may be anywhere.
+        [N, classes] scores, larger is likelier; dimensions of size 1 after the first may be anywhere.
     labels : np.ndarray
         [N] integers in 0...classes-1.
     k : int

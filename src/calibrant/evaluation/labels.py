@@ -61,7 +61,9 @@ def labels_by_output(
         The model.
     output : str | None
         The output that the labels belong to; its only one by default.
-    offset, ignore : int, Collection[int]
+    offset : int
+        As for :func:`read_labels`.
+    ignore : Collection[int]
         As for :func:`read_labels`.
 
     Raises
@@ -114,14 +116,14 @@ def load_labels(path: str | os.PathLike[str]) -> np.ndarray:
     ----------
     path : str | os.PathLike[str]
         ``.npy``, ``.npz`` (``FILE.npz:NAME``, or the only array in it that can be labels), idx (also ``.gz``), or
-        ``.txt``/``.csv`` with one number a line. ``[start:stop]`` behind it chooses samples, as for data.
+        ``.txt``/``.csv`` with one number a line. ``[start:stop]`` after it chooses samples, as for data.
 
     Raises
     ------
     DataError
         No such file, another kind of file, or values that are no labels, with the place of the first.
     """
-    selection = Selection.parse(path)
+    selection = Selection.parse(os.fspath(path))
     if selection.path.suffix.lower() in (".txt", ".csv"):
         return _from_text(selection)
     column = _column(selection)

@@ -21,9 +21,12 @@ class LayerDivergence:
 
     Parameters
     ----------
-    layer : the node that makes it.
-    largest_steps : largest difference of its codes.
-    share_beyond : share of its codes that are more than one step apart.
+    layer : str
+        The node that makes it.
+    largest_steps : int
+        Largest difference of its codes.
+    share_beyond : float
+        Share of its codes that are more than one step apart.
     """
 
     layer: str
@@ -51,8 +54,8 @@ class LayerWatch:
             if found.size != real.size:
                 continue
             scaled = np.rint(real.astype(np.float32) * (np.float32(1) / tensor.scale[0])) + tensor.zero_point
-            apart = np.abs(found.reshape(-1) - np.clip(scaled, -128, 127).astype(np.int32).reshape(-1))
-            seen.append(LayerDivergence(name, int(apart.max(initial=0)), float(np.mean(apart > 1))))
+            difference = np.abs(found.reshape(-1) - np.clip(scaled, -128, 127).astype(np.int32).reshape(-1))
+            seen.append(LayerDivergence(name, int(difference.max(initial=0)), float(np.mean(difference > 1))))
         self.seen = tuple(seen)
         self.first = next((entry for entry in seen if entry.largest_steps > 1), None)
 

@@ -39,8 +39,10 @@ class LayerSimilarities:
 
     Parameters
     ----------
-    network : with its factors.
-    similarity : how outputs are compared; a batch counts as much as any other.
+    network : QuantizedNetwork
+        With its factors.
+    similarity : Similarity
+        How outputs are compared; a batch counts as much as any other.
     """
 
     def __init__(self, network: QuantizedNetwork, similarity: Similarity):

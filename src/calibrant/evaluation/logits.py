@@ -41,7 +41,7 @@ def softmax_input(graph: Graph, tensor: str) -> str | None:
 
 
 def _last_function(graph: Graph, tensor: str) -> NodeDef | None:
-    """The last node in front of an output that does more than to hand values on."""
+    """The last node before an output that does more than pass values on."""
     current = tensor
     while True:
         node = graph.producer(current)

@@ -25,8 +25,10 @@ def predicted(outputs: np.ndarray, binary: bool = False) -> np.ndarray | None:
 
     Parameters
     ----------
-    outputs : [N, ...]; integers are class numbers already (a model that ends in ArgMax).
-    binary : one number a sample is the probability of class 1; a number outside 0...1 is taken as its logit.
+    outputs : np.ndarray
+        [N, ...]; integers are class numbers already (a model that ends in ArgMax).
+    binary : bool
+        One number a sample is the probability of class 1; a number outside 0...1 is taken as its logit.
     """
     outputs = np.asarray(outputs)
     if outputs.dtype.kind in "biu":

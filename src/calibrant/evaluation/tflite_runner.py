@@ -20,8 +20,10 @@ class TfliteRunner:
 
     Parameters
     ----------
-    content : the file.
-    source : what it is called in messages.
+    content : bytes
+        The file.
+    source : str
+        What it is called in messages.
     """
 
     def __init__(self, content: bytes, source: str = "model"):
@@ -36,7 +38,8 @@ class TfliteRunner:
 
         Raises
         ------
-        ModelError : the interpreter does not take the batch; with its reason.
+        ModelError
+            The interpreter does not take the batch; with its reason.
         """
         details = self._interpreter.get_input_details()
         count = len(values[0])
@@ -88,8 +91,11 @@ class TfliteRunner:
         return tuple(self.softmax_input(end) or self.quantized_output(end) for end in self.file.outputs())
 
     def _handed_on(self, tensor: Tensor) -> Tensor:
-        while tensor.index in self._makers and self._makers[tensor.index].name in HANDING_ON:
-            tensor = self._makers[tensor.index].inputs[0]
+        while (maker := self._makers.get(tensor.index)) is not None and maker.name in HANDING_ON:
+            source = maker.inputs[0]
+            if source is None:
+                break
+            tensor = source
         return tensor
 
 
@@ -98,7 +104,8 @@ def open_tflite(path: Path) -> TfliteRunner:
 
     Raises
     ------
-    ModelError : it cannot be read, or is no LiteRT file.
+    ModelError
+        It cannot be read, or is no LiteRT file.
     """
     try:
         content = path.read_bytes()

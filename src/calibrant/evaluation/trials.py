@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -33,14 +34,23 @@ class TrialSetup:
 
     Parameters
     ----------
-    model : the float graph.
-    data, test : calibration data and the data to compare on, as for :func:`calibrant.quantize`; restartable.
-    labels : position of an output → its labels for the test data; without any, those of ``(x, y)`` test data, and
-        else predictions are compared with the float model's.
-    output : position of the only output that is judged; None: the worst of all.
-    label_offset : as for :func:`calibrant.evaluate`; it is in ``labels`` already.
-    ignore_labels : samples with these labels do not count.
-    bias_correction, refine, data_options : as for :func:`calibrant.quantize`.
+    model : Graph
+        The float graph.
+    data, test : Any
+        Calibration data and the data to compare on, as for :func:`calibrant.quantize`; restartable.
+    labels : Mapping[int, np.ndarray]
+        Position of an output → its labels for the test data; without any, those of ``(x, y)`` test data, and else
+        predictions are compared with the float model's.
+    output : int | None
+        Position of the only output that is judged; None: the worst of all.
+    label_offset : int
+        As for :func:`calibrant.evaluate`; it is in ``labels`` already.
+    ignore_labels : tuple[int, ...]
+        Samples with these labels do not count.
+    bias_correction, refine : bool
+        As for :func:`calibrant.quantize`.
+    data_options : DataOptions
+        As for :func:`calibrant.quantize`.
     """
 
     model: Graph
@@ -98,7 +108,7 @@ class Trials:
         outputs = self._outputs(result.fakequant)
         loss = max(self._loss(place, self._float[place], outputs[place]) for place in self._labels or self._float)
         sqnr_db = min(median_sqnr_db(self._float[place], outputs[place]) for place in self._float)
-        ranking = tuple(entry.layer for entry in result.sensitivity) if rank else ()
+        ranking = tuple(entry.layer for entry in result.sensitivity or ())
         return Outcome(loss, sqnr_db, ranking)
 
     def _loss(self, place: int, reference: np.ndarray, outputs: np.ndarray) -> float:
@@ -108,7 +118,8 @@ class Trials:
             return first.r2 - second.r2
         if first.top1 is not None and second.top1 is not None:
             return first.top1 - second.top1
-        return 1 - (second.cosine if second.agreement is None else second.agreement)
+        alike = second.cosine if second.agreement is None else second.agreement
+        return math.nan if alike is None else 1 - alike
 
     def _board(self, place: int, reference: np.ndarray, outputs: np.ndarray) -> Scoreboard:
         setup = self._setup
@@ -165,7 +176,8 @@ class TrialPool:
 
     Parameters
     ----------
-    workers : processes; 1 runs everything in this one.
+    workers : int
+        Processes; 1 runs everything in this one.
     """
 
     def __init__(self, setup: TrialSetup, workers: int = 1):

@@ -40,12 +40,18 @@ class Tuned:
 
     Parameters
     ----------
-    configuration : it reproduces ``outcome``.
-    met : whether the tolerance is met.
-    outcome : loss and signal-to-noise ratio of the best.
-    in_float : layers that it leaves in float beyond those of the given configuration.
-    tried : every candidate in the order of the search.
-    refine : whether the configuration is for a run with ``refine``.
+    configuration : Configuration
+        It reproduces ``outcome``.
+    met : bool
+        Whether the tolerance is met.
+    outcome : Outcome
+        Loss and signal-to-noise ratio of the best.
+    in_float : tuple[str, ...]
+        Layers that it leaves in float beyond those of the given configuration.
+    tried : tuple[Tried, ...]
+        Every candidate in the order of the search.
+    refine : bool
+        Whether the configuration is for a run with ``refine``.
     """
 
     configuration: Configuration
@@ -90,28 +96,45 @@ def tune(
 
     Parameters
     ----------
-    model, config, data, bias_correction, refine : as for :func:`calibrant.quantize`; the configuration is where the
-        search starts, its ``batch_num`` is kept. What is found holds for a run with the same ``bias_correction`` and
-        ``refine``.
-    options : ModelOptions and DataOptions.
-    tolerance : share in 0…1: of the test samples, right answers that may be lost against the float model; where the
-        labels are numbers to be predicted, explained share of their variance (R²) that may be lost; without labels,
-        predictions that may differ.
-    test_data : what the loss is measured on; the calibration data by default.
-    labels : of the test data: path, class numbers, or numbers to be predicted; or a mapping with those of several
-        outputs. Without them, y of test data that are ``(x, y)`` pairs.
-    output : which of several outputs is judged, and has the labels; by default the worst of all counts.
-    ignore_labels, label_offset : as for :func:`calibrant.evaluate`.
-    repairs : what may be changed in the settings of layers; () for nothing.
-    layers_in_float : whether layers may be left in float.
-    thorough : go on repairing after the tolerance is met, as long as the outputs get nearer to the float model's.
-    workers : processes that evaluate candidates.
-    samples : as for :func:`calibrant.quantize`; the configuration that is found says it as ``batch_num``.
-    keywords : fields of the options.
+    model, config, data : Any
+        As for :func:`calibrant.quantize`; the configuration is where the search starts, its ``batch_num`` is kept. What
+        is found holds for a run with the same ``bias_correction`` and ``refine``.
+    bias_correction, refine : bool
+        As for :func:`calibrant.quantize`.
+    *options : OptionGroup
+        :class:`calibrant.ModelOptions` and :class:`calibrant.DataOptions`.
+    tolerance : float
+        Share in 0…1: of the test samples, right answers that may be lost against the float model; where the labels are
+        numbers to be predicted, explained share of their variance (R²) that may be lost; without labels, predictions
+        that may differ.
+    test_data : Any
+        What the loss is measured on; the calibration data by default.
+    labels : Any
+        Of the test data: path, class numbers, or numbers to be predicted; or a mapping with those of several outputs.
+        Without them, y of test data that are ``(x, y)`` pairs.
+    output : str | None
+        Which of several outputs is judged, and has the labels; by default the worst of all counts.
+    ignore_labels : Collection[int]
+        As for :func:`calibrant.evaluate`.
+    label_offset : int
+        As for :func:`calibrant.evaluate`.
+    repairs : Sequence[Mutation]
+        What may be changed in the settings of layers; () for nothing.
+    layers_in_float : bool
+        Whether layers may be left in float.
+    thorough : bool
+        Go on repairing after the tolerance is met, as long as the outputs get nearer to the float model's.
+    workers : int
+        Processes that evaluate candidates.
+    samples : int | str | None
+        As for :func:`calibrant.quantize`; the configuration that is found says it as ``batch_num``.
+    **keywords : Any
+        Fields of the options.
 
     Raises
     ------
-    CalibrantError : as for :func:`calibrant.quantize`; or a tolerance below 0 or above 1.
+    CalibrantError
+        As for :func:`calibrant.quantize`; or a tolerance below 0 or above 1.
     """
     if not 0 <= tolerance <= 1:
         raise DataError(Problem(f"a tolerance of {tolerance}", allowed="a share of the samples, 0...1"))
@@ -177,7 +200,7 @@ def _require_restartable(batches: Batches) -> None:
 
 def drive(searching: Any, ran: Any, track: ProgressFn = no_progress) -> tuple[Candidate, Outcome]:
     """Hand proposals to the runner and outcomes back until the search returns."""
-    answer = []
+    answer: list[Any] = []
 
     def rounds() -> Any:
         proposals = next(searching)

@@ -18,12 +18,16 @@ class Outcome:
 
     Parameters
     ----------
-    loss : share of the samples, 0…1: right answers lost against the float network, or predictions that changed.
-        Infinite where the candidate could not be quantized.
-    sqnr_db : signal-to-noise ratio of the network's outputs against the float network's, for the median sample: so a
-        sample with huge outputs counts no more than others.
-    ranking : layers by what each costs, the most harmful first; () where it was not asked for.
-    error : why it could not be quantized.
+    loss : float
+        Share of the samples, 0…1: right answers lost against the float network, or predictions that changed. Infinite
+        where the candidate could not be quantized.
+    sqnr_db : float
+        Signal-to-noise ratio of the network's outputs against the float network's, for the median sample: so a sample
+        with huge outputs counts no more than others.
+    ranking : tuple[str, ...]
+        Layers by what each costs, the most harmful first; () where it was not asked for.
+    error : str | None
+        Why it could not be quantized.
     """
 
     loss: float
@@ -47,12 +51,18 @@ class SearchSettings:
 
     Parameters
     ----------
-    tolerance : the loss that is allowed, a share.
-    repairs : what may be changed in a layer's settings.
-    worst : how many of the most harmful layers are repaired one by one.
-    layers_in_float : whether layers may be left in float.
-    thorough : go on repairing when the tolerance is met already, as long as the outputs get better.
-    strategy : how layers are chosen to be left in float; one of STRATEGIES, or another such generator function.
+    tolerance : float
+        The loss that is allowed, a share.
+    repairs : Sequence[Mutation]
+        What may be changed in a layer's settings.
+    worst : int
+        How many of the most harmful layers are repaired one by one.
+    layers_in_float : bool
+        Whether layers may be left in float.
+    thorough : bool
+        Go on repairing when the tolerance is met already, as long as the outputs get better.
+    strategy : Strategy | None
+        How layers are chosen to be left in float; one of STRATEGIES, or another such generator function.
     """
 
     tolerance: float

@@ -144,7 +144,8 @@ def verify(
     if truth is not None and truth.dtype.kind == "f":
         hint = "calibrant evaluate compares outputs with numbers"
         raise DataError(Problem("the labels are no class numbers", allowed="0, 1, 2, ...", hint=hint))
-    named = models[FLOAT] if isinstance(models.get(FLOAT), Graph) else reference
+    floating = models.get(FLOAT)
+    named = floating if isinstance(floating, Graph) else reference
     place = 0 if truth is None else _compared_place(named, labelled_output(named, output))
     comparison = _Comparison(models, truth, ignore_labels, place)
     try:
