@@ -105,7 +105,8 @@ def prepared(group: str, name: str, shared: Path) -> tuple[Any, dict[str, Any], 
     if group in ("applications", "modern"):
         model = application(name) if group == "applications" else MODERN[name]()
         graph = load(model)
-        fed = samples(graph, {"range": (0, 255)} if "include_preprocessing" in name else {})
+        takes_bytes = name.lower().startswith(("mobilenetv3", "mobilenet_v3", "efficientnet", "convnext"))
+        fed = samples(graph, {"range": (0, 255)} if takes_bytes else {})
         names = dict(zip((tensor.name for tensor in model.inputs), fed, strict=True))
         enliven(model, {tensor: fed[key] for tensor, key in names.items()})
         return model, {}, fed

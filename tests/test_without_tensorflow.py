@@ -53,6 +53,7 @@ BLOCKED = (
         ["observe", "MODEL", "--data", "DATA", "--state", "OUT"],
         ["evaluate", "MODEL", "--data", "DATA"],
         ["verify", "FOLDER", "--data", "DATA"],
+        ["golden", "FOLDER", "--data", "DATA"],
         ["tune", "MODEL", "--data", "DATA", "--out", "OUT"],
         ["lower", "MODEL", "--out", "OUT"],
     ],

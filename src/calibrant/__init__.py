@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from calibrant.data.tfrecords import TFRecords
     from calibrant.distributed import merge, observe
     from calibrant.evaluation.evaluate import evaluate
+    from calibrant.evaluation.golden import golden
     from calibrant.evaluation.tune import tune
     from calibrant.evaluation.verify import verify
     from calibrant.options import CalibrationOptions, ExportOptions, ModelOptions
@@ -53,6 +54,7 @@ __all__ = [
     "__version__",
     "check_config",
     "evaluate",
+    "golden",
     "load_config",
     "merge",
     "observe",
@@ -73,6 +75,7 @@ _LAZY = {
     "__version__": "calibrant.version",
     "check_config": "calibrant.config_check",
     "evaluate": "calibrant.evaluation.evaluate",
+    "golden": "calibrant.evaluation.golden",
     "load_config": "calibrant.config",
     "merge": "calibrant.distributed",
     "observe": "calibrant.distributed",

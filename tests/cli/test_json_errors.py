@@ -19,6 +19,7 @@ ARGUMENTS = {
     "quantize": ["missing.pb", "--data", "x.npy", "--out", "o"],
     "tune": ["missing.pb", "--data", "x.npy", "--out", "t.cfg"],
     "verify": ["missing", "--data", "x.npy"],
+    "golden": ["missing", "--data", "x.npy"],
 }
 
 

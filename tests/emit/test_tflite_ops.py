@@ -74,3 +74,26 @@ def test_scores_beside_boxes_stay_alive():
     assert joined.outputs[0].dtype == np.float32
     [found] = result.export_notes["tflite"]["operators_in_float"]
     assert found["reason"] == "its parts have ranges too different for one scale"
+
+
+def test_parts_of_a_split_read_with_scales_of_their_own_stay_on_integers():
+    def build():
+        left, right = tf.split(conv(image(), name="one"), 2, axis=3)
+        tf.identity(conv(left * 9.0, name="two", seed=4) + conv(right, name="three", seed=6) + conv(left, seed=8))
+
+    result, x = exported(graph_def(build))
+    apart, file = steps_apart(result, x)
+    [split] = [operator for operator in file.operators() if operator.name == "SPLIT"]
+    assert {tensor.scale[0] for tensor in split.outputs} == {split.inputs[1].scale[0]}
+    assert np.mean(apart <= 1.01) >= 0.999
+
+
+def test_a_negation_runs_on_integers():
+    def build():
+        y = conv(image(), name="one")
+        tf.identity(conv(-y, name="two", seed=4) + tf.sigmoid(-y), name="out")
+
+    result, x = exported(graph_def(build))
+    apart, file = steps_apart(result, x)
+    assert not result.export_notes["tflite"]["operators_in_float"]
+    assert np.mean(apart <= 1.01) >= 0.999

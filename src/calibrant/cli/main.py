@@ -25,6 +25,7 @@ COMMANDS = {
     "evaluate": "Compare models on labelled data.",
     "tune": "Search for a configuration that keeps the accuracy.",
     "verify": "Hold the files of one result against each other.",
+    "golden": "Write what is needed to check a LiteRT file on a device.",
     "calibration": "Calibrate a network as amct_tensorflow does: .bin data or an evaluator script.",
     "convert": "Write models from factors that are known: FakeQuant nodes or a record file.",
 }

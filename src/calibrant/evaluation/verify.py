@@ -18,22 +18,18 @@ import numpy as np
 from calibrant.data.input_spec import inputs_of
 from calibrant.data.open_data import open_data
 from calibrant.emit.tflite.flatbuffer import Tensor
-from calibrant.errors import DataError, ModelError, Problem
+from calibrant.errors import DataError, Problem
 from calibrant.evaluation.accuracy import LabelCount
 from calibrant.evaluation.comparison_points import comparison_points, run_file, run_graph
 from calibrant.evaluation.divergence import ROUNDING, OutputDivergence
 from calibrant.evaluation.labels import labelled_output, read_labels
 from calibrant.evaluation.layer_divergence import LayerDivergence, LayerWatch
-from calibrant.evaluation.tflite_runner import TfliteRunner, open_tflite
+from calibrant.evaluation.result_folder import FAKEQUANT, FLOAT, LOWERED, SIMULATION, TFLITE, open_models
+from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.graph import Graph
-from calibrant.graph.load import load
 from calibrant.graph.run import Runner
-from calibrant.options import TO_READ, ModelOptions, OptionGroup, Options, takes_keywords
+from calibrant.options import TO_READ, OptionGroup, Options, takes_keywords
 from calibrant.progress import ProgressFn, no_progress
-from calibrant.steps.planned import load_model
-
-FAKEQUANT, SIMULATION, TFLITE, LOWERED = "_fakequant.pb", "_int8_fakequant.pb", "_int8.tflite", "_quantized.pb"
-FLOAT = "float"
 
 
 @dataclass(frozen=True)
@@ -135,7 +131,7 @@ def verify(
     CalibrantError : nothing to compare, a file that cannot be read, data that do not fit.
     """
     chosen = Options.of(TO_READ, options, keywords)
-    models = _open_models(Path(folder), model, chosen.model)
+    models = open_models(Path(folder), model, chosen.model)
     reference = next(entry for entry in models.values() if isinstance(entry, Graph))
     fake = models[FAKEQUANT]
     specs = inputs_of(reference, like=fake if isinstance(fake, Graph) else None)
@@ -225,35 +221,6 @@ class _Comparison:
     def close(self) -> None:
         for runner in self._runners.values():
             runner.close()
-
-
-def _open_models(folder: Path, model: Any, options: ModelOptions) -> dict[str, Graph | TfliteRunner]:
-    """Float model and files by kind, in the order of the table."""
-    fakes = [path for path in folder.glob(f"*{FAKEQUANT}") if not path.name.endswith(SIMULATION)]
-    fakes += [path for path in folder.glob(f"*{FAKEQUANT.removesuffix('.pb')}") if path.is_dir()]  # above 2 GB
-    fakes.sort()
-    if len(fakes) != 1:
-        found = ", ".join(path.name for path in fakes) or "none"
-        raise ModelError(
-            Problem(
-                f"{found} found", file=str(folder), allowed=f"a folder with one NAME{FAKEQUANT}, as quantize makes it"
-            )
-        )
-    models: dict[str, Graph | TfliteRunner] = {}
-    if model is not None:
-        models[FLOAT] = load_model(model, options)
-    models[FAKEQUANT] = load(fakes[0])  # the report beside it names inputs and outputs
-    prefix = fakes[0].name.removesuffix(".pb").removesuffix(FAKEQUANT.removesuffix(".pb"))
-    for kind in (LOWERED, SIMULATION, TFLITE):
-        path = folder / f"{prefix}{kind}"
-        if path.exists() and kind == TFLITE:
-            models[kind] = open_tflite(path)
-        elif path.exists():
-            models[kind] = load(path)
-    if len(models) < 2:
-        hint = "quantize with --export tflite or ascend, or give the float model with --model"
-        raise ModelError(Problem("there is nothing to compare", file=str(folder), hint=hint))
-    return models
 
 
 def _step(point: Tensor) -> float | None:

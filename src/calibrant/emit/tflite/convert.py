@@ -15,6 +15,8 @@ from calibrant.graph.tensorflow import tensorflow
 
 LONGEST_REASON = 200
 MOST_NODES = 3
+UNROLLED = "write out the loop over the sequence, unroll=True in Keras; or export another format"
+OTHERWISE = "replace that part of the model, or export another format"
 ERROR = re.compile(r"error: (?:'tfl?\.\w+' op )?(?P<reason>[^\n]+)")
 OPERATOR = re.compile(r"'tfl?\.(?P<name>\w+)'")
 
@@ -66,7 +68,7 @@ def converter_problem(text: str, graph: Graph) -> Problem:
         f"TensorFlow's converter does not make a LiteRT file of it ({reason[:LONGEST_REASON]})",
         file=graph.source,
         path=place or None,
-        hint="replace that part of the model, or export another format",
+        hint=UNROLLED if "TensorList" in reason else OTHERWISE,
     )
 
 

@@ -51,8 +51,9 @@ def _fold_constants(edit: Edit) -> None:
 
 
 def _replace_what_does_not_convert(edit: Edit) -> None:
-    """ClipByValue, and AvgPool over whole images, become operations that mean the same.
+    """ClipByValue, Neg, and AvgPool over whole images, become operations that mean the same.
 
+    The integer kernel of Neg gives wrong codes; the one of Mul does not.
     The kernel of AvgPool keeps its input's factors, which are several times too coarse for an average over a whole
     image; the one of Mean rounds once, to the factors of what comes next.
     """
@@ -62,6 +63,9 @@ def _replace_what_does_not_convert(edit: Edit) -> None:
             values, low, high = nd.data_inputs(node)
             bounded = edit.add("Minimum", f"{node.name}/bounded", [values, high], T=node.attr["T"])
             edit.put(nd.make_node("Maximum", node.name, [bounded, low, *controls], T=node.attr["T"]))
+        elif node.op == "Neg" and node.attr["T"].type == dtypes.float32.as_datatype_enum:
+            minus = edit.add_constant(f"{node.name}/minus", np.float32(-1))
+            edit.put(nd.make_node("Mul", node.name, [*nd.data_inputs(node), minus, *controls], T=node.attr["T"]))
         elif node.op == "AvgPool" and is_global_pool(edit.graph, edit.graph.nodes[node.name]):
             axes = edit.add_constant(f"{node.name}/axes", np.array(image_axes(node), np.int32))
             inputs = [*nd.data_inputs(node), axes, *controls]

@@ -281,9 +281,15 @@ class _Planner:
         """
         if index not in [tensor.index for tensor in self.data(at)]:
             return False
+        if self._makes_several(at):
+            return False
         if self.operators[at].name in ("RELU", "RELU6"):
             return len(self.readers.get(index, ())) == 1 and index not in self.results
         return KERNELS[self.operators[at].name].result is Result.SAME
+
+    def _makes_several(self, at: int) -> bool:
+        """Whether several results have the scale of one input, so that none of their readers may decide it."""
+        return sum(tensor.dtype == np.float32 for tensor in self.operators[at].outputs) > 1
 
     def _source(self, index: int, known: dict[int, Source]) -> None:
         at = self.maker.get(index)
@@ -293,6 +299,8 @@ class _Planner:
             known[index] = kernel.fixed
         elif kernel is not None and kernel.result is Result.KEPT:
             known[index] = self._kept(at)
+        elif kernel is not None and kernel.result is Result.SAME and self._makes_several(at):
+            known[index] = SameAs(self.data(at)[0].index)
         elif (place := self._demanded(index)) is not None:
             known[index] = place
         elif kernel is not None and (kernel.result is Result.SAME or each.name in ("RELU", "RELU6")):

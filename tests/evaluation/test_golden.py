@@ -1,0 +1,196 @@
+"""``golden``: what is written, and that the checker names the tensor that differs."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import calibrant
+from calibrant.emit.tflite.flatbuffer import File
+from calibrant.evaluation import check_golden
+from command_line import run
+from graphs import conv, dense, graph_def, numbers, placeholder, tf
+
+LAYERS = ("one", "two", "last")
+DATA = numbers(8, 8, 8, 3)
+
+
+def network():
+    y = tf.nn.relu(conv(placeholder([None, 8, 8, 3]), name="one"))
+    y = tf.nn.relu(conv(y, name="two", seed=4))
+    tf.nn.softmax(dense(tf.reshape(y, [-1, 256]), name="last"), name="shares")
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("golden") / "out"
+    calibrant.quantize(graph_def(network), "batch_num: 1", [DATA], folder, export="tflite", name="small")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def written(result):
+    calibrant.golden(result, DATA, samples=3)
+    return result / "golden"
+
+
+@pytest.fixture
+def check(monkeypatch):
+    """Runs the checker of a folder as on a device that has LiteRT."""
+    litert = types.ModuleType("ai_edge_litert")
+    litert.interpreter = types.SimpleNamespace(
+        Interpreter=tf.lite.Interpreter, OpResolverType=tf.lite.experimental.OpResolverType
+    )
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", litert)
+
+    def run(folder, *arguments):
+        specification = importlib.util.spec_from_file_location("checker", folder / "check_golden.py")
+        checker = importlib.util.module_from_spec(specification)
+        specification.loader.exec_module(checker)
+        return checker.main([str(argument) for argument in arguments])
+
+    return run
+
+
+@pytest.mark.parametrize("arguments", [(), ("--builtin",), ("--outputs-only", "--threads", 1)])
+def test_the_file_itself_does_not_differ(written, check, capsys, arguments):
+    assert check(written, *arguments) == 0
+    assert "nothing differs: 3 runs" in capsys.readouterr().out
+
+
+def altered(content, layer):
+    """The file with one weight of a layer changed, and the name of what the layer makes."""
+    file = File(content)
+    operators = {each.inputs[1].name: each for each in file.operators() if each.name in ("CONV_2D", "FULLY_CONNECTED")}
+    operator = operators[f"{layer}/weight_codes"]
+    codes = operator.inputs[1].values.copy()
+    codes.flat[: codes.size // 4] ^= 0x55
+    operator.inputs[1].set_values(codes)
+    return file.content(), operator.outputs[0].name
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_an_altered_file_is_told_by_the_first_tensor_that_differs(written, check, capsys, tmp_path, layer):
+    content, tensor = altered((written / "small_int8.tflite").read_bytes(), layer)
+    other = tmp_path / "altered.tflite"
+    other.write_bytes(content)
+    assert check(written, "--model", other) == 1
+    said = capsys.readouterr().out
+    assert f"differs first: {tensor} (" in said
+    assert "note: this is not the file" in said
+    assert "allowed" in said
+
+
+def test_steps_widen_what_is_allowed(written, check, tmp_path):
+    content, _ = altered((written / "small_int8.tflite").read_bytes(), "last")
+    other = tmp_path / "altered.tflite"
+    other.write_bytes(content)
+    assert check(written, "--model", other, "--steps", 255) == 0
+
+
+def test_another_network_is_told(written, check, capsys, tmp_path):
+    file = File((written / "small_int8.tflite").read_bytes())
+    for tensor in file.tensors():
+        tensor.name = f"other/{tensor.name}"
+    other = tmp_path / "other.tflite"
+    other.write_bytes(file.content())
+    assert check(written, "--model", other) == 1
+    assert "there is no such tensor" in capsys.readouterr().out
+
+
+def test_without_litert_one_line_says_so(written, check, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
+    monkeypatch.setitem(sys.modules, "tflite_runtime", None)
+    assert check(written) == 2
+    assert capsys.readouterr().err.strip().endswith("pip install ai-edge-litert")
+
+
+def test_a_file_that_cannot_be_read_is_one_line(written, check, capsys, tmp_path):
+    assert check(written, "--model", tmp_path / "missing.tflite") == 2
+    assert "missing.tflite" in capsys.readouterr().err
+
+
+def test_the_checker_imports_numpy_and_litert_alone():
+    tree = ast.parse(Path(check_golden.__file__).read_text())
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert {name.split(".")[0] for name in names} - sys.stdlib_module_names == {
+        *("numpy", "ai_edge_litert", "tflite_runtime")
+    }
+
+
+def test_every_layer_and_result_is_there_with_the_codes_of_the_simulation(result, written):
+    from calibrant.graph.load import load
+    from calibrant.graph.run import run_once
+
+    about = json.loads((written / "golden.json").read_text())
+    arrays = np.load(written / "golden.npz")
+    assert {each["operator"] for each in about["tensors"]} >= {"CONV_2D", "FULLY_CONNECTED", "SOFTMAX", "DEQUANTIZE"}
+    assert [each["is_output"] for each in about["tensors"]].count(True) == 1
+    assert np.array_equal(arrays["input_0"][:, 0], DATA[:3])
+    simulation = load(result / "small_int8_fakequant.pb")
+    [shares] = run_once(simulation, {simulation.input_keys[0]: DATA[:3]})
+    assert np.array_equal(arrays[about["tensors"][-1]["key"]][:, 0], shares)
+    assert about["calibrant"] == calibrant.__version__
+
+
+def test_the_same_bytes_every_time(result, written, tmp_path):
+    for path in calibrant.golden(result, DATA, out=tmp_path / "again", samples=3):
+        assert path.read_bytes() == (written / path.name).read_bytes()
+
+
+def test_integer_ends_and_a_fixed_batch(check, tmp_path):
+    calibrant.quantize(
+        graph_def(network), "batch_num: 1", [DATA], tmp_path, export="tflite", tflite_io="int8", tflite_batch=2
+    )
+    calibrant.golden(tmp_path, DATA, samples=3)
+    arrays = np.load(tmp_path / "golden" / "golden.npz")
+    assert (arrays["input_0"].shape, arrays["input_0"].dtype) == ((2, 2, 8, 8, 3), np.int8)
+    assert check(tmp_path / "golden") == 0
+    with pytest.raises(calibrant.DataError, match="no batches"):
+        calibrant.golden(tmp_path, [DATA[:1]], out=tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_folder_without_a_litert_file_is_refused(result, tmp_path):
+    (tmp_path / "small_fakequant.pb").write_bytes((result / "small_fakequant.pb").read_bytes())
+    (tmp_path / "small_int8_fakequant.pb").write_bytes((result / "small_int8_fakequant.pb").read_bytes())
+    with pytest.raises(calibrant.ModelError, match="no NAME_int8.tflite"):
+        calibrant.golden(tmp_path, DATA)
+
+
+def test_the_number_of_samples_is_above_zero(result):
+    with pytest.raises(calibrant.DataError, match="samples is 0"):
+        calibrant.golden(result, DATA, samples=0)
+
+
+def test_the_command_lists_the_files(result, tmp_path):
+    np.save(tmp_path / "x.npy", DATA)
+    done = run("golden", result, "--data", tmp_path / "x.npy", "--out", tmp_path / "board", "--samples", 1)
+    assert done.code == 0, done.err
+    assert sorted(path.name for path in (tmp_path / "board").iterdir()) == [
+        *("check_golden.py", "golden.json", "golden.npz", "small_int8.tflite")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("expected", "found", "allowed", "differs"),
+    [
+        (np.int8([1, 2]), np.int8([1, 3]), 1.0, False),
+        (np.int8([1, 2]), np.int8([1, 4]), 1.0, True),
+        (np.int8([-128]), np.int8([127]), 254.0, True),
+        (np.float32([np.nan, np.inf]), np.float32([np.nan, np.inf]), 0.0, False),
+        (np.float32([1.0]), np.float32([np.nan]), 9.0, True),
+        (np.float32(1.0), np.float32(3.0), 1.0, True),
+        (np.int8([1]), np.int8([[1]]), 9.0, True),
+    ],
+)
+def test_difference(expected, found, allowed, differs):
+    assert (check_golden.difference(expected, found, allowed) is not None) == differs
