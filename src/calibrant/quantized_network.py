@@ -12,6 +12,7 @@ from calibrant.algorithms.arq import QuantizedWeights
 from calibrant.algorithms.search_result import SearchResult
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
+from calibrant.graph.weight_only import WeightOnlyLayer
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,22 @@ class QuantizedLayer:
 
 
 @dataclass(frozen=True, eq=False)
+class QuantizedWeightOnly:
+    """One layer that computes in float, with integer weights; the network's graph makes float ones of them.
+
+    Parameters
+    ----------
+    layer : WeightOnlyLayer
+        The layer in the folded graph.
+    weights : QuantizedWeights
+        Integer weights and their scales.
+    """
+
+    layer: WeightOnlyLayer
+    weights: QuantizedWeights
+
+
+@dataclass(frozen=True, eq=False)
 class QuantizedNetwork:
     """A folded and balanced float graph with the parameters of its layers; every emitter starts from this.
 
@@ -119,6 +136,8 @@ class QuantizedNetwork:
         The fake-quantized model uses scale_d rounded to float16.
     intermediate : Mapping[str, SearchResult]
         Tensor that no layer reads → its quantizer; for exports that run on integers between layers as well.
+    weight_only : tuple[QuantizedWeightOnly, ...]
+        Layers inside loops and branches of which ``graph`` has the quantized weights already.
     output_tensors : tuple[str, ...]
         Names of the graph's outputs in the model that was read. They differ if a layer that is an output got a bias:
         emitted models give the old name to the new node, see :func:`calibrant.emit.output_names.with_output_names`.
@@ -129,6 +148,7 @@ class QuantizedNetwork:
     tensors: tuple[QuantizedInput, ...] = ()
     force_float16_scale: bool = False
     intermediate: Mapping[str, SearchResult] = field(default_factory=dict)
+    weight_only: tuple[QuantizedWeightOnly, ...] = ()
     output_tensors: tuple[str, ...] = ()
 
     def every_input(self) -> tuple[QuantizedInput, ...]:

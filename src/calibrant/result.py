@@ -107,8 +107,9 @@ class Result:
     @property
     def summary(self) -> str:
         """One line: name, what was quantized, how much data calibrated, how many warnings there are, where it is."""
+        only = f", weights only of {count}" if (count := len(self.network.weight_only)) else ""
         parts = [
-            f"{self.name}: {len(self.network.layers)} layers quantized, {len(self.plan.skipped)} left in float",
+            f"{self.name}: {len(self.network.layers)} layers quantized{only}, {len(self.plan.skipped)} left in float",
             "" if self.data is None else f"{self.data.samples} samples",
             f"{count} warnings" if (count := len(self.report["warnings"])) else "",
             f"in {self.files[0].parent}" if self.files else "",

@@ -63,7 +63,7 @@ def style(request):
 
 
 @pytest.mark.parametrize("inner, hidden", [(one_loop, 1), (a_branch, 2), (nested, 1), (case, 2)])
-def test_layers_inside_are_left_alone_with_a_reason(style, inner, hidden):
+def test_of_layers_inside_the_weights_are_quantized(style, inner, hidden):
     definition = graph_def(around(inner))
     graph = load(definition, outputs=["out"])
     layers, rejected = find_layers(graph)
@@ -74,7 +74,9 @@ def test_layers_inside_are_left_alone_with_a_reason(style, inner, hidden):
     result = quantize(definition, data=BATCH, outputs=["out"])
     (expected,), (found,) = (run_once(graph, {"x": BATCH}) for graph in (graph, result.fakequant))
     assert 0 < np.abs(expected - found).max() < 0.2
-    assert {entry["layer"] for entry in result.report["left_in_float"]} >= {entry.name for entry in rejected}
+    assert {entry["layer"] for entry in result.report["weight_only"]} == {entry.name for entry in rejected}
+    assert result.report["left_in_float"] == []
+    assert result.report["totals"]["weight_only_weights"] == 9 * hidden
 
 
 def test_calls_are_inlined_and_their_layers_quantized():

@@ -109,6 +109,7 @@ def show_result(result: Any, out: str) -> None:
             )
     columns = ("layer", "type", "scale", "offset", "range", "SQNR dB", "bits", "scales", "weights SQNR dB")
     table("quantized layers", columns, rows)
+    show_weight_only(report["weight_only"])
     if report["left_in_float"]:
         click.echo()
         left = [(entry["layer"], entry["type"], entry["reason"]) for entry in report["left_in_float"]]
@@ -117,13 +118,29 @@ def show_result(result: Any, out: str) -> None:
     if "sensitivity" in report:
         show_sensitivity(report["sensitivity"])
     totals = report["totals"]
+    only = f", weights only of {totals['weight_only_layers']} layers" if totals["weight_only_layers"] else ""
     click.echo(
-        f"\n{totals['quantized_layers']} layers and {totals['quantized_tensors']} tensors quantized, "
+        f"\n{totals['quantized_layers']} layers and {totals['quantized_tensors']} tensors quantized{only}, "
         f"{totals['layers_left_in_float']} left in float, {totals['fusions']} fusions, {totals['batches']} batches"
     )
     click.echo("time: " + ", ".join(f"{step} {seconds:.2f} s" for step, seconds in result.seconds.items()))
     click.echo(f"written to {out}: " + ", ".join(path.name for path in result.files))
     click.echo(share_line(totals))
+
+
+def show_weight_only(rows: list[dict[str, Any]]) -> None:
+    """The layers that compute in float with quantized weights."""
+    from calibrant.cli.show import table
+
+    if rows:
+        click.echo()
+        columns = ("layer", "type", "bits", "scales", "weights SQNR dB")
+        shown = [
+            (row["layer"], row["type"], found["bits"], found["scales"], _decibels(found["signal_to_noise_db"]))
+            for row in rows
+            for found in [row["weights"]]
+        ]
+        table("weights only: inside a loop or a branch, where activations cannot be observed", columns, shown)
 
 
 def _show_float_operators(notes: dict[str, Any]) -> None:

@@ -14,11 +14,11 @@ from calibrant.errors import Problem
 
 def graph_problems(configuration: Configuration, info: GraphInfo) -> Iterator[Problem]:
     """Every name, input index and override that does not fit the graph."""
-    layers = {layer.name: layer for layer in info.layers}
+    layers = {layer.name: layer for layer in (*info.layers, *info.weight_only)}
     suggest = Suggester()
     for field in ("skip_layers", "skip_approximation_layers"):
         for index, name in enumerate(getattr(configuration, field)):
-            if name and name not in info.node_types:
+            if name and name not in info.node_types and name not in layers:
                 hint = suggest.closest(name, layers) or suggest.closest(name, info.node_types)
                 message = f"the graph has no layer {_short(name)}"
                 yield configuration.problem(f"{field}[{index}]", message, allowed="a layer of the graph", hint=hint)

@@ -46,6 +46,8 @@ class LayerInfo:
         Name of its constant weights, which other layers may share.
     channel_axes : tuple[int, ...]
         Axes of their output channels.
+    weight_only : bool
+        It is inside a loop or a branch, so that nothing but its weights can be quantized.
     """
 
     name: str
@@ -56,10 +58,13 @@ class LayerInfo:
     dilated: bool = False
     constant: str | None = None
     channel_axes: tuple[int, ...] = ()
+    weight_only: bool = False
 
     @property
     def can_be_balanced(self) -> bool:
         """Whether the balancer acts on it."""
+        if self.weight_only:
+            return False
         kind = KINDS[self.type]
         return self.has_weights and kind.balanced and not (kind.balanced_undilated and self.dilated)
 
@@ -74,6 +79,8 @@ class GraphInfo:
         The quantizable layers in graph order.
     node_types : Mapping[str, str]
         Name to operator of every node of the graph.
+    weight_only : tuple[LayerInfo, ...]
+        Layers inside loops and branches whose weights alone can be quantized.
     rejected : tuple[tuple[str, str, str], ...]
         (name, type, reason) of each node that could be meant as a layer but cannot be quantized.
     float_inputs : Mapping[str, tuple[bool, ...]]
@@ -86,6 +93,7 @@ class GraphInfo:
 
     layers: tuple[LayerInfo, ...]
     node_types: Mapping[str, str]
+    weight_only: tuple[LayerInfo, ...] = ()
     rejected: tuple[tuple[str, str, str], ...] = ()
     float_inputs: Mapping[str, tuple[bool, ...]] = field(default_factory=dict)
     fusible: frozenset[str] = frozenset()

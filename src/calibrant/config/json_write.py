@@ -54,10 +54,11 @@ def write_config_json(plan: Plan) -> str:
         document["fakequant_precision_mode"] = "FORCE_FP16_QUANT"
     if plan.nuq_mapping_file is not None:
         document["nuq_mapping_file"] = plan.nuq_mapping_file
-    clashes = [layer.name for layer in plan.layers + plan.disabled if layer.name in TOP_KEYS]
+    clashes = [layer.name for layer in plan.layers + plan.weight_only + plan.disabled if layer.name in TOP_KEYS]
     if clashes:
         raise ConfigError(*(Problem(f"a layer named {name!r} cannot be written to config.json") for name in clashes))
     document.update((layer.name, _layer(layer, True)) for layer in plan.layers)
+    document.update((layer.name, _weight_only(layer)) for layer in plan.weight_only)
     document.update((layer.name, _layer(layer, False)) for layer in plan.disabled)
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -67,6 +68,13 @@ def _layer(layer: LayerPlan, enabled: bool) -> dict[str, Any]:
     if layer.migration_strength is not None:
         written["dmq_balancer_param"] = layer.migration_strength
     written["activation_quant_params"] = _activation(layer.activation)
+    if layer.weights is not None:
+        written["weight_quant_params"] = _weights(layer.weights)
+    return written
+
+
+def _weight_only(layer: LayerPlan) -> dict[str, Any]:
+    written: dict[str, Any] = {"quant_enable": True}
     if layer.weights is not None:
         written["weight_quant_params"] = _weights(layer.weights)
     return written

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
-from calibrant.config.graph_info import FEW_BIT_TYPES, GraphInfo, LayerInfo
+from calibrant.config.graph_info import FEW_BIT_TYPES, LayerInfo
 from calibrant.config.model import (
     ARQuantize,
     CalibrationConfig,
@@ -55,11 +55,11 @@ class Levels:
         common = configuration.common_config
         self.common = [] if common is None else [Level("common_config", common)]
 
-    def skipped(self, info: GraphInfo) -> Iterator[tuple[str, str]]:
-        """Name and reason of each quantizable layer that the configuration leaves in float."""
+    def skipped(self, layers: Iterable[LayerInfo]) -> Iterator[tuple[str, str]]:
+        """Name and reason of each of these layers that the configuration leaves in float."""
         configuration = self.configuration
         names, types, listed = set(configuration.skip_layers), set(configuration.skip_layer_types), configuration.listed
-        for layer in info.layers:
+        for layer in layers:
             if listed is not None and not listed.get(layer.name):
                 yield layer.name, "quant_enable is false" if layer.name in listed else "not in config.json"
             elif layer.name in names:

@@ -154,6 +154,8 @@ class Plan:
         The mapping file that chose layers for non-uniform weights, resolved; None without one.
     layers : tuple[LayerPlan, ...]
         In graph order.
+    weight_only : tuple[LayerPlan, ...]
+        Layers inside loops and branches, of whose settings those of the weights alone count.
     tensors : tuple[TensorPlan, ...]
         Inputs of MaxPool and Add nodes that are quantized, in the order of the file.
     groups : tuple[JointGroup, ...]
@@ -174,6 +176,7 @@ class Plan:
     force_float16_scale: bool = False
     nuq_mapping_file: str | None = None
     layers: tuple[LayerPlan, ...] = ()
+    weight_only: tuple[LayerPlan, ...] = ()
     tensors: tuple[TensorPlan, ...] = ()
     groups: tuple[JointGroup, ...] = ()
     disabled: tuple[LayerPlan, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from calibrant.config.check import rule_problems
@@ -82,11 +83,12 @@ def build_plan(configuration: Configuration, info: GraphInfo, nuq_layers: frozen
         Nothing is left to quantize.
     """
     levels = Levels(configuration)
-    skipped = dict(levels.skipped(info))
+    skipped = dict(levels.skipped(info.layers))
+    weight_only, enclosed = _weight_only(levels, info)
     plans = {layer.name: _layer_plan(levels, layer, nuq_layers or frozenset()) for layer in info.layers}
     plans, one_scale = with_one_scale(plans, info, skipped)
     tensors = _tensors(levels)
-    if len(skipped) == len(plans) and not tensors:
+    if len(skipped) == len(plans) and not tensors and not weight_only:
         raise ConfigError(_nothing_left(configuration, info))
     types = {layer.name: layer.type for layer in info.layers}
     layers = tuple(plan for name, plan in plans.items() if name not in skipped)
@@ -99,15 +101,37 @@ def build_plan(configuration: Configuration, info: GraphInfo, nuq_layers: frozen
         force_float16_scale=configuration.fakequant_precision_mode == "FORCE_FP16_QUANT",
         nuq_mapping_file=configuration.mapping_path or configuration.nuq_mapping_file,
         layers=layers,
+        weight_only=weight_only,
         tensors=tensors,
         disabled=tuple(plans[name] for name in skipped),
-        skipped=tuple((name, types[name], reason) for name, reason in skipped.items()) + tuple(info.rejected),
+        skipped=tuple((name, types[name], reason) for name, reason in skipped.items()) + enclosed,
         warnings=(
             *configuration.warnings,
             *plan_warnings(configuration, info, frozenset(skipped), nuq_layers),
             *one_scale,
         ),
     )
+
+
+def _weight_only(levels: Levels, info: GraphInfo) -> tuple[tuple[LayerPlan, ...], tuple[tuple[str, str, str], ...]]:
+    """The plans of layers whose weights alone are quantized; and everything that is not quantized at all.
+
+    Layers that read one constant have the settings of the first, and all stay in float if one of them does.
+    """
+    skipped = dict(levels.skipped(info.weight_only))
+    first: dict[str | None, LayerInfo] = {}
+    for layer in sorted(info.weight_only, key=lambda layer: layer.name not in skipped):
+        first.setdefault(layer.constant, layer)
+    plans = []
+    for layer in info.weight_only:
+        source = first[layer.constant]
+        if source.name not in skipped:
+            plans.append(replace(_layer_plan(levels, source, frozenset()), name=layer.name, type=layer.type))
+        elif layer.name not in skipped:
+            skipped[layer.name] = f"shares its weights with {source.name!r}, which stays in float"
+    planned = {plan.name for plan in plans}
+    left = ((name, kind, skipped.get(name, reason)) for name, kind, reason in info.rejected if name not in planned)
+    return tuple(plans), tuple(left)
 
 
 def _value(configuration: Configuration, field: str) -> Any:
@@ -166,11 +190,13 @@ def _tensors(levels: Levels) -> tuple[TensorPlan, ...]:
 
 
 def _nothing_left(configuration: Configuration, info: GraphInfo) -> Problem:
-    if not info.layers:
+    if not info.layers and not info.weight_only:
         message = "the graph has no quantizable layer and no tensor_quantize is given"
         hint = f"left out: {info.rejected[0][0]} ({info.rejected[0][2]})" if info.rejected else None
         return Problem(message, file=configuration.source.name if configuration.source else None, hint=hint)
     field = "skip_layer_types" if configuration.skip_layer_types else "skip_layers"
-    message = f"nothing is left to quantize: all {len(info.layers)} quantizable layers are skipped"
+    message = (
+        f"nothing is left to quantize: all {len(info.layers) + len(info.weight_only)} quantizable layers are skipped"
+    )
     hint = "keep a layer, or quantize an input of a MaxPool or Add with tensor_quantize"
     return configuration.problem(f"{field}[0]", message, hint=hint)

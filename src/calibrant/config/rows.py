@@ -36,7 +36,7 @@ class PlanRow:
 
 
 def plan_rows(plan: Plan) -> list[PlanRow]:
-    """One row per quantized layer in graph order, then one per quantized tensor, then one per layer left in float.
+    """One row per quantized layer, then one per layer with quantized weights alone, quantized tensor, layer in float.
 
     Among the tensors are those that only joint quantization quantizes: the inputs of its additions.
     """
@@ -59,6 +59,20 @@ def plan_rows(plan: Plan) -> list[PlanRow]:
             joint_group=of_node.get(layer.name),
         )
         for layer in plan.layers
+    ]
+    rows += [
+        PlanRow(
+            layer.name,
+            layer.type,
+            True,
+            weight_bits=layer.weights.bits,
+            weight_algorithm=layer.weights.algorithm,
+            channel_wise=layer.weights.channel_wise,
+            sources=tuple((block, origin) for block, origin in layer.sources if block == "weights"),
+            entry=layer.entry,
+        )
+        for layer in plan.weight_only
+        if layer.weights is not None
     ]
     named = {(tensor.layer_name, tensor.input_index): tensor for tensor in plan.tensors}
     layers = {layer.name for layer in plan.layers}

@@ -17,7 +17,7 @@ def shared_weights_problems(
 ) -> Iterator[Problem]:
     """Every layer that asks for other factors than an earlier one with the same weights, at the entry that does."""
     levels = Levels(configuration)
-    skipped = {name for name, _ in levels.skipped(info)}
+    skipped = {name for name, _ in levels.skipped(info.layers)}
     first: dict[str, tuple[LayerInfo, WeightPlan]] = {}
     for layer in info.layers:
         if layer.constant is None or layer.name in skipped:

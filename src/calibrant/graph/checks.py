@@ -9,7 +9,7 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.control_flow import called_functions
 from calibrant.graph.graph import Graph
 from calibrant.graph.tensorflow import tensorflow
-from calibrant.graph.tf_core import NodeDef
+from calibrant.graph.tf_core import NodeDef, dtypes
 
 VARIABLES = frozenset({"Variable", "VariableV2", "VarHandleOp", "AutoReloadVariable"})
 NORMS = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"})
@@ -190,7 +190,7 @@ def fed(graph: Graph) -> None:
             hint=f"add it to --inputs, which are {', '.join(graph.input_keys)}; or bind it: --set {name}=VALUE",
         )
         for name, node in graph.nodes.items()
-        if node.op == "Placeholder" and name not in graph.input_nodes
+        if node.op == "Placeholder" and name not in graph.input_nodes and nd.attribute(node, "dtype") != dtypes.resource
     ]
     if problems:
         raise ModelError(*first_problems(problems))

@@ -62,6 +62,12 @@ def _calls(node: NodeDef, known: Mapping[str, FunctionDef]) -> Iterator[str]:
             yield from (function.name for function in value.list.func)
 
 
+def calls_of(node: NodeDef, known: Mapping[str, FunctionDef]) -> list[tuple[str, int]]:
+    """The functions that a node calls, each with the index of the input that is its first argument."""
+    first = 1 if node.op in ("If", "StatelessIf", "Case", "StatelessCase") else 0
+    return [(name, first) for name in dict.fromkeys(_calls(node, known)) if name in known]
+
+
 _PLACES = {"While": "a loop", "StatelessWhile": "a loop", "If": "a branch", "StatelessIf": "a branch"}
 _PLACES |= {"Case": "a branch", "StatelessCase": "a branch"}
 

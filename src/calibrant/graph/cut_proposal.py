@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
-from calibrant.graph.graph import Graph
+from calibrant.graph.graph import Graph, ordered
+from calibrant.graph.tf_core import NodeDef, dtypes
 
 TABLES = frozenset({"AnonymousHashTable", "HashTable", "HashTableV2", "MutableHashTable", "MutableHashTableV2"})
 MOST = 3
@@ -16,7 +17,7 @@ def unfeedable(graph: Graph) -> list[Problem]:
     """A problem for each input that takes text or encoded bytes and each table, with the cut that helps."""
     problems: list[Problem] = []
     strings = [name for name in graph.input_nodes if graph.dtype(f"{name}:0").name == "string"]
-    tables = [node.name for node in graph.nodes.values() if node.op in TABLES]
+    tables = [node.name for node in graph.nodes.values() if node.op in TABLES or is_handle(node)]
     if not strings and not tables:
         return problems
     hint = cut_hint(graph, [*strings, *tables])
@@ -28,6 +29,11 @@ def unfeedable(graph: Graph) -> list[Problem]:
             Problem("is a lookup table, whose content is not in the graph", file=graph.source, path=name, hint=hint)
         )
     return problems
+
+
+def is_handle(node: NodeDef) -> bool:
+    """Whether a node stands for something that lives outside the graph, as a lookup table does."""
+    return node.op == "Placeholder" and nd.attribute(node, "dtype") == dtypes.resource
 
 
 def check_feedable(graph: Graph) -> None:
@@ -47,24 +53,58 @@ def cut_hint(graph: Graph, sources: Collection[str]) -> str:
     """What to write so that nodes are cut off."""
     places = list(narrow_places(graph, sources))
     floats = [place for place in places if graph.dtype(place).is_floating]
-    chosen = (floats or places)[:1]
+    chosen = (floats or places)[:1] or list(first_numbers(graph, sources))
     if not chosen:
         return "name tensors after it with --inputs; inspect --nodes lists them"
     others = [nd.input_reference(place) for place in places if place not in chosen][:MOST]
     also = f" (or {', '.join(others)})" if others else ""
-    return f"feed what is made of it: --inputs {nd.input_reference(chosen[0])}{also}"
+    return f"feed what is made of it: {inputs_option(graph, chosen)}{also}"
+
+
+def inputs_option(graph: Graph, cut: Sequence[str]) -> str:
+    """What to write so that a graph is fed at some tensors, and at its inputs as far as they are needed besides."""
+    nodes = dict(graph.nodes)
+    for tensor in cut:
+        name = nd.node_name(tensor)
+        if set(graph.read_outputs(name)) <= {nd.split_tensor(other)[1] for other in cut if nd.node_name(other) == name}:
+            nodes[name] = nd.make_node("Placeholder", name, [])
+    needed = ordered(nodes, graph.outputs)
+    cut_names = {nd.node_name(tensor) for tensor in cut}
+    others = [name for name in graph.input_nodes if name in needed and name not in cut_names]
+    return f"--inputs {','.join(map(nd.input_reference, (*cut, *sorted(others))))}"
+
+
+def first_numbers(graph: Graph, sources: Collection[str]) -> tuple[str, ...]:
+    """The first tensors of numbers on every way from some nodes to the outputs; () where there is a way without one."""
+    tainted: set[str] = set()
+    found = []
+    for name, node in graph.nodes.items():
+        is_source = name in sources
+        if not is_source and tainted.isdisjoint(nd.data_inputs(node)):
+            continue
+        for index in graph.read_outputs(name):
+            tensor = f"{name}:{index}"
+            if not is_source and _has_numbers(graph, tensor):
+                found.append(tensor)
+            else:
+                tainted.add(tensor)
+        if any(nd.node_name(tensor) == name for tensor in graph.outputs):
+            return ()
+    return tuple(found)
 
 
 def narrow_places(graph: Graph, sources: Collection[str]) -> Iterator[str]:
     """The tensors of numbers that everything which depends on some nodes goes through, first to last."""
     positions = {name: place for place, name in enumerate(graph.nodes)}
     tainted: set[str] = set()
+    ahead = {name for name in sources if name in graph.nodes}
     furthest = -1
     for name, node in graph.nodes.items():
         if name not in sources and not any(nd.node_name(tensor) in tainted for tensor in nd.data_inputs(node)):
             continue
         is_source = name in sources
-        alone = not is_source and furthest == positions[name] and name not in graph.output_nodes
+        ahead.discard(name)
+        alone = not is_source and not ahead and furthest == positions[name] and name not in graph.output_nodes
         tainted.add(name)
         outputs = graph.read_outputs(name)
         if alone and outputs == (0,) and _has_numbers(graph, f"{name}:0") and not graph.output_nodes & tainted:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from calibrant.graph.bindings import bind
 from calibrant.graph.checks import MOST, training_mode
 from calibrant.graph.control_flow import needed_library
 from calibrant.graph.controls import without_idle_controls
-from calibrant.graph.cut_proposal import narrow_places
+from calibrant.graph.cut_proposal import inputs_option, narrow_places
 from calibrant.graph.dead_branches import DECIDING, without_dead_branches
 from calibrant.graph.decided import decided_values
 from calibrant.graph.dropout import UNIFORM, without_idle_dropout
@@ -138,7 +138,8 @@ def deterministic(graph: Graph, original: Graph) -> None:
         return
     values = proposal(original, lambda trial: not training_mode(trial))
     if values is None:
-        raise ModelError(*(_with_cut(graph, problem) for problem in problems[:MOST]))
+        cut = _cut(graph, problems)
+        raise ModelError(*(replace(problem, hint=f"{problem.hint}{cut}") for problem in problems[:MOST]))
     more = f" and {len(problems) - 1} more run" if len(problems) > 1 else " runs"
     raise ModelError(
         Problem(
@@ -149,13 +150,13 @@ def deterministic(graph: Graph, original: Graph) -> None:
     )
 
 
-def _with_cut(graph: Graph, problem: Problem) -> Problem:
-    """The problem, with the cut that leaves the operation out where that loses no layer."""
-    path = () if problem.path is None else (problem.path,)
-    place = next(narrow_places(graph, {*path, *graph.input_nodes}), None)
+def _cut(graph: Graph, problems: Sequence[Problem]) -> str:
+    """The cut that leaves all of these operations out, where that loses no layer."""
+    paths = {problem.path for problem in problems if problem.path is not None}
+    place = next(narrow_places(graph, {*paths, *graph.input_nodes}), None)
     if place is None or any(node.op in KINDS for node in ordered(graph.nodes, [place]).values()):
-        return problem
-    return replace(problem, hint=f"{problem.hint}, or feed what comes after it: --inputs {nd.input_reference(place)}")
+        return ""
+    return f", or feed what comes after: {inputs_option(graph, [place])}"
 
 
 def undecided(graph: Graph) -> None:

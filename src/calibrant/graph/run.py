@@ -130,7 +130,7 @@ def run_once(graph: Graph, batch: Mapping[str, np.ndarray], fetches: Sequence[st
 
 def reason_of(error: Exception) -> str:
     """What TensorFlow says went wrong, in one line and without what it writes around it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() not in ("", "Graph execution error:")]
     framed = [place for place, line in enumerate(lines) if line.startswith("Node: ")]
     if framed and framed[0] + 1 < len(lines):
         return lines[framed[0] + 1]

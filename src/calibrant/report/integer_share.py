@@ -22,12 +22,15 @@ def integer_share(network: QuantizedNetwork) -> dict[str, Any]:
     quantized = {
         layer.layer.constant: int(layer.weights.values.size) for layer in network.layers if layer.weights is not None
     }
+    weight_only = {entry.layer.constant: int(entry.weights.values.size) for entry in network.weight_only}
+    stored = sum(weight_only.values())
     in_float = sum(size for name, size in _weights(network.graph) if name not in quantized)
     products = count_products(network.graph)
     on_integers = sum(products.counts.get(layer.layer.name, 0) for layer in network.layers)
     return {
-        "quantized_weights": sum(quantized.values()),
-        "weights": sum(quantized.values()) + in_float,
+        "quantized_weights": sum(quantized.values()) + stored,
+        "weight_only_weights": stored,
+        "weights": sum(quantized.values()) + stored + in_float,
         "quantized_multiply_accumulates": on_integers,
         "multiply_accumulates": sum(products.counts.values()),
         "products_not_counted": list(products.unknown),
@@ -39,9 +42,11 @@ def share_line(share: dict[str, Any]) -> str:
     weights = _percent(share["quantized_weights"], share["weights"])
     products = _percent(share["quantized_multiply_accumulates"], share["multiply_accumulates"])
     unknown = len(share["products_not_counted"])
+    only = share["weight_only_weights"]
+    stored = f" ({only:,} of them multiplied in float)" if only else ""
     more = f"; {unknown} product{'s' if unknown > 1 else ''} in float could not be counted" if unknown else ""
     return (
-        f"on integers: {weights} of {share['weights']:,} weights, "
+        f"on integers: {weights} of {share['weights']:,} weights{stored}, "
         f"{products} of {share['multiply_accumulates']:,} multiply-accumulates a sample{more}"
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from calibrant.algorithms.arq import QuantizedWeights
 from calibrant.algorithms.sqnr import sqnr_db
 from calibrant.quantized_network import QuantizedInput, QuantizedLayer, QuantizedNetwork
 
@@ -37,7 +38,7 @@ def layer_row(layer: QuantizedLayer) -> dict[str, Any]:
         "inputs": [input_row(entry) for entry in layer.inputs],
     }
     if layer.weights is not None:
-        row["weights"] = weights_row(layer)
+        row["weights"] = weights_row(layer.weights, np.asarray(layer.float_weights))
     if layer.bias is not None:
         row["bias"] = {"node": layer.layer.bias, "channels": int(layer.bias.size)}
         if layer.bias_correction is not None:
@@ -45,6 +46,19 @@ def layer_row(layer: QuantizedLayer) -> dict[str, Any]:
     if layer.balance is not None:
         row["balance"] = {"smallest": float(layer.balance.min()), "largest": float(layer.balance.max())}
     return row
+
+
+def weight_only_rows(network: QuantizedNetwork) -> list[dict[str, Any]]:
+    """A dict per layer of which only the weights are quantized."""
+    return [
+        {
+            "layer": entry.layer.name,
+            "type": entry.layer.type,
+            "constant": entry.layer.constant.node,
+            "weights": weights_row(entry.weights, entry.layer.values),
+        }
+        for entry in network.weight_only
+    ]
 
 
 def input_row(entry: QuantizedInput) -> dict[str, Any]:
@@ -75,9 +89,8 @@ def input_row(entry: QuantizedInput) -> dict[str, Any]:
     return row
 
 
-def weights_row(layer: QuantizedLayer) -> Mapping[str, Any]:
+def weights_row(weights: QuantizedWeights, float_weights: np.ndarray) -> Mapping[str, Any]:
     """The weights of one layer."""
-    weights, float_weights = layer.require_weights(), np.asarray(layer.float_weights)
     power = float(np.square(float_weights, dtype=np.float64).sum())
     row: dict[str, Any] = {
         "bits": weights.bits,

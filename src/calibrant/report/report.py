@@ -10,7 +10,7 @@ from calibrant.graph.graph import Graph
 from calibrant.quantized_network import QuantizedNetwork
 from calibrant.report.choices import joint_group_rows, nonuniform_rows
 from calibrant.report.integer_share import integer_share
-from calibrant.report.layer_table import layer_rows
+from calibrant.report.layer_table import layer_rows, weight_only_rows
 from calibrant.report.range_warnings import range_warnings, saturation_warnings
 
 VERSION = 1
@@ -30,6 +30,7 @@ def report(original: Graph, folded: Folded, plan: Plan, network: QuantizedNetwor
         },
         "totals": {
             "quantized_layers": len(network.layers),
+            "weight_only_layers": len(network.weight_only),
             "quantized_tensors": len(network.tensors),
             "layers_left_in_float": len(plan.skipped),
             "fusions": len(folded.fusions),
@@ -37,6 +38,7 @@ def report(original: Graph, folded: Folded, plan: Plan, network: QuantizedNetwor
             **integer_share(network),
         },
         "layers": [{**row, "settings_from": origins.get(row["layer"], {})} for row in layer_rows(network)],
+        "weight_only": weight_only_rows(network),
         "nonuniform_weights": nonuniform_rows(plan, network),
         "joint_groups": joint_group_rows(network),
         "left_in_float": [{"layer": name, "type": kind, "reason": reason} for name, kind, reason in plan.skipped],

@@ -9,7 +9,10 @@ from calibrant.fold import Fusion, fusible_nodes
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer, find_layers
+from calibrant.graph.weight_only import WeightOnlyLayer, weight_only_layers
 from calibrant.layer_kinds import TENSOR_QUANTIZABLE
+
+_BUT_WEIGHTS = "; only its weights are quantized"
 
 
 def graph_info(original: Graph, folded: Graph, fusions: Iterable[Fusion] = ()) -> tuple[GraphInfo, Mapping[str, Layer]]:
@@ -21,10 +24,15 @@ def graph_info(original: Graph, folded: Graph, fusions: Iterable[Fusion] = ()) -
         What folding has done.
     """
     layers, rejected = find_layers(folded)
+    weight_only = {layer.name: layer for layer in weight_only_layers(folded)}
     info = GraphInfo(
         layers=tuple(_layer_facts(folded, layer) for layer in layers),
         node_types={name: node.op for name, node in original.nodes.items()},
-        rejected=tuple((entry.name, entry.type, entry.reason) for entry in rejected),
+        weight_only=tuple(_weight_only_facts(layer) for layer in weight_only.values()),
+        rejected=tuple(
+            (entry.name, entry.type, entry.reason + (_BUT_WEIGHTS if entry.name in weight_only else ""))
+            for entry in rejected
+        ),
         float_inputs={
             node.name: tuple(
                 node.name not in folded.regions and _is_activation(folded, tensor) for tensor in nd.data_inputs(node)
@@ -53,6 +61,17 @@ def _layer_facts(graph: Graph, layer: Layer) -> LayerInfo:
         dilated=any(size != 1 for size in nd.attribute(graph.nodes[layer.name], "dilations") or ()),
         constant=layer.constant,
         channel_axes=layer.channel_axes,
+    )
+
+
+def _weight_only_facts(layer: WeightOnlyLayer) -> LayerInfo:
+    return LayerInfo(
+        layer.name,
+        layer.type,
+        has_channels=bool(layer.channel_axes),
+        constant=f"{layer.constant.function or ''}/{layer.constant.node}",
+        channel_axes=layer.channel_axes,
+        weight_only=True,
     )
 
 

@@ -56,6 +56,7 @@ def with_activations(
         tensors=tuple(activations[place] for place in prepared.places if place[0] not in layers),
         force_float16_scale=plan.force_float16_scale,
         intermediate=intermediate,
+        weight_only=prepared.weight_only,
         output_tensors=prepared.original.outputs,
     )
     refuse_float16_scales(network)

@@ -22,6 +22,7 @@ from calibrant.graph.layers import Layer
 from calibrant.graph.node_input import read_tensor
 from calibrant.options import Options
 from calibrant.progress import ProgressFn, Stopwatch
+from calibrant.quantized_network import QuantizedWeightOnly
 from calibrant.steps.activations import quantized_places
 from calibrant.steps.balance import Balanced, balance
 from calibrant.steps.bias_correction import by_tensor, patch_statistics, with_biases
@@ -30,6 +31,7 @@ from calibrant.steps.intermediate_tensors import float_lite_file, intermediate_t
 from calibrant.steps.joint import with_joint_places, with_joint_settings
 from calibrant.steps.narrow_range import holdable_weights
 from calibrant.steps.planned import Planned, plan_model
+from calibrant.steps.weight_only import quantize_weight_only, with_weight_only
 from calibrant.steps.weights import LayerWeights, quantize_all_weights, with_quantized_weights
 
 
@@ -61,6 +63,8 @@ class Prepared:
         Further tensors for which an export needs scales.
     lite : FloatFile | CalibrantError | None
         The network as a float LiteRT file, or why it cannot be one; None where no format asks for it.
+    weight_only : tuple[QuantizedWeightOnly, ...]
+        The layers of which ``graph`` has the quantized weights already.
     histograms : Mapping[str, Histogram]
         Tensor → its histogram, still empty.
     patches : Mapping[tuple[str, PatchGeometry], PatchMean]
@@ -78,6 +82,7 @@ class Prepared:
     places: Mapping[tuple[str, int], ActivationPlan]
     intermediate: Collection[str]
     lite: FloatFile | CalibrantError | None
+    weight_only: tuple[QuantizedWeightOnly, ...]
     histograms: Mapping[str, Histogram]
     patches: Mapping[tuple[str, PatchGeometry], PatchMean]
 
@@ -134,6 +139,8 @@ def prepare_balanced(planned: Planned, balanced: Balanced, options: Options, wat
     if options.calibration.bias_correction:
         graph, layers = with_biases(graph, layers, [entry.name for entry in plan.layers])
     with watch.step("weights"):
+        weight_only = quantize_weight_only(graph, plan.weight_only)
+        graph = with_weight_only(graph, weight_only)
         weights = holdable_weights(quantize_all_weights(graph, layers, plan.layers), options.export.formats)
     plan = with_joint_settings(plan, graph, layers, planned.skip_layers)
     places = with_joint_places(quantized_places(graph, layers, plan), plan.groups)
@@ -155,6 +162,7 @@ def prepare_balanced(planned: Planned, balanced: Balanced, options: Options, wat
         places=places,
         intermediate=intermediate,
         lite=lite,
+        weight_only=weight_only,
         histograms={tensor: Histogram() for tensor in tensors},
         patches=patch_statistics(graph, layers, weights) if options.calibration.bias_correction else {},
     )

@@ -17,11 +17,13 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer, find_layers
 from calibrant.graph.node_input import NodeInput, read_tensor
+from calibrant.graph.weight_only import EnclosedConstant, WeightOnlyLayer, weight_only_layers
 from calibrant.layer_kinds import TENSOR_QUANTIZABLE
-from calibrant.quantized_network import QuantizedInput, QuantizedLayer, QuantizedNetwork
+from calibrant.quantized_network import QuantizedInput, QuantizedLayer, QuantizedNetwork, QuantizedWeightOnly
 from calibrant.records.layer_record import LayerRecord
 from calibrant.steps.balance import Balanced, balanced_by_factors
 from calibrant.steps.bias_correction import with_biases
+from calibrant.steps.weight_only import with_weight_only
 from calibrant.steps.weights import bias_of
 
 
@@ -103,7 +105,8 @@ def recorded_network(
     folded = fold(original, beside.do_fusion, skipped)
     layers = {layer.name: layer for layer in find_layers(folded.graph)[0]}
     recorded = [name for name in layers if name in records]
-    problems = list(_misfits(folded.graph, layers, records, source))
+    enclosed = {layer.name: layer for layer in weight_only_layers(folded.graph)}
+    problems = list(_misfits(folded.graph, layers, enclosed, records, source))
     if problems:
         raise ConfigError(*problems)
     factors = {
@@ -117,6 +120,12 @@ def recorded_network(
     graph, final = balanced.graph, balanced.layers
     if beside.bias_corrections is not None:
         graph, final = with_biases(graph, final, recorded)
+    weight_only = tuple(
+        QuantizedWeightOnly(layer, _with_recorded_scale(graph, name, layer.values, layer.channel_axes, records[name]))
+        for name, layer in enclosed.items()
+        if name in records
+    )
+    graph = with_weight_only(graph, weight_only)
     weights = _weights(graph, final, records, recorded)
     corrections = beside.bias_corrections or {}
     network = QuantizedNetwork(
@@ -139,9 +148,10 @@ def recorded_network(
         tensors=tuple(
             _input(graph, place, record)
             for key, record in records.items()
-            if key not in layers and (place := nd.split_tensor(key))[0] not in layers
+            if key not in layers and key not in enclosed and (place := nd.split_tensor(key))[0] not in layers
         ),
         force_float16_scale=beside.force_float16_scale,
+        weight_only=weight_only,
         output_tensors=folded.graph.outputs,
     )
     in_float = tuple(name for name in layers if name not in records)
@@ -173,19 +183,34 @@ def _weights(
         key = (layer.constant, layer.channel_axes, record.scale_w, record.cluster)
         if key not in shared:
             values = np.asarray(graph.require_constant(read_tensor(graph, layer.weights_place)), np.float32)
-            if not np.isfinite(values).all():
-                raise ModelError(Problem("weights contain NaN or infinity", file=graph.source, path=name))
-            axes = layer.channel_axes if len(record.scale_w) > 1 else ()
-            scale = np.array(record.scale_w, np.float32)
-            shared[key] = (values, weights_with_scale(values, scale, axes, record.weight_bits, record.cluster))
+            shared[key] = (values, _with_recorded_scale(graph, name, values, layer.channel_axes, record))
         result[name] = shared[key]
     return result
 
 
+def _with_recorded_scale(
+    graph: Graph, name: str, values: np.ndarray, channel_axes: tuple[int, ...], record: LayerRecord
+) -> QuantizedWeights:
+    if not np.isfinite(values).all():
+        raise ModelError(Problem("weights contain NaN or infinity", file=graph.source, path=name))
+    axes = channel_axes if len(record.scale_w) > 1 else ()
+    scale = np.array(record.scale_w, np.float32)
+    return weights_with_scale(values, scale, axes, record.weight_bits, record.cluster)
+
+
 def _misfits(
-    graph: Graph, layers: Mapping[str, Layer], records: Mapping[str, LayerRecord], source: str
+    graph: Graph,
+    layers: Mapping[str, Layer],
+    enclosed: Mapping[str, WeightOnlyLayer],
+    records: Mapping[str, LayerRecord],
+    source: str,
 ) -> Iterator[Problem]:
+    first: dict[EnclosedConstant, str] = {}
     for key, record in records.items():
+        if key in enclosed:
+            other = first.setdefault(enclosed[key].constant, key)
+            yield from _weight_only_misfits(enclosed[key], record, other, records[other], source)
+            continue
         if record.scale_d is None:
             message, allowed = "has no scale_d", "scale_d and offset_d in every record"
             yield Problem(message, file=source, path=key, allowed=allowed)
@@ -193,6 +218,29 @@ def _misfits(
             yield from _layer_misfits(layers[key], record, records, source)
         else:
             yield from _tensor_misfits(graph, layers, records, key, source)
+
+
+def _weight_only_misfits(
+    layer: WeightOnlyLayer, record: LayerRecord, other: str, others: LayerRecord, source: str
+) -> Iterator[Problem]:
+    if record.scale_d is not None:
+        message = "has a scale_d, but it is inside a loop or a branch, where activations stay in float"
+        yield Problem(message, file=source, path=layer.name, allowed="scale_w only")
+    yield from _scale_misfits(layer.name, layer.values.shape, layer.channel_axes, record, source)
+    if (record.scale_w, record.cluster) != (others.scale_w, others.cluster):
+        message = f"shares its weights with {other!r}, but the two have different factors"
+        yield Problem(message, file=source, path=layer.name, allowed="the same scale_w for both")
+
+
+def _scale_misfits(
+    name: str, shape: tuple[int, ...], channel_axes: tuple[int, ...], record: LayerRecord, source: str
+) -> Iterator[Problem]:
+    scales = len(record.scale_w)
+    channels = int(np.prod([shape[axis] for axis in channel_axes], dtype=np.int64))
+    if scales not in {1, channels}:
+        allowed = f"1, or one for each of the {channels} output channels" if channels > 1 else "1"
+        message = f"{scales} scale_w for weights of shape {list(shape)}"
+        yield Problem(message, file=source, path=name, allowed=allowed)
 
 
 def _layer_misfits(
@@ -207,11 +255,7 @@ def _layer_misfits(
         message, allowed = f"{scales} scale_w for a layer without weights", "scale_d and offset_d only"
         yield Problem(message, file=source, path=layer.name, allowed=allowed)
     if layer.constant is not None:
-        channels = int(np.prod([layer.weights_shape[axis] for axis in layer.channel_axes], dtype=np.int64))
-        if scales not in {1, channels}:
-            allowed = f"1, or one for each of the {channels} output channels" if channels > 1 else "1"
-            message = f"{scales} scale_w for weights of shape {list(layer.weights_shape)}"
-            yield Problem(message, file=source, path=layer.name, allowed=allowed)
+        yield from _scale_misfits(layer.name, layer.weights_shape, layer.channel_axes, record, source)
 
 
 def _tensor_misfits(

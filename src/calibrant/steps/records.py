@@ -12,7 +12,7 @@ def layer_records(network: QuantizedNetwork, skip_fusion_layers: Collection[str]
     """Layer name → entry, ``layer:input_index`` → entry for quantized tensors; in graph order.
 
     A product of two activations has the entry of its first operand under its own name and that of the second under
-    ``layer:1``.
+    ``layer:1``. A layer of which only the weights are quantized has an entry without scale_d.
     """
     records = {}
     for layer in network.layers:
@@ -21,6 +21,11 @@ def layer_records(network: QuantizedNetwork, skip_fusion_layers: Collection[str]
             records[f"{layer.layer.name}:{entry.index}"] = LayerRecord(
                 float(entry.quantizer.scale), entry.quantizer.offset
             )
+    for enclosed in network.weight_only:
+        scales = tuple(float(scale) for scale in enclosed.weights.scale)
+        records[enclosed.layer.name] = LayerRecord(
+            scale_w=scales, cluster=enclosed.weights.levels or (), wts_type=f"INT{enclosed.weights.bits}"
+        )
     for entry in network.tensors:
         records[f"{entry.node}:{entry.index}"] = LayerRecord(float(entry.quantizer.scale), entry.quantizer.offset)
     return records

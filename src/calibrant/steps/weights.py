@@ -58,7 +58,7 @@ def quantize_all_weights(
         if constant not in by_constant:
             values = np.asarray(graph.require_constant(read_tensor(graph, layer.weights_place)), np.float32)
             try:
-                weights = LayerWeights(constant, values, _quantize(values, settings, layer))
+                weights = LayerWeights(constant, values, quantize_by_plan(values, settings, layer.channel_axes))
             except ValueError as error:
                 problems.append(Problem(str(error), file=graph.source, path=layer.name))
                 continue
@@ -77,8 +77,15 @@ def _cannot_share(plan: LayerPlan, other: LayerPlan, hint: str) -> ConfigError:
     return ConfigError(Problem(message, path=plan.name, allowed="the same weight settings for both", hint=hint))
 
 
-def _quantize(values: np.ndarray, plan: WeightPlan, layer: Layer) -> QuantizedWeights:
-    axes = layer.channel_axes if plan.channel_wise else ()
+def quantize_by_plan(values: np.ndarray, plan: WeightPlan, channel_axes: tuple[int, ...]) -> QuantizedWeights:
+    """Quantize weights as planned; ``channel_axes`` number their channels.
+
+    Raises
+    ------
+    ValueError
+        Weights are NaN or infinite.
+    """
+    axes = channel_axes if plan.channel_wise else ()
     if plan.algorithm != "nuq":
         return quantize_weights(values, plan.bits, axes)
     if plan.num_steps is None or plan.num_of_iteration is None:

@@ -1,0 +1,257 @@
+"""Layers inside loops, branches and functions whose weights can be quantized: constants that only products read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from calibrant.graph import nodes as nd
+from calibrant.graph.control_flow import calls_of, full_name
+from calibrant.graph.graph import Graph
+from calibrant.graph.node_input import NodeInput
+from calibrant.graph.tf_core import FunctionDef, NodeDef, dtypes
+from calibrant.layer_kinds import KINDS
+
+_ENTRANCES = frozenset({"Enter", "RefEnter", "Switch", "RefSwitch"})
+# Operations that hand values on, or some of them, and leave every axis where it is → index of the input.
+_SAME_AXES = {"Identity": 0, "Split": 1, "SplitV": 0, "Slice": 0, "StridedSlice": 0} | dict.fromkeys(_ENTRANCES, 0)
+
+
+@dataclass(frozen=True)
+class EnclosedConstant:
+    """A constant whose readers are out of reach, and where it is.
+
+    Parameters
+    ----------
+    node : str
+        Name of the Const.
+    function : str | None
+        The function that it is in; None for one in the graph itself.
+    reads : tuple[NodeInput, ...]
+        Inputs of the graph that lead to the products; () where everything that reads the constant may read another.
+    """
+
+    node: str
+    function: str | None = None
+    reads: tuple[NodeInput, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class WeightOnlyLayer:
+    """A product that computes in float with weights that can be quantized.
+
+    Parameters
+    ----------
+    name, type : str
+        As everything that is not quantizable is listed; its operator.
+    constant : EnclosedConstant
+        The weights; several layers may read parts of one.
+    values : np.ndarray
+        Their values, float32, read-only.
+    channel_axes : tuple[int, ...]
+        As in LayerKind.
+    """
+
+    name: str
+    type: str
+    constant: EnclosedConstant
+    values: np.ndarray
+    channel_axes: tuple[int, ...]
+
+
+def weight_only_layers(graph: Graph) -> tuple[WeightOnlyLayer, ...]:
+    """The products that cannot be observed but whose weights are constants that nothing but products reads."""
+    search = _Search(graph)
+    layers = [*search.in_regions(), *search.in_functions()]
+    merged: dict[tuple[str, str | None], list[NodeInput]] = {}
+    for layer in layers:
+        reads = merged.setdefault((layer.constant.node, layer.constant.function), [])
+        reads.extend(read for read in layer.constant.reads if read not in reads)
+    named: dict[str, WeightOnlyLayer] = {}
+    for layer in layers:
+        constant = layer.constant
+        whole = replace(constant, reads=tuple(merged[constant.node, constant.function]))
+        named.setdefault(layer.name, replace(layer, constant=whole))
+    return tuple(named.values())
+
+
+@dataclass(frozen=True)
+class _Use:
+    """A product that reads a constant, and the nodes of the graph through which it is called."""
+
+    node: NodeDef
+    channel_axes: tuple[int, ...]
+
+
+class _Search:
+    def __init__(self, graph: Graph):
+        self.graph = graph
+        self.functions = {function.signature.name: function for function in graph.library.function}
+
+    def in_regions(self) -> Iterator[WeightOnlyLayer]:
+        """Those inside loops and branches that are written as nodes of the graph."""
+        graph = self.graph
+        if not graph.regions:
+            return
+        for node in graph.nodes.values():
+            if node.op != "Const" or (value := self._weights(f"{node.name}:0")) is None:
+                continue
+            enclosed = node.name in graph.regions
+            found: list[_Use] = []
+            reads = []
+            for reader, index in graph.consumers(f"{node.name}:0") if enclosed else self._entrances(node.name):
+                uses = self._uses_in_graph(reader, index)
+                if uses is None:
+                    found = []
+                    break
+                found += uses
+                reads.append((reader.name, index))
+            constant = EnclosedConstant(node.name, None, () if enclosed else tuple(reads))
+            yield from _layers(found, constant, value, lambda use: use.node.name)
+
+    def _entrances(self, name: str) -> Iterator[tuple[NodeDef, int]]:
+        """Where a constant of the graph, perhaps through Identities, gets into loops and branches."""
+        for reader, index in self.graph.consumers(f"{name}:0"):
+            if reader.op in _ENTRANCES:
+                yield reader, index
+            elif reader.op == "Identity":
+                yield from self._entrances(reader.name)
+
+    def _uses_in_graph(self, reader: NodeDef, index: int) -> list[_Use] | None:
+        if _SAME_AXES.get(reader.op) != index or _drops_axes(reader):
+            return _product(reader, index)
+        if reader.name in self.graph.output_nodes:
+            return None
+        found: list[_Use] = []
+        for output in self.graph.read_outputs(reader.name):
+            for further, place in self.graph.consumers(f"{reader.name}:{output}"):
+                uses = self._uses_in_graph(further, place)
+                if uses is None:
+                    return None
+                found += uses
+        return found
+
+    def in_functions(self) -> Iterator[WeightOnlyLayer]:
+        """Those inside functions, whether the weights are in there too or handed over by the graph."""
+        for caller in self.graph.nodes.values():
+            calls = calls_of(caller, self.functions)
+            if not calls:
+                continue
+
+            def name(use: _Use, caller: NodeDef = caller) -> str:
+                return full_name(caller, use.node)
+
+            for index, tensor in enumerate(nd.data_inputs(caller)):
+                value, source = self._weights(tensor), self.graph.constant_source(tensor)
+                if value is not None and source is not None:
+                    uses = self._uses_by_caller(caller, index) or []
+                    yield from _layers(uses, EnclosedConstant(source, None, ((caller.name, index),)), value, name)
+            for function in self._reached(caller):
+                for node in function.node_def:
+                    if node.op == "Const" and (value := _matrix(_value(node))) is not None:
+                        uses = self._uses_in_function(function, node.name) or []
+                        yield from _layers(uses, EnclosedConstant(node.name, function.signature.name), value, name)
+
+    def _reached(self, caller: NodeDef) -> Iterator[FunctionDef]:
+        waiting, seen = [name for name, _ in calls_of(caller, self.functions)], set()
+        while waiting:
+            name = waiting.pop(0)
+            if name not in seen:
+                seen.add(name)
+                yield self.functions[name]
+                for node in self.functions[name].node_def:
+                    waiting += [other for other, _ in calls_of(node, self.functions)]
+
+    def _uses_by_caller(self, caller: NodeDef, index: int) -> list[_Use] | None:
+        """What reads an input of a call, in all functions that it may run; None where it is not products alone."""
+        found: list[_Use] = []
+        for name, first in calls_of(caller, self.functions):
+            function = self.functions[name]
+            if index < first:
+                return None
+            argument = function.signature.input_arg[index - first].name
+            is_state = caller.op in ("While", "StatelessWhile") and name == caller.attr["body"].func.name
+            result = function.signature.output_arg[index].name if is_state else None
+            uses = self._uses_in_function(function, argument, result)
+            if uses is None:
+                return None
+            found += uses
+        return found
+
+    def _uses_in_function(self, function: FunctionDef, start: str, state: str | None = None) -> list[_Use] | None:
+        """What reads an argument or a constant of a function.
+
+        ``state`` : the result that has to be the value itself, so that a loop reads the same one every time.
+        """
+        names, found = {start}, []
+        for result, reference in function.ret.items():
+            if reference.split(":")[0] == start and result != state:
+                return None
+        waiting = [start]
+        while waiting:
+            current = waiting.pop()
+            for node in function.node_def:
+                for index, reference in enumerate(r for r in node.input if not r.startswith("^")):
+                    if reference.split(":")[0] != current:
+                        continue
+                    if _SAME_AXES.get(node.op) == index and not _drops_axes(node):
+                        if node.name not in names:
+                            names.add(node.name)
+                            waiting.append(node.name)
+                        continue
+                    is_call = bool(calls_of(node, self.functions))
+                    uses = self._uses_by_caller(node, index) if is_call else _product(node, index)
+                    if uses is None:
+                        return None
+                    found += uses
+        returned = {result for result, reference in function.ret.items() if reference.split(":")[0] in names}
+        if returned - {state} or (state is not None and not self._is_kept(function, state, start)):
+            return None
+        return found
+
+    def _is_kept(self, function: FunctionDef, result: str, argument: str) -> bool:
+        nodes = {node.name: node for node in function.node_def}
+        name = function.ret[result].split(":")[0]
+        while name in nodes and nodes[name].op == "Identity":
+            name = nodes[name].input[0].split(":")[0]
+        return name == argument
+
+    def _weights(self, tensor: str) -> np.ndarray | None:
+        node = self.graph.producer(tensor)
+        if node.op not in ("Const", "Identity"):
+            return None
+        return _matrix(self.graph.constant(tensor))
+
+
+def _layers(
+    uses: list[_Use], constant: EnclosedConstant, value: np.ndarray, name: Callable[[_Use], str]
+) -> Iterator[WeightOnlyLayer]:
+    alike = len({use.channel_axes for use in uses}) == 1
+    for use in uses:
+        yield WeightOnlyLayer(name(use), use.node.op, constant, value, use.channel_axes if alike else ())
+
+
+def _product(node: NodeDef, index: int) -> list[_Use] | None:
+    kind = KINDS.get(node.op)
+    if kind is not None and kind.weight_input == index:
+        return [_Use(node, kind.channel_axes)]
+    if node.op == "Einsum" or (kind is not None and kind.multiplies_activations) or node.op == "MatMul":
+        return [_Use(node, ())]
+    return None
+
+
+def _drops_axes(node: NodeDef) -> bool:
+    return any(nd.attribute(node, mask, 0) for mask in ("shrink_axis_mask", "new_axis_mask"))
+
+
+def _matrix(value: np.ndarray | None) -> np.ndarray | None:
+    """The value, if it is float32 and of two axes or more that have more than one element."""
+    if value is None or value.dtype != np.float32 or value.ndim < 2 or value.size <= max(value.shape):
+        return None
+    return value
+
+
+def _value(node: NodeDef) -> np.ndarray | None:
+    return nd.constant_value(node) if nd.attribute(node, "dtype") == dtypes.float32 else None

@@ -1,0 +1,121 @@
+"""Step: quantize the weights of layers inside loops and branches, whose activations stay in float.
+
+The graph reads integers and scales from then on. For everything after this step it is a float graph like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from calibrant.algorithms.arq import QuantizedWeights
+from calibrant.config.plan import LayerPlan
+from calibrant.errors import ModelError, Problem
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Edit, Graph
+from calibrant.graph.tf_core import FunctionDef, FunctionDefLibrary, NodeDef, dtypes
+from calibrant.graph.weight_only import EnclosedConstant, weight_only_layers
+from calibrant.quantized_network import QuantizedWeightOnly
+from calibrant.steps.weights import quantize_by_plan
+
+
+def quantize_weight_only(graph: Graph, plans: Iterable[LayerPlan]) -> tuple[QuantizedWeightOnly, ...]:
+    """The planned ones of these layers with their weights; layers that share a constant share one result.
+
+    Raises
+    ------
+    ModelError
+        Weights with NaN or infinity; names the layer.
+    """
+    layers = {layer.name: layer for layer in weight_only_layers(graph)}
+    shared: dict[EnclosedConstant, QuantizedWeights] = {}
+    result = []
+    for plan in plans:
+        layer = layers[plan.name]
+        if plan.weights is None:
+            continue
+        if layer.constant not in shared:
+            try:
+                shared[layer.constant] = quantize_by_plan(layer.values, plan.weights, layer.channel_axes)
+            except ValueError as error:
+                raise ModelError(Problem(str(error), file=graph.source, path=layer.name)) from None
+        result.append(QuantizedWeightOnly(layer, shared[layer.constant]))
+    return tuple(result)
+
+
+def with_weight_only(graph: Graph, layers: Iterable[QuantizedWeightOnly]) -> Graph:
+    """The graph with integers, scales and their product in place of these layers' weights."""
+    constants: Mapping[EnclosedConstant, QuantizedWeights] = {entry.layer.constant: entry.weights for entry in layers}
+    if not constants:
+        return graph
+    edit = graph.edit()
+    inside: dict[str, dict[str, QuantizedWeights]] = {}
+    for constant, weights in constants.items():
+        if constant.function is not None:
+            inside.setdefault(constant.function, {})[constant.node] = weights
+        else:
+            _put(edit, constant, weights)
+    return edit.finish(library=_with_constants(graph.library, inside)) if inside else edit.finish()
+
+
+def _put(edit: Edit, constant: EnclosedConstant, weights: QuantizedWeights) -> None:
+    node = edit.nodes[constant.node]
+    scope = edit.free_name(f"{node.name}/weights_quantized")
+    if constant.reads:
+        for added in _dequantization(scope, scope, weights, ()):
+            edit.put(added)
+        for name, index in constant.reads:
+            edit.set_input(name, index, f"{scope}:0")
+    else:  # inside a loop, where a constant waits for what begins a round
+        controls = [f"^{name}" for name in nd.control_inputs(node)]
+        for added in _dequantization(scope, node.name, weights, controls):
+            edit.put(added)
+
+
+def _dequantization(
+    scope: str, name: str, weights: QuantizedWeights, controls: Iterable[str], outputs: tuple[str, str] = ("", "")
+) -> Iterator[NodeDef]:
+    """The nodes that make the weights from integers; the last has the name.
+
+    ``outputs`` : what follows a Const's and a Cast's name where they are read; functions name outputs.
+    """
+    of_constant, of_cast = outputs
+    for part, value in (("codes", weights.values), ("scale", weights.scale_broadcast())):
+        constant = nd.constant_node(f"{scope}/{part}", value)
+        constant.input.extend(controls)
+        yield constant
+    cast = nd.make_node("Cast", f"{scope}/float", [], SrcT=dtypes.int8, DstT=dtypes.float32)
+    cast.input.append(f"{scope}/codes{of_constant}")
+    yield cast
+    product = nd.make_node("Mul", name, [], T=dtypes.float32)
+    product.input.extend([f"{scope}/float{of_cast}", f"{scope}/scale{of_constant}"])
+    yield product
+
+
+def _with_constants(
+    library: FunctionDefLibrary, inside: Mapping[str, Mapping[str, QuantizedWeights]]
+) -> FunctionDefLibrary:
+    result = FunctionDefLibrary()
+    result.CopyFrom(library)
+    for function in result.function:
+        if function.signature.name in inside:
+            _replace_constants(function, inside[function.signature.name])
+    return result
+
+
+def _replace_constants(function: FunctionDef, constants: Mapping[str, QuantizedWeights]) -> None:
+    taken = {node.name for node in function.node_def}
+    kept = [node for node in function.node_def if node.name not in constants]
+    for node in kept:
+        for index, reference in enumerate(node.input):
+            if reference.split(":")[0] in constants:
+                node.input[index] = f"{reference.split(':')[0]}:z:0"
+    added: list[NodeDef] = []
+    for name, weights in constants.items():
+        scope = f"{name}/weights_quantized"
+        while any(other.startswith(f"{scope}/") for other in taken):
+            scope += "_1"
+        added += _dequantization(scope, name, weights, (), (":output:0", ":y:0"))
+    replaced = FunctionDef()
+    replaced.node_def.extend([*kept, *added])
+    del function.node_def[:]
+    function.node_def.extend(replaced.node_def)

@@ -1,0 +1,156 @@
+"""Layers inside loops and branches compute in float, with exactly the integers and scales that are recorded."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from calibrant import ConfigError, ModelError, quantize
+from calibrant.algorithms.arq import quantize_weights
+from calibrant.conversion import convert_records
+from calibrant.emit.fakequant import fake_quantized
+from calibrant.evaluation.verify import verify
+from calibrant.graph.load import load
+from calibrant.graph.run import run_once
+from calibrant.graph.weight_only import weight_only_layers
+from graphs import graph_def, numbers, placeholder, tf, v1
+
+BATCH = numbers(4, 3, seed=9)
+WEIGHTS = numbers(3, 3, seed=2, scale=0.4)
+NO_CORRECTION = {"data": BATCH, "outputs": ["out"], "bias_correction": False}
+
+
+@pytest.fixture(params=["functions", "switch and merge"])
+def style(request):
+    """Both ways in which TensorFlow writes control flow."""
+    enabled = v1.control_flow_v2_enabled()
+    (v1.enable_control_flow_v2 if request.param == "functions" else v1.disable_control_flow_v2)()
+    yield request.param
+    (v1.enable_control_flow_v2 if enabled else v1.disable_control_flow_v2)()
+
+
+def loop(product, weights=WEIGHTS, captured=True):
+    """Three rounds of tanh(product(state, weights)), the weights a constant outside or inside the loop."""
+
+    def build():
+        x = placeholder([None, 3])
+        outside = tf.constant(weights, name="weights") if captured else None
+
+        def body(i, h):
+            matrix = outside if outside is not None else tf.constant(weights, name="weights")
+            h = tf.tanh(product(h, matrix))
+            h.set_shape([None, 3])
+            return i + 1, h
+
+        tf.identity(tf.while_loop(lambda i, h: i < 3, body, [0, x])[1], name="out")
+
+    return graph_def(build)
+
+
+def plain(h, matrix):
+    return tf.matmul(h, matrix, name="inside")
+
+
+def three_rounds(matrix):
+    h = BATCH
+    for _ in range(3):
+        h = np.tanh(h @ matrix)
+    return h
+
+
+@pytest.mark.parametrize("captured", [True, False])
+def test_the_result_is_that_of_dequantized_weights(style, captured):
+    result = quantize(loop(plain, captured=captured), **NO_CORRECTION)
+    (found,) = run_once(result.fakequant, {"x": BATCH})
+    expected = quantize_weights(WEIGHTS)
+    np.testing.assert_allclose(found, three_rounds(expected.dequantize()), rtol=0, atol=2e-6)
+    (row,) = result.report["weight_only"]
+    assert row["weights"]["scales"] == 1 and row["weights"]["largest_scale"] == float(expected.scale[0])
+    codes = [node for node in nodes_of(result.fakequant) if node.name.endswith("/codes")]
+    assert [tf.make_ndarray(node.attr["value"].tensor).tolist() for node in codes] == [expected.values.tolist()]
+
+
+def nodes_of(graph):
+    return [*graph.nodes.values(), *(node for function in graph.library.function for node in function.node_def)]
+
+
+def test_files_and_record_give_the_same_network(style, tmp_path):
+    definition = loop(plain)
+    result = quantize(definition, **NO_CORRECTION, out=tmp_path, name="m", export="ascend")
+    assert verify(tmp_path, BATCH).passed
+    recorded = convert_records(load(definition, outputs=["out"]), tmp_path / "record.txt")
+    (converted,), (found,) = (
+        run_once(graph, {"x": BATCH}) for graph in (fake_quantized(recorded.network), result.fakequant)
+    )
+    np.testing.assert_array_equal(converted, found)
+    again = quantize(definition, tmp_path / "config.json", **NO_CORRECTION)
+    assert again.plan.weight_only == result.plan.weight_only
+
+
+def gates(h, matrix):
+    """As a cell does it whose gates have one matrix: half of the columns each."""
+    return tf.matmul(h, matrix[:, :3], name="one") * tf.sigmoid(tf.matmul(h, matrix[:, 3:], name="two"))
+
+
+def test_parts_of_a_matrix_share_its_scale(style):
+    result = quantize(loop(gates, numbers(3, 6, seed=3)), **NO_CORRECTION)
+    scales = {row["weights"]["largest_scale"] for row in result.report["weight_only"]}
+    assert len(result.report["weight_only"]) == 2 and len(scales) == 1
+    assert result.report["totals"]["weight_only_weights"] == 18
+
+
+@pytest.mark.parametrize(
+    "product",
+    [lambda h, matrix: tf.matmul(h, matrix) + tf.reduce_sum(matrix), lambda h, matrix: tf.matmul(h, matrix + h[:3])],
+    ids=["read by a sum too", "computed in the loop"],
+)
+def test_what_is_more_than_weights_stays_in_float(style, product):
+    assert weight_only_layers(load(loop(product), outputs=["out"])) == ()
+
+
+def test_a_matrix_that_the_loop_changes_stays_in_float(style):
+    def build():
+        x = placeholder([3, 3])
+        start = tf.constant(WEIGHTS)
+        body = lambda i, h, w: (i + 1, tf.matmul(h, w), w * 0.5)  # noqa: E731
+        tf.identity(tf.while_loop(lambda i, h, w: i < 3, body, [0, x, start])[1], name="out")
+
+    assert weight_only_layers(load(graph_def(build), outputs=["out"])) == ()
+
+
+def test_readers_outside_keep_the_float_matrix(style):
+    def build():
+        x = placeholder([None, 3])
+        matrix = tf.constant(WEIGHTS, name="weights")
+        y = tf.cond(tf.reduce_sum(x) > -1e9, lambda: tf.matmul(x, matrix), lambda: x)
+        tf.identity(y + tf.reduce_sum(matrix), name="out")
+
+    result = quantize(graph_def(build), **NO_CORRECTION)
+    (found,) = run_once(result.fakequant, {"x": BATCH})
+    expected = BATCH @ quantize_weights(WEIGHTS).dequantize() + WEIGHTS.sum()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6)
+
+
+def test_a_configuration_names_them_like_other_layers(style):
+    definition = loop(gates, numbers(3, 6, seed=3))
+    names = [layer.name for layer in weight_only_layers(load(definition, outputs=["out"]))]
+    with pytest.raises(ConfigError, match="all 2 quantizable layers are skipped"):
+        quantize(definition, f'skip_layers: "{names[0]}" skip_layers: "{names[1]}"', **NO_CORRECTION)
+    with pytest.raises(ConfigError, match=f"shares its weights with '{names[0]}'|nothing is left"):
+        quantize(definition, f'skip_layers: "{names[0]}"', **NO_CORRECTION)
+
+
+def test_weights_that_are_no_numbers_are_an_error_at_the_layer(style):
+    bad = WEIGHTS.copy()
+    bad[0, 0] = np.nan
+    with pytest.raises(ModelError, match="inside: weights contain NaN"):
+        quantize(loop(plain, bad), **NO_CORRECTION)
+
+
+def test_a_record_that_does_not_fit_is_an_error(tmp_path):
+    definition = loop(plain)
+    quantize(definition, **NO_CORRECTION, out=tmp_path, name="m")
+    record = tmp_path / "record.txt"
+    record.write_text(record.read_text().replace("scale_w", "scale_d: 1\n    offset_d: 0\n    scale_w", 1))
+    with pytest.raises(ConfigError, match="activations stay in float"):
+        convert_records(load(definition, outputs=["out"]), record)
