@@ -61,6 +61,7 @@ bench: $(READY)
 	$(BIN)/python bench/steps.py --repetitions 1
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock matplotlib
 	$(BIN)/python bench/tflite.py --only digits,resnet8,ds_cnn
+	$(BIN)/python bench/tflite_models.py --groups modern
 	$(BIN)/python bench/scaling.py
 	-$(BIN)/python bench/profile_run.py
 	$(BIN)/python bench/report.py

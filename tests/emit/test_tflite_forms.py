@@ -298,3 +298,22 @@ def test_an_error_that_names_no_operator_keeps_its_first_line():
     problem = converter_problem("model.py:31:1: error: operand #0 does not dominate this use\n call()\n ^\n", graph)
     assert problem.path is None
     assert problem.message.endswith("(operand #0 does not dominate this use)")
+
+
+def test_a_loop_is_one_line_with_what_to_do():
+    def build():
+        y = conv(image(), name="one")
+        _, last = tf.while_loop(lambda at, _: at < 3, lambda at, z: (at + 1, tf.cos(z)), [tf.constant(0), y])
+        tf.identity(conv(last, name="two", seed=4), name="out")
+
+    with pytest.raises(ModelError) as refused:
+        calibrant.quantize(
+            graph_def(build), "batch_num: 1", [numbers(2, 8, 8, 4)], outputs=["out"], inputs=["x"], export="tflite"
+        )
+    [problem] = refused.value.problems
+    assert "WHILE" in problem.message and "unroll" in problem.hint
+
+
+def test_lists_of_tensors_that_the_converter_refuses_say_what_to_do():
+    text = "error: 'tf.TensorListReserve' op requires element_shape to be static during TF Lite transformation pass"
+    assert "unroll=True" in converter_problem(text, load(definition("conv"))).hint

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from calibrant.emit.tflite.convert import convert
+from calibrant.emit.tflite.convert import UNROLLED, convert
 from calibrant.emit.tflite.flatbuffer import OPERATORS, File, Tensor
 from calibrant.emit.tflite.float_graph import float_graph
 from calibrant.emit.tflite.marks import take_out_marks, with_marks
@@ -19,6 +19,8 @@ DIGITS = "0123456789"
 WITH_KERNELS = frozenset({"TFLite_Detection_PostProcess"})
 """Custom operators that interpreters bring along."""
 ACTIVATIONS = frozenset({"Relu", "Relu6"})
+LOOPS = frozenset({"WHILE", "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "LSTM", "RNN"})
+_UNSIMULATED = "a LiteRT file with {} is not written, as no simulation could check it"
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,16 +72,18 @@ def float_file(
 
 
 def _refuse_unknown(file: File, graph: Graph) -> None:
+    from calibrant.emit.tflite.simulated_floats import FLOATS
+
     known = {*OPERATORS.values(), *WITH_KERNELS}
     problems = [
         Problem(
-            f"LiteRT has no operator for {each.name}",
+            _UNSIMULATED.format(each.name) if each.name in known else f"LiteRT has no operator for {each.name}",
             file=graph.source,
             path=each.outputs[0].name.split(";")[0] if each.outputs else None,
-            hint="export another format",
+            hint=UNROLLED if each.name in LOOPS else "export another format",
         )
         for each in file.operators()
-        if each.name not in known
+        if each.name not in known or each.name not in FLOATS
     ]
     if problems:
         raise ModelError(*problems)
