@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from calibrant.algorithms.histogram import NonFiniteError
-from calibrant.calibration.observer import Statistics
+from calibrant.calibration.in_place_run import InPlaceRun
 from calibrant.emit.folder import check_writable
 from calibrant.emit.single_file import write_file
-from calibrant.errors import ConfigError, DataError, ModelError, Problem
+from calibrant.errors import ConfigError, ModelError, Problem
 from calibrant.fold import Folded
-from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
 from calibrant.graph.node_input import read_tensor
@@ -37,79 +34,6 @@ from calibrant.steps.recorded import Recorded
 from calibrant.steps.records import layer_records
 
 _rewirings: weakref.WeakKeyDictionary[Any, Rewiring] = weakref.WeakKeyDictionary()
-
-
-class InPlaceRun:
-    """Statistics that are collected while the owner of a ``tf.Graph`` runs it, until there are enough batches.
-
-    A tensor that becomes NaN or infinite ends it: that run fails, and so does every later one.
-
-    Parameters
-    ----------
-    source : str
-        What messages call the graph.
-    statistics : Statistics
-        Tensor → what is collected about it; changed in place.
-    batch_num : int
-        Batches that are wanted; further ones are not looked at.
-    done : Callable[[], None]
-        Called once, in the run that completes the last of them.
-    """
-
-    def __init__(self, source: str, statistics: Statistics, batch_num: int, done: Callable[[], None]):
-        self.batch_num = batch_num
-        self._source = source
-        self._statistics = statistics
-        self._done = done
-        self._seen = dict.fromkeys(statistics, 0)
-        self._locks = {tensor: threading.Lock() for tensor in statistics}
-        self._finishing = threading.Lock()
-        self._failure: DataError | None = None
-        self.is_done = False
-
-    @property
-    def missing(self) -> int:
-        """How many batches are still to be run."""
-        return self.batch_num - min(self._seen.values(), default=0)
-
-    @property
-    def watchers(self) -> Watchers:
-        """What is to be called with the values of each tensor."""
-        return {(tensor,): self._update_of(tensor) for tensor in self._statistics}
-
-    def _update_of(self, tensor: str) -> Callable[[np.ndarray], None]:
-        def update(values: np.ndarray) -> None:
-            with self._locks[tensor]:
-                if self._seen[tensor] == self.batch_num:
-                    return
-                if self._failure is not None:
-                    raise self._failure
-                for statistic in self._statistics[tensor]:
-                    try:
-                        statistic.update(np.asarray(values, np.float32))
-                    except NonFiniteError as error:
-                        self._failure = self._not_finite(error, tensor)
-                        raise self._failure from None
-                self._seen[tensor] += 1
-            self._finish()
-
-        return update
-
-    def _not_finite(self, error: NonFiniteError, tensor: str) -> DataError:
-        return DataError(
-            Problem(
-                f"{error} in batch {self._seen[tensor]} at {nd.input_reference(tensor)!r}",
-                file=self._source,
-                hint="check the data and the preprocessing, as the float model itself gives such values here; "
-                "then calibrate anew",
-            )
-        )
-
-    def _finish(self) -> None:
-        with self._finishing:
-            if not self.missing and not self.is_done:
-                self._done()
-                self.is_done = True
 
 
 class InPlaceCalibration:

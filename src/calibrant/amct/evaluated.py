@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from calibrant.calibration.in_place_run import InPlaceRun
 from calibrant.config.plan import Plan
 from calibrant.errors import DataError, Problem
 from calibrant.graph.graph import Graph
 from calibrant.graph.tensorflow import tensorflow
-from calibrant.in_place import InPlaceBalancing, InPlaceCalibration, InPlaceRun
+from calibrant.in_place import InPlaceBalancing, InPlaceCalibration
 from calibrant.options import ModelOptions
 from calibrant.progress import Stopwatch
 from calibrant.steps.planned import plan_model

@@ -8,12 +8,13 @@ from typing import Any
 
 from calibrant.amct.arguments import file_to_write, graph_of, names_of, path_of
 from calibrant.amct.log import LOGGER
+from calibrant.calibration.in_place_run import InPlaceRun
 from calibrant.config import Configuration, write_config_json
 from calibrant.config.plan import Plan
 from calibrant.emit.single_file import write_file
 from calibrant.errors import ConfigError, DataError, Problem
 from calibrant.graph.sinks import network_outputs
-from calibrant.in_place import InPlaceBalancing, InPlaceCalibration, InPlaceRun
+from calibrant.in_place import InPlaceBalancing, InPlaceCalibration
 from calibrant.options import ModelOptions
 from calibrant.progress import Stopwatch
 from calibrant.steps.planned import plan_model

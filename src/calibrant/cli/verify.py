@@ -41,7 +41,7 @@ def verify(
 ) -> None:
     """Run the models in FOLDER on the same inputs; exit code 1 if a difference exceeds the limits."""
     from calibrant.cli.show import tracker
-    from calibrant.evaluation.verify import Limits
+    from calibrant.evaluation.verification import Limits
     from calibrant.evaluation.verify import verify as run
 
     found = run(

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable
 
 from calibrant.fold.apply import apply
 from calibrant.fold.chain import FoldChain
-from calibrant.fold.norm_before_layer import NormBeforeLayer, fold_into_layers, norms_before_layers
+from calibrant.fold.norm_before_layer import NormBeforeLayer, norms_before_layers
+from calibrant.fold.norm_into_weights import fold_into_layers
 from calibrant.fold.not_fused import unfused_norms
 from calibrant.fold.order import chains
 from calibrant.fold.result import Folded, Fusion, NotFused

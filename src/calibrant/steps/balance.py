@@ -9,24 +9,16 @@ from typing import Any
 import numpy as np
 
 from calibrant.algorithms.channel_maximum import ChannelMaximum
-from calibrant.algorithms.dmq import balance_factors
 from calibrant.calibration.runner import CalibrationRunner
 from calibrant.config.plan import Plan
 from calibrant.data.open_data import Batches
-from calibrant.errors import ConfigError, DataError, ModelError, Problem
-from calibrant.fold.layout import Layout
-from calibrant.graph import nodes as nd
-from calibrant.graph.graph import Edit, Graph
+from calibrant.errors import ConfigError, DataError, Problem
+from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer, find_layers
-from calibrant.graph.node_input import NodeInput, read_tensor
-from calibrant.layer_kinds import KINDS
+from calibrant.graph.node_input import read_tensor
 from calibrant.progress import ProgressFn, no_progress
-from calibrant.steps.scale_propagation import (
-    channel_broadcast_shape,
-    constants_to_divide,
-    divide_channels,
-    input_layout,
-)
+from calibrant.steps.balanced_constants import BalancedConstants, balanced_layout
+from calibrant.steps.scale_propagation import input_layout
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,13 +81,13 @@ def balanced_by_maxima(
     graph: Graph, layers: Mapping[str, Layer], strengths: Mapping[str, float], maxima: Mapping[str, np.ndarray]
 ) -> Balanced:
     """Balance the layers that have a migration strength; ``maxima`` holds max|x| per channel of their inputs."""
-    work = _Work(graph, layers)
+    work = BalancedConstants(graph, layers)
     factors: dict[str, np.ndarray] = {}
     for members in reversed(_groups(layers, strengths)):
         activations = np.max([maxima[member.name] for member in members], axis=0)
         common = work.balance(members, activations, strengths[members[0].name])
         factors.update({member.name: common for member in members})
-    return work.result({name: factors[name] for name in strengths})
+    return _result(work, {name: factors[name] for name in strengths})
 
 
 def balanced_by_factors(graph: Graph, layers: Mapping[str, Layer], factors: Mapping[str, np.ndarray]) -> Balanced:
@@ -111,10 +103,16 @@ def balanced_by_factors(graph: Graph, layers: Mapping[str, Layer], factors: Mapp
     ]
     if problems:
         raise ConfigError(*problems)
-    work = _Work(graph, layers)
+    work = BalancedConstants(graph, layers)
     for members in reversed(_groups(layers, {name: values.tobytes() for name, values in factors.items()})):
         work.apply(members, factors[members[0].name])
-    return work.result(factors)
+    return _result(work, factors)
+
+
+def _result(work: BalancedConstants, factors: Mapping[str, np.ndarray]) -> Balanced:
+    balanced = work.finish()
+    layers = {layer.name: layer for layer in find_layers(balanced)[0]}
+    return Balanced(balanced, layers, factors, work.absorbed)
 
 
 def _unfit(graph: Graph, layer: Layer, factors: np.ndarray) -> Problem | None:
@@ -161,19 +159,9 @@ def _channel_places(graph: Graph, layers: Sequence[Layer]) -> dict[str, tuple[st
     """Layer → the tensor that it reads and the axis of its channels."""
     places = {}
     for layer in layers:
-        layout = _balanced_layout(graph, layer)
+        layout = balanced_layout(graph, layer)
         places[layer.name] = (read_tensor(graph, (layer.name, layer.data_inputs[0])), layout.axis)
     return places
-
-
-def _balanced_layout(graph: Graph, layer: Layer, channels: int | None = None) -> Layout:
-    """Layout of the input of a layer that is balanced."""
-    layout = input_layout(graph, layer, channels)
-    if layout is None:
-        raise ModelError(
-            Problem("has a data format that cannot be balanced", file=graph.source, path=layer.name, allowed="NHWC")
-        )
-    return layout
 
 
 def _groups(layers: Mapping[str, Layer], strengths: Mapping[str, Hashable]) -> list[list[Layer]]:
@@ -184,109 +172,3 @@ def _groups(layers: Mapping[str, Layer], strengths: Mapping[str, Hashable]) -> l
         key = (layer.constant, layer.type, strength)
         groups[key] = [*groups.pop(key, []), layer]
     return list(groups.values())
-
-
-class _Work:
-    """The constants that change while layers are balanced one by one; the structure of the graph stays."""
-
-    def __init__(self, graph: Graph, layers: Mapping[str, Layer]):
-        self.graph, self.layers = graph, layers
-        self.absorbed: dict[str, tuple[str, ...]] = {}
-        self._constants: dict[NodeInput, tuple[int, np.ndarray]] = {}
-        self._muls: list[tuple[Layer, np.ndarray]] = []
-        self._next = 0
-
-    def balance(self, members: Sequence[Layer], activations: np.ndarray, strength: float) -> np.ndarray:
-        """Multiply the common weights of layers and divide their inputs; returns the factors."""
-        weights = self._value(members[0].weights_place)
-        channel = channel_of_weights(weights.shape, KINDS[members[0].type].weights.reduced_axis, activations.size)
-        reduced = tuple(axis for axis, size in enumerate(channel.shape) if size == 1)
-        largest = np.zeros(activations.shape, np.float32)
-        np.maximum.at(largest, channel, np.abs(weights).max(axis=reduced, keepdims=True).astype(np.float32))
-        factors = balance_factors(activations, largest, strength)
-        self.apply(members, factors)
-        return factors
-
-    def apply(self, members: Sequence[Layer], factors: np.ndarray) -> None:
-        """Multiply the common weights of layers by factors, and divide their inputs."""
-        places = [layer.weights_place for layer in members]
-        weights = self._value(places[0])
-        channel = channel_of_weights(weights.shape, KINDS[members[0].type].weights.reduced_axis, factors.size)
-        self._put(places, (weights * factors[channel]).astype(weights.dtype))
-        for layer in reversed(members):
-            self._divide(layer, factors)
-
-    def _divide(self, layer: Layer, factors: np.ndarray) -> None:
-        place = (layer.name, layer.data_inputs[0])
-        layout = _balanced_layout(self.graph, layer, factors.size)
-        divisions = constants_to_divide(self.graph, place, layout, self.layers)
-        if divisions is None:
-            self._muls.append((layer, factors))
-            self.absorbed[layer.name] = ()
-            return
-        for place, layout in divisions:
-            producer = self.layers.get(place[0])
-            owner = producer if producer is not None and place[1] == producer.weight_input else None
-            self._put([place], divide_channels(self._value(place), factors, layout, owner))
-        self.absorbed[layer.name] = tuple(dict.fromkeys(place[0] for place, _ in divisions))
-
-    def _value(self, place: NodeInput) -> np.ndarray:
-        if place in self._constants:
-            return self._constants[place][1]
-        return self.graph.require_constant(read_tensor(self.graph, place))
-
-    def _put(self, places: Sequence[NodeInput], value: np.ndarray) -> None:
-        self._next += 1
-        for place in places:
-            self._constants[place] = (self._next, value)
-
-    def result(self, factors: Mapping[str, np.ndarray]) -> Balanced:
-        """The balanced graph and its layers."""
-        balanced = self.finish()
-        layers = {layer.name: layer for layer in find_layers(balanced)[0]}
-        return Balanced(balanced, layers, factors, self.absorbed)
-
-    def finish(self) -> Graph:
-        """The graph with the new constants, and a Mul for each division that no constant upstream absorbs."""
-        edit = self.graph.edit()
-        placed: dict[int, str] = {}
-        for place, (number, value) in self._constants.items():
-            if number not in placed:
-                placed[number] = _add_constant(edit, place, value)
-            edit.set_input(*place, placed[number])
-        shared: dict[tuple[str, bytes], str] = {}
-        for layer, factors in reversed(self._muls):
-            place = (layer.name, layer.data_inputs[0])
-            tensor = read_tensor(self.graph, place)
-            key = (tensor, factors.tobytes())
-            if key not in shared:
-                dtype = self.graph.dtype(tensor)
-                shape = channel_broadcast_shape(_balanced_layout(self.graph, layer, factors.size))
-                inverse = (np.float32(1) / factors).reshape(shape).astype(dtype.as_numpy_dtype)
-                constant = edit.add_constant(f"{layer.name}/balance/inverse_factors", inverse)
-                shared[key] = edit.add("Mul", f"{layer.name}/balance/divided", [tensor, constant], T=dtype)
-            edit.set_input(*place, shared[key])
-        return edit.finish()
-
-
-def channel_of_weights(shape: Sequence[int], reduced_axis: int, channels: int) -> np.ndarray:
-    """Which input channel each weight reads; int array that broadcasts against weights of that shape.
-
-    A grouped convolution has fewer weights along ``reduced_axis`` than the data have channels: its last axis, the
-    output channels, is then split into as many groups, each of which reads the next channels.
-    """
-    per_group = shape[reduced_axis]
-    index = np.arange(per_group).reshape([-1 if axis == reduced_axis else 1 for axis in range(len(shape))])
-    if per_group == channels:
-        return index
-    group = np.arange(shape[-1]) // (shape[-1] * per_group // channels)
-    return index + group * per_group
-
-
-def _add_constant(edit: Edit, place: NodeInput, value: np.ndarray) -> str:
-    """A new constant for one input, with the control inputs of the old one (loop frames)."""
-    node = nd.constant_node(edit.free_name(f"{place[0]}/balanced_{place[1]}"), value)
-    source = edit.graph.constant_source(read_tensor(edit.graph, place))
-    if source is not None:
-        node.input.extend(f"^{control}" for control in nd.control_inputs(edit.graph.nodes[source]))
-    return edit.put(node)

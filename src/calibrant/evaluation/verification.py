@@ -1,0 +1,85 @@
+"""What a comparison of models shows, and how much they may differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from calibrant.evaluation.layer_divergence import LayerDivergence
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much two models may differ.
+
+    Parameters
+    ----------
+    share_within : float
+        Least share of outputs of the LiteRT file within one step of its simulation.
+    agreement : float
+        Least share of samples with the same largest output in both.
+    relative : float
+        Largest difference of the lowered model to the fake-quantized one, over the largest output.
+    file_relative : float
+        The same of the LiteRT file to its simulation; a difference of two steps is always allowed.
+    """
+
+    share_within: float = 0.99
+    agreement: float = 0.99
+    relative: float = 1e-5
+    file_relative: float = 0.1
+
+
+@dataclass(frozen=True)
+class ModelScore:
+    """One model: its name, where there are labels its top-1 accuracy, and the samples it ran."""
+
+    name: str
+    samples: int
+    top1: float | None
+
+
+@dataclass(frozen=True)
+class PairScore:
+    """Two models.
+
+    Parameters
+    ----------
+    first, second : str
+        Their names.
+    step : float | None
+        One step of the first output in real units; None where nothing is counted in steps. Others have their own.
+    share_within, share_equal, largest_steps : float | None
+        Of the outputs, in steps; None without steps.
+    relative : float
+        Largest difference over the largest output.
+    agreement : float
+        Share of the samples with the same largest output.
+    passed : bool | None
+        Whether they are within the limits; None for pairs that are only shown.
+    divergence : LayerDivergence | None
+        The first layer where they differ by more than a step; None if there is none or it was not looked for.
+    """
+
+    first: str
+    second: str
+    step: float | None
+    share_within: float | None
+    share_equal: float | None
+    largest_steps: float | None
+    relative: float
+    agreement: float
+    passed: bool | None
+    divergence: LayerDivergence | None = None
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The outcome; ``passed`` is false if a difference exceeds the limits."""
+
+    models: tuple[ModelScore, ...]
+    pairs: tuple[PairScore, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether all pairs that have limits keep to them."""
+        return all(pair.passed is not False for pair in self.pairs)
