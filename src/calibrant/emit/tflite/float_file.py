@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from calibrant.emit.tflite.convert import UNROLLED, convert
@@ -33,12 +33,14 @@ class FloatFile:
     tensors : index of a tensor → a tensor of the graph that has its values, for those that are known.
     indices : the other way round; several tensors of the graph may be one of the file.
     graph : the graph that was converted, without marks.
+    unsure : indices of tensors that are known by the converter's names alone.
     """
 
     file: File
     tensors: Mapping[int, str]
     indices: Mapping[str, int]
     graph: Graph
+    unsure: frozenset[int] = frozenset()
 
 
 def float_file(
@@ -61,14 +63,16 @@ def float_file(
     made = [layer_end(graph, layer) for layer in layers]
     marked, marks = with_marks(plain, {tensor: twins.get(tensor, tensor) for tensor in (*read, *made)})
     file = File(convert(marked))
-    named = dict(_named(file, plain, graph, {twin: tensor for tensor, twin in twins.items()}))
+    named = _named(file, plain, graph, {twin: tensor for tensor, twin in twins.items()})
     indices = take_out_marks(file, marked, marks)
     _refuse_unknown(file, graph)
     first = {index: name for name, index in reversed(indices.items())}
     there = {tensor.index for each in file.operators() for tensor in each.outputs}
     there |= {tensor.index for tensor in file.inputs()}
-    tensors = {index: name for index, name in named.items() if index in there and name not in indices} | first
-    return FloatFile(file, tensors, {name: index for index, name in tensors.items()} | indices, plain)
+    unsure = {index: name for index, name in named.items() if index in there and name not in indices}
+    tensors = unsure | first
+    indices = {name: index for index, name in tensors.items()} | indices
+    return FloatFile(file, tensors, indices, plain, frozenset(unsure) - frozenset(first))
 
 
 def _refuse_unknown(file: File, graph: Graph) -> None:
@@ -96,19 +100,21 @@ def layer_end(graph: Graph, layer: Layer) -> str:
     return f"{reader[0].name if reader is not None and reader[0].op in ACTIVATIONS else end}:0"
 
 
-def _named(file: File, graph: Graph, original: Graph, first: Mapping[str, str]) -> Iterator[tuple[int, str]]:
-    """The tensors whose names say what they are: an operator's result has the names of the nodes it was made of."""
+def _named(file: File, graph: Graph, original: Graph, first: Mapping[str, str]) -> dict[int, str]:
+    """The tensors whose names say what they are: an operator's result has the names of the nodes it was made of.
+
+    Of several operators that were made of one node, the last one makes its result.
+    """
     order = {name: place for place, name in enumerate(graph.nodes)}
-    taken: set[str] = set()
-    for tensor, name in zip(file.inputs(), graph.inputs, strict=True):
-        yield tensor.index, name
+    last: dict[str, int] = {}
     for operator in file.operators():
         for made in operator.outputs:
             found = _tensor_of(made, graph, order)
             found = first.get(found, found) if found is not None else None
-            if found is not None and nd.node_name(found) in original.nodes and found not in taken:
-                taken.add(found)
-                yield made.index, found
+            if found is not None and nd.node_name(found) in original.nodes:
+                last[found] = made.index
+    fed = {tensor.index: name for tensor, name in zip(file.inputs(), graph.inputs, strict=True)}
+    return {index: name for name, index in last.items() if name not in fed.values()} | fed
 
 
 def _tensor_of(made: Tensor, graph: Graph, order: Mapping[str, int]) -> str | None:

@@ -13,7 +13,7 @@ from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.emit.tflite.single_precision import single_precision
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
-from calibrant.graph.tf_core import TensorShapeProto, dtypes
+from calibrant.graph.tf_core import NodeDef, TensorShapeProto, dtypes
 
 
 def float_graph(graph: Graph, settings: TfliteSettings) -> tuple[Graph, Mapping[str, str]]:
@@ -51,7 +51,7 @@ def _fold_constants(edit: Edit) -> None:
 
 
 def _replace_what_does_not_convert(edit: Edit) -> None:
-    """ClipByValue, Neg, and AvgPool over whole images, become operations that mean the same.
+    """ClipByValue, Neg, Roll, sign bits and AvgPool over whole images become operations that mean the same.
 
     The integer kernel of Neg gives wrong codes; the one of Mul does not.
     The kernel of AvgPool keeps its input's factors, which are several times too coarse for an average over a whole
@@ -66,10 +66,62 @@ def _replace_what_does_not_convert(edit: Edit) -> None:
         elif node.op == "Neg" and node.attr["T"].type == dtypes.float32.as_datatype_enum:
             minus = edit.add_constant(f"{node.name}/minus", np.float32(-1))
             edit.put(nd.make_node("Mul", node.name, [*nd.data_inputs(node), minus, *controls], T=node.attr["T"]))
+        elif node.op == "Roll":
+            _roll_as_slices(edit, node)
+        elif node.op == "BitwiseAnd":
+            _sign_bit_as_comparison(edit, node)
         elif node.op == "AvgPool" and is_global_pool(edit.graph, edit.graph.nodes[node.name]):
             axes = edit.add_constant(f"{node.name}/axes", np.array(image_axes(node), np.int32))
             inputs = [*nd.data_inputs(node), axes, *controls]
             edit.put(nd.make_node("Mean", node.name, inputs, T=dtypes.float32, Tidx=dtypes.int32, keep_dims=True))
+
+
+def _roll_as_slices(edit: Edit, node: NodeDef) -> None:
+    """The last entries of each axis are put in front of the others."""
+    values, *others = nd.data_inputs(node)
+    amounts = [edit.graph.constant(tensor) for tensor in others]
+    shape = edit.graph.shape(values)
+    if shape is None or any(amount is None for amount in amounts):
+        return
+    kinds = {"T": node.attr["T"], "Index": dtypes.int32}
+    made = values
+    for number, (shift, axis) in enumerate(zip(*(np.atleast_1d(amount) for amount in amounts), strict=True)):
+        size, axis = shape[int(axis)], int(axis) % len(shape)
+        if size is None:
+            return
+        rest = (size - int(shift)) % size
+        parts = []
+        for name, start, count in (("last", rest, size - rest), ("first", 0, rest)):
+            begin, sizes = np.zeros(len(shape), np.int32), np.full(len(shape), -1, np.int32)
+            begin[axis], sizes[axis] = start, count
+            ends = [
+                edit.add_constant(f"{node.name}/{name}{number}/{end}", value)
+                for end, value in (("b", begin), ("s", sizes))
+            ]
+            parts.append(edit.add("Slice", f"{node.name}/{name}{number}", [made, *ends], **kinds))
+        place = edit.add_constant(f"{node.name}/axis{number}", np.int32(axis))
+        made = edit.add(
+            "ConcatV2", f"{node.name}/rolled{number}", [*parts, place], T=node.attr["T"], N=2, Tidx=dtypes.int32
+        )
+    controls = (f"^{name}" for name in nd.control_inputs(node))
+    edit.put(nd.make_node("Identity", node.name, [made, *controls], T=node.attr["T"]))
+
+
+def _sign_bit_as_comparison(edit: Edit, node: NodeDef) -> None:
+    """A whole number's sign bit is set where it is below zero."""
+    for values, mask in (nd.data_inputs(node), reversed(nd.data_inputs(node))):
+        bits = edit.graph.constant(mask)
+        if (
+            bits is not None
+            and bits.size == 1
+            and bits.dtype.kind == "i"
+            and bits.reshape(()) == np.iinfo(bits.dtype).min
+        ):
+            zero = edit.add_constant(f"{node.name}/zero", np.zeros((), bits.dtype))
+            below = edit.add("Less", f"{node.name}/below", [values, zero], T=node.attr["T"])
+            controls = (f"^{name}" for name in nd.control_inputs(node))
+            edit.put(nd.make_node("SelectV2", node.name, [below, mask, zero, *controls], T=node.attr["T"]))
+            return
 
 
 def _set_shapes(edit: Edit, settings: TfliteSettings) -> None:

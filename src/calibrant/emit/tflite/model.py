@@ -13,6 +13,7 @@ import numpy as np
 from calibrant.emit.tflite.fallback import offenders
 from calibrant.emit.tflite.flatbuffer import File, Operator
 from calibrant.emit.tflite.float_file import FloatFile
+from calibrant.emit.tflite.name_check import without_wrong_names
 from calibrant.emit.tflite.operator_check import OperatorDifference, operator_differences
 from calibrant.emit.tflite.plan import FilePlan, PlanInputs
 from calibrant.emit.tflite.quantized_file import quantized_file
@@ -20,7 +21,7 @@ from calibrant.emit.tflite.scales import plan_with_scales
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.emit.tflite.simulated_codes import quantized
 from calibrant.emit.tflite.simulated_integers import WITHIN_A_STEP
-from calibrant.emit.tflite.simulation import Simulation, simulate
+from calibrant.emit.tflite.simulation import NotSimulated, Simulation, simulate
 from calibrant.emit.tflite.trial import TrialError, tried
 from calibrant.errors import ModelError, Problem
 from calibrant.graph.graph import Graph
@@ -80,6 +81,7 @@ def lite_file(
     ------
     ModelError : the file does not run, or inputs and outputs cannot be int8 as asked for.
     """
+    float_file = without_wrong_names(float_file, network.graph, sample)
     operators = list(float_file.file.operators())
     make = partial(_draft, network, float_file, settings, about)
     barred: dict[int, str] = {}
@@ -90,7 +92,10 @@ def lite_file(
         except TrialError as error:
             barred |= _fallback(make, barred, operators, sample, error)
             continue
-        simulation = simulate(draft.file, dict(enumerate(network.graph.inputs)))
+        try:
+            simulation = simulate(draft.file, dict(enumerate(network.graph.inputs)))
+        except NotSimulated as error:
+            raise ModelError(_not_simulated(error, network.graph.source)) from None
         wrong = _wrong_operators(draft, simulation, runs, network.graph.source)
         if not wrong:
             break
@@ -187,6 +192,14 @@ def _wrong_operators(
 def _is_wrong(found: OperatorDifference, exact: bool) -> bool:
     most = 0 if exact and found.name not in WITHIN_A_STEP else 1
     return found.steps > most or not found.relative <= NEAR
+
+
+def _not_simulated(error: NotSimulated, source: str) -> Problem:
+    return Problem(
+        f"its LiteRT file has {error}, whose numbers cannot be checked",
+        file=source,
+        hint="replace that part of the model, or export another format",
+    )
 
 
 def _unexplained(found: OperatorDifference, source: str) -> Problem:

@@ -22,6 +22,8 @@ from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer, find_layers
 
 NodeInput = tuple[str, int]
+CLIPPING = frozenset({"RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1"})
+CHOOSING = frozenset({"REDUCE_MAX", "REDUCE_MIN", "MAX_POOL_2D"})
 
 
 @dataclass(frozen=True)
@@ -283,7 +285,7 @@ class _Planner:
             return False
         if self._makes_several(at):
             return False
-        if self.operators[at].name in ("RELU", "RELU6"):
+        if self.operators[at].name in CLIPPING:
             return len(self.readers.get(index, ())) == 1 and index not in self.results
         return KERNELS[self.operators[at].name].result is Result.SAME
 
@@ -303,9 +305,10 @@ class _Planner:
             known[index] = SameAs(self.data(at)[0].index)
         elif (place := self._demanded(index)) is not None:
             known[index] = place
-        elif kernel is not None and (kernel.result is Result.SAME or each.name in ("RELU", "RELU6")):
-            whole = each.name in ("CONCATENATION", "PACK")
-            if whole and self._is_observed(index):
+        elif (end := self._clipped(index)) is not None:
+            known[index] = SameAs(end)
+        elif kernel is not None and (kernel.result is Result.SAME or each.name in CLIPPING):
+            if self._is_observed(index) and (each.name in ("CONCATENATION", "PACK") or self._clips(at)):
                 known[index] = Observed(self.names[index])
             else:
                 known[index] = SameAs(self.data(at)[0].index)
@@ -313,6 +316,20 @@ class _Planner:
             known[index] = Observed(self.names[index], self._wants_symmetry(index))
         else:
             known[index] = self.given.before[index]
+
+    def _clips(self, at: int) -> bool:
+        """Whether numbers beyond the range of an operator's result may as well be cut off before it."""
+        each = self.operators[at]
+        bounded = each.name in ("MAXIMUM", "MINIMUM") and len(self.data(at)) == 1
+        return bounded or each.name in CLIPPING or each.name in CHOOSING
+
+    def _clipped(self, index: int) -> int | None:
+        """The result of a tensor's only reader, where that needs no codes for other numbers than it makes."""
+        [at, *others] = self.readers.get(index, ()) or [None]
+        if at not in self.integer or at in self.layers or others or index in self.results or not self._clips(at):
+            return None
+        end = self.operators[at].outputs[0].index
+        return end if self._is_observed(end) else None
 
     def _wants_symmetry(self, index: int) -> bool:
         """Whether a product of two activations reads it as its second operand: its kernel has no code of zero there."""

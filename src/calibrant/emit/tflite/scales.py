@@ -52,7 +52,11 @@ class Scales:
         each = self.operators[at]
         for tensor in (*each.inputs, *each.outputs):
             source = self.plan.sources.get(tensor.index) if tensor is not None else None
+            seen: set[int] = set()
             while isinstance(source, SameAs):
+                if source.tensor in seen:
+                    return True
+                seen.add(source.tensor)
                 source = self.plan.sources.get(source.tensor)
             if isinstance(source, Observed) and source.tensor not in self._network.intermediate:
                 return True

@@ -440,6 +440,7 @@ FLOATS: dict[str, Callable[[Any, Operator], Any]] = {
     "FILL": _fill,
     "RANGE": _all("range"),
     "CAST": _cast,
+    "BITCAST": lambda s, o: tensorflow().bitcast(s.real(o.inputs[0]), o.outputs[0].dtype),
     "SHAPE": _shape,
     "RANK": lambda s, o: tensorflow().rank(s.real(o.inputs[0])),
     "ZEROS_LIKE": _unary("zeros_like"),

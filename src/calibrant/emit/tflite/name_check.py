@@ -1,0 +1,67 @@
+"""Checking that tensors of a float file have the numbers of the tensors of the graph that they are named after.
+
+Names are all that the converter says. Where it makes several operators of one node, a tensor within may have the name
+of the node, and would get the scale of other numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from calibrant.emit.tflite.float_file import FloatFile
+from calibrant.emit.tflite.operator_check import run_file
+from calibrant.emit.tflite.sample import fits
+from calibrant.graph.graph import Graph
+from calibrant.graph.run import run_once
+
+CLOSE = 0.01
+"""Relative difference up to which two numbers are the same one, computed in another order."""
+
+
+def without_wrong_names(made: FloatFile, graph: Graph, sample: Mapping[int, np.ndarray]) -> FloatFile:
+    """Run the file and the graph, and forget the names of tensors that have other numbers in the two.
+
+    Parameters
+    ----------
+    made : FloatFile
+        Of the graph.
+    graph : Graph
+        What was converted.
+    sample : Mapping[int, np.ndarray]
+        Inputs by position, which the file takes.
+
+    Returns
+    -------
+    FloatFile
+        The same file; all names where the graph does not take the sample.
+    """
+    if not all(fits(sample[at].shape, graph.shape(tensor)) for at, tensor in enumerate(graph.inputs)):
+        return made
+    index_of = {name: index for index, name in made.tensors.items() if index in made.unsure}
+    if not index_of:
+        return made
+    values = run_file(made.file.content(), sample, list(index_of.values()), delegate=False)
+    batch = {key: sample[at] for at, key in enumerate(graph.input_keys)}
+    wanted = run_once(graph, batch, list(index_of))
+    wrong = {
+        name for (name, index), real in zip(index_of.items(), wanted, strict=True) if not _is_same(values[index], real)
+    }
+    return replace(
+        made,
+        tensors={index: name for index, name in made.tensors.items() if name not in wrong},
+        indices={name: index for name, index in made.indices.items() if name not in wrong},
+    )
+
+
+def _is_same(first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether both have the same numbers, in whatever order of axes."""
+    if first.size != second.size:
+        return False
+    if first.dtype != np.float32:
+        return True
+    size = float(np.abs(second).max(initial=0))
+    ends = [(values.min(initial=0), values.max(initial=0), values.std()) for values in (first, second)]
+    return bool(np.allclose(*ends, rtol=0, atol=CLOSE * size, equal_nan=True))

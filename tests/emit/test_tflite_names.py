@@ -1,0 +1,74 @@
+"""Tensors of a LiteRT file get the scale of the numbers that they have, whatever the converter calls them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tflite_networks import contents, exported, image, steps_apart
+
+from calibrant.emit.tflite.float_file import float_file
+from calibrant.emit.tflite.name_check import without_wrong_names
+from calibrant.emit.tflite.settings import TfliteSettings
+from calibrant.evaluation.tflite_runner import TfliteRunner
+from calibrant.graph.load import load
+from calibrant.graph.run import run_once
+from graphs import conv, graph_def, numbers, tf
+
+
+def variance(y):
+    return tf.reduce_mean(tf.math.squared_difference(y, tf.reduce_mean(y, [1, 2], keepdims=True)), [1, 2])
+
+
+# Of each the converter makes several operators, of which the first ones make other numbers.
+OPERATIONS = {"softplus": tf.nn.softplus, "softsign": tf.nn.softsign, "selu": tf.nn.selu, "variance": variance}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_the_last_operator_made_of_a_node_has_its_name(name):
+    result, x = exported(graph_def(lambda: tf.identity(OPERATIONS[name](conv(image(), name="one")), name="out")))
+    [wanted] = run_once(result.network.graph, {"x": x})
+    runner = TfliteRunner(contents(result)[0])
+    runner.run({0: x})
+    made = runner.real(runner.file.outputs()[0])
+    assert np.mean((made - wanted) ** 2) < 0.003 * np.mean(wanted**2)  # 25 dB
+
+
+def test_a_name_with_other_numbers_is_forgotten():
+    graph = load(graph_def(lambda: tf.cos(tf.tanh(tf.sin(image(), name="wave"), name="bent"), name="out")))
+    made = float_file(graph, (), (), TfliteSettings())
+    sine, bent = made.indices["wave:0"], made.indices["bent:0"]
+    sample = {0: numbers(2, 8, 8, 4)}
+    assert without_wrong_names(made, graph, sample).tensors == made.tensors
+    swapped = replace(made, tensors={**made.tensors, sine: "bent:0", bent: "wave:0"})
+    assert {sine, bent}.isdisjoint(without_wrong_names(swapped, graph, sample).tensors)
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda y: tf.clip_by_value(y, -1.0, 1.0),
+        lambda y: tf.maximum(y, -0.5),
+        lambda y: tf.reduce_max(y, [1, 2], keepdims=True),
+    ],
+    ids=["clip", "maximum", "reduce_max"],
+)
+def test_codes_are_spent_on_what_is_left(operation):
+    result, x = exported(graph_def(lambda: tf.identity(operation(conv(image(), name="one")), name="out")))
+    apart, file = steps_apart(result, x)
+    assert apart.max() <= 0.01
+    [scale] = {
+        float(t.scale[0]) for o in file.operators() if o.name not in ("QUANTIZE", "DEQUANTIZE") for t in o.outputs
+    }
+    [wanted] = run_once(result.network.graph, {"x": x})
+    assert scale <= 1.2 * (max(wanted.max(), 0) - min(wanted.min(), 0)) / 255
+
+
+def test_a_roll_becomes_slices():
+    result, x = exported(
+        graph_def(lambda: tf.identity(tf.roll(conv(image(), name="one"), [1, -3], [1, 2]), name="out"))
+    )
+    apart, file = steps_apart(result, x)
+    assert apart.max() <= 0.01
+    assert {o.is_integer for o in file.operators() if o.name in ("SLICE", "STRIDED_SLICE", "CONCATENATION")} == {True}
