@@ -15,6 +15,7 @@ from calibrant.data.amount import DataUse, used_sentence
 from calibrant.data.open_data import Batches
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.emit.folder import check_writable, write_folder
+from calibrant.emit.large_model import is_too_large
 from calibrant.emit.prefix import file_prefix
 from calibrant.errors import CalibrantError, DataError, Problem
 from calibrant.exports import EXPORTS
@@ -22,6 +23,7 @@ from calibrant.options import TO_QUANTIZE, ExportOptions, OptionGroup, Options, 
 from calibrant.progress import LOG, ProgressFn, Stopwatch, no_progress
 from calibrant.result import Result, result_files
 from calibrant.steps.observed import observed_network
+from calibrant.steps.output_sqnr import output_sqnr
 from calibrant.steps.prepare import Prepared, prepare
 from calibrant.steps.refine import refined
 from calibrant.steps.sensitivity import sensitivities
@@ -184,6 +186,10 @@ def build_result(
             network = refined(prepared, network, again.batches, track)
     with watch.step("emit"):
         fakequant = fake_quantized(network)
+    sqnr = None
+    if output.folder is not None and again is not None and again.batches.restartable and not is_too_large(fakequant):
+        with watch.step("measure"):
+            sqnr = output_sqnr(prepared.original, fakequant, again.batches)
     ranking = None
     if again is not None and again.sensitivity:
         with watch.step("sensitivity"):
@@ -200,6 +206,7 @@ def build_result(
         lite=prepared.lite,
         batches=again.batches if again is not None and again.batches.restartable else None,
         sensitivity=ranking,
+        output_sqnr=sqnr,
         data=data,
         options=options or {},
     )

@@ -176,3 +176,24 @@ class Sensitivity:
     only_cosine: float
     without_db: float
     without_cosine: float
+
+
+@dataclass(frozen=True)
+class OutputSqnr:
+    """How far the quantized network's outputs are from the float network's.
+
+    Parameters
+    ----------
+    by_output : dict[str, float]
+        Output → signal-to-quantization-noise ratio of its median sample in decibels, before a final Softmax.
+    samples : int
+        Number of calibration samples that were run, above 0.
+    """
+
+    by_output: dict[str, float]
+    samples: int
+
+    @property
+    def total_db(self) -> float:
+        """Of the output that is farthest off."""
+        return min(self.by_output.values())

@@ -22,10 +22,11 @@ from calibrant.errors import CalibrantError
 from calibrant.exports import Content
 from calibrant.fold import Folded
 from calibrant.graph.graph import Graph
-from calibrant.quantized_network import QuantizedNetwork, Sensitivity
+from calibrant.quantized_network import OutputSqnr, QuantizedNetwork, Sensitivity
 from calibrant.records.mapping_file import nuq_record_text
 from calibrant.records.record_file import write_records
 from calibrant.report.layer_table import layer_rows
+from calibrant.report.output_sqnr import sqnr_rows, sqnr_warnings
 from calibrant.report.provenance import run_row
 from calibrant.report.report import report
 from calibrant.report.sensitivity_table import sensitivity_rows
@@ -66,6 +67,9 @@ class Result:
         The calibration data, if they can be read again.
     sensitivity : tuple[Sensitivity, ...] | None
         The error that each layer alone causes, the largest first; None if it was not requested.
+    output_sqnr : OutputSqnr | None
+        How far the outputs are from the float network's; None if nothing is written, or the calibration data cannot be
+        read again.
     data : DataUse | None
         Amount of calibration data; None if it was observed in parts.
     options : Mapping[str, Any]
@@ -88,6 +92,7 @@ class Result:
     lite: FloatFile | CalibrantError | None = None
     batches: Batches | None = None
     sensitivity: tuple[Sensitivity, ...] | None = None
+    output_sqnr: OutputSqnr | None = None
     data: DataUse | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[Path, ...] = field(default=())
@@ -122,6 +127,8 @@ class Result:
         found = report(self.original, self.folded, self.plan, self.network)
         if self.data is not None:
             found["warnings"] = [*self.data.warnings, *found["warnings"]]
+        if self.output_sqnr is not None:
+            found["warnings"] = [*sqnr_warnings(self.output_sqnr), *found["warnings"]]
         if is_too_large(self.fakequant):
             found["warnings"].append(
                 f"the model exceeds the 2 GB of a .pb file, so it is written as a SavedModel: {self.name}_fakequant"
@@ -136,7 +143,8 @@ class Result:
     @property
     def run(self) -> dict[str, Any]:
         """What ``report.json`` says about this run: it differs from one to the next."""
-        return run_row(self.original, write_config_json(self.plan), self.data, self.seconds, self.options)
+        row = run_row(self.original, write_config_json(self.plan), self.data, self.seconds, self.options)
+        return {**row, **sqnr_rows(self.output_sqnr)}
 
     @property
     def absorbed(self) -> dict[str, list[str]]:

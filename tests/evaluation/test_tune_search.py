@@ -108,3 +108,10 @@ def test_a_candidate_that_fails_is_never_chosen():
         while True:
             searching.send([Outcome(math.inf, -math.inf, error="no")])
     assert done.value.value[0] == Candidate(layers(2))
+
+
+def test_a_network_of_300_layers_takes_few_trials():
+    costs = {entry.name: 1 / (1 + index) for index, entry in enumerate(layers(300))}
+    settings = SearchSettings(0.03)
+    _, outcome, tried = drive(Candidate(layers(300)), settings, lambda entry: costs[entry.name])
+    assert outcome.loss <= 0.03 and len(tried) < 100

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import calibrant
-from calibrant.evaluation.accuracy import median_sqnr_db
+from calibrant.algorithms.median_sqnr import median_sqnr_db
 from calibrant.evaluation.tune import tune
 from calibrant.graph.run import run_once
 from graphs import graph_def, numbers, small_network

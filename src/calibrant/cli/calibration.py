@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from calibrant.cli.json_output import json_option, print_json
 from calibrant.cli.options import split_names
 
 
@@ -19,6 +20,7 @@ from calibrant.cli.options import split_names
 @click.option("--evaluator", help="Script that defines an object with calibration(graph, outputs), in place of data.")
 @click.option("--calibration_config", "--calibration-config", help="Configuration file or config.json.")
 @click.option("--batch_num", "--batch-num", type=click.IntRange(min=1), help="Batches, without a configuration (1).")
+@json_option
 @click.pass_obj
 def calibration(
     settings: dict[str, bool],
@@ -31,6 +33,7 @@ def calibration(
     evaluator: str | None,
     calibration_config: str | None,
     batch_num: int | None,
+    as_json: bool,
 ) -> None:
     """Calibrate a network with .bin data or an evaluator script, and write PREFIX_quantized.pb and its companions."""
     if calibration_config is not None and batch_num is not None:
@@ -46,6 +49,8 @@ def calibration(
     from calibrant.amct.shell import calibrate
     from calibrant.config import Configuration
 
-    set_logging_level("error" if settings["quiet"] else "info")
+    set_logging_level("error" if settings["quiet"] or as_json else "info")
     config = Path(calibration_config) if calibration_config is not None else Configuration(batch_num=batch_num)
     calibrate(model, outputs, save_path, config, evaluator, data)
+    if as_json:
+        print_json({"save_path": save_path})

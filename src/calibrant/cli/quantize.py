@@ -88,6 +88,7 @@ def show_result(result: Any, out: str) -> None:
     """Tables of the layers, what stayed in float, totals and times; last which share of the network is on integers."""
     from calibrant.cli.show import table
     from calibrant.report.integer_share import share_line
+    from calibrant.report.output_sqnr import sqnr_line
 
     report = result.report
     rows = []
@@ -126,6 +127,8 @@ def show_result(result: Any, out: str) -> None:
     click.echo("time: " + ", ".join(f"{step} {seconds:.2f} s" for step, seconds in result.seconds.items()))
     click.echo(f"written to {out}: " + ", ".join(path.name for path in result.files))
     click.echo(share_line(totals))
+    if result.output_sqnr is not None:
+        click.echo(sqnr_line(result.output_sqnr))
 
 
 def show_weight_only(rows: list[dict[str, Any]]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from calibrant.config.check import rule_problems
+from calibrant.config.foreign import foreign_problem
 from calibrant.config.json_file import JSON_LIMIT, is_config_json, parse_config_json
 from calibrant.config.model import MESSAGES, Configuration
 from calibrant.config.parse import parse
@@ -77,6 +78,11 @@ def read_config(source: str | os.PathLike[str] | Configuration | None = None) ->
     places: dict[str, tuple[int, int]] = {}
     configuration = replace(_build(tree, "", places), source=read, places=places, warnings=warnings)
     problems.extend(rule_problems(configuration))
+    foreign = foreign_problem(read) if problems else None
+    if foreign is not None:
+        problems = ProblemList()
+        problems.add(foreign)
+        return configuration, problems
     return _find_mapping_file(configuration, problems), problems
 
 

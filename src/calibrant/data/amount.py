@@ -37,7 +37,7 @@ def used_sentence(used: int, available: int | None, place: str) -> str:
     if available is None:
         return f"using {used:,} samples of {place}; --samples / batch_num for more"
     if used >= available:
-        return f"using all {used:,} samples"
+        return "using the only sample" if used == 1 else f"using all {used:,} samples"
     return f"using {used:,} of {available:,} samples; --samples / batch_num for more"
 
 
@@ -90,7 +90,9 @@ def data_warnings(used: int, extremes: Mapping[str, tuple[float, float]], pictur
     """
     warnings = []
     if used < FEWEST_SAMPLES:
-        warnings.append(f"{used} {'sample' if used == 1 else 'samples'} calibrate; give {FEWEST_SAMPLES} or more")
+        warnings.append(
+            f"{used} {'sample calibrates' if used == 1 else 'samples calibrate'}; give {FEWEST_SAMPLES} or more"
+        )
     for name, (low, high) in extremes.items():
         values = f"the values of input {name!r} are {low:.4g} .. {high:.4g}"
         if low == high:

@@ -76,6 +76,8 @@ def shape_problem(found: Shape, spec: InputSpec, file: str | None, label: str | 
             hint = f"the model's batch is fixed at {spec.shape[0]}"
         elif sorted(found[1:]) == sorted(sample):
             hint = "the axes are in another order; transpose the data"
+    elif spec.shape is not None and len(found) == len(spec.shape) - 1 and _agree(found, spec.shape[1:]):
+        hint = "is this one sample? it needs an axis for the batch: array[np.newaxis]"
     where = f"{label}: " if label else ""
     return Problem(
         f"{where}the data have shape {show(found)}, the input wants {show(spec.shape)}",
@@ -161,9 +163,9 @@ def _check_finite(array: np.ndarray, spec: InputSpec, piece: Chunk, seen: Extrem
     if value == "Inf" and np.isfinite(np.asarray(piece.array).reshape(array.shape)[place]):
         value = f"a value too large for {_named(spec.dtype)}"
     sample = "" if not place or piece.first is None else f"sample {piece.first + place[0]}, "
-    message = (
-        f"{_at(piece)}{value} at {sample}index {list(place[1:])}; {int((~finite).sum())} such values in this batch"
-    )
+    count = int((~finite).sum())
+    values = "1 such value" if count == 1 else f"{count} such values"
+    message = f"{_at(piece)}{value} at {sample}index {list(place[1:])}; {values} in this batch"
     raise DataError(Problem(message, file=piece.file, path=f"input {spec.name!r}"))
 
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from calibrant.data.batches import Batches, too_few
+from calibrant.data.coerce import fit_shape
 from calibrant.data.images import ImageOptions, Order
 from calibrant.data.input_source import ArraySource, Chunk, ConstantSource, InputSource
 from calibrant.data.input_spec import InputSpec, match_names, raw_dtypes, with_shapes
@@ -106,6 +107,9 @@ def _columns(
     source: object, inputs: Sequence[InputSpec], raw: dict[str, np.dtype], options: ImageOptions
 ) -> dict[str, InputSource] | None:
     """One source per input; None if the source holds whole batches."""
+    if source is None:
+        raise DataError(Problem("no data are given", hint="data=, or --data on the command line"))
+    _refuse_arrays_with_labels(source, inputs)
     if isinstance(source, (str, Path)):
         return columns_of(source, inputs, raw, options)
     if isinstance(source, (list, tuple)) and source and all(isinstance(part, (str, Path)) for part in source):
@@ -120,6 +124,17 @@ def _columns(
             raise DataError(Problem(f"one array for {len(inputs)} inputs", allowed=f"a dict with {names}"))
         return {inputs[0].name: _in_memory(source, inputs[0])}
     return None
+
+
+def _refuse_arrays_with_labels(source: object, inputs: Sequence[InputSpec]) -> None:
+    """A tuple (x, y) of whole arrays would be taken for two batches."""
+    is_pair = isinstance(source, tuple) and len(source) == 2 and len(inputs) == 1 and all(map(_is_array, source))
+    if not is_pair or inputs[0].shape is None:
+        return
+    first, second = (tuple(np.shape(part)) for part in cast("tuple[object, object]", source))
+    if first[:1] == second[:1] and fit_shape(first, inputs[0].shape) and not fit_shape(second, inputs[0].shape):
+        hint = "give x alone; calibrant.evaluate and tune take y as labels="
+        raise DataError(Problem("the tuple holds an array and its labels (x, y)", hint=hint))
 
 
 def _columns_by_name(
@@ -174,7 +189,7 @@ def _open_items(
     count = items.count()
     limit = sample_limit if batch_num is None else None
     if items.endless and batch_num is None and limit is None:
-        raise DataError(Problem(f"{items.place} has no end", hint="say how many batches are to be read (batch_num)"))
+        raise DataError(Problem(f"{items.place} has no end", hint="end it: dataset.take(number of batches)"))
     note, available = "", None
     if items.holds_samples():
         fixed = fixed_batch(inputs, batch_size)

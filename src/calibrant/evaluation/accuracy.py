@@ -144,24 +144,6 @@ class Difference:
         return self.same / self.predictions if self.predictions and self.comparable else None
 
 
-def median_sqnr_db(reference: np.ndarray, outputs: np.ndarray) -> float:
-    """Signal-to-quantization-noise ratio in decibels of the median sample; infinite without a difference.
-
-    Parameters
-    ----------
-    reference, outputs : np.ndarray
-        [N, ...] of one shape; samples without a signal do not count.
-    """
-    signal, noise = (
-        np.square(array, dtype=np.float64).sum(axis=1)
-        for array in (per_sample(reference), per_sample(outputs) - per_sample(reference).astype(np.float64))
-    )
-    if not signal.any():
-        return -math.inf if noise.any() else math.inf
-    ratio = float(np.median(noise[signal > 0] / signal[signal > 0]))
-    return -10 * math.log10(ratio) if ratio else math.inf
-
-
 class Scoreboard:
     """Scores of several models on the same batches; the first model is the reference of the others.
 

@@ -20,6 +20,8 @@ def open_models(
     folder: Path, model: Any = None, options: ModelOptions | None = None
 ) -> dict[str, Graph | TfliteRunner]:
     """Float model and files by kind, in the order of the table."""
+    if not folder.is_dir():
+        raise ModelError(Problem("there is no such folder", file=str(folder), allowed="the folder that quantize wrote"))
     fakes = [path for path in folder.glob(f"*{FAKEQUANT}") if not path.name.endswith(SIMULATION)]
     fakes += [path for path in folder.glob(f"*{FAKEQUANT.removesuffix('.pb')}") if path.is_dir()]  # above 2 GB
     fakes.sort()

@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from calibrant.algorithms.median_sqnr import median_sqnr_db
 from calibrant.config.model import Configuration
 from calibrant.config.text_write import write_config
 from calibrant.data.input_spec import inputs_of
 from calibrant.data.open_data import open_data
 from calibrant.data.options import DataOptions
 from calibrant.errors import CalibrantError, DataError, Problem
-from calibrant.evaluation.accuracy import Scoreboard, median_sqnr_db
+from calibrant.evaluation.accuracy import Scoreboard
 from calibrant.evaluation.labels import labels_by_output
 from calibrant.evaluation.logits import is_sigmoid, scores_tensor
 from calibrant.evaluation.side_by_side import labels_of_items

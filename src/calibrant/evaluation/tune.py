@@ -137,7 +137,8 @@ def tune(
         As for :func:`calibrant.quantize`; or a tolerance below 0 or above 1.
     """
     if not 0 <= tolerance <= 1:
-        raise DataError(Problem(f"a tolerance of {tolerance}", allowed="a share of the samples, 0...1"))
+        hint = f"{tolerance / 100:g} for {tolerance:g} points" if 1 < tolerance <= 100 else None
+        raise DataError(Problem(f"a tolerance of {tolerance}", allowed="a share of the samples, 0...1", hint=hint))
     configuration = load_config(config)
     chosen = Options.of(TO_READ, options, keywords)
     original = load_model(model, chosen.model)

@@ -10,6 +10,7 @@ from calibrant.evaluation.candidate import MUTATIONS, Candidate, Mutation
 GAIN_DB = 0.1
 AHEAD = 3
 LEAST_DB = 3.0
+MANY_LAYERS = 48  # beyond which layers are left in float by bisection: the greedy way tries three for each
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class SearchSettings:
         Go on repairing when the tolerance is met already, as long as the outputs get better.
     strategy : Strategy | None
         How layers are chosen to be left in float; one of STRATEGIES, or another such generator function.
+        By default greedily, and by bisection with more than MANY_LAYERS layers.
     """
 
     tolerance: float
@@ -84,14 +86,15 @@ def search(start: Candidate, settings: SearchSettings) -> Search:
     First one repair for all layers at a time, then repairs of the worst layers one by one, then layers in float, the
     most harmful first, and back again those that turn out not to be needed.
     """
-    (outcome,) = yield [Proposal(start, "as given", rank=True)]
+    (outcome,) = yield [Proposal(start, "as given")]
     best = (start, outcome)
     if _goes_on(best, settings):
         best = yield from _repair_all(best, settings)
     if _goes_on(best, settings):
         best = yield from _repair_worst(best, settings)
     if settings.layers_in_float and not _met(best[1], settings):
-        best = yield from (settings.strategy or leave_in_float_greedily)(best, settings)
+        by_size = leave_in_float_by_bisection if len(start.settings) > MANY_LAYERS else leave_in_float_greedily
+        best = yield from (settings.strategy or by_size)(best, settings)
     return best
 
 

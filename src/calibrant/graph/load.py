@@ -10,6 +10,8 @@ from calibrant.errors import ModelError, Problem
 from calibrant.graph import concrete_function, frozen, keras_file, keras_model, saved_model
 from calibrant.graph.graph import Graph
 
+_OTHER_FRAMEWORKS = {".onnx": "ONNX", ".pt": "PyTorch", ".pth": "PyTorch", ".safetensors": "another framework"}
+
 
 def load(
     model: Any,
@@ -104,6 +106,14 @@ def _load_file(
                 "is a LiteRT (TensorFlow Lite) file, which has been converted already",
                 file=str(path),
                 allowed="the model that it was made from: a .pb, .pbtxt, .keras or .h5 file, or a SavedModel folder",
+            )
+        )
+    if suffix in _OTHER_FRAMEWORKS:
+        raise ModelError(
+            Problem(
+                f"is a model of {_OTHER_FRAMEWORKS[suffix]}, not of TensorFlow",
+                file=str(path),
+                allowed="a .pb, .pbtxt, .keras or .h5 file, or a SavedModel folder",
             )
         )
     if suffix in {".keras", ".h5", ".hdf5"}:

@@ -1,0 +1,46 @@
+"""The total signal-to-quantization-noise ratio in the report, and as one line for a person."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from calibrant.quantized_network import OutputSqnr
+
+NOISE_DB = 10.0
+"""Below this, what the outputs say is mostly noise."""
+
+
+def sqnr_rows(measured: OutputSqnr | None) -> dict[str, Any]:
+    """Plain values for the report; null for outputs without any difference, and where nothing was measured."""
+    if measured is None:
+        return {"total_sqnr_db": None, "output_sqnr_db": None, "sqnr_samples": 0}
+    return {
+        "total_sqnr_db": _finite(measured.total_db),
+        "output_sqnr_db": {name: _finite(value) for name, value in measured.by_output.items()},
+        "sqnr_samples": measured.samples,
+    }
+
+
+def sqnr_warnings(measured: OutputSqnr) -> list[str]:
+    """One sentence about each output that is mostly noise."""
+    return [
+        f"output {name!r} is mostly noise: {value:.1f} dB on {measured.samples} calibration samples; "
+        "look at the warnings of its layers, or try --refine or calibrant tune"
+        for name, value in measured.by_output.items()
+        if value < NOISE_DB
+    ]
+
+
+def sqnr_line(measured: OutputSqnr) -> str:
+    """``outputs: 41.2 dB SQNR on 8 calibration samples``."""
+    value = "without any difference" if math.isinf(measured.total_db) else f"{measured.total_db:.1f} dB SQNR"
+    which = ""
+    if len(measured.by_output) > 1:
+        worst = min(measured.by_output, key=lambda name: measured.by_output[name])
+        which = f" ({worst!r}, the lowest of {len(measured.by_output)})"
+    return f"outputs: {value}{which} on {measured.samples} calibration samples, of the median sample"
+
+
+def _finite(value: float) -> float | None:
+    return round(value, 2) if math.isfinite(value) else None

@@ -1,0 +1,49 @@
+"""The total signal-to-quantization-noise ratio that the report gives, against its definition."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+import calibrant
+from calibrant.graph.run import run_once
+from calibrant.report.output_sqnr import sqnr_line
+from calibrant.steps.output_sqnr import SAMPLES
+from calibrant.steps.outputs import before_softmax
+from graphs import conv, dense, graph_def, numbers, placeholder, small_network, tf
+
+DATA = numbers(40, 6, 6, 2)
+
+
+def test_it_is_that_of_the_median_sample_before_a_final_softmax(tmp_path):
+    def build():
+        scores = dense(tf.reshape(conv(placeholder([None, 6, 6, 2])), [-1, 144]), name="scores")
+        tf.nn.softmax(scores, name="probabilities")
+
+    result = calibrant.quantize(graph_def(build), data=DATA, out=tmp_path / "out")
+    graphs = result.original, result.fakequant
+    points = [before_softmax(graph, graph.outputs[0]) for graph in graphs]
+    assert points != [graph.outputs[0] for graph in graphs]
+    first, second = (
+        run_once(graph, {"x": DATA[:SAMPLES]}, [point])[0] for graph, point in zip(graphs, points, strict=True)
+    )
+    each = np.square(first).sum(1) / np.square(first - second).sum(1)
+    run = json.loads((tmp_path / "out/report.json").read_text())["run"]
+    assert run["total_sqnr_db"] == run["output_sqnr_db"]["probabilities"]
+    assert run["total_sqnr_db"] == pytest.approx(-10 * math.log10(np.median(1 / each)), abs=0.05)
+    assert run["sqnr_samples"] == SAMPLES and f"{run['total_sqnr_db']:.1f} dB" in sqnr_line(result.output_sqnr)
+
+
+def test_outputs_that_are_noise_are_warned_of(tmp_path):
+    spoilt = DATA.copy()
+    spoilt[3, 0, 0, 0] = 1e6
+    result = calibrant.quantize(graph_def(small_network), data=spoilt, out=tmp_path / "out")
+    assert result.output_sqnr.total_db < 10
+    assert any("mostly noise" in warning and "--refine" in warning for warning in result.report["warnings"])
+
+
+def test_nothing_is_measured_where_nothing_is_written_or_data_can_be_read_once(tmp_path):
+    assert calibrant.quantize(graph_def(small_network), data=DATA).output_sqnr is None
+    once = calibrant.quantize(graph_def(small_network), data=iter([DATA]), out=tmp_path / "out")
+    assert once.output_sqnr is None and once.run["total_sqnr_db"] is None
