@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from calibrant.config.source import Source
 from calibrant.errors import Problem
+from calibrant.text_source import Source
 
 _KINDS = {
     "a configuration for quantization-aware retraining": (
