@@ -131,7 +131,7 @@ def _refuse_arrays_with_labels(source: object, inputs: Sequence[InputSpec]) -> N
     is_pair = isinstance(source, tuple) and len(source) == 2 and len(inputs) == 1 and all(map(_is_array, source))
     if not is_pair or inputs[0].shape is None:
         return
-    first, second = (tuple(np.shape(part)) for part in cast("tuple[object, object]", source))
+    first, second = (tuple(part.shape) for part in cast("tuple[np.ndarray, np.ndarray]", source))
     if first[:1] == second[:1] and fit_shape(first, inputs[0].shape) and not fit_shape(second, inputs[0].shape):
         hint = "give x alone; calibrant.evaluate and tune take y as labels="
         raise DataError(Problem("the tuple holds an array and its labels (x, y)", hint=hint))
