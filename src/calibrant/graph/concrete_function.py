@@ -11,7 +11,7 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.tensorflow import cause_of, quiet, tensorflow
 from calibrant.graph.tf_core import GraphDef
-from calibrant.graph.variables import freeze
+from calibrant.graph.variables import ASSIGNMENTS, freeze, what_is_used
 
 
 def from_function(
@@ -85,8 +85,42 @@ def frozen_function(function: Any, source: str) -> tuple[GraphDef, list[str], li
 
     try:
         with quiet():
-            converted = convert_variables_to_constants_v2(function, lower_control_flow=False)
+            light = _without_idle_operations(function, graph_def, feeds, fetches, handles)
+            converted = convert_variables_to_constants_v2(light, lower_control_flow=False)
     except Exception as error:  # TensorFlow raises many kinds here
         raise ModelError(Problem(f"its variables cannot be frozen: {cause_of(error)}", file=source)) from None
     feeds = [tensor.name for tensor in converted.inputs if tensor.dtype != tf.resource]
     return converted.graph.as_graph_def(), feeds, [tensor.name for tensor in converted.outputs]
+
+
+def _without_idle_operations(
+    function: Any, graph_def: GraphDef, feeds: Sequence[str], fetches: Sequence[str], handles: Mapping[str, Any]
+) -> Any:
+    """The function without what its results do not need, such as the state of a generator of random numbers.
+
+    TensorFlow's conversion fails on variables that are assigned.
+    """
+    used = what_is_used(graph_def, [*fetches, *feeds])
+    if used is None or not any(node.op in ASSIGNMENTS for node in graph_def.node):
+        return function
+    tf = tensorflow()
+    placed = {nd.node_name(feed) for feed in feeds} | handles.keys()
+    read = {nd.node_name(reference) for node in used.node for reference in node.input}
+    rest = GraphDef(versions=used.versions, library=used.library)
+    rest.node.extend(node for node in used.node if node.name not in placed)
+    tensors = dict(zip(feeds, function.inputs, strict=False))
+    specifications = [tf.TensorSpec(tensors[feed].shape, tensors[feed].dtype, nd.node_name(feed)) for feed in feeds]
+
+    def again(*fed: Any) -> Any:
+        graph = tf.compat.v1.get_default_graph()
+        for name, variable in handles.items():
+            if name in read:
+                graph.watch_variable(variable)
+        given = {
+            **dict(zip(feeds, fed, strict=True)),
+            **{f"{name}:0": graph.capture(handles[name].handle) for name in handles if name in read},
+        }
+        given = {tensor: value for tensor, value in given.items() if nd.node_name(tensor) in read}
+        return tf.graph_util.import_graph_def(rest, input_map=given, return_elements=list(fetches), name="")
+
+    return tf.function(again, autograph=False).get_concrete_function(*specifications)

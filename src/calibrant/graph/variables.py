@@ -35,47 +35,66 @@ def freeze(
         Handle → value, or None. Called once for each variable that the tensors need, and nothing else is kept in memory
         meanwhile.
     """
-    nodes = {node.name: node for node in graph_def.node}
-    kept = ordered(nodes, tensors)
-    light = GraphDef(versions=graph_def.versions)
-    light.node.extend(kept.values())
-    light.library.CopyFrom(needed_library(kept.values(), graph_def.library))
-    inlined = inline_calls(light, tensors)
-    places = _without_assignments({node.name: node for node in inlined.node})
-    if places is None:
+    used = what_is_used(graph_def, tensors)
+    if used is None:
         return None
-    needed = ordered(places, tensors)
+    needed = {node.name: node for node in used.node}
     known = _variable_dtypes(needed, dtypes)
     if known is None:
         return None
-    frozen = GraphDef(versions=inlined.versions, library=inlined.library)
-    for name in needed:
+    frozen = GraphDef(versions=used.versions, library=used.library)
+    for name, node in needed.items():
         if name in dtypes:
             value = read(name)
             if value is None:
                 return None
             nd.fill_constant(frozen.node.add(), name, value)
         else:
-            frozen.node.extend(_frozen(places[name], known))
+            frozen.node.extend(_frozen(node, known))
     return frozen
 
 
-def _without_assignments(nodes: Mapping[str, NodeDef]) -> dict[str, NodeDef] | None:
-    """The nodes, none of which waits for an assignment: what a run leaves behind does not matter to its result.
+def what_is_used(graph_def: GraphDef, tensors: Sequence[str]) -> GraphDef | None:
+    """What tensors of a graph need, producers first, calls inlined and without what a run assigns to variables.
 
     None where a variable is read after it was assigned.
     """
-    assigned = {node.name: nd.node_name(node.input[0]) for node in nodes.values() if node.op in ASSIGNMENTS}
-    if not assigned:
+    kept = ordered({node.name: node for node in graph_def.node}, tensors)
+    light = GraphDef(versions=graph_def.versions)
+    light.node.extend(kept.values())
+    light.library.CopyFrom(needed_library(kept.values(), graph_def.library))
+    inlined = inline_calls(light, tensors)
+    nodes = {node.name: node for node in inlined.node}
+    needed = ordered(_without_assignments(nodes), tensors)
+    if any(_reads_assigned(nodes[name], nodes) for name in needed):
+        return None
+    used = GraphDef(versions=inlined.versions, library=inlined.library)
+    used.node.extend(needed.values())
+    return used
+
+
+def _without_assignments(nodes: Mapping[str, NodeDef]) -> dict[str, NodeDef]:
+    """The nodes, none of which waits for an assignment or for a value that it does not read.
+
+    What a run leaves behind does not matter to its result.
+    """
+    if not any(node.op in ASSIGNMENTS for node in nodes.values()):
         return dict(nodes)
+    idle = {node.name for node in nodes.values() if node.op in ASSIGNMENTS | READERS}
     result = {}
     for node in nodes.values():
         controls = nd.control_inputs(node)
-        if node.op in READERS and nd.node_name(node.input[0]) in {assigned.get(name) for name in controls}:
-            return None
-        kept = [f"^{name}" for name in controls if name not in assigned]
+        kept = [f"^{name}" for name in controls if name not in idle]
         result[node.name] = node if len(kept) == len(controls) else nd.copy_node(node, [*nd.data_inputs(node), *kept])
     return result
+
+
+def _reads_assigned(node: NodeDef, nodes: Mapping[str, NodeDef]) -> bool:
+    """Whether a variable is read after it was assigned in the same run."""
+    if node.op not in READERS:
+        return False
+    waited = (nodes[name] for name in nd.control_inputs(node))
+    return any(other.op in ASSIGNMENTS and other.input[0] == node.input[0] for other in waited)
 
 
 def _variable_dtypes(nodes: Mapping[str, NodeDef], handles: Mapping[str, Any]) -> dict[str, Any] | None:
