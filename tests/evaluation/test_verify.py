@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 import calibrant
+from calibrant.evaluation.comparison import pair_score
 from calibrant.evaluation.comparison_points import comparison_points
 from calibrant.evaluation.divergence import OutputDivergence, TensorDivergence
 from calibrant.evaluation.logits import softmax_input
-from calibrant.evaluation.verify import Limits, _score, verify
+from calibrant.evaluation.verification import Limits
+from calibrant.evaluation.verify import verify
 from calibrant.graph.load import load
 from command_line import run
 from graphs import dense, graph_def, numbers, placeholder, tf
@@ -130,7 +132,7 @@ def score(first, second, step=None):
     """Whether a LiteRT file with these outputs passes beside its simulation."""
     divergence = OutputDivergence([step or 1.0])
     divergence.update([np.asarray(first, float)], [np.asarray(second, float)])
-    return _score(("_int8_fakequant.pb", "_int8.tflite"), divergence, step, Limits(), None, False).passed
+    return pair_score(("_int8_fakequant.pb", "_int8.tflite"), divergence, step, Limits(), None, False).passed
 
 
 def test_one_column_cannot_pass_by_agreement_alone():

@@ -72,7 +72,7 @@ class Comparison:
             for name, count in self._counts.items()
         )
         pairs = tuple(
-            _score(pair, divergence, self._step, limits, self._watch, rounded_scales)
+            pair_score(pair, divergence, self._step, limits, self._watch, rounded_scales)
             for pair, divergence in self._divergences.items()
         )
         return Verification(models, pairs)
@@ -98,7 +98,7 @@ def _pairs(models: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [pair for pair in wanted if pair[0] in models and pair[1] in models]
 
 
-def _score(
+def pair_score(
     pair: tuple[str, str],
     divergence: OutputDivergence,
     step: float | None,
@@ -106,6 +106,7 @@ def _score(
     watch: LayerWatch | None,
     rounded_scales: bool,
 ) -> PairScore:
+    """One pair of models, and whether it keeps to the limits."""
     passed = None
     if pair == (FAKEQUANT, LOWERED) and not rounded_scales:
         passed = divergence.relative <= limits.relative
