@@ -17,9 +17,9 @@ import numpy as np
 import calibrant
 from calibrant.cli.show import table
 from calibrant.evaluation.accuracy import Difference
-from calibrant.evaluation.logits import before_softmax
 from calibrant.graph.graph import Graph
 from calibrant.graph.load import load
+from calibrant.graph.logits import before_softmax
 from calibrant.graph.run import Runner
 
 SIZES = (8, 16, 32, 64, 128, 256)

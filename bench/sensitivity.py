@@ -24,8 +24,8 @@ import calibrant.graph.load
 from calibrant.cli.show import table
 from calibrant.data.open_data import Batches
 from calibrant.emit.fakequant import fake_quantized
-from calibrant.evaluation.logits import before_softmax
 from calibrant.graph.graph import Graph
+from calibrant.graph.logits import before_softmax
 from calibrant.graph.run import Runner
 from calibrant.quantized_network import QuantizedNetwork
 from calibrant.steps.sensitivity import LayerExchanges, sensitivities

@@ -10,9 +10,9 @@ import calibrant
 from calibrant.emit.tflite.convert import converter_problem
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.errors import ModelError
-from calibrant.evaluation.logits import before_softmax
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.load import load
+from calibrant.graph.logits import before_softmax
 from calibrant.graph.run import run_once
 from graphs import conv, dense, graph_def, numbers, placeholder, tf
 from this_tensorflow import skipped_without_the_operation

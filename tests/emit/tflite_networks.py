@@ -8,9 +8,9 @@ import numpy as np
 
 import calibrant
 from calibrant.emit.tflite.flatbuffer import File
-from calibrant.evaluation.logits import before_softmax
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.load import load
+from calibrant.graph.logits import before_softmax
 from calibrant.graph.run import run_once
 from graphs import conv, dense, graph_def, numbers, placeholder, tf
 

@@ -11,10 +11,10 @@ import calibrant
 from calibrant.evaluation.comparison import pair_score
 from calibrant.evaluation.comparison_points import comparison_points
 from calibrant.evaluation.divergence import OutputDivergence, TensorDivergence
-from calibrant.evaluation.logits import softmax_input
 from calibrant.evaluation.verification import Limits
 from calibrant.evaluation.verify import verify
 from calibrant.graph.load import load
+from calibrant.graph.logits import softmax_input
 from command_line import run
 from graphs import dense, graph_def, numbers, placeholder, tf
 

@@ -14,9 +14,9 @@ import numpy as np
 from calibrant.emit.tflite.flatbuffer import Tensor
 from calibrant.errors import DataError, Problem
 from calibrant.evaluation.layer_divergence import BETWEEN
-from calibrant.evaluation.logits import softmax_input
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.graph import Graph
+from calibrant.graph.logits import softmax_input
 from calibrant.graph.run import Runner
 
 Model = Graph | TfliteRunner

@@ -12,9 +12,9 @@ import numpy as np
 from calibrant.errors import DataError, ModelError, Problem
 from calibrant.evaluation.accuracy import Score, Scoreboard
 from calibrant.evaluation.labels import labels_by_output
-from calibrant.evaluation.logits import is_sigmoid
 from calibrant.evaluation.side_by_side import SideBySide
 from calibrant.graph.graph import Graph
+from calibrant.graph.logits import is_sigmoid
 from calibrant.graph.run import Runner, input_shapes
 from calibrant.options import TO_READ, OptionGroup, Options, takes_keywords
 from calibrant.progress import LOG, ProgressFn, no_progress

@@ -20,10 +20,10 @@ from calibrant.data.options import DataOptions
 from calibrant.errors import CalibrantError, DataError, Problem
 from calibrant.evaluation.accuracy import Scoreboard
 from calibrant.evaluation.labels import labels_by_output
-from calibrant.evaluation.logits import is_sigmoid, scores_tensor
 from calibrant.evaluation.side_by_side import labels_of_items
 from calibrant.evaluation.tune_search import Outcome
 from calibrant.graph.graph import Graph
+from calibrant.graph.logits import is_sigmoid, scores_tensor
 from calibrant.graph.run import Runner
 from calibrant.progress import only_warnings
 from calibrant.quantization import quantize

@@ -7,9 +7,9 @@ import numpy as np
 from calibrant.algorithms.median_sqnr import median_sqnr_db
 from calibrant.data.batches import Batches
 from calibrant.graph.graph import Graph
+from calibrant.graph.logits import before_softmax
 from calibrant.graph.run import Runner
 from calibrant.quantized_network import OutputSqnr
-from calibrant.steps.outputs import before_softmax
 
 SAMPLES = 8
 

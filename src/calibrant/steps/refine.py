@@ -21,12 +21,12 @@ from calibrant.algorithms.search_result import SearchResult
 from calibrant.data.open_data import Batches
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
+from calibrant.graph.logits import before_softmax
 from calibrant.graph.partial_runs import PartialRuns
 from calibrant.progress import ProgressFn, no_progress
 from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
 from calibrant.steps.joint import joint_histograms
 from calibrant.steps.observed import with_activations
-from calibrant.steps.outputs import before_softmax
 from calibrant.steps.prepare import Prepared
 from calibrant.steps.range_search import ClippingRange, search_ranges, without_outliers
 

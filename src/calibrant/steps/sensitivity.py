@@ -19,10 +19,10 @@ from calibrant.data.open_data import Batches
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
+from calibrant.graph.logits import before_softmax
 from calibrant.graph.partial_runs import PartialRuns
 from calibrant.progress import ProgressFn, no_progress
 from calibrant.quantized_network import QuantizedNetwork, Sensitivity
-from calibrant.steps.outputs import before_softmax
 
 ENOUGH_SAMPLES = 256
 

@@ -48,7 +48,7 @@ def _last_function(graph: Graph, tensor: str) -> NodeDef | None:
         if node.op == "IdentityN":
             current = nd.data_inputs(node)[nd.split_tensor(current)[1]]
             continue
-        if node.op not in HANDING_ON:
+        if node.op not in HANDING_ON or node.name in graph.input_nodes:
             return node
         read = [name for name in nd.data_inputs(node) if not _is_constant(graph, name)]
         if len(read) != 1:
