@@ -115,7 +115,7 @@ class Result:
         only = f", weights only of {count}" if (count := len(self.network.weight_only)) else ""
         parts = [
             f"{self.name}: {len(self.network.layers)} layers quantized{only}, {len(self.plan.skipped)} left in float",
-            "" if self.data is None else f"{self.data.samples} samples",
+            "" if self.data is None else _samples(self.data),
             f"{count} warnings" if (count := len(self.report["warnings"])) else "",
             f"in {self.files[0].parent}" if self.files else "",
         ]
@@ -156,6 +156,12 @@ class Result:
         """What tells this result from others in files that have room for it: a hash of the resolved configuration."""
         configuration = write_config_json(self.plan).encode()
         return {"configuration_sha256": hashlib.sha256(configuration).hexdigest()}
+
+
+def _samples(data: DataUse) -> str:
+    """``64 of 200 samples``."""
+    of = "" if data.available in (None, data.samples) else f" of {data.available:,}"
+    return f"{data.samples:,}{of} samples"
 
 
 def _html_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -63,7 +63,7 @@ def test_results(tmp_path, monkeypatch, capsys):
 
 def test_a_result_in_one_line_and_in_a_notebook():
     result = calibrant.quantize(graph_def(small_network), data=numbers(1000, 6, 6, 2))
-    assert repr(result) == "<Result model: 3 layers quantized, 0 left in float, 64 samples>"
+    assert repr(result) == "<Result model: 3 layers quantized, 0 left in float, 64 of 1,000 samples>"
     html = result._repr_html_()
     assert html.count("<tr>") == 4 and len(html) < 2000
 
@@ -77,4 +77,15 @@ def test_reporting_leaves_the_given_graph_alone():
 
 
 def test_the_package_lists_what_there_is():
-    assert set(calibrant.__all__) <= set(dir(calibrant))
+    assert [name for name in dir(calibrant) if not name.startswith("_")] == sorted(
+        set(calibrant.__all__) - {"__version__"}
+    )
+
+
+def test_a_defect_is_not_exit_code_1(tmp_path, monkeypatch, capsys):
+    def broken(*arguments, **options):
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr("calibrant.evaluation.verify.verify", broken)
+    code, found = run(capsys, "verify", tmp_path, "--data", "x.npy", "--json")
+    assert code == 70 and "boom" in found["problems"][0]["message"]

@@ -7,6 +7,7 @@ import importlib
 import logging
 import os
 import sys
+import traceback
 from typing import NoReturn, TypeVar
 
 import click
@@ -30,6 +31,8 @@ COMMANDS = {
     "convert": "Write models from factors that are known: FakeQuant nodes or a record file.",
 }
 
+CRASHED = 70
+"""Exit code of a defect, so that 1 means what the commands say."""
 
 _LEVELS = {(False, False): logging.INFO, (False, True): logging.DEBUG}
 _LEVELS |= {(True, verbose): logging.WARNING for verbose in (False, True)}
@@ -122,7 +125,7 @@ def _wants_json(arguments: list[str] | None) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Entry point of ``calibrant``; exit codes: 0 done, 2 bad input, 3 a format is missing, 130 interrupted."""
+    """Entry point of ``calibrant``; exit codes: 0 done, 2 bad input, 3 a format is missing, 70 a defect, 130."""
     _run(cli, "calibrant", arguments)
 
 
@@ -153,3 +156,11 @@ def _run(group: Commands, name: str, arguments: list[str] | None) -> NoReturn:
     except BrokenPipeError:  # the reader has seen enough; what is left in the buffer goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except Exception as error:  # a crash must not look like what exit code 1 means
+        traceback.print_exc()
+        message = f"this is a defect of calibrant, please report it: {type(error).__name__}: {error}"
+        if _wants_json(arguments):
+            print_problems([{"message": message}])
+        else:
+            click.echo(f"error: {message}", err=True)
+        sys.exit(CRASHED)
