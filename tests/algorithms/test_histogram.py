@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from calibrant.algorithms.histogram import Histogram, NonFiniteError
-from calibrant.algorithms.kernels import OCTAVES, TAIL, edges_at
+from calibrant.algorithms.packed_bins import OCTAVES, TAIL, edges_at
 from reference import percentile as reference
 
 floats = st.floats(width=32, allow_nan=False, allow_infinity=False) | st.floats(-10, 10, width=32) | st.just(0.0)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calibrant.algorithms import hfmg, ifmr, kernels, kernels_numpy
+from calibrant.algorithms import hfmg, ifmr, kernels, kernels_numpy, packed_bins
 from calibrant.algorithms.histogram import Histogram
 
 native = pytest.importorskip(
@@ -73,7 +73,7 @@ def test_any_bits_are_sorted_into_bins_alike(data):
     few = generator.random(size) < data.draw(st.sampled_from([0.0, 0.5, 1.0]))
     bits[few] = generator.choice(np.int32([0, -(2**31), 1, 0x3F800000, 0x00800000]), few.sum())
     first_key = data.draw(st.sampled_from([0, 1 << 10, 104 << 10]))
-    fitting = min(((first_key >> 10) + kernels.OCTAVES << 23) - 1, 0x7F7FFFFF)
+    fitting = min(((first_key >> 10) + packed_bins.OCTAVES << 23) - 1, 0x7F7FFFFF)
     if data.draw(st.booleans()):
         bits[(bits & 0x7FFFFFFF) > fitting] &= ~0x7F800000
     above, below = sorted(generator.integers(-(2**31), 2**31, 2).tolist(), reverse=True)
@@ -81,14 +81,14 @@ def test_any_bits_are_sorted_into_bins_alike(data):
     try:
         for places in range(1, FORMS + 1):
             native.limit_forms(places)
-            packed = np.zeros(2 * kernels.BINS_PER_SIGN, np.uint64)
+            packed = np.zeros(2 * packed_bins.BINS_PER_SIGN, np.uint64)
             found = native.add(bits, 0, packed, first_key, ~fitting, fitting, above, below)
             arrays = [part.tobytes() if isinstance(part, np.ndarray) else part for part in found]
             results.append((packed.tobytes(), *arrays))
     finally:
         native.limit_forms(100)
     assert all(result == results[0] for result in results)
-    packed = np.zeros(2 * kernels.BINS_PER_SIGN, np.uint64)
+    packed = np.zeros(2 * packed_bins.BINS_PER_SIGN, np.uint64)
     kernels_numpy.add(bits[: results[0][1]], 0, packed, first_key, ~fitting, fitting, above, below)
     assert results[0][0] == packed.tobytes()
 
@@ -97,8 +97,8 @@ def bins_of(generator, size, filled):
     """Packed bins and totals of any content that can be: no sum of positions is more than count and bin width allow."""
     chosen = generator.random((2, size)) < filled
     counts = generator.integers(1, 1 << 20, (2, size)) * chosen
-    sums = (counts * generator.random((2, size)) * ((1 << kernels.POSITION_BITS) - 1)).astype(np.int64)
-    packed = counts[0].astype(np.uint64) * kernels.units(np.arange(size)) + sums[0].astype(np.uint64)
+    sums = (counts * generator.random((2, size)) * ((1 << packed_bins.POSITION_BITS) - 1)).astype(np.int64)
+    packed = counts[0].astype(np.uint64) * packed_bins.units(np.arange(size)) + sums[0].astype(np.uint64)
     return packed, np.stack([counts[1], sums[1]])
 
 
@@ -106,7 +106,7 @@ def bins_of(generator, size, filled):
 @given(st.data())
 def test_both_forms_read_bins_alike(data):
     generator = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
-    size = kernels.BINS_PER_SIGN * data.draw(st.sampled_from([1, 2]))
+    size = packed_bins.BINS_PER_SIGN * data.draw(st.sampled_from([1, 2]))
     packed, totals = bins_of(generator, size, data.draw(st.sampled_from([0.0, 0.001, 0.3, 1.0])))
     packed, totals = data.draw(st.sampled_from([(packed, None), (None, totals), (packed, totals)]))
     first_key = data.draw(st.sampled_from([0, 1 << 10, 104 << 10, 231 << 10]))
@@ -114,7 +114,7 @@ def test_both_forms_read_bins_alike(data):
     found = native.filled(packed, totals, size, first_key)
     assert [part.tobytes() for part in found] == [part.tobytes() for part in expected]
     assert (np.diff(found.means) > 0).all()
-    start = data.draw(st.sampled_from([0, 1, 20_000, kernels.BINS_PER_SIGN]))
+    start = data.draw(st.sampled_from([0, 1, 20_000, packed_bins.BINS_PER_SIGN]))
     for negative in (False, True):
         arguments = found, negative, first_key, start
         table, wanted = native.sums_outwards(*arguments), kernels_numpy.sums_outwards(*arguments)
@@ -130,10 +130,10 @@ def test_both_forms_read_bins_alike(data):
 
 
 def test_edges_are_the_float32_values_whose_bits_the_keys_lead():
-    keys = np.arange(255 << kernels.MANTISSA_BITS)
-    expected = (keys << kernels.POSITION_BITS).astype(np.int32).view(np.float32).astype(np.float64)
-    assert np.array_equal(kernels.edges_at(keys), expected)
-    assert kernels.edges_at(keys[-1:] + 1) == 2.0**128
+    keys = np.arange(255 << packed_bins.MANTISSA_BITS)
+    expected = (keys << packed_bins.POSITION_BITS).astype(np.int32).view(np.float32).astype(np.float64)
+    assert np.array_equal(packed_bins.edges_at(keys), expected)
+    assert packed_bins.edges_at(keys[-1:] + 1) == 2.0**128
 
 
 @pytest.mark.parametrize("name", samples())

@@ -1,7 +1,7 @@
 """The bins of a histogram: counts and sums of positions on a window of float32 keys.
 
-`calibrant.algorithms.kernels` defines key, position and packed bin. The window holds OCTAVES octaves; its place follows
-from the largest magnitude alone. Row 0 is the positive side, row 1, if there is one, the negative side.
+`calibrant.algorithms.packed_bins` defines key, position and packed bin. The window holds OCTAVES octaves; its place
+follows from the largest magnitude alone. Row 0 is the positive side, row 1, if there is one, the negative side.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from types import ModuleType
 
 import numpy as np
 
-from calibrant.algorithms.kernels import (
+from calibrant.algorithms.packed_bins import (
     BINS_PER_SIGN,
     MANTISSA_BITS,
     OCTAVES,

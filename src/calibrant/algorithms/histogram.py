@@ -19,14 +19,14 @@ import numpy as np
 
 from calibrant.algorithms.arithmetic import shortest_decimal
 from calibrant.algorithms.bins import LARGEST_BITS, Bins, first_key_for
-from calibrant.algorithms.kernels import (
+from calibrant.algorithms.kernels import kernels
+from calibrant.algorithms.packed_bins import (
     BINS_PER_SIGN,
     MANTISSA_BITS,
     OCTAVES,
     POSITION_BITS,
     TAIL,
     Filled,
-    kernels,
     ordered_bits,
 )
 from calibrant.algorithms.tails import Tail

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from calibrant.algorithms import _native
-from calibrant.algorithms.kernels import BINS_PER_SIGN, COUNT_SHIFT, MANTISSA_BITS, OCTAVES, TAIL, Added, Filled
+from calibrant.algorithms.packed_bins import BINS_PER_SIGN, COUNT_SHIFT, MANTISSA_BITS, OCTAVES, TAIL, Added, Filled
 
 if _native.LAYOUT != (MANTISSA_BITS, OCTAVES, TAIL, COUNT_SHIFT):
     raise ImportError(f"{_native.__file__} was built for other bins, install calibrant again")

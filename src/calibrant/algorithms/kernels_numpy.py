@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 
 import numpy as np
 
-from calibrant.algorithms.kernels import (
+from calibrant.algorithms.packed_bins import (
     BINS_PER_SIGN,
     MANTISSA_BITS,
     POSITION_BITS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from calibrant.algorithms.kernels import TAIL
+from calibrant.algorithms.packed_bins import TAIL
 
 _ROOM = 3 * TAIL
 _ALL = -(2**31) - 1

@@ -1,4 +1,4 @@
-/* The numbers of `calibrant.algorithms.kernels`; kernels_native.py checks that they are the same. */
+/* The numbers of `calibrant.algorithms.packed_bins`; kernels_native.py checks that they are the same. */
 #ifndef CALIBRANT_LAYOUT_H
 #define CALIBRANT_LAYOUT_H
 
