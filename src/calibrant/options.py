@@ -79,6 +79,8 @@ class ExportOptions:
         and what is between them.
     tflite_shape : Mapping[str, Sequence[int]] | None
         Its fixed shapes, by input name, where the model leaves sizes open.
+    page : bool
+        Write the report as a page, too: ``report.html``.
 
     Raises
     ------
@@ -92,6 +94,7 @@ class ExportOptions:
     tflite_batch: int | None = None
     tflite_ops: str = "all"
     tflite_shape: Mapping[str, Sequence[int]] | None = None
+    page: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "export", checked_exports(self.export))

@@ -21,7 +21,7 @@ from calibrant.errors import CalibrantError, DataError, Problem
 from calibrant.exports import EXPORTS
 from calibrant.options import TO_QUANTIZE, ExportOptions, OptionGroup, Options, takes_keywords
 from calibrant.progress import LOG, ProgressFn, Stopwatch, no_progress
-from calibrant.result import Result, result_files
+from calibrant.result import Pictured, Result, result_files
 from calibrant.steps.observed import observed_network
 from calibrant.steps.output_sqnr import output_sqnr
 from calibrant.steps.prepare import Prepared, prepare
@@ -194,6 +194,11 @@ def build_result(
     if again is not None and again.sensitivity:
         with watch.step("sensitivity"):
             ranking = sensitivities(network, again.batches, track)
+    pictured = None
+    if output.folder is not None and export.page:
+        with watch.step("page"):
+            batches = again.batches if again is not None and again.batches.restartable else None
+            pictured = Pictured.of(network, prepared.histograms, batches)
     result = Result(
         name=output.prefix,
         original=prepared.original,
@@ -207,6 +212,7 @@ def build_result(
         batches=again.batches if again is not None and again.batches.restartable else None,
         sensitivity=ranking,
         output_sqnr=sqnr,
+        pictured=pictured,
         data=data,
         options=options or {},
     )

@@ -197,3 +197,46 @@ class OutputSqnr:
     def total_db(self) -> float:
         """Of the output that is farthest off."""
         return min(self.by_output.values())
+
+
+@dataclass(frozen=True)
+class InputError:
+    """The error of one quantized input.
+
+    Parameters
+    ----------
+    node : str
+        Name of the reader.
+    index : int
+        Its input index.
+    arriving_db : float | None
+        Signal-to-noise ratio of the tensor in the quantized network against the float network, before it is quantized
+        here; None where both are equal.
+    own_db : float | None
+        That of rounding alone: the float network's values quantized here, as the mean over the channels of each one's
+        ratio within 0 and 90 dB; None where no channel has a signal.
+    channel_ratio : float
+        Largest over median magnitude of the channels, at least 1.
+    """
+
+    node: str
+    index: int
+    arriving_db: float | None
+    own_db: float | None
+    channel_ratio: float
+
+
+@dataclass(frozen=True)
+class ErrorGrowth:
+    """The errors of a network's inputs.
+
+    Parameters
+    ----------
+    samples : int
+        Number of samples it was measured on.
+    inputs : tuple[InputError, ...]
+        Of every quantized activation, in graph order.
+    """
+
+    samples: int
+    inputs: tuple[InputError, ...]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import html
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from calibrant.algorithms.histogram import Histogram
 from calibrant.config import write_config_json
 from calibrant.config.plan import Plan
 from calibrant.data.amount import DataUse
@@ -22,15 +22,47 @@ from calibrant.errors import CalibrantError
 from calibrant.exports import Content
 from calibrant.fold import Folded
 from calibrant.graph.graph import Graph
-from calibrant.quantized_network import OutputSqnr, QuantizedNetwork, Sensitivity
+from calibrant.quantized_network import ErrorGrowth, OutputSqnr, QuantizedNetwork, Sensitivity
 from calibrant.records.mapping_file import nuq_record_text
 from calibrant.records.record_file import write_records
+from calibrant.report.distributions import activation_rows, weight_rows
+from calibrant.report.findings import findings, verdict
+from calibrant.report.growth_table import growth_rows
 from calibrant.report.layer_table import layer_rows
 from calibrant.report.output_sqnr import sqnr_rows, sqnr_warnings
+from calibrant.report.page.page import page
+from calibrant.report.picture import picture
 from calibrant.report.provenance import run_row
-from calibrant.report.report import report
+from calibrant.report.report import report, report_text
 from calibrant.report.sensitivity_table import sensitivity_rows
+from calibrant.steps.error_growth import error_growth
 from calibrant.steps.records import layer_records
+
+
+@dataclass(frozen=True)
+class Pictured:
+    """What the page shows beside the quantization parameters.
+
+    Parameters
+    ----------
+    activations, weights : list[dict[str, Any]]
+        Rows of :mod:`calibrant.report.distributions`.
+    growth : ErrorGrowth | None
+        How the error grows with depth; None if the data could be read only once.
+    """
+
+    activations: list[dict[str, Any]]
+    weights: list[dict[str, Any]]
+    growth: ErrorGrowth | None
+
+    @classmethod
+    def of(cls, network: QuantizedNetwork, histograms: Mapping[str, Histogram], batches: Batches | None) -> Pictured:
+        """Made from what was observed, and from a few samples if they can be read again."""
+        return cls(
+            activation_rows(network, lambda entry: histograms[entry.tensor]),
+            weight_rows(network),
+            error_growth(network, batches) if batches is not None else None,
+        )
 
 
 @dataclass(eq=False)
@@ -70,6 +102,8 @@ class Result:
     output_sqnr : OutputSqnr | None
         How far the outputs are from the float network's; None if nothing is written, or the calibration data cannot be
         read again.
+    pictured : Pictured | None
+        What the page shows beside all this; None without a page.
     data : DataUse | None
         Amount of calibration data; None if it was observed in parts.
     options : Mapping[str, Any]
@@ -93,6 +127,7 @@ class Result:
     batches: Batches | None = None
     sensitivity: tuple[Sensitivity, ...] | None = None
     output_sqnr: OutputSqnr | None = None
+    pictured: Pictured | None = None
     data: DataUse | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[Path, ...] = field(default=())
@@ -138,7 +173,29 @@ class Result:
         notes = dict(self.export_notes)
         for form, error in self.refused.items():
             notes[form] = {"refused": [problem.as_dict() for problem in error.problems]}
-        return {**found, "exports": notes} if notes else found
+        if notes:
+            found["exports"] = notes
+        if self.pictured is not None:
+            found |= self._pictured_rows(self.pictured, found)
+        return found
+
+    def _pictured_rows(self, pictured: Pictured, found: Mapping[str, Any]) -> dict[str, Any]:
+        growth = growth_rows(pictured.growth)
+        about_data = self.data.warnings if self.data is not None else ()
+        about_outputs = sqnr_warnings(self.output_sqnr) if self.output_sqnr is not None else ()
+        about_layers = [text for text in found["warnings"] if text not in (*about_data, *about_outputs)]
+        listed = findings(self.network, self.plan, pictured.activations, growth["inputs"], about_data, about_layers)
+        return {
+            "verdict": verdict(found["totals"], self.output_sqnr, len(listed)),
+            "findings": listed,
+            "error_growth": growth,
+            "distributions": {"activations": pictured.activations, "weights": pictured.weights},
+        }
+
+    def page(self, sizes: Mapping[str, int]) -> str:
+        """What ``report.html`` holds; ``sizes`` are those of the files beside it, in bytes."""
+        layers = [*(layer.layer.name for layer in self.network.layers), *(name for name, _, _ in self.plan.skipped)]
+        return page(self.name, {**self.report, "run": self.run}, picture(self.network.graph, layers), sizes)
 
     @property
     def run(self) -> dict[str, Any]:
@@ -178,17 +235,22 @@ def result_files(result: Result) -> dict[str, Content]:
         "record.txt": write_records(layer_records(result.network, result.plan.unfused_layers)),
         f"{result.name}_quant.json": node_map(result.fakequant, result.original, result.absorbed),
         **_nuq_record(result),
-        "report.json": json.dumps({**result.report, "run": result.run}, indent=2) + "\n",
+        "report.json": report_text({**result.report, "run": result.run}),
     }
     if is_too_large(result.fakequant):
         fakequant: dict[str, Content] = {f"{result.name}_fakequant": large_model_writer(result.fakequant)}
     else:
         fakequant = {f"{result.name}_fakequant.pb": result.fakequant.serialized()}
-    return {
+    files = {
         **fakequant,
         **{name: text.encode() for name, text in texts.items()},
         **result.exported,
     }
+    if result.pictured is not None:
+        shown = {} if is_too_large(result.fakequant) else {"Original model": len(result.original.serialized())}
+        shown |= {name: len(content) for name, content in result.exported.items() if isinstance(content, bytes)}
+        files["report.html"] = result.page(shown).encode()
+    return files
 
 
 def _nuq_record(result: Result) -> dict[str, str]:

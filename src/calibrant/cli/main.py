@@ -23,6 +23,8 @@ COMMANDS = {
     "observe": "Observe some of the calibration batches, for merging.",
     "merge": "Quantize a model with what was observed in parts.",
     "lower": "Turn a deployable model for Ascend devices into stock TensorFlow operations.",
+    "init": "Write a configuration file for a model, with the defaults and its layers.",
+    "compare": "Compare two results: configuration, factors, what each layer loses.",
     "evaluate": "Compare models on labelled data.",
     "tune": "Search for a configuration that keeps the accuracy.",
     "verify": "Hold the files of one result against each other.",

@@ -34,6 +34,7 @@ from calibrant.exports import EXPORTS
 @click.option(
     "--resume", type=click.Path(), help="File that keeps what was observed; an interrupted run goes on there."
 )
+@click.option("--page/--no-page", default=True, help="Write report.html, the report as a page (on by default).")
 @tflite_options
 @model_options
 @parallel_options
@@ -98,17 +99,17 @@ def show_result(result: Any, out: str) -> None:
             rows.append(
                 (
                     row["layer"],
-                    row["type"],
+                    _decibels(entry["signal_to_noise_db"]),
+                    _decibels(weights.get("signal_to_noise_db")),
                     entry["scale"],
                     entry["offset"],
+                    row["type"],
                     f"{entry['low']:.4g} .. {entry['high']:.4g}",
-                    _decibels(entry["signal_to_noise_db"]),
                     weights.get("bits"),
                     weights.get("scales"),
-                    _decibels(weights.get("signal_to_noise_db")),
                 )
             )
-    columns = ("layer", "type", "scale", "offset", "range", "SQNR dB", "bits", "scales", "weights SQNR dB")
+    columns = ("layer", "SQNR dB", "weights", "scale", "offset", "type", "range", "bits", "scales")
     table("quantized layers", columns, rows)
     show_weight_only(report["weight_only"])
     if report["left_in_float"]:

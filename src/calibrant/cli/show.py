@@ -11,8 +11,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from calibrant.report.short_name import middle_cut
+
 PLAIN_EVERY_SECONDS = 5.0
 WIDE = 240
+LEAST_NAME = 24
+LEAST_TEXT = 21
 
 
 def console() -> Console:
@@ -23,15 +27,35 @@ def console() -> Console:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print one table; numbers are aligned to the right."""
-    rows = [[cell(value) for value in row] for row in rows]
+    """Print one table, the most important columns first; numbers are aligned to the right.
+
+    Where it is too wide for the terminal, names in the first column lose their middle, then the last columns go.
+    """
+    cells = [[cell(value) for value in row] for row in rows]
+    output = console()
+    count, widest = _fitting([columns, *cells], output.width)
     shown = Table(title=title, title_justify="left", title_style="bold", show_edge=False, pad_edge=False, box=None)
-    for position, column in enumerate(columns):
-        numeric = rows and all(_is_number(row[position]) for row in rows)
+    for position, column in enumerate(columns[:count]):
+        numeric = cells and all(_is_number(row[position]) for row in cells)
         shown.add_column(column, justify="right" if numeric else "left", overflow="fold", header_style="bold")
-    for row in rows:
-        shown.add_row(*row)
-    console().print(shown)
+    for row in cells:
+        shown.add_row(
+            middle_cut(row[0], widest).replace("[", "\\["), *(text.replace("[", "\\[") for text in row[1:count])
+        )
+    output.print(shown)
+    if count < len(columns):
+        output.print(f"({', '.join(columns[count:])}: in a wider terminal, or --json)", style="dim")
+
+
+def _fitting(rows: Sequence[Sequence[str]], width: int) -> tuple[int, int]:
+    """How many columns fit, and the width of the first one; long text in other columns is folded."""
+    natural = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    least = [min(natural[0], LEAST_NAME), *(min(size, LEAST_TEXT) for size in natural[1:])]
+    count = len(natural)
+    while count > 2 and sum(least[:count]) + 2 * (count - 1) > width:
+        count -= 1
+    others = sum(min(size, LEAST_TEXT) for size in natural[1:count]) + 2 * (count - 1)
+    return count, min(natural[0], max(LEAST_NAME, width - others))
 
 
 def cell(value: Any) -> str:
@@ -40,7 +64,7 @@ def cell(value: Any) -> str:
         return "-"
     if isinstance(value, float):
         return f"{value:.4g}"
-    return str(value).replace("[", "\\[")
+    return str(value)
 
 
 def _is_number(text: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from calibrant.config.plan import Plan
@@ -48,3 +50,17 @@ def report(original: Graph, folded: Folded, plan: Plan, network: QuantizedNetwor
         "not_fused": [{"node": node, "reason": reason} for node, reason in folded.left],
         "warnings": [*plan.warnings, *range_warnings(network), *saturation_warnings(network)],
     }
+
+
+def report_text(content: Mapping[str, Any]) -> str:
+    """The text of ``report.json``: indented, but each row of the distributions on one line."""
+    rows = content.get("distributions")
+    text = json.dumps({name: value for name, value in content.items() if name != "distributions"}, indent=2)
+    if rows is None:
+        return text + "\n"
+    lists = (f"{json.dumps(name)}: [\n" + ",\n".join(map(_line, rows[name])) + "\n    ]" for name in rows)
+    return text[: -len("\n}")] + ',\n  "distributions": {\n    ' + ",\n    ".join(lists) + "\n  }\n}\n"
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return "      " + json.dumps(row, separators=(",", ":"))

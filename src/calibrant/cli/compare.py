@@ -1,0 +1,72 @@
+"""``calibrant compare``: two results side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from calibrant.cli.json_output import json_option, print_json
+
+
+@click.command()
+@click.argument("first", type=click.Path())
+@click.argument("second", type=click.Path())
+@click.option("--page", type=click.Path(), help="Write the comparison as an HTML page, too.")
+@json_option
+def compare(first: str, second: str, page: str | None, as_json: bool) -> None:
+    """Compare two folders of `calibrant quantize`: configuration, factors and what each layer loses."""
+    from calibrant.report.comparison import compare_runs, read_run
+
+    found = compare_runs(read_run(Path(first)), read_run(Path(second)))
+    if page is not None:
+        from calibrant.emit.single_file import write_file
+        from calibrant.report.page.comparison_page import comparison_page
+
+        write_file(Path(page), comparison_page(first, second, found).encode())
+    if as_json:
+        print_json(found)
+        return
+    _show(found)
+    click.echo(f"next: open {page}" if page else "next: --page FILE.html writes this as a page")
+
+
+def _show(found: dict[str, Any]) -> None:
+    from calibrant.cli.show import table
+
+    table("totals", ("", "first", "second"), [(row["what"], row["first"], row["second"]) for row in found["totals"]])
+    if found["outputs"]:
+        click.echo()
+        rows = [(row["what"], row["first"], row["second"]) for row in found["outputs"]]
+        table("outputs against the float model, dB", ("output", "first", "second"), rows)
+    if found["configuration"]:
+        click.echo()
+        settings = [(row["setting"], _exactly(row["first"]), _exactly(row["second"])) for row in found["configuration"]]
+        table("configuration", ("setting", "first", "second"), settings)
+    if found["layers"]:
+        click.echo()
+        layers = [
+            (
+                row["layer"],
+                _decibels(row["first_db"]),
+                _decibels(row["second_db"]),
+                row["first_scale"],
+                row["second_scale"],
+            )
+            for row in found["layers"]
+        ]
+        table("layers that changed", ("layer", "dB", "dB now", "scale", "scale now"), layers)
+    for key, text in (("only_first", "quantized in the first only"), ("only_second", "quantized in the second only")):
+        if found[key]:
+            click.echo(f"\n{text}: " + ", ".join(found[key]))
+    if not any(found[key] for key in ("configuration", "layers", "only_first", "only_second")):
+        click.echo("\nboth results are the same")
+
+
+def _exactly(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _decibels(value: float | None) -> str | None:
+    return None if value is None else f"{value:.1f}"

@@ -1,0 +1,42 @@
+"""``calibrant init``: a configuration file to start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from calibrant.cli.options import model_options
+
+
+@click.command()
+@click.argument("model", type=click.Path())
+@click.option("--out", default="quant.cfg", show_default=True, type=click.Path(), help="File to write; - prints it.")
+@click.option("--force", is_flag=True, help="Replace a file that is there already.")
+@model_options
+def init(
+    model: str,
+    out: str,
+    force: bool,
+    **options: Any,
+) -> None:
+    """Write a commented configuration file with the defaults and the layers of MODEL."""
+    from calibrant.config import load_config
+    from calibrant.config.starter import starter_text
+    from calibrant.emit.single_file import write_file
+    from calibrant.errors import OutputError, Problem
+    from calibrant.options import ModelOptions
+    from calibrant.steps.planned import folded_model, load_model
+
+    if out != "-" and not force and Path(out).exists():
+        raise OutputError(Problem("is there already", file=out, hint="--out another name, or --force to replace it"))
+    read = folded_model(load_model(model, ModelOptions(**options)), load_config(None))
+    layers = [(layer.name, layer.type) for layer in read.layers.values()]
+    text = starter_text(Path(model).name, layers)
+    if out == "-":
+        click.echo(text, nl=False)
+        return
+    write_file(Path(out), text.encode())
+    click.echo(f"written: {out}, {len(layers)} layers")
+    click.echo(f"next: calibrant quantize {model} --config {out} --data DATA --out out")

@@ -1,0 +1,58 @@
+"""The configuration file that ``calibrant init`` writes: every default in the open, every layer by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from calibrant.config.model import (
+    ARQuantize,
+    CalibrationConfig,
+    Configuration,
+    DMQBalancer,
+    FMRQuantize,
+    OverrideLayer,
+)
+from calibrant.config.rules import default_of
+from calibrant.config.text_write import write_block, write_config
+
+_SEARCH = ("search_range_start", "search_range_end", "search_step", "max_percentile", "min_percentile")
+
+
+def starter_text(model: str, layers: Sequence[tuple[str, str]]) -> str:
+    """Text that reads as the defaults; comments show what else can be said.
+
+    Parameters
+    ----------
+    model : str
+        What the model is called.
+    layers : Sequence[tuple[str, str]]
+        (name, type) of every layer that can be quantized.
+    """
+    weights = ARQuantize(default_of("ARQuantize", "channel_wise"), default_of("ARQuantize", "quant_bits"))
+    activation = FMRQuantize(**{name: default_of("FMRQuantize", name) for name in _SEARCH})
+    defaults = Configuration(
+        activation_offset=True,
+        joint_quant=False,
+        do_fusion=True,
+        common_config=CalibrationConfig.of(weights, activation, None),
+    )
+    head = (
+        f"How {model} is quantized. These are the defaults; remove what you do not change.\n"
+        "All fields: docs/configuration. Check the file: calibrant check FILE --model MODEL"
+    )
+    name = layers[0][0] if layers else "LAYER"
+    one = OverrideLayer(name, CalibrationConfig.of(ARQuantize(channel_wise=True), None, DMQBalancer(0.5)))
+    block = write_block(one, "override_layer_configs")
+    listed = "".join(f"{json.dumps(layer, ensure_ascii=False)}  {kind}\n" for layer, kind in layers)
+    parts = [
+        write_config(defaults, head),
+        _comment("Leave a layer in float:", write_config(Configuration(skip_layers=(name,)))),
+        _comment("Settings for one layer; what its block leaves out gets the defaults:", block),
+        _comment("The layers that can be quantized:", listed),
+    ]
+    return "\n".join(parts)
+
+
+def _comment(title: str, text: str) -> str:
+    return "".join(f"# {line}".rstrip() + "\n" for line in [title, *text.splitlines()])

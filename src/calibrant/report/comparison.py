@@ -1,0 +1,107 @@
+"""Two results side by side: what changed in configuration, quantization parameters and damage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from calibrant.errors import DataError, Problem
+from calibrant.report.damage import damage_by_layer
+
+TOTALS = (
+    ("quantized_layers", "layers quantized"),
+    ("layers_left_in_float", "layers left in float"),
+    ("quantized_weights", "weights on integers"),
+    ("quantized_multiply_accumulates", "multiply-accumulates on integers"),
+    ("fusions", "fusions"),
+)
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """The report of a result, and its configuration as ``configuration``.
+
+    Raises
+    ------
+    DataError
+        The folder has no ``report.json`` or ``config.json`` that can be read.
+    """
+    parts = {}
+    for name in ("report.json", "config.json"):
+        path = folder / name
+        try:
+            parts[name] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or f"not JSON: {error}"
+            hint = "give two folders that calibrant quantize has written"
+            raise DataError(Problem(f"cannot be read: {reason}", file=str(path), hint=hint)) from None
+        if not isinstance(parts[name], dict):
+            raise DataError(Problem("holds no object", file=str(path), hint="it was not written by calibrant quantize"))
+    missing = {"layers", "totals"} - parts["report.json"].keys()
+    if missing:
+        message = f"has no {', '.join(sorted(missing))}"
+        raise DataError(Problem(message, file=str(folder / "report.json"), hint="it was not written by calibrant"))
+    return {**parts["report.json"], "configuration": parts["config.json"]}
+
+
+def compare_runs(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """What differs, as plain values; equal things are left out of every list but ``totals``.
+
+    Returns
+    -------
+    dict[str, Any]
+        ``totals``: ``what``, ``first``, ``second``; ``outputs``: the same in dB; ``configuration``: ``setting``,
+        ``first``, ``second``; ``layers``: ``layer``, ``input``, both scales, offsets and damages in dB, the largest
+        loss first; ``only_first`` and ``only_second``: layers quantized in one of them.
+    """
+    totals = [{"what": text, "first": first["totals"].get(k), "second": second["totals"].get(k)} for k, text in TOTALS]
+    outputs = [run.get("run", {}).get("output_sqnr_db") or {} for run in (first, second)]
+    settings = [dict(_flattened(run["configuration"])) for run in (first, second)]
+    names = [{row["layer"] for row in run["layers"]} for run in (first, second)]
+    return {
+        "totals": totals,
+        "outputs": [
+            {"what": key, "first": outputs[0].get(key), "second": outputs[1].get(key)}
+            for key in dict.fromkeys([*outputs[0], *outputs[1]])
+        ],
+        "configuration": [
+            {"setting": path, "first": settings[0].get(path), "second": settings[1].get(path)}
+            for path in dict.fromkeys([*settings[0], *settings[1]])
+            if settings[0].get(path) != settings[1].get(path)
+        ],
+        "layers": _layers(first, second),
+        "only_first": sorted(names[0] - names[1]),
+        "only_second": sorted(names[1] - names[0]),
+    }
+
+
+def _layers(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[dict[str, Any]]:
+    damages = [damage_by_layer(run) for run in (first, second)]
+    inputs = [
+        {(row["layer"], entry["index"]): entry for row in run["layers"] for entry in row["inputs"]}
+        for run in (first, second)
+    ]
+    rows = []
+    for key in inputs[0]:
+        if key not in inputs[1]:
+            continue
+        one, other = inputs[0][key], inputs[1][key]
+        row = {"layer": key[0], "input": key[1]}
+        for name, entry, damage in (("first", one, damages[0]), ("second", other, damages[1])):
+            row |= {f"{name}_scale": entry["scale"], f"{name}_offset": entry["offset"]}
+            row[f"{name}_db"] = damage.get(key[0])
+        if any(row[f"first_{part}"] != row[f"second_{part}"] for part in ("scale", "offset", "db")):
+            rows.append(row)
+    return sorted(rows, key=lambda row: (row["second_db"] or 0.0) - (row["first_db"] or 0.0))
+
+
+def _flattened(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _flattened(inner, f"{path}.{key}" if path else key)
+    elif isinstance(value, list) and value and any(isinstance(inner, (dict, list)) for inner in value):
+        for place, inner in enumerate(value):
+            yield from _flattened(inner, f"{path}[{place}]")
+    else:
+        yield path, value
