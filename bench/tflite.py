@@ -2,21 +2,21 @@
 
     python bench/tflite.py [--shared ../shared] [--threads 1] [--only resnet8,ds_cnn] [--operators]
 
-The two files of a model take turns on one interpreter each, one sample a run; a time is the median of 7 rounds. With
-``--operators`` every operator is listed with the types that it reads and makes, and the quantized layer that it runs.
-Models that are not in the shared folder are left out.
+The two files of a model take turns on one interpreter each, one sample a run; a time is that of the fastest of 9
+rounds. With ``--operators`` every operator is listed with the types that it reads and makes, and the quantized layer
+that it runs. Models that are not in the shared folder are left out.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
 import warnings
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from latency import milliseconds
 
 import calibrant
 from calibrant.cli.show import table
@@ -33,7 +33,6 @@ CASES = {
     "kwt1": ("kwt1/kwt1.pb", None, "kwt1/features_98x40.npz:x[:64]"),
 }
 DIGITS = Path(__file__).resolve().parent.parent / "examples" / "digits"
-ROUNDS = 7
 
 
 def float_file(graph) -> bytes:
@@ -43,31 +42,6 @@ def float_file(graph) -> bytes:
     function = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(graph.graph_def(), name=""), [])
     ends = [[function.graph.as_graph_element(tensor) for tensor in group] for group in (graph.inputs, graph.outputs)]
     return tf.lite.TFLiteConverter.from_concrete_functions([function.prune(*ends)], None).convert()
-
-
-def milliseconds(contents: list[bytes], threads: int) -> list[float]:
-    """Median time of one sample, the files taking turns."""
-    import tensorflow as tf
-
-    interpreters = []
-    for content in contents:
-        interpreter = tf.lite.Interpreter(model_content=content, num_threads=threads)
-        detail = interpreter.get_input_details()[0]
-        interpreter.resize_tensor_input(detail["index"], [1, *detail["shape"][1:]])
-        interpreter.allocate_tensors()
-        values = np.random.default_rng(0).normal(0, 1, [1, *detail["shape"][1:]]).astype(detail["dtype"])
-        interpreter.set_tensor(detail["index"], values)
-        interpreter.invoke()
-        interpreters.append(interpreter)
-    times = [[] for _ in contents]
-    for _ in range(ROUNDS):
-        for interpreter, found in zip(interpreters, times, strict=True):
-            repeats, start = 0, time.perf_counter()
-            while time.perf_counter() - start < 0.2:
-                interpreter.invoke()
-                repeats += 1
-            found.append((time.perf_counter() - start) / repeats * 1000)
-    return [float(np.median(found)) for found in times]
 
 
 def types_of(operator: Operator) -> tuple[str, str]:
@@ -130,7 +104,8 @@ def main() -> None:
         kinds = Counter(f"{each.name}{'' if each.is_integer else ' (float)'}" for each in operators)
         print(f"{name}: " + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())))
         integer = sum(each.is_integer for each in operators if each.outputs[0].index in layers)
-        slow, quick = milliseconds([plain, content], options.threads)
+        fed = [np.random.default_rng(0).normal(0, 1, (1, *file.inputs()[0].shape[1:])).astype(np.float32)]
+        slow, quick = milliseconds([plain, content], fed, options.threads)
         sizes = (len(plain), len(content), f"{len(content) / len(plain):.2f}")
         rows.append(
             (

@@ -3,8 +3,9 @@
     python bench/tflite_models.py [--groups applications,modern,real,wild] [--only ResNet50,vit] [--seconds 600]
 
 Each network has a process of its own: it is exported and verified, and converted once more by TensorFlow with the same
-samples as representative data (``stock``). Columns: operators on integers of all operators, bytes, milliseconds of one
-sample on one thread (the two files taking turns), signal-to-noise of the outputs against the float model. ``real`` and
+samples as representative data (``stock``). Columns: operators on integers of all operators (those that change only the
+type left out), bytes, milliseconds of one sample on one thread (the two files taking turns), signal-to-noise of the
+outputs against the float model. Biases are not corrected, as TensorFlow does not do so either. ``real`` and
 ``wild`` need the folder ``--shared``. Where full-integer conversion fails, stock is the converter's mixed file.
 """
 
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from latency import milliseconds
 from networks import APPLICATIONS, MODERN, application, enliven
 
 SAMPLES = 8
@@ -31,7 +33,7 @@ WILD: Mapping[str, Mapping[str, Any]] = {
     "deepbrain_v1.pb": {"constants": {"training": False}, "sizes": 32},
     "cutkum_lstm.pb": {"constants": {"keep_prob": 1.0}, "sizes": 16},
     "fer_emotion.hdf5": {},
-    "fsrcnn_x2.pb": {"sizes": 32},
+    "fsrcnn_x2.pb": {"shape": (32, 32, 1)},
     "mlnet_mnist_conv": {},
     "omz_samplenet.pb": {},
     "pose_cpm.pb": {"range": (0, 255)},
@@ -82,8 +84,7 @@ def samples(graph: Any, options: Mapping[str, Any]) -> dict[str, np.ndarray]:
     random, low_high = np.random.default_rng(0), options.get("range", (-1.0, 1.0))
     fed: dict[str, np.ndarray] = {}
     for key, (shape, dtype) in input_shapes(graph).items():
-        if shape is None:
-            raise ValueError(f"the input {key} has no rank")
+        shape = (None, *options["shape"]) if shape is None else shape
         rest = [size or options.get("sizes", OPEN_SIZE) for size in shape[1:]]
         if dtype.kind in "iub":
             fed[key] = random.integers(0, 2 if dtype.kind == "b" or key == "used" else INTEGERS_BELOW, (SAMPLES, *rest))
@@ -99,7 +100,8 @@ def samples(graph: Any, options: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 def prepared(group: str, name: str, shared: Path) -> tuple[Any, dict[str, Any], dict[str, np.ndarray]]:
     """The model, how it is loaded, and its data."""
-    from calibrant.data.open_data import InputSpec, open_data
+    from calibrant.data.input_spec import inputs_of
+    from calibrant.data.open_data import open_data
     from calibrant.graph.load import load
 
     if group in ("applications", "modern"):
@@ -115,7 +117,7 @@ def prepared(group: str, name: str, shared: Path) -> tuple[Any, dict[str, Any], 
     path = shared / group / name
     graph = load(path, **loading)
     if "data" in options:
-        batches = open_data(str(shared / group / options["data"]), InputSpec.of(graph), batch_size=SAMPLES)
+        batches = open_data(str(shared / group / options["data"]), inputs_of(graph), batch_size=SAMPLES)
         return path, loading, dict(next(iter(batches)))
     return path, loading, samples(graph, options)
 
@@ -160,40 +162,14 @@ def run(content: bytes, fed: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     return [np.concatenate(parts) for parts in zip(*found, strict=True)]
 
 
-def milliseconds(contents: list[bytes], fed: Mapping[str, np.ndarray]) -> list[float]:
-    """Median time of one sample, the files taking turns."""
-    import tensorflow as tf
-
-    interpreters = []
-    for content in contents:
-        interpreter = tf.lite.Interpreter(model_content=content, num_threads=1)
-        details = interpreter.get_input_details()
-        for detail, values in zip(details, fed.values(), strict=True):
-            interpreter.resize_tensor_input(detail["index"], [1, *values.shape[1:]])
-        interpreter.allocate_tensors()
-        for detail, values in zip(details, fed.values(), strict=True):
-            interpreter.set_tensor(detail["index"], values[:1])
-        interpreter.invoke()
-        interpreters.append(interpreter)
-    times: list[list[float]] = [[] for _ in contents]
-    for _ in range(5):
-        for interpreter, measured in zip(interpreters, times, strict=True):
-            repeats, start = 0, time.perf_counter()
-            while time.perf_counter() - start < 0.1:
-                interpreter.invoke()
-                repeats += 1
-            measured.append((time.perf_counter() - start) / repeats * 1000)
-    return [float(np.median(measured)) for measured in times]
-
-
-def decibels(float_model: list[np.ndarray], other: list[np.ndarray]) -> float:
-    """Signal-to-noise of all outputs together; each counts alike."""
+def decibels(float_model: list[np.ndarray], other: list[np.ndarray]) -> float | None:
+    """Signal-to-noise of all outputs of real numbers together, each counts alike; None without one."""
     shares = []
     for first, second in zip(float_model, other, strict=True):
         if first.dtype.kind == "f":
             first = first.astype(np.float64)
             shares.append(np.sum((first - second) ** 2) / max(np.sum(first**2), 1e-30))
-    return float(-10 * np.log10(max(np.mean(shares), 1e-20)))
+    return float(-10 * np.log10(max(np.mean(shares), 1e-20))) if shares else None
 
 
 def integers(content: bytes) -> tuple[int, int]:
@@ -217,21 +193,30 @@ def measure(group: str, name: str, shared: Path) -> dict[str, Any]:
     """Everything about one network."""
     import calibrant
     from calibrant.graph.load import load
-    from calibrant.graph.run import run_once
+    from calibrant.graph.run import input_shapes, run_once
 
     row: dict[str, Any] = {"model": name}
     model, loading, fed = prepared(group, name, shared)
     graph = load(model, **loading)
-    expected = run_once(graph, fed)
+    fixed = next(iter(input_shapes(graph).values()))[0]
+    size = fixed[0] if fixed and fixed[0] else SAMPLES // 2
+    batches = [{key: values[at : at + size] for key, values in fed.items()} for at in range(0, SAMPLES, size)]
+    outputs = [run_once(graph, batch) for batch in batches]
+    expected = [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
     ours = None
     with tempfile.TemporaryDirectory() as folder:
-        out, data = Path(folder) / "out", Path(folder) / "data.npz"
-        np.savez(data, **{f"input_{at}": values for at, values in enumerate(fed.values())})
-        batches = [{key: values[at : at + 4] for key, values in fed.items()} for at in range(0, SAMPLES, 4)]
+        out = Path(folder) / "out"
         start = time.perf_counter()
         try:
             result = calibrant.quantize(
-                model, "batch_num: 2", batches, out, export="tflite", name="model", bias_correction=False, **loading
+                model,
+                f"batch_num: {len(batches)}",
+                batches,
+                out,
+                export="tflite",
+                name="model",
+                bias_correction=False,
+                **loading,
             )
             if result.refused:
                 raise result.refused["tflite"]
@@ -255,7 +240,7 @@ def measure(group: str, name: str, shared: Path) -> dict[str, Any]:
         except (RuntimeError, ValueError) as error:
             row[f"{key}_runs"] = str(error).splitlines()[0]
     if ours is not None and stock is not None and "stock_runs" not in row and "ours_runs" not in row:
-        row["ours_ms"], row["stock_ms"] = milliseconds([ours, stock], fed)
+        row["ours_ms"], row["stock_ms"] = milliseconds([ours, stock], [values[:1] for values in fed.values()])
     return row
 
 
@@ -268,7 +253,6 @@ def in_process(group: str, name: str, options: argparse.Namespace) -> dict[str, 
         try:
             done = subprocess.run(
                 [*command, "--answer", str(answer)],
-                *(),
                 capture_output=True,
                 text=True,
                 timeout=options.seconds,
@@ -286,9 +270,9 @@ def cells(row: Mapping[str, Any]) -> tuple[Any, ...]:
     """One line of the table."""
 
     def of(key: str, form: Callable[[Any], str]) -> str | None:
-        return form(row[key]) if key in row else None
+        return form(row[key]) if row.get(key) is not None else None
 
-    stock = row.get("how", row.get("stock_problem", "")[:20])
+    stock = row.get("how", "fails" if "stock_problem" in row else "")
     share = of("stock_integers", lambda pair: f"{pair[0]}/{pair[1]} {stock}") or stock
     return (
         *(row["model"], row["verify"], of("ours_integers", lambda pair: f"{pair[0]}/{pair[1]}"), share),

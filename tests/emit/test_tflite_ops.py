@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tflite_networks import exported, image, steps_apart
+from tflite_networks import contents, exported, image, steps_apart
 
+from calibrant.emit.tflite.flatbuffer import File
 from graphs import conv, graph_def, tf
 
 OPERATIONS = {
@@ -97,3 +98,15 @@ def test_a_negation_runs_on_integers():
     apart, file = steps_apart(result, x)
     assert not result.export_notes["tflite"]["operators_in_float"]
     assert np.mean(apart <= 1.01) >= 0.999
+
+
+def test_an_exact_gelu_is_one_operator_beside_other_negations():
+    def build():
+        y = conv(image(), name="one")
+        gelu = 0.5 * y * tf.math.erfc(-y / np.float32(np.sqrt(2)))
+        tf.identity(conv(gelu - tf.sigmoid(-y), name="two", seed=4), name="out")
+
+    result, _ = exported(graph_def(build))
+    names = [operator.name for operator in File(contents(result)[0]).operators()]
+    assert "GELU" in names
+    assert "NEG" not in names

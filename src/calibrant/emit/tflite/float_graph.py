@@ -63,7 +63,7 @@ def _replace_what_does_not_convert(edit: Edit) -> None:
             values, low, high = nd.data_inputs(node)
             bounded = edit.add("Minimum", f"{node.name}/bounded", [values, high], T=node.attr["T"])
             edit.put(nd.make_node("Maximum", node.name, [bounded, low, *controls], T=node.attr["T"]))
-        elif node.op == "Neg" and node.attr["T"].type == dtypes.float32.as_datatype_enum:
+        elif _is_negation(edit, node):
             minus = edit.add_constant(f"{node.name}/minus", np.float32(-1))
             edit.put(nd.make_node("Mul", node.name, [*nd.data_inputs(node), minus, *controls], T=node.attr["T"]))
         elif node.op == "Roll":
@@ -74,6 +74,15 @@ def _replace_what_does_not_convert(edit: Edit) -> None:
             axes = edit.add_constant(f"{node.name}/axes", np.array(image_axes(node), np.int32))
             inputs = [*nd.data_inputs(node), axes, *controls]
             edit.put(nd.make_node("Mean", node.name, inputs, T=dtypes.float32, Tidx=dtypes.int32, keep_dims=True))
+
+
+def _is_negation(edit: Edit, node: NodeDef) -> bool:
+    """Whether a node negates and no exact GELU begins with it, which the converter knows by all of its operations."""
+    if node.op != "Neg" or node.attr["T"].type != dtypes.float32.as_datatype_enum:
+        return False
+    readers = [reader for reader, _ in edit.graph.consumers(f"{node.name}:0")]
+    readers += [reader for first in readers for reader, _ in edit.graph.consumers(f"{first.name}:0")]
+    return all(reader.op != "Erfc" for reader in readers)
 
 
 def _roll_as_slices(edit: Edit, node: NodeDef) -> None:

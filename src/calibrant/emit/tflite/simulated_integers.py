@@ -216,6 +216,6 @@ INTEGERS = {
 }
 """Operator → its codes; those of the last row are within a step of the kernel's, all others equal to them."""
 
-WITHIN_A_STEP = frozenset({"RESIZE_BILINEAR", "LOG_SOFTMAX", "L2_NORMALIZATION", "TRANSPOSE_CONV"})
+WITHIN_A_STEP = frozenset({"RESIZE_BILINEAR", "LOG_SOFTMAX", "L2_NORMALIZATION"})
 
 __all__ = ["INTEGERS", "WITHIN_A_STEP", "Tensor"]
