@@ -72,3 +72,11 @@ def test_a_roll_becomes_slices():
     apart, file = steps_apart(result, x)
     assert apart.max() <= 0.01
     assert {o.is_integer for o in file.operators() if o.name in ("SLICE", "STRIDED_SLICE", "CONCATENATION")} == {True}
+
+
+def test_a_mark_behind_which_nothing_is_left():
+    """The converter drops what hands a layer's result on, and names the mark after the result."""
+    result, x = exported(graph_def(lambda: tf.identity(tf.stop_gradient(conv(image(), name="one")), name="out")))
+    apart, file = steps_apart(result, x)
+    assert apart.max() <= 0.01
+    assert [operator.name for operator in file.operators()] == ["QUANTIZE", "CONV_2D", "DEQUANTIZE"]

@@ -141,9 +141,10 @@ class _Rewrite:
     def _reduced(self, node: NodeDef) -> None:
         tensor, axes = nd.data_inputs(node)
         value = self.graph.constant(axes)
-        if tensor not in self.twins or value is None:
+        shape = self.graph.shape(tensor)
+        if tensor not in self.twins or value is None or shape is None:
             return
-        rank = len(self.graph.shape(tensor))
+        rank = len(shape)
         moved = sorted(TO_LAST[rank].index(int(axis) % rank) for axis in np.atleast_1d(value))
         name = self.edit.add_constant(f"{node.name}/axes_last", np.array(moved, np.int32))
         twin = nd.copy_node(node, [self.twins[tensor], name])
@@ -157,9 +158,10 @@ class _Rewrite:
     def _padded(self, node: NodeDef) -> None:
         tensor, sizes, *others = nd.data_inputs(node)
         value = self.graph.constant(sizes)
-        if tensor not in self.twins or value is None:
+        shape = self.graph.shape(tensor)
+        if tensor not in self.twins or value is None or shape is None:
             return
-        rank = len(self.graph.shape(tensor))
+        rank = len(shape)
         name = self.edit.add_constant(f"{node.name}/paddings_last", value[list(TO_LAST[rank])])
         self._put(node, nd.copy_node(node, [self.twins[tensor], name, *others]), rank)
 

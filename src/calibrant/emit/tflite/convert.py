@@ -26,7 +26,8 @@ def convert(graph: Graph) -> bytes:
 
     Raises
     ------
-    ModelError : the converter does not take the graph; with its reason.
+    ModelError
+        The converter does not take the graph; with its reason.
     """
     tf = tensorflow()
     graph_def = graph.graph_def()
@@ -53,8 +54,10 @@ def converter_problem(text: str, graph: Graph) -> Problem:
 
     Parameters
     ----------
-    text : its error with a stack of source lines around it.
-    graph : what it was to convert; nodes are looked up by the operator that the text names.
+    text : str
+        Its error with a stack of source lines around it.
+    graph : Graph
+        What it was to convert; nodes are looked up by the operator that the text names.
     """
     said = ERROR.search(text)
     reason = (said["reason"] if said else text.strip().splitlines()[0] if text.strip() else "no reason given").strip()

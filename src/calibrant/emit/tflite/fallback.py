@@ -21,13 +21,17 @@ def offenders(
 
     Parameters
     ----------
-    plan : with which the file does not run.
-    operators : of the float file.
-    runs : whether the file runs with these operators, by position, in float.
+    plan : FilePlan
+        With which the file does not run.
+    operators : Sequence[Operator]
+        Of the float file.
+    runs : Callable[[Collection[int]], bool]
+        Whether the file runs with these operators, by position, in float.
 
     Returns
     -------
-    Positions; none where the file does not run in float either.
+    tuple[int, ...]
+        Positions; none where the file does not run in float either.
     """
 
     def kind(at: int) -> tuple[bool, bool, str, int]:

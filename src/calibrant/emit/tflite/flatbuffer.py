@@ -13,7 +13,7 @@ from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.emit.tflite.schema import flatbuffer_utils, schema
 from calibrant.errors import ModelError, Problem
 
-DTYPES = {
+DTYPES: dict[int, np.dtype] = {
     schema.TensorType.FLOAT32: np.dtype(np.float32),
     schema.TensorType.FLOAT16: np.dtype(np.float16),
     schema.TensorType.INT8: np.dtype(np.int8),
@@ -102,6 +102,14 @@ class Tensor:
             return None
         return np.frombuffer(np.asarray(data, np.uint8).tobytes(), self.dtype).reshape(self.shape)
 
+    @property
+    def constant(self) -> np.ndarray:
+        """The values of a tensor that is a constant."""
+        values = self.values
+        if values is None:
+            raise ValueError(f"{self.name} is computed")
+        return values
+
     def set_values(self, values: np.ndarray) -> None:
         """Let the tensor be this constant, of its type and shape; the old buffer may be shared and is left alone."""
         buffer = schema.BufferT()
@@ -120,6 +128,29 @@ class Operator:
     outputs: tuple[Tensor, ...]
     raw: Any = field(default=None, repr=False, compare=False)
 
+    def read(self, at: int) -> Tensor:
+        """A tensor that this kind of operator always reads.
+
+        Parameters
+        ----------
+        at : int
+            Position among the inputs.
+
+        Returns
+        -------
+        Tensor
+            The input.
+
+        Raises
+        ------
+        ValueError
+            It is left out.
+        """
+        tensor = self.inputs[at]
+        if tensor is None:
+            raise ValueError(f"{self.name} has no input {at}")
+        return tensor
+
     @property
     def options(self) -> Any:
         """The schema's options of this kind of operator; None where it has none."""
@@ -137,7 +168,8 @@ class File:
 
     Raises
     ------
-    ModelError : the bytes are no such file.
+    ModelError
+        The bytes are no such file.
     """
 
     def __init__(self, content: bytes, source: str = "model"):

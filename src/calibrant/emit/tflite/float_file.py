@@ -29,11 +29,16 @@ class FloatFile:
 
     Parameters
     ----------
-    file : what the converter made, without marks; to be copied before it is changed.
-    tensors : index of a tensor → a tensor of the graph that has its values, for those that are known.
-    indices : the other way round; several tensors of the graph may be one of the file.
-    graph : the graph that was converted, without marks.
-    unsure : indices of tensors that are known by the converter's names alone.
+    file : File
+        What the converter made, without marks; to be copied before it is changed.
+    tensors : Mapping[int, str]
+        Index of a tensor → a tensor of the graph that has its values, for those that are known.
+    indices : Mapping[str, int]
+        The other way round; several tensors of the graph may be one of the file.
+    graph : Graph
+        The graph that was converted, without marks.
+    unsure : frozenset[int]
+        Indices of tensors that are known by the converter's names alone.
     """
 
     file: File
@@ -50,13 +55,17 @@ def float_file(
 
     Parameters
     ----------
-    graph : folded and balanced.
-    layers : the quantized ones; what they read and make stays apart from everything else.
-    places : every (node, input index) whose activation is quantized.
+    graph : Graph
+        Folded and balanced.
+    layers : Collection[Layer]
+        The quantized ones; what they read and make stays apart from everything else.
+    places : Collection[tuple[str, int]]
+        Every (node, input index) whose activation is quantized.
 
     Raises
     ------
-    ModelError : the converter does not take the graph.
+    ModelError
+        The converter does not take the graph.
     """
     plain, twins = float_graph(graph, settings)
     read = [nd.data_inputs(graph.nodes[name])[index] for name, index in places]

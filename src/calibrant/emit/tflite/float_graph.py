@@ -21,7 +21,8 @@ def float_graph(graph: Graph, settings: TfliteSettings) -> tuple[Graph, Mapping[
 
     Returns
     -------
-    The graph, and tensor → the tensor that has its numbers with channels last, where it has channels first.
+    tuple[Graph, Mapping[str, str]]
+        The graph, and tensor → the tensor that has its numbers with channels last, where it has channels first.
     """
     edit = graph.edit()
     single_precision(edit)
@@ -88,13 +89,13 @@ def _is_negation(edit: Edit, node: NodeDef) -> bool:
 def _roll_as_slices(edit: Edit, node: NodeDef) -> None:
     """The last entries of each axis are put in front of the others."""
     values, *others = nd.data_inputs(node)
-    amounts = [edit.graph.constant(tensor) for tensor in others]
+    shifts, axes = (edit.graph.constant(tensor) for tensor in others)
     shape = edit.graph.shape(values)
-    if shape is None or any(amount is None for amount in amounts):
+    if shape is None or shifts is None or axes is None:
         return
     kinds = {"T": node.attr["T"], "Index": dtypes.int32}
     made = values
-    for number, (shift, axis) in enumerate(zip(*(np.atleast_1d(amount) for amount in amounts), strict=True)):
+    for number, (shift, axis) in enumerate(zip(np.atleast_1d(shifts), np.atleast_1d(axes), strict=True)):
         size, axis = shape[int(axis)], int(axis) % len(shape)
         if size is None:
             return

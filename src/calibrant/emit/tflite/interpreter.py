@@ -13,7 +13,8 @@ def new_interpreter(content: bytes, delegate: bool = True, threads: int | None =
 
     Parameters
     ----------
-    delegate : run with XNNPACK's kernels, as applications do by default, or with the built-in ones.
+    delegate : bool
+        Run with XNNPACK's kernels, as applications do by default, or with the built-in ones.
     """
     try:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType

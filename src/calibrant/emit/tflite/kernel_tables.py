@@ -21,13 +21,15 @@ def table_of_one(operator: Operator, per_channel: Tensor | None = None) -> np.nd
 
     Parameters
     ----------
-    per_channel : a constant second operand with a number for each channel of the last axis.
+    per_channel : Tensor | None
+        A constant second operand with a number for each channel of the last axis.
 
     Returns
     -------
-    int8 [256], or [256, channels].
+    np.ndarray
+        The codes, int8 [256] or [256, channels].
     """
-    channels = 1 if per_channel is None else per_channel.values.size
+    channels = 1 if per_channel is None else per_channel.constant.size
     codes = np.repeat(CODES[:, None], channels, 1)
     constants = {} if per_channel is None else {1: per_channel}
     made = _run(operator, {0: codes}, constants)
@@ -44,9 +46,9 @@ def _run(operator: Operator, fed: dict[int, np.ndarray], constants: dict[int, Te
     file = empty_file()
     read = []
     for position in range(len(operator.inputs)):
-        tensor = operator.inputs[position]
+        tensor = operator.read(position)
         if position in constants:
-            values = constants[position].values
+            values = constants[position].constant
             new = file.add_constant(f"constant{position}", values.reshape(1, -1))
         elif position in fed:
             new = file.add_tensor(f"read{position}", _shaped(file, fed[position].shape), np.int8)

@@ -43,13 +43,19 @@ class Kernel:
 
     Parameters
     ----------
-    result : what scale and zero point the result has.
-    data : input indices that carry codes; None: all inputs.
-    fixed : scale and zero point where the kernel fixes them.
-    between_layers : runs on integers between integer layers even where the others are to stay in float
-        (``--tflite-ops layers``).
-    ratio : a number made of the scales of its data and of its result (1 where that has none), which has to be ...
-    below : ... less than this. Beyond it kernels fail, overflow or end the process.
+    result : Result
+        What scale and zero point the result has.
+    data : tuple[int, ...] | None
+        Input indices that carry codes; None: all inputs.
+    fixed : Quantizer | None
+        Scale and zero point where the kernel fixes them.
+    between_layers : bool
+        Runs on integers between integer layers even where the others are to stay in float (``--tflite-ops
+        layers``).
+    ratio : Callable[[Sequence[float], float], float]
+        The scales of its data and of its result (1 where that has none) → a number that is limited.
+    below : float
+        What ``ratio`` has to be less than. Beyond it kernels fail, overflow or end the process.
     """
 
     result: Result

@@ -23,7 +23,8 @@ def with_marks(graph: Graph, places: Mapping[str, str]) -> tuple[Graph, Mapping[
 
     Parameters
     ----------
-    places : what a tensor is called → the tensor of the graph that has its numbers.
+    places : Mapping[str, str]
+        What a tensor is called → the tensor of the graph that has its numbers.
     """
     edit = graph.edit()
     outputs = list(graph.outputs)
@@ -42,11 +43,11 @@ def take_out_marks(file: File, graph: Graph, marks: Mapping[str, str]) -> dict[s
 
     Parameters
     ----------
-    graph, marks : of :func:`with_marks`.
+    graph, marks : Graph, Mapping[str, str]
+        Of :func:`with_marks`.
     """
     results = {
-        tensor.index: _through_identities(graph, output)
-        for tensor, output in zip(file.outputs(), graph.outputs, strict=True)
+        tensor.index: _nearest_mark(graph, output) for tensor, output in zip(file.outputs(), graph.outputs, strict=True)
     }
     found: dict[str, int] = {}
     same: dict[int, int] = {}
@@ -54,8 +55,8 @@ def take_out_marks(file: File, graph: Graph, marks: Mapping[str, str]) -> dict[s
     for operator in file.operators():
         made = operator.outputs[0]
         name = made.name if made.name in marks else results.get(made.index)
-        if operator.name == MARK and name in marks:
-            [read] = operator.inputs
+        if operator.name == MARK and name is not None and name in marks:
+            read = operator.read(0)
             same[made.index] = same.get(read.index, read.index)
             found[marks[name]] = same[made.index]
         else:
@@ -66,8 +67,11 @@ def take_out_marks(file: File, graph: Graph, marks: Mapping[str, str]) -> dict[s
     return found
 
 
-def _through_identities(graph: Graph, tensor: str) -> str:
-    """The node that makes a tensor; the converter gives what it makes the name of the result."""
-    while (node := graph.producer(tensor)).op in ("Identity", "IdentityN"):
-        tensor = nd.data_inputs(node)[nd.split_tensor(tensor)[1]]
-    return node.name
+def _nearest_mark(graph: Graph, tensor: str) -> str:
+    """The mark that a result comes from; the converter drops what hands it on, and gives the mark the result's name."""
+    while True:
+        node, index = graph.producer(tensor), nd.split_tensor(tensor)[1]
+        read = nd.data_inputs(node)
+        if node.op == MARK or not read:
+            return node.name
+        tensor = read[index] if node.op == "IdentityN" else read[0]

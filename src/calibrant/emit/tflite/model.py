@@ -39,11 +39,16 @@ class LiteFile:
 
     Parameters
     ----------
-    content, file : the file, as bytes and read.
-    simulation : what it computes, as a graph.
-    plan, origin : what runs on integers, by the positions of the float file; position of an operator of this file →
-        position in the float file.
-    float_file : what it was made of.
+    content, file : bytes, File
+        The file, as bytes and read.
+    simulation : Graph
+        What it computes, as a graph.
+    plan : FilePlan
+        What runs on integers, by the positions of the float file.
+    origin : Mapping[int, int]
+        Position of an operator of this file → its position in the float file.
+    float_file : FloatFile
+        What it was made of.
     """
 
     content: bytes
@@ -73,13 +78,17 @@ def lite_file(
 
     Parameters
     ----------
-    float_file : of ``network.graph``.
-    sample : inputs by position to try it with; real numbers.
-    about : plain values for the metadata entry ``calibrant``.
+    float_file : FloatFile
+        Of ``network.graph``.
+    sample : Mapping[int, np.ndarray]
+        Inputs by position to try it with; real numbers.
+    about : Mapping[str, Any] | None
+        Plain values for the metadata entry ``calibrant``.
 
     Raises
     ------
-    ModelError : the file does not run, or inputs and outputs cannot be int8 as asked for.
+    ModelError
+        The file does not run, or inputs and outputs cannot be int8 as asked for.
     """
     float_file = without_wrong_names(float_file, network.graph, sample)
     operators = list(float_file.file.operators())

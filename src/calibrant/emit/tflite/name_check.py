@@ -38,7 +38,8 @@ def without_wrong_names(made: FloatFile, graph: Graph, sample: Mapping[int, np.n
     FloatFile
         The same file; all names where the graph does not take the sample.
     """
-    if not all(fits(sample[at].shape, graph.shape(tensor)) for at, tensor in enumerate(graph.inputs)):
+    shapes = [graph.shape(tensor) for tensor in graph.inputs]
+    if not all(shape is None or fits(sample[at].shape, shape) for at, shape in enumerate(shapes)):
         return made
     index_of = {name: index for index, name in made.tensors.items() if index in made.unsure}
     if not index_of:
@@ -63,5 +64,5 @@ def _is_same(first: np.ndarray, second: np.ndarray) -> bool:
     if first.dtype != np.float32:
         return True
     size = float(np.abs(second).max(initial=0))
-    ends = [(values.min(initial=0), values.max(initial=0), values.std()) for values in (first, second)]
-    return bool(np.allclose(*ends, rtol=0, atol=CLOSE * size, equal_nan=True))
+    one, other = ((values.min(initial=0), values.max(initial=0), values.std()) for values in (first, second))
+    return bool(np.allclose(one, other, rtol=0, atol=CLOSE * size, equal_nan=True))

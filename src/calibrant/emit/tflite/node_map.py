@@ -23,8 +23,10 @@ def tflite_node_map(made: LiteFile, original: Graph, absorbed: Mapping[str, Sequ
 
     Parameters
     ----------
-    original : the model as it was read.
-    absorbed : by layer, the original nodes that folding has put into it.
+    original : Graph
+        The model as it was read.
+    absorbed : Mapping[str, Sequence[str]]
+        By layer, the original nodes that folding has put into it.
     """
     graph, plain = made.float_file.graph, list(made.float_file.file.operators())
     file = made.file
@@ -42,7 +44,7 @@ def tflite_node_map(made: LiteFile, original: Graph, absorbed: Mapping[str, Sequ
         found = {
             each
             for node in (end, last)
-            if node in graph.nodes
+            if node is not None and node in graph.nodes
             for name in _between(graph, node, stops)
             for each in (name, *absorbed.get(name, ()))
             if each in original.nodes

@@ -19,9 +19,12 @@ class OperatorDifference:
 
     Parameters
     ----------
-    position : among the operators of the file.
-    steps : largest difference of codes; nan where the result is none.
-    relative : largest difference over the largest result, of floating-point results.
+    position : int
+        Among the operators of the file.
+    steps : float
+        Largest difference of codes; nan where the result is none.
+    relative : float
+        Largest difference over the largest result, of floating-point results.
     """
 
     position: int

@@ -50,13 +50,18 @@ class FilePlan:
 
     Parameters
     ----------
-    layers : position of an operator → the quantized layer that it runs.
-    integer : positions of all operators that run on integers.
-    sources : index of a tensor → where its scale comes from, for tensors that integer operators make or read.
-    floats : position of an operator in float → why, for those that compute with floating-point numbers
-        or were barred.
-    parts : tensors of the graph that have the scale of what they are concatenated into; whether their own range allows
-        that is seen when it is known.
+    layers : Mapping[int, str]
+        Position of an operator → the quantized layer that it runs.
+    integer : frozenset[int]
+        Positions of all operators that run on integers.
+    sources : Mapping[int, Source]
+        Index of a tensor → where its scale comes from, for tensors that integer operators make or read.
+    floats : Mapping[int, str]
+        Position of an operator in float → why, for those that compute with floating-point numbers or were
+        barred.
+    parts : tuple[str, ...]
+        Tensors of the graph that have the scale of what they are concatenated into; whether their own range
+        allows that is seen when it is known.
     """
 
     layers: Mapping[int, str]
@@ -79,14 +84,22 @@ class PlanInputs:
 
     Parameters
     ----------
-    float_file : the network in float.
-    graph : the graph that the layers are of.
-    layers : the quantized ones.
-    places : every (node, input index) whose activation is quantized, those of layers first.
-    all_operators : whether operators beside layers run on integers wherever they can, or only between layers.
-    barred : position of an operator → why it has to stay in float.
-    known : tensors of the graph with scales of their own; None: all can be observed.
-    before : sources of the plan in which nothing was barred, for what is not known.
+    float_file : FloatFile
+        The network in float.
+    graph : Graph
+        The graph that the layers are of.
+    layers : Collection[Layer]
+        The quantized ones.
+    places : Collection[NodeInput]
+        Every (node, input index) whose activation is quantized, those of layers first.
+    all_operators : bool
+        Whether operators beside layers run on integers wherever they can, or only between layers.
+    barred : Mapping[int, str]
+        Position of an operator → why it has to stay in float.
+    known : Collection[str] | None
+        Tensors of the graph with scales of their own; None: all can be observed.
+    before : Mapping[int, Source]
+        Sources of the plan in which nothing was barred, for what is not known.
     """
 
     float_file: FloatFile
@@ -294,10 +307,10 @@ class _Planner:
         return sum(tensor.dtype == np.float32 for tensor in self.operators[at].outputs) > 1
 
     def _source(self, index: int, known: dict[int, Source]) -> None:
-        at = self.maker.get(index)
-        each = self.operators[at] if at is not None else None
-        kernel = KERNELS.get(each.name) if at in self.integer else None
-        if kernel is not None and kernel.result is Result.FIXED:
+        at = self.maker.get(index, -1)
+        name = self.operators[at].name if at in self.integer else ""
+        kernel = KERNELS.get(name)
+        if kernel is not None and kernel.fixed is not None:
             known[index] = kernel.fixed
         elif kernel is not None and kernel.result is Result.KEPT:
             known[index] = self._kept(at)
@@ -307,8 +320,8 @@ class _Planner:
             known[index] = place
         elif (end := self._clipped(index)) is not None:
             known[index] = SameAs(end)
-        elif kernel is not None and (kernel.result is Result.SAME or each.name in CLIPPING):
-            if self._is_observed(index) and (each.name in ("CONCATENATION", "PACK") or self._clips(at)):
+        elif kernel is not None and (kernel.result is Result.SAME or name in CLIPPING):
+            if self._is_observed(index) and (name in ("CONCATENATION", "PACK") or self._clips(at)):
                 known[index] = Observed(self.names[index])
             else:
                 known[index] = SameAs(self.data(at)[0].index)
@@ -325,8 +338,11 @@ class _Planner:
 
     def _clipped(self, index: int) -> int | None:
         """The result of a tensor's only reader, where that needs no codes for other numbers than it makes."""
-        [at, *others] = self.readers.get(index, ()) or [None]
-        if at not in self.integer or at in self.layers or others or index in self.results or not self._clips(at):
+        readers = self.readers.get(index, [])
+        if len(readers) != 1 or index in self.results:
+            return None
+        [at] = readers
+        if at not in self.integer or at in self.layers or not self._clips(at):
             return None
         end = self.operators[at].outputs[0].index
         return end if self._is_observed(end) else None
@@ -335,7 +351,7 @@ class _Planner:
         """Whether a product of two activations reads it as its second operand: its kernel has no code of zero there."""
         readers = self.readers.get(index, ())
         return any(
-            self.operators[at].name == "BATCH_MATMUL" and self.operators[at].inputs[1].index == index
+            self.operators[at].name == "BATCH_MATMUL" and self.operators[at].read(1).index == index
             for at in readers
             if at in self.integer
         )

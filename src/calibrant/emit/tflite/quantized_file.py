@@ -12,7 +12,7 @@ from calibrant.emit.tflite.kernels import KERNELS, ONLY_THE_SHAPE, Result
 from calibrant.emit.tflite.plan import FilePlan
 from calibrant.emit.tflite.scales import Scales, effective
 from calibrant.graph import nodes as nd
-from calibrant.quantized_network import QuantizedLayer, QuantizedNetwork
+from calibrant.quantized_network import QuantizedLayer, QuantizedNetwork, QuantizedWeights
 
 BIAS_INPUT = {"TRANSPOSE_CONV": 3}
 """Input that carries a layer's bias where it is not the third."""
@@ -25,12 +25,15 @@ def quantized_file(
 
     Parameters
     ----------
-    names : index of a tensor → the tensor of the graph it is.
-    io : type of the inputs and outputs that have scales, ``'float32'`` or ``'int8'``.
+    names : dict[int, str]
+        Index of a tensor → the tensor of the graph it is.
+    io : str
+        Type of the inputs and outputs that have scales, ``'float32'`` or ``'int8'``.
 
     Returns
     -------
-    Position of an operator → its position in the float file; those that only change the type have none.
+    dict[int, int]
+        Position of an operator → its position in the float file; those that only change the type have none.
     """
     writer = _Writer(file, names, plan, scales, network)
     writer.write(io)
@@ -125,7 +128,7 @@ class _Writer:
 
     def _constant(self, tensor: Tensor, quantizer: Quantizer) -> int:
         if (tensor.index, quantizer) not in self.constants:
-            made = self.file.add_constant(f"{tensor.name}/quantized", quantizer.quantize(tensor.values))
+            made = self.file.add_constant(f"{tensor.name}/quantized", quantizer.quantize(tensor.constant))
             made.quantize(quantizer)
             self.constants[tensor.index, quantizer] = made.index
         return self.constants[tensor.index, quantizer]
@@ -142,8 +145,8 @@ class _Writer:
                 read[position] = self._constant(tensor, self.scales.read(at, position, tensor))
         each.raw.inputs = read
         if each.name == "PRELU":
-            alpha = each.inputs[1]
-            read[1] = self._constant(alpha, _symmetric(alpha.values))
+            alpha = each.read(1)
+            read[1] = self._constant(alpha, _symmetric(alpha.constant))
         if at in self.plan.layers:
             self._layer(each, self.scales.layers[self.plan.layers[at]])
         if at in self.plan.layers or KERNELS[each.name].result is not Result.OTHER_TYPE:
@@ -161,7 +164,7 @@ class _Writer:
             self._as_fully_connected(each)
         if key not in self.placed:
             name = "FULLY_CONNECTED" if each.name == "BATCH_MATMUL" else each.name
-            codes, axis = in_file_layout(name, layer)
+            codes, axis = in_file_layout(name, layer, layer.weights)
             made = self.file.add_constant(f"{layer.layer.name}/weight_codes", codes)
             made.set_quantization(layer.weights.scale, 0, axis)
             self.placed[key] = made.index
@@ -194,14 +197,14 @@ def _symmetric(values: np.ndarray) -> Quantizer:
     return Quantizer.from_range(float(values.min()), float(values.max()), asymmetric=False)
 
 
-def in_file_layout(kernel: str, layer: QuantizedLayer) -> tuple[np.ndarray, int]:
+def in_file_layout(kernel: str, layer: QuantizedLayer, weights: QuantizedWeights) -> tuple[np.ndarray, int]:
     """The integer weights as a kernel has them, and the axis of its channels."""
-    codes = layer.weights.values.astype(np.int8)
+    codes = weights.values.astype(np.int8)
     if layer.layer.type == "DepthwiseConv2dNative":
         codes = codes.reshape(1, *codes.shape[:2], -1)
         return (np.moveaxis(codes, -1, 0), 0) if kernel == "CONV_2D" else (codes, 3)
     if layer.layer.type == "Conv2DBackpropInput":
         return np.moveaxis(codes, 2, 0), 0
     if layer.layer.type == "Conv2D":
-        return (np.moveaxis(codes, 3, 0), 0) if kernel == "CONV_2D" else (np.moveaxis(codes, 3, 3), 3)
+        return (np.moveaxis(codes, 3, 0), 0) if kernel == "CONV_2D" else (codes, 3)
     return codes.T, 0

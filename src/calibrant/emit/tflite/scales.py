@@ -25,8 +25,10 @@ class Scales:
 
     Parameters
     ----------
-    plan : of the file.
-    network : what was found; its ``between`` holds what was observed.
+    plan : FilePlan
+        Of the file.
+    network : QuantizedNetwork
+        What was found; its ``between`` holds what was observed.
     """
 
     def __init__(self, given: PlanInputs, plan: FilePlan, network: QuantizedNetwork):
@@ -126,8 +128,8 @@ def _reasons(at: int, scales: Scales, network: QuantizedNetwork) -> Iterator[str
         yield "no range was observed for one of its tensors"
         return
     made = [scales.of(tensor.index) for tensor in each.outputs if tensor.index in scales.plan.sources]
-    tensors = {position: each.inputs[position] for position in scales.positions(at)}
-    read = {position: scales.read(at, position, t) for position, t in tensors.items() if t is not None}
+    tensors = {position: tensor for position in scales.positions(at) if (tensor := each.inputs[position]) is not None}
+    read = {position: scales.read(at, position, tensor) for position, tensor in tensors.items()}
     if layer is not None:
         yield from _layer_reasons(scales.layers[layer], read, made[0])
         return
@@ -152,8 +154,8 @@ def _reasons(at: int, scales: Scales, network: QuantizedNetwork) -> Iterator[str
 def _layer_reasons(layer: QuantizedLayer, read: Mapping[int, Quantizer], made: Quantizer) -> Iterator[str]:
     if layer.layer.is_dynamic and read[1].offset != 0:
         yield "the kernel of BATCH_MATMUL wants a second operand without offset"
-    elif layer.layer.type != "AvgPool":
-        other = read[1].scale if layer.layer.is_dynamic else layer.weights.scale.max()
+    elif layer.weights is not None or layer.layer.is_dynamic:
+        other = read[1].scale if layer.weights is None else layer.weights.scale.max()
         ratio = float(read[min(read)].scale) * float(other) / float(made.scale)
         if ratio >= LARGEST_MULTIPLIER:
             yield f"its scales are too far apart for its kernel ({ratio:.3g})"
@@ -163,7 +165,7 @@ def _layer_reasons(layer: QuantizedLayer, read: Mapping[int, Quantizer], made: Q
 
 def _own_scale(scales: Scales, network: QuantizedNetwork, tensor: Tensor) -> float | None:
     """The scale that a part would have by itself, where that is known."""
-    name = scales.names.get(tensor.index)
+    name = scales.names.get(tensor.index, "")
     if name in network.intermediate:
         return float(effective(network, network.intermediate[name].quantizer).scale)
     return float(scales.of(tensor.index).scale) if tensor.index in scales.plan.sources else None

@@ -17,16 +17,21 @@ class TfliteSettings:
 
     Parameters
     ----------
-    io : ``'float32'`` or ``'int8'``: type of the file's inputs and outputs. With int8 the caller quantizes, with the
-        factors of the input tensor.
-    batch : samples a run, > 0; None keeps the model's own batch dimension, which may be open.
-    ops : ``'all'`` puts every operator on integers that has a kernel for it, ``'layers'`` the quantized layers and what
-        is between them.
-    shape : fixed shape of every input, by the name of the input; sizes of a sample or of a batch.
+    io : str
+        ``'float32'`` or ``'int8'``: type of the file's inputs and outputs. With int8 the caller quantizes, with
+        the factors of the input tensor.
+    batch : int | None
+        Samples a run, > 0; None keeps the model's own batch dimension, which may be open.
+    ops : str
+        ``'all'`` puts every operator on integers that has a kernel for it, ``'layers'`` the quantized layers
+        and what is between them.
+    shape : Mapping[str, tuple[int, ...]]
+        Fixed shape of every input, by the name of the input; sizes of a sample or of a batch.
 
     Raises
     ------
-    ConfigError : a type or batch that is not allowed.
+    ConfigError
+        A type or batch that is not allowed.
     """
 
     io: str = "float32"
@@ -48,7 +53,8 @@ def fixed_shapes(shapes: Mapping[str, Sequence[int]] | None) -> dict[str, tuple[
 
     Raises
     ------
-    ConfigError : a size that is no number above 0.
+    ConfigError
+        A size that is no number above 0.
     """
     found = {name: tuple(int(size) for size in shape) for name, shape in (shapes or {}).items()}
     problems = [

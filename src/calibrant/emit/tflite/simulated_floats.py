@@ -65,21 +65,21 @@ class _Reading:
 
 def _unary(function: str) -> Callable[[Any, Operator], Any]:
     def row(s: Any, o: Operator) -> Any:
-        return _function(function)(s.real(o.inputs[0]))
+        return _function(function)(s.real(o.read(0)))
 
     return row
 
 
 def _binary(function: str) -> Callable[[Any, Operator], Any]:
     def row(s: Any, o: Operator) -> Any:
-        return activated(o, _function(function)(s.real(o.inputs[0]), s.real(o.inputs[1])))
+        return activated(o, _function(function)(s.real(o.read(0)), s.real(o.read(1))))
 
     return row
 
 
 def _reduction(function: str) -> Callable[[Any, Operator], Any]:
     def row(s: Any, o: Operator) -> Any:
-        return _function(function)(s.real(o.inputs[0]), s.real(o.inputs[1]), keepdims=bool(o.options.keepDims))
+        return _function(function)(s.real(o.read(0)), s.real(o.read(1)), keepdims=bool(o.options.keepDims))
 
     return row
 
@@ -93,27 +93,27 @@ def _function(path: str) -> Any:
 
 def _mean(s: Any, o: Operator) -> Any:
     tf = tensorflow()
-    value, axes = s.real(o.inputs[0]), o.inputs[1].values
+    value, axes = s.real(o.read(0)), o.read(1).constant
     keep = bool(o.options.keepDims)
     found = None if axes is None else mean_in_kernel_order(value, axes, keep)
-    return tf.reduce_mean(value, s.real(o.inputs[1]), keepdims=keep) if found is None else found
+    return tf.reduce_mean(value, s.real(o.read(1)), keepdims=keep) if found is None else found
 
 
 def _conv(s: Any, o: Operator) -> Any:
     tf = tensorflow()
-    filters = tf.transpose(s.real(o.inputs[1]), [1, 2, 3, 0])
+    filters = tf.transpose(s.real(o.read(1)), [1, 2, 3, 0])
     made = tf.nn.conv2d(
-        s.real(o.inputs[0]), filters, strides(o.options), same_padding(o.options), dilations=dilations(o.options)
+        s.real(o.read(0)), filters, strides(o.options), same_padding(o.options), dilations=dilations(o.options)
     )
     return activated(o, _biased(s, o, made, 2))
 
 
 def _depthwise(s: Any, o: Operator) -> Any:
     tf = tensorflow()
-    shape = o.inputs[1].shape
-    filters = tf.reshape(s.real(o.inputs[1]), [*shape[1:3], o.inputs[0].shape[3], -1])
+    shape = o.read(1).shape
+    filters = tf.reshape(s.real(o.read(1)), [*shape[1:3], o.read(0).shape[3], -1])
     made = tf.nn.depthwise_conv2d(
-        s.real(o.inputs[0]),
+        s.real(o.read(0)),
         filters,
         [1, *strides(o.options), 1],
         same_padding(o.options),
@@ -124,9 +124,9 @@ def _depthwise(s: Any, o: Operator) -> Any:
 
 def _transpose_conv(s: Any, o: Operator) -> Any:
     tf = tensorflow()
-    filters = tf.transpose(s.real(o.inputs[1]), [1, 2, 0, 3])
+    filters = tf.transpose(s.real(o.read(1)), [1, 2, 0, 3])
     made = tf.nn.conv2d_transpose(
-        s.real(o.inputs[2]), filters, s.real(o.inputs[0]), strides(o.options), same_padding(o.options)
+        s.real(o.read(2)), filters, s.real(o.read(0)), strides(o.options), same_padding(o.options)
     )
     return activated(o, _biased(s, o, made, 3))
 
@@ -135,15 +135,15 @@ def _conv_3d(s: Any, o: Operator) -> Any:
     tf, options = tensorflow(), o.options
     steps = [1, options.strideD, options.strideH, options.strideW, 1]
     spread = [1, options.dilationDFactor, options.dilationHFactor, options.dilationWFactor, 1]
-    made = tf.nn.conv3d(s.real(o.inputs[0]), s.real(o.inputs[1]), steps, same_padding(options), dilations=spread)
+    made = tf.nn.conv3d(s.real(o.read(0)), s.real(o.read(1)), steps, same_padding(options), dilations=spread)
     return activated(o, _biased(s, o, made, 2))
 
 
 def _fully_connected(s: Any, o: Operator) -> Any:
     tf = tensorflow()
-    value, weights = s.real(o.inputs[0]), tf.transpose(s.real(o.inputs[1]))
+    value, weights = s.real(o.read(0)), tf.transpose(s.real(o.read(1)))
     if not o.options.keepNumDims:
-        value = tf.reshape(value, [-1, o.inputs[1].shape[1]])
+        value = tf.reshape(value, [-1, o.read(1).shape[1]])
     made = tf.matmul(value, weights) if value.shape.rank == 2 else tf.tensordot(value, weights, 1)
     return activated(o, _biased(s, o, made, 2))
 
@@ -154,26 +154,26 @@ def _biased(s: Any, o: Operator, made: Any, place: int) -> Any:
 
 
 def _batch_matmul(s: Any, o: Operator) -> Any:
-    read = s.real(o.inputs[0]), s.real(o.inputs[1])
+    read = s.real(o.read(0)), s.real(o.read(1))
     return tensorflow().linalg.matmul(*read, transpose_a=bool(o.options.adjX), transpose_b=bool(o.options.adjY))
 
 
 def _pool(function: str) -> Callable[[Any, Operator], Any]:
     def row(s: Any, o: Operator) -> Any:
-        return activated(o, _function(function)(s.real(o.inputs[0]), *window(o.options), same_padding(o.options)))
+        return activated(o, _function(function)(s.real(o.read(0)), *window(o.options), same_padding(o.options)))
 
     return row
 
 
 def _reshape(s: Any, o: Operator) -> Any:
     tf = tensorflow()
-    shape = s.real(o.inputs[1]) if len(o.inputs) > 1 else np.array(o.options.newShape, np.int32)
-    return tf.reshape(s.real(o.inputs[0]), shape)
+    shape = s.real(o.read(1)) if len(o.inputs) > 1 else np.array(o.options.newShape, np.int32)
+    return tf.reshape(s.real(o.read(0)), shape)
 
 
 def _squeeze(s: Any, o: Operator) -> Any:
     axes = o.options.squeezeDims
-    return tensorflow().squeeze(s.real(o.inputs[0]), None if axes is None else [int(axis) for axis in axes])
+    return tensorflow().squeeze(s.real(o.read(0)), None if axes is None else [int(axis) for axis in axes])
 
 
 def _strided_slice(s: Any, o: Operator) -> Any:
@@ -189,12 +189,12 @@ def _strided_slice(s: Any, o: Operator) -> Any:
 
 
 def _split(s: Any, o: Operator) -> Any:
-    return tensorflow().split(s.real(o.inputs[1]), len(o.outputs), axis=_number(s, o.inputs[0]))
+    return tensorflow().split(s.real(o.read(1)), len(o.outputs), axis=_number(s, o.read(0)))
 
 
 def _split_v(s: Any, o: Operator) -> Any:
-    sizes = o.inputs[1].values.tolist()
-    return tensorflow().split(s.real(o.inputs[0]), sizes, axis=_number(s, o.inputs[2]))
+    sizes = o.read(1).constant.tolist()
+    return tensorflow().split(s.real(o.read(0)), sizes, axis=_number(s, o.read(2)))
 
 
 def _number(s: Any, tensor: Any) -> Any:
@@ -210,22 +210,22 @@ def _pack(s: Any, o: Operator) -> Any:
 
 
 def _unpack(s: Any, o: Operator) -> Any:
-    return tensorflow().unstack(s.real(o.inputs[0]), o.options.num, o.options.axis)
+    return tensorflow().unstack(s.real(o.read(0)), o.options.num, o.options.axis)
 
 
 def _padv2(s: Any, o: Operator) -> Any:
-    value = tensorflow().reshape(s.real(o.inputs[2]), [])
-    return tensorflow().pad(s.real(o.inputs[0]), s.real(o.inputs[1]), constant_values=value)
+    value = tensorflow().reshape(s.real(o.read(2)), [])
+    return tensorflow().pad(s.real(o.read(0)), s.real(o.read(1)), constant_values=value)
 
 
 def _mirror_pad(s: Any, o: Operator) -> Any:
     mode = "REFLECT" if o.options.mode == schema.MirrorPadMode.REFLECT else "SYMMETRIC"
-    return tensorflow().pad(s.real(o.inputs[0]), s.real(o.inputs[1]), mode)
+    return tensorflow().pad(s.real(o.read(0)), s.real(o.read(1)), mode)
 
 
 def _gather(s: Any, o: Operator) -> Any:
     return tensorflow().gather(
-        s.real(o.inputs[0]), s.real(o.inputs[1]), axis=o.options.axis, batch_dims=o.options.batchDims
+        s.real(o.read(0)), s.real(o.read(1)), axis=o.options.axis, batch_dims=o.options.batchDims
     )
 
 
@@ -234,8 +234,8 @@ def _resize(method: str) -> Callable[[Any, Operator], Any]:
         raw = tensorflow().raw_ops
         make = raw.ResizeBilinear if method == "bilinear" else raw.ResizeNearestNeighbor
         return make(
-            images=s.real(o.inputs[0]),
-            size=s.real(o.inputs[1]),
+            images=s.real(o.read(0)),
+            size=s.real(o.read(1)),
             align_corners=bool(o.options.alignCorners),
             half_pixel_centers=bool(o.options.halfPixelCenters),
         )
@@ -244,44 +244,44 @@ def _resize(method: str) -> Callable[[Any, Operator], Any]:
 
 
 def _leaky(s: Any, o: Operator) -> Any:
-    return tensorflow().nn.leaky_relu(s.real(o.inputs[0]), o.options.alpha)
+    return tensorflow().nn.leaky_relu(s.real(o.read(0)), o.options.alpha)
 
 
 def _prelu(s: Any, o: Operator) -> Any:
     tf = tensorflow()
-    value = s.real(o.inputs[0])
-    return tf.where(value >= 0, value, value * s.real(o.inputs[1]))
+    value = s.real(o.read(0))
+    return tf.where(value >= 0, value, value * s.real(o.read(1)))
 
 
 def _hard_swish(s: Any, o: Operator) -> Any:
-    value = s.real(o.inputs[0])
+    value = s.real(o.read(0))
     return value * tensorflow().nn.relu6(value + 3.0) * np.float32(1 / 6)
 
 
 def _gelu(s: Any, o: Operator) -> Any:
-    return tensorflow().nn.gelu(s.real(o.inputs[0]), approximate=bool(o.options.approximate))
+    return tensorflow().nn.gelu(s.real(o.read(0)), approximate=bool(o.options.approximate))
 
 
 def _softmax(s: Any, o: Operator) -> Any:
     tf = tensorflow()
-    value = s.real(o.inputs[0])
+    value = s.real(o.read(0))
     return tf.nn.softmax(value if o.options.beta == 1 else value * np.float32(o.options.beta))
 
 
 def _arg(function: str) -> Callable[[Any, Operator], Any]:
     def row(s: Any, o: Operator) -> Any:
         dtype = dtypes.as_dtype(DTYPES[o.options.outputType])
-        return _function(function)(s.real(o.inputs[0]), _number(s, o.inputs[1]), output_type=dtype)
+        return _function(function)(s.real(o.read(0)), _number(s, o.read(1)), output_type=dtype)
 
     return row
 
 
 def _cast(s: Any, o: Operator) -> Any:
-    return tensorflow().cast(s.real(o.inputs[0]), o.outputs[0].dtype)
+    return tensorflow().cast(s.real(o.read(0)), o.outputs[0].dtype)
 
 
 def _shape(s: Any, o: Operator) -> Any:
-    return tensorflow().shape(s.real(o.inputs[0]), o.outputs[0].dtype)
+    return tensorflow().shape(s.real(o.read(0)), o.outputs[0].dtype)
 
 
 def _one_hot(s: Any, o: Operator) -> Any:
@@ -292,17 +292,17 @@ def _one_hot(s: Any, o: Operator) -> Any:
 def _cumsum(s: Any, o: Operator) -> Any:
     options = o.options
     return tensorflow().cumsum(
-        s.real(o.inputs[0]), _number(s, o.inputs[1]), exclusive=bool(options.exclusive), reverse=bool(options.reverse)
+        s.real(o.read(0)), _number(s, o.read(1)), exclusive=bool(options.exclusive), reverse=bool(options.reverse)
     )
 
 
 def _top_k(s: Any, o: Operator) -> Any:
-    return tuple(tensorflow().math.top_k(s.real(o.inputs[0]), s.real(o.inputs[1])))
+    return tuple(tensorflow().math.top_k(s.real(o.read(0)), s.real(o.read(1))))
 
 
 def _depth(function: str) -> Callable[[Any, Operator], Any]:
     def row(s: Any, o: Operator) -> Any:
-        return _function(function)(s.real(o.inputs[0]), o.options.blockSize)
+        return _function(function)(s.real(o.read(0)), o.options.blockSize)
 
     return row
 
@@ -317,12 +317,12 @@ def _batch_space(function: str) -> Callable[[Any, Operator], Any]:
 def _lrn(s: Any, o: Operator) -> Any:
     options = o.options
     return tensorflow().nn.local_response_normalization(
-        s.real(o.inputs[0]), options.radius, options.bias, options.alpha, options.beta
+        s.real(o.read(0)), options.radius, options.bias, options.alpha, options.beta
     )
 
 
 def _l2(s: Any, o: Operator) -> Any:
-    return activated(o, tensorflow().math.l2_normalize(s.real(o.inputs[0]), -1))
+    return activated(o, tensorflow().math.l2_normalize(s.real(o.read(0)), -1))
 
 
 def _select(s: Any, o: Operator) -> Any:
@@ -330,7 +330,7 @@ def _select(s: Any, o: Operator) -> Any:
 
 
 def _fill(s: Any, o: Operator) -> Any:
-    return tensorflow().fill(s.real(o.inputs[0]), s.real(o.inputs[1]))
+    return tensorflow().fill(s.real(o.read(0)), s.real(o.read(1)))
 
 
 def _all(function: str) -> Callable[[Any, Operator], Any]:
@@ -379,8 +379,8 @@ FLOATS: dict[str, Callable[[Any, Operator], Any]] = {
     "ELU": _unary("nn.elu"),
     "RELU": _unary("nn.relu"),
     "RELU6": _unary("nn.relu6"),
-    "RELU_N1_TO_1": lambda s, o: tensorflow().clip_by_value(s.real(o.inputs[0]), -1.0, 1.0),
-    "RELU_0_TO_1": lambda s, o: tensorflow().clip_by_value(s.real(o.inputs[0]), 0.0, 1.0),
+    "RELU_N1_TO_1": lambda s, o: tensorflow().clip_by_value(s.real(o.read(0)), -1.0, 1.0),
+    "RELU_0_TO_1": lambda s, o: tensorflow().clip_by_value(s.real(o.read(0)), 0.0, 1.0),
     "LOG_SOFTMAX": _unary("nn.log_softmax"),
     "LEAKY_RELU": _leaky,
     "PRELU": _prelu,
@@ -412,7 +412,7 @@ FLOATS: dict[str, Callable[[Any, Operator], Any]] = {
     "RESIZE_NEAREST_NEIGHBOR": _resize("nearest"),
     "RESHAPE": _reshape,
     "SQUEEZE": _squeeze,
-    "EXPAND_DIMS": lambda s, o: tensorflow().expand_dims(s.real(o.inputs[0]), _number(s, o.inputs[1])),
+    "EXPAND_DIMS": lambda s, o: tensorflow().expand_dims(s.real(o.read(0)), _number(s, o.read(1))),
     "TRANSPOSE": _all("transpose"),
     "PAD": _all("pad"),
     "PADV2": _padv2,
@@ -428,7 +428,7 @@ FLOATS: dict[str, Callable[[Any, Operator], Any]] = {
     "GATHER_ND": _all("gather_nd"),
     "TILE": _all("tile"),
     "BROADCAST_TO": _all("broadcast_to"),
-    "BROADCAST_ARGS": lambda s, o: tensorflow().broadcast_dynamic_shape(s.real(o.inputs[0]), s.real(o.inputs[1])),
+    "BROADCAST_ARGS": lambda s, o: tensorflow().broadcast_dynamic_shape(s.real(o.read(0)), s.real(o.read(1))),
     "REVERSE_V2": _all("reverse"),
     "SPACE_TO_BATCH_ND": _batch_space("space_to_batch_nd"),
     "BATCH_TO_SPACE_ND": _batch_space("batch_to_space"),
@@ -440,10 +440,10 @@ FLOATS: dict[str, Callable[[Any, Operator], Any]] = {
     "FILL": _fill,
     "RANGE": _all("range"),
     "CAST": _cast,
-    "BITCAST": lambda s, o: tensorflow().bitcast(s.real(o.inputs[0]), o.outputs[0].dtype),
+    "BITCAST": lambda s, o: tensorflow().bitcast(s.real(o.read(0)), o.outputs[0].dtype),
     "SHAPE": _shape,
-    "RANK": lambda s, o: tensorflow().rank(s.real(o.inputs[0])),
+    "RANK": lambda s, o: tensorflow().rank(s.real(o.read(0))),
     "ZEROS_LIKE": _unary("zeros_like"),
     "WHERE": _unary("where"),
-    "DEQUANTIZE": lambda s, o: tensorflow().cast(s.real(o.inputs[0]), "float32"),
+    "DEQUANTIZE": lambda s, o: tensorflow().cast(s.real(o.read(0)), "float32"),
 }

@@ -40,7 +40,7 @@ ADDITION_RATIOS = (2.0**-10, 2.0**8)
 def by_table(s: Any, o: Operator) -> Any:
     """One code at a time."""
     tf = tensorflow()
-    read, made = o.inputs[0], o.outputs[0]
+    read, made = o.read(0), o.outputs[0]
     table = table_of_one(o).astype(np.float32) - np.float32(made.zero_point)
     return tf.gather(tf.constant(table), tf.cast(s.codes(read) + np.float32(read.zero_point + 128), tf.int32))
 
@@ -48,7 +48,7 @@ def by_table(s: Any, o: Operator) -> Any:
 def prelu(s: Any, o: Operator) -> Any:
     """A table for each channel, where there is one slope for each."""
     tf = tensorflow()
-    read, slope, made = *o.inputs, o.outputs[0]
+    read, slope, made = o.read(0), o.read(1), o.outputs[0]
     if slope.values is None or slope.values.size != slope.shape[-1]:
         return rounded(s, o)
     table = (table_of_one(o, slope).astype(np.float32) - np.float32(made.zero_point)).ravel()
@@ -60,7 +60,7 @@ def prelu(s: Any, o: Operator) -> Any:
 def by_pairs(s: Any, o: Operator) -> Any:
     """Two codes at a time."""
     tf = tensorflow()
-    first, second = o.inputs
+    first, second = o.read(0), o.read(1)
     table = (table_of_two(o).astype(np.float32) - np.float32(o.outputs[0].zero_point)).ravel()
     place = [tf.cast(s.codes(t) + np.float32(t.zero_point + 128), tf.int32) for t in (first, second)]
     return tf.gather(tf.constant(table), place[0] * 256 + place[1])
@@ -70,7 +70,8 @@ def add(s: Any, o: Operator) -> Any:
     """Integer multiples of both codes are added and shifted right, half a step rounding up (qs8-vadd)."""
     tf = tensorflow()
     made = o.outputs[0]
-    scales = [np.float32(tensor.scale[0] / made.scale[0]) for tensor in o.inputs]
+    read = (o.read(0), o.read(1))
+    scales = [np.float32(tensor.scale[0] / made.scale[0]) for tensor in read]
     low, high = ADDITION_RATIOS
     if not low <= min(scales) <= max(scales) < high:
         return by_pairs(s, o)
@@ -78,9 +79,7 @@ def add(s: Any, o: Operator) -> Any:
     multiples = [np.float64(np.rint(np.ldexp(np.float64(scale), shift))) for scale in scales]
     if o.name == "SUB":
         multiples[1] = -multiples[1]
-    terms = [
-        tf.cast(s.codes(tensor), tf.float64) * multiple for tensor, multiple in zip(o.inputs, multiples, strict=True)
-    ]
+    terms = [tf.cast(s.codes(tensor), tf.float64) * multiple for tensor, multiple in zip(read, multiples, strict=True)]
     steps = tf.floor((terms[0] + terms[1]) * np.float64(2.0**-shift) + np.float64(0.5))
     return clipped(tf.cast(steps, tf.float32), activation_ends(o, made))
 
@@ -88,21 +87,21 @@ def add(s: Any, o: Operator) -> Any:
 def multiply(s: Any, o: Operator) -> Any:
     """The product of both codes times one float32 (qs8-vmul)."""
     made = o.outputs[0]
-    factor = np.float32(np.float32(o.inputs[0].scale[0] * o.inputs[1].scale[0]) / made.scale[0])
-    product = s.codes(o.inputs[0]) * s.codes(o.inputs[1])
+    factor = np.float32(np.float32(o.read(0).scale[0] * o.read(1).scale[0]) / made.scale[0])
+    product = s.codes(o.read(0)) * s.codes(o.read(1))
     return round_product(product, factor, activation_ends(o, made))
 
 
 def mean(s: Any, o: Operator) -> Any:
     """The sum of all codes times one float32, plus another, halves rounded away from zero (qs8-rdsum)."""
     tf = tensorflow()
-    read, made = o.inputs[0], o.outputs[0]
-    axes = np.atleast_1d(o.inputs[1].values)
-    sizes = [read.signature[int(axis)] for axis in axes]
-    if None in sizes:
+    read, made = o.read(0), o.outputs[0]
+    axes = np.atleast_1d(o.read(1).constant)
+    sizes = [size for axis in axes if (size := read.signature[int(axis)]) is not None]
+    if len(sizes) < axes.size:
         return rounded(s, o)
-    count = math.prod(sizes) if o.name == "MEAN" else 1
     every = math.prod(sizes)
+    count = every if o.name == "MEAN" else 1
     factor = np.float32(read.scale[0] / made.scale[0]) * (np.float32(1) / np.float32(count))
     bias = np.float32(np.float32(-read.zero_point * every) * factor) + np.float32(made.zero_point)
     total = tf.reduce_sum(tf.cast(s.codes(read), tf.float64), axes.tolist(), keepdims=bool(o.options.keepDims))
@@ -114,7 +113,7 @@ def mean(s: Any, o: Operator) -> Any:
 def average_pool(s: Any, o: Operator) -> Any:
     """The mean of a window's codes as a whole number, halves away from zero."""
     tf = tensorflow()
-    read, made = o.inputs[0], o.outputs[0]
+    read, made = o.read(0), o.outputs[0]
     codes = s.codes(read) + np.float32(read.zero_point)
     size, steps = window(o.options)
     found = tf.nn.avg_pool2d(codes, size, steps, same_padding(o.options))
@@ -127,7 +126,7 @@ def average_pool(s: Any, o: Operator) -> Any:
 def softmax(s: Any, o: Operator) -> Any:
     """Exponentials from a table, added up in order, each times one float32 (LiteRT's own kernel)."""
     tf = tensorflow()
-    read, made = o.inputs[0], o.outputs[0]
+    read, made = o.read(0), o.outputs[0]
     below = np.float32(-read.scale[0] * np.float32(o.options.beta)) * np.arange(256, dtype=np.float32)
     table = tf.constant(np.exp(below.astype(np.float64)).astype(np.float32))
     codes = s.codes(read)
@@ -140,13 +139,13 @@ def softmax(s: Any, o: Operator) -> Any:
 
 def quantize(s: Any, o: Operator) -> Any:
     """Real numbers or codes of another scale."""
-    read = o.inputs[0]
+    read = o.read(0)
     return round_real(s.real(read), o.outputs[0]) if not read.scale.size else by_table(s, o)
 
 
 def dequantize(s: Any, o: Operator) -> Any:
     """Real numbers."""
-    return s.real(o.inputs[0])
+    return s.real(o.read(0))
 
 
 def move(s: Any, o: Operator) -> Any:

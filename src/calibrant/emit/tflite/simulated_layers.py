@@ -29,20 +29,20 @@ def conv(s: Any, o: Operator) -> Any:
         filters = tf.constant(np.moveaxis(weights, 0, 3))
         return tf.nn.conv2d(codes, filters, strides(o.options), same_padding(o.options), dilations=dilations(o.options))
 
-    return _layer(s, o, 0, o.inputs[1], 0, product)
+    return _layer(s, o, 0, o.read(1), 0, product)
 
 
 def depthwise(s: Any, o: Operator) -> Any:
     """DEPTHWISE_CONV_2D."""
     tf = tensorflow()
-    channels = o.inputs[0].shape[3]
+    channels = o.read(0).shape[3]
 
     def product(codes: Any, weights: np.ndarray) -> Any:
         filters = tf.constant(weights.reshape(*weights.shape[1:3], channels, -1))
         steps = [1, *strides(o.options), 1]
         return tf.nn.depthwise_conv2d(codes, filters, steps, same_padding(o.options), dilations=dilations(o.options))
 
-    return _layer(s, o, 0, o.inputs[1], 3, product)
+    return _layer(s, o, 0, o.read(1), 3, product)
 
 
 def transpose_conv(s: Any, o: Operator) -> Any:
@@ -51,9 +51,9 @@ def transpose_conv(s: Any, o: Operator) -> Any:
 
     def product(codes: Any, weights: np.ndarray) -> Any:
         filters = tf.constant(np.moveaxis(weights, 0, 2))
-        return tf.nn.conv2d_transpose(codes, filters, s.real(o.inputs[0]), strides(o.options), same_padding(o.options))
+        return tf.nn.conv2d_transpose(codes, filters, s.real(o.read(0)), strides(o.options), same_padding(o.options))
 
-    return _layer(s, o, 2, o.inputs[1], 0, product)
+    return _layer(s, o, 2, o.read(1), 0, product)
 
 
 def fully_connected(s: Any, o: Operator) -> Any:
@@ -65,7 +65,7 @@ def fully_connected(s: Any, o: Operator) -> Any:
             codes = tf.reshape(codes, [-1, weights.shape[1]])
         return _last_axis(codes, tf.constant(np.ascontiguousarray(weights.T)))
 
-    return _layer(s, o, 0, o.inputs[1], 0, product)
+    return _layer(s, o, 0, o.read(1), 0, product)
 
 
 def _last_axis(codes: Any, weights: Any) -> Any:
@@ -76,7 +76,7 @@ def _last_axis(codes: Any, weights: Any) -> Any:
 def batch_matmul(s: Any, o: Operator) -> Any:
     """BATCH_MATMUL of two activations."""
     tf = tensorflow()
-    first, second, made = *o.inputs, o.outputs[0]
+    first, second, made = o.read(0), o.read(1), o.outputs[0]
     terms = first.signature[-2 if o.options.adjX else -1]
     exact = terms is not None and terms * _reach(first) * _reach(second) < EXACT_IN_FLOAT32
     read = [s.codes(tensor) for tensor in (first, second)]
@@ -91,13 +91,13 @@ def _layer(
     s: Any, o: Operator, place: int, weights: Tensor, axis: int, product: Callable[[Any, np.ndarray], Any]
 ) -> Any:
     tf = tensorflow()
-    read, made, bias = o.inputs[place], o.outputs[0], bias_of(o)
+    read, made, bias = o.read(place), o.outputs[0], bias_of(o)
     codes = s.codes(read)
     exact = largest_sum(read, weights, axis, bias) < EXACT_IN_FLOAT32
     dtype = tf.float32 if exact else tf.float64
-    total = product(codes if exact else tf.cast(codes, dtype), weights.values.astype(dtype.as_numpy_dtype))
-    if bias is not None and bias.values.any():
-        total = total + tf.constant(bias.values.astype(dtype.as_numpy_dtype))
+    total = product(codes if exact else tf.cast(codes, dtype), weights.constant.astype(dtype.as_numpy_dtype))
+    if bias is not None and bias.constant.any():
+        total = total + tf.constant(bias.constant.astype(dtype.as_numpy_dtype))
     return round_product(tf.cast(total, tf.float32), multiplier(read, weights, made), activation_ends(o, made))
 
 
@@ -115,9 +115,9 @@ def multiplier(read: Tensor, weights: Tensor, made: Tensor) -> np.ndarray:
 
 def largest_sum(read: Tensor, weights: Tensor, axis: int, bias: Tensor | None) -> float:
     """A bound of every sum and partial sum of a layer in absolute value, the bias among it."""
-    codes = np.abs(weights.values.astype(np.int64))
+    codes = np.abs(weights.constant.astype(np.int64))
     others = tuple(other for other in range(codes.ndim) if other != axis)
-    largest = 0 if bias is None else np.abs(bias.values.astype(np.int64)).max()
+    largest = 0 if bias is None else np.abs(bias.constant.astype(np.int64)).max()
     return float(codes.sum(axis=others).max()) * _reach(read) + float(largest)
 
 

@@ -35,15 +35,16 @@ class Simulation:
 
     Parameters
     ----------
-    definition : tf.Graph
-        The operations.
+    definition : Any
+        Tf.Graph The operations.
     inputs, outputs : tuple[str, ...]
         Names of tensors, by position in the file.
-    made : dict[int, tf.Tensor]
-        Index of a tensor of the file → the result of its operator: codes less the code of zero, or real numbers.
-    read : dict[int, tf.Tensor]
-        Index of a tensor of the file → the same numbers, as operators read them. Fed in place of ``made``, they let
-        each operator be run by itself.
+    made : Mapping[int, Any]
+        Dict[int, tf.Tensor] Index of a tensor of the file → the result of its operator: codes less the code of
+        zero, or real numbers.
+    read : Mapping[int, Any]
+        Dict[int, tf.Tensor] Index of a tensor of the file → the same numbers, as operators read them. Fed in
+        place of ``made``, they let each operator be run by itself.
     """
 
     definition: Any
@@ -154,8 +155,8 @@ class Simulated:
         ----------
         tensor : Tensor
             Of the file.
-        value : tf.Tensor
-            Codes less the code of zero, float32, or numbers of the tensor's own type.
+        value : Any
+            Tf.Tensor Codes less the code of zero, float32, or numbers of the tensor's own type.
         """
         tf = tensorflow()
         with tf.name_scope(f"{safe_name(tensor.name)}/"):
@@ -176,10 +177,10 @@ class Simulated:
         Returns
         -------
         tf.Tensor
-            float32, the code of zero subtracted.
+            Codes, float32, the code of zero subtracted.
         """
         if tensor.index not in self.read:
-            values = tensor.values.astype(np.float32) - np.float32(tensor.zero_point)
+            values = tensor.constant.astype(np.float32) - np.float32(tensor.zero_point)
             self.read[tensor.index] = tensorflow().constant(values)
         return self.read[tensor.index]
 

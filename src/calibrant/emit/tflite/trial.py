@@ -24,7 +24,8 @@ class TrialError(ModelError):
 
     Attributes
     ----------
-    reason : what happened, in a few words.
+    reason : str
+        What happened, in a few words.
     """
 
     def __init__(self, reason: str, source: str):
@@ -42,7 +43,8 @@ def tried(
 
     Raises
     ------
-    TrialError : the interpreter refuses the file, or ends the process.
+    TrialError
+        The interpreter refuses the file, or ends the process.
     """
     if not hasattr(os, "fork"):
         return run_file(content, fed, wanted, delegate)
@@ -70,6 +72,7 @@ def _run_and_exit(
         silent = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silent, 1)
         os.dup2(silent, 2)
+        found: dict[int, np.ndarray] | str
         try:
             found = run_file(content, fed, wanted, delegate)
         except (ValueError, RuntimeError) as error:
