@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,12 @@ class ConfigError(CalibrantError):
 
 
 class ModelError(CalibrantError):
-    """A model that cannot be read, or cannot be quantized as asked."""
+    """A model that cannot be read, or cannot be quantized as asked.
+
+    ``unfit`` is the GraphDef that was read where it is its content that does not fit; None otherwise.
+    """
+
+    unfit: Any = None
 
 
 class DataError(CalibrantError):

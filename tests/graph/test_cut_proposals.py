@@ -64,3 +64,32 @@ def test_the_command_lists_tensors(tmp_path):
     )
     everything = run("inspect", path, "--nodes", "--outputs", "out")
     assert "DecodeJpeg" in everything.out
+
+
+def test_the_command_lists_tensors_of_a_graph_that_does_not_fit(tmp_path):
+    def build():
+        tf.nn.dropout(placeholder([None, 3]), 0.5, name="live")
+
+    listed = run("inspect", save(graph_def(build), tmp_path / "m.pb"), "--nodes", "live*", "--outputs", "live/SelectV2")
+    assert listed.code == 0 and "RandomUniform" in listed.out and "makes the result random" in listed.err
+
+
+def test_a_cut_names_every_tensor_and_the_inputs_that_are_left():
+    def build():
+        pieces = tf.strings.split(placeholder([None], "text", tf.string)).to_tensor()
+        codes = [tf.strings.to_number(pieces[:, index], name=f"n{index}") for index in (0, 1)]
+        tf.identity(dense(placeholder([None, 2], "more")) + codes[0] * 2 + codes[1], name="out")
+
+    graph = load(graph_def(build), outputs=["out"])
+    assert "--inputs n0,n1,more" in str(unfeedable(graph)[0])
+
+
+def test_a_cut_comes_after_all_that_is_random():
+    def build():
+        x = placeholder([None, 4])
+        first = x + tf.random.uniform([4])
+        second = tf.add(first * 2, tf.random.uniform([4]), name="second")
+        tf.identity(dense(second), name="out")
+
+    with pytest.raises(ModelError, match="--inputs second"):
+        load(graph_def(build), outputs=["out"])

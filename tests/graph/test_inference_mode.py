@@ -219,3 +219,38 @@ def test_from_the_command_line(tmp_path, control_flow):
     model = ("--model", tmp_path / "m.pb", "--set", "training=false")
     assert run("verify", tmp_path / "out", "--data", tmp_path / "x.npy", *model).code == 0
     assert run("inspect", tmp_path / "m.pb", "--set", "training").code == 2
+
+
+def test_what_is_random_in_a_loop_is_named():
+    def build():
+        step = lambda i, h: (i + 1, h + tf.random.normal([3], name="noise"))  # noqa: E731
+        tf.identity(tf.while_loop(lambda i, h: i < 3, step, [0, placeholder([None, 3])], name="loop")[1], name="out")
+
+    with pytest.raises(ModelError, match="loop/noise/RandomStandardNormal: .* makes the result random"):
+        load(graph_def(build), outputs=["out"])
+
+
+def test_random_numbers_that_a_loop_does_not_use_do_no_harm():
+    def build():
+        def step(i, h):
+            tf.random.normal([3])
+            return i + 1, h * 2
+
+        tf.identity(tf.while_loop(lambda i, h: i < 3, step, [0, placeholder([None, 3])])[1], name="out")
+
+    data = numbers(2, 3)
+    np.testing.assert_array_equal(run_once(load(graph_def(build), outputs=["out"]), {"x": data})[0], data * 8)
+
+
+@pytest.mark.parametrize("variance, said", [(-0.5, "-0.5"), (np.nan, "nan")])
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_broken_norm_is_named(variance, said, fused):
+    def build():
+        x, values = placeholder([None, 4, 4, 3]), tf.constant([1, variance, 1], tf.float32)
+        if fused:
+            v1.nn.fused_batch_norm(x, tf.ones(3), tf.zeros(3), tf.zeros(3), values, is_training=False, name="norm")
+        else:
+            tf.multiply(x, tf.math.rsqrt(values, name="norm"), name="out")
+
+    with pytest.raises(ModelError, match=f"norm: channel 1 of the norm has the variance.* {said}"):
+        load(graph_def(build), outputs=["norm" if fused else "out"])

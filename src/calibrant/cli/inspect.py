@@ -11,6 +11,7 @@ import click
 
 from calibrant.cli.json_output import json_option
 from calibrant.cli.options import model_options
+from calibrant.errors import ModelError
 
 if TYPE_CHECKING:
     from calibrant.graph.graph import Graph
@@ -39,11 +40,19 @@ def inspect(
     """List inputs, outputs, quantizable layers, those that are not and why, and the fusions of MODEL."""
     from calibrant.config import load_config
     from calibrant.graph.cut_proposal import unfeedable
+    from calibrant.graph.frozen import all_nodes
     from calibrant.graph.run import readable
     from calibrant.options import ModelOptions
     from calibrant.steps.planned import folded_model, load_model
 
-    original = load_model(model, ModelOptions(**options))
+    try:
+        original = load_model(model, ModelOptions(**options))
+    except ModelError as error:
+        if nodes is None or error.unfit is None:
+            raise
+        _show({"tensors": _tensors(all_nodes(error.unfit, model), nodes)}, as_json)
+        click.echo(f"note: the graph is listed as it is in the file; it does not fit as it is:\n{error}", err=True)
+        return
     if nodes is not None:
         _show({"tensors": _tensors(original, nodes)}, as_json)
         return
@@ -76,14 +85,15 @@ def inspect(
 
 def _tensors(graph: Graph, pattern: str) -> Block:
     """Name, operation, shape and type of the tensors whose node matches, constants left out."""
+    from calibrant.graph.frozen import known_tensors
     from calibrant.graph.run import readable
 
     wanted = pattern.lower() if set(pattern) & set("*?[") else f"*{pattern.lower()}*"
     rows = []
-    for tensor, (shape, dtype) in graph.tensors.items():
+    for tensor, (shape, dtype) in known_tensors(graph).items():
         node = graph.producer(tensor)
         if node.op != "Const" and fnmatch.fnmatchcase(node.name.lower(), wanted):
-            rows.append((readable(tensor), node.op, shape, dtype.name))
+            rows.append((readable(tensor), node.op, shape, "unknown" if dtype is None else dtype.name))
     return ("tensor", "operation", "shape", "type"), rows
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import numpy as np
 
 from calibrant.errors import ModelError, Problem, did_you_mean, first_problems
 from calibrant.graph import nodes as nd
-from calibrant.graph.control_flow import called_functions
+from calibrant.graph.control_flow import called_functions, full_name, nodes_in_functions
 from calibrant.graph.graph import Graph
 from calibrant.graph.tensorflow import tensorflow
 from calibrant.graph.tf_core import NodeDef, dtypes
@@ -15,12 +18,32 @@ VARIABLES = frozenset({"Variable", "VariableV2", "VarHandleOp", "AutoReloadVaria
 NORMS = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"})
 RANDOM = frozenset(
     {
-        "RandomUniform",
+        "Multinomial",
+        "ParameterizedTruncatedNormal",
+        "RandomGamma",
+        "RandomPoisson",
+        "RandomPoissonV2",
+        "RandomShuffle",
         "RandomStandardNormal",
-        "TruncatedNormal",
-        "StatelessRandomUniform",
-        "StatelessRandomUniformV2",
+        "RandomUniform",
+        "RandomUniformInt",
+        "StatefulRandomBinomial",
+        "StatefulStandardNormal",
+        "StatefulStandardNormalV2",
+        "StatefulTruncatedNormal",
         "StatefulUniform",
+        "StatefulUniformInt",
+        "StatelessMultinomial",
+        "StatelessRandomBinomial",
+        "StatelessRandomNormal",
+        "StatelessRandomNormalV2",
+        "StatelessRandomUniform",
+        "StatelessRandomUniformInt",
+        "StatelessRandomUniformIntV2",
+        "StatelessRandomUniformV2",
+        "StatelessTruncatedNormal",
+        "StatelessTruncatedNormalV2",
+        "TruncatedNormal",
     }
 )
 LOOP_EDGES = frozenset({"NextIteration", "RefNextIteration"})
@@ -124,7 +147,16 @@ def _no_such_output(graph: Graph, tensor: str) -> Problem:
 
 def training_mode(graph: Graph) -> list[Problem]:
     """A problem for each operation whose result is random, or depends on what else is in the batch."""
-    problems = []
+    problems = [
+        Problem(
+            f"{node.op} in {place} makes the result random",
+            file=graph.source,
+            path=full_name(caller, node),
+            hint="export the model for inference",
+        )
+        for caller, place, node in nodes_in_functions(graph.nodes.values(), graph.library, needed=True)
+        if node.op in RANDOM and place != "a function"  # a call that stayed may hold a branch that is not taken
+    ]
     for node in graph.nodes.values():
         if node.op in NORMS and nd.attribute(node, "is_training", True) and not _is_layer_norm(graph, node):
             problems.append(
@@ -158,6 +190,47 @@ def _is_layer_norm(graph: Graph, node: NodeDef) -> bool:
         and shape[0] == 1
         and graph.shape(mean) == graph.shape(variance) == (0,)
     )
+
+
+def norm_statistics(graph: Graph) -> None:
+    """The constant statistics of norms are numbers, and their variances are not negative.
+
+    Raises
+    ------
+    ModelError
+        Naming each norm and its first such channel.
+    """
+    problems = []
+    for node in graph.nodes.values():
+        if node.op in NORMS and not nd.attribute(node, "is_training", True):
+            mean, variance = (graph.constant(tensor) for tensor in nd.data_inputs(node)[3:5])
+            problems += _bad_channel(graph, node, mean, "mean", np.isfinite)
+            lowest = -float(nd.attribute(node, "epsilon", 1e-4))
+            problems += _bad_channel(graph, node, variance, "variance", partial(np.less, lowest))
+        elif node.op == "Rsqrt":
+            values = graph.constant(nd.data_inputs(node)[0])
+            problems += _bad_channel(graph, node, values, "variance with its epsilon", partial(np.less, 0))
+    if problems:
+        raise ModelError(*problems[:MOST])
+
+
+def _bad_channel(
+    graph: Graph, node: NodeDef, values: np.ndarray | None, what: str, fits: Callable[[np.ndarray], np.ndarray]
+) -> list[Problem]:
+    if values is None:
+        return []
+    bad = np.flatnonzero(~fits(values.reshape(-1)))
+    if bad.size == 0:
+        return []
+    more = f" ({len(bad)} channels in all)" if len(bad) > 1 else ""
+    return [
+        Problem(
+            f"channel {bad[0]} of the norm has the {what} {values.reshape(-1)[bad[0]]:g}{more}: no number comes out",
+            file=graph.source,
+            path=node.name,
+            hint="the model was damaged in training or when it was saved: save it again from a good state",
+        )
+    ]
 
 
 def variables(nodes: Mapping[str, NodeDef], source: str) -> list[Problem]:

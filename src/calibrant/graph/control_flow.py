@@ -72,8 +72,15 @@ _PLACES = {"While": "a loop", "StatelessWhile": "a loop", "If": "a branch", "Sta
 _PLACES |= {"Case": "a branch", "StatelessCase": "a branch"}
 
 
-def nodes_in_functions(nodes: Iterable[NodeDef], library: FunctionDefLibrary) -> Iterator[tuple[NodeDef, str, NodeDef]]:
+def nodes_in_functions(
+    nodes: Iterable[NodeDef], library: FunctionDefLibrary, needed: bool = False
+) -> Iterator[tuple[NodeDef, str, NodeDef]]:
     """Every node of every function that nodes call, directly or through others.
+
+    Parameters
+    ----------
+    needed : bool
+        Only nodes that results of the functions depend on.
 
     Yields
     ------
@@ -90,9 +97,24 @@ def nodes_in_functions(nodes: Iterable[NodeDef], library: FunctionDefLibrary) ->
             if name in seen or name not in known:
                 continue
             seen.add(name)
+            kept = _needed(known[name]) if needed else None
             for node in known[name].node_def:
+                if kept is not None and node.name not in kept:
+                    continue
                 yield caller, place, node
                 waiting.extend(_calls(node, known))
+
+
+def _needed(function: FunctionDef) -> set[str]:
+    """Names of the nodes that the results of a function are made of."""
+    inputs = {node.name: [reference.split(":")[0] for reference in node.input] for node in function.node_def}
+    waiting, found = [reference.split(":")[0] for reference in function.ret.values()], set()
+    while waiting:
+        name = waiting.pop()
+        if name not in found and name in inputs:
+            found.add(name)
+            waiting += [other for other in inputs[name] if not other.startswith("^")]
+    return found
 
 
 def full_name(caller: NodeDef, node: NodeDef) -> str:

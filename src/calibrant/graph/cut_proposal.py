@@ -8,6 +8,7 @@ from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph, ordered
 from calibrant.graph.tf_core import NodeDef, dtypes
+from calibrant.layer_kinds import KINDS
 
 TABLES = frozenset({"AnonymousHashTable", "HashTable", "HashTableV2", "MutableHashTable", "MutableHashTableV2"})
 MOST = 3
@@ -51,7 +52,7 @@ def check_feedable(graph: Graph) -> None:
 
 def cut_hint(graph: Graph, sources: Collection[str]) -> str:
     """What to write so that nodes are cut off."""
-    places = list(narrow_places(graph, sources))
+    places = [place for place in narrow_places(graph, sources) if not loses_layers(graph, place)]
     floats = [place for place in places if graph.dtype(place).is_floating]
     chosen = (floats or places)[:1] or list(first_numbers(graph, sources))
     if not chosen:
@@ -61,14 +62,20 @@ def cut_hint(graph: Graph, sources: Collection[str]) -> str:
     return f"feed what is made of it: {inputs_option(graph, chosen)}{also}"
 
 
+def loses_layers(graph: Graph, place: str) -> bool:
+    """Whether a layer is upstream of a tensor, so that it is gone where the graph is cut there."""
+    return any(node.op in KINDS for node in ordered(graph.nodes, [place]).values())
+
+
 def inputs_option(graph: Graph, cut: Sequence[str]) -> str:
     """What to write so that a graph is fed at some tensors, and at its inputs as far as they are needed besides."""
-    nodes = dict(graph.nodes)
+    nodes = {name: nd.copy_node(node, nd.data_inputs(node)) for name, node in graph.nodes.items()}
     for tensor in cut:
         name = nd.node_name(tensor)
         if set(graph.read_outputs(name)) <= {nd.split_tensor(other)[1] for other in cut if nd.node_name(other) == name}:
             nodes[name] = nd.make_node("Placeholder", name, [])
     needed = ordered(nodes, graph.outputs)
+    cut = [tensor for tensor in cut if nd.node_name(tensor) in needed]
     cut_names = {nd.node_name(tensor) for tensor in cut}
     others = [name for name in graph.input_nodes if name in needed and name not in cut_names]
     return f"--inputs {','.join(map(nd.input_reference, (*cut, *sorted(others))))}"

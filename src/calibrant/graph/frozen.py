@@ -100,6 +100,22 @@ def select(
     Placeholders that ``constants`` names are bound, and what only training needs is left out.
     A deployable model in the Ascend operator set is lowered to stock operations on the way.
     """
+    try:
+        return _select(graph_def, source, inputs, outputs, input_keys, output_keys, constants)
+    except ModelError as error:
+        error.unfit = graph_def
+        raise
+
+
+def _select(
+    graph_def: GraphDef,
+    source: str,
+    inputs: Sequence[str] | None,
+    outputs: Sequence[str] | None,
+    input_keys: Sequence[str],
+    output_keys: Sequence[str],
+    constants: Mapping[str, Any] | None,
+) -> Graph:
     nodes = _unique_nodes(graph_def, source)
     if any(node.op in CALLS for node in nodes.values()):
         named = [name for name in outputs or () if nd.node_name(name) in nodes]  # others may be inside a function
@@ -136,9 +152,25 @@ def select(
         inference = _with_needed_inputs(inference)
     checks.fed(inference)
     deterministic(inference, graph)
+    checks.norm_statistics(inference)
     if not inputs:
         undecided(inference)
     return inference
+
+
+def all_nodes(graph_def: GraphDef, source: str) -> Graph:
+    """Everything that a GraphDef has, unchecked, to be listed."""
+    nodes = {node.name: node for node in graph_def.node}
+    return Graph(nodes, (), (), library=graph_def.library, versions=graph_def.versions, source=source)
+
+
+def known_tensors(graph: Graph) -> Mapping[str, tuple[nd.OpenShape | None, Any]]:
+    """Shape and type of every tensor; neither for the first of each node where TensorFlow does not accept the graph."""
+    try:
+        checks.importable(graph)
+        return graph.tensors
+    except ModelError:
+        return {f"{name}:0": (None, None) for name in graph.nodes}
 
 
 def select_by_key(

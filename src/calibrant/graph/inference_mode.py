@@ -13,14 +13,13 @@ from calibrant.graph.bindings import bind
 from calibrant.graph.checks import MOST, training_mode
 from calibrant.graph.control_flow import needed_library
 from calibrant.graph.controls import without_idle_controls
-from calibrant.graph.cut_proposal import inputs_option, narrow_places
+from calibrant.graph.cut_proposal import inputs_option, loses_layers, narrow_places
 from calibrant.graph.dead_branches import DECIDING, without_dead_branches
 from calibrant.graph.decided import decided_values
 from calibrant.graph.dropout import UNIFORM, without_idle_dropout
 from calibrant.graph.graph import Graph, ordered
 from calibrant.graph.inline import CALLS, inline_calls
 from calibrant.graph.tf_core import dtypes
-from calibrant.layer_kinds import KINDS
 
 _DEPTH = 20  # decisions within decisions
 
@@ -154,7 +153,7 @@ def _cut(graph: Graph, problems: Sequence[Problem]) -> str:
     """The cut that leaves all of these operations out, where that loses no layer."""
     paths = {problem.path for problem in problems if problem.path is not None}
     place = next(narrow_places(graph, {*paths, *graph.input_nodes}), None)
-    if place is None or any(node.op in KINDS for node in ordered(graph.nodes, [place]).values()):
+    if place is None or loses_layers(graph, place):
         return ""
     return f", or feed what comes after: {inputs_option(graph, [place])}"
 
