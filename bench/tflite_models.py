@@ -117,8 +117,8 @@ def prepared(group: str, name: str, shared: Path) -> tuple[Any, dict[str, Any], 
     path = shared / group / name
     graph = load(path, **loading)
     if "data" in options:
-        batches = open_data(str(shared / group / options["data"]), inputs_of(graph), batch_size=SAMPLES)
-        return path, loading, dict(next(iter(batches)))
+        batches = list(open_data(str(shared / group / options["data"]), inputs_of(graph)))
+        return path, loading, {key: np.concatenate([batch[key] for batch in batches]) for key in batches[0]}
     return path, loading, samples(graph, options)
 
 
