@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-OF_THE_PAGE = ("verdict", "findings", "error_growth", "distributions")
+OF_THE_PAGE = ("verdict", "findings", "error_growth", "data_check", "distributions")
 
 
 def reproducible(files: Mapping[str, bytes] | Path, page: bool = True) -> dict[str, object]:

@@ -19,12 +19,16 @@ from calibrant.emit.large_model import is_too_large
 from calibrant.emit.prefix import file_prefix
 from calibrant.errors import CalibrantError, DataError, Problem
 from calibrant.exports import EXPORTS
+from calibrant.graph.node_input import NodeInput
 from calibrant.options import TO_QUANTIZE, ExportOptions, OptionGroup, Options, takes_keywords
 from calibrant.progress import LOG, ProgressFn, Stopwatch, no_progress
+from calibrant.quantized_network import QuantizedInput
 from calibrant.result import Pictured, Result, result_files
+from calibrant.steps.activations import search_all
 from calibrant.steps.observed import observed_network
 from calibrant.steps.output_sqnr import output_sqnr
 from calibrant.steps.prepare import Prepared, prepare
+from calibrant.steps.range_moves import range_moves
 from calibrant.steps.refine import refined
 from calibrant.steps.sensitivity import sensitivities
 
@@ -94,9 +98,19 @@ def quantize(
     _check_readable_again(not isinstance(data, Iterator), refine, sensitivity)  # before the first item is read
     prepared, batches = prepare(model, config, data, chosen, watch, track, runner)
     again = SecondPass(batches, refine, sensitivity)
+    half: dict[NodeInput, QuantizedInput] = {}
+
+    def search_half() -> None:
+        half.update(search_all(prepared.graph, prepared.places, prepared.histograms, prepared.plan.groups))
+
     with watch.step("calibrate"):
         runner.observe(
-            prepared.observed, prepared.statistics, batches, track, state=None if resume is None else Path(resume)
+            prepared.observed,
+            prepared.statistics,
+            batches,
+            track,
+            state=None if resume is None else Path(resume),
+            midway=search_half if output.folder is not None and chosen.export.page else None,
         )
     use = DataUse.of(batches)
     if batches.samples is None:
@@ -110,7 +124,7 @@ def quantize(
         "workers": chosen.calibration.workers,
         "threads": chosen.calibration.threads,
     }
-    return build_result(prepared, chosen.export, output, watch, again, track, use, used)
+    return build_result(prepared, chosen.export, output, watch, again, track, use, used, half)
 
 
 @dataclass(frozen=True)
@@ -177,10 +191,13 @@ def build_result(
     track: ProgressFn = no_progress,
     data: DataUse | None = None,
     options: Mapping[str, Any] | None = None,
+    half: Mapping[NodeInput, QuantizedInput] | None = None,
 ) -> Result:
     """The second half: search, refine, emit, report, write."""
     with watch.step("search"):
         network = observed_network(prepared)
+        found = {(entry.node, entry.index): entry for entry in network.every_input()}
+        moves = range_moves(half, found, prepared.histograms) if half else ()
     if again is not None and again.refine:
         with watch.step("refine"):
             network = refined(prepared, network, again.batches, track)
@@ -198,7 +215,7 @@ def build_result(
     if output.folder is not None and export.page:
         with watch.step("page"):
             batches = again.batches if again is not None and again.batches.restartable else None
-            pictured = Pictured.of(network, prepared.histograms, batches)
+            pictured = Pictured.of(network, prepared.histograms, batches, moves)
     result = Result(
         name=output.prefix,
         original=prepared.original,

@@ -240,3 +240,25 @@ class ErrorGrowth:
 
     samples: int
     inputs: tuple[InputError, ...]
+
+
+@dataclass(frozen=True)
+class RangeMove:
+    """What leaving out the second half of the calibration data does to one quantized input.
+
+    Parameters
+    ----------
+    node : str
+        Name of the reader.
+    index : int
+        Its input index.
+    moved : float
+        How far an end of the range moves, as a share of the range's width.
+    loss_db : float
+        How much larger the error over all data is with the range of the first half, in dB, >= 0.
+    """
+
+    node: str
+    index: int
+    moved: float
+    loss_db: float

@@ -22,9 +22,10 @@ from calibrant.errors import CalibrantError
 from calibrant.exports import Content
 from calibrant.fold import Folded
 from calibrant.graph.graph import Graph
-from calibrant.quantized_network import ErrorGrowth, OutputSqnr, QuantizedNetwork, Sensitivity
+from calibrant.quantized_network import ErrorGrowth, OutputSqnr, QuantizedNetwork, RangeMove, Sensitivity
 from calibrant.records.mapping_file import nuq_record_text
 from calibrant.records.record_file import write_records
+from calibrant.report.data_check import data_check_rows
 from calibrant.report.distributions import activation_rows, weight_rows
 from calibrant.report.findings import findings, verdict
 from calibrant.report.growth_table import growth_rows
@@ -49,19 +50,29 @@ class Pictured:
         Rows of :mod:`calibrant.report.distributions`.
     growth : ErrorGrowth | None
         How the error grows with depth; None if the data could be read only once.
+    moves : tuple[RangeMove, ...]
+        What the second half of the data changes; empty where that was not measured.
     """
 
     activations: list[dict[str, Any]]
     weights: list[dict[str, Any]]
     growth: ErrorGrowth | None
+    moves: tuple[RangeMove, ...] = ()
 
     @classmethod
-    def of(cls, network: QuantizedNetwork, histograms: Mapping[str, Histogram], batches: Batches | None) -> Pictured:
+    def of(
+        cls,
+        network: QuantizedNetwork,
+        histograms: Mapping[str, Histogram],
+        batches: Batches | None,
+        moves: tuple[RangeMove, ...] = (),
+    ) -> Pictured:
         """Made from what was observed, and from a few samples if they can be read again."""
         return cls(
             activation_rows(network, lambda entry: histograms[entry.tensor]),
             weight_rows(network),
             error_growth(network, batches) if batches is not None else None,
+            moves,
         )
 
 
@@ -184,10 +195,14 @@ class Result:
         about_data = self.data.warnings if self.data is not None else ()
         about_outputs = sqnr_warnings(self.output_sqnr) if self.output_sqnr is not None else ()
         about_layers = [text for text in found["warnings"] if text not in (*about_data, *about_outputs)]
+        check = data_check_rows(pictured.moves)
+        if check is not None and not check["enough"]:
+            about_data = (*about_data, check["sentence"])
         listed = findings(self.network, self.plan, pictured.activations, growth["inputs"], about_data, about_layers)
         return {
             "verdict": verdict(found["totals"], self.output_sqnr, len(listed)),
             "findings": listed,
+            "data_check": check,
             "error_growth": growth,
             "distributions": {"activations": pictured.activations, "weights": pictured.weights},
         }

@@ -55,6 +55,7 @@ class CalibrationRunner:
         description: str = "calibrating",
         state: Path | None = None,
         chosen: Container[int] | None = None,
+        midway: Callable[[], None] | None = None,
     ) -> State:
         """Update the statistics, in place, with batches; the result does not depend on the number of workers.
 
@@ -75,6 +76,10 @@ class CalibrationRunner:
             not observed again.
         chosen : Container[int] | None
             Numbers of the batches to observe; None: all.
+        midway : Callable[[], None] | None
+            Called once, when the statistics hold the first half of the batches and no others. Left out where that never
+            is so: with several workers, with part of the batches, with a state that is resumed, with an unknown number
+            of batches or a single one.
 
         Returns
         -------
@@ -96,6 +101,8 @@ class CalibrationRunner:
                     observer.settle()
                     progress.add(seen)
 
+                if midway is not None and chosen is None and not progress.state.batches:
+                    items = _called_midway(items, (batches.count or 0) // 2, observer, midway)
                 _update_with_all(observer, items, progress.due, add)
         else:
             self._share(graph, blank, items, progress)
@@ -137,6 +144,19 @@ class CalibrationRunner:
             failures = [failure for failure in (future.exception() for future in futures) if failure is not None]
         if failures:
             raise failures[0]
+
+
+def _called_midway(
+    items: Iterator[tuple[BatchKey, Mapping[str, np.ndarray]]],
+    middle: int,
+    observer: Observer,
+    midway: Callable[[], None],
+) -> Iterator[tuple[BatchKey, Mapping[str, np.ndarray]]]:
+    for key, batch in items:
+        if key[0] == middle > 0:
+            observer.settle()
+            midway()
+        yield key, batch
 
 
 def _update_with_all(

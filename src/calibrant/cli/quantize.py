@@ -69,6 +69,9 @@ def quantize(
         for warning in result.report["warnings"]:
             click.echo(f"warning: {warning}", err=True)
         show_result(result, out)
+        check = result.report.get("data_check")
+        if check is not None and not check["enough"]:
+            click.echo(check["sentence"])
         compared = f"calibrant evaluate {model} {result.files[0]} --data DATA --labels LABELS"
         click.echo(f"next: {compared}; calibrant tune where accuracy was lost")
     return show_refused(result)

@@ -36,12 +36,13 @@ def drawing(drawn: Picture, damage: Mapping[str, float], quantized: Collection[s
     nodes = []
     for name, place in drawn.places.items():
         x, y = _center(place)
-        kind, note = _kind(name, drawn.ops[name], damage, quantized, reasons)
+        kind, note = _kind(name, damage, quantized, reasons)
         acts = name in quantized or name in reasons
         role = f'role="button" tabindex="0" data-layer="{_text(name)}"' if acts else 'role="img"'
         nodes.append(
             f'<g class="node {kind}" transform="translate({x - WIDTH / 2:.0f} {y - HEIGHT / 2:.0f})" {role} '
-            f'aria-label="{_text(f"{name}: {drawn.ops[name]}, {note}")}"><title>{_text(name)}\n{_text(note)}</title>'
+            f'aria-label="{_text(f"{name}: {drawn.ops[name]} {note}".strip())}">'
+            f"<title>{_text(name)}\n{_text(note)}</title>"
             f'<rect width="{WIDTH}" height="{HEIGHT}" rx="6"/>'
             f'<text x="8" y="18">{_text(middle_cut(name, LONGEST_LABEL))}</text>'
             f'<text x="8" y="35" class="sub">{_text(f"{drawn.ops[name]}  {note}"[:30])}</text></g>'
@@ -55,7 +56,7 @@ def drawing(drawn: Picture, damage: Mapping[str, float], quantized: Collection[s
 
 
 def _kind(
-    name: str, op: str, damage: Mapping[str, float], quantized: Collection[str], reasons: Mapping[str, str]
+    name: str, damage: Mapping[str, float], quantized: Collection[str], reasons: Mapping[str, str]
 ) -> tuple[str, str]:
     if name in damage:
         level = sum(damage[name] >= limit for limit in LIMITS)
@@ -64,7 +65,7 @@ def _kind(
         return "d4", "no loss"
     if name in reasons:
         return "float", f"float: {reasons[name]}"
-    return "other", "" if op in ("Input", "Output") else "float"
+    return "other", ""
 
 
 def _center(place: tuple[float, int]) -> tuple[float, float]:

@@ -13,6 +13,8 @@ from calibrant.report.damage import damage_by_layer, input_key
 from calibrant.report.page.drawing import drawing
 from calibrant.report.picture import Picture
 
+MOST_MOVES = 10
+
 
 def page(name: str, report: Mapping[str, Any], drawn: Picture | None, sizes: Mapping[str, int]) -> str:
     """One HTML file.
@@ -35,6 +37,7 @@ def page(name: str, report: Mapping[str, Any], drawn: Picture | None, sizes: Map
         section("The network", "network", _network(drawn, report, damage)),
         section("Layers", "layers", _layer_table(report, damage)),
         section("How the error grows", "growth", _growth(report)),
+        section("Are the data enough?", "data", _data_check(report)),
         section("Left in float", "float", _left_in_float(report)),
         section("Fusions", "fusions", _fusions(report)),
         section("Shared ranges and non-uniform weights", "shared", _shared(report)),
@@ -202,6 +205,17 @@ def _growth(report: Mapping[str, Any]) -> str:
         f'<div id="growth-plot" class="plot" role="img" aria-label="Signal-to-noise ratio by depth; '
         f'the numbers are in the table of layers"></div>{ranking}'
     )
+
+
+def _data_check(report: Mapping[str, Any]) -> str:
+    check = report["data_check"]
+    if check is None:
+        return "<p>Not measured: that takes two batches, one worker and data of a known number.</p>"
+    rows = [
+        [(_link(row["layer"]), row["layer"]), number(100 * row["moved"], ".1f"), number(row["loss_db"], ".2f")]
+        for row in check["rows"][:MOST_MOVES]
+    ]
+    return f"<p>{_text(check['sentence'])}</p>" + table(("Layer", "Range moves, %", "Loss, dB"), rows)
 
 
 def _left_in_float(report: Mapping[str, Any]) -> str:

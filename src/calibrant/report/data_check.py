@@ -1,0 +1,34 @@
+"""Whether the calibration data are enough, as plain values and one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from calibrant.quantized_network import RangeMove
+
+MUCH_DB = 1.0
+"""Loss of a tensor from which more data would have helped."""
+FEW = 0.02
+"""Share of the tensors that may lose more without a word."""
+
+
+def data_check_rows(moves: Sequence[RangeMove] | None) -> dict[str, Any] | None:
+    """Verdict, sentence and a row per quantized input, the largest loss first; None where it was not measured."""
+    if not moves:
+        return None
+    losing = [row for row in moves if row.loss_db >= MUCH_DB]
+    enough = len(losing) <= FEW * len(moves)
+    worst = max(row.moved for row in moves)
+    if enough:
+        sentence = f"Enough data: with half of them no more than {100 * FEW:g} % of the ranges would be worse"
+    else:
+        sentence = f"More data would help: with half of them {len(losing)} of {len(moves)} ranges would be worse"
+    return {
+        "enough": enough,
+        "sentence": f"{sentence} by {MUCH_DB:g} dB; the largest move is {100 * worst:.1f} % of a range.",
+        "rows": [
+            {"layer": row.node, "index": row.index, "moved": round(row.moved, 5), "loss_db": round(row.loss_db, 3)}
+            for row in moves
+        ],
+    }
