@@ -24,17 +24,17 @@ def network_outputs(graph: Any) -> list[str]:
         There is none.
     """
     downstream: set[str] = set()
-    operations = []
+    candidates = []
     operations = [operation for operation in graph.get_operations() if not operation.name.startswith(SCOPE)]
     for operation in operations:  # inputs come before their readers, loop edges aside
         sources = (tensor.op.name for tensor in operation.inputs)
         if operation.type in KINDS or any(name in downstream for name in sources):
             downstream.add(operation.name)
             if operation.outputs and operation.type not in NEVER_OUTPUTS:
-                operations.append(operation)
+                candidates.append(operation)
     ends = [
         operation.outputs[0].name
-        for operation in operations
+        for operation in candidates
         if not any(consumer.name in downstream for tensor in operation.outputs for consumer in tensor.consumers())
     ]
     if not ends:
