@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from calibrant.graph import nodes as nd
+from calibrant.graph.control_flow import REGIONS, control_flow_regions
 from calibrant.graph.graph import Graph
 from calibrant.graph.tensorflow import tensorflow
 
@@ -35,6 +36,7 @@ class PartialRuns:
             for read in nd.data_inputs(node):
                 readers.setdefault(nd.node_name(read), []).append(node.name)
         moving = _reached(readers, graph.input_nodes)
+        self._regions = control_flow_regions(graph.nodes)
         self._reached = {tensor: _reached(readers, readers.get(nd.node_name(tensor), ())) for tensor in places}
         # Loops wait for the inputs through control dependencies too, so these are always fed.
         self._border = {
@@ -60,11 +62,31 @@ class PartialRuns:
         self._values: dict[str, np.ndarray] = {}
 
     def _read_around(self, tensor: str, moving: Container[str]) -> tuple[str, ...]:
-        """What the nodes that a tensor reaches read beside it, constants left out."""
-        reached = self._reached[tensor]
-        read = dict.fromkeys(name for node in reached for name in nd.data_inputs(self._graph.nodes[node]))
-        outside = (name for name in read if nd.node_name(name) not in reached and name != tensor)
-        return tuple(name for name in outside if nd.node_name(name) in moving)
+        """What the nodes that a tensor reaches read beside it, constants left out; all of it can be fed.
+
+        What cannot be fetched, as lists of tensors and what is inside a loop, is computed again from what it reads.
+        """
+        computed = dict(self._reached[tensor])
+        around: dict[str, None] = {}
+        waiting = list(computed)
+        while waiting:
+            for read in nd.data_inputs(self._graph.nodes[waiting.pop(0)]):
+                name = nd.node_name(read)
+                if name in computed or read == tensor or name not in moving:
+                    continue
+                if self._can_be_fetched(read):
+                    around[read] = None
+                else:
+                    computed[name] = None
+                    waiting.append(name)
+        return tuple(around)
+
+    def _can_be_fetched(self, tensor: str) -> bool:
+        tf = tensorflow()
+        name = nd.node_name(tensor)
+        begins_region = any(self._graph.nodes[name].op in begin for begin, _ in REGIONS.values())
+        in_region = begins_region or name in self._regions
+        return not in_region and self._graph.dtype(tensor) not in (tf.variant, tf.resource)
 
     def start(self, batch: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Run a batch, by input key; the outputs without any exchange."""
