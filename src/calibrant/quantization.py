@@ -25,8 +25,8 @@ from calibrant.progress import LOG, ProgressFn, Stopwatch, no_progress
 from calibrant.quantized_network import QuantizedInput
 from calibrant.result import Pictured, Result, result_files
 from calibrant.steps.activations import search_all
+from calibrant.steps.measured import Measured, measured
 from calibrant.steps.observed import observed_network
-from calibrant.steps.output_sqnr import output_sqnr
 from calibrant.steps.prepare import Prepared, prepare
 from calibrant.steps.range_moves import range_moves
 from calibrant.steps.refine import refined
@@ -196,17 +196,17 @@ def build_result(
     """The second half: search, refine, emit, report, write."""
     with watch.step("search"):
         network = observed_network(prepared)
-        found = {(entry.node, entry.index): entry for entry in network.every_input()}
-        moves = range_moves(half, found, prepared.histograms) if half else ()
+        places = {(entry.node, entry.index): entry for entry in network.every_input()}
+        moves = range_moves(half, places, prepared.histograms) if half else ()
     if again is not None and again.refine:
         with watch.step("refine"):
             network = refined(prepared, network, again.batches, track)
     with watch.step("emit"):
         fakequant = fake_quantized(network)
-    sqnr = None
+    found = Measured(None, None)
     if output.folder is not None and again is not None and again.batches.restartable and not is_too_large(fakequant):
         with watch.step("measure"):
-            sqnr = output_sqnr(prepared.original, fakequant, again.batches)
+            found = measured(network, prepared.original.output_keys, again.batches, export.page)
     ranking = None
     if again is not None and again.sensitivity:
         with watch.step("sensitivity"):
@@ -214,8 +214,7 @@ def build_result(
     pictured = None
     if output.folder is not None and export.page:
         with watch.step("page"):
-            batches = again.batches if again is not None and again.batches.restartable else None
-            pictured = Pictured.of(network, prepared.histograms, batches, moves)
+            pictured = Pictured.of(network, prepared.histograms, found.growth, moves)
     result = Result(
         name=output.prefix,
         original=prepared.original,
@@ -228,7 +227,7 @@ def build_result(
         lite=prepared.lite,
         batches=again.batches if again is not None and again.batches.restartable else None,
         sensitivity=ranking,
-        output_sqnr=sqnr,
+        output_sqnr=found.outputs,
         pictured=pictured,
         data=data,
         options=options or {},

@@ -36,7 +36,6 @@ from calibrant.report.picture import picture
 from calibrant.report.provenance import run_row
 from calibrant.report.report import report, report_text
 from calibrant.report.sensitivity_table import sensitivity_rows
-from calibrant.steps.error_growth import error_growth
 from calibrant.steps.records import layer_records
 
 
@@ -64,14 +63,14 @@ class Pictured:
         cls,
         network: QuantizedNetwork,
         histograms: Mapping[str, Histogram],
-        batches: Batches | None,
+        growth: ErrorGrowth | None,
         moves: tuple[RangeMove, ...] = (),
     ) -> Pictured:
-        """Made from what was observed, and from a few samples if they can be read again."""
+        """Made from what was observed and measured."""
         return cls(
             activation_rows(network, lambda entry: histograms[entry.tensor]),
             weight_rows(network),
-            error_growth(network, batches) if batches is not None else None,
+            growth,
             moves,
         )
 

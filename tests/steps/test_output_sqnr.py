@@ -10,7 +10,7 @@ import calibrant
 from calibrant.graph.logits import before_softmax
 from calibrant.graph.run import run_once
 from calibrant.report.output_sqnr import sqnr_line
-from calibrant.steps.output_sqnr import SAMPLES
+from calibrant.steps.measured import SAMPLES
 from graphs import conv, dense, graph_def, numbers, placeholder, small_network, tf
 
 DATA = numbers(40, 6, 6, 2)

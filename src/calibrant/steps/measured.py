@@ -1,0 +1,157 @@
+"""Step: the error of the outputs, and how it grows with depth: of each quantized layer's input."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from calibrant.algorithms.median_sqnr import median_sqnr_db
+from calibrant.algorithms.sqnr import sqnr_db
+from calibrant.data.open_data import Batches
+from calibrant.emit.fakequant import fake_quantized
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Graph
+from calibrant.graph.logits import before_softmax
+from calibrant.graph.run import Runner
+from calibrant.quantized_network import ErrorGrowth, InputError, OutputSqnr, QuantizedInput, QuantizedNetwork
+
+SAMPLES = 4
+ENOUGH_VALUES = 1 << 15
+"""Of a tensor and batch, whole positions with all their channels, evenly spaced."""
+_LIMITS = (0.0, 90.0)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a run of both networks on a few samples shows.
+
+    Parameters
+    ----------
+    outputs : OutputSqnr | None
+        Of the outputs, before a final Softmax; None where none of them is a floating-point number.
+    growth : ErrorGrowth | None
+        Of the quantized inputs; None if it was not asked for.
+    """
+
+    outputs: OutputSqnr | None
+    growth: ErrorGrowth | None
+
+
+def measured(network: QuantizedNetwork, keys: Sequence[str], batches: Batches, inputs: bool) -> Measured:
+    """Run the first samples through the float and the quantized network.
+
+    Parameters
+    ----------
+    network : QuantizedNetwork
+        The network.
+    keys : Sequence[str]
+        How the outputs are called, in order.
+    batches : Batches
+        Data that can be read again; the first SAMPLES samples are used, in whole batches where the model fixes them.
+    inputs : bool
+        Whether the quantized inputs are measured, too; of each at most about ENOUGH_VALUES values a batch, so that
+        time and memory stay small beside calibration.
+    """
+    graph, quantized = network.graph, fake_quantized(replace(network, output_tensors=()))
+    fed = _first_samples(graph, batches)
+    entries = network.every_input() if inputs else ()
+    watched = {entry.tensor for entry in entries}
+    places = [place for place, tensor in enumerate(graph.outputs) if graph.dtype(tensor).is_floating]
+    points = [_points(graph, quantized, place) for place in places]
+    if not points and not watched:
+        return Measured(None, None)
+    first = _values(graph, [point[0] for point in points], fed, watched)
+    second = _values(quantized, [point[1] for point in points], fed, watched)
+    samples = sum(_count(batch) for batch in fed)
+    ratios = (median_sqnr_db(*pair) for pair in zip(first.fetched, second.fetched, strict=True))
+    outputs = OutputSqnr(dict(zip((keys[place] for place in places), ratios, strict=True)), samples) if places else None
+    if not inputs:
+        return Measured(outputs, None)
+    arriving = {tensor: _decibels(first.kept[tensor], second.kept[tensor]) for tensor in watched}
+    errors = (_input_error(entry, first.kept[entry.tensor], arriving[entry.tensor]) for entry in entries)
+    return Measured(outputs, ErrorGrowth(samples, tuple(errors)))
+
+
+def _points(graph: Graph, quantized: Graph, place: int) -> tuple[str, str]:
+    """Where an output of both networks is compared: before the Softmax where both have one."""
+    outputs = graph.outputs[place], quantized.outputs[place]
+    scores = before_softmax(graph, outputs[0]), before_softmax(quantized, outputs[1])
+    return outputs if scores[0] == outputs[0] or scores[1] == outputs[1] else scores
+
+
+def _first_samples(graph: Graph, batches: Batches) -> list[dict[str, np.ndarray]]:
+    shapes = [graph.shape(tensor) for tensor in graph.inputs]
+    is_open = all(shape is None or not shape or shape[0] is None for shape in shapes)
+    fed, samples = [], 0
+    for batch in batches:
+        left = SAMPLES - samples
+        fed.append({name: array[:left] if is_open and np.ndim(array) else array for name, array in batch.items()})
+        samples += _count(fed[-1])
+        if samples >= SAMPLES:
+            break
+    return fed
+
+
+def _count(batch: Mapping[str, np.ndarray]) -> int:
+    return max((len(array) for array in batch.values() if np.ndim(array)), default=1)
+
+
+@dataclass(frozen=True)
+class _Values:
+    """Fetched tensors with all batches joined, and some positions of watched ones, [positions, channels]."""
+
+    fetched: list[np.ndarray]
+    kept: dict[str, np.ndarray]
+
+
+def _values(graph: Graph, fetches: list[str], fed: list[dict[str, np.ndarray]], tensors: set[str]) -> _Values:
+    parts: dict[str, list[np.ndarray]] = {tensor: [] for tensor in sorted(tensors)}
+
+    def keeper(tensor: str) -> Callable[[np.ndarray], None]:
+        axis = _channel_axis(graph, tensor)
+        return lambda values: parts[tensor].append(_some_positions(np.asarray(values, np.float32), axis))
+
+    with Runner(graph, fetches, watched={tensor: keeper(tensor) for tensor in parts} or None) as runner:
+        results = [[np.atleast_1d(np.array(value)) for value in runner(batch)] for batch in fed]
+    fetched = [np.concatenate(columns) for columns in zip(*results, strict=True)]
+    return _Values(fetched, {tensor: np.concatenate(pieces) for tensor, pieces in parts.items()})
+
+
+def _some_positions(values: np.ndarray, axis: int) -> np.ndarray:
+    """Positions with all their channels, [positions, channels]."""
+    rows = np.moveaxis(values, axis, -1) if values.ndim > 1 else values.reshape(1, -1)
+    rows = rows.reshape(-1, rows.shape[-1])
+    most = max(ENOUGH_VALUES // max(rows.shape[-1], 1), 1)
+    return rows[:: max(-(-len(rows) // most), 1)].copy()
+
+
+def _channel_axis(graph: Graph, tensor: str) -> int:
+    """The axis of channels as the readers see it: 1 where one of them has its channels first, else the last."""
+    formats = [str(nd.attribute(node, "data_format") or "") for node, _ in graph.consumers(tensor)]
+    return 1 if any(text.startswith("NC") for text in formats) else -1
+
+
+def _input_error(entry: QuantizedInput, values: np.ndarray, arriving: float | None) -> InputError:
+    signal = np.square(values, dtype=np.float64).mean(axis=0)
+    noise = np.square(values - entry.quantizer.fake_quantize(values), dtype=np.float64).mean(axis=0)
+    heard = signal > 0
+    magnitudes = np.abs(values).max(axis=0, initial=0.0)[heard]
+    with np.errstate(divide="ignore"):
+        ratios = np.clip(10 * np.log10(signal[heard] / noise[heard]), *_LIMITS)
+    return InputError(
+        entry.node,
+        entry.index,
+        arriving,
+        float(ratios.mean()) if heard.any() else None,
+        float(magnitudes.max() / np.median(magnitudes)) if heard.any() else 1.0,
+    )
+
+
+def _decibels(first: np.ndarray, second: np.ndarray) -> float | None:
+    signal = float(np.square(first, dtype=np.float64).sum())
+    noise = float(np.square(np.subtract(first, second, dtype=np.float64)).sum())
+    ratio = sqnr_db(signal, noise)
+    return ratio if math.isfinite(ratio) else None
