@@ -12,7 +12,7 @@ import calibrant
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.run import run_once
-from graphs import conv, dense, graph_def, placeholder, tf
+from graphs import conv, dense, graph_def, numbers, placeholder, tf
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the formulas are those of x86 kernels")
 
@@ -37,6 +37,20 @@ def one_of_two_scales(tensor):
     return conv(tensor, name="two", seed=4) + conv(tf.nn.max_pool2d(tensor, 3, 1, "SAME"), name="three", seed=5)
 
 
+def resized(align, half, size=(13, 21)):
+    y = conv(image(7, 9, 4), name="one")
+    made = tf.raw_ops.ResizeBilinear(images=y, size=size, align_corners=align, half_pixel_centers=half)
+    return conv(made, name="two", seed=4)
+
+
+def transposed_to_a_computed_shape(channels):
+    """The shape is known as the file runs: then LiteRT's own kernel takes the operator, in vectors of 8 channels."""
+    y = tf.nn.relu(conv(image(8, 8, 4), name="one"))
+    weights = tf.constant(numbers(3, 3, channels, 4, seed=3, scale=0.3), name="up/weights")
+    shape = tf.stack([tf.shape(y)[0], 16, 16, channels])
+    return conv(tf.nn.conv2d_transpose(y, weights, shape, 2, "SAME", name="up"), name="two")
+
+
 BETWEEN = {
     "addition": addition,
     "addition, relu": lambda: addition(tf.nn.relu),
@@ -55,6 +69,11 @@ BETWEEN = {
     "pooled, then a layer": lambda: conv(tf.nn.max_pool2d(conv(image(), name="one"), 2, 2, "SAME"), name="two"),
     "concatenated": NETWORKS["concatenated"],
     "grouped": NETWORKS["grouped"],
+    "resized": lambda: resized(False, False),
+    "resized, corners aligned": lambda: resized(True, False),
+    "resized, between pixels": lambda: resized(False, True),
+    "resized, smaller": lambda: resized(False, True, (3, 5)),
+    "transposed to a computed shape": lambda: transposed_to_a_computed_shape(11),
 }
 
 
@@ -63,6 +82,13 @@ def test_codes_are_those_of_the_file(name):
     result, x = exported(graph_def(lambda: tf.identity(BETWEEN[name](), name="out")), count=256)
     apart, _ = steps_apart(result, x)
     assert apart.max() < 0.1
+
+
+@pytest.mark.parametrize("name, kind", [("transposed to a computed shape", "TRANSPOSE_CONV"), ("resized", "RESIZE")])
+def test_they_are_on_integers(name, kind):
+    result, _ = exported(graph_def(lambda: tf.identity(BETWEEN[name](), name="out")))
+    [made] = [each for each in File(contents(result)[0]).operators() if each.name.startswith(kind)]
+    assert made.outputs[0].dtype == np.int8
 
 
 @pytest.mark.parametrize("height, width", [(5, 25), (11, 13)])

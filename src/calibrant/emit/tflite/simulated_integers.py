@@ -29,6 +29,7 @@ from calibrant.emit.tflite.simulated_codes import (
     round_product,
     round_real,
 )
+from calibrant.emit.tflite.simulated_fixed_point import bilinear
 from calibrant.emit.tflite.simulated_floats import FLOATS, moved, same_padding, window
 from calibrant.emit.tflite.simulated_layers import batch_matmul, conv, depthwise, fully_connected, transpose_conv
 from calibrant.graph.tensorflow import tensorflow
@@ -137,6 +138,12 @@ def softmax(s: Any, o: Operator) -> Any:
     return clipped(away_from_zero(shares) + np.float32(low), (low, high))
 
 
+def resize_bilinear(s: Any, o: Operator) -> Any:
+    """In fixed point; where sizes are computed as the file runs, another kernel takes it, within a step."""
+    codes, sizes = s.codes(o.read(0)), o.read(1).values
+    return rounded(s, o) if sizes is None or None in codes.shape[1:3] else bilinear(codes, o, sizes)
+
+
 def quantize(s: Any, o: Operator) -> Any:
     """Real numbers or codes of another scale."""
     read = o.read(0)
@@ -211,10 +218,12 @@ INTEGERS = {
     "MEAN": mean,
     "SUM": mean,
     "AVERAGE_POOL_2D": average_pool,
-    **dict.fromkeys(("RESIZE_BILINEAR", "LOG_SOFTMAX", "L2_NORMALIZATION"), rounded),
+    "RESIZE_BILINEAR": resize_bilinear,
+    **dict.fromkeys(("LOG_SOFTMAX", "L2_NORMALIZATION"), rounded),
 }
-"""Operator → its codes; those of the last row are within a step of the kernel's, all others equal to them."""
+"""Operator → its codes, those of the kernel."""
 
 WITHIN_A_STEP = frozenset({"RESIZE_BILINEAR", "LOG_SOFTMAX", "L2_NORMALIZATION"})
+"""Operators whose codes may be a step beside the kernel's."""
 
 __all__ = ["INTEGERS", "WITHIN_A_STEP", "Tensor"]

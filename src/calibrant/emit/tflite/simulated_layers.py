@@ -15,6 +15,7 @@ import numpy as np
 
 from calibrant.emit.tflite.flatbuffer import Operator, Tensor
 from calibrant.emit.tflite.simulated_codes import activation_ends, round_product
+from calibrant.emit.tflite.simulated_fixed_point import multiplied
 from calibrant.emit.tflite.simulated_floats import dilations, same_padding, strides
 from calibrant.graph.tensorflow import tensorflow
 
@@ -53,7 +54,8 @@ def transpose_conv(s: Any, o: Operator) -> Any:
         filters = tf.constant(np.moveaxis(weights, 0, 2))
         return tf.nn.conv2d_transpose(codes, filters, s.real(o.read(0)), strides(o.options), same_padding(o.options))
 
-    return _layer(s, o, 2, o.read(1), 0, product)
+    # A shape that is computed as well is not known before the file runs: then XNNPACK does not take the operator.
+    return _layer(s, o, 2, o.read(1), 0, product, own_kernel=o.read(0).values is None)
 
 
 def fully_connected(s: Any, o: Operator) -> Any:
@@ -88,7 +90,13 @@ def batch_matmul(s: Any, o: Operator) -> Any:
 
 
 def _layer(
-    s: Any, o: Operator, place: int, weights: Tensor, axis: int, product: Callable[[Any, np.ndarray], Any]
+    s: Any,
+    o: Operator,
+    place: int,
+    weights: Tensor,
+    axis: int,
+    product: Callable[[Any, np.ndarray], Any],
+    own_kernel: bool = False,
 ) -> Any:
     tf = tensorflow()
     read, made, bias = o.read(place), o.outputs[0], bias_of(o)
@@ -98,6 +106,8 @@ def _layer(
     total = product(codes if exact else tf.cast(codes, dtype), weights.constant.astype(dtype.as_numpy_dtype))
     if bias is not None and bias.constant.any():
         total = total + tf.constant(bias.constant.astype(dtype.as_numpy_dtype))
+    if own_kernel:
+        return multiplied(total, read, weights, made, activation_ends(o, made))
     return round_product(tf.cast(total, tf.float32), multiplier(read, weights, made), activation_ends(o, made))
 
 

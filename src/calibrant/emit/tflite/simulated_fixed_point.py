@@ -1,0 +1,97 @@
+"""Integer operators whose kernels compute with fixed-point fractions alone, exactly.
+
+References
+----------
+XNNPACK: s8-ibilinear. LiteRT's own kernels: MultiplyByQuantizedMultiplier.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from calibrant.emit.tflite.flatbuffer import Operator, Tensor
+from calibrant.emit.tflite.simulated_codes import clipped
+from calibrant.graph.tensorflow import tensorflow
+
+FRACTION_BITS = 11
+MULTIPLIER_BITS = 31
+VECTOR = 8
+
+
+def bilinear(codes: Any, o: Operator, sizes: np.ndarray) -> Any:
+    """RESIZE_BILINEAR: shares of neighbours in 1/2048, one rounding at the end, halves up.
+
+    Parameters
+    ----------
+    codes : Any
+        Tf.Tensor Codes less the code of zero, float32 [batch, height, width, channels]; height and width are known.
+    sizes : np.ndarray
+        Height and width of the result.
+
+    Returns
+    -------
+    tf.Tensor
+        Codes less the code of zero, float32.
+    """
+    tf = tensorflow()
+    made = tf.cast(codes, tf.float64)
+    for axis, size in ((2, int(sizes[1])), (1, int(sizes[0]))):
+        first, second, share = _neighbours(int(codes.shape[axis]), size, o)
+        share = share.reshape(-1, *[1] * (3 - axis))
+        near, far = (tf.gather(made, places, axis=axis) for places in (first, second))
+        made = near * np.float64(2**FRACTION_BITS) + (far - near) * share
+    return tf.cast(tf.floor(made * 2.0 ** (-2 * FRACTION_BITS) + 0.5), tf.float32)
+
+
+def _neighbours(size: int, made: int, o: Operator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each place of the result the two that it is between, and the second one's share in 1/2048."""
+    whole = o.options.alignCorners and made > 1
+    step = np.float32(size - 1) / np.float32(made - 1) if whole else np.float32(size) / np.float32(made)
+    places = np.arange(made, dtype=np.float32) * step
+    if o.options.halfPixelCenters:
+        places = np.clip(places + (np.float32(0.5) * step - np.float32(0.5)), np.float32(0), np.float32(size - 1))
+    first = np.minimum(places.astype(np.int32), size - 1)
+    share = np.rint((places - first.astype(np.float32)) * np.float32(2**FRACTION_BITS)).astype(np.float64)
+    return first, np.minimum(first + 1, size - 1), share
+
+
+def multiplied(total: Any, read: Tensor, weights: Tensor, made: Tensor, limits: tuple[float, float]) -> Any:
+    """Sums times a fraction of 31 bits, as LiteRT's own kernels do it: rounded twice.
+
+    The second time, whole vectors of channels round halves up, the channels left over away from zero.
+
+    Parameters
+    ----------
+    total : Any
+        Tf.Tensor Whole numbers within int32, channels last.
+    limits : tuple[float, float]
+        Of the codes.
+
+    Returns
+    -------
+    tf.Tensor
+        Codes less the code of zero, float32.
+    """
+    tf = tensorflow()
+    real = np.float64(read.scale[0]) * weights.scale.astype(np.float64) / np.float64(made.scale[0])
+    fractions, exponents = zip(*(_fixed(float(each)) for each in real), strict=True)
+    left, right = (np.maximum(np.array(exponents) * sign, 0).astype(np.int64) for sign in (1, -1))
+    half = np.where(right > 0, np.int64(1) << np.maximum(right - 1, 0), 0)
+    product = tf.cast(total, tf.int64) * (np.int64(1) << left) * np.array(fractions, np.int64)
+    nudge = np.int64(1) << (MULTIPLIER_BITS - 1)
+    high = tf.truncatediv(product + tf.where(product >= 0, nudge, 1 - nudge), np.int64(1) << MULTIPLIER_BITS)
+    up = tf.bitwise.right_shift(high + half, right)
+    away = tf.truncatediv(high + tf.sign(high) * half, np.int64(1) << right)
+    channels = weights.shape[0]
+    in_vectors = np.arange(channels) < channels - channels % VECTOR
+    return clipped(tf.cast(tf.where(in_vectors, up, away), tf.float32), limits)
+
+
+def _fixed(real: float) -> tuple[int, int]:
+    """A number as (fraction of 31 bits, exponent)."""
+    fraction, exponent = math.frexp(real)
+    whole = math.floor(fraction * 2**MULTIPLIER_BITS + 0.5)
+    return (whole // 2, exponent + 1) if whole == 2**MULTIPLIER_BITS else (whole, exponent)
