@@ -42,6 +42,8 @@ class Runner:
     watched : Mapping[str, Callable[[np.ndarray], None]] | None
         Tensor → function that is called with its values, on the caller's thread, once per batch. The array is only
         valid during the call. What it raises is raised again when the batch is done, the first in this order.
+    optimized : bool
+        Let TensorFlow rewrite the graph first, which takes longer than a few batches of a network of many small layers.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Runner:
         fetches: Sequence[str] | None = None,
         threads: int = 0,
         watched: Mapping[str, Callable[[np.ndarray], None]] | None = None,
+        optimized: bool = True,
     ):
         tf = tensorflow()
         self.graph = graph
@@ -62,6 +65,7 @@ class Runner:
         )
         options = config.graph_options.rewrite_options
         options.constant_folding = options.OFF
+        options.disable_meta_optimizer = not optimized
         self._session = open_session(graph, config)
         with self._session.graph.as_default():
             watchers = [

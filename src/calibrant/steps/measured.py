@@ -114,7 +114,9 @@ def _values(graph: Graph, fetches: list[str], fed: list[dict[str, np.ndarray]], 
         axis = _channel_axis(graph, tensor)
         return lambda values: parts[tensor].append(_some_positions(np.asarray(values, np.float32), axis))
 
-    with Runner(graph, fetches, watched={tensor: keeper(tensor) for tensor in parts} or None) as runner:
+    with Runner(
+        graph, fetches, watched={tensor: keeper(tensor) for tensor in parts} or None, optimized=False
+    ) as runner:
         results = [[np.atleast_1d(np.array(value)) for value in runner(batch)] for batch in fed]
     fetched = [np.concatenate(columns) for columns in zip(*results, strict=True)]
     return _Values(fetched, {tensor: np.concatenate(pieces) for tensor, pieces in parts.items()})
