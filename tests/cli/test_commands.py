@@ -95,7 +95,12 @@ def test_version():
 
 def test_check_without_a_model(files):
     outcome = run("check", files / "quant.cfg")
-    assert (outcome.code, outcome.out, outcome.err) == (0, f"{files / 'quant.cfg'}: no problems\n", "")
+    assert (outcome.code, outcome.out, outcome.err) == (
+        0,
+        f"{files / 'quant.cfg'}: no problems\nnext: calibrant check {files / 'quant.cfg'} --model MODEL "
+        "shows what it does to a model\n",
+        "",
+    )
     assert json.loads(run("check", files / "quant.cfg", "--json").out) == {"problems": []}
 
 

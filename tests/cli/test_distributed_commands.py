@@ -22,7 +22,7 @@ def test_parts_are_the_whole(digits, tmp_path):
     assert (tmp_path / "state").exists()
     for name, batches in (("a", "0:3"), ("b", "3:4")):
         part = run("observe", model, *rest, "--state", tmp_path / name, "--batches", batches)
-        assert (part.code, part.out.splitlines()[-1]) == (0, f"written to {tmp_path / name}")
+        assert (part.code, part.out.splitlines()[-2]) == (0, f"written to {tmp_path / name}")
     parts = (tmp_path / "b", tmp_path / "a")
     merged = run("merge", *parts, "--model", model, "--config", digits["config"], "--out", tmp_path / "merged")
     assert merged.code == 0

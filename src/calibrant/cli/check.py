@@ -43,8 +43,10 @@ def check(config: str, model: str | None, as_json: bool, **model_choice: Any) ->
         click.echo(json.dumps({"problems": [], **shown}, indent=2))
     elif model is None:
         click.echo(f"{config}: no problems")
+        click.echo(f"next: calibrant check {config} --model MODEL shows what it does to a model")
     else:
         _show(checked.plan)
+        click.echo(f"next: calibrant quantize {model} --config {config} --data DATA --out OUT")
     if model is None or not as_json:
         for warning in checked.warnings:
             click.echo(f"warning: {warning}", err=True)

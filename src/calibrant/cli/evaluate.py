@@ -70,6 +70,8 @@ def evaluate(
     columns.sort(key="output".__ne__)  # first which of several outputs a row is about
     rows = [[_shown(key, getattr(score, key)) for key in columns] for score in scores]
     table("evaluation", [TITLES.get(key, key) for key in columns], rows)
+    if len(models) > 1 and not settings["quiet"]:
+        click.echo("next: if too much is lost, calibrant quantize --sensitivity names the layer, or calibrant tune")
 
 
 def _shown(key: str, value: Any) -> Any:

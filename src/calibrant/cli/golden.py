@@ -35,3 +35,4 @@ def golden(
         print_json({"files": [str(path) for path in files]})
     else:
         click.echo("\n".join(map(str, files)))
+        click.echo(f"next: copy {files[0].parent} to the device and run there: python check_golden.py")

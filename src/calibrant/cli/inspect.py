@@ -81,6 +81,8 @@ def inspect(
     _show(blocks, as_json)
     for problem in unfeedable(original):
         click.echo(f"note: {problem}", err=True)
+    if not as_json:
+        click.echo(f"next: calibrant init {model} writes a configuration file with these layers")
 
 
 def _tensors(graph: Graph, pattern: str) -> Block:

@@ -41,3 +41,4 @@ def lower(
         print_json({"out": out, "nodes": len(graph.nodes)})
     elif not settings["quiet"]:
         click.echo(f"written to {out}: {len(graph.nodes)} nodes")
+        click.echo(f"next: calibrant evaluate {out} --data DATA")

@@ -59,6 +59,7 @@ def observe(
         print_json({"state": str(path)})
     elif not settings["quiet"]:
         click.echo(f"written to {path}")
+        click.echo(f"next: calibrant merge {path} ... --model {model} --out OUT")
 
 
 def _range(text: str | None) -> tuple[int, int] | None:

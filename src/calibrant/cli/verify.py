@@ -60,7 +60,9 @@ def verify(
         print_json({**asdict(found), "passed": found.passed})
     else:
         _show(found)
-        if not found.passed:
+        if found.passed:
+            click.echo(f"next: the files can be deployed; calibrant golden {folder} --data DATA checks on the device")
+        else:
             click.echo(
                 "next: quantize with --tflite-ops layers, which leaves more of the .tflite in float; or look at the "
                 "first layer that differs; or allow more with --least-within and --least-agreement"
