@@ -300,10 +300,11 @@ def test_an_error_that_names_no_operator_keeps_its_first_line():
     assert problem.message.endswith("(operand #0 does not dominate this use)")
 
 
-def test_a_loop_is_one_line_with_what_to_do():
+@pytest.mark.parametrize("step", [tf.cos, lambda z: conv(z, name="inside", seed=5)], ids=["no layer", "weights only"])
+def test_a_loop_is_one_line_with_what_to_do(step):
     def build():
         y = conv(image(), name="one")
-        _, last = tf.while_loop(lambda at, _: at < 3, lambda at, z: (at + 1, tf.cos(z)), [tf.constant(0), y])
+        _, last = tf.while_loop(lambda at, _: at < 3, lambda at, z: (at + 1, step(z)), [tf.constant(0), y])
         tf.identity(conv(last, name="two", seed=4), name="out")
 
     with pytest.raises(ModelError) as refused:

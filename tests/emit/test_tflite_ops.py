@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 from tflite_networks import contents, exported, image, steps_apart
 
+import calibrant
 from calibrant.emit.tflite.flatbuffer import File
-from graphs import conv, graph_def, tf
+from calibrant.emit.tflite.simulation import safe_name
+from calibrant.evaluation.tflite_runner import TfliteRunner
+from calibrant.graph.run import run_once
+from graphs import conv, dense, graph_def, numbers, tf
 
 OPERATIONS = {
     "TANH": tf.tanh,
@@ -97,6 +101,41 @@ def test_a_negation_runs_on_integers():
     result, x = exported(graph_def(build))
     apart, file = steps_apart(result, x)
     assert not result.export_notes["tflite"]["operators_in_float"]
+    assert np.mean(apart <= 1.01) >= 0.999
+
+
+def test_rows_of_a_constant_table_are_codes():
+    """An embedding: the table is held as int8 with the scale of what is made of its rows."""
+
+    def build():
+        words = tf.compat.v1.placeholder(tf.int32, [None, 6], name="words")
+        rows = tf.gather(tf.constant(numbers(20, 8, seed=3)), words) + numbers(6, 8, seed=4)
+        tf.identity(dense(tf.reshape(rows, [-1, 48])), name="out")
+
+    random = np.random.default_rng(0)
+    batches = [{"words": random.integers(0, 20, (8, 6)).astype(np.int32)} for _ in range(4)]
+    result = calibrant.quantize(graph_def(build), "batch_num: 4", batches, export="tflite", tflite_ops="all")
+    content, simulation = contents(result)
+    runner = TfliteRunner(content)
+    [found] = [operator for operator in runner.file.operators() if operator.name == "GATHER"]
+    runner.run({0: batches[0]["words"]})
+    [simulated] = run_once(simulation, batches[0], [f"{safe_name(found.outputs[0].name)}/between:0"])
+    assert [found.read(0).dtype, found.outputs[0].dtype] == [np.int8, np.int8]
+    assert np.array_equal(simulated, runner.real(found.outputs[0]))
+
+
+def test_a_mean_of_centred_numbers_is_no_wrong_operator():
+    """Nothing but rounding is left of it, which other orders of adding do not agree about."""
+
+    def build():
+        y = conv(image(), 16, name="one")
+        z = y - tf.reduce_mean(y, -1, keepdims=True)
+        z = z / (1 + tf.abs(tf.reduce_mean(z, -1, keepdims=True)))
+        tf.identity(conv(z, name="two", seed=4), name="out")
+
+    result, x = exported(graph_def(build), tflite_ops="layers")
+    apart, file = steps_apart(result, x)
+    assert [operator.outputs[0].dtype for operator in file.operators() if operator.name == "MEAN"] == [np.float32] * 2
     assert np.mean(apart <= 1.01) >= 0.999
 
 

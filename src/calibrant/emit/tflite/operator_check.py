@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibrant.emit.tflite.flatbuffer import File, Tensor
+from calibrant.emit.tflite.flatbuffer import File, Operator, Tensor
 from calibrant.emit.tflite.interpreter import new_interpreter
 from calibrant.emit.tflite.simulation import Simulation, holds_codes
 from calibrant.graph.tensorflow import tensorflow
+
+SUMS = frozenset({"SUM", "MEAN"})
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class OperatorDifference:
     steps : float
         Largest difference of codes; nan where the result is none.
     relative : float
-        Largest difference over the largest result, of floating-point results.
+        Largest difference over the largest result, of floating-point results; of sums and means over the largest
+        number that they read or make.
     """
 
     position: int
@@ -71,9 +74,7 @@ def operator_differences(
     """
     operators = list(file.operators())
     tensors = {tensor.index: tensor for tensor in (*file.inputs(), *(made for o in operators for made in o.outputs))}
-    compared = [
-        (at, o.name, made) for at, o in enumerate(operators) for made in o.outputs if made.index in simulation.made
-    ]
+    compared = [(at, o, made) for at, o in enumerate(operators) for made in o.outputs if made.index in simulation.made]
     found: list[list[OperatorDifference]] = []
     with tensorflow().compat.v1.Session(graph=simulation.definition) as session:
         for values in runs:
@@ -85,8 +86,8 @@ def operator_differences(
             made = session.run([simulation.made[tensor.index] for _, _, tensor in compared], feeds)
             found.append(
                 [
-                    _difference(*each, simulated, values[each[2].index])
-                    for each, simulated in zip(compared, made, strict=True)
+                    _difference(at, operator, tensor, simulated, values)
+                    for (at, operator, tensor), simulated in zip(compared, made, strict=True)
                 ]
             )
     return found
@@ -97,17 +98,24 @@ def _as_read(tensor: Tensor, values: np.ndarray) -> np.ndarray:
 
 
 def _difference(
-    position: int, name: str, tensor: Tensor, simulated: np.ndarray, real: np.ndarray
+    position: int, operator: Operator, tensor: Tensor, simulated: np.ndarray, values: Mapping[int, np.ndarray]
 ) -> OperatorDifference:
     steps = relative = 0.0
+    real = values[tensor.index]
     if holds_codes(tensor):
         codes = simulated.reshape(-1).astype(np.float64) + tensor.zero_point
         steps = float(np.abs(codes - real.reshape(-1)).max(initial=0))
     elif tensor.dtype == np.float32:
         first, second = simulated.reshape(-1).astype(np.float64), real.reshape(-1).astype(np.float64)
-        size = float(np.abs(first[np.isfinite(first)]).max(initial=0))
+        size = _size(first)
+        if operator.name in SUMS:  # of centred numbers only rounding is left
+            size = max(size, _size(values[operator.read(0).index]))
         apart = np.abs(first - second)
         relative = float(apart[np.isfinite(apart)].max(initial=0)) / size if size else 0.0
     else:
         steps = float(np.any(simulated.reshape(-1) != real.reshape(-1)))
-    return OperatorDifference(position, name, tensor.name, steps, relative)
+    return OperatorDifference(position, operator.name, tensor.name, steps, relative)
+
+
+def _size(values: np.ndarray) -> float:
+    return float(np.abs(values[np.isfinite(values)]).max(initial=0))

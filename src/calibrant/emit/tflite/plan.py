@@ -222,6 +222,8 @@ class _Planner:
             self.why[at] = "only layers and what is between them run on integers (--tflite-ops layers)"
         else:
             data = self.data(at)
+            if _looks_up(each):
+                return True
             if not data or any(tensor.dtype != np.float32 for tensor in data):
                 return False
             return kernel.result is Result.OTHER_TYPE or each.outputs[0].dtype == np.float32
@@ -244,7 +246,9 @@ class _Planner:
         if not all(self._has_scale(tensor.index) for tensor in data):
             self.why[at] = "one of its inputs is not known in the graph, so that it has no scale"
             return False
-        if kernel.result is Result.OWN and not all(self._has_scale(tensor.index) for tensor in each.outputs):
+        if (kernel.result is Result.OWN or not data) and not all(
+            self._has_scale(tensor.index) for tensor in each.outputs
+        ):
             self.why[at] = "its result is not known in the graph, so that it has no scale"
             return False
         return True
@@ -272,7 +276,10 @@ class _Planner:
         kernel = KERNELS[self.operators[at].name]
         if kernel.result is Result.FIXED:
             return True
-        return kernel.result in (Result.SAME, Result.KEPT) and all(self._has_scale(t.index) for t in self.data(at))
+        data = self.data(at)
+        return (
+            kernel.result in (Result.SAME, Result.KEPT) and bool(data) and all(self._has_scale(t.index) for t in data)
+        )
 
     def _is_observed(self, index: int) -> bool:
         name = self.names.get(index)
@@ -321,8 +328,11 @@ class _Planner:
         elif (end := self._clipped(index)) is not None:
             known[index] = SameAs(end)
         elif kernel is not None and (kernel.result is Result.SAME or name in CLIPPING):
-            if self._is_observed(index) and (name in ("CONCATENATION", "PACK") or self._clips(at)):
+            own = name in ("CONCATENATION", "PACK") or self._clips(at) or _looks_up(self.operators[at])
+            if self._is_observed(index) and own:
                 known[index] = Observed(self.names[index])
+            elif _looks_up(self.operators[at]):
+                known[index] = self.given.before[index]
             else:
                 known[index] = SameAs(self.data(at)[0].index)
         elif self._is_observed(index):
@@ -382,6 +392,11 @@ class _Planner:
                     sources[part] = SameAs(whole)
                     parts.append(self.names[part])
         return tuple(parts)
+
+
+def _looks_up(each: Operator) -> bool:
+    """Whether an operator takes rows out of a constant table of real numbers."""
+    return each.name == "GATHER" and each.read(0).values is not None and each.outputs[0].dtype == np.float32
 
 
 def _data(each: Operator) -> list[Tensor]:
