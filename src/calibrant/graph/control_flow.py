@@ -51,6 +51,15 @@ def called_functions(nodes: Iterable[NodeDef], library: FunctionDefLibrary) -> t
     return {name: function for name, function in known.items() if name in seen}, sorted(seen - known.keys())
 
 
+def called_by_function(library: FunctionDefLibrary) -> dict[str, list[str]]:
+    """Function of the library → the others that its nodes call."""
+    known = {function.signature.name: function for function in library.function}
+    return {
+        name: [called for node in function.node_def for called in _calls(node, known) if called in known]
+        for name, function in known.items()
+    }
+
+
 def _calls(node: NodeDef, known: Mapping[str, FunctionDef]) -> Iterator[str]:
     if node.op in known:
         yield node.op

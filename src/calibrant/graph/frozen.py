@@ -21,6 +21,7 @@ from calibrant.graph.cut import cut, stand_in
 from calibrant.graph.graph import Graph, ordered
 from calibrant.graph.inference_mode import deterministic, for_inference, undecided
 from calibrant.graph.inline import CALLS, inline_calls
+from calibrant.graph.plausible import plausible
 from calibrant.graph.tf_core import GraphDef, NodeDef, dtypes
 from calibrant.graph.written_ends import written_ends
 
@@ -75,6 +76,8 @@ def from_text(
         text_format.Parse(_read(path).decode(), graph_def)
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise ModelError(Problem(f"is not a GraphDef in text form: {error}", file=str(path))) from None
+    except RecursionError:
+        raise ModelError(Problem("is not a GraphDef in text form: it is nested too deeply", file=str(path))) from None
     return select(graph_def, str(path), inputs, outputs, constants=constants)
 
 
@@ -100,6 +103,7 @@ def select(
     Placeholders that ``constants`` names are bound, and what only training needs is left out.
     A deployable model in the Ascend operator set is lowered to stock operations on the way.
     """
+    plausible(graph_def, source)
     try:
         return _select(graph_def, source, inputs, outputs, input_keys, output_keys, constants)
     except ModelError as error:

@@ -66,10 +66,10 @@ def attribute(node: NodeDef, key: str, default: Any = None) -> Any:
     if kind == "list":
         items = value.list
         if items.s:
-            return [item.decode() for item in items.s]
+            return [item.decode(errors="replace") for item in items.s]
         return list(items.i) or list(items.f) or list(items.b) or [dtypes.as_dtype(t) for t in items.type]
     if kind == "s":
-        return value.s.decode()
+        return value.s.decode(errors="replace")
     if kind == "type":
         return dtypes.as_dtype(value.type)
     if kind in {"i", "f", "b"}:

@@ -1,0 +1,140 @@
+"""What a GraphDef says about itself, checked before TensorFlow sees it: TensorFlow ends the process on some of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+
+from calibrant.errors import ModelError, Problem, first_problems
+from calibrant.graph import nodes as nd
+from calibrant.graph.control_flow import called_by_function
+from calibrant.graph.tf_core import FunctionDefLibrary, GraphDef, NodeDef, dtypes
+
+LARGEST = 1 << 31  # bytes that constants take beyond what the file holds of them
+_FIELDS = {
+    **dict.fromkeys(("float32",), "float_val"),
+    **dict.fromkeys(("float64",), "double_val"),
+    **dict.fromkeys(("int8", "int16", "int32", "uint8", "uint16", "int4", "uint4", "int2", "uint2"), "int_val"),
+    **dict.fromkeys(("qint8", "qint16", "qint32", "quint8", "quint16"), "int_val"),
+    **dict.fromkeys(("int64",), "int64_val"),
+    **dict.fromkeys(("uint32",), "uint32_val"),
+    **dict.fromkeys(("uint64",), "uint64_val"),
+    **dict.fromkeys(("float16", "bfloat16"), "half_val"),
+    **dict.fromkeys(("bool",), "bool_val"),
+    **dict.fromkeys(("string",), "string_val"),
+    **dict.fromkeys(("complex64",), "scomplex_val"),
+    **dict.fromkeys(("complex128",), "dcomplex_val"),
+}
+
+
+def plausible(graph_def: GraphDef, source: str) -> None:
+    """Types exist, the content of constants fits their type and shape, and no function calls itself.
+
+    Raises
+    ------
+    ModelError
+        Naming the nodes, or the function.
+    """
+    problems: list[Problem] = []
+    beyond = 0
+    for node in _all_nodes(graph_def):
+        message = _unknown_type(node)
+        if message is None and node.op == "Const":
+            message = _misfit(node)
+            if message is None:
+                tensor = node.attr["value"].tensor
+                more = nd.elements(tensor.tensor_shape) * dtypes.as_dtype(tensor.dtype).size - tensor.ByteSize()
+                beyond += max(more, 0)
+                if beyond > LARGEST:
+                    message = (
+                        f"would take {beyond / 1e9:.3g} GB together with the constants before it, of which the file "
+                        "holds a few values"
+                    )
+                    beyond = 0
+        if message is not None:
+            problems.append(Problem(message, file=source, path=node.name, hint="the file is damaged"))
+    recursive = _recursive(graph_def.library)
+    if recursive is not None:
+        problems.append(Problem(f"the function {recursive!r} calls itself", file=source))
+    if problems:
+        raise ModelError(*first_problems(problems))
+
+
+def _all_nodes(graph_def: GraphDef) -> Iterator[NodeDef]:
+    yield from graph_def.node
+    for function in graph_def.library.function:
+        yield from function.node_def
+
+
+@cache
+def _exists(number: int) -> bool:
+    try:
+        dtypes.as_dtype(number)
+    except TypeError:
+        return False
+    return True
+
+
+def _unknown_type(node: NodeDef) -> str | None:
+    for key, value in node.attr.items():
+        kind = value.WhichOneof("value")
+        if kind == "type":
+            numbers = [value.type]
+        elif kind == "list" and value.list.type:
+            numbers = list(value.list.type)
+        else:
+            continue
+        for number in numbers:
+            if number and not _exists(number):
+                return f"its attribute {key!r} is the type {number}, which TensorFlow does not have"
+    return None
+
+
+def _misfit(node: NodeDef) -> str | None:
+    """Why the content of a Const does not make a tensor of its type and shape; None where it does."""
+    if node.attr["value"].WhichOneof("value") != "tensor":
+        return "is a constant without a value"
+    tensor, dtype = node.attr["value"].tensor, node.attr["dtype"].type
+    if not _exists(tensor.dtype):
+        return f"its value is of type {tensor.dtype}, which TensorFlow does not have"
+    found = dtypes.as_dtype(tensor.dtype)
+    if dtype != tensor.dtype:
+        return f"its value is of type {found.name}, its attribute 'dtype' another"
+    if found in (dtypes.resource, dtypes.variant):
+        return f"is a constant of type {found.name}, which cannot be read from a file"
+    sizes = [dimension.size for dimension in tensor.tensor_shape.dim]
+    if tensor.tensor_shape.unknown_rank or any(size < 0 for size in sizes):
+        return "is a constant of unknown shape"
+    count = nd.elements(tensor.tensor_shape)
+    if tensor.tensor_content:
+        if found == dtypes.string:
+            return "keeps its strings as raw bytes, which is not read"
+        if len(tensor.tensor_content) != count * found.size:
+            return f"has {len(tensor.tensor_content)} bytes for {found.name} of shape {sizes}"
+        return None
+    field = _FIELDS.get(found.name)
+    values = 0 if field is None else len(getattr(tensor, field))
+    if field is not None and values > count * (2 if found.is_complex else 1):
+        return f"has {values} values for shape {sizes}"
+    return None
+
+
+def _recursive(library: FunctionDefLibrary) -> str | None:
+    """A function that calls itself, directly or through others."""
+    calls: Mapping[str, list[str]] = called_by_function(library)
+    finished: set[str] = set()
+    for root in calls:
+        path: dict[str, Iterator[str]] = {}
+        if root not in finished:
+            path[root] = iter(calls[root])
+        while path:
+            name, rest = next(reversed(path.items()))
+            following = next(rest, None)
+            if following is None:
+                finished.add(name)
+                del path[name]
+            elif following in path:
+                return following
+            elif following not in finished:
+                path[following] = iter(calls[following])
+    return None
