@@ -28,12 +28,15 @@ class ModelOptions:
         Of a SavedModel.
     constants : Mapping[str, Any] | None
         Placeholder → the value that it is bound to; see :func:`calibrant.graph.load.load`.
+    trust_model : bool
+        Whether a model file may run Python code, write files or talk to other machines.
     """
 
     inputs: Sequence[str] | None = None
     outputs: Sequence[str] | None = None
     signature: str | None = None
     constants: Mapping[str, Any] | None = None
+    trust_model: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,6 @@ class CalibrationOptions:
     bias_correction : bool
         Shift biases so that the means of the layers' outputs are those of the float network; the ranges then come from
         the folded float network, otherwise from the one whose weights are quantized.
-    round_weights : bool
-        Round the weights so that the outputs of their layers change least, instead of to the nearest codes; the ranges
-        then come from the folded float network.
     workers : int
         Processes that the batches are spread over; the result is the same.
     threads : int
@@ -59,7 +59,6 @@ class CalibrationOptions:
 
     samples: int | str | None = None
     bias_correction: bool = True
-    round_weights: bool = False
     workers: int = 1
     threads: int = 0
 

@@ -29,6 +29,9 @@ def split_settings(context: click.Context, parameter: click.Parameter, value: Se
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """How a model is read."""
     for option in (
+        click.option(
+            "--trust-model", is_flag=True, help="Let the model file run Python code or write files, if it wants to."
+        ),
         click.option("--signature", help="Signature of a SavedModel."),
         click.option(
             "--set",

@@ -15,6 +15,7 @@ from calibrant.errors import ModelError, Problem
 from calibrant.graph.graph import Graph
 from calibrant.graph.keras_model import from_keras
 from calibrant.graph.tensorflow import cause_of, tensorflow
+from calibrant.graph.trust import SWITCH
 
 _UNKNOWN_CLASS = re.compile(
     r"Unknown (?:layer|object|loss|activation function|initializer|regularizer|constraint)?:? ?'?(?P<k2>\w+)'?"
@@ -24,7 +25,11 @@ _UNKNOWN_CLASS = re.compile(
 
 
 def from_file(
-    path: Path, inputs: Sequence[str] | None, outputs: Sequence[str] | None, constants: Mapping[str, Any] | None = None
+    path: Path,
+    inputs: Sequence[str] | None,
+    outputs: Sequence[str] | None,
+    constants: Mapping[str, Any] | None = None,
+    trust_model: bool = False,
 ) -> Graph:
     """A ``.keras`` or ``.h5`` file, Keras 3 or Keras 2 format.
 
@@ -43,7 +48,7 @@ def from_file(
     if keras is None:
         keras = import_module("keras")
     try:
-        model = keras.models.load_model(str(path), compile=False)
+        model = keras.models.load_model(str(path), compile=False, safe_mode=not trust_model)
     except Exception as error:  # Keras raises many kinds for files it cannot read
         raise ModelError(_problem(path, error, keras, version, legacy and tf_keras is None)) from None
     return from_keras(model, inputs, outputs, str(path), constants)
@@ -121,8 +126,7 @@ def _problem(path: Path, error: Exception, keras: Any, version: str | None, miss
         return Problem(
             "has a Lambda layer, whose code would be run on loading",
             file=str(path),
-            hint="if you trust the file, load it in Python, keras.models.load_model(FILE, safe_mode=False), and pass "
-            "the model to calibrant.quantize",
+            hint=SWITCH,
         )
     return Problem(
         f"Keras {keras.__version__} cannot load it: {cause_of(error)}",

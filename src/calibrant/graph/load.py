@@ -9,6 +9,7 @@ from typing import Any
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import concrete_function, frozen, keras_file, keras_model, saved_model
 from calibrant.graph.graph import Graph
+from calibrant.graph.trust import only_computes
 
 _OTHER_FRAMEWORKS = {".onnx": "ONNX", ".pt": "PyTorch", ".pth": "PyTorch", ".safetensors": "another framework"}
 
@@ -19,6 +20,7 @@ def load(
     outputs: Sequence[str] | None = None,
     signature: str | None = None,
     constants: Mapping[str, Any] | None = None,
+    trust_model: bool = False,
 ) -> Graph:
     """Read a model into one graph of nodes and constants.
 
@@ -38,12 +40,14 @@ def load(
     constants : Mapping[str, Any] | None
         Placeholder → the value that it is bound to, for graphs with a switch for training: ``{"keep_prob": 1,
         "phase_train": False}``. A PlaceholderWithDefault has its default unless it is bound.
+    trust_model : bool
+        Whether a file may run Python code, write files or talk to other machines.
 
     Raises
     ------
     ModelError
         The file is missing, damaged or of an unknown kind, holds variables, training-mode ops, unknown ops or cycles,
-        or a named tensor does not exist.
+        does more than compute, or a named tensor does not exist.
     """
     if isinstance(model, Graph):
         return frozen.select(
@@ -56,7 +60,10 @@ def load(
             constants,
         )
     if isinstance(model, (str, Path)):
-        return _load_file(Path(model), inputs, outputs, signature, constants)
+        graph = _load_file(Path(model), inputs, outputs, signature, constants, trust_model)
+        if not trust_model:
+            only_computes(graph)
+        return graph
     if hasattr(model, "as_graph_def"):
         return frozen.select(model.as_graph_def(), "tf.Graph", inputs, outputs, constants=constants)
     if hasattr(model, "node") and hasattr(model, "library"):
@@ -79,6 +86,7 @@ def _load_file(
     outputs: Sequence[str] | None,
     signature: str | None,
     constants: Mapping[str, Any] | None,
+    trust_model: bool,
 ) -> Graph:
     try:
         is_folder = path.is_dir()
@@ -96,7 +104,7 @@ def _load_file(
                     allowed="a folder with saved_model.pb, a .pb, .pbtxt, .keras or .h5 file",
                 )
             )
-        return saved_model.from_saved_model(path, signature, inputs, outputs, constants)
+        return saved_model.from_saved_model(path, signature, inputs, outputs, constants, trust_model)
     if signature is not None:
         raise ModelError(Problem("only a SavedModel has signatures", file=str(path), hint="leave out --signature"))
     suffix = path.suffix.lower()
@@ -117,9 +125,9 @@ def _load_file(
             )
         )
     if suffix in {".keras", ".h5", ".hdf5"}:
-        return keras_file.from_file(path, inputs, outputs, constants)
+        return keras_file.from_file(path, inputs, outputs, constants, trust_model)
     if suffix == ".pbtxt":
         return frozen.from_text(path, inputs, outputs, constants)
     if path.name == "saved_model.pb":
-        return saved_model.from_saved_model(path.parent, signature, inputs, outputs, constants)
+        return saved_model.from_saved_model(path.parent, signature, inputs, outputs, constants, trust_model)
     return frozen.from_binary(path, inputs, outputs, constants)

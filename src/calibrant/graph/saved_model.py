@@ -13,8 +13,10 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.checkpoint import frozen_from_checkpoint
 from calibrant.graph.concrete_function import from_function, frozen_function
 from calibrant.graph.graph import Graph
+from calibrant.graph.plausible import plausible
 from calibrant.graph.tensorflow import cause_of, quiet, tensorflow
 from calibrant.graph.tf_core import GraphDef
+from calibrant.graph.trust import only_initializes
 
 SERVING = "serve"
 
@@ -25,6 +27,7 @@ def from_saved_model(
     inputs: Sequence[str] | None,
     outputs: Sequence[str] | None,
     constants: Mapping[str, Any] | None = None,
+    trust_model: bool = False,
 ) -> Graph:
     """The graph of one signature.
 
@@ -34,11 +37,15 @@ def from_saved_model(
     Raises
     ------
     ModelError
-        Damaged folder, no such signature, or several and none is the default.
+        Damaged folder, no such signature, or several and none is the default; or loading it would do more than set
+        variables and tables.
     """
     tensorflow()
     try:
         meta_graph = _meta_graph(path)
+        plausible(meta_graph.graph_def, str(path))
+        if not trust_model:
+            only_initializes(meta_graph, str(path))
         names = sorted(name for name in meta_graph.signature_def if not name.startswith("__"))
         if not names:
             return _from_function_of(path, signature, inputs, outputs, constants)

@@ -23,7 +23,7 @@ from calibrant.steps.plan import layer_plan
 
 def load_model(model: Any, options: ModelOptions) -> Graph:
     """The graph of a model; raises as :func:`calibrant.graph.load.load` does."""
-    return load(model, options.inputs, options.outputs, options.signature, options.constants)
+    return load(model, options.inputs, options.outputs, options.signature, options.constants, options.trust_model)
 
 
 @dataclass(frozen=True, eq=False)
