@@ -51,6 +51,9 @@ class CalibrationOptions:
     bias_correction : bool
         Shift biases so that the means of the layers' outputs are those of the float network; the ranges then come from
         the folded float network, otherwise from the one whose weights are quantized.
+    round_weights : bool
+        Round the weights so that the outputs of their layers change least, instead of to the nearest codes; the ranges
+        then come from the folded float network.
     workers : int
         Processes that the batches are spread over; the result is the same.
     threads : int
@@ -59,6 +62,7 @@ class CalibrationOptions:
 
     samples: int | str | None = None
     bias_correction: bool = True
+    round_weights: bool = False
     workers: int = 1
     threads: int = 0
 

@@ -30,6 +30,7 @@ from calibrant.steps.observed import observed_network
 from calibrant.steps.prepare import Prepared, prepare
 from calibrant.steps.range_moves import range_moves
 from calibrant.steps.refine import refined
+from calibrant.steps.round_weights import with_rounded_weights
 from calibrant.steps.sensitivity import sensitivities
 
 
@@ -118,6 +119,7 @@ def quantize(
     prepared = replace(prepared, plan=replace(prepared.plan, batch_num=use.batches))
     used = {
         "bias_correction": chosen.calibration.bias_correction,
+        "round_weights": chosen.calibration.round_weights,
         "refine": refine,
         "sensitivity": sensitivity,
         "export": list(chosen.export.formats),
@@ -193,7 +195,13 @@ def build_result(
     options: Mapping[str, Any] | None = None,
     half: Mapping[NodeInput, QuantizedInput] | None = None,
 ) -> Result:
-    """The second half: search, refine, emit, report, write."""
+    """The second half: round the weights, search, refine, emit, report, write."""
+    if prepared.grams:
+        with watch.step("round weights"):
+            rounded = with_rounded_weights(
+                prepared.graph, prepared.layers, prepared.weights, prepared.grams, prepared.patches
+            )
+            prepared = replace(prepared, weights=rounded)
     with watch.step("search"):
         network = observed_network(prepared)
         places = {(entry.node, entry.index): entry for entry in network.every_input()}

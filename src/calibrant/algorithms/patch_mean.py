@@ -63,6 +63,24 @@ class ConvAxis:
         before = self._before(length, count)
         return tuple(_strided(offset - before, self.stride, count, length) for offset in self._offsets())
 
+    def read(self, values: np.ndarray, axis: int) -> list[np.ndarray]:
+        """For each kernel offset, what every output position multiplies by it along an axis; zeros for padding."""
+        length = values.shape[axis]
+        count = self.positions(length)
+        before = self._before(count, length) if self.transposed else self._before(length, count)
+        moved = np.moveaxis(values, axis, 0)
+        parts = []
+        for offset, visited in zip(self._offsets(), self.visited(length), strict=True):
+            part = np.zeros((count, *moved.shape[1:]), values.dtype)
+            found = moved[visited]
+            if self.transposed:
+                places = slice(visited.start * self.stride + offset - before, None, self.stride)
+            else:
+                places = slice((visited.start - offset + before) // self.stride, None)
+            part[places][: len(found)] = found
+            parts.append(np.moveaxis(part, 0, axis))
+        return parts
+
     @property
     def visits_all_once(self) -> bool:
         """Whether there is one kernel offset, which is multiplied by every input position."""

@@ -19,6 +19,7 @@ from calibrant.cli.tflite_options import tflite_options
 @click.option("--config", type=click.Path(), help="Configuration file; the defaults apply without one.")
 @click.option("--out", required=True, type=click.Path(), help="Folder for the results.")
 @click.option("--bias-correction/--no-bias-correction", default=True, help="As it was observed.")
+@click.option("--round-weights", is_flag=True, help="As it was observed.")
 @click.option("--name", help="Prefix of the files; the model's name by default.")
 @click.option("--export", multiple=True, help="More formats to write, as for quantize.")
 @click.option("--tflite-io", default="float32", show_default=True, help="Inputs and outputs of the .tflite: int8 too.")

@@ -23,6 +23,7 @@ from calibrant.cli.tflite_options import tflite_options
 )
 @click.option("--batches", help="Those to take, counted from 0: 0:4 are the first four. All by default.")
 @click.option("--bias-correction/--no-bias-correction", default=True, help="As for quantize; the same for all parts.")
+@click.option("--round-weights", is_flag=True, help="As for quantize; the same for all parts.")
 @click.option("--export", multiple=True, help="Formats that are to be written after merging.")
 @tflite_options
 @model_options

@@ -26,6 +26,7 @@ from calibrant.exports import EXPORTS
     default=True,
     help="Shift biases so that the layers' outputs keep their mean (on by default).",
 )
+@click.option("--round-weights", is_flag=True, help="Round the weights so that the layers' outputs change least.")
 @click.option("--refine", is_flag=True, help="Move the activations' ranges to where the model's outputs suffer least.")
 @click.option("--sensitivity", is_flag=True, help="Rank the layers by what each alone costs.")
 @click.option("--name", help="Prefix of the files; the model's name by default.")

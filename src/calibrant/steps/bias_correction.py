@@ -15,9 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.patch_mean import ConvAxis, PatchGeometry, PatchMean, mean_of_outputs
-from calibrant.calibration.observer import Statistic
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
@@ -94,21 +92,12 @@ def patch_statistics(
     graph: Graph, layers: Mapping[str, Layer], weights: Mapping[str, LayerWeights]
 ) -> dict[tuple[str, PatchGeometry], PatchMean]:
     """(tensor, geometry) → accumulator, for every layer with quantized weights; equal ones are shared."""
-    places = (_place(graph, layers[name]) for name in weights)
+    places = (patch_place(graph, layers[name]) for name in weights)
     return {place: PatchMean(place[1]) for place in dict.fromkeys(places)}
 
 
-def by_tensor(
-    histograms: Mapping[str, Histogram], patches: Mapping[tuple[str, PatchGeometry], PatchMean]
-) -> dict[str, list[Statistic]]:
-    """Tensor → its statistics; histograms first, because they refuse values that are not finite."""
-    result: dict[str, list[Statistic]] = {tensor: [histogram] for tensor, histogram in histograms.items()}
-    for (tensor, _), patch in patches.items():
-        result.setdefault(tensor, []).append(patch)
-    return result
-
-
-def _place(graph: Graph, layer: Layer) -> tuple[str, PatchGeometry]:
+def patch_place(graph: Graph, layer: Layer) -> tuple[str, PatchGeometry]:
+    """The tensor that a layer with weights reads, and how its kernel moves over it."""
     tensor = read_tensor(graph, (layer.name, layer.data_inputs[0]))
     return tensor, patch_geometry(graph, layer)
 
@@ -126,5 +115,5 @@ def bias_corrections(
         if KINDS[layers[name].type].transposed:
             error = np.swapaxes(error, -1, -2)
         depthwise = len(layers[name].channel_axes) == 2
-        result[name] = mean_of_outputs(patches[_place(graph, layers[name])].mean(), error, depthwise)
+        result[name] = mean_of_outputs(patches[patch_place(graph, layers[name])].mean(), error, depthwise)
     return result

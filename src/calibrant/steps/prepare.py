@@ -8,8 +8,9 @@ from functools import cached_property
 from typing import Any
 
 from calibrant.algorithms.histogram import Histogram
+from calibrant.algorithms.patch_gram import PatchGram
 from calibrant.algorithms.patch_mean import PatchGeometry, PatchMean
-from calibrant.calibration.observer import Statistics
+from calibrant.calibration.observer import Statistic, Statistics
 from calibrant.calibration.runner import CalibrationRunner
 from calibrant.config.plan import ActivationPlan, Plan
 from calibrant.data.open_data import Batches
@@ -25,12 +26,13 @@ from calibrant.progress import ProgressFn, Stopwatch
 from calibrant.quantized_network import QuantizedWeightOnly
 from calibrant.steps.activations import quantized_places
 from calibrant.steps.balance import Balanced, balance
-from calibrant.steps.bias_correction import by_tensor, patch_statistics, with_biases
+from calibrant.steps.bias_correction import patch_statistics, with_biases
 from calibrant.steps.calibration_data import open_planned
 from calibrant.steps.intermediate_tensors import float_lite_file, intermediate_tensors
 from calibrant.steps.joint import with_joint_places, with_joint_settings
 from calibrant.steps.narrow_range import holdable_weights
 from calibrant.steps.planned import Planned, plan_model
+from calibrant.steps.round_weights import GramPlace, gram_statistics
 from calibrant.steps.weight_only import quantize_weight_only, with_weight_only
 from calibrant.steps.weights import LayerWeights, quantize_all_weights, with_quantized_weights
 
@@ -69,6 +71,8 @@ class Prepared:
         Tensor → its histogram, still empty.
     patches : Mapping[tuple[str, PatchGeometry], PatchMean]
         Tensor and geometry → mean patch, still empty.
+    grams : Mapping[GramPlace, PatchGram]
+        Second moments of patches, still empty; none where weights are rounded to the nearest code.
     """
 
     original: Graph
@@ -85,11 +89,17 @@ class Prepared:
     weight_only: tuple[QuantizedWeightOnly, ...]
     histograms: Mapping[str, Histogram]
     patches: Mapping[tuple[str, PatchGeometry], PatchMean]
+    grams: Mapping[GramPlace, PatchGram]
 
     @cached_property
     def statistics(self) -> Statistics:
-        """Tensor → what is collected about it."""
-        return by_tensor(self.histograms, self.patches)
+        """Tensor → what is collected about it; histograms first, because they refuse values that are not finite."""
+        result: dict[str, list[Statistic]] = {tensor: [histogram] for tensor, histogram in self.histograms.items()}
+        for (tensor, _), patch in self.patches.items():
+            result.setdefault(tensor, []).append(patch)
+        for (tensor, _, _), gram in self.grams.items():
+            result.setdefault(tensor, []).append(gram)
+        return result
 
 
 def prepare(
@@ -149,6 +159,7 @@ def prepare_balanced(planned: Planned, balanced: Balanced, options: Options, wat
         with watch.step("convert"):
             lite = float_lite_file(graph, chosen, places, options.export.tflite)
     intermediate = intermediate_tensors(lite, graph, chosen, places, options.export.tflite)
+    floating = options.calibration.bias_correction or options.calibration.round_weights
     tensors = (*(read_tensor(graph, place) for place in places), *intermediate)
     return Prepared(
         original=planned.original,
@@ -158,13 +169,14 @@ def prepare_balanced(planned: Planned, balanced: Balanced, options: Options, wat
         graph=graph,
         layers=layers,
         weights=weights,
-        observed=graph if options.calibration.bias_correction else with_quantized_weights(graph, layers, weights),
+        observed=graph if floating else with_quantized_weights(graph, layers, weights),
         places=places,
         intermediate=intermediate,
         lite=lite,
         weight_only=weight_only,
         histograms={tensor: Histogram() for tensor in tensors},
         patches=patch_statistics(graph, layers, weights) if options.calibration.bias_correction else {},
+        grams=gram_statistics(graph, layers, weights) if options.calibration.round_weights else {},
     )
 
 

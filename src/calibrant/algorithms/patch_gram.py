@@ -1,0 +1,163 @@
+"""Second moments of a layer's input patches, which together with an error of its weights give the error of its outputs.
+
+With a patch p and an error e of the weights of one output, the mean squared error of that output is eᵀ G e, where G is
+the mean of p pᵀ. Only input channels of one group meet in an output, so each group has a G of its own; those of a wide
+group are divided into blocks, and moments between blocks are left out.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from calibrant.algorithms.ordered_sum import OrderFreeSum
+from calibrant.algorithms.patch_mean import PatchGeometry
+
+LARGEST_BLOCK = 512
+"""Rows of the largest block, as long as one input channel does not have more."""
+_BITS = 16
+_ROWS_AT_A_TIME = 1 << (53 - 2 * _BITS)  # sums of their products are exact in float64, whatever the order
+_VALUES_AT_A_TIME = 1 << 22
+
+
+class PatchGram:
+    """Mean of p pᵀ over batch and output positions, for blocks of input channels.
+
+    Values are rounded to 2^-16 of the largest of the batch. From there on all sums are exact, so that neither the order
+    of the batches nor the threads of a matrix product show in the state.
+
+    Parameters
+    ----------
+    geometry : PatchGeometry
+        How the kernel moves.
+    group : int
+        Number of input channels that meet in an output: all, those of one group, or 1 for a depthwise kernel.
+    """
+
+    __slots__ = ("_sum", "count", "geometry", "group")
+    __hash__ = None  # type: ignore[assignment]  # mutable
+
+    def __init__(self, geometry: PatchGeometry, group: int):
+        self.geometry = geometry
+        self.group = group
+        self.count = 0  # output positions seen, over all batches
+        self._sum: OrderFreeSum | None = None
+
+    @property
+    def kind(self) -> str:
+        """What is collected, in words; statistics of one kind can be merged."""
+        return f"patch moments of {self.geometry} in groups of {self.group}"
+
+    @property
+    def offsets(self) -> int:
+        """Number of kernel offsets."""
+        return math.prod(window.size for window in self.geometry.windows)
+
+    def update(self, values: np.ndarray) -> None:
+        """Add one batch, finite float32 of any number of axes that has those of the geometry."""
+        geometry = self.geometry
+        spatial = geometry.spatial_axes
+        channel = geometry.channel_axis % values.ndim
+        others = tuple(axis for axis in range(values.ndim) if axis not in (*spatial, channel))
+        channels_last = values.transpose(*others, *spatial, channel)
+        samples = channels_last.reshape(-1, *channels_last.shape[len(others) :])
+        largest = float(np.abs(samples).max(initial=0.0))
+        exponent = math.frexp(largest)[1] - _BITS
+        positions = math.prod(
+            window.positions(length) for window, length in zip(geometry.windows, samples.shape[1:-1], strict=True)
+        )
+        if self._sum is None:
+            blocks = -(-samples.shape[-1] // self.group) * block_count(self.offsets, self.group)
+            rows = self.offsets * block_channels(self.offsets, self.group)
+            self._sum = OrderFreeSum((blocks, rows, rows))
+        step = max(_VALUES_AT_A_TIME // max(positions * self.offsets * samples.shape[-1], 1), 1)
+        total = np.zeros((), np.int64)
+        for start in range(0, len(samples) if positions else 0, step):
+            codes = np.rint(np.ldexp(samples[start : start + step], -exponent))
+            patches = self._blocks(codes)
+            for row in range(0, patches.shape[-1], _ROWS_AT_A_TIME):
+                part = patches[..., row : row + _ROWS_AT_A_TIME].astype(np.float64)
+                total = total + np.stack([block @ block.T for block in part]).astype(np.int64)
+        self._sum.add(np.ldexp(total.astype(np.float64), 2 * exponent))
+        self.count += len(samples) * positions
+
+    def _blocks(self, samples: np.ndarray) -> np.ndarray:
+        """The patches of [samples, *spatial, channels] as [blocks, offsets and channels, samples and positions]."""
+        parts = [np.ascontiguousarray(np.moveaxis(samples, -1, 0))]
+        for place, window in enumerate(self.geometry.windows):
+            parts = [part for values in parts for part in window.read(values, 2 + place)]
+        return in_blocks(np.stack(parts).reshape(self.offsets, samples.shape[-1], -1), self.group)
+
+    def merge_from(self, other: PatchGram) -> None:
+        """Add the batches that another one has seen.
+
+        Raises
+        ------
+        ValueError
+            They are of different kinds.
+        """
+        if self.kind != other.kind:
+            raise ValueError("patches of different layers cannot be merged")
+        if other._sum is not None:
+            if self._sum is None:
+                self._sum = OrderFreeSum(other._sum.to_array().shape[1:])
+            self._sum = self._sum.merge(other._sum)
+            self.count += other.count
+
+    def moments(self) -> np.ndarray:
+        """The mean of p pᵀ, float64 [blocks, rows, rows]; rows are kernel offsets times the channels of a block.
+
+        Raises
+        ------
+        ValueError
+            No batch has been seen.
+        """
+        if self._sum is None or not self.count:
+            raise ValueError("no patches have been seen")
+        return self._sum.total() / self.count
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """The state, for storing it; empty before the first batch."""
+        return {} if self._sum is None else {"count": np.array(self.count, np.int64), "sum": self._sum.to_array()}
+
+    def merge_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        """Add a state from :meth:`to_arrays`."""
+        other = PatchGram(self.geometry, self.group)
+        if arrays:
+            other.count = int(arrays["count"])
+            other._sum = OrderFreeSum.from_array(arrays["sum"])
+        self.merge_from(other)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, PatchGram):
+            return NotImplemented
+        return (self.kind, self.count) == (other.kind, other.count) and self._sum == other._sum
+
+
+def block_count(offsets: int, group: int) -> int:
+    """Number of blocks that the input channels of a group are divided into."""
+    return -(-group // max(LARGEST_BLOCK // offsets, 1))
+
+
+def block_channels(offsets: int, group: int) -> int:
+    """Number of input channels of a block; the last block of a group is filled up with zeros."""
+    return -(-group // block_count(offsets, group))
+
+
+def in_blocks(values: np.ndarray, group: int) -> np.ndarray:
+    """[offsets, channels, columns] → [blocks, offsets and channels of a block, columns]."""
+    offsets, channels, columns = values.shape
+    count, width = block_count(offsets, group), block_channels(offsets, group)
+    grouped = values.reshape(offsets, channels // group, group, columns)
+    filled = np.pad(grouped, [(0, 0), (0, 0), (0, count * width - group), (0, 0)])
+    divided = filled.reshape(offsets, channels // group * count, width, columns)
+    return divided.transpose(1, 0, 2, 3).reshape(-1, offsets * width, columns)
+
+
+def out_of_blocks(blocks: np.ndarray, offsets: int, group: int) -> np.ndarray:
+    """The inverse of :func:`in_blocks`."""
+    count, width = block_count(offsets, group), block_channels(offsets, group)
+    divided = blocks.reshape(-1, offsets, width, blocks.shape[-1]).transpose(1, 0, 2, 3)
+    filled = divided.reshape(offsets, -1, count * width, blocks.shape[-1])
+    return filled[:, :, :group].reshape(offsets, -1, blocks.shape[-1])

@@ -1,0 +1,110 @@
+"""Step: round the weights so that the outputs of their layers change least.
+
+Where biases are corrected, the mean of the patches does no harm, so only what varies around it counts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from calibrant.algorithms.arq import QuantizedWeights, broadcast_shape
+from calibrant.algorithms.output_rounding import rounded_for_output, shrunk
+from calibrant.algorithms.patch_gram import PatchGram, block_count, in_blocks, out_of_blocks
+from calibrant.algorithms.patch_mean import PatchGeometry, PatchMean
+from calibrant.graph.graph import Graph
+from calibrant.graph.layers import Layer
+from calibrant.layer_kinds import KINDS, LayerKind
+from calibrant.steps.bias_correction import patch_place
+from calibrant.steps.weights import LayerWeights
+
+GramPlace = tuple[str, PatchGeometry, int]
+"""What a layer with weights reads, how its kernel moves, and how many input channels meet in an output."""
+
+
+def gram_statistics(
+    graph: Graph, layers: Mapping[str, Layer], weights: Mapping[str, LayerWeights]
+) -> dict[GramPlace, PatchGram]:
+    """An accumulator for every layer with quantized weights; equal ones are shared."""
+    places = (_place(graph, layers[name], entry) for name, entry in weights.items())
+    return {place: PatchGram(place[1], place[2]) for place in dict.fromkeys(places)}
+
+
+def with_rounded_weights(
+    graph: Graph,
+    layers: Mapping[str, Layer],
+    weights: Mapping[str, LayerWeights],
+    grams: Mapping[GramPlace, PatchGram],
+    patches: Mapping[tuple[str, PatchGeometry], PatchMean],
+) -> dict[str, LayerWeights]:
+    """The weights with new codes; scales and levels stay, and layers that share weights still share them.
+
+    Parameters
+    ----------
+    patches : Mapping[tuple[str, PatchGeometry], PatchMean]
+        Mean patches for the correction of biases; empty where biases are not corrected.
+    """
+    readers: dict[str, list[str]] = {}
+    for name, entry in weights.items():
+        readers.setdefault(entry.constant, []).append(name)
+    rounded: dict[str, LayerWeights] = {}
+    for constant, names in readers.items():
+        entry = weights[names[0]]
+        places = [_place(graph, layers[name], entry) for name in names]
+        if len({place[2] for place in places}) > 1:
+            rounded[constant] = entry
+            continue
+        moments = [_moments(grams[place], patches.get(place[:2])) for place in places]
+        mean, group = sum(moments[1:], moments[0]) / len(moments), places[0][2]
+        codes = _codes(entry, mean, group, KINDS[layers[names[0]].type])
+        rounded[constant] = replace(entry, quantized=replace(entry.quantized, values=codes))
+    return {name: rounded[entry.constant] for name, entry in weights.items()}
+
+
+def _place(graph: Graph, layer: Layer, weights: LayerWeights) -> GramPlace:
+    if len(layer.channel_axes) == 2:
+        return *patch_place(graph, layer), 1
+    return *patch_place(graph, layer), weights.float_values.shape[-1 if KINDS[layer.type].transposed else -2]
+
+
+def _moments(gram: PatchGram, mean: PatchMean | None) -> np.ndarray:
+    moments = gram.moments()
+    if mean is not None:
+        patch = mean.mean()
+        column = in_blocks(patch.reshape(gram.offsets, patch.shape[-1], 1), gram.group)
+        moments = moments - column @ column.transpose(0, 2, 1)
+    return shrunk(moments, gram.count)
+
+
+def _codes(entry: LayerWeights, moments: np.ndarray, group: int, kind: LayerKind) -> np.ndarray:
+    """New codes in the shape of the weights."""
+    quantized = entry.quantized
+    scale = quantized.scale.astype(np.float64).reshape(broadcast_shape(quantized.values.shape, quantized.channel_axes))
+    steps, nearest = entry.float_values / scale, quantized.values
+    if kind.transposed:
+        steps, nearest = np.swapaxes(steps, -1, -2), np.swapaxes(nearest, -1, -2)
+    *sizes, inputs, outputs = nearest.shape
+    offsets = math.prod(sizes)
+    groups = 1 if inputs != group else len(moments) // block_count(offsets, group)
+    levels = allowed_levels(quantized)
+
+    def blocks(values: np.ndarray) -> np.ndarray:
+        divided = values.reshape(offsets, inputs, groups, outputs // groups).transpose(0, 2, 1, 3)
+        return in_blocks(divided.reshape(offsets, groups * inputs, outputs // groups), group)
+
+    parts = zip(blocks(steps), blocks(nearest), moments, strict=True)
+    rounded = out_of_blocks(np.stack([rounded_for_output(*part, levels) for part in parts]), offsets, group)
+    divided = rounded.reshape(offsets, groups, inputs, outputs // groups).transpose(0, 2, 1, 3)
+    codes = divided.reshape(nearest.shape)
+    return np.ascontiguousarray(np.swapaxes(codes, -1, -2) if kind.transposed else codes)
+
+
+def allowed_levels(weights: QuantizedWeights) -> np.ndarray:
+    """The codes that weights may have, ascending; -2^(bits-1) only where it occurs, as some formats cannot hold it."""
+    if weights.levels is not None:
+        return np.array(weights.levels)
+    half = 1 << (weights.bits - 1)
+    return np.arange(min(1 - half, int(weights.values.min())), half)
