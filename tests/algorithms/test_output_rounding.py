@@ -66,6 +66,12 @@ def test_two_inputs_that_are_always_equal_share_their_error():
     assert codes.sum() == 1
 
 
+def test_moments_that_are_not_positive_definite_leave_the_nearest_codes():
+    nearest_codes = np.zeros((2, 1), np.int8)
+    moments = np.array([[1.0, 2.0], [2.0, 1.0]])
+    assert rounded_for_output(np.full((2, 1), 0.4), nearest_codes, moments, np.arange(-8, 8)) is nearest_codes
+
+
 def test_of_few_samples_less_is_believed():
     inputs = np.random.default_rng(0).normal(0, 1, (4, 8))
     moments = inputs.T @ inputs / 4

@@ -70,6 +70,15 @@ def test_biases_are_corrected_for_the_new_codes():
     np.testing.assert_allclose(mean_output(with_float_activations(result), batches), expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("spread", [0.0, 1e-4, 1e-6])
+def test_inputs_that_hardly_vary(spread):
+    graph = one_layer({"padding": "VALID"})
+    batches = [10 + spread * batch for batch in correlated(graph)]
+    results = [calibrant.quantize(graph, COARSE, batches, round_weights=chosen) for chosen in (False, True)]
+    plain, rounded = (error(result, batches) for result in results)
+    assert rounded <= 1.05 * plain + 1e-9
+
+
 def test_layers_that_share_weights_still_share_them():
     sketch = Sketch()
     x = sketch.input(5, 5, 3)

@@ -16,7 +16,7 @@ from calibrant.algorithms.patch_mean import PatchGeometry
 
 LARGEST_BLOCK = 512
 """Rows of the largest block, as long as one input channel does not have more."""
-_BITS = 16
+_BITS = 18
 _ROWS_AT_A_TIME = 1 << (53 - 2 * _BITS)  # sums of their products are exact in float64, whatever the order
 _VALUES_AT_A_TIME = 1 << 22
 
@@ -24,7 +24,7 @@ _VALUES_AT_A_TIME = 1 << 22
 class PatchGram:
     """Mean of p pᵀ over batch and output positions, for blocks of input channels.
 
-    Values are rounded to 2^-16 of the largest of the batch. From there on all sums are exact, so that neither the order
+    Values are rounded to 2^-18 of the largest of the batch. From there on all sums are exact, so that neither the order
     of the batches nor the threads of a matrix product show in the state.
 
     Parameters
