@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from sketch import Sketch, difference, ops
 
+from calibrant.errors import ModelError
 from calibrant.fold import Fusion, fold
 from calibrant.graph import nodes as nd
 
@@ -205,13 +206,28 @@ def test_weights_that_are_fed_keep_the_norm():
     not_folded(sketch.graph(norm, inputs=["x", "conv/weights"]), "norm", reason)
 
 
-def test_undefined_factors_keep_the_norm():
+def with_parameters(key, value):
+    """A convolution and a norm whose parameter has this value in every channel."""
     sketch = Sketch()
     norm = sketch.fused_norm(sketch.conv(sketch.input(6, 6, 3)))
     for node in sketch.nodes:
+        if node.name == f"norm/{key}/value":
+            node.CopyFrom(nd.constant_node(node.name, np.full(4, value, np.float32)))
+    return sketch, norm
+
+
+def test_infinite_factors_keep_the_norm():
+    sketch, norm = with_parameters("gamma", 3e38)
+    for node in sketch.nodes:
         if node.name == "norm/variance/value":
-            node.CopyFrom(nd.constant_node(node.name, np.full(4, -2.0, np.float32)))
+            node.CopyFrom(nd.constant_node(node.name, np.full(4, 1e-4, np.float32)))
     not_folded(sketch.graph(norm), "norm", "its parameters give infinite or undefined factors")
+
+
+def test_a_negative_variance_is_an_error_at_the_norm():
+    sketch, norm = with_parameters("variance", -2.0)
+    with pytest.raises(ModelError, match="norm: channel 0 of the norm has the variance -2"):
+        sketch.graph(norm)
 
 
 def test_a_norm_that_follows_no_layer_is_left_alone():
