@@ -312,7 +312,22 @@ def test_a_loop_is_one_line_with_what_to_do(step):
             graph_def(build), "batch_num: 1", [numbers(2, 8, 8, 4)], outputs=["out"], inputs=["x"], export="tflite"
         )
     [problem] = refused.value.problems
-    assert "WHILE" in problem.message and "unroll" in problem.hint
+    assert "while" in problem.message.lower() and "export another format" in problem.hint
+
+
+def test_an_input_of_unknown_rank_needs_its_shape():
+    def build():
+        y = tf.compat.v1.placeholder(tf.float32, None, name="x")
+        weights = tf.constant(numbers(3, 3, 4, 4, seed=1, scale=0.3))
+        tf.identity(tf.nn.conv2d(y, weights, 1, "SAME", name="one"), name="out")
+
+    data = [numbers(2, 8, 8, 4)]
+    with pytest.raises(ModelError) as refused:
+        calibrant.quantize(graph_def(build), "batch_num: 1", data, export="tflite")
+    [problem] = refused.value.problems
+    assert "--tflite-shape x=SIZE" in problem.hint
+    shape = {"x": (2, 8, 8, 4)}
+    assert calibrant.quantize(graph_def(build), "batch_num: 1", data, export="tflite", tflite_shape=shape).exported
 
 
 def test_lists_of_tensors_that_the_converter_refuses_say_what_to_do():

@@ -32,14 +32,14 @@ def convert(graph: Graph) -> bytes:
     tf = tensorflow()
     graph_def = graph.graph_def()
     with _silence():
-        function = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(graph_def, name=""), [])
-        pruned = function.prune(
-            [function.graph.as_graph_element(tensor) for tensor in graph.inputs],
-            [function.graph.as_graph_element(tensor) for tensor in graph.outputs],
-        )
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([pruned], None)
-        converter.allow_custom_ops = True
         try:
+            function = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(graph_def, name=""), [])
+            pruned = function.prune(
+                [function.graph.as_graph_element(tensor) for tensor in graph.inputs],
+                [function.graph.as_graph_element(tensor) for tensor in graph.outputs],
+            )
+            converter = tf.lite.TFLiteConverter.from_concrete_functions([pruned], None)
+            converter.allow_custom_ops = True
             return converter.convert()
         except Exception as error:  # the converter's own error derives from Exception alone
             if not isinstance(error, (ValueError, RuntimeError, TypeError, tf.errors.OpError)) and (

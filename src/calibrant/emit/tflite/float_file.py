@@ -74,7 +74,7 @@ def float_file(
     file = File(convert(marked))
     named = _named(file, plain, graph, {twin: tensor for tensor, twin in twins.items()})
     indices = take_out_marks(file, marked, marks)
-    _refuse_unknown(file, graph)
+    _refuse_unknown(file, plain)
     first = {index: name for name, index in reversed(indices.items())}
     there = {tensor.index for each in file.operators() for tensor in each.outputs}
     there |= {tensor.index for tensor in file.inputs()}
@@ -88,12 +88,17 @@ def _refuse_unknown(file: File, graph: Graph) -> None:
     from calibrant.emit.tflite.simulated_floats import FLOATS
 
     known = {*OPERATORS.values(), *WITH_KERNELS}
+    inputs = zip(graph.input_keys, graph.inputs, strict=True)
+    unranked = [f"--tflite-shape {key}=SIZE,SIZE,…" for key, tensor in inputs if graph.shape(tensor) is None]
+    otherwise = "export another format"
+    if unranked:
+        otherwise = f"the model does not say the shape of its input, fix it with {' '.join(unranked)}"
     problems = [
         Problem(
             _UNSIMULATED.format(each.name) if each.name in known else f"LiteRT has no operator for {each.name}",
             file=graph.source,
             path=each.outputs[0].name.split(";")[0] if each.outputs else None,
-            hint=UNROLLED if each.name in LOOPS else "export another format",
+            hint=UNROLLED if each.name in LOOPS else otherwise,
         )
         for each in file.operators()
         if each.name not in known or each.name not in FLOATS
