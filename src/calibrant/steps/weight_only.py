@@ -116,6 +116,6 @@ def _replace_constants(function: FunctionDef, constants: Mapping[str, QuantizedW
             scope += "_1"
         added += _dequantization(scope, name, weights, (), (":output:0", ":y:0"))
     replaced = FunctionDef()
-    replaced.node_def.extend([*kept, *added])
+    replaced.node_def.extend([*added, *kept])  # before what reads them, as TensorFlow writes functions
     del function.node_def[:]
     function.node_def.extend(replaced.node_def)

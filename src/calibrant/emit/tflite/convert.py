@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from calibrant.errors import ModelError, Problem
 from calibrant.graph.graph import Graph
 from calibrant.graph.tensorflow import tensorflow
+from calibrant.graph.unique_functions import with_unique_functions
 
 LONGEST_REASON = 200
 MOST_NODES = 3
@@ -30,7 +31,7 @@ def convert(graph: Graph) -> bytes:
         The converter does not take the graph; with its reason.
     """
     tf = tensorflow()
-    graph_def = graph.graph_def()
+    graph_def = with_unique_functions(graph.graph_def())
     with _silence():
         try:
             function = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(graph_def, name=""), [])
@@ -67,11 +68,14 @@ def converter_problem(text: str, graph: Graph) -> Problem:
     place = ", ".join(nodes[:MOST_NODES]) + (" …" if len(nodes) > MOST_NODES else "")
     if operator is not None:
         reason = f"{operator}: {reason}"
+    rewritten = "duplicate function" in text  # the converter traces it again, and finds it written in another order
+    if rewritten:
+        reason = "WHILE or IF: it does not take a loop or branch in which weights are quantized"
     return Problem(
         f"TensorFlow's converter does not make a LiteRT file of it ({reason[:LONGEST_REASON]})",
         file=graph.source,
         path=place or None,
-        hint=UNROLLED if "TensorList" in reason else OTHERWISE,
+        hint=UNROLLED if rewritten or "TensorList" in reason else OTHERWISE,
     )
 
 

@@ -1,0 +1,44 @@
+"""Functions are named by their content, everywhere they are called, and compute what they did."""
+
+import numpy as np
+
+from calibrant.graph.load import load
+from calibrant.graph.run import run_once
+from calibrant.graph.unique_functions import with_unique_functions
+from graphs import conv, graph_def, numbers, placeholder, tf
+
+
+def looped():
+    x = placeholder([None, 6, 6, 4])
+    _, last = tf.while_loop(lambda at, _: at < 3, lambda at, z: (at + 1, conv(z, name="inside")), [tf.constant(0), x])
+    tf.identity(last, name="out")
+
+
+def functions(definition):
+    return {function.signature.name for function in definition.library.function}
+
+
+def test_every_call_has_the_new_name():
+    definition = graph_def(looped)
+    renamed = with_unique_functions(definition)
+    assert functions(renamed) and functions(renamed).isdisjoint(functions(definition))
+    assert not any(name.encode() + b"\n" in renamed.SerializeToString() for name in functions(definition))
+    data = {"x": numbers(2, 6, 6, 4)}
+    first, second = (run_once(load(each, outputs=["out"]), data) for each in (definition, renamed))
+    assert np.array_equal(first[0], second[0])
+
+
+def test_other_content_has_another_name():
+    def deeper():
+        x = placeholder([None, 6, 6, 4])
+        _, last = tf.while_loop(lambda at, _: at < 5, lambda at, z: (at + 1, conv(z, name="inside")), [0, x])
+        tf.identity(last, name="out")
+
+    assert functions(with_unique_functions(graph_def(looped))).isdisjoint(
+        functions(with_unique_functions(graph_def(deeper)))
+    )
+
+
+def test_a_graph_without_functions_is_left_alone():
+    definition = graph_def(lambda: tf.identity(placeholder([2]), name="out"))
+    assert with_unique_functions(definition) is definition
