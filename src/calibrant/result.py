@@ -195,9 +195,10 @@ class Result:
         about_outputs = sqnr_warnings(self.output_sqnr) if self.output_sqnr is not None else ()
         about_layers = [text for text in found["warnings"] if text not in (*about_data, *about_outputs)]
         check = data_check_rows(pictured.moves)
-        if check is not None and not check["enough"]:
-            about_data = (*about_data, check["sentence"])
-        listed = findings(self.network, self.plan, pictured.activations, growth["inputs"], about_data, about_layers)
+        moving = check["sentence"] if check is not None and not check["enough"] else None
+        listed = findings(
+            self.network, self.plan, pictured.activations, growth["inputs"], about_data, about_layers, moving
+        )
         return {
             "verdict": verdict(found["totals"], self.output_sqnr, len(listed)),
             "findings": listed,

@@ -93,3 +93,18 @@ def test_a_channel_that_is_a_hundred_times_as_large(digits, images, tmp_path):
     found = first_finding(edit.finish().graph_def(), None, images, tmp_path, samples="all")
     assert found["layer"] in (DEPTHWISE, CONV4), found
     assert "channels" in found["what"]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ("ifmr_quantize { max_percentile: 0.6 search_range_start: 0.99 search_range_end: 1.01 }", "clipped"),
+        ("arq_quantize { quant_bits: 6 }", "6 bits"),
+    ],
+)
+def test_a_trained_residual_network(shared, tmp_path, settings, word):
+    folder, layer = shared / "real" / "resnet8_cifar10", "model/conv2d_4/Conv2D"
+    data = np.load(folder / "cifar10_part.npz")["x_calibration"][:64].astype(np.float32)
+    found = first_finding(str(folder / "resnet8.pb"), override(layer, settings), data, tmp_path, samples="all")
+    assert (found["layer"], word in found["what"]) == (layer, True), found

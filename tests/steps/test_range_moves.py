@@ -27,7 +27,7 @@ def test_a_second_half_that_is_larger_moves_every_range(tmp_path):
     found = result.report["data_check"]
     assert not found["enough"] and "More data would help" in found["sentence"]
     assert rows(result)["conv"]["moved"] == pytest.approx(7 / 16, abs=0.1)
-    assert result.report["findings"][0]["what"] == found["sentence"]
+    assert found["sentence"] in [finding["what"] for finding in result.report["findings"]]
     quantizer = result.network.layers[0].inputs[0].quantizer
     alone = calibrant.quantize(graph_def(small_network), data=half, batch_size=8, samples="all")
     data = np.concatenate([half, 8 * half])

@@ -10,7 +10,7 @@ from calibrant.quantized_network import RangeMove
 MUCH_DB = 1.0
 """Loss of a tensor from which more data would have helped."""
 FEW = 0.02
-"""Share of the tensors that may lose more without a word."""
+"""Share of the tensors that may lose more without a word, one in any case."""
 
 
 def data_check_rows(moves: Sequence[RangeMove] | None) -> dict[str, Any] | None:
@@ -18,10 +18,10 @@ def data_check_rows(moves: Sequence[RangeMove] | None) -> dict[str, Any] | None:
     if not moves:
         return None
     losing = [row for row in moves if row.loss_db >= MUCH_DB]
-    enough = len(losing) <= FEW * len(moves)
+    enough = len(losing) <= max(1, FEW * len(moves))
     worst = max(row.moved for row in moves)
     if enough:
-        sentence = f"Enough data: with half of them no more than {100 * FEW:g} % of the ranges would be worse"
+        sentence = f"Enough data: with half of them {len(losing)} of {len(moves)} ranges would be worse"
     else:
         sentence = f"More data would help: with half of them {len(losing)} of {len(moves)} ranges would be worse"
     return {

@@ -25,6 +25,8 @@ CLEAR_GAIN = 3.0
 LOW = 30.0
 """dB of a tensor below which its layer is worth a look."""
 MOST_ALIKE = 3
+MOVING = 24.0
+"""Severity of ranges that move with more data."""
 UNEVEN = 30.0
 """Largest over median magnitude of the channels from which the balancer is proposed."""
 
@@ -74,6 +76,7 @@ def findings(
     growth: Sequence[Mapping[str, Any]],
     data_warnings: Sequence[str] = (),
     layer_warnings: Sequence[str] = (),
+    too_few_data: str | None = None,
 ) -> list[dict[str, Any]]:
     """All findings, the worst first.
 
@@ -85,11 +88,15 @@ def findings(
         Rows of the error growth; none where it was not measured.
     data_warnings, layer_warnings : Sequence[str]
         Sentences about the data, and about single layers (which begin with the layer's name in quotes).
+    too_few_data : str | None
+        How far the ranges still move, where that is a concern.
     """
     plans = {entry.name: entry for entry in plan.layers}
     growth_at = {f"{row['layer']}:{row['index']}": row for row in growth}
     found = [Finding(-2.0, None, _sentence(text), "Mend the calibration data first.") for text in data_warnings]
     found += [_of_warning(text, plans) for text in layer_warnings]
+    if too_few_data is not None:
+        found.append(Finding(MOVING, None, too_few_data, "Calibrate on more samples: --samples, or batch_num."))
     for row in activations:
         found += _of_activation(row, plans, growth_at)
     for layer in network.layers:
