@@ -25,6 +25,9 @@ TITLES = {
     "largest_difference": "largest difference",
 }
 
+FIRST = ("output", "name", "samples", "top1", "agreement", "sqnr_db")
+"""The columns that matter most; the others follow in their order."""
+
 
 @click.command()
 @click.argument("models", nargs=-1, required=True, type=click.Path())
@@ -67,7 +70,7 @@ def evaluate(
         print_json([asdict(score) for score in scores])
         return
     columns = [key for key in asdict(scores[0]) if any(getattr(score, key) is not None for score in scores)]
-    columns.sort(key="output".__ne__)  # first which of several outputs a row is about
+    columns.sort(key=lambda key: FIRST.index(key) if key in FIRST else len(FIRST))
     rows = [[_shown(key, getattr(score, key)) for key in columns] for score in scores]
     table("evaluation", [TITLES.get(key, key) for key in columns], rows)
     if len(models) > 1 and not settings["quiet"]:

@@ -37,7 +37,13 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
     shown = Table(title=title, title_justify="left", title_style="bold", show_edge=False, pad_edge=False, box=None)
     for position, column in enumerate(columns[:count]):
         numeric = cells and all(_is_number(row[position]) for row in cells)
-        shown.add_column(column, justify="right" if numeric else "left", overflow="fold", header_style="bold")
+        shown.add_column(
+            column,
+            justify="right" if numeric else "left",
+            overflow="fold",
+            header_style="bold",
+            min_width=widest if position == 0 else None,
+        )
     for row in cells:
         shown.add_row(
             middle_cut(row[0], widest).replace("[", "\\["), *(text.replace("[", "\\[") for text in row[1:count])
@@ -54,7 +60,10 @@ def _fitting(rows: Sequence[Sequence[str]], width: int) -> tuple[int, int]:
     count = len(natural)
     while count > 2 and sum(least[:count]) + 2 * (count - 1) > width:
         count -= 1
-    others = sum(min(size, LEAST_TEXT) for size in natural[1:count]) + 2 * (count - 1)
+    others = sum(natural[1:count])
+    if others + LEAST_NAME + 2 * (count - 1) > width:
+        others = sum(min(size, LEAST_TEXT) for size in natural[1:count])
+    others += 2 * (count - 1)
     return count, min(natural[0], max(LEAST_NAME, width - others))
 
 

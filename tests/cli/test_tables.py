@@ -1,0 +1,43 @@
+"""Tables fit the terminal: names lose their middle, then the last columns go, and nothing is lost without a word."""
+
+import pytest
+from rich.console import Console
+
+from calibrant.cli import show
+
+COLUMNS = ("layer", "SQNR dB", "scale", "offset", "type", "range", "bits", "scales")
+ROWS = [
+    ("a/very/long/prefix/of/some/network/block_1/conv", "41.2", 0.5, -128, "DepthwiseConv2dNative", "0 .. 1", 8, 24),
+    ("short", "9.1", 0.25, 0, "MatMul", "-1.25 .. 1", 8, 1),
+]
+
+
+@pytest.fixture
+def lines(monkeypatch, capsys):
+    def shown(width, columns=COLUMNS, rows=ROWS):
+        monkeypatch.setattr(show, "console", lambda: Console(width=width, highlight=False, color_system=None))
+        show.table("layers", columns, rows)
+        return capsys.readouterr().out.splitlines()
+
+    return shown
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
+def test_no_line_is_longer(lines, width):
+    found = lines(width)
+    assert max(map(len, found)) <= width
+    assert any("block_1/conv" in line and "41.2" in line for line in found)
+
+
+def test_columns_that_do_not_fit_are_named(lines):
+    *_, last = lines(60)
+    assert "bits, scales" in last and "--json" in last
+    assert not any("--json" in line for line in lines(160))
+
+
+def test_wide_tables_are_whole(lines):
+    assert any(ROWS[0][0] in line for line in lines(240))
+
+
+def test_brackets_are_text(lines):
+    assert any("[bold]x[/bold]" in line for line in lines(80, ("name", "n"), [("[bold]x[/bold]", 1)]))
