@@ -207,10 +207,10 @@ class Result:
             "distributions": {"activations": pictured.activations, "weights": pictured.weights},
         }
 
-    def page(self, sizes: Mapping[str, int]) -> str:
-        """What ``report.html`` holds; ``sizes`` are those of the files beside it, in bytes."""
+    def page(self, content: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
+        """What ``report.html`` holds: ``content`` is that of ``report.json``, ``sizes`` are of the files beside it."""
         layers = [*(layer.layer.name for layer in self.network.layers), *(name for name, _, _ in self.plan.skipped)]
-        return page(self.name, {**self.report, "run": self.run}, picture(self.network.graph, layers), sizes)
+        return page(self.name, content, picture(self.network.graph, layers), sizes)
 
     @property
     def run(self) -> dict[str, Any]:
@@ -245,12 +245,13 @@ def _html_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 def result_files(result: Result) -> dict[str, Content]:
     """File name → content of everything that a quantization writes."""
+    content = {**result.report, "run": result.run}
     texts = {
         "config.json": write_config_json(result.plan),
         "record.txt": write_records(layer_records(result.network, result.plan.unfused_layers)),
         f"{result.name}_quant.json": node_map(result.fakequant, result.original, result.absorbed),
         **_nuq_record(result),
-        "report.json": report_text({**result.report, "run": result.run}),
+        "report.json": report_text(content),
     }
     if is_too_large(result.fakequant):
         fakequant: dict[str, Content] = {f"{result.name}_fakequant": large_model_writer(result.fakequant)}
@@ -264,7 +265,7 @@ def result_files(result: Result) -> dict[str, Content]:
     if result.pictured is not None:
         shown = {} if is_too_large(result.fakequant) else {"Original model": len(result.original.serialized())}
         shown |= {name: len(content) for name, content in result.exported.items() if isinstance(content, bytes)}
-        files["report.html"] = result.page(shown).encode()
+        files["report.html"] = result.page(content, shown).encode()
     return files
 
 

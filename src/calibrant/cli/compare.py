@@ -33,7 +33,7 @@ def compare(first: str, second: str, page: str | None, as_json: bool) -> None:
 
 
 def _show(found: dict[str, Any]) -> None:
-    from calibrant.cli.show import table
+    from calibrant.cli.show import decibels, table
 
     table("totals", ("", "first", "second"), [(row["what"], row["first"], row["second"]) for row in found["totals"]])
     if found["outputs"]:
@@ -49,8 +49,8 @@ def _show(found: dict[str, Any]) -> None:
         layers = [
             (
                 row["layer"],
-                _decibels(row["first_db"]),
-                _decibels(row["second_db"]),
+                decibels(row["first_db"]),
+                decibels(row["second_db"]),
                 row["first_scale"],
                 row["second_scale"],
             )
@@ -66,7 +66,3 @@ def _show(found: dict[str, Any]) -> None:
 
 def _exactly(value: Any) -> str | None:
     return None if value is None else str(value)
-
-
-def _decibels(value: float | None) -> str | None:
-    return None if value is None else f"{value:.1f}"

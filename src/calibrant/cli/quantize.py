@@ -70,9 +70,6 @@ def quantize(
         for warning in result.report["warnings"]:
             click.echo(f"warning: {warning}", err=True)
         show_result(result, out)
-        check = result.report.get("data_check")
-        if check is not None and not check["enough"]:
-            click.echo(check["sentence"])
         compared = f"calibrant evaluate {model} {result.files[0]} --data DATA --labels LABELS"
         click.echo(f"next: {compared}; calibrant tune where accuracy was lost")
     return show_refused(result)
@@ -91,7 +88,7 @@ def show_refused(result: Any) -> int:
 
 def show_result(result: Any, out: str) -> None:
     """Tables of the layers, what stayed in float, totals and times; last which share of the network is on integers."""
-    from calibrant.cli.show import table
+    from calibrant.cli.show import decibels, table
     from calibrant.report.integer_share import share_line
     from calibrant.report.output_sqnr import sqnr_line
 
@@ -103,8 +100,8 @@ def show_result(result: Any, out: str) -> None:
             rows.append(
                 (
                     row["layer"],
-                    _decibels(entry["signal_to_noise_db"]),
-                    _decibels(weights.get("signal_to_noise_db")),
+                    decibels(entry["signal_to_noise_db"]),
+                    decibels(weights.get("signal_to_noise_db")),
                     entry["scale"],
                     entry["offset"],
                     row["type"],
@@ -134,17 +131,20 @@ def show_result(result: Any, out: str) -> None:
     click.echo(share_line(totals))
     if result.output_sqnr is not None:
         click.echo(sqnr_line(result.output_sqnr))
+    check = report.get("data_check")
+    if check is not None and not check["enough"]:
+        click.echo(check["sentence"])
 
 
 def show_weight_only(rows: list[dict[str, Any]]) -> None:
     """The layers that compute in float with quantized weights."""
-    from calibrant.cli.show import table
+    from calibrant.cli.show import decibels, table
 
     if rows:
         click.echo()
         columns = ("layer", "type", "bits", "scales", "weights SQNR dB")
         shown = [
-            (row["layer"], row["type"], found["bits"], found["scales"], _decibels(found["signal_to_noise_db"]))
+            (row["layer"], row["type"], found["bits"], found["scales"], decibels(found["signal_to_noise_db"]))
             for row in rows
             for found in [row["weights"]]
         ]
@@ -164,7 +164,7 @@ def _show_float_operators(notes: dict[str, Any]) -> None:
 
 def show_sensitivity(rows: list[dict[str, Any]]) -> None:
     """The ranking, and the blocks that leave the worst layer in float or repair it."""
-    from calibrant.cli.show import table
+    from calibrant.cli.show import decibels, table
 
     click.echo()
     columns = ("layer", "type", "only this: SQNR dB", "cosine", "all but this: SQNR dB", "cosine")
@@ -172,16 +172,12 @@ def show_sensitivity(rows: list[dict[str, Any]]) -> None:
         (
             row["layer"],
             row["type"],
-            _decibels(row["only_signal_to_noise_db"]),
+            decibels(row["only_signal_to_noise_db"]),
             f"{row['only_cosine']:.6f}",
-            _decibels(row["without_signal_to_noise_db"]),
+            decibels(row["without_signal_to_noise_db"]),
             f"{row['without_cosine']:.6f}",
         )
         for row in rows
     ]
     table("sensitivity: what each layer costs at the outputs, the most harmful first", columns, shown)
     click.echo(f"\nto repair the first, or to leave it in float:\n\n{rows[0]['override']}\n{rows[0]['skip']}")
-
-
-def _decibels(value: float | None) -> str | None:
-    return None if value is None else f"{value:.1f}"

@@ -76,6 +76,11 @@ def cell(value: Any) -> str:
     return str(value)
 
 
+def decibels(value: float | None) -> str | None:
+    """A ratio as tables show it."""
+    return None if value is None else f"{value:.1f}"
+
+
 def _is_number(text: str) -> bool:
     return text == "-" or text.lstrip("+-").replace(".", "", 1).replace("e-", "", 1).replace("e+", "", 1).isdigit()
 

@@ -28,17 +28,13 @@ def range_moves(
     histograms : Mapping[str, Histogram]
         Tensor → all its values.
     """
-    rows = [
-        _move(half[place].search.quantizer.range, entry, half[place], histograms[entry.tensor])
-        for place, entry in whole.items()
-        if place in half
-    ]
+    rows = [_move(entry, half[place], histograms[entry.tensor]) for place, entry in whole.items() if place in half]
     return tuple(sorted(rows, key=lambda row: (-row.loss_db, -row.moved, row.node, row.index)))
 
 
-def _move(before: tuple[float, float], entry: QuantizedInput, half: QuantizedInput, histogram: Histogram) -> RangeMove:
-    low, high = entry.quantizer.range
-    moved = max(abs(low - before[0]), abs(high - before[1])) / (high - low)
+def _move(entry: QuantizedInput, half: QuantizedInput, histogram: Histogram) -> RangeMove:
+    (low, high), (low_of_half, high_of_half) = entry.quantizer.range, half.quantizer.range
+    moved = max(abs(low - low_of_half), abs(high - high_of_half)) / (high - low)
     both = (half.quantizer, entry.quantizer)
     scales, offsets = np.array([q.scale for q in both]), np.array([q.offset for q in both])
     with_half, with_all = quantization_errors(histogram, scales, offsets, entry.quantizer.bits)
