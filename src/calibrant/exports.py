@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from calibrant.errors import CalibrantError, ConfigError, Problem, did_you_mean
-from calibrant.publish.write import Content
 from calibrant.version import __version__
+
+Content = bytes | Callable[[Path], None]
 
 
 def _tflite(result: Any) -> dict[str, Content]:
@@ -49,13 +51,12 @@ def _about(result: Any) -> dict[str, str]:
 def _ascend(result: Any) -> dict[str, Content]:
     from calibrant.emit.ascend.model import ascend_model
     from calibrant.emit.ascend.node_map import ascend_node_map
-    from calibrant.emit.graph_file import graph_file
     from calibrant.emit.large_model import require_one_file
 
     made = ascend_model(result.network)
     require_one_file(made.graph, f"{result.name}_quantized.pb")
     return {
-        f"{result.name}_quantized.pb": graph_file(made.graph),
+        f"{result.name}_quantized.pb": made.graph.serialized(),
         f"{result.name}_quant.json": ascend_node_map(made, result.network, result.original, result.absorbed).encode(),
     }
 

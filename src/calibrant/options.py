@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from calibrant.data.options import DataOptions
 from calibrant.emit.tflite.settings import TfliteSettings, fixed_shapes
-from calibrant.errors import DataError, Problem, did_you_mean
+from calibrant.errors import ConfigError, DataError, Problem, did_you_mean
 from calibrant.exports import checked_exports
 
 
@@ -54,17 +54,32 @@ class CalibrationOptions:
     round_weights : bool
         Round the weights so that the outputs of their layers change least, instead of to the nearest codes; the ranges
         then come from the folded float network.
+    budget : float | None
+        Share, 0...1, of the multiply-accumulates whose activations may have 16 bits: those are chosen that cost the
+        outputs most, see :mod:`calibrant.steps.budget`. Reads the data again. None: as the configuration says.
     workers : int
         Processes that the batches are spread over; the result is the same.
     threads : int
         Threads that compute in each of them; 0: one a processor, or a share of the processors with several workers.
+
+    Raises
+    ------
+    ConfigError
+        A budget below 0 or above 1.
     """
 
     samples: int | str | None = None
     bias_correction: bool = True
     round_weights: bool = False
+    budget: float | None = None
     workers: int = 1
     threads: int = 0
+
+    def __post_init__(self) -> None:
+        if self.budget is not None and not 0 <= self.budget <= 1:
+            hint = f"{self.budget / 100:g} for {self.budget:g} %" if 1 < self.budget <= 100 else None
+            problem = Problem(f"a budget of {self.budget}", allowed="a share of multiply-accumulates, 0...1", hint=hint)
+            raise ConfigError(problem)
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from calibrant.calibration.runner import CalibrationRunner
+from calibrant.config.layer_block import with_overrides
 from calibrant.data.amount import DataUse, used_sentence
 from calibrant.data.open_data import Batches
 from calibrant.emit.fakequant import fake_quantized
+from calibrant.emit.folder import check_writable, write_folder
 from calibrant.emit.large_model import is_too_large
 from calibrant.emit.prefix import file_prefix
 from calibrant.errors import CalibrantError, DataError, Problem
@@ -21,11 +23,10 @@ from calibrant.exports import EXPORTS
 from calibrant.graph.node_input import NodeInput
 from calibrant.options import TO_QUANTIZE, ExportOptions, OptionGroup, Options, takes_keywords
 from calibrant.progress import LOG, ProgressFn, Stopwatch, no_progress
-from calibrant.publish.writable import check_writable
-from calibrant.publish.write import write_folder
 from calibrant.quantized_network import QuantizedInput
 from calibrant.result import Pictured, Result, result_files
 from calibrant.steps.activations import search_all
+from calibrant.steps.budget import BUDGET, within_budget
 from calibrant.steps.measured import Measured, measured
 from calibrant.steps.observed import observed_network
 from calibrant.steps.prepare import Prepared, prepare
@@ -97,9 +98,10 @@ def quantize(
     chosen = Options.of(TO_QUANTIZE, options, keywords)
     watch, runner = Stopwatch(), CalibrationRunner(chosen.calibration.workers, chosen.calibration.threads)
     output = Destination.of(out, chosen.export, model)
-    _check_readable_again(not isinstance(data, Iterator), refine, sensitivity)  # before the first item is read
+    budget = chosen.calibration.budget
+    _check_readable_again(not isinstance(data, Iterator), refine, sensitivity, budget)  # before the first item is read
     prepared, batches = prepare(model, config, data, chosen, watch, track, runner)
-    again = SecondPass(batches, refine, sensitivity)
+    again = SecondPass(batches, refine, sensitivity, budget)
     half: dict[NodeInput, QuantizedInput] = {}
 
     def search_half() -> None:
@@ -121,6 +123,7 @@ def quantize(
     used = {
         "bias_correction": chosen.calibration.bias_correction,
         "round_weights": chosen.calibration.round_weights,
+        "budget": budget,
         "refine": refine,
         "sensitivity": sensitivity,
         "export": list(chosen.export.formats),
@@ -173,13 +176,16 @@ class SecondPass:
     batches: Batches
     refine: bool = False
     sensitivity: bool = False
+    budget: float | None = None
 
     def __post_init__(self) -> None:
-        _check_readable_again(self.batches.restartable, self.refine, self.sensitivity)
+        _check_readable_again(self.batches.restartable, self.refine, self.sensitivity, self.budget)
 
 
-def _check_readable_again(restartable: bool, refine: bool, sensitivity: bool) -> None:
-    wanted = "refining" if refine else "the sensitivity" if sensitivity else None
+def _check_readable_again(restartable: bool, refine: bool, sensitivity: bool, budget: float | None) -> None:
+    wanted = (
+        "refining" if refine else "the sensitivity" if sensitivity else "the budget" if budget is not None else None
+    )
     if wanted and not restartable:
         message = f"the data can be read only once, but {wanted} needs them again"
         raise DataError(Problem(message, hint="give files or arrays"))
@@ -210,6 +216,12 @@ def build_result(
     if again is not None and again.refine:
         with watch.step("refine"):
             network = refined(prepared, network, again.batches, track)
+    configuration = None
+    if again is not None and again.budget is not None:
+        with watch.step("budget"):
+            prepared, network = within_budget(prepared, network, again.batches, again.budget, track)
+            wide = [entry for entry in prepared.plan.layers if dict(entry.sources)["activation"] == BUDGET]
+            configuration = with_overrides(prepared.configuration, prepared.plan, wide)
     with watch.step("emit"):
         fakequant = fake_quantized(network)
     found = Measured(None, None)
@@ -240,6 +252,7 @@ def build_result(
         pictured=pictured,
         data=data,
         options=options or {},
+        configuration=configuration,
     )
     for form in export.formats:
         with watch.step(form):

@@ -92,7 +92,7 @@ class QuantizedLayer:
 
     def bias_scale(self, quantizer: Quantizer | None = None) -> np.ndarray:
         """scale_d * scale_w per channel, in float64: the step of the int32 accumulator and of the bias."""
-        scale = (quantizer or self.inputs[0].quantizer).scale
+        scale = (quantizer or self.inputs[0].quantizer).accumulator_scale
         return np.float64(scale) * self.require_weights().scale.astype(np.float64)
 
     def integer_bias(self, quantizer: Quantizer | None = None) -> np.ndarray:

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import html
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from calibrant.algorithms.histogram import Histogram
 from calibrant.config import write_config_json
+from calibrant.config.model import Configuration
 from calibrant.config.plan import Plan
+from calibrant.config.text_write import write_config
 from calibrant.data.amount import DataUse
 from calibrant.data.batches import Batches
-from calibrant.emit.graph_file import graph_file
 from calibrant.emit.large_model import is_too_large, large_model_writer
 from calibrant.emit.node_map import node_map
 from calibrant.emit.tflite.float_file import FloatFile
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.errors import CalibrantError
+from calibrant.exports import Content
 from calibrant.fold import Folded
 from calibrant.graph.graph import Graph
-from calibrant.publish.write import Content
 from calibrant.quantized_network import ErrorGrowth, OutputSqnr, QuantizedNetwork, RangeMove, Sensitivity
 from calibrant.records.mapping_file import nuq_record_text
 from calibrant.records.record_file import write_records
@@ -119,6 +120,8 @@ class Result:
         Amount of calibration data; None if it was observed in parts.
     options : Mapping[str, Any]
         Other options of the run, for the report.
+    configuration : Configuration | None
+        The given configuration with overrides for what a budget chose; None without a budget.
     files : tuple[Path, ...]
         Files that were written, in order; empty without an output folder.
     """
@@ -141,6 +144,7 @@ class Result:
     pictured: Pictured | None = None
     data: DataUse | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    configuration: Configuration | None = None
     files: tuple[Path, ...] = field(default=())
 
     def __repr__(self) -> str:
@@ -252,22 +256,31 @@ def result_files(result: Result) -> dict[str, Content]:
         "record.txt": write_records(layer_records(result.network, result.plan.unfused_layers)),
         f"{result.name}_quant.json": node_map(result.fakequant, result.original, result.absorbed),
         **_nuq_record(result),
+        **_budget(result),
         "report.json": report_text(content),
     }
     if is_too_large(result.fakequant):
         fakequant: dict[str, Content] = {f"{result.name}_fakequant": large_model_writer(result.fakequant)}
     else:
-        fakequant = {f"{result.name}_fakequant.pb": graph_file(result.fakequant)}
+        fakequant = {f"{result.name}_fakequant.pb": result.fakequant.serialized()}
     files = {
         **fakequant,
         **{name: text.encode() for name, text in texts.items()},
         **result.exported,
     }
     if result.pictured is not None:
-        shown = {} if is_too_large(result.fakequant) else {"Original model": sum(map(len, result.original.chunks()))}
-        shown |= {name: len(content) for name, content in result.exported.items() if isinstance(content, Sized)}
+        shown = {} if is_too_large(result.fakequant) else {"Original model": len(result.original.serialized())}
+        shown |= {name: len(content) for name, content in result.exported.items() if isinstance(content, bytes)}
         files["report.html"] = result.page(content, shown).encode()
     return files
+
+
+def _budget(result: Result) -> dict[str, str]:
+    """The configuration that gives the same layers 16 bits without a budget."""
+    if result.configuration is None:
+        return {}
+    comment = f"chosen by calibrant quantize with a budget of {100 * result.options['budget']:g} % for 16 bits"
+    return {f"{result.name}_budget.cfg": write_config(result.configuration, comment)}
 
 
 def _nuq_record(result: Result) -> dict[str, str]:

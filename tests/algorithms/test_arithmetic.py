@@ -113,9 +113,15 @@ def test_products_that_overflow_clip_silently():
 
 
 def test_more_than_eight_bits_give_int32():
-    quantizer = Quantizer.from_range(0, 65535, bits=16)
-    assert quantizer.quantize(np.float32([0, 65535])).tolist() == [-32768, 32767]
+    quantizer = Quantizer.from_range(0, 1023, bits=10)
+    assert quantizer.quantize(np.float32([0, 1023])).tolist() == [-512, 511]
     assert quantizer.quantize(np.float32([0])).dtype == np.int32
+
+
+def test_sixteen_bits_are_the_sums_of_two_int8_codes():
+    quantizer = Quantizer.from_range(-1, 127 * 256 + 127, bits=16, asymmetric=False)
+    assert (quantizer.scale, quantizer.lowest, quantizer.highest) == (1, -32639, 32639)
+    assert quantizer.accumulator_scale == 256
 
 
 def test_the_representable_range():

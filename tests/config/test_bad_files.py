@@ -106,11 +106,11 @@ CASES = {
         "1024, 2048, 4096 or 8192",
         None,
     ),
-    "INT16": (
-        "common_config { ifmr_quantize { dst_type: INT16 } }",
-        "1:43",
-        "common_config.ifmr_quantize.dst_type",
-        "INT16 is not supported",
+    "INT16 without weights": (
+        'tensor_quantize { layer_name: "pool" input_index: 0 ifmr_quantize { dst_type: INT16 } }',
+        "1:79",
+        "tensor_quantize[0].ifmr_quantize.dst_type",
+        "16 bits are for what layers with weights read, and this is an input of a MaxPool or Add",
         "INT8",
         None,
     ),

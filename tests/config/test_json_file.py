@@ -148,7 +148,7 @@ ACT, WTS = "activation_quant_params", "weight_quant_params"
         (change(["pool", "dmq_balancer_param"], 0.5), "pool.dmq_balancer_param", "the balancer does not act on 'pool'"),
         (change(["pool", WTS], {"num_bits": 5}), f"pool.{WTS}.num_bits", "5 is not allowed"),
         (change([CONV, ACT], []), f"{CONV}.{ACT}", "a list is no object"),
-        (change([CONV, ACT, "num_bits"], 16), f"{CONV}.{ACT}.num_bits", "16 is not allowed"),
+        (change([CONV, ACT, "num_bits"], 12), f"{CONV}.{ACT}.num_bits", "12 is not allowed"),
         (change([CONV, ACT, "act_algo"], "ifrm"), f"{CONV}.{ACT}.act_algo", "'ifrm' is not allowed"),
         (change([CONV, ACT, "num_of_bins"], 4096), f"{CONV}.{ACT}.num_of_bins", "a key of hfmg, not of ifmr"),
         (change([CONV, ACT, "search_range"], [1.3, 0.7]), f"{CONV}.{ACT}.search_range.start", "1.3 is not below"),

@@ -30,6 +30,8 @@ CONFIGS = {
     "non-uniform": "common_config { nuq_quantize { num_steps : 16 } }",
     "histogram": "common_config { hfmg_quantize { num_of_bins : 1024 } }",
     "balanced": "common_config { dmq_balancer { } }",
+    "16 bits": "common_config { ifmr_quantize { dst_type : INT16 } }",
+    "16 bits, balanced": "common_config { hfmg_quantize { dst_type : INT16 } dmq_balancer { } }",
 }
 
 

@@ -8,7 +8,6 @@ from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.algorithms.hfmg import search as hfmg_search
 from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.ifmr import search as ifmr_search
-from calibrant.errors import ConfigError
 from calibrant.graph.run import run_once
 
 
@@ -100,8 +99,11 @@ def test_a_product_of_two_activations_is_symmetric():
 
 @pytest.mark.parametrize("block", ["ifmr_quantize", "hfmg_quantize"])
 def test_dst_type(block):
-    with pytest.raises(ConfigError, match="not supported"):
-        produce(f"common_config {{ {block} {{ dst_type : INT16 }} }}")
+    wide = produce(f"common_config {{ {block} {{ dst_type : INT16 }} }}")
+    for layer in wide.network.layers:
+        bits = 8 if layer.weights is None else 16
+        assert {entry.quantizer.bits for entry in layer.inputs} == {bits}
+        assert bits == 8 or layer.inputs[0].quantizer.offset == 0
     explicit = produce(f"common_config {{ {block} {{ dst_type : INT8 }} }}")
     plain = produce(f"common_config {{ {block} {{ }} }}")
     assert all(layer_quantizer(explicit, name) == layer_quantizer(plain, name) for name in LAYERS)

@@ -9,6 +9,7 @@ from decimal import Decimal
 import numpy as np
 
 SMALLEST_SCALE = float(np.finfo(np.float32).tiny)  # below it, a reciprocal or a product is denormal
+LARGEST_16_BIT_CODE = 127 * 256 + 127  # the largest sum of 256 times an INT8 code and another INT8 code
 _SMALLEST_FLOAT16 = np.float16(2.0**-24)
 _LARGEST_FLOAT16 = np.finfo(np.float16).max
 
@@ -25,7 +26,7 @@ class Quantizer:
     scale : np.float32
         Distance of two neighbouring levels in real units; positive and finite, held as float32.
     offset : int
-        The code of real zero, in [-2^(bits-1), 2^(bits-1) - 1].
+        The code of real zero, one of the codes of :func:`code_limits`.
     bits : int
         Width of the codes, 2 to 16.
 
@@ -73,14 +74,19 @@ class Quantizer:
         return np.float32(1) / self.scale
 
     @property
+    def accumulator_scale(self) -> np.float32:
+        """The scale of what an INT8 layer multiplies: with 16 bits that of the upper INT8 code, 256 times the scale."""
+        return self.scale * np.float32(256) if self.bits == 16 else self.scale
+
+    @property
     def lowest(self) -> int:
-        """The lowest code, -2^(bits-1)."""
-        return -(2 ** (self.bits - 1))
+        """The lowest code, as of :func:`code_limits`."""
+        return code_limits(self.bits)[0]
 
     @property
     def highest(self) -> int:
-        """The highest code, 2^(bits-1) - 1."""
-        return 2 ** (self.bits - 1) - 1
+        """The highest code, as of :func:`code_limits`."""
+        return code_limits(self.bits)[1]
 
     @property
     def range(self) -> tuple[float, float]:
@@ -117,14 +123,25 @@ class Quantizer:
         return Quantizer(np.float32(rounded), self.offset, self.bits)
 
 
+def code_limits(bits: int) -> tuple[int, int]:
+    """The lowest and the highest code: -2^(bits-1) and 2^(bits-1) - 1, with 16 bits -32639 and 32639.
+
+    A code of 16 bits is 256 times an INT8 code and another INT8 code, from which integer layers of 8 bits compute the
+    same.
+    """
+    if bits == 16:
+        return -LARGEST_16_BIT_CODE, LARGEST_16_BIT_CODE
+    return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+
+
 def qparams_from_ranges(
     lows: np.ndarray, highs: np.ndarray, bits: int = 8, asymmetric: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
     """`Quantizer.from_range` for arrays of finite ranges: scales (float32) and offsets (int32) of the same shape."""
     lows, highs = np.minimum(np.asarray(lows, np.float64), 0.0), np.maximum(np.asarray(highs, np.float64), 0.0)
-    lowest, highest = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    lowest, highest = code_limits(bits)
     if asymmetric:
-        scales = (highs - lows) / (2**bits - 1)
+        scales = (highs - lows) / (highest - lowest)
     else:
         scales = np.where(highs >= -lows, highs / highest, lows / lowest)
     empty = highs == lows

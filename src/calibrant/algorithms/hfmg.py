@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibrant.algorithms.arithmetic import Quantizer, qparams_from_ranges
+from calibrant.algorithms.arithmetic import Quantizer, code_limits, qparams_from_ranges
 from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.kernels import kernels
 from calibrant.algorithms.search_result import SearchResult
@@ -107,11 +107,10 @@ def _errors(
     power = float(np.sum(counts * (centres * centres + width * width / 12)) / total)
     scales, offsets = scales.astype(np.float64), offsets.astype(np.int64)
     high = low + len(counts) * width
-    above = kernels().gains_of_uniform_bins(
-        scales, 2 ** (bits - 1) - 1 - offsets, _sums_outwards(counts, centres), low, width
-    )
+    lowest, highest = code_limits(bits)
+    above = kernels().gains_of_uniform_bins(scales, highest - offsets, _sums_outwards(counts, centres), low, width)
     below = kernels().gains_of_uniform_bins(
-        scales, 2 ** (bits - 1) + offsets, _sums_outwards(counts[::-1], -centres[::-1]), -high, width
+        scales, offsets - lowest, _sums_outwards(counts[::-1], -centres[::-1]), -high, width
     )
     return np.maximum(power - (above + below) / total, 0.0), power
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibrant.algorithms.arithmetic import Quantizer, qparams_from_ranges
+from calibrant.algorithms.arithmetic import Quantizer, code_limits, qparams_from_ranges
 from calibrant.algorithms.decimal_grid import decimal_grid
 from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.kernels import kernels
@@ -92,7 +92,8 @@ def quantization_errors(histogram: Histogram, scales: np.ndarray, offsets: np.nd
     """
     scales, offsets = scales.astype(np.float64), offsets.astype(np.int64)
     errors = np.full(len(scales), histogram.power * histogram.count)
-    for negative, levels in ((False, 2 ** (bits - 1) - 1 - offsets), (True, 2 ** (bits - 1) + offsets)):
+    lowest, highest = code_limits(bits)
+    for negative, levels in ((False, highest - offsets), (True, offsets - lowest)):
         if levels.any():
             table, first_key = histogram.sums_outwards(negative, least=scales.min() / 2)
             errors -= kernels().gains(scales, levels, table, first_key)

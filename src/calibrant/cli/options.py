@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,6 +25,20 @@ def split_settings(context: click.Context, parameter: click.Parameter, value: Se
             raise click.BadParameter(f"{each!r} is not NAME=VALUE", context, parameter)
         settings[name.strip()] = text
     return settings
+
+
+def split_share(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    """``10%`` or ``0.1`` → 0.1."""
+    if value is None:
+        return None
+    text = value.strip()
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 1:
+        raise click.BadParameter(f"{value!r} is not a share, such as 10% or 0.1", context, parameter)
+    return share
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,7 +10,7 @@ import click
 
 from calibrant.cli.data_options import data_options, library_keywords, samples_option
 from calibrant.cli.json_output import json_option, print_json
-from calibrant.cli.options import model_options
+from calibrant.cli.options import model_options, split_share
 from calibrant.cli.parallel_options import parallel_options
 from calibrant.cli.tflite_options import tflite_options
 from calibrant.exports import EXPORTS
@@ -28,6 +28,12 @@ from calibrant.exports import EXPORTS
 )
 @click.option("--round-weights", is_flag=True, help="Round the weights so that the layers' outputs change least.")
 @click.option("--refine", is_flag=True, help="Move the activations' ranges to where the model's outputs suffer least.")
+@click.option(
+    "--budget",
+    callback=split_share,
+    metavar="SHARE",
+    help="Up to this share of the multiply-accumulates gets activations of 16 bits, where it helps most: 10%.",
+)
 @click.option("--sensitivity", is_flag=True, help="Rank the layers by what each alone costs.")
 @click.option("--name", help="Prefix of the files; the model's name by default.")
 @click.option("--export", multiple=True, help=f"More formats to write: {', '.join(EXPORTS)}; repeatable, or A,B.")

@@ -43,6 +43,8 @@ def rule_problems(configuration: Configuration) -> Iterator[Problem]:
             yield from _range_problems(configuration, block)
         elif block.message == "OverrideLayerType":
             yield from _type_problems(configuration, block)
+        elif block.message == "TensorQuantize":
+            yield from _tensor_type_problems(configuration, block)
 
 
 def blocks(configuration: Configuration) -> Iterator[Written]:
@@ -102,8 +104,6 @@ def _has_type(value: Any, field: Field) -> bool:
 
 
 def _found(value: Any, rule: Rule) -> str:
-    if value == rule.unsupported:
-        return f"{value} is not supported"
     if value == "":
         return "the name is empty"
     if rule.choices:
@@ -167,6 +167,14 @@ def _type_problems(configuration: Configuration, block: Written) -> Iterator[Pro
         has_channels = layer_type in CHANNEL_TYPES
         yield from weight_problems(configuration, path, settings, layer_type, has_channels, layer_type)
         yield from balancer_problems(configuration, path, settings, layer_type in BALANCED_TYPES, layer_type)
+
+
+def _tensor_type_problems(configuration: Configuration, block: Written) -> Iterator[Problem]:
+    for name in ("ifmr_quantize", "hfmg_quantize"):
+        activation = getattr(block.value, name)
+        if activation is not None and getattr(activation, "dst_type", None) == "INT16":
+            message = "16 bits are for what layers with weights read, and this is an input of a MaxPool or Add"
+            yield configuration.problem(f"{block.path}.{name}.dst_type", message, allowed="INT8")
 
 
 def weight_problems(

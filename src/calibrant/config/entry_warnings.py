@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from calibrant.config.graph_info import BALANCED_WORDS, FEW_BIT_TYPES, GraphInfo, LayerInfo
-from calibrant.config.levels import Level, Levels
+from calibrant.config.levels import Level, Levels, is_wide
 from calibrant.config.model import CalibrationConfig, Configuration
 
 
@@ -30,6 +30,8 @@ def entry_warnings(configuration: Configuration, info: GraphInfo, skipped: froze
             yield f"{level.origin} has no effect: it sets nothing for {name!r}"
         elif level.settings.weights is not None and not layers[name].has_weights:
             yield f"{level.origin}: {_weight_block(level)} has no effect: {name!r} has no weights"
+        else:
+            yield from _idle_offset(level)
     types = {layer.type for layer in layers.values()}
     for type, level in levels.by_type.items():
         taking = takers.get(level.origin, [])
@@ -58,8 +60,17 @@ def _idle_blocks(level: Level, layers: Sequence[LayerInfo], what: str) -> Iterat
         yield f"{path}: quant_bits : {bits} has no effect: it acts on Conv2D only, and {what} is one"
     if settings.dmq_balancer is not None and not any(layer.can_be_balanced for layer in layers):
         yield f"{path}: dmq_balancer has no effect: it acts on {BALANCED_WORDS}, and {what} is one of these"
+    if settings.activation is not None and is_wide(settings.activation) and not weighted:
+        yield f"{path}: dst_type : INT16 has no effect: {what} has weights"
+    yield from _idle_offset(level)
     if settings.activation is not None and settings.activation.asymmetric and all(layer.dynamic for layer in layers):
         yield f"{path}: asymmetric has no effect: products of two activations are quantized symmetrically only"
+
+
+def _idle_offset(level: Level) -> Iterator[str]:
+    activation = level.settings.activation
+    if activation is not None and is_wide(activation) and activation.asymmetric:
+        yield f"{level.origin}: asymmetric has no effect: codes of 16 bits have no offset"
 
 
 def _weight_block(level: Level) -> str:

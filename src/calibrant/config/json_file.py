@@ -174,7 +174,7 @@ class _Reader:
         label = f"{label}.activation_quant_params"
         known = ("num_bits", "act_algo", "search_range", *_ACTIVATION_KEYS["ifmr"], "num_of_bins")
         values = self.read.object(node, label, known)
-        self.read.choice(values, "num_bits", "int", label, 8)
+        data_type = "INT16" if self.read.choice(values, "num_bits", "int", label, 8, 16) == 16 else None
         algorithm = self.read.choice(values, "act_algo", "string", label, *_ACTIVATION_KEYS)
         block = f"{algorithm}_quantize"
         written = self.fields(values, algorithm, _ACTIVATION_KEYS, label, f"{path}.{block}")
@@ -183,9 +183,9 @@ class _Reader:
                 self.read.report(
                     values["search_range"], f"{label}.search_range", "'search_range' is a key of ifmr, not of hfmg"
                 )
-            return HFMGQuantize(**written)
+            return HFMGQuantize(**written, dst_type=data_type)
         start, end = self.search_range(values.get("search_range"), f"{label}.search_range", f"{path}.{block}")
-        return FMRQuantize(search_range_start=start, search_range_end=end, **written)
+        return FMRQuantize(search_range_start=start, search_range_end=end, **written, dst_type=data_type)
 
     def fields(
         self, values: dict[str, JsonNode], algorithm: str, tables: dict[str, dict[str, str]], label: str, path: str

@@ -94,7 +94,8 @@ class Levels:
 
     def asymmetric(self, layer: LayerInfo) -> tuple[bool, str]:
         """Whether a layer's activations have an offset, by the priority of its own; and the origin."""
-        return (False, "symmetric only") if layer.dynamic else self.first_asymmetric(self.of(layer))
+        wide = layer.has_weights and is_wide(self.activation(layer)[0])
+        return (False, "symmetric only") if layer.dynamic or wide else self.first_asymmetric(self.of(layer))
 
     def first_asymmetric(self, levels: list[Level]) -> tuple[bool, str]:
         """What the first level says that says anything about it, else activation_offset; and the origin."""
@@ -156,19 +157,30 @@ def weight_plan(block: ARQuantize | NUQuantize, layer: LayerInfo) -> WeightPlan:
     return WeightPlan("arq", channel_wise=channel_wise, bits=bits if layer.type in FEW_BIT_TYPES else 8)
 
 
-def activation_plan(block: FMRQuantize | HFMGQuantize, asymmetric: bool) -> ActivationPlan:
-    """A block of activations with its defaults filled in; ``asymmetric`` is resolved by its own priorities."""
+def activation_plan(block: FMRQuantize | HFMGQuantize, asymmetric: bool, has_weights: bool = False) -> ActivationPlan:
+    """A block of activations with its defaults filled in; ``asymmetric`` is resolved by its own priorities.
+
+    Only what layers with weights read may have 16 bits; these codes have no offset.
+    """
+    bits = 16 if is_wide(block) and has_weights else 8
+    asymmetric = asymmetric and bits == 8
     if isinstance(block, HFMGQuantize):
-        return ActivationPlan("hfmg", asymmetric, num_of_bins=or_default(block, "num_of_bins"))
+        return ActivationPlan("hfmg", asymmetric, bits, num_of_bins=or_default(block, "num_of_bins"))
     return ActivationPlan(
         "ifmr",
         asymmetric,
+        bits,
         search_range_start=float(or_default(block, "search_range_start")),
         search_range_end=float(or_default(block, "search_range_end")),
         search_step=float(or_default(block, "search_step")),
         max_percentile=float(or_default(block, "max_percentile")),
         min_percentile=float(or_default(block, "min_percentile")),
     )
+
+
+def is_wide(block: FMRQuantize | HFMGQuantize) -> bool:
+    """Whether a block asks for 16 bits."""
+    return block.dst_type == "INT16"
 
 
 def or_default(block: object, field: str) -> Any:

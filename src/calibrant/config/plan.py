@@ -41,7 +41,7 @@ class ActivationPlan:
     asymmetric : bool
         With an offset.
     bits : int
-        Always 8.
+        8, or 16 for a layer with weights.
     search_range_start, search_range_end, search_step : float | None
         Ratios tried, for ``'ifmr'`` only.
     max_percentile, min_percentile : float | None

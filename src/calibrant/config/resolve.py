@@ -154,7 +154,7 @@ def _layer_plan(levels: Levels, layer: LayerInfo, nuq_layers: frozenset[str]) ->
         name=layer.name,
         type=layer.type,
         weights=weights,
-        activation=activation_plan(activation, asymmetric),
+        activation=activation_plan(activation, asymmetric, layer.has_weights),
         migration_strength=strength,
         sources=tuple((block, _named(levels.configuration, origin)) for block, origin in sources.items()),
         entry=_named(levels.configuration, entry.origin),

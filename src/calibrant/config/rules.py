@@ -20,7 +20,6 @@ class Rule:
     accepts: Callable[[Any], bool] | None = None
     allowed: str | None = None
     choices: tuple[str, ...] = ()
-    unsupported: Any = None
 
     def allows(self, value: Any) -> bool:
         """Whether a value of the field's type is accepted."""
@@ -45,7 +44,7 @@ def _named(words: str) -> Rule:
 
 
 _TYPE = Rule(None, lambda value: value in QUANTIZABLE_TYPES, ", ".join(QUANTIZABLE_TYPES), choices=QUANTIZABLE_TYPES)
-_DATA_TYPE = Rule("INT8", lambda value: value == "INT8", "INT8", unsupported="INT16")
+_DATA_TYPE = _one_of("INT8", "INT16", default="INT8")
 
 RULES: dict[tuple[str, str], Rule] = {
     ("AMCTConfig", "batch_num"): Rule(1, lambda value: value > 0, "a whole number above 0"),

@@ -6,6 +6,7 @@ import numpy as np
 
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.emit.output_names import with_output_names
+from calibrant.emit.two_terms import with_two_terms
 from calibrant.graph.graph import Edit, Graph
 from calibrant.graph.tf_core import AttrValue, TensorShapeProto, dtypes
 from calibrant.layer_kinds import KINDS
@@ -14,6 +15,7 @@ from calibrant.quantized_network import QuantizedInput, QuantizedLayer, Quantize
 
 def fake_quantized(network: QuantizedNetwork) -> Graph:
     """The graph with quantize/dequantize on every quantized activation, and quantized weights and biases."""
+    network = with_two_terms(network).network
     edit = network.graph.edit()
     shared: dict[tuple[str, Quantizer], str] = {}
     for entry in network.every_input():

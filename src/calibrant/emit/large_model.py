@@ -11,7 +11,7 @@ import numpy as np
 from calibrant.emit.saved_model import described
 from calibrant.errors import OutputError, Problem
 from calibrant.graph import nodes as nd
-from calibrant.graph.graph import Graph, ordered
+from calibrant.graph.graph import Graph
 from calibrant.graph.session import constant_bytes, is_large_constant, open_session
 from calibrant.graph.tensorflow import tensorflow
 from calibrant.graph.tf_core import GraphDef, SaverDef, VariableDef
@@ -50,7 +50,7 @@ def large_model_writer(graph: Graph) -> Callable[[Path], None]:
         (path / "variables").mkdir(parents=True)
         names = [node.name for node in graph.nodes.values() if is_large_constant(node)]
         with open_session(graph) as session:
-            definition = _what_is_needed(graph, session.graph.as_graph_def())
+            definition = session.graph.as_graph_def()
             _save(session, names, path / "variables" / "variables")
         handles = {node.name: node.input[0] for node in definition.node if node.op == "ReadVariableOp"}
         handles = {name: handles[name] for name in names}
@@ -69,15 +69,6 @@ def large_model_writer(graph: Graph) -> Callable[[Path], None]:
     return write
 
 
-def _what_is_needed(graph: Graph, definition: GraphDef) -> GraphDef:
-    """The graph of a session without what has set its variables, but with what may set them."""
-    nodes = {node.name: node for node in definition.node}
-    assigned = [f"{node.input[0]}/assign" for node in definition.node if node.op == "ReadVariableOp"]
-    result = GraphDef(versions=definition.versions, library=definition.library)
-    result.node.extend(ordered(nodes, [*graph.inputs, *graph.outputs, *assigned]).values())
-    return result
-
-
 def _save(session: Any, names: list[str], prefix: Path) -> None:
     """Write the values of constants that are variables in a session to a checkpoint."""
     tf = tensorflow()
@@ -88,11 +79,7 @@ def _save(session: Any, names: list[str], prefix: Path) -> None:
             shape_and_slices=[""] * len(names),
             tensors=[session.graph.get_tensor_by_name(f"{name}:0") for name in names],
         )
-    try:
-        session.run(saved)
-    except tf.errors.OpError as error:
-        reason = str(error.message).splitlines()[0]
-        raise OutputError(Problem(f"cannot be written: {reason}", file=prefix.parent.parent.name)) from None
+    session.run(saved)
 
 
 def _add_restoring(definition: GraphDef, handles: dict[str, str]) -> SaverDef:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from calibrant.config import CHANNEL_TYPES
-from calibrant.config.layer_block import layer_block
+from calibrant.config.layer_block import with_overrides
 from calibrant.config.model import Configuration
 from calibrant.config.plan import ActivationPlan, LayerPlan, Plan
 
@@ -122,23 +122,4 @@ def configuration_for(given: Configuration, plan: Plan, choice: Candidate) -> Co
     """
     before = {entry.name: entry for entry in plan.layers}
     chosen = [entry for entry in choice.settings if entry.name not in choice.in_float]
-    changed = {entry.name for entry in chosen if entry != before[entry.name]}
-    left = changed | set(choice.in_float)
-    skipped = given.skip_layers
-    if given.listed is not None:  # a configuration file has no other way to say that a layer is not listed
-        left |= {entry.name for entry in plan.disabled}
-        skipped = tuple(entry.name for entry in plan.disabled)
-    return replace(
-        given,
-        override_layer_configs=(
-            *(block for block in given.override_layer_configs if block.layer_name not in left),
-            *(layer_block(entry) for entry in chosen if entry.name in changed),
-        ),
-        skip_layers=(*skipped, *choice.in_float),
-        listed=None,
-        nuq_mapping_file=None,
-        warnings=(),
-        source=None,
-        places={},
-        labels={},
-    )
+    return with_overrides(given, plan, [entry for entry in chosen if entry != before[entry.name]], choice.in_float)

@@ -26,8 +26,10 @@ class LayerRecord:
         The levels of non-uniform weights, -128 … 127, ascending; () for uniform weights.
     skip_fusion : bool
         Whether the layer is left out of fusion.
-    dst_type, act_type : str
-        Type of the quantized activations, "INT8".
+    dst_type : str
+        Type of the quantized activations, "INT8" or "INT16".
+    act_type : str
+        "INT8".
     tensor_balance_factor : tuple[float, ...]
         One factor per input channel, above 0, by which activations are divided; () without balancing.
     wts_type : str
@@ -49,3 +51,8 @@ class LayerRecord:
     def weight_bits(self) -> int:
         """Width of the weights in bits, from ``wts_type``."""
         return int(self.wts_type.removeprefix("INT"))
+
+    @property
+    def activation_bits(self) -> int:
+        """Width of the activations in bits, from ``dst_type``."""
+        return int(self.dst_type.removeprefix("INT"))

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 _FACTOR = "a finite number above 0"
 _REPEATED = ("scale_w", "offset_w", "shift_bit", "cluster", "tensor_balance_factor")
+_TYPES = {"dst_type": ("INT8", "INT16"), "act_type": ("INT8",), "wts_type": ("INT6", "INT7", "INT8")}
 _INT8 = "-128 … 127"
 
 
@@ -43,7 +44,7 @@ def entry_findings(entry: Message) -> Iterator[Finding]:
         yield from _each(value, field, lambda number: -128 <= number <= 127, _INT8)
     yield from _each(value, "offset_w", lambda number: number == 0, "0, weights are symmetric")
     yield from _each(value, "shift_bit", lambda number: number <= 31, "0 … 31")
-    for field, types in (("dst_type", ("INT8",)), ("act_type", ("INT8",)), ("wts_type", ("INT6", "INT7", "INT8"))):
+    for field, types in _TYPES.items():
         yield from _each(value, field, types.__contains__, ", ".join(types))
     yield from _together(value)
 
@@ -74,6 +75,10 @@ def _together(value: Message) -> Iterator[Finding]:
     if len(value.shift_bit) not in (0, 1, weights):
         message = f"{len(value.shift_bit)} shift_bit beside {weights} scale_w"
         yield Finding("shift_bit", message, "one, one for each scale_w, or none")
+    if value.dst_type == "INT16" and not weights:
+        yield Finding("dst_type", "dst_type INT16 without scale_w", "INT8 for anything but layers with weights")
+    if value.dst_type == "INT16" and value.offset_d:
+        yield Finding("offset_d", f"offset_d is {value.offset_d} beside the dst_type INT16", "0 with 16 bits")
     if value.cluster and not weights:
         yield Finding("cluster", "cluster without scale_w", "levels of a layer with weights")
     if len(set(value.cluster)) < len(value.cluster):

@@ -27,11 +27,14 @@ def integer_share(network: QuantizedNetwork) -> dict[str, Any]:
     in_float = sum(size for name, size in _weights(network.graph) if name not in quantized)
     products = count_products(network.graph)
     on_integers = sum(products.counts.get(layer.layer.name, 0) for layer in network.layers)
+    wide = [layer.layer.name for layer in network.layers if layer.inputs[0].quantizer.bits == 16]
     return {
         "quantized_weights": sum(quantized.values()) + stored,
         "weight_only_weights": stored,
         "weights": sum(quantized.values()) + stored + in_float,
         "quantized_multiply_accumulates": on_integers,
+        "wide_layers": len(wide),
+        "wide_multiply_accumulates": sum(products.counts.get(name, 0) for name in wide),
         "multiply_accumulates": sum(products.counts.values()),
         "products_not_counted": list(products.unknown),
     }
@@ -45,6 +48,9 @@ def share_line(share: dict[str, Any]) -> str:
     only = share["weight_only_weights"]
     stored = f" ({only:,} of them multiplied in float)" if only else ""
     more = f"; {unknown} product{'s' if unknown > 1 else ''} in float could not be counted" if unknown else ""
+    wide = _percent(share["wide_multiply_accumulates"], share["multiply_accumulates"])
+    if share["wide_layers"]:
+        more = f", {wide} with activations of 16 bits{more}"
     return (
         f"on integers: {weights} of {share['weights']:,} weights{stored}, "
         f"{products} of {share['multiply_accumulates']:,} multiply-accumulates a sample{more}"

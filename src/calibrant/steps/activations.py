@@ -7,9 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
 
+import numpy as np
+
 from calibrant.algorithms import hfmg, ifmr
+from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.algorithms.code_use import code_use
 from calibrant.algorithms.histogram import Histogram
+from calibrant.algorithms.ifmr import quantization_errors
 from calibrant.algorithms.search_result import SearchResult
 from calibrant.config.plan import ActivationPlan, JointGroup, Plan
 from calibrant.graph.graph import Graph
@@ -19,12 +23,19 @@ from calibrant.quantized_network import QuantizedInput
 from calibrant.steps.joint import joint_histograms
 
 _T = TypeVar("_T")
+HEADROOM = 2
+"""Values that the calibration data do not show cost more than one of 16 bits."""
 AT_ONCE = 2  # histograms; more gain nothing, as part of a search is Python
 
 
 def search(histogram: Histogram, plan: ActivationPlan) -> SearchResult:
-    """Run the activation algorithm that the plan names on one histogram, and count how its values use the codes."""
+    """Run the activation algorithm that the plan names on one histogram, and count how its values use the codes.
+
+    The range of 16 bits is widened by HEADROOM.
+    """
     result = _search(histogram, plan)
+    if plan.bits == 16:
+        result = _widened(result, histogram)
     return replace(result, use=code_use(histogram, result.quantizer))
 
 
@@ -43,6 +54,13 @@ def _search(histogram: Histogram, plan: ActivationPlan) -> SearchResult:
             bits=plan.bits,
         ),
     )
+
+
+def _widened(result: SearchResult, histogram: Histogram) -> SearchResult:
+    low, high = HEADROOM * result.low, HEADROOM * result.high
+    quantizer = Quantizer.from_range(low, high, result.quantizer.bits, asymmetric=False)
+    (error,) = quantization_errors(histogram, np.array([quantizer.scale]), np.array([0]), quantizer.bits)
+    return replace(result, quantizer=quantizer, low=low, high=high, mean_squared_error=float(error))
 
 
 def _required(setting: _T | None) -> _T:

@@ -37,8 +37,8 @@ def with_joint_settings(
 ) -> Plan:
     """The plan with its groups, and with each member's settings those that the group gets.
 
-    A group takes the settings of highest priority that a member asks for, of equal ones the first in graph order. It is
-    symmetric where any member is. A warning names the members whose settings do not apply.
+    A group takes the settings of highest priority that a member asks for, of equal ones the first in graph order. It
+    has 8 bits, and is symmetric where any member of 8 bits is. A warning names the members whose settings do not apply.
     """
     if not plan.joint_quant:
         return plan
@@ -74,8 +74,11 @@ def _requests(plan: Plan, layers: Mapping[str, Layer]) -> dict[NodeInput, Reques
 def _settled(graph: Graph, additions: list[str], members: Mapping[NodeInput, Request]) -> tuple[JointGroup, list[str]]:
     """A group with the settings that it gets, and the warning if members ask for different ones."""
     winner = min(members, key=lambda place: members[place].rank)
-    symmetric = [place for place, request in members.items() if not request.settings.asymmetric]
-    settings = replace(members[winner].settings, asymmetric=not symmetric)
+    symmetric = [
+        place for place, request in members.items() if request.settings.bits == 8 and not request.settings.asymmetric
+    ]
+    wide = members[winner].settings.bits != 8
+    settings = replace(members[winner].settings, asymmetric=not symmetric, bits=8)
     order = {name: number for number, name in enumerate(graph.nodes)}
     every = {*members, *((name, index) for name in additions for index in (0, 1))}
     places = tuple(sorted(every, key=lambda place: (order[place[0]], place[1])))
@@ -86,6 +89,8 @@ def _settled(graph: Graph, additions: list[str], members: Mapping[NodeInput, Req
     taken = f"{_name(winner)} ({members[winner].origin})"
     if symmetric and members[winner].settings.asymmetric:
         taken += f", symmetric because of {_name(symmetric[0])}"
+    if wide:
+        taken += ", with 8 bits, as additions on integers have"
     named = ", ".join(f"{_name(place)} ({members[place].origin})" for place in others[:_MOST_NAMES] if place != winner)
     more = f" and {len(others) - _MOST_NAMES} more" if len(others) > _MOST_NAMES else ""
     warning = f"joint_quant: the group of {additions[0]!r} gets the activation settings of {taken}"

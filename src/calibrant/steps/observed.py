@@ -36,7 +36,9 @@ def with_activations(
         As of :class:`calibrant.quantized_network.QuantizedNetwork`.
     """
     graph, layers, plan = prepared.graph, prepared.layers, prepared.plan
-    scales = {name: activations[name, layers[name].data_inputs[0]].quantizer.scale for name in prepared.weights}
+    scales = {
+        name: activations[name, layers[name].data_inputs[0]].quantizer.accumulator_scale for name in prepared.weights
+    }
     weights = with_held_biases(graph, layers, prepared.weights, scales)
     corrections = bias_corrections(graph, layers, weights, prepared.patches) if prepared.patches else {}
     network = QuantizedNetwork(

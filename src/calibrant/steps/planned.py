@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,20 +70,20 @@ class Planned:
         Layers of the folded graph, by name.
     plan : Plan
         The settings of each layer by itself.
-    skip_layers : Collection[str]
-        Layers that the configuration leaves in float by name.
+    configuration : Configuration
+        What the plan was made from.
     """
 
     original: Graph
     folded: Folded
     layers: Mapping[str, Layer]
     plan: Plan
-    skip_layers: Collection[str] = ()
+    configuration: Configuration
 
     @property
     def joint_plan(self) -> Plan:
         """The plan with what joint quantization makes of the settings, as far as the graph before balancing tells."""
-        return with_joint_settings(self.plan, self.folded.graph, self.layers, self.skip_layers)
+        return with_joint_settings(self.plan, self.folded.graph, self.layers, self.configuration.skip_layers)
 
 
 def plan_model(model: Any, config: Any, options: ModelOptions, watch: Stopwatch) -> Planned:
@@ -103,4 +103,4 @@ def plan_model(model: Any, config: Any, options: ModelOptions, watch: Stopwatch)
         read = folded_model(original, configuration)
     plan = layer_plan(configuration, read.info)
     LOG.debug("%d layers to be quantized, %d stay in float", len(plan.layers), len(plan.disabled) + len(plan.skipped))
-    return Planned(original, read.folded, read.layers, plan, configuration.skip_layers)
+    return Planned(original, read.folded, read.layers, plan, configuration)

@@ -12,6 +12,7 @@ from calibrant.algorithms.patch_gram import PatchGram
 from calibrant.algorithms.patch_mean import PatchGeometry, PatchMean
 from calibrant.calibration.observer import Statistic, Statistics
 from calibrant.calibration.runner import CalibrationRunner
+from calibrant.config.model import Configuration
 from calibrant.config.plan import ActivationPlan, Plan
 from calibrant.data.open_data import Batches
 from calibrant.emit.tflite.float_file import FloatFile
@@ -47,6 +48,8 @@ class Prepared:
         The model as it was read.
     folded : Folded
         The model after fusion.
+    configuration : Configuration
+        What the plan was made from.
     plan : Plan
         The settings of every layer.
     balanced : Balanced
@@ -77,6 +80,7 @@ class Prepared:
 
     original: Graph
     folded: Folded
+    configuration: Configuration
     plan: Plan
     balanced: Balanced
     graph: Graph
@@ -140,7 +144,17 @@ def _plan_feedable(model: Any, config: Any, options: Options, watch: Stopwatch) 
     """As :func:`calibrant.steps.planned.plan_model`, for a model that data can be fed to."""
     planned = plan_model(model, config, options.model, watch)
     check_feedable(planned.original)
+    _refuse_wide(planned.plan, options)
     return planned
+
+
+def _refuse_wide(plan: Plan, options: Options) -> None:
+    """Say before any work is done that a LiteRT file has no activations of 16 bits."""
+    wide = [entry.name for entry in plan.layers if entry.activation.bits == 16]
+    if "tflite" in options.export.formats and (wide or options.calibration.budget):
+        message = "activations of 16 bits cannot be exported as tflite"
+        hint = "export fewer formats, or leave out dst_type : INT16 and the budget"
+        raise ConfigError(Problem(message, path=wide[0] if wide else None, allowed="ascend", hint=hint))
 
 
 def prepare_balanced(planned: Planned, balanced: Balanced, options: Options, watch: Stopwatch) -> Prepared:
@@ -152,7 +166,7 @@ def prepare_balanced(planned: Planned, balanced: Balanced, options: Options, wat
         weight_only = quantize_weight_only(graph, plan.weight_only)
         graph = with_weight_only(graph, weight_only)
         weights = holdable_weights(quantize_all_weights(graph, layers, plan.layers), options.export.formats)
-    plan = with_joint_settings(plan, graph, layers, planned.skip_layers)
+    plan = with_joint_settings(plan, graph, layers, planned.configuration.skip_layers)
     places = with_joint_places(quantized_places(graph, layers, plan), plan.groups)
     chosen, lite = [layers[entry.name] for entry in plan.layers], None
     if "tflite" in options.export.formats:
@@ -164,6 +178,7 @@ def prepare_balanced(planned: Planned, balanced: Balanced, options: Options, wat
     return Prepared(
         original=planned.original,
         folded=planned.folded,
+        configuration=planned.configuration,
         plan=plan,
         balanced=balanced,
         graph=graph,

@@ -164,7 +164,7 @@ def _key(name: str, position: int, index: int) -> str:
 
 
 def _input(graph: Graph, place: NodeInput, record: LayerRecord) -> QuantizedInput:
-    quantizer = Quantizer(np.float32(record.scale_d), record.offset_d)
+    quantizer = Quantizer(np.float32(record.scale_d), record.offset_d, record.activation_bits)
     low, high = quantizer.range
     search = SearchResult(quantizer, low, high, float("nan"), float("nan"), True, True, 0)
     return QuantizedInput(*place, read_tensor(graph, place), search)

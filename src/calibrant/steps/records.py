@@ -40,5 +40,6 @@ def _record(layer: QuantizedLayer, skip_fusion: bool) -> LayerRecord:
         cluster=weights.levels or () if weights is not None else (),
         skip_fusion=skip_fusion,
         tensor_balance_factor=tuple(float(f) for f in layer.balance) if layer.balance is not None else (),
+        dst_type=f"INT{quantizer.bits}",
         wts_type=f"INT{weights.bits}" if weights is not None else "INT8",
     )

@@ -10,6 +10,7 @@ from calibrant.emit.ascend.layers import put_bias, put_dequant, put_weights
 from calibrant.emit.ascend.relu6 import replace_relu6
 from calibrant.emit.ascend.scale_limits import refuse_scales
 from calibrant.emit.output_names import with_output_names
+from calibrant.emit.two_terms import with_two_terms
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
 from calibrant.quantized_network import QuantizedNetwork
@@ -26,7 +27,8 @@ class AscendModel:
     graph : Graph
         Its nodes, four kinds of which TensorFlow does not know.
     dequantized : Mapping[str, str]
-        Name of each AscendDequant → the layer whose accumulator it turns into float.
+        Name of each AscendDequant → the layer whose accumulator it turns into float; or of the sum of two of them → the
+        layer with an activation of 16 bits.
     """
 
     graph: Graph
@@ -46,6 +48,8 @@ def ascend_model(network: QuantizedNetwork) -> AscendModel:
     network : QuantizedNetwork
         Folded float graph and the factors of its layers.
     """
+    terms = with_two_terms(network)
+    network = terms.network
     refuse_scales(network)
     edit = network.graph.edit()
     replace_relu6(edit, network)
@@ -70,6 +74,8 @@ def ascend_model(network: QuantizedNetwork) -> AscendModel:
     )
     finished = edit.finish(outputs=outputs)
     named = with_output_names(finished, network.output_tensors or network.graph.outputs, ACCUMULATOR)
+    renamed = {nd.node_name(old): nd.node_name(new) for old, new in zip(finished.outputs, named.outputs, strict=True)}
+    layers.update((renamed.get(name, name), layer) for name, layer in terms.sums.items())
     return AscendModel(named, layers)
 
 

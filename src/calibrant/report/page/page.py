@@ -78,11 +78,13 @@ def shell(title: str, content: str, data: Mapping[str, Any] | None = None) -> st
 def _head(name: str, report: Mapping[str, Any], sizes: Mapping[str, int], damage: Mapping[str, float]) -> str:
     totals, run = report["totals"], report.get("run", {})
     seconds = sum(run.get("seconds", {}).values())
+    wide = _share(totals["wide_multiply_accumulates"], totals["multiply_accumulates"])
     facts = [
         ("Layers on INT8", f"{totals['quantized_layers']}"),
         ("Left in float", f"{totals['layers_left_in_float']}"),
         ("Weights on INT8", _share(totals["quantized_weights"], totals["weights"])),
         ("Multiply-accumulates", _share(totals["quantized_multiply_accumulates"], totals["multiply_accumulates"])),
+        *((("With 16-bit activations", wide),) if totals["wide_layers"] else ()),
         *((f"Output {key}", _decibels(value)) for key, value in (run.get("output_sqnr_db") or {}).items()),
         ("Calibration samples", f"{run['samples']:,}" if run.get("samples") else "–"),
         ("Time", f"{seconds:.1f} s" if seconds else "–"),

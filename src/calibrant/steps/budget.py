@@ -1,0 +1,131 @@
+"""Step: 16 bits for the activations that cost the outputs most, within a budget of multiply-accumulates.
+
+The measure of an activation is the squared error at the outputs (before a final Softmax) with it alone quantized. These
+errors nearly add up, so the best choice is a knapsack: the largest sum of errors whose layers have at most the budget's
+share of the network's multiply-accumulates, which integer layers of 8 bits compute twice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from calibrant.config.plan import ActivationPlan
+from calibrant.data.open_data import Batches
+from calibrant.graph.multiply_accumulates import count_products
+from calibrant.progress import LOG, ProgressFn, no_progress
+from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
+from calibrant.steps.activations import search_all
+from calibrant.steps.observed import with_activations
+from calibrant.steps.prepare import Prepared
+from calibrant.steps.refine import OutputErrors, units_of
+
+ENOUGH_SAMPLES = 64
+MATTERS = 0.005
+"""Share of the squared errors of all activations from which more bits are worth their layers' computing twice."""
+PARTS = 1000  # of the budget
+BUDGET = "budget"
+"""Where the settings of a layer come from that gets 16 bits."""
+
+
+def within_budget(
+    prepared: Prepared, network: QuantizedNetwork, batches: Batches, budget: float, track: ProgressFn = no_progress
+) -> tuple[Prepared, QuantizedNetwork]:
+    """The plan and the network with 16 bits where they gain most; joint groups, and what has no weights, keep 8.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        The plan, and what was observed.
+    network : QuantizedNetwork
+        With its quantization parameters.
+    batches : Batches
+        Calibration data, restartable; the first ENOUGH_SAMPLES samples are read.
+    budget : float
+        Share, 0...1, of the multiply-accumulates that activations of 16 bits may take.
+    """
+    weighted = {layer.layer.name for layer in network.layers if layer.weights is not None}
+    units = units_of(network, prepared)
+    with OutputErrors(network.graph, units, network.force_float16_scale) as errors:
+        present = {place: [unit[0].quantizer] for place, unit in enumerate(units)}
+        sizes = errors.measure(present, batches, ENOUGH_SAMPLES, track)
+    squares = np.array([float(np.square(sizes[place]).sum()) for place in range(len(units))])
+    counts = count_products(network.graph).counts
+    whole = sum(counts.values())
+    candidates = [
+        place
+        for place, unit in enumerate(units)
+        if squares[place] > MATTERS * squares.sum()
+        and all(
+            entry.group is None and entry.quantizer.bits == 8 and entry.node in weighted and entry.node in counts
+            for entry in unit
+        )
+    ]
+    costs = [sum(counts[entry.node] for entry in units[place]) for place in candidates]
+    taken = {candidates[place] for place in best_within(squares[candidates].tolist(), costs, budget * whole)}
+    names = {entry.node for place in taken for entry in units[place]}
+    share = sum(counts[name] for name in names) / whole if whole else 0.0
+    LOG.info(
+        "budget: %d activations of %d layers get 16 bits, with %.1f %% of the multiply-accumulates",
+        len(taken),
+        len(names),
+        100 * share,
+    )
+    return _with_wide(prepared, network, [entry for place in sorted(taken) for entry in units[place]])
+
+
+def best_within(values: Sequence[float], costs: Sequence[int], limit: float) -> list[int]:
+    """The items with the largest sum of values whose costs are at most the limit; a part in PARTS of it may be left.
+
+    Parameters
+    ----------
+    values : Sequence[float]
+        Of each item, above 0.
+    costs : Sequence[int]
+        Of each item, not negative.
+    limit : float
+        Largest sum of costs.
+    """
+    if sum(costs) <= limit:
+        return list(range(len(values)))
+    if limit <= 0:
+        return []
+    sizes = [math.ceil(cost * PARTS / limit) for cost in costs]
+    best: list[tuple[float, tuple[int, ...]]] = [(0.0, ())] * (PARTS + 1)
+    for item, (value, size) in enumerate(zip(values, sizes, strict=True)):
+        for room in range(PARTS, size - 1, -1):
+            total, items = best[room - size]
+            if total + value > best[room][0]:
+                best[room] = (total + value, (*items, item))
+    return list(best[PARTS][1])
+
+
+def _with_wide(
+    prepared: Prepared, network: QuantizedNetwork, entries: Sequence[QuantizedInput]
+) -> tuple[Prepared, QuantizedNetwork]:
+    wide = {(entry.node, entry.index): _wide(prepared.places[entry.node, entry.index]) for entry in entries}
+    names = {entry.node for entry in entries}
+    plan = replace(
+        prepared.plan,
+        layers=tuple(
+            replace(
+                layer,
+                activation=_wide(layer.activation),
+                sources=tuple({**dict(layer.sources), "activation": BUDGET, "asymmetric": "symmetric only"}.items()),
+            )
+            if layer.name in names
+            else layer
+            for layer in prepared.plan.layers
+        ),
+    )
+    changed = replace(prepared, plan=plan, places={**prepared.places, **wide})
+    every = {(entry.node, entry.index): entry for entry in network.every_input()}
+    searched = search_all(prepared.graph, wide, prepared.histograms, prepared.plan.groups)
+    return changed, with_activations(changed, {**every, **searched}, network.intermediate)
+
+
+def _wide(settings: ActivationPlan) -> ActivationPlan:
+    return replace(settings, bits=16, asymmetric=False)

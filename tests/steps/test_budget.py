@@ -1,0 +1,100 @@
+"""Which activations get 16 bits within a budget."""
+
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import calibrant
+from calibrant.errors import ConfigError, DataError
+from calibrant.result import result_files
+from calibrant.steps.budget import PARTS, best_within
+from graphs import graph_def, numbers, placeholder, tf
+
+ITEMS = st.lists(st.tuples(st.floats(0.01, 100), st.integers(0, 1000)), max_size=7)
+
+
+@given(ITEMS, st.integers(1, 3000))
+def test_the_best_choice_is_that_of_trying_all(items, limit):
+    values, costs = [value for value, _ in items], [cost for _, cost in items]
+    sizes = [-(-cost * PARTS // limit) for cost in costs]
+    chosen = best_within(values, costs, limit)
+    assert sum(costs[place] for place in chosen) <= limit
+    if sum(costs) <= limit:
+        assert chosen == list(range(len(items)))
+        return
+    best = max(
+        sum(values[place] for place in some)
+        for count in range(len(items) + 1)
+        for some in combinations(range(len(items)), count)
+        if sum(sizes[place] for place in some) <= PARTS
+    )
+    assert sum(values[place] for place in chosen) == pytest.approx(best)
+
+
+def test_without_room_nothing_is_chosen():
+    assert best_within([1.0], [1], 0) == []
+
+
+def network():
+    """A narrow layer that reads values with one large outlier, and a wide one that does not."""
+    x = placeholder([None, 16])
+    y = tf.nn.relu(tf.matmul(x, tf.constant(numbers(16, 64) / 4), name="wide"))
+    tf.matmul(y, tf.constant(numbers(64, 2, seed=2) / 8), name="narrow")
+
+
+DATA = numbers(64, 16, seed=5)
+DATA[0, 0] = 8
+
+
+def quantized(**options):
+    return calibrant.quantize(graph_def(network), data=DATA, samples="all", **options)
+
+
+def bits(result):
+    return {layer.layer.name: layer.inputs[0].quantizer.bits for layer in result.network.layers}
+
+
+def test_what_fits_and_costs_most_gets_16_bits():
+    assert bits(quantized(budget=0.0)) == {"wide": 8, "narrow": 8}
+    assert bits(quantized(budget=0.2)) == {"wide": 8, "narrow": 16}  # 128 of 1152 products
+    assert bits(quantized(budget=0.9)) == {"wide": 16, "narrow": 8}
+    result = quantized(budget=1.0)
+    assert bits(result) == {"wide": 16, "narrow": 16}
+    totals = result.report["totals"]
+    assert (totals["wide_layers"], totals["wide_multiply_accumulates"]) == (2, 1152)
+
+
+def test_the_overrides_give_the_same_model_without_a_budget(tmp_path):
+    first = quantized(budget=0.9, name="net")
+    text = result_files(first)["net_budget.cfg"].decode()
+    assert text.startswith("# chosen by calibrant quantize with a budget of 90 % for 16 bits\n")
+    again = quantized(config=text)
+    assert again.fakequant.serialized() == first.fakequant.serialized()
+    assert not any(name.endswith("_budget.cfg") for name in result_files(again))
+
+
+def test_an_int8_layer_is_as_without_a_budget():
+    plain, budgeted = (
+        {entry.node: entry.quantizer for entry in quantized(budget=budget).network.every_input()}
+        for budget in (None, 0.2)
+    )
+    assert budgeted["wide"] == plain["wide"] and budgeted["narrow"] != plain["narrow"]
+
+
+@pytest.mark.parametrize("budget, hint", [(-0.1, ""), (25, "0.25 for 25 %"), (float("nan"), "")])
+def test_a_share_that_is_none(budget, hint):
+    with pytest.raises(ConfigError, match="a budget of") as error:
+        quantized(budget=budget)
+    assert hint in str(error.value)
+
+
+def test_data_that_can_be_read_once():
+    with pytest.raises(DataError, match="the budget needs them again"):
+        calibrant.quantize(graph_def(network), data=iter([DATA]), budget=0.5)
+
+
+def test_a_litert_file_is_refused_before_any_work():
+    with pytest.raises(ConfigError, match="16 bits cannot be exported as tflite"):
+        quantized(budget=0.5, export="tflite")
