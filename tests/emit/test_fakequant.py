@@ -11,6 +11,7 @@ from calibrant.graph.run import Runner, run_once
 from calibrant.steps.records import layer_records
 from graphs import conv, dense, graph_def, numbers, placeholder, small_network, tf, v1
 from reference.integer_network import integer_outputs
+from this_tensorflow import skipped_without_the_operation
 
 STOCK = {"MulNoNan", "PlaceholderWithDefault", "Const", "Mul", "Round", "AddV2", "ClipByValue", "Sub", "Cast"}
 
@@ -255,3 +256,25 @@ def test_the_fake_quantized_file_can_be_quantized_and_inspected_like_any_other(t
     again = quantize(tmp_path / "model_fakequant.pb", data=data)
     assert again.original.inputs == first.original.inputs and again.original.outputs == first.original.outputs
     assert [layer.layer.name for layer in again.network.layers] == ["conv", "pool", "dense"]
+
+
+def test_a_bias_after_a_grouped_convolution_is_nothing_that_tensorflow_could_fuse():
+    """It has no fused kernel with groups of its own, and would fail in a session without oneDNN."""
+
+    def build():
+        y = tf.nn.conv2d(placeholder([None, 6, 6, 4]), tf.constant(numbers(3, 3, 2, 8)), 1, "SAME", name="grouped")
+        y = tf.nn.relu(tf.nn.bias_add(y, tf.constant(numbers(8)), name="bias"))
+        y = tf.nn.bias_add(tf.nn.conv2d(y, tf.constant(numbers(1, 1, 8, 2)), 1, "SAME", name="plain"), numbers(2))
+        tf.identity(y, "out")
+
+    data = numbers(16, 6, 6, 4)
+    with skipped_without_the_operation():
+        result = quantize(graph_def(build), data=data)
+    kinds = {name: node.op for name, node in result.fakequant.nodes.items()}
+    assert kinds["bias"] == "AddV2" and list(kinds.values()).count("BiasAdd") == 1
+    assert [layer.layer.bias_add for layer in result.network.layers][0] == "bias"
+    with v1.Session(graph=tf.Graph()) as session:
+        tf.graph_util.import_graph_def(result.fakequant.graph_def(), name="")
+        found = session.run("out:0", {"x:0": data})
+    expected = run_once(result.original, {"x": data})[0]
+    assert np.square(found - expected).mean() < 1e-3 * np.square(expected).mean()

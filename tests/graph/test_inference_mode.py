@@ -254,3 +254,26 @@ def test_a_broken_norm_is_named(variance, said, fused):
 
     with pytest.raises(ModelError, match=f"norm: channel 1 of the norm has the variance.* {said}"):
         load(graph_def(build), outputs=["norm" if fused else "out"])
+
+
+@pytest.mark.parametrize("kind", ["PartitionedCall", "StatefulPartitionedCall"])
+@pytest.mark.parametrize("taken", [None, False])
+def test_random_numbers_in_a_branch_inside_a_call(kind, taken):
+    """TensorFlow leaves such a call as it is: nothing waits for the state of the branch."""
+
+    @tf.function
+    def function(x):
+        condition = tf.reduce_sum(x) > 0 if taken is None else tf.constant(taken)
+        return tf.cond(condition, lambda: x * tf.random.uniform([4]), lambda: x)
+
+    graph = graph_def(lambda: tf.matmul(function(placeholder([None, 4])), tf.constant(numbers(4, 3)), name="out"))
+    for node in graph.node:
+        node.op = kind if node.op.endswith("PartitionedCall") else node.op
+    if taken is None:
+        with pytest.raises(ModelError, match="RandomUniform in a branch makes the result random"):
+            load(graph)
+        return
+    loaded = load(graph)
+    assert not {"If", "StatelessIf", kind} & {node.op for node in loaded.nodes.values()}
+    data = numbers(2, 4, seed=3)
+    np.testing.assert_allclose(run_once(loaded, {"x": data})[0], data @ numbers(4, 3), rtol=1e-5)

@@ -216,3 +216,13 @@ def test_a_recurrent_layer_that_can_drop_out_in_training():
     graph = load(model)
     (found,) = run_once(graph, {graph.input_keys[0]: data})
     np.testing.assert_allclose(found, model.predict(data, verbose=0), rtol=0, atol=1e-5)
+
+
+def test_an_exported_rnn_with_recurrent_dropout(tmp_path):
+    """Its loop reads variables, and beside it stands the state of a generator of random numbers."""
+    x = keras.Input([5, 3], name="x")
+    rnn = keras.layers.LSTM(4, dropout=0.2, recurrent_dropout=0.3)
+    model = keras.Model(x, keras.layers.Dense(2)(keras.layers.Bidirectional(rnn)(x)))
+    model.export(str(tmp_path / "m"), verbose=False)
+    data = numbers(2, 5, 3)
+    np.testing.assert_allclose(run_once(load(tmp_path / "m"), {"x": data})[0], model(data), atol=1e-6)

@@ -7,6 +7,7 @@ import numpy as np
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.emit.output_names import with_output_names
 from calibrant.emit.two_terms import with_two_terms
+from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
 from calibrant.graph.tf_core import AttrValue, TensorShapeProto, dtypes
 from calibrant.layer_kinds import KINDS
@@ -31,6 +32,7 @@ def fake_quantized(network: QuantizedNetwork) -> Graph:
         if layer.bias is not None:
             quantizer = layer.inputs[0].quantizer
             _put_bias(edit, layer, quantizer.with_float16_scale() if network.force_float16_scale else quantizer)
+    _add_biases_of_groups(edit)
     return with_output_names(edit.finish(), network.output_tensors)
 
 
@@ -74,6 +76,27 @@ def _quantize_dequantize(edit: Edit, entry: QuantizedInput, quantizer: Quantizer
     if dtype != dtypes.float32:
         result = edit.add("Cast", f"{scope}/from_float32", [result], SrcT=dtypes.float32, DstT=dtype)
     return result
+
+
+def _add_biases_of_groups(edit: Edit) -> None:
+    """Let AddV2 add the biases of grouped convolutions, channels last: the same numbers.
+
+    TensorFlow fuses a convolution with its BiasAdd, and has no such kernel for groups without oneDNN.
+    """
+    for node in list(edit.nodes.values()):
+        if node.op == "BiasAdd" and nd.attribute(node, "data_format", "NHWC") == "NHWC":
+            data, bias = nd.data_inputs(node)
+            if _is_grouped(edit.graph, nd.node_name(data)):
+                references = (data, bias, *(f"^{name}" for name in nd.control_inputs(node)))
+                edit.put(nd.make_node("AddV2", node.name, references, T=nd.attribute(node, "T")))
+
+
+def _is_grouped(graph: Graph, name: str) -> bool:
+    node = graph.nodes.get(name)
+    if node is None or node.op != "Conv2D":
+        return False
+    data, weights = (graph.shape(tensor) for tensor in nd.data_inputs(node)[:2])
+    return data is not None and weights is not None and None not in (data[-1], weights[2]) and data[-1] != weights[2]
 
 
 def _first_index(graph: Graph, entry: QuantizedInput) -> int:

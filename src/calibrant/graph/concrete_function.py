@@ -100,14 +100,18 @@ def _without_idle_operations(
 
     TensorFlow's conversion fails on variables that are assigned.
     """
-    used = what_is_used(graph_def, [*fetches, *feeds])
-    if used is None or not any(node.op in ASSIGNMENTS for node in graph_def.node):
+    bodies = (function.node_def for function in graph_def.library.function)
+    assigns = any(node.op in ASSIGNMENTS for nodes in (graph_def.node, *bodies) for node in nodes)
+    used = what_is_used(graph_def, [*fetches, *feeds]) if assigns else None
+    if used is None:
         return function
     tf = tensorflow()
     placed = {nd.node_name(feed) for feed in feeds} | handles.keys()
     read = {nd.node_name(reference) for node in used.node for reference in node.input}
     rest = GraphDef(versions=used.versions, library=used.library)
     rest.node.extend(node for node in used.node if node.name not in placed)
+    for node in rest.node:
+        node.attr.pop("_class", None)  # names nodes beside which to place it, which may be gone
     tensors = dict(zip(feeds, function.inputs, strict=False))
     specifications = [tf.TensorSpec(tensors[feed].shape, tensors[feed].dtype, nd.node_name(feed)) for feed in feeds]
 

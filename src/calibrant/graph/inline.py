@@ -8,15 +8,30 @@ from calibrant.graph.tensorflow import quiet, tensorflow
 from calibrant.graph.tf_core import GraphDef
 
 CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
+_STATELESS = {"Case": "StatelessCase", "If": "StatelessIf", "While": "StatelessWhile"}
 
 
 def inline_calls(graph_def: GraphDef, fetches: Sequence[str]) -> GraphDef:
     """The graph that the fetched tensors need, (Stateful)PartitionedCalls inlined; loops and branches stay functions.
 
     Grappler's function optimizer does it, alone, on the GraphDef: nothing is registered in the process, so that a
-    function of
-    the same name that is alive there does no harm. Where it cannot inline, the graph comes back as it was.
+    function of the same name that is alive there does no harm. Where it cannot inline, the graph comes back as it was.
+
+    It leaves a call whose loops or branches have state that nothing waits for, such as random numbers: these are then
+    called stateless.
     """
+    result = _inlined(graph_def, fetches)
+    if any(node.op in CALLS for node in result.node) and result is not graph_def:
+        again = GraphDef()
+        again.CopyFrom(result)
+        for function in again.library.function:
+            for node in function.node_def:
+                node.op = _STATELESS.get(node.op, node.op)
+        result = _inlined(again, fetches)
+    return result
+
+
+def _inlined(graph_def: GraphDef, fetches: Sequence[str]) -> GraphDef:
     tf = tensorflow()
     from tensorflow.core.protobuf.config_pb2 import ConfigProto
     from tensorflow.python.grappler import tf_optimizer
