@@ -4,11 +4,12 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NATIVE := setup.py $(wildcard src/calibrant/algorithms/native/*.[ch])
 
-.PHONY: help demo test coverage lint docs format bench bench-peers bench-accuracy proto lock wheels clean
+.PHONY: help demo test fuzz coverage lint docs format bench bench-peers bench-accuracy proto lock wheels clean
 
 help:
 	@echo "make demo             quantize the bundled network and compare float with INT8"
 	@echo "make test             run the tests"
+	@echo "make fuzz             run the fuzzers with their large budgets, and list what they tried"
 	@echo "make coverage         run the tests and list the lines that none of them reaches"
 	@echo "make lint             check style, docstrings and types"
 	@echo "make format           fix style"
@@ -36,6 +37,9 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+fuzz: $(READY)
+	CALIBRANT_FUZZ=long $(BIN)/python -m pytest -n 2 --dist worksteal tests/fuzz
 
 coverage: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist worksteal --cov=calibrant

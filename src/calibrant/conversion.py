@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from calibrant.emit.fakequant import fake_quantized
-from calibrant.emit.folder import write_folder
-from calibrant.emit.single_file import write_file
 from calibrant.errors import ConfigError, Problem
-from calibrant.exports import EXPORTS, Content
+from calibrant.exports import EXPORTS
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.load import load
+from calibrant.publish.write import Content, write_files, write_folder
 from calibrant.records.beside_record import CalibrationNotes, notes_path, notes_text, read_notes
 from calibrant.records.layer_record import LayerRecord
 from calibrant.records.record_file import read_records, write_records
@@ -125,8 +124,36 @@ def _beside(notes: CalibrationNotes) -> BesideRecord:
     )
 
 
-def keep_layers(record_file: Path, in_float: Collection[str]) -> None:
-    """Take the records of some layers, those of their second inputs too, out of a record file and its notes."""
+@dataclass(frozen=True)
+class FewerRecords:
+    """A record file without the records of some layers.
+
+    Parameters
+    ----------
+    recorded : Recorded
+        The network that it gives.
+    files : Mapping[Path, Content]
+        The record file and its notes as they are to be written.
+    """
+
+    recorded: Recorded
+    files: Mapping[Path, Content]
+
+
+def without_layers(model: Any, record_file: Path, in_float: Collection[str], outputs: Sequence[str]) -> FewerRecords:
+    """Take the records of some layers, those of their second inputs too, out of a record file and its notes.
+
+    Parameters
+    ----------
+    model : Any
+        As for :func:`convert_records`.
+    record_file : Path
+        It is read, not written.
+    in_float : Collection[str]
+        Names of the layers.
+    outputs : Sequence[str]
+        As for :func:`convert_records`.
+    """
     records = read_records(record_file)
     notes, unchanged = read_notes(record_file)
     kept = {
@@ -135,9 +162,12 @@ def keep_layers(record_file: Path, in_float: Collection[str]) -> None:
         if key not in in_float and nd.split_tensor(key)[0] not in in_float
     }
     text = write_records(kept)
+    files: dict[Path, Content] = {record_file: text.encode()}
+    beside = None
     if notes is not None and unchanged:
-        write_file(notes_path(record_file), notes_text(replace(notes, layers=list(kept)), text).encode())
-    write_file(record_file, text.encode())
+        files[notes_path(record_file)] = notes_text(replace(notes, layers=list(kept)), text).encode()
+        beside = _beside(notes)
+    return FewerRecords(recorded_network(load(model, None, outputs), kept, str(record_file), beside), files)
 
 
 class ConvertedModels:
@@ -168,6 +198,12 @@ class ConvertedModels:
         """File name → content: the deployable model, its node map, and the fake-quantized model."""
         return {**EXPORTS["ascend"](self), f"{self.name}_fakequant.pb": self.fakequant.serialized()}
 
-    def write(self, folder: Path, more: dict[str, Content] | None = None) -> tuple[Path, ...]:
-        """Write them all, and ``more`` beside them, or none."""
-        return write_folder(folder, {**self.files(), **(more or {})})
+    def write(
+        self, folder: Path, more: Mapping[str, Content] | None = None, beside: Mapping[Path, Content] | None = None
+    ) -> None:
+        """Write them all, ``more`` in the same folder and others ``beside``, or none."""
+        files = {**self.files(), **(more or {})}
+        if beside:
+            write_files({**{folder / name: content for name, content in files.items()}, **beside})
+        else:
+            write_folder(folder, files)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from calibrant.errors import CalibrantError, ConfigError, Problem, did_you_mean
+from calibrant.publish.write import Content
 from calibrant.version import __version__
-
-Content = bytes | Callable[[Path], None]
 
 
 def _tflite(result: Any) -> dict[str, Content]:

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 
 from calibrant.calibration.in_place_run import InPlaceRun
-from calibrant.emit.folder import check_writable
-from calibrant.emit.single_file import write_file
 from calibrant.errors import ConfigError, ModelError, Problem
 from calibrant.fold import Folded
 from calibrant.graph.graph import Graph
@@ -22,6 +20,8 @@ from calibrant.graph.sinks import network_outputs
 from calibrant.graph.tf_core import AttrValue, TensorShapeProto
 from calibrant.options import ModelOptions, Options
 from calibrant.progress import Stopwatch
+from calibrant.publish.writable import check_writable_file
+from calibrant.publish.write import write_file, write_files
 from calibrant.quantized_network import QuantizedNetwork
 from calibrant.records.beside_record import CalibrationNotes, notes_path, notes_text
 from calibrant.records.layer_record import LayerRecord
@@ -61,7 +61,7 @@ class InPlaceCalibration:
 
     def __init__(self, graph: Any, config: Any, record_file: str | Path, outputs: Sequence[str] | None = None):
         self.record_file = Path(record_file)
-        check_writable(self.record_file.absolute().parent)
+        check_writable_file(self.record_file)
         planned = _planned(graph, config, outputs)
         balanced = _balanced(planned, self.record_file)
         self.prepared = prepare_balanced(planned, balanced, Options(), Stopwatch())
@@ -74,11 +74,11 @@ class InPlaceCalibration:
         watch(graph, planned, observed, balanced, self.run.watchers)
 
     def _clear_record(self, balanced: Balanced) -> None:
-        notes_path(self.record_file).unlink(missing_ok=True)
         if balanced.factors:
             _write_balance_factors(self.record_file, balanced)
         else:
             self.record_file.unlink(missing_ok=True)
+        notes_path(self.record_file).unlink(missing_ok=True)
 
     def _write(self) -> None:
         plan = self.prepared.plan
@@ -96,8 +96,7 @@ class InPlaceCalibration:
                 if layer.bias_correction is not None
             },
         )
-        write_file(notes_path(self.record_file), notes_text(notes, text).encode())
-        write_file(self.record_file, text.encode())
+        write_files({self.record_file: text.encode(), notes_path(self.record_file): notes_text(notes, text).encode()})
 
 
 class InPlaceBalancing:
@@ -122,7 +121,7 @@ class InPlaceBalancing:
 
     def __init__(self, graph: Any, config: Any, record_file: str | Path, outputs: Sequence[str] | None = None):
         self.record_file = Path(record_file)
-        check_writable(self.record_file.absolute().parent)
+        check_writable_file(self.record_file)
         self._planned = planned = _planned(graph, config, outputs)
         self._strengths = {
             entry.name: entry.migration_strength

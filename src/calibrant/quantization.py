@@ -15,7 +15,6 @@ from calibrant.config.layer_block import with_overrides
 from calibrant.data.amount import DataUse, used_sentence
 from calibrant.data.open_data import Batches
 from calibrant.emit.fakequant import fake_quantized
-from calibrant.emit.folder import check_writable, write_folder
 from calibrant.emit.large_model import is_too_large
 from calibrant.emit.prefix import file_prefix
 from calibrant.errors import CalibrantError, DataError, Problem
@@ -23,6 +22,8 @@ from calibrant.exports import EXPORTS
 from calibrant.graph.node_input import NodeInput
 from calibrant.options import TO_QUANTIZE, ExportOptions, OptionGroup, Options, takes_keywords
 from calibrant.progress import LOG, ProgressFn, Stopwatch, no_progress
+from calibrant.publish.writable import check_writable
+from calibrant.publish.write import write_folder
 from calibrant.quantized_network import QuantizedInput
 from calibrant.result import Pictured, Result, result_files
 from calibrant.steps.activations import search_all

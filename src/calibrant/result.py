@@ -21,9 +21,9 @@ from calibrant.emit.node_map import node_map
 from calibrant.emit.tflite.float_file import FloatFile
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.errors import CalibrantError
-from calibrant.exports import Content
 from calibrant.fold import Folded
 from calibrant.graph.graph import Graph
+from calibrant.publish.write import Content
 from calibrant.quantized_network import ErrorGrowth, OutputSqnr, QuantizedNetwork, RangeMove, Sensitivity
 from calibrant.records.mapping_file import nuq_record_text
 from calibrant.records.record_file import write_records

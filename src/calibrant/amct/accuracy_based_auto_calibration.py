@@ -20,17 +20,16 @@ from calibrant.amct.evaluated import calibrated, tf_graph
 from calibrant.amct.log import FOLDER, LOGGER
 from calibrant.config import write_config_json
 from calibrant.config.plan import Plan
-from calibrant.conversion import convert_records, keep_layers
+from calibrant.conversion import convert_records, without_layers
 from calibrant.emit.fakequant import fake_quantized
-from calibrant.emit.single_file import write_file
 from calibrant.errors import ConfigError, DataError, ModelError, Problem, did_you_mean
 from calibrant.evaluation.evaluator_search import Found, Verdict, search_in_float
 from calibrant.evaluation.layer_similarity import CosineSimilarity, LayerSimilarities
 from calibrant.evaluation.tune_search import STRATEGIES
-from calibrant.exports import Content
 from calibrant.graph.graph import Graph
 from calibrant.graph.load import load
 from calibrant.in_place import watch
+from calibrant.publish.write import Content, write_file
 from calibrant.steps.recorded import Recorded
 
 __all__ = ["AutoCalibrationEvaluatorBase", "accuracy_based_auto_calibration"]
@@ -103,13 +102,12 @@ def accuracy_based_auto_calibration(
         LOGGER.logi(f"search step {number}: in float {in_float}, metric_eval {step.verdict}")
     if not search.met:
         raise _not_good_enough(search, metric, model)
-    keep_layers(record, search.in_float)
     more: dict[str, Content] = {
         f"{prefix}_final_config.json": write_config_json(_final(plan, search.in_float)).encode(),
         f"{prefix}_ranking_information.json": (json.dumps(list(ranking.items()), indent=4) + "\n").encode(),
     }
-    final = convert_records(model, record, outputs=names, complete=True)
-    write_models(final, folder, prefix, "accuracy_based_auto_calibration", more)
+    final = without_layers(model, record, search.in_float, names)
+    write_models(final.recorded, folder, prefix, "accuracy_based_auto_calibration", more, final.files)
     LOGGER.logi(f"Accuracy of original model is {metric.original}")
     LOGGER.logi(f"Accuracy of global quantized model is {metric.of[()]}")
     LOGGER.logi(f"Accuracy of saved model is {metric.of[search.in_float]}")

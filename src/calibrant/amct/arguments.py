@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from calibrant.emit.folder import check_writable
 from calibrant.emit.prefix import file_prefix
-from calibrant.errors import ConfigError, ModelError, OutputError, Problem
+from calibrant.errors import ConfigError, ModelError, Problem
+from calibrant.publish.writable import check_writable, check_writable_file
 
 
 def path_of(name: str, value: Any) -> Path:
@@ -22,9 +22,7 @@ def path_of(name: str, value: Any) -> Path:
 def file_to_write(name: str, value: Any) -> Path:
     """The path of a file that can be written."""
     path = path_of(name, value)
-    if path.is_dir():
-        raise OutputError(Problem("is a folder", file=str(path), allowed=f"the name of a file as {name}"))
-    check_writable(path.absolute().parent)
+    check_writable_file(path)
     return path
 
 

@@ -9,8 +9,7 @@ from calibrant.amct.arguments import file_to_write, names_of, path_of, save_targ
 from calibrant.amct.log import LOGGER
 from calibrant.amct.quantization import check_all_batches_were_run
 from calibrant.conversion import ConvertedModels, convert_records, convert_trained
-from calibrant.emit.single_file import write_file
-from calibrant.exports import Content
+from calibrant.publish.write import Content
 from calibrant.records.mapping_file import nuq_record_text
 from calibrant.steps.recorded import Recorded
 
@@ -87,9 +86,8 @@ def convert_qat_model(pb_model: str, outputs: Sequence[str], save_path: str, rec
     record = None if record_file is None else file_to_write("record_file", record_file)
     folder, prefix = save_target(save_path, model)
     recorded, text = convert_trained(model, outputs=names)
-    write_models(recorded, folder, prefix, "convert_qat_model")
-    if record is not None:
-        write_file(record, text.encode())
+    beside: dict[Path, Content] = {} if record is None else {record: text.encode()}
+    write_models(recorded, folder, prefix, "convert_qat_model", beside=beside)
 
 
 def _convert(pb_model: str, outputs: Sequence[str], record: Path, save_path: str, called: str, complete: bool) -> None:
@@ -100,14 +98,19 @@ def _convert(pb_model: str, outputs: Sequence[str], record: Path, save_path: str
 
 
 def write_models(
-    recorded: Recorded, folder: Path, prefix: str, called: str, more: Mapping[str, Content] | None = None
+    recorded: Recorded,
+    folder: Path,
+    prefix: str,
+    called: str,
+    more: Mapping[str, Content] | None = None,
+    beside: Mapping[Path, Content] | None = None,
 ) -> None:
-    """Write the models of a network, and ``more`` files beside them, and say so in the log."""
+    """Write the models of a network, ``more`` files with them and others ``beside``, and say so in the log."""
     models = ConvertedModels(recorded, prefix)
     files = dict(more or {})
     if models.nonuniform_layers:
         files[NUQ_RECORD] = nuq_record_text(models.nonuniform_layers).encode()
-    models.write(folder, files)
+    models.write(folder, files, beside)
     for warning in recorded.warnings:
         LOGGER.logw(warning, called)
     if recorded.in_float:

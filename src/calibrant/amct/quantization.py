@@ -11,12 +11,12 @@ from calibrant.amct.log import LOGGER
 from calibrant.calibration.in_place_run import InPlaceRun
 from calibrant.config import Configuration, write_config_json
 from calibrant.config.plan import Plan
-from calibrant.emit.single_file import write_file
 from calibrant.errors import ConfigError, DataError, Problem
 from calibrant.graph.sinks import network_outputs
 from calibrant.in_place import InPlaceBalancing, InPlaceCalibration
 from calibrant.options import ModelOptions
 from calibrant.progress import Stopwatch
+from calibrant.publish.write import write_file
 from calibrant.steps.planned import plan_model
 
 _runs: dict[Path, InPlaceRun] = {}

@@ -20,6 +20,7 @@ from calibrant.data.open_data import Batches
 from calibrant.errors import DataError, Problem
 from calibrant.graph.graph import Graph
 from calibrant.progress import ProgressFn, no_progress
+from calibrant.publish.writable import check_writable_file
 
 SAVE_EVERY = 30.0  # seconds
 
@@ -185,8 +186,10 @@ class _Progress:
         self._offered: set[int] = set()
         self._lock = threading.Lock()
         self._saved = time.monotonic()
-        if path is not None and path.exists():
-            state.merge_from(path)
+        if path is not None:
+            check_writable_file(path)
+            if path.exists():
+                state.merge_from(path)
         self._resumed = {number for number, _ in state.batches}
 
     def missing(

@@ -7,7 +7,6 @@ files that do not belong together are refused, and no batch counts twice.
 from __future__ import annotations
 
 import hashlib
-import os
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from calibrant.calibration.observer import Statistic, Statistics
-from calibrant.errors import DataError, OutputError, Problem
+from calibrant.errors import DataError, Problem
 from calibrant.graph.graph import Graph
+from calibrant.publish.write import write_file
 
 VERSION = 1
 BatchKey = tuple[int, str]
@@ -59,19 +59,12 @@ class State:
         }
         for key, statistic in self._numbered():
             arrays.update({f"{key}.{name}": array for name, array in statistic.to_arrays().items()})
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with unfinished.open("wb") as stream:
-                    np.savez(stream, **arrays)  # type: ignore[arg-type]  # none is called allow_pickle
-                    stream.flush()
-                    os.fsync(stream.fileno())
-                unfinished.replace(path)
-            finally:
-                unfinished.unlink(missing_ok=True)
-        except OSError as error:
-            raise OutputError(Problem(f"cannot be written: {error.strerror or error}", file=str(path))) from None
+
+        def write(staged: Path) -> None:
+            with staged.open("wb") as stream:
+                np.savez(stream, **arrays)  # type: ignore[arg-type]  # none is called allow_pickle
+
+        write_file(path, write)
 
     def merge_from(self, path: Path) -> None:
         """Add the content of a file.

@@ -17,11 +17,14 @@ from calibrant.cli.json_output import json_option, print_json
 @json_option
 def compare(first: str, second: str, page: str | None, as_json: bool) -> None:
     """Compare two folders of `calibrant quantize`: configuration, factors and what each layer loses."""
+    from calibrant.publish.writable import check_writable_file
+    from calibrant.publish.write import write_file
     from calibrant.report.comparison import compare_runs, read_run
 
+    if page is not None:
+        check_writable_file(Path(page))
     found = compare_runs(read_run(Path(first)), read_run(Path(second)))
     if page is not None:
-        from calibrant.emit.single_file import write_file
         from calibrant.report.page.comparison_page import comparison_page
 
         write_file(Path(page), comparison_page(first, second, found).encode())

@@ -24,13 +24,17 @@ def init(
     """Write a commented configuration file with the defaults and the layers of MODEL."""
     from calibrant.config import load_config
     from calibrant.config.starter import starter_text
-    from calibrant.emit.single_file import write_file
     from calibrant.errors import OutputError, Problem
     from calibrant.options import ModelOptions
+    from calibrant.publish.writable import check_writable_file
+    from calibrant.publish.write import write_file
     from calibrant.steps.planned import folded_model, load_model
 
-    if out != "-" and not force and Path(out).exists():
-        raise OutputError(Problem("is there already", file=out, hint="--out another name, or --force to replace it"))
+    if out != "-":
+        check_writable_file(Path(out))
+        if not force and Path(out).exists():
+            hint = "--out another name, or --force to replace it"
+            raise OutputError(Problem("is there already", file=out, hint=hint))
     read = folded_model(load_model(model, ModelOptions(**options)), load_config(None))
     layers = [(layer.name, layer.type) for layer in read.layers.values()]
     text = starter_text(Path(model).name, layers)

@@ -24,19 +24,21 @@ def lower(
 
     Its outputs are those of the fake-quantized model, so that the file can be checked without the device.
     """
-    from calibrant.emit.folder import write_folder
     from calibrant.errors import ModelError, Problem
     from calibrant.graph.ascend.operators import LOWERINGS
     from calibrant.graph.load import load
+    from calibrant.publish.writable import check_writable_file
+    from calibrant.publish.write import write_file
 
+    target = Path(out)
+    check_writable_file(target)
     graph = load(model, inputs, outputs)
     content = Path(model).read_bytes() if Path(model).is_file() else b""
     if not any(name.encode() in content for name in LOWERINGS):
         raise ModelError(
             Problem("holds none of the operators that are lowered", file=model, allowed=", ".join(sorted(LOWERINGS)))
         )
-    target = Path(out)
-    write_folder(target.parent, {target.name: graph.graph_def().SerializeToString(deterministic=True)})
+    write_file(target, graph.graph_def().SerializeToString(deterministic=True))
     if as_json:
         print_json({"out": out, "nodes": len(graph.nodes)})
     elif not settings["quiet"]:

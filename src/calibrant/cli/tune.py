@@ -11,7 +11,6 @@ import click
 from calibrant.cli.data_options import data_options, label_options, library_keywords, samples_option
 from calibrant.cli.json_output import json_option, print_json
 from calibrant.cli.options import model_options
-from calibrant.errors import OutputError, Problem
 
 
 @click.command()
@@ -61,14 +60,12 @@ def tune(
 ) -> None:
     """Search for a configuration of MODEL that meets a tolerance; exit code 1 if there is none."""
     from calibrant.cli.show import table, tracker
-    from calibrant.emit.folder import check_writable
     from calibrant.evaluation.candidate import MUTATIONS
     from calibrant.evaluation.tune import tune as run
+    from calibrant.publish.writable import check_writable_file
+    from calibrant.publish.write import write_file
 
-    target = Path(out)
-    if target.is_dir():
-        raise OutputError(Problem("is a folder", file=out, allowed="the name of a configuration file"))
-    check_writable(target.absolute().parent)
+    check_writable_file(Path(out))
     found = run(
         model,
         Path(config) if config is not None else None,
@@ -86,10 +83,7 @@ def tune(
         track=tracker(settings["quiet"]),
         **library_keywords(options),
     )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.new")
-    aside.write_text(found.text, encoding="utf-8")
-    aside.replace(target)
+    write_file(Path(out), found.text.encode())
     rows = [
         (number, entry.what, entry.in_float, _points(entry.outcome.loss), f"{entry.outcome.sqnr_db:.2f}")
         if entry.outcome.error is None

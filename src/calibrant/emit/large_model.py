@@ -79,7 +79,11 @@ def _save(session: Any, names: list[str], prefix: Path) -> None:
             shape_and_slices=[""] * len(names),
             tensors=[session.graph.get_tensor_by_name(f"{name}:0") for name in names],
         )
-    session.run(saved)
+    try:
+        session.run(saved)
+    except tf.errors.OpError as error:
+        reason = str(error.message).splitlines()[0]
+        raise OutputError(Problem(f"cannot be written: {reason}", file=prefix.parent.parent.name)) from None
 
 
 def _add_restoring(definition: GraphDef, handles: dict[str, str]) -> SaverDef:

@@ -15,7 +15,6 @@ import numpy as np
 from calibrant.data.input_spec import inputs_of
 from calibrant.data.open_data import open_data
 from calibrant.data.options import DataOptions
-from calibrant.emit.folder import write_folder
 from calibrant.emit.tflite.flatbuffer import Tensor
 from calibrant.emit.tflite.interpreter import new_interpreter
 from calibrant.emit.tflite.simulated_codes import quantized
@@ -28,6 +27,7 @@ from calibrant.graph.graph import Graph
 from calibrant.graph.run import run_once
 from calibrant.options import OptionGroup, Options, takes_keywords
 from calibrant.progress import ProgressFn, no_progress
+from calibrant.publish.write import write_folder
 
 FLOAT_SLACK = 1e-4
 """How far, relative to the largest number, a result in float may be from the expected one on another processor."""

@@ -10,6 +10,7 @@ from calibrant.evaluation.tflite_runner import TfliteRunner, open_tflite
 from calibrant.graph.graph import Graph
 from calibrant.graph.load import load
 from calibrant.options import ModelOptions
+from calibrant.publish.write import finish_earlier_run
 from calibrant.steps.planned import load_model
 
 FAKEQUANT, SIMULATION, TFLITE, LOWERED = "_fakequant.pb", "_int8_fakequant.pb", "_int8.tflite", "_quantized.pb"
@@ -22,6 +23,7 @@ def open_models(
     """Float model and files by kind, in the order of the table."""
     if not folder.is_dir():
         raise ModelError(Problem("there is no such folder", file=str(folder), allowed="the folder that quantize wrote"))
+    finish_earlier_run(folder)
     fakes = [path for path in folder.glob(f"*{FAKEQUANT}") if not path.name.endswith(SIMULATION)]
     fakes += [path for path in folder.glob(f"*{FAKEQUANT.removesuffix('.pb')}") if path.is_dir()]  # above 2 GB
     fakes.sort()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from calibrant.errors import DataError, Problem
+from calibrant.publish.write import finish_earlier_run
 from calibrant.report.damage import damage_by_layer
 
 TOTALS = (
@@ -27,6 +28,7 @@ def read_run(folder: Path) -> dict[str, Any]:
     DataError
         The folder has no ``report.json`` or ``config.json`` that can be read.
     """
+    finish_earlier_run(folder)
     parts = {}
     for name in ("report.json", "config.json"):
         path = folder / name

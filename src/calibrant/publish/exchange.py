@@ -9,7 +9,8 @@ import stat
 from collections.abc import Collection
 from pathlib import Path
 
-from calibrant.emit.staging import LEFT_OVER
+from calibrant.publish.disk import flush_folder
+from calibrant.publish.staging import LEFT_OVER
 
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
@@ -20,13 +21,25 @@ def take_place(new: Path, old: Path, replaced: Collection[str]) -> bool:
     """Swap two folders; files of ``old`` other than ``replaced`` are kept. Returns False if nothing was changed.
 
     A folder is not swapped if it is the working directory, holds other folders or very many files, has another owner,
-    or is a mount point, or if the system cannot swap. ``new`` may then hold links to files of ``old``; it is a staging
-    folder, and they disappear with it.
+    or is a mount point, or if the system cannot swap. ``new`` may then hold links to files of ``old``; it is in a
+    staging folder, and they disappear with it.
+
+    Raises
+    ------
+    OSError
+        The swap cannot be flushed to disk; it is undone.
     """
     try:
-        return _is_ordinary(new, old) and _keep_others(new, old, replaced) and _swap(new, old)
+        if not (_is_ordinary(new, old) and _keep_others(new, old, replaced) and _swap(new, old)):
+            return False
     except OSError:
         return False
+    try:
+        flush_folder(old.parent)
+    except OSError:
+        _swap(new, old)
+        raise
+    return True
 
 
 def _is_ordinary(new: Path, old: Path) -> bool:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
-import signal
 import stat
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from calibrant.emit import exchange, folder, staging
-from calibrant.emit.folder import check_writable, write_folder
-from calibrant.emit.staging import LEFT_OVER, staging_folder
 from calibrant.errors import OutputError
+from calibrant.publish import exchange, staging, writable, write
+from calibrant.publish.staging import LEFT_OVER, staging_folder
+from calibrant.publish.writable import check_writable
+from calibrant.publish.write import write_folder
 from command_line import tree
 
 OLD = {"a.pb": b"old a", "b.json": b"old b"}
@@ -139,29 +136,29 @@ def test_names_that_a_shell_would_expand(tmp_path):
 
 def test_where_nothing_can_be_made_beside_the_folder(out, monkeypatch):
     """As for a mounted folder: what is above it is another disk, or is not ours."""
-    real = folder.staging_folder
+    real = write.staging_folder
 
     def refuse(parent):
         if parent == out.parent:
             raise PermissionError(13, "Permission denied", str(parent))
         return real(parent)
 
-    monkeypatch.setattr(folder, "staging_folder", refuse)
+    monkeypatch.setattr(write, "staging_folder", refuse)
     write_folder(out, NEW)
     assert tree(out) == {**NEW, "notes.txt": b"mine"}
 
 
 def test_a_folder_that_is_a_mount_point(out, monkeypatch):
     """Nothing can be renamed from beside it into it; the answer is the one that Linux gives."""
-    rename_each = folder._rename_each
+    rename = Path.rename
 
-    def refuse(staging, place, names):
-        if staging.parent != place:
+    def refuse(path, target):
+        if f"out/{LEFT_OVER}" in str(target) and f"out/{LEFT_OVER}" not in str(path):
             raise OSError(errno.EXDEV, "Invalid cross-device link")
-        rename_each(staging, place, names)
+        return rename(path, target)
 
     monkeypatch.setattr(exchange, "_swap", lambda first, second: False)
-    monkeypatch.setattr(folder, "_rename_each", refuse)
+    monkeypatch.setattr(Path, "rename", refuse)
     write_folder(out, NEW)
     assert tree(out) == {**NEW, "notes.txt": b"mine"}
     assert left_overs(out.parent) == []
@@ -206,9 +203,9 @@ def test_a_living_run_is_left_alone_and_a_dead_one_is_cleared(out, tmp_path):
     dead.mkdir()
     (dead / "half.pb").write_bytes(b"half")
     with staging_folder(tmp_path) as living:
-        (living / "half.pb").write_bytes(b"half")
+        (living.new / "half.pb").write_bytes(b"half")
         write_folder(out, NEW)
-        assert not dead.exists() and tree(living) == {"half.pb": b"half"}
+        assert not dead.exists() and tree(living.new) == {"half.pb": b"half"}
 
 
 def test_a_new_folder_that_another_run_takes_for_a_dead_ones(tmp_path, monkeypatch):
@@ -225,8 +222,8 @@ def test_a_new_folder_that_another_run_takes_for_a_dead_ones(tmp_path, monkeypat
         path, descriptor = taken
         shutil.rmtree(path)
         os.close(descriptor)
-        (mine / "a.pb").write_bytes(b"new a")
-        assert tree(mine) == {"a.pb": b"new a"}
+        (mine.new / "a.pb").write_bytes(b"new a")
+        assert tree(mine.new) == {"a.pb": b"new a"}
     assert left_overs(tmp_path) == []
 
 
@@ -262,14 +259,14 @@ def test_probes_of_other_runs_do_not_stay(out):
 
 
 def test_the_folder_is_exchanged_while_it_is_looked_at(out, monkeypatch):
-    real, gone = folder.tempfile.TemporaryFile, [FileNotFoundError(errno.ENOENT, "No such file or directory")]
+    real, gone = writable.tempfile.TemporaryFile, [FileNotFoundError(errno.ENOENT, "No such file or directory")]
 
     def make(**options):
         if gone:
             raise gone.pop()
         return real(**options)
 
-    monkeypatch.setattr(folder.tempfile, "TemporaryFile", make)
+    monkeypatch.setattr(writable.tempfile, "TemporaryFile", make)
     check_writable(out)
     assert not gone
 
@@ -294,73 +291,3 @@ def test_two_runs_at_once(tmp_path, way):
     assert errors == []
     assert tree(place) in (dict.fromkeys(NEW, b"first"), dict.fromkeys(NEW, b"second"))
     assert left_overs(tmp_path) == []
-
-
-# Runs write_folder again and again, each time in a child that gets the signal one file operation later than the last.
-DRIVER = """
-import os, signal, sys, json
-from pathlib import Path
-from calibrant.emit.folder import write_folder
-
-out, number, moments = Path(sys.argv[1]), int(sys.argv[2]), 0
-old, new = json.loads(sys.argv[3]), json.loads(sys.argv[4])
-
-def state():
-    return {str(p.relative_to(out)): p.read_text() for p in out.rglob("*")} if out.exists() else None
-
-def write(files):
-    write_folder(out, {name: text.encode() for name, text in files.items()})
-
-if old:
-    write(old)
-before = state()
-while True:
-    child = os.fork()
-    if child == 0:
-        passed = 0
-        def hook(event, arguments):
-            global passed
-            if event.split(".")[0] in ("open", "os", "shutil", "tempfile", "fcntl", "ctypes", "glob", "pathlib"):
-                passed += 1
-                if passed == moments + 1:
-                    os.kill(os.getpid(), number)
-        sys.addaudithook(hook)
-        try:
-            write(new)
-        except KeyboardInterrupt:
-            os._exit(3)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    after = state()
-    assert after in (before, {**(before or {}), **new}), (moments, after)
-    ended = os.waitstatus_to_exitcode(status)
-    if ended == 0 and after != before:
-        break
-    assert ended in (-number, 3), (moments, ended)
-    if after != before:                       # back to the start: and what the dead run left must not be in the way
-        for path in list(out.iterdir()):
-            path.unlink()
-        if before is None:
-            out.rmdir()
-        else:
-            write(before)
-    moments += 1
-write(new)
-assert not list(out.parent.glob(".calibrant*"))
-print(moments)
-"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
-@pytest.mark.parametrize("old", [OLD, {}], ids=["over a result", "first result"])
-def test_a_signal_at_any_moment_leaves_one_whole_result(number, old, tmp_path, repository):
-    texts = [json.dumps({name: content.decode() for name, content in files.items()}) for files in (old, NEW)]
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER, str(tmp_path / "out"), str(int(number)), *texts],
-        env={**os.environ, "PYTHONPATH": str(repository / "src")},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 12, "moments at which it was interrupted"

@@ -1,0 +1,73 @@
+"""Checks, before any work is done, that results can be written where they are asked for."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from calibrant.errors import OutputError, Problem
+from calibrant.publish.staging import ATTEMPTS, LEFT_OVER
+
+
+def check_writable(folder: Path) -> None:
+    """Check that files can be written to a folder, which need not exist; leaves no trace.
+
+    Raises
+    ------
+    OutputError
+        The folder, or its nearest existing parent, is a file or cannot be written to.
+    """
+    try:
+        existing = folder.resolve()
+        while not existing.exists() and existing != existing.parent:
+            existing = existing.parent
+        if not existing.is_dir():
+            raise OutputError(Problem("is in the way of the output folder, as it is not a folder", file=str(existing)))
+        os.stat(folder)  # noqa: PTH116 - says what Path.exists keeps to itself: a name too long, a loop of links
+    except FileNotFoundError:
+        pass
+    except (OSError, RuntimeError, ValueError) as error:
+        raise _unwritable(folder, error) from None
+    try:
+        _write_nothing(existing)
+    except OSError as error:
+        raise _unwritable(existing, error) from None
+
+
+def check_writable_file(path: Path) -> None:
+    """Check that a file can be written, with the folders above it; leaves no trace.
+
+    Raises
+    ------
+    OutputError
+        It is a folder or a device, its name is too long, or its folder cannot be written to.
+    """
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        pass
+    except (OSError, RuntimeError, ValueError) as error:
+        raise _unwritable(path, error) from None
+    else:
+        if stat.S_ISDIR(found.st_mode):
+            raise OutputError(Problem("is a folder", file=str(path), allowed="the name of a file"))
+        if not stat.S_ISREG(found.st_mode):
+            raise OutputError(Problem("is a device or pipe", file=str(path), allowed="the name of a file"))
+    check_writable(path.absolute().parent)
+
+
+def _write_nothing(folder: Path) -> None:
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            with tempfile.TemporaryFile(dir=folder, prefix=LEFT_OVER):
+                return
+        except FileNotFoundError:  # another run may have exchanged the folder, or taken the file for a dead run's
+            if not left:
+                raise
+
+
+def _unwritable(path: Path, error: Exception) -> OutputError:
+    reason = getattr(error, "strerror", None) or str(error)
+    return OutputError(Problem(f"cannot be written to: {reason}", file=str(path), hint="choose another --out"))
