@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from calibrant.emit.fakequant import fake_quantized
+from calibrant.emit.graph_file import graph_file
 from calibrant.errors import ConfigError, Problem
 from calibrant.exports import EXPORTS
 from calibrant.graph import nodes as nd
@@ -196,7 +197,7 @@ class ConvertedModels:
 
     def files(self) -> dict[str, Content]:
         """File name → content: the deployable model, its node map, and the fake-quantized model."""
-        return {**EXPORTS["ascend"](self), f"{self.name}_fakequant.pb": self.fakequant.serialized()}
+        return {**EXPORTS["ascend"](self), f"{self.name}_fakequant.pb": graph_file(self.fakequant)}
 
     def write(
         self, folder: Path, more: Mapping[str, Content] | None = None, beside: Mapping[Path, Content] | None = None

@@ -49,12 +49,13 @@ def _about(result: Any) -> dict[str, str]:
 def _ascend(result: Any) -> dict[str, Content]:
     from calibrant.emit.ascend.model import ascend_model
     from calibrant.emit.ascend.node_map import ascend_node_map
+    from calibrant.emit.graph_file import graph_file
     from calibrant.emit.large_model import require_one_file
 
     made = ascend_model(result.network)
     require_one_file(made.graph, f"{result.name}_quantized.pb")
     return {
-        f"{result.name}_quantized.pb": made.graph.serialized(),
+        f"{result.name}_quantized.pb": graph_file(made.graph),
         f"{result.name}_quant.json": ascend_node_map(made, result.network, result.original, result.absorbed).encode(),
     }
 

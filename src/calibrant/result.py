@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from calibrant.config.plan import Plan
 from calibrant.config.text_write import write_config
 from calibrant.data.amount import DataUse
 from calibrant.data.batches import Batches
+from calibrant.emit.graph_file import graph_file
 from calibrant.emit.large_model import is_too_large, large_model_writer
 from calibrant.emit.node_map import node_map
 from calibrant.emit.tflite.float_file import FloatFile
@@ -262,15 +263,15 @@ def result_files(result: Result) -> dict[str, Content]:
     if is_too_large(result.fakequant):
         fakequant: dict[str, Content] = {f"{result.name}_fakequant": large_model_writer(result.fakequant)}
     else:
-        fakequant = {f"{result.name}_fakequant.pb": result.fakequant.serialized()}
+        fakequant = {f"{result.name}_fakequant.pb": graph_file(result.fakequant)}
     files = {
         **fakequant,
         **{name: text.encode() for name, text in texts.items()},
         **result.exported,
     }
     if result.pictured is not None:
-        shown = {} if is_too_large(result.fakequant) else {"Original model": len(result.original.serialized())}
-        shown |= {name: len(content) for name, content in result.exported.items() if isinstance(content, bytes)}
+        shown = {} if is_too_large(result.fakequant) else {"Original model": sum(map(len, result.original.chunks()))}
+        shown |= {name: len(content) for name, content in result.exported.items() if isinstance(content, Sized)}
         files["report.html"] = result.page(content, shown).encode()
     return files
 

@@ -111,7 +111,8 @@ class State:
 def fingerprint(graph: Graph, statistics: Statistics) -> str:
     """A digest of what must be equal in states that are merged: the graph, and what is collected about each tensor."""
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(graph.serialized())
+    for chunk in graph.chunks():
+        digest.update(chunk)
     digest.update(repr(graph.inputs).encode())
     for tensor, collected in statistics.items():
         digest.update(f"{tensor}: {[statistic.kind for statistic in collected]}\n".encode())

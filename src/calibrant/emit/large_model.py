@@ -11,7 +11,7 @@ import numpy as np
 from calibrant.emit.saved_model import described
 from calibrant.errors import OutputError, Problem
 from calibrant.graph import nodes as nd
-from calibrant.graph.graph import Graph
+from calibrant.graph.graph import Graph, ordered
 from calibrant.graph.session import constant_bytes, is_large_constant, open_session
 from calibrant.graph.tensorflow import tensorflow
 from calibrant.graph.tf_core import GraphDef, SaverDef, VariableDef
@@ -50,7 +50,7 @@ def large_model_writer(graph: Graph) -> Callable[[Path], None]:
         (path / "variables").mkdir(parents=True)
         names = [node.name for node in graph.nodes.values() if is_large_constant(node)]
         with open_session(graph) as session:
-            definition = session.graph.as_graph_def()
+            definition = _what_is_needed(graph, session.graph.as_graph_def())
             _save(session, names, path / "variables" / "variables")
         handles = {node.name: node.input[0] for node in definition.node if node.op == "ReadVariableOp"}
         handles = {name: handles[name] for name in names}
@@ -67,6 +67,15 @@ def large_model_writer(graph: Graph) -> Callable[[Path], None]:
         (path / "saved_model.pb").write_bytes(model.SerializeToString(deterministic=True))
 
     return write
+
+
+def _what_is_needed(graph: Graph, definition: GraphDef) -> GraphDef:
+    """The graph of a session without what has set its variables, but with what may set them."""
+    nodes = {node.name: node for node in definition.node}
+    assigned = [f"{node.input[0]}/assign" for node in definition.node if node.op == "ReadVariableOp"]
+    result = GraphDef(versions=definition.versions, library=definition.library)
+    result.node.extend(ordered(nodes, [*graph.inputs, *graph.outputs, *assigned]).values())
+    return result
 
 
 def _save(session: Any, names: list[str], prefix: Path) -> None:

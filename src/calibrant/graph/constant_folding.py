@@ -9,6 +9,7 @@ import numpy as np
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph, ordered
+from calibrant.graph.pieces import stored_bytes
 from calibrant.graph.session import open_session
 from calibrant.graph.tensorflow import tensorflow
 from calibrant.graph.tf_core import NodeDef, op_def_registry
@@ -90,7 +91,7 @@ class _Foldable:
         self._bytes: dict[str, int] = {}
         for node in graph.nodes.values():
             if node.op == "Const" and not node.input:
-                self._bytes[node.name] = node.attr["value"].tensor.ByteSize()
+                self._bytes[node.name] = stored_bytes(node.attr["value"].tensor)
                 self._sources[node.name] = frozenset((node.name,))
             elif is_pure(node) and all(nd.node_name(reference) in self._sources for reference in node.input):
                 self._sources[node.name] = frozenset().union(*(self._sources[nd.node_name(r)] for r in node.input))

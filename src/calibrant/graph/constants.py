@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from weakref import WeakValueDictionary
 
 import numpy as np
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.tf_core import NodeDef
+
+LARGE = 1 << 25  # bytes
 
 
 def _reshape(node: NodeDef, value: np.ndarray, shape: np.ndarray) -> np.ndarray:
@@ -44,11 +47,12 @@ OPERATIONS: dict[str, Callable[..., np.ndarray]] = {
 
 
 class ConstantReader:
-    """Reads constants of one graph and keeps what it has read."""
+    """Reads constants of one graph and keeps what it has read; arrays above LARGE only while others hold them."""
 
     def __init__(self, nodes: Mapping[str, NodeDef]):
         self._nodes = nodes
         self._values: dict[str, np.ndarray | None] = {}
+        self._large: WeakValueDictionary[str, np.ndarray] = WeakValueDictionary()
 
     def for_nodes(self, nodes: Mapping[str, NodeDef]) -> ConstantReader:
         """A reader for a rewritten graph that has the arrays of the Const nodes which both share."""
@@ -58,6 +62,10 @@ class ConstantReader:
             node = self._nodes.get(name)
             if node is not None and node.op == "Const" and nodes.get(name) is node:
                 reader._values[tensor] = value
+        for tensor, array in self._large.items():
+            node = self._nodes[nd.node_name(tensor)]
+            if node.op == "Const" and nodes.get(node.name) is node:
+                reader._large[tensor] = array
         return reader
 
     def source(self, tensor: str) -> str | None:
@@ -89,20 +97,25 @@ class ConstantReader:
 
     def value(self, tensor: str) -> np.ndarray | None:
         """The value of a tensor, or None. Walks without recursion, so that depth does not matter."""
+        held = dict(self._large)
         stack = [tensor]
         while stack:
             current = stack[-1]
-            if current in self._values:
+            if current in self._values or current in held:
                 stack.pop()
                 continue
             operands = self._operands(current)
-            waiting = [name for name in operands or () if name not in self._values]
+            waiting = [name for name in operands or () if name not in self._values and name not in held]
             if waiting and len(stack) <= len(self._nodes):
                 stack.extend(waiting)
                 continue
-            self._values[current] = self._evaluate(current, operands)
+            value = self._evaluate(current, operands, held)
+            if value is not None and value.nbytes > LARGE:
+                held[current] = self._large[current] = value
+            else:
+                self._values[current] = value
             stack.pop()
-        return self._values[tensor]
+        return held[tensor] if tensor in held else self._values[tensor]
 
     def _operands(self, tensor: str) -> tuple[str, ...] | None:
         name, index = nd.split_tensor(tensor)
@@ -115,14 +128,16 @@ class ConstantReader:
             return nd.data_inputs(node)
         return None
 
-    def _evaluate(self, tensor: str, operands: tuple[str, ...] | None) -> np.ndarray | None:
+    def _evaluate(
+        self, tensor: str, operands: tuple[str, ...] | None, held: Mapping[str, np.ndarray]
+    ) -> np.ndarray | None:
         if operands is None:
             return None
         node = self._nodes[nd.node_name(tensor)]
         if node.op == "Const":
             value = nd.constant_value(node)
         else:
-            values = [self._values.get(name) for name in operands]
+            values = [held[name] if name in held else self._values.get(name) for name in operands]
             if any(value is None for value in values):
                 return None
             if node.op in nd.PASS_THROUGH:

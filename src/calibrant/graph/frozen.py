@@ -21,6 +21,7 @@ from calibrant.graph.cut import cut, stand_in
 from calibrant.graph.graph import Graph, ordered
 from calibrant.graph.inference_mode import deterministic, for_inference, undecided
 from calibrant.graph.inline import CALLS, inline_calls
+from calibrant.graph.pieces import read_graph_def
 from calibrant.graph.plausible import plausible
 from calibrant.graph.tf_core import GraphDef, NodeDef, dtypes
 from calibrant.graph.written_ends import written_ends
@@ -46,17 +47,18 @@ def from_binary(
     path: Path, inputs: Sequence[str] | None, outputs: Sequence[str] | None, constants: Mapping[str, Any] | None = None
 ) -> Graph:
     """A binary GraphDef file."""
-    content = _read(path)
     graph_def = GraphDef()
     try:
-        graph_def.ParseFromString(content)
+        graph_def = read_graph_def(path)
         damaged = not graph_def.node or any(not node.name or not node.op for node in graph_def.node)
     except DecodeError:
         damaged = True
+    except OSError as error:
+        raise _unreadable(path, error) from None
     if damaged:
         raise ModelError(
             Problem(
-                f"is not a frozen TensorFlow graph, or is cut short ({len(content)} bytes)",
+                f"is not a frozen TensorFlow graph, or is cut short ({path.stat().st_size} bytes)",
                 file=str(path),
                 allowed="a binary GraphDef (.pb), a text one (.pbtxt), a SavedModel folder, a .keras or .h5 file",
             )
@@ -85,7 +87,11 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ModelError(Problem(f"cannot be read: {error.strerror}", file=str(path))) from None
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: OSError) -> ModelError:
+    return ModelError(Problem(f"cannot be read: {error.strerror}", file=str(path)))
 
 
 def select(

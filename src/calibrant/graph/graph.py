@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -13,10 +13,9 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.builder import NodeBuilder
 from calibrant.graph.constants import ConstantReader
 from calibrant.graph.control_flow import control_flow_regions
+from calibrant.graph.pieces import node_chunks, whole
 from calibrant.graph.shapes import infer_shapes
 from calibrant.graph.tf_core import FunctionDefLibrary, GraphDef, NodeDef, VersionDef, dtypes
-
-_NODE_FIELD = bytes([GraphDef.NODE_FIELD_NUMBER << 3 | 2])  # before every node: its field, of the kind with a length
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,17 +150,18 @@ class Graph:
     def graph_def(self) -> GraphDef:
         """The graph as a protobuf message."""
         result = GraphDef(versions=self.versions, library=self.library)
-        result.node.extend(self.nodes.values())
+        result.node.extend(whole(node) for node in self.nodes.values())
         return result
 
     def serialized(self) -> bytes:
-        """The bytes of :meth:`graph_def`, always the same for the same graph, without making a copy of the weights."""
-        parts: list[bytes] = []
+        """The bytes of :meth:`graph_def`, always the same for the same graph."""
+        return b"".join(self.chunks())
+
+    def chunks(self) -> Iterator[bytes]:
+        """The bytes of :meth:`serialized` one after the other, without a copy of the weights."""
         for node in self.nodes.values():
-            content = node.SerializeToString(deterministic=True)
-            parts += (_NODE_FIELD, _varint(len(content)), content)
-        rest = GraphDef(versions=self.versions, library=self.library)
-        return b"".join((*parts, rest.SerializeToString(deterministic=True)))
+            yield from node_chunks(node)
+        yield GraphDef(versions=self.versions, library=self.library).SerializeToString(deterministic=True)
 
     def edit(self) -> Edit:
         """Start a rewrite."""
@@ -188,14 +188,6 @@ class Edit(NodeBuilder):
         result = replace(changed, nodes=ordered(self.nodes, (*changed.outputs, *changed.inputs)))
         vars(result)["_constants"] = self.graph._constants.for_nodes(result.nodes)
         return result
-
-
-def _varint(value: int) -> bytes:
-    result = bytearray()
-    while value > 0x7F:
-        result.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes((*result, value))
 
 
 def ordered(nodes: Mapping[str, NodeDef], tensors: Iterable[str]) -> dict[str, NodeDef]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from calibrant.graph.pieces import whole
 from calibrant.graph.tensorflow import quiet, tensorflow
 from calibrant.graph.tf_core import GraphDef
 
@@ -54,8 +55,8 @@ def _prepared(graph_def: GraphDef) -> GraphDef:
 
     Keras 3 marks grouped convolutions to be compiled by XLA; without that they give the same numbers up to rounding.
     """
-    result = GraphDef()
-    result.CopyFrom(graph_def)
+    result = GraphDef(library=graph_def.library, versions=graph_def.versions)
+    result.node.extend(whole(node) for node in graph_def.node)
     for function in result.library.function:
         for key in ("_XlaMustCompile", "_noinline"):
             function.attr.pop(key, None)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from calibrant.graph.pieces import is_in_pieces, join_pieces, put_content
 from calibrant.graph.tf_core import AttrValue, NodeDef, TensorShapeProto, dtypes, tensor_util
 
 OpenShape = tuple[int | None, ...]
@@ -90,7 +91,7 @@ def constant_node(name: str, value: np.ndarray) -> NodeDef:
 
 
 def fill_constant(node: NodeDef, name: str, value: np.ndarray) -> None:
-    """Make an empty node a Const holding an array, with one copy of the array besides the one in the node."""
+    """Make an empty node a Const holding an array, in pieces where it is large (:mod:`calibrant.graph.pieces`)."""
     array = np.asarray(value)
     node.op, node.name = "Const", name
     tensor = node.attr["value"].tensor
@@ -98,7 +99,7 @@ def fill_constant(node: NodeDef, name: str, value: np.ndarray) -> None:
         tensor.dtype = dtypes.as_dtype(array.dtype).as_datatype_enum
         for size in array.shape:
             tensor.tensor_shape.dim.add().size = size
-        tensor.tensor_content = array.tobytes()
+        put_content(tensor, memoryview(np.ascontiguousarray(array)).cast("B"))
     else:
         tensor.CopyFrom(tensor_util.make_tensor_proto(np.ascontiguousarray(array), shape=array.shape))
     node.attr["dtype"].type = tensor.dtype
@@ -107,6 +108,8 @@ def fill_constant(node: NodeDef, name: str, value: np.ndarray) -> None:
 def constant_value(node: NodeDef) -> np.ndarray:
     """The array of a Const node; read-only where no copy is needed."""
     tensor = node.attr["value"].tensor
+    if is_in_pieces(tensor):
+        return join_pieces(tensor)
     content = tensor.tensor_content
     if not content:
         return tensor_util.MakeNdarray(tensor)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cache
+from typing import Any
 
 from calibrant.errors import ModelError, Problem, first_problems
 from calibrant.graph import nodes as nd
 from calibrant.graph.control_flow import called_by_function
+from calibrant.graph.pieces import is_in_pieces, stored_bytes
 from calibrant.graph.tf_core import FunctionDefLibrary, GraphDef, NodeDef, dtypes
 
 LARGEST = 1 << 31  # bytes that constants take beyond what the file holds of them
+SMALL = 1 << 16  # bytes of a constant that need not be counted
 _FIELDS = {
     **dict.fromkeys(("float32",), "float_val"),
     **dict.fromkeys(("float64",), "double_val"),
@@ -42,9 +45,7 @@ def plausible(graph_def: GraphDef, source: str) -> None:
         if message is None and node.op == "Const":
             message = _misfit(node)
             if message is None:
-                tensor = node.attr["value"].tensor
-                more = nd.elements(tensor.tensor_shape) * dtypes.as_dtype(tensor.dtype).size - tensor.ByteSize()
-                beyond += max(more, 0)
+                beyond += _more_than_the_file_holds(node.attr["value"].tensor)
                 if beyond > LARGEST:
                     message = (
                         f"would take {beyond / 1e9:.3g} GB together with the constants before it, of which the file "
@@ -58,6 +59,12 @@ def plausible(graph_def: GraphDef, source: str) -> None:
         problems.append(Problem(f"the function {recursive!r} calls itself", file=source))
     if problems:
         raise ModelError(*first_problems(problems))
+
+
+def _more_than_the_file_holds(tensor: Any) -> int:
+    """Bytes of a tensor that repeat what the file has once; of one that passes :func:`_misfit`."""
+    size = nd.elements(tensor.tensor_shape) * dtypes.as_dtype(tensor.dtype).size
+    return 0 if size <= SMALL else max(size - stored_bytes(tensor), 0)
 
 
 def _all_nodes(graph_def: GraphDef) -> Iterator[NodeDef]:
@@ -106,11 +113,12 @@ def _misfit(node: NodeDef) -> str | None:
     if tensor.tensor_shape.unknown_rank or any(size < 0 for size in sizes):
         return "is a constant of unknown shape"
     count = nd.elements(tensor.tensor_shape)
-    if tensor.tensor_content:
+    size = sum(map(len, tensor.string_val)) if is_in_pieces(tensor) else len(tensor.tensor_content)
+    if size:
         if found == dtypes.string:
             return "keeps its strings as raw bytes, which is not read"
-        if len(tensor.tensor_content) != count * found.size:
-            return f"has {len(tensor.tensor_content)} bytes for {found.name} of shape {sizes}"
+        if size != count * found.size:
+            return f"has {size} bytes for {found.name} of shape {sizes}"
         return None
     field = _FIELDS.get(found.name)
     values = 0 if field is None else len(getattr(tensor, field))

@@ -15,6 +15,7 @@ from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.tensorflow import tensorflow
+from calibrant.graph.pieces import whole
 from calibrant.graph.tf_core import GraphDef, NodeDef
 
 SCOPE = "calibrant_in_place"
@@ -158,7 +159,7 @@ def _alike(node: NodeDef, before: NodeDef | None, changed: Graph, original: Grap
 def _import(tf: Any, target: Any, changed: Graph, kept: Collection[str]) -> str:
     """Add all nodes but the kept ones under a new scope; its name."""
     definition = GraphDef(versions=changed.versions, library=changed.library)
-    definition.node.extend(node for name, node in changed.nodes.items() if name not in kept)
+    definition.node.extend(whole(node) for name, node in changed.nodes.items() if name not in kept)
     references = {reference for node in definition.node for reference in node.input}
     from_outside = {reference for reference in references if nd.node_name(reference) in kept}
     with target.as_default(), target.name_scope(None), tf.control_dependencies(None):

@@ -10,7 +10,7 @@ import numpy as np
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
-from calibrant.graph.session import open_session
+from calibrant.graph.session import close_session, open_session
 from calibrant.graph.tensorflow import tensorflow
 
 _IN_CALLERS_THREAD = -1  # as a number of threads between operations
@@ -117,7 +117,7 @@ class Runner:
 
     def close(self) -> None:
         """Free the session."""
-        self._session.close()
+        close_session(self._session)
 
     def __enter__(self) -> Runner:
         return self

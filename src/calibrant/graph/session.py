@@ -14,6 +14,7 @@ import numpy as np
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
+from calibrant.graph.pieces import is_in_pieces, join_pieces, whole
 from calibrant.graph.tensorflow import tensorflow
 from calibrant.graph.tf_core import GraphDef, NodeDef, dtypes
 
@@ -33,7 +34,7 @@ def open_session(graph: Graph, config: Any = None) -> Any:
         if name in resident:
             definition.node.extend(_variable(node, f"{prefix}{name}"))
         else:
-            definition.node.append(node)
+            definition.node.append(whole(node))
     config = tf.compat.v1.ConfigProto() if config is None else config
     with tf.Graph().as_default() as imported:
         tf.graph_util.import_graph_def(definition, name="")
@@ -42,14 +43,38 @@ def open_session(graph: Graph, config: Any = None) -> Any:
             options = config.graph_options.rewrite_options
             options.remapping = options.OFF
         session = tf.compat.v1.Session(graph=imported, config=config)
-    for group in _groups(resident):
+    in_pieces = {name: node for name, node in resident.items() if is_in_pieces(_value(node))}
+    for group in _groups({name: node for name, node in resident.items() if name not in in_pieces}):
         _assign(session, prefix, {name: resident[name] for name in group})
+    for name, node in in_pieces.items():
+        _assign_joined(session, f"{prefix}{name}", node)
     return session
+
+
+def close_session(session: Any) -> None:
+    """Close a session of :func:`open_session` and free its variables at once."""
+    session.close()
+    if any(operation.type == "PyFunc" for operation in session.graph.get_operations()):
+        tf = tensorflow()
+        with tf.compat.v1.Session(graph=tf.Graph()) as another:
+            with another.graph.as_default():
+                nothing = tf.no_op()
+            another.run(nothing)  # arrays that TensorFlow held are let go of when a session runs
 
 
 def _assign(session: Any, prefix: str, constants: Mapping[str, NodeDef]) -> None:
     feeds = {f"{prefix}{name}/value:0": nd.constant_value(node) for name, node in constants.items()}
     session.run([f"{prefix}{name}/assign" for name in constants], feeds)
+
+
+def _assign_joined(session: Any, name: str, node: NodeDef) -> None:
+    """Set a variable to an array that it then holds itself: what is fed would be copied."""
+    tf, tensor = tensorflow(), _value(node)
+    with session.graph.as_default():
+        joined = tf.numpy_function(lambda: join_pieces(tensor), [], _dtype(node), stateful=True, name=f"{name}/joined")
+        handle = session.graph.get_tensor_by_name(f"{name}:0")
+        assigned = tf.raw_ops.AssignVariableOp(resource=handle, value=joined, name=f"{name}/assign_joined")
+    session.run(assigned)
 
 
 def _is_grouped(operation: Any) -> bool:

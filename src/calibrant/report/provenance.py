@@ -24,7 +24,7 @@ def run_row(
     return {
         "version": _version(),
         "command": list(sys.argv),
-        "model_sha256": hashlib.sha256(original.serialized()).hexdigest(),
+        "model_sha256": _sha256(original),
         "configuration_sha256": hashlib.sha256(config_text.encode()).hexdigest(),
         "data_fingerprint": None if data is None else data.fingerprint,
         "samples": None if data is None else data.samples,
@@ -33,6 +33,13 @@ def run_row(
         "seconds": {step: round(value, 3) for step, value in seconds.items()},
         "peak_memory_bytes": _peak_memory(),
     }
+
+
+def _sha256(graph: Graph) -> str:
+    digest = hashlib.sha256()
+    for chunk in graph.chunks():
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _version() -> str | None:
