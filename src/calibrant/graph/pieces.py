@@ -83,7 +83,7 @@ def whole(node: NodeDef) -> NodeDef:
 
 
 def node_chunks(node: NodeDef) -> Iterator[bytes]:
-    """A node as it stands in the file of a GraphDef, always the same for the same node; no more than a piece at once."""
+    """A node as it stands in the file of a GraphDef, always the same for the same node, in pieces."""
     if node.op != "Const" or not is_in_pieces(node.attr["value"].tensor):
         content = node.SerializeToString(deterministic=True)
         yield _tag(GraphDef.NODE_FIELD_NUMBER) + varint(len(content))

@@ -14,8 +14,8 @@ from typing import Any
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
-from calibrant.graph.tensorflow import tensorflow
 from calibrant.graph.pieces import whole
+from calibrant.graph.tensorflow import tensorflow
 from calibrant.graph.tf_core import GraphDef, NodeDef
 
 SCOPE = "calibrant_in_place"
