@@ -99,7 +99,7 @@ def fill_constant(node: NodeDef, name: str, value: np.ndarray) -> None:
         tensor.dtype = dtypes.as_dtype(array.dtype).as_datatype_enum
         for size in array.shape:
             tensor.tensor_shape.dim.add().size = size
-        put_content(tensor, memoryview(np.ascontiguousarray(array)).cast("B"))
+        put_content(tensor, np.ascontiguousarray(array).data.cast("B"))
     else:
         tensor.CopyFrom(tensor_util.make_tensor_proto(np.ascontiguousarray(array), shape=array.shape))
     node.attr["dtype"].type = tensor.dtype
