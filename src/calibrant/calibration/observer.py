@@ -81,6 +81,8 @@ class Observer:
         self._concurrent = min(CONCURRENT_BATCHES, threads)
         self._pool = ThreadPoolExecutor(self._concurrent)
         self._running: deque[Future[None]] = deque()
+        self._begun: set[int] = set()
+        self._observed: set[int] = set()
         self._thread = local()
         self._trimmed = time.monotonic()
 
@@ -105,9 +107,22 @@ class Observer:
         while self._running:
             self._running.popleft().result()
 
+    def interrupted(self) -> set[int] | None:
+        """After an interrupt, wherever it came: wait for the batches that run, and start no other.
+
+        Returns
+        -------
+        set[int] | None
+            Numbers of all batches that are in the statistics; None if one of them is there in part.
+        """
+        self._pool.shutdown(cancel_futures=True)
+        return self._observed if self._observed == self._begun else None
+
     def _run(self, batch: Mapping[str, np.ndarray], number: int) -> None:
         self._thread.batch = number
+        self._begun.add(number)
         self._runner(batch)
+        self._observed.add(number)
 
     def _update_of(self, tensor: str) -> Callable[[np.ndarray], None]:
         def update(values: np.ndarray) -> None:
@@ -134,7 +149,9 @@ class Observer:
     def __enter__(self) -> Observer:
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        if kind is not None and not issubclass(kind, Exception):
+            self._runner.close()  # an interrupt: what still runs ends with its session
         self._pool.shutdown(cancel_futures=True)
         self._runner.close()
 

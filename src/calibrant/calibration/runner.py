@@ -6,7 +6,7 @@ import copy
 import threading
 import time
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from calibrant.progress import ProgressFn, no_progress
 from calibrant.publish.writable import check_writable_file
 
 SAVE_EVERY = 30.0  # seconds
+LAST_BATCHES = 1.0  # seconds that workers have after an interrupt to finish the batches they are at
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,12 @@ class CalibrationRunner:
 
                 if midway is not None and chosen is None and not progress.state.batches:
                     items = _called_midway(items, (batches.count or 0) // 2, observer, midway)
-                _update_with_all(observer, items, progress.due, add)
+                try:
+                    _update_with_all(observer, items, progress.due, add)
+                except KeyboardInterrupt:
+                    if state is not None:
+                        progress.interrupted(observer.interrupted())
+                    raise
         else:
             self._share(graph, blank, items, progress)
         progress.finish()
@@ -142,7 +148,17 @@ class CalibrationRunner:
             pool = stack.enter_context(ThreadPoolExecutor(self.workers))
             stack.callback(stopped.set)
             futures = [pool.submit(work, worker) for worker in workers]
-            failures = [failure for failure in (future.exception() for future in futures) if failure is not None]
+            try:
+                failures = [failure for failure in (future.exception() for future in futures) if failure is not None]
+            except KeyboardInterrupt:
+                stopped.set()
+                try:
+                    wait(futures, LAST_BATCHES)
+                finally:
+                    for worker in workers:
+                        worker.kill()
+                    progress.interrupted(set())
+                raise
         if failures:
             raise failures[0]
 
@@ -183,7 +199,7 @@ class _Progress:
     def __init__(self, state: State, path: Path | None):
         self.state = state
         self._path = path
-        self._offered: set[int] = set()
+        self._offered: dict[int, BatchKey] = {}
         self._lock = threading.Lock()
         self._saved = time.monotonic()
         if path is not None:
@@ -199,8 +215,8 @@ class _Progress:
         for number, batch in enumerate(batches):
             if chosen is not None and number not in chosen:
                 continue
-            self._offered.add(number)
             key = (number, batch_digest(batch) if self._path else "")
+            self._offered[number] = key
             if number not in self._resumed:
                 yield key, batch
             elif key not in self.state.batches:
@@ -226,10 +242,17 @@ class _Progress:
 
     def finish(self) -> None:
         """Check and save the state after the last batch."""
-        extra = sorted(self._resumed - self._offered)
+        extra = sorted(self._resumed - self._offered.keys())
         if extra:
             raise self._other_data(f"batch {', '.join(map(str, extra))} of the state is not asked for")
         self._save()
+
+    def interrupted(self, numbers: Collection[int] | None) -> None:
+        """Save what has been observed, with the batches of these numbers; None: the statistics hold part of one."""
+        if numbers is not None:
+            with self._lock:
+                self.state.batches.update(self._offered[number] for number in numbers)
+                self._save()
 
     def _save(self) -> None:
         if self._path is not None:

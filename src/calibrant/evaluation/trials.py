@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from calibrant.algorithms.median_sqnr import median_sqnr_db
+from calibrant.child_process import ChildProcess
 from calibrant.config.model import Configuration
 from calibrant.config.text_write import write_config
 from calibrant.data.input_spec import inputs_of
@@ -186,12 +187,14 @@ class TrialPool:
         self._local = Trials(setup)
         self._known: dict[str, Outcome] = {}
         self.runs = 0
-        self._pool = None
-        if workers > 1:
-            plain = replace(setup, model=replace(setup.model))  # without what the graph has worked out about itself
-            self._pool = ProcessPoolExecutor(
-                workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(plain,)
-            )
+        self._children: list[ChildProcess] = []
+        try:
+            for _ in range(workers if workers > 1 else 0):
+                plain = replace(setup, model=replace(setup.model))  # without what the graph has worked out about itself
+                self._children.append(ChildProcess(trying, plain))
+        except BaseException:
+            self.close()
+            raise
 
     def run(self, candidates: Sequence[tuple[Configuration, bool]]) -> list[Outcome]:
         """The outcome of each (configuration, whether its layers are to be ranked)."""
@@ -202,17 +205,40 @@ class TrialPool:
             if known is None or (rank and not known.ranking and known.error is None):
                 new[text] = (configuration, rank or new.get(text, (None, False))[1])
         self.runs += len(new)
-        if self._pool is not None and len(new) > 1:
-            outcomes = list(self._pool.map(_run_in_worker, *zip(*new.values(), strict=True)))
+        if self._children and len(new) > 1:
+            outcomes = self._in_children(list(new.values()))
         else:
             outcomes = [self._local.run(*candidate) for candidate in new.values()]
         self._known.update(zip(new, outcomes, strict=True))
         return [self._known[text] for text in texts]
 
+    def _in_children(self, candidates: list[tuple[Configuration, bool]]) -> list[Outcome]:
+        waiting = iter(list(enumerate(candidates)))
+        outcomes: dict[int, Outcome] = {}
+
+        def work(child: ChildProcess) -> None:
+            for number, candidate in waiting:  # the next of a list iterator is one step for all threads
+                try:
+                    outcomes[number] = child.ask(candidate)
+                except BaseException:
+                    list(waiting)  # no other candidate is begun
+                    raise
+
+        with ThreadPoolExecutor(len(self._children)) as threads:
+            try:
+                futures = [threads.submit(work, child) for child in self._children]
+                failures = [failure for failure in (future.exception() for future in futures) if failure is not None]
+            except BaseException:
+                self.close()
+                raise
+        if failures:
+            raise failures[0]
+        return [outcomes[number] for number in range(len(candidates))]
+
     def close(self) -> None:
-        """End the processes."""
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+        """End the processes, whatever they do."""
+        for child in self._children:
+            child.kill()
 
     def __enter__(self) -> TrialPool:
         return self
@@ -221,12 +247,8 @@ class TrialPool:
         self.close()
 
 
-_worker: list[Trials] = []
-
-
-def _start_worker(setup: TrialSetup) -> None:
-    _worker.append(Trials(setup))
-
-
-def _run_in_worker(configuration: Configuration, rank: bool) -> Outcome:
-    return _worker[0].run(configuration, rank)
+@contextmanager
+def trying(setup: TrialSetup) -> Iterator[Callable[[tuple[Configuration, bool]], Outcome]]:
+    """In a worker process: run candidates."""
+    trials = Trials(setup)
+    yield lambda candidate: trials.run(*candidate)

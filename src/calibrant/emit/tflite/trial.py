@@ -9,10 +9,11 @@ import signal
 import tempfile
 import time
 from collections.abc import Collection, Mapping
-from pathlib import Path
+from typing import IO
 
 import numpy as np
 
+from calibrant.child_process import end_with_parent
 from calibrant.emit.tflite.operator_check import run_file
 from calibrant.errors import ModelError, Problem
 
@@ -48,13 +49,16 @@ def tried(
     """
     if not hasattr(os, "fork"):
         return run_file(content, fed, wanted, delegate)
-    with tempfile.TemporaryDirectory(prefix="calibrant-") as folder:
-        answer = Path(folder) / "answer"
+    parent = os.getpid()
+    with tempfile.TemporaryFile() as answer:
         child = os.fork()
         if not child:
+            end_with_parent(parent)
             _run_and_exit(content, fed, wanted, delegate, answer)
         status = _wait(child)
-        found = pickle.loads(answer.read_bytes()) if answer.exists() else None
+        answer.seek(0)
+        answered = answer.read()
+        found = pickle.loads(answered) if answered and not status else None
     how = "XNNPACK" if delegate else "the built-in kernels"
     if isinstance(found, str):
         raise TrialError(f"does not run with {how}: {found}", source)
@@ -65,7 +69,7 @@ def tried(
 
 
 def _run_and_exit(
-    content: bytes, fed: Mapping[int, np.ndarray], wanted: Collection[int], delegate: bool, answer: Path
+    content: bytes, fed: Mapping[int, np.ndarray], wanted: Collection[int], delegate: bool, answer: IO[bytes]
 ) -> None:
     try:
         faulthandler.disable()
@@ -77,7 +81,8 @@ def _run_and_exit(
             found = run_file(content, fed, wanted, delegate)
         except (ValueError, RuntimeError) as error:
             found = str(error).strip().splitlines()[0]
-        answer.write_bytes(pickle.dumps(found, protocol=5))
+        answer.write(pickle.dumps(found, protocol=5))
+        answer.flush()
         os._exit(0)
     finally:
         os._exit(1)
