@@ -63,6 +63,7 @@ bench: $(READY)
 	$(BIN)/python bench/speed.py
 	$(BIN)/python bench/speed_real.py
 	$(BIN)/python bench/steps.py --repetitions 1
+	$(BIN)/python bench/load.py --pairs 3
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock matplotlib
 	$(BIN)/python bench/tflite.py --only digits,resnet8,ds_cnn
 	$(BIN)/python bench/tflite_models.py --groups modern

@@ -98,7 +98,7 @@ def nodes_in_functions(
     node : as it is in the function.
     """
     known = {function.signature.name: function for function in library.function}
-    for caller in nodes:
+    for caller in nodes if known else ():
         place = _PLACES.get(caller.op, "a function")
         waiting, seen = list(_calls(caller, known)), set()
         while waiting:
@@ -133,6 +133,8 @@ def full_name(caller: NodeDef, node: NodeDef) -> str:
 
 def needed_library(nodes: Iterable[NodeDef], library: FunctionDefLibrary) -> FunctionDefLibrary:
     """The part of a function library that nodes need."""
+    if not library.function:
+        return library
     called, _ = called_functions(nodes, library)
     if len(called) == len(library.function):
         return library

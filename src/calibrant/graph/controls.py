@@ -15,6 +15,8 @@ def without_idle_controls(graph: Graph) -> Graph:
 
     A frozen Keras model makes its output wait for every weight that it has read.
     """
+    if not any(reference.startswith("^") for node in graph.nodes.values() for reference in node.input):
+        return graph
     idle: set[str] = set()
     nodes = {}
     for node in graph.nodes.values():

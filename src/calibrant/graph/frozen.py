@@ -142,10 +142,10 @@ def _select(
     if inputs:
         input_tensors = _resolve(nodes, inputs, "input", source)
         nodes, input_tensors = cut(graph_def, nodes, input_tensors, source)
+        kept = ordered(nodes, (*output_tensors, *input_tensors))
     else:
-        needed = ordered(nodes, output_tensors)
-        input_tensors = tuple(f"{name}:0" for name, node in needed.items() if node.op == "Placeholder")
-    kept = ordered(nodes, (*output_tensors, *input_tensors))
+        kept = ordered(nodes, output_tensors)
+        input_tensors = tuple(f"{name}:0" for name, node in kept.items() if node.op == "Placeholder")
     graph = Graph(
         nodes=kept,
         inputs=input_tensors,
@@ -158,7 +158,7 @@ def _select(
     )
     checks.well_formed(graph)
     inference = without_idle_controls(for_inference(graph))
-    if not inputs:
+    if not inputs and (inference is not graph or not graph.inputs):
         inference = _with_needed_inputs(inference)
     checks.fed(inference)
     deterministic(inference, graph)

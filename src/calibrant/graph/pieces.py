@@ -138,7 +138,10 @@ def _read_in_pieces(path: Path) -> GraphDef:
     with path.open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # closed with the last view of it
     view, start = memoryview(mapped), 0
-    for number, begin, payload, end in _fields(view):
+    fields = list(_fields(view))
+    if not any(end - payload > PIECE for _, _, payload, end in fields):
+        return GraphDef.FromString(path.read_bytes())
+    for number, begin, payload, end in fields:
         is_large = number == GraphDef.NODE_FIELD_NUMBER and end - payload > PIECE
         if is_large or end - start > PIECE:
             graph_def.MergeFromString(bytes(view[start:begin]))
