@@ -36,7 +36,11 @@ def made_up(graph: Any) -> dict[str, np.ndarray]:
     """Numbers of the types and shapes of the inputs."""
     generator, fed = np.random.default_rng(0), {}
     for key, tensor in zip(graph.input_keys, graph.inputs, strict=True):
-        sizes = graph.shape(tensor) or (SAMPLES, SIZE)
+        sizes = graph.shape(tensor)
+        if sizes is None:
+            weights = [graph.constant(node.input[1]) for node, _ in graph.consumers(tensor) if node.op == "Conv2D"]
+            known = next((values for values in weights if values is not None and values.ndim == 4), None)
+            sizes = (SAMPLES, SIZE) if known is None else (SAMPLES, SIZE, SIZE, known.shape[2])
         shape = tuple(size or (SIZE if axis else SAMPLES) for axis, size in enumerate(sizes))
         dtype = np.dtype(graph.dtype(tensor).as_numpy_dtype)
         numbers = generator.random(shape) if dtype.kind == "f" else generator.integers(0, 4, shape)

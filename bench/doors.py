@@ -56,6 +56,7 @@ def _run(command: list[str], checkout: Path, timeout: int, folder: str) -> tuple
         "PYTHONDONTWRITEBYTECODE": "1",
         "CASES_WORK": folder,
         "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TF_ENABLE_ONEDNN_OPTS": "1",  # without it, TensorFlow has no convolution with channels first
     }
     process = subprocess.Popen(
         command,

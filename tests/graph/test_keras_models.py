@@ -226,3 +226,37 @@ def test_an_exported_rnn_with_recurrent_dropout(tmp_path):
     model.export(str(tmp_path / "m"), verbose=False)
     data = numbers(2, 5, 3)
     np.testing.assert_allclose(run_once(load(tmp_path / "m"), {"x": data})[0], model(data), atol=1e-6)
+
+
+def _stacked_cells(x):
+    cells = [keras.layers.LSTMCell(4), keras.layers.GRUCell(3), keras.layers.SimpleRNNCell(3)]
+    return keras.layers.RNN(cells)(x)
+
+
+def _adapted(x):
+    layer = keras.layers.Dense(6)
+    y = layer(x)
+    layer.enable_lora(2)
+    layer.lora_kernel_b.assign(numbers(2, 6, seed=5))
+    return y
+
+
+KINDS = {
+    "a stack of recurrent cells": (_stacked_cells, 0),
+    "grouped-query attention": (lambda x: keras.layers.GroupQueryAttention(4, 4, 2)(x, x), 6),
+    "spectral norm": (lambda x: keras.layers.SpectralNormalization(keras.layers.Conv1D(3, 2))(x), 1),
+    "low-rank adaptation": (_adapted, 1),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_layers_made_of_others(name):
+    build, products = KINDS[name]
+    x = keras.Input([5, 6], name="x")
+    model = keras.Model(x, keras.layers.Dense(2, name="last")(build(x)))
+    data = numbers(3, 5, 6)
+    graph = load(model)
+    np.testing.assert_allclose(run_once(graph, {"x": data})[0], model(data), atol=1e-5)
+    layers, others = find_layers(graph)
+    assert len(layers) == products + 1
+    assert all("loop" in str(other.reason) for other in others)
