@@ -17,6 +17,7 @@ from calibrant.config import load_config
 from calibrant.errors import DataError, Problem
 from calibrant.options import TO_QUANTIZE, OptionGroup, Options, takes_keywords
 from calibrant.progress import ProgressFn, Stopwatch, no_progress
+from calibrant.publish.writable import check_writable_file
 from calibrant.quantization import Destination, build_result
 from calibrant.result import Result
 from calibrant.steps.prepare import prepare_merge, prepare_part
@@ -69,6 +70,7 @@ def observe(
     >>> observe("digits.pb", "quant.cfg", "calibration.npz", "part2.npz", (2, 4))  # doctest: +SKIP
     >>> merge(["part1.npz", "part2.npz"], "digits.pb", "quant.cfg", out="out")  # doctest: +SKIP
     """
+    check_writable_file(Path(state), str(model) if isinstance(model, (str, Path)) else None)
     chosen = Options.of(TO_QUANTIZE, options, keywords)
     runner = CalibrationRunner(chosen.calibration.workers, chosen.calibration.threads)
     prepared, source = prepare_part(model, config, data, chosen, Stopwatch())

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from calibrant.calibration.limits import MOST_THREADS, MOST_WORKERS
 from calibrant.calibration.observer import Observer, Statistics, available_cpus
 from calibrant.calibration.state import BatchKey, State, batch_digest, fingerprint
 from calibrant.calibration.worker import Worker
@@ -33,9 +34,10 @@ class CalibrationRunner:
     Parameters
     ----------
     workers : int
-        Number of processes, 1 or more; 1: this process.
+        Number of processes, 1 … MOST_WORKERS; 1: this process.
     threads : int
-        Number of threads that compute in each process; 0: as many as keep all processors busy. Results can depend on it
+        Number of threads that compute in each process, at most MOST_THREADS; 0: as many as keep all processors busy.
+        Results can depend on it
         in the last bits, because some sums are divided among the threads.
     """
 
@@ -43,10 +45,10 @@ class CalibrationRunner:
     threads: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("workers", 1), ("threads", 0)):
+        for name, least, most in (("workers", 1, MOST_WORKERS), ("threads", 0, MOST_THREADS)):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise DataError(Problem(f"{name} is {value!r}", allowed=f"a whole number >= {least}"))
+            if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+                raise DataError(Problem(f"{name} is {value!r}", allowed=f"a whole number, {least} … {most}"))
 
     def observe(
         self,

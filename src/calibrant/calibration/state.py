@@ -18,6 +18,7 @@ from calibrant.calibration.observer import Statistic, Statistics
 from calibrant.errors import DataError, Problem
 from calibrant.graph.graph import Graph
 from calibrant.publish.write import write_file
+from calibrant.regular_file import require_regular
 
 VERSION = 1
 BatchKey = tuple[int, str]
@@ -129,6 +130,7 @@ def batch_digest(batch: Mapping[str, np.ndarray]) -> str:
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
+    require_regular(path, DataError)
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = dict(stored)

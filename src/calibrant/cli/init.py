@@ -31,7 +31,7 @@ def init(
     from calibrant.steps.planned import folded_model, load_model
 
     if out != "-":
-        check_writable_file(Path(out))
+        check_writable_file(Path(out), model)
         if not force and Path(out).exists():
             hint = "--out another name, or --force to replace it"
             raise OutputError(Problem("is there already", file=out, hint=hint))

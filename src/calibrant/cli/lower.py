@@ -31,7 +31,7 @@ def lower(
     from calibrant.publish.write import write_file
 
     target = Path(out)
-    check_writable_file(target)
+    check_writable_file(target, model)
     graph = load(model, inputs, outputs)
     content = Path(model).read_bytes() if Path(model).is_file() else b""
     if not any(name.encode() in content for name in LOWERINGS):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import functools
 import importlib
 import logging
-import os
 import sys
 import traceback
-from typing import NoReturn, TypeVar
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NoReturn, TypeVar
 
 import click
 
 from calibrant.cli.json_output import print_problems
+from calibrant.cli.surroundings import abandon_output, open_standard_streams, shortage
 from calibrant.errors import CalibrantError
 from calibrant.progress import LOG
 
@@ -137,32 +139,45 @@ def amct_tensorflow(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _run(group: Commands, name: str, arguments: list[str] | None) -> NoReturn:
+    open_standard_streams()
     try:
         code = group.main(arguments, prog_name=name, standalone_mode=False)
+        sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
-        if _wants_json(arguments):
-            print_problems([{"message": error.format_message()}])
-        else:
-            error.show()
-        sys.exit(2)
+        _refuse(arguments, [{"message": error.format_message()}], error.show)
     except CalibrantError as error:
-        if _wants_json(arguments):
-            print_problems([problem.as_dict() for problem in error.problems])
-        else:
-            click.echo(error.report(), err=True)
-        sys.exit(2)
+        report = error.report()
+        _refuse(arguments, [problem.as_dict() for problem in error.problems], lambda: _say(report))
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted; the output folder holds one whole result or none", err=True)
+        _say("interrupted; the output folder holds one whole result or none")
         sys.exit(130)
     except BrokenPipeError:  # the reader has seen enough; what is left in the buffer goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        abandon_output()
         sys.exit(0)
+    except (OSError, MemoryError) as error:
+        if isinstance(error, OSError) and error.filename is None:
+            abandon_output()
+        message = shortage(error)
+        _refuse(arguments, [{"message": message}], lambda: _say(f"error: {message}"))
     except Exception as error:  # a crash must not look like what exit code 1 means
         traceback.print_exc()
         message = f"this is a defect of calibrant, please report it: {type(error).__name__}: {error}"
+        _refuse(arguments, [{"message": message}], lambda: _say(f"error: {message}"), CRASHED)
+
+
+def _refuse(
+    arguments: list[str] | None, problems: list[dict[str, Any]], show: Callable[[], None], code: int = 2
+) -> NoReturn:
+    with suppress(OSError):  # where even that cannot be printed, the exit code says it
         if _wants_json(arguments):
-            print_problems([{"message": message}])
+            print_problems(problems)
+            sys.stdout.flush()
         else:
-            click.echo(f"error: {message}", err=True)
-        sys.exit(CRASHED)
+            show()
+    sys.exit(code)
+
+
+def _say(text: str) -> None:
+    with suppress(OSError):
+        click.echo(text, err=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from calibrant.calibration.limits import MOST_WORKERS
 from calibrant.cli.data_options import data_options, label_options, library_keywords, samples_option
 from calibrant.cli.json_output import json_option, print_json
 from calibrant.cli.options import model_options
@@ -32,7 +33,13 @@ from calibrant.cli.options import model_options
 @click.option("--thorough", is_flag=True, help="Go on when the tolerance is met, as long as the outputs get better.")
 @click.option("--bias-correction/--no-bias-correction", default=True, help="As for quantize.")
 @click.option("--refine", is_flag=True, help="As for quantize, in every trial; the file is then for quantize --refine.")
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, MOST_WORKERS),
+    default=1,
+    show_default=True,
+    help=f"Processes, at most {MOST_WORKERS}.",
+)
 @model_options
 @samples_option
 @label_options
@@ -65,7 +72,7 @@ def tune(
     from calibrant.publish.writable import check_writable_file
     from calibrant.publish.write import write_file
 
-    check_writable_file(Path(out))
+    check_writable_file(Path(out), model)
     found = run(
         model,
         Path(config) if config is not None else None,

@@ -17,6 +17,7 @@ from calibrant.data.input_source import InputSource, SampleSlice, read_errors
 from calibrant.data.input_spec import InputSpec, plain
 from calibrant.data.numpy_files import NpzFile, npy_column
 from calibrant.errors import DataError, Problem, did_you_mean
+from calibrant.regular_file import require_regular
 
 KINDS = (
     "a folder of .bin files, a folder of images, .npy, .npz (FILE.npz:NAME chooses one array), idx (.gz); "
@@ -68,6 +69,7 @@ class Selection:
             if member_match and not _exists(text):
                 text, member = member_match.groups()
         path = Path(text)
+        require_regular(path, DataError)
         if not text.strip():
             raise DataError(Problem("the path of the data is empty", allowed=KINDS))
         if not _exists(text):
@@ -140,6 +142,7 @@ def _collect(inputs: Iterable[InputSpec], make: Callable[[InputSpec], InputSourc
 
 def _column(selection: Selection, spec: InputSpec, dtypes: dict[str, np.dtype], options: ImageOptions) -> InputSource:
     path, word = selection.path, selection.word
+    require_regular(path, DataError)
     if path.is_dir():
         if selection.window:
             raise DataError(Problem("[start:stop] chooses samples of arrays, this is a folder", file=word))

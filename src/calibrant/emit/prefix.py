@@ -36,5 +36,5 @@ def file_prefix(name: str | None, model: Any) -> str:
 def _own_name(path: Path) -> str:
     if path.name == "saved_model.pb":
         path = path.parent
-    path = path.resolve()
+    path = Path(os.path.realpath(path))  # unlike Path.resolve, a loop of links is no error yet
     return (path.name if path.is_dir() else path.stem) or IN_MEMORY

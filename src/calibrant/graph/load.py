@@ -10,6 +10,7 @@ from calibrant.errors import ModelError, Problem
 from calibrant.graph import concrete_function, frozen, keras_file, keras_model, saved_model
 from calibrant.graph.graph import Graph
 from calibrant.graph.trust import only_computes
+from calibrant.regular_file import require_regular
 
 _OTHER_FRAMEWORKS = {".onnx": "ONNX", ".pt": "PyTorch", ".pth": "PyTorch", ".safetensors": "another framework"}
 
@@ -95,6 +96,8 @@ def _load_file(
         raise ModelError(Problem(f"cannot be read: {error.strerror}", file=str(path))) from None
     if not exists:
         raise ModelError(Problem("there is no such model", file=str(path)))
+    for file in (path / "saved_model.pb", path / "saved_model.pbtxt") if is_folder else (path,):
+        require_regular(file, ModelError)
     if is_folder:
         if not any((path / name).exists() for name in ("saved_model.pb", "saved_model.pbtxt")):
             raise ModelError(

@@ -9,10 +9,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
+from typing import IO
 
 from calibrant.errors import DependencyError, Problem
 
 MINIMUM = (2, 16)
+ADDRESS_SPACE = 1.9  # GiB that TensorFlow and its threads take before a model is read; with less the C library aborts
 
 
 def tensorflow() -> ModuleType:
@@ -21,8 +23,9 @@ def tensorflow() -> ModuleType:
     Raises
     ------
     DependencyError
-        Neither ``tensorflow`` nor ``tensorflow-cpu`` is installed, or it is older than 2.16.
+        Neither ``tensorflow`` nor ``tensorflow-cpu`` is installed, or it is older than 2.16, or cannot be loaded.
     """
+    _check_address_space()
     os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")  # or the first session decides on threads for all
     try:
         if "tensorflow" in sys.modules or os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") in ("0", "1"):
@@ -40,6 +43,10 @@ def tensorflow() -> ModuleType:
                 hint="pip install 'calibrant[tensorflow-cpu]', or 'calibrant[tensorflow]' for the GPU build",
             )
         ) from None
+    except ImportError as error:
+        raise DependencyError(
+            Problem(f"TensorFlow cannot be loaded: {error}", hint="does python -c 'import tensorflow' work?")
+        ) from None
     version = tuple(int(part) for part in tf.__version__.split(".")[:2])
     if version < MINIMUM:
         raise DependencyError(
@@ -52,12 +59,28 @@ def tensorflow() -> ModuleType:
     return tf
 
 
+def _check_address_space() -> None:
+    if "tensorflow" in sys.modules or sys.platform == "win32":
+        return
+    import resource
+
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY and limit < ADDRESS_SPACE * 2**30:
+        raise DependencyError(
+            Problem(
+                f"this process may address {limit / 2**30:.2g} GiB, with which TensorFlow cannot start",
+                allowed=f"{ADDRESS_SPACE} GiB or more",
+                hint="ulimit -v unlimited",
+            )
+        )
+
+
 @contextmanager
 def _without_start_up_messages() -> Iterator[None]:
     """Keep what TensorFlow's libraries write to file descriptor 2 while they load; shown after all if loading fails."""
     sys.stderr.flush()
     standard_error = os.dup(2)
-    with tempfile.TemporaryFile() as kept:
+    with _nameless_file() as kept:
         os.dup2(kept.fileno(), 2)
         try:
             yield
@@ -68,6 +91,16 @@ def _without_start_up_messages() -> Iterator[None]:
         finally:
             os.dup2(standard_error, 2)
             os.close(standard_error)
+
+
+def _nameless_file() -> IO[bytes]:
+    """A file that is gone when it is closed; in memory where there is no folder for it."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:
+        if not hasattr(os, "memfd_create"):
+            raise
+        return os.fdopen(os.memfd_create("calibrant"), "w+b")
 
 
 @contextmanager

@@ -36,13 +36,21 @@ def check_writable(folder: Path) -> None:
         raise _unwritable(existing, error) from None
 
 
-def check_writable_file(path: Path) -> None:
+def check_writable_file(path: Path, read: str | None = None) -> None:
     """Check that a file can be written, with the folders above it; leaves no trace.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write.
+    read : str | None
+        A file that is read and must not be replaced.
 
     Raises
     ------
     OutputError
-        It is a folder or a device, its name is too long, or its folder cannot be written to.
+        It is a folder or a device, its name is too long, it is the file that is read, or its folder cannot be written
+        to.
     """
     try:
         found = path.stat()
@@ -55,6 +63,9 @@ def check_writable_file(path: Path) -> None:
             raise OutputError(Problem("is a folder", file=str(path), allowed="the name of a file"))
         if not stat.S_ISREG(found.st_mode):
             raise OutputError(Problem("is a device or pipe", file=str(path), allowed="the name of a file"))
+        if read is not None and os.path.exists(read) and os.path.samestat(found, os.stat(read)):  # noqa: PTH110, PTH116
+            hint = "choose another --out"
+            raise OutputError(Problem("is the file that is read, which it would replace", file=str(path), hint=hint))
     check_writable(path.absolute().parent)
 
 

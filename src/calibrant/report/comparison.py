@@ -9,6 +9,7 @@ from typing import Any
 
 from calibrant.errors import DataError, Problem
 from calibrant.publish.write import finish_earlier_run
+from calibrant.regular_file import require_regular
 from calibrant.report.damage import damage_by_layer
 
 TOTALS = (
@@ -32,6 +33,7 @@ def read_run(folder: Path) -> dict[str, Any]:
     parts = {}
     for name in ("report.json", "config.json"):
         path = folder / name
+        require_regular(path, DataError)
         try:
             parts[name] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:

@@ -1,0 +1,34 @@
+"""What surrounds the command: standard streams that are closed or full, and a system that is short of something."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def open_standard_streams() -> None:
+    """Give a closed stream's number to nothing, or the next file that is opened gets it, and messages go there."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, which is this one
+            if opened != number:
+                os.dup2(opened, number)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", closefd=False))
+
+
+def abandon_output() -> None:
+    """Let what is still to be printed go nowhere, after standard output has failed."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def shortage(error: OSError | MemoryError) -> str:
+    """What the system refused, in one line."""
+    if isinstance(error, MemoryError):
+        return "memory does not suffice; smaller batches, fewer --workers or a higher limit (ulimit -v) may help"
+    reason = error.strerror or str(error)
+    if error.filename is None:
+        return f"the output cannot be printed, or a file cannot be read or written: {reason}"
+    return f"{os.fsdecode(error.filename)}: {reason}"
