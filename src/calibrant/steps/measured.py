@@ -63,8 +63,9 @@ def measured(network: QuantizedNetwork, keys: Sequence[str], batches: Batches, i
     points = [_points(graph, quantized, place) for place in places]
     if not points and not watched:
         return Measured(None, None)
-    first = _values(graph, [point[0] for point in points], fed, watched)
-    second = _values(quantized, [point[1] for point in points], fed, watched)
+    axes = {tensor: _channel_axis(graph, tensor) for tensor in sorted(watched)}  # quantizers have none
+    first = _values(graph, [point[0] for point in points], fed, axes)
+    second = _values(quantized, [point[1] for point in points], fed, axes)
     samples = sum(_count(batch) for batch in fed)
     ratios = (median_sqnr_db(*pair) for pair in zip(first.fetched, second.fetched, strict=True))
     outputs = OutputSqnr(dict(zip((keys[place] for place in places), ratios, strict=True)), samples) if places else None
@@ -107,12 +108,11 @@ class _Values:
     kept: dict[str, np.ndarray]
 
 
-def _values(graph: Graph, fetches: list[str], fed: list[dict[str, np.ndarray]], tensors: set[str]) -> _Values:
-    parts: dict[str, list[np.ndarray]] = {tensor: [] for tensor in sorted(tensors)}
+def _values(graph: Graph, fetches: list[str], fed: list[dict[str, np.ndarray]], axes: Mapping[str, int]) -> _Values:
+    parts: dict[str, list[np.ndarray]] = {tensor: [] for tensor in axes}
 
     def keeper(tensor: str) -> Callable[[np.ndarray], None]:
-        axis = _channel_axis(graph, tensor)
-        return lambda values: parts[tensor].append(_some_positions(np.asarray(values, np.float32), axis))
+        return lambda values: parts[tensor].append(_some_positions(np.asarray(values, np.float32), axes[tensor]))
 
     with Runner(
         graph, fetches, watched={tensor: keeper(tensor) for tensor in parts} or None, optimized=False
