@@ -1,6 +1,6 @@
 """LiteRT files of many networks beside the full-integer files of TensorFlow's own converter.
 
-    python bench/tflite_models.py [--groups applications,modern,real,wild] [--only ResNet50,vit] [--seconds 600]
+    python bench/tflite_models.py [--groups applications,modern,real,wild] [--only ResNet50,vit] [--seed 1]
 
 Each network has a process of its own: it is exported and verified, and converted once more by TensorFlow with the same
 samples as representative data (``stock``). Columns: operators on integers of all operators (those that change only the
@@ -33,14 +33,15 @@ WILD: Mapping[str, Mapping[str, Any]] = {
     "deepbrain_v1.pb": {"constants": {"training": False}, "sizes": 32},
     "cutkum_lstm.pb": {"constants": {"keep_prob": 1.0}, "sizes": 16},
     "fer_emotion.hdf5": {},
-    "fsrcnn_x2.pb": {"shape": (32, 32, 1)},
+    "fsrcnn_x2.pb": {"shape": (32, 32, 1), "fixed": True},
     "mlnet_mnist_conv": {},
     "omz_samplenet.pb": {},
     "pose_cpm.pb": {"range": (0, 255)},
     "pose_hourglass.pb": {"range": (0, 255)},
     "ps_deeplab.pb": {"outputs": ["SemanticProbabilities"], "range": (0, 255)},
+    "ps_deeplab_qat.pb": {"outputs": ["SemanticPredictions"], "range": (0, 255)},
     "str_ww.h5": {},
-    "t2o_gru.pb": {"constants": {"keep_prob": 1.0}},
+    "t2o_gru.pb": {"constants": {"keep_prob": 1.0}, "shape": (784,), "fixed": True},
     "t2o_lstm.pb": {"constants": {"keep_prob": 1.0}},
     "tinymaix_mbnet96_0.25.h5": {},
     "tinymaix_mnist_dw.h5": {},
@@ -86,7 +87,7 @@ def samples(graph: Any, options: Mapping[str, Any]) -> dict[str, np.ndarray]:
     for key, (shape, dtype) in input_shapes(graph).items():
         shape = (None, *options["shape"]) if shape is None else shape
         rest = [size or options.get("sizes", OPEN_SIZE) for size in shape[1:]]
-        if dtype.kind in "iub":
+        if dtype.kind in "iub" and "range" not in options:
             fed[key] = random.integers(0, 2 if dtype.kind == "b" or key == "used" else INTEGERS_BELOW, (SAMPLES, *rest))
             fed[key] = fed[key].astype(dtype)
             continue
@@ -98,13 +99,16 @@ def samples(graph: Any, options: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return fed
 
 
-def prepared(group: str, name: str, shared: Path) -> tuple[Any, dict[str, Any], dict[str, np.ndarray]]:
+def prepared(group: str, name: str, shared: Path, seed: int) -> tuple[Any, dict[str, Any], dict[str, np.ndarray]]:
     """The model, how it is loaded, and its data."""
     from calibrant.data.input_spec import inputs_of
     from calibrant.data.open_data import open_data
     from calibrant.graph.load import load
 
     if group in ("applications", "modern"):
+        import keras
+
+        keras.utils.set_random_seed(seed)
         model = application(name) if group == "applications" else MODERN[name]()
         graph = load(model)
         takes_bytes = name.lower().startswith(("mobilenetv3", "mobilenet_v3", "efficientnet", "convnext"))
@@ -153,7 +157,8 @@ def run(content: bytes, fed: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     details = interpreter.get_input_details()
     for at in range(SAMPLES):
         for detail, values in zip(details, fed.values(), strict=True):
-            interpreter.resize_tensor_input(detail["index"], [1, *values.shape[1:]])
+            if tuple(detail["shape"]) != (1, *values.shape[1:]):
+                interpreter.resize_tensor_input(detail["index"], [1, *values.shape[1:]])
         interpreter.allocate_tensors()
         for detail, values in zip(details, fed.values(), strict=True):
             interpreter.set_tensor(detail["index"], values[at : at + 1])
@@ -189,17 +194,18 @@ def integers(content: bytes) -> tuple[int, int]:
     return sum(whole), len(operators)
 
 
-def measure(group: str, name: str, shared: Path) -> dict[str, Any]:
+def measure(group: str, name: str, shared: Path, seed: int = 0) -> dict[str, Any]:
     """Everything about one network."""
     import calibrant
     from calibrant.graph.load import load
     from calibrant.graph.run import input_shapes, run_once
 
     row: dict[str, Any] = {"model": name}
-    model, loading, fed = prepared(group, name, shared)
+    options = {"wild": WILD, "real": REAL}.get(group, {}).get(name, {})
+    model, loading, fed = prepared(group, name, shared, seed)
     graph = load(model, **loading)
     fixed = next(iter(input_shapes(graph).values()))[0]
-    size = fixed[0] if fixed and fixed[0] else SAMPLES // 2
+    size = fixed[0] if fixed and fixed[0] else 1 if options.get("fixed") else SAMPLES // 2
     batches = [{key: values[at : at + size] for key, values in fed.items()} for at in range(0, SAMPLES, size)]
     outputs = [run_once(graph, batch) for batch in batches]
     expected = [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
@@ -207,6 +213,7 @@ def measure(group: str, name: str, shared: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
         start = time.perf_counter()
+        shape = {key: batches[0][key].shape for key in batches[0]} if options.get("fixed") else None
         try:
             result = calibrant.quantize(
                 model,
@@ -216,6 +223,7 @@ def measure(group: str, name: str, shared: Path) -> dict[str, Any]:
                 export="tflite",
                 name="model",
                 bias_correction=False,
+                tflite_shape=shape,
                 **loading,
             )
             if result.refused:
@@ -247,6 +255,7 @@ def measure(group: str, name: str, shared: Path) -> dict[str, Any]:
 def in_process(group: str, name: str, options: argparse.Namespace) -> dict[str, Any]:
     """The row that a process of its own makes."""
     command = [sys.executable, __file__, "--child", f"{group}:{name}", "--shared", str(options.shared)]
+    command += ["--seed", str(options.seed)]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "row.json"
@@ -288,6 +297,7 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--groups", default="applications,modern,real,wild")
     parser.add_argument("--only", help="networks, separated by commas")
+    parser.add_argument("--seed", type=int, default=0, help="of the random weights")
     parser.add_argument("--seconds", type=int, default=900, help="time that one network may take")
     parser.add_argument("--rows", type=Path, help="add every row to this file, one JSON object a line")
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -295,7 +305,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.child:
         group, _, name = options.child.partition(":")
-        options.answer.write_text(json.dumps(measure(group, name, options.shared)))
+        options.answer.write_text(json.dumps(measure(group, name, options.shared, options.seed)))
         return
     from calibrant.cli.show import table
 

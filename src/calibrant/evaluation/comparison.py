@@ -11,7 +11,7 @@ from calibrant.emit.tflite.flatbuffer import Tensor
 from calibrant.errors import DataError, Problem
 from calibrant.evaluation.accuracy import LabelCount
 from calibrant.evaluation.comparison_points import comparison_points, run_file, run_graph
-from calibrant.evaluation.divergence import ROUNDING, OutputDivergence
+from calibrant.evaluation.divergence import ROUNDING, OutputDivergence, TensorDivergence
 from calibrant.evaluation.layer_divergence import LayerWatch
 from calibrant.evaluation.result_folder import FAKEQUANT, FLOAT, LOWERED, SIMULATION, TFLITE
 from calibrant.evaluation.tflite_runner import TfliteRunner
@@ -113,10 +113,7 @@ def pair_score(
     elif pair == (SIMULATION, TFLITE):
         passed = divergence.agreement >= limits.agreement
         passed = passed and (step is None or divergence.share_within >= limits.share_within)
-        passed = passed and all(
-            output.relative <= limits.file_relative or (step is not None and output.largest <= 2 + ROUNDING)
-            for output in divergence.outputs
-        )
+        passed = passed and all(_is_close(output, step, limits) for output in divergence.outputs)
     return PairScore(
         _title(pair[0]),
         _title(pair[1]),
@@ -129,6 +126,12 @@ def pair_score(
         passed,
         watch.first if watch is not None and pair == (SIMULATION, TFLITE) else None,
     )
+
+
+def _is_close(output: TensorDivergence, step: float | None, limits: Limits) -> bool:
+    if output.whole:
+        return output.share_equal >= limits.share_within
+    return output.relative <= limits.file_relative or (step is not None and output.largest <= 2 + ROUNDING)
 
 
 def _title(kind: str) -> str:

@@ -29,9 +29,12 @@ class TensorDivergence:
     samples: int = field(default=0, init=False)
     same: int = field(default=0, init=False)
     reach: float = field(default=0.0, init=False)
+    whole: bool = field(default=False, init=False)
+    """Whether values are whole numbers or truth values, such as those of classes: one is equal or not."""
 
     def update(self, first: np.ndarray, second: np.ndarray) -> None:
         """Take in a batch of both, [samples, values]."""
+        self.whole = np.asarray(first).dtype.kind in "iub"
         first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
         difference = np.abs(first - second)
         steps = difference / self.step

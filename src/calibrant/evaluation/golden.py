@@ -137,10 +137,11 @@ def golden(
 def _expected(runner: TfliteRunner, simulation: Graph) -> Iterator[_Expected]:
     """What the simulation knows about the file's tensors, in the order in which they are made."""
     results = {tensor.index: name for tensor, name in zip(runner.file.outputs(), simulation.outputs, strict=True)}
+    used = set(runner.file.used())
     for operator in runner.file.operators():
         for tensor in operator.outputs:
             node = f"{safe_name(tensor.name)}{BETWEEN}"
-            if holds_codes(tensor) and node in simulation.nodes:
+            if holds_codes(tensor) and tensor.index in used and node in simulation.nodes:
                 yield _Expected(tensor, operator.name, f"{node}:0", tensor.index in results)
             elif tensor.index in results:
                 yield _Expected(tensor, operator.name, results[tensor.index], True)

@@ -63,9 +63,11 @@ class LayerWatch:
         """Node → the int8 tensor of the file that carries its name, in graph order."""
         names = [name.removesuffix(BETWEEN) for name in self._simulation.nodes if name.endswith(BETWEEN)]
         by_name: dict[str, Tensor] = {}
+        used = set(self._tflite.file.used())
         for operator in self._tflite.file.operators():
             made = operator.outputs[0]
-            if made.dtype == np.int8 and made.scale.size == 1 and operator.name != "QUANTIZE":
+            codes = made.dtype == np.int8 and made.scale.size == 1
+            if codes and made.index in used and operator.name != "QUANTIZE":
                 for part in made.name.split(";"):
                     by_name.setdefault(part, made)
         return {name: by_name[name] for name in names if name in by_name}

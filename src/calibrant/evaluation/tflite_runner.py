@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from calibrant.emit.tflite.interpreter import new_interpreter
 from calibrant.emit.tflite.simulated_codes import quantized
 from calibrant.errors import ModelError, Problem
 
-HANDING_ON = frozenset({"DEQUANTIZE", "QUANTIZE", "RESHAPE"})
+SAME_NUMBERS = frozenset({"DEQUANTIZE", "RESHAPE"})
 
 
 class TfliteRunner:
@@ -77,12 +77,12 @@ class TfliteRunner:
 
     def softmax_input(self, output: Tensor) -> Tensor | None:
         """What the SOFTMAX reads from which an output comes; None where it comes from none."""
-        maker = self._makers.get(self._handed_on(output).index)
+        maker = self._makers.get(self._origin(output, {*SAME_NUMBERS, "QUANTIZE"}).index)
         return maker.inputs[0] if maker is not None and maker.name == "SOFTMAX" else None
 
     def quantized_output(self, output: Tensor) -> Tensor:
         """The integer tensor that an output is the real form of, else the output itself."""
-        source = self._handed_on(output)
+        source = self._origin(output, SAME_NUMBERS)
         return source if source.scale.size else output
 
     @property
@@ -90,8 +90,9 @@ class TfliteRunner:
         """For each output, what a final SOFTMAX reads, else the integer tensor that the output is made from."""
         return tuple(self.softmax_input(end) or self.quantized_output(end) for end in self.file.outputs())
 
-    def _handed_on(self, tensor: Tensor) -> Tensor:
-        while (maker := self._makers.get(tensor.index)) is not None and maker.name in HANDING_ON:
+    def _origin(self, tensor: Tensor, passed: Collection[str]) -> Tensor:
+        """The tensor from which operators of these names make another one."""
+        while (maker := self._makers.get(tensor.index)) is not None and maker.name in passed:
             source = maker.inputs[0]
             if source is None:
                 break

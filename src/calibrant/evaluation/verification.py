@@ -14,7 +14,8 @@ class Limits:
     Parameters
     ----------
     share_within : float
-        Least share of outputs of the LiteRT file within one step of its simulation.
+        Least share of outputs of the LiteRT file within one step of its simulation; of whole numbers, such as those
+        of classes, equal to it.
     agreement : float
         Least share of samples with the same largest output in both.
     relative : float

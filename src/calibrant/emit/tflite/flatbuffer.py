@@ -266,17 +266,18 @@ class File:
         return len(self.model.operatorCodes) - 1
 
     def used(self) -> list[int]:
-        """The tensors that operators read or make.
+        """The tensors that operators read, and the results: XNNPACK does not keep what nobody reads.
 
         Returns
         -------
         list[int]
             Indices in ascending order.
         """
-        return sorted({t.index for each in self.operators() for t in (*each.inputs, *each.outputs) if t is not None})
+        read = {tensor.index for each in self.operators() for tensor in each.inputs if tensor is not None}
+        return sorted(read | {tensor.index for tensor in self.outputs()})
 
     def drop_unused(self) -> None:
-        """Remove tensors, buffers and kinds of operators that nothing refers to any more."""
+        """Remove tensors, buffers and kinds of operators that nothing refers to any more; equal constants share one."""
         _drop_unused(self.model)
 
     def metadata(self, name: str) -> bytes | None:
@@ -342,6 +343,7 @@ def _file_of(model: Any) -> File:
 def _drop_unused(model: Any) -> None:
     used_codes: dict[int, int] = {}
     used_buffers: dict[int, int] = {0: 0}
+    same_bytes: dict[bytes, int] = {}
     for graph in model.subgraphs:
         kept: dict[int, int] = {}
         read = [*graph.inputs, *graph.outputs]
@@ -357,6 +359,8 @@ def _drop_unused(model: Any) -> None:
                 raw.intermediates = _renumbered(raw.intermediates, kept)
             raw.opcodeIndex = used_codes.setdefault(raw.opcodeIndex, len(used_codes))
         for tensor in graph.tensors:
+            if (content := _bytes_of(model.buffers[tensor.buffer])) is not None:
+                tensor.buffer = same_bytes.setdefault(content, tensor.buffer)
             tensor.buffer = used_buffers.setdefault(tensor.buffer, len(used_buffers))
         number = model.subgraphs.index(graph)
         for signature in model.signatureDefs or ():
@@ -367,6 +371,10 @@ def _drop_unused(model: Any) -> None:
         entry.buffer = used_buffers.setdefault(entry.buffer, len(used_buffers))
     model.operatorCodes = [model.operatorCodes[index] for index in used_codes]
     model.buffers = [model.buffers[index] for index in used_buffers]
+
+
+def _bytes_of(buffer: Any) -> bytes | None:
+    return np.asarray(buffer.data, np.uint8).tobytes() if buffer.data is not None and len(buffer.data) else None
 
 
 def _renumbered(indices: Any, kept: dict[int, int]) -> np.ndarray:

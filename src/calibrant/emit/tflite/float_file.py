@@ -20,6 +20,8 @@ WITH_KERNELS = frozenset({"TFLite_Detection_PostProcess"})
 """Custom operators that interpreters bring along."""
 ACTIVATIONS = frozenset({"Relu", "Relu6"})
 LOOPS = frozenset({"WHILE", "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "LSTM", "RNN"})
+FAKE_QUANTIZED = frozenset({"QUANTIZE", "DEQUANTIZE"})
+"""What the converter makes of a FakeQuant node."""
 _UNSIMULATED = "a LiteRT file with {} is not written, as no simulation could check it"
 
 
@@ -101,7 +103,7 @@ def _refuse_unknown(file: File, graph: Graph) -> None:
             hint=UNROLLED if each.name in LOOPS else otherwise,
         )
         for each in file.operators()
-        if each.name not in known or each.name not in FLOATS
+        if each.name not in known or each.name not in {*FLOATS, *FAKE_QUANTIZED}
     ]
     if problems:
         raise ModelError(*problems)

@@ -12,8 +12,8 @@ from dataclasses import replace
 import numpy as np
 
 from calibrant.emit.tflite.float_file import FloatFile
-from calibrant.emit.tflite.operator_check import run_file
 from calibrant.emit.tflite.sample import fits
+from calibrant.emit.tflite.trial import tried
 from calibrant.graph.graph import Graph
 from calibrant.graph.run import run_once
 
@@ -37,6 +37,11 @@ def without_wrong_names(made: FloatFile, graph: Graph, sample: Mapping[int, np.n
     -------
     FloatFile
         The same file; all names where the graph does not take the sample.
+
+    Raises
+    ------
+    TrialError
+        The file does not run.
     """
     shapes = [graph.shape(tensor) for tensor in graph.inputs]
     if not all(shape is None or fits(sample[at].shape, shape) for at, shape in enumerate(shapes)):
@@ -44,7 +49,7 @@ def without_wrong_names(made: FloatFile, graph: Graph, sample: Mapping[int, np.n
     index_of = {name: index for index, name in made.tensors.items() if index in made.unsure}
     if not index_of:
         return made
-    values = run_file(made.file.content(), sample, list(index_of.values()), delegate=False)
+    values = tried(made.file.content(), sample, list(index_of.values()), False, graph.source)
     batch = {key: sample[at] for at, key in enumerate(graph.input_keys)}
     wanted = run_once(graph, batch, list(index_of))
     wrong = {

@@ -72,16 +72,18 @@ def operator_differences(
     list[list[OperatorDifference]]
         For each run, the results of all operators in their order.
     """
+    # TensorFlow lets nobody feed what it has found to be a constant, such as a shape.
     operators = list(file.operators())
     tensors = {tensor.index: tensor for tensor in (*file.inputs(), *(made for o in operators for made in o.outputs))}
-    compared = [(at, o, made) for at, o in enumerate(operators) for made in o.outputs if made.index in simulation.made]
+    there = {index for index in simulation.made if all(index in values for values in runs)}
+    compared = [(at, o, made) for at, o in enumerate(operators) for made in o.outputs if made.index in there]
     found: list[list[OperatorDifference]] = []
     with tensorflow().compat.v1.Session(graph=simulation.definition) as session:
         for values in runs:
             feeds = {
                 simulation.read[index]: _as_read(tensors[index], values[index])
-                for index in simulation.made
-                if index in values
+                for index in there
+                if simulation.definition.is_feedable(simulation.read[index])
             }
             made = session.run([simulation.made[tensor.index] for _, _, tensor in compared], feeds)
             found.append(

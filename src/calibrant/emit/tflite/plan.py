@@ -24,6 +24,8 @@ from calibrant.graph.layers import Layer, find_layers
 NodeInput = tuple[str, int]
 CLIPPING = frozenset({"RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1"})
 CHOOSING = frozenset({"REDUCE_MAX", "REDUCE_MIN", "MAX_POOL_2D"})
+REARRANGING = frozenset({"RESHAPE", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS"})
+"""Operators whose result has all numbers of their input and no others."""
 
 
 @dataclass(frozen=True)
@@ -268,6 +270,8 @@ class _Planner:
     def _has_scale(self, index: int) -> bool:
         if index in self.given.before or self._is_observed(index) or self._demanded(index) is not None:
             return True
+        if self._rearranged(index) is not None:
+            return True
         at = self.maker.get(index)
         if at is None or at not in self.integer:
             return False
@@ -329,6 +333,7 @@ class _Planner:
             known[index] = SameAs(end)
         elif kernel is not None and (kernel.result is Result.SAME or name in CLIPPING):
             own = name in ("CONCATENATION", "PACK") or self._clips(at) or _looks_up(self.operators[at])
+            own = own or any(self._rearranged(tensor.index) == index for tensor in self.data(at))
             if self._is_observed(index) and own:
                 known[index] = Observed(self.names[index])
             elif _looks_up(self.operators[at]):
@@ -337,8 +342,21 @@ class _Planner:
                 known[index] = SameAs(self.data(at)[0].index)
         elif self._is_observed(index):
             known[index] = Observed(self.names[index], self._wants_symmetry(index))
+        elif (end := self._rearranged(index)) is not None:
+            known[index] = SameAs(end)
         else:
             known[index] = self.given.before[index]
+
+    def _rearranged(self, index: int) -> int | None:
+        """For a tensor that the graph does not have, the first one that it has with the same numbers."""
+        current = index
+        while not self._is_observed(current):
+            readers = self.readers.get(current, [])
+            at = readers[0] if len(readers) == 1 else -1
+            if at not in self.integer or self.operators[at].name not in REARRANGING:
+                return None
+            current = self.operators[at].outputs[0].index
+        return current if current != index else None
 
     def _clips(self, at: int) -> bool:
         """Whether numbers beyond the range of an operator's result may as well be cut off before it."""

@@ -52,6 +52,7 @@ class _Writer:
         self.constants: dict[tuple[int, Quantizer], int] = {}
         self.placed: dict[tuple[int, str], int] = {}
         self.names = names
+        self.taken: set[str] = set()
         self.results = {tensor.index for tensor in file.outputs()}
 
     def write(self, io: str) -> None:
@@ -71,13 +72,12 @@ class _Writer:
 
     def _rename(self) -> None:
         """Tensors get the names that they have in the graph, each its own."""
-        taken: set[str] = set()
         for tensor in sorted(self.file.tensors(), key=lambda tensor: tensor.index not in self.names):
             known = self.names.get(tensor.index)
             name = nd.input_reference(known) if known is not None else tensor.name.split(";")[0] or "tensor"
-            while name in taken:
+            while name in self.taken:
                 name = f"{name}_"
-            taken.add(name)
+            self.taken.add(name)
             tensor.name = name
 
     def _feed(self, tensor: Tensor, io: str) -> int:
@@ -119,11 +119,11 @@ class _Writer:
         return self.forms[index, quantizer]
 
     def _new_name(self, name: str) -> str:
-        taken = {made.name for made in self.file.tensors()} if self.forms else set()
         candidate, number = name, 0
-        while candidate in taken:
+        while candidate in self.taken:
             number += 1
             candidate = f"{name}_{number}"
+        self.taken.add(candidate)
         return candidate
 
     def _constant(self, tensor: Tensor, quantizer: Quantizer) -> int:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from calibrant.algorithms.arithmetic import Quantizer
-from calibrant.emit.tflite.flatbuffer import Tensor
+from calibrant.emit.tflite.flatbuffer import Operator, Tensor
 from calibrant.emit.tflite.kernels import KERNELS, LAYER_INPUT, Result
 from calibrant.emit.tflite.plan import FilePlan, Observed, PlanInputs, SameAs, make_plan
 from calibrant.quantized_network import QuantizedLayer, QuantizedNetwork
@@ -34,6 +34,11 @@ class Scales:
     def __init__(self, given: PlanInputs, plan: FilePlan, network: QuantizedNetwork):
         self.plan = plan
         self.operators = list(given.file.operators())
+        self._readers: dict[int, list[Operator]] = {}
+        for each in self.operators:
+            for tensor in each.inputs:
+                if tensor is not None:
+                    self._readers.setdefault(tensor.index, []).append(each)
         self.layers = {layer.layer.name: layer for layer in network.layers}
         self._network = network
         self._places = place_quantizers(network)
@@ -81,11 +86,10 @@ class Scales:
         """Whether nothing computes with what an operator makes: it is only moved to where it is a result."""
         waiting = [tensor.index for tensor in self.operators[at].outputs]
         for index in waiting:
-            for each in self.operators:
-                if any(tensor is not None and tensor.index == index for tensor in each.inputs):
-                    if each.name not in KERNELS or KERNELS[each.name].result is not Result.SAME:
-                        return False
-                    waiting += [tensor.index for tensor in each.outputs if tensor.index not in waiting]
+            for each in self._readers.get(index, ()):
+                if each.name not in KERNELS or KERNELS[each.name].result is not Result.SAME:
+                    return False
+                waiting += [tensor.index for tensor in each.outputs if tensor.index not in waiting]
         return True
 
     def positions(self, at: int) -> tuple[int, ...]:

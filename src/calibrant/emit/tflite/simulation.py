@@ -212,7 +212,7 @@ class Simulated:
 
 
 def holds_codes(tensor: Tensor) -> bool:
-    return tensor.dtype in (np.int8, np.int16) and tensor.scale.size > 0
+    return tensor.dtype in (np.int8, np.int16, np.uint8) and tensor.scale.size > 0
 
 
 def safe_name(name: str) -> str:
