@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NATIVE := setup.py $(wildcard src/calibrant/algorithms/native/*.[ch])
 
-.PHONY: help demo test fuzz coverage lint docs format bench bench-peers bench-accuracy proto lock wheels clean
+.PHONY: help demo test fuzz coverage lint docs format bench bench-peers bench-accuracy proto lock sbom wheels clean
 
 help:
 	@echo "make demo             quantize the bundled network and compare float with INT8"
@@ -19,12 +19,13 @@ help:
 	@echo "make bench-accuracy   INT8 accuracy compared with other quantizers, on real models in ../shared"
 	@echo "make proto            compile the .proto files"
 	@echo "make lock             pin the newest dependencies in requirements.lock"
+	@echo "make sbom             list the pinned dependencies as dist/sbom.cdx.json (CycloneDX)"
 	@echo "make clean            remove everything that was built"
 
 $(READY): pyproject.toml requirements.lock $(NATIVE)
 	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 10), 'Python 3.10 or newer is needed: make PYTHON=python3.11'"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
 	rm -f src/calibrant/algorithms/_native.*.so
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -64,7 +65,8 @@ bench: $(READY)
 	$(BIN)/python bench/speed_real.py
 	$(BIN)/python bench/steps.py --repetitions 1
 	$(BIN)/python bench/load.py --pairs 3
-	$(BIN)/python -m pip install --quiet --constraint requirements.lock matplotlib
+	sed -n '/^[A-Za-z]/{s/ *\\$$//; s/\[[^]]*\]//; p;}' requirements.lock > $(VENV)/constraints.txt  # no hashes, no extras
+	$(BIN)/python -m pip install --quiet --constraint $(VENV)/constraints.txt matplotlib
 	$(BIN)/python bench/tflite.py --only digits,resnet8,ds_cnn
 	$(BIN)/python bench/tflite_models.py --groups modern
 	$(BIN)/python bench/scaling.py
@@ -82,7 +84,12 @@ proto: $(READY)
 	$(BIN)/python tools/compile_protos.py
 
 lock:
-	uv pip compile --universal --python-version 3.10 --extra dev --extra docs --no-header --output-file requirements.lock pyproject.toml
+	uv pip compile --universal --python-version 3.10 --extra dev --extra docs --no-header --no-strip-extras --generate-hashes --output-file requirements.lock pyproject.toml
+
+sbom:
+	@mkdir -p dist
+	uv tool run --from cyclonedx-bom cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
+	    --spec-version 1.6 --output-file dist/sbom.cdx.json requirements.lock
 
 wheels: $(READY)
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .

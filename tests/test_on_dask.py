@@ -28,6 +28,16 @@ def test_impossible_parts_are_refused():
         on_dask._ranges(4, 0)
 
 
+def test_the_own_cluster_listens_on_localhost_alone():
+    pytest.importorskip("distributed", reason="pip install 'calibrant[dask]'")
+    with on_dask.local_client() as client:
+        scheduler = client.cluster.scheduler
+        listening = [*scheduler.listeners, *scheduler.http_server._sockets.values()]
+        hosts = {getattr(each, "listen_address", None) or each.getsockname()[0] for each in listening}
+        workers = client.scheduler_info()["workers"]
+    assert workers and {host.removeprefix("tcp://").split(":")[0] for host in (*hosts, *workers)} == {"127.0.0.1"}
+
+
 @pytest.mark.slow
 def test_a_worker_is_killed_in_the_middle(repository, tmp_path):
     distributed = pytest.importorskip("distributed", reason="pip install 'calibrant[dask]'")

@@ -6,8 +6,8 @@ that dies to another one; as a part is observed from its start, or not at all, n
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from calibrant.config import load_config
 from calibrant.distributed import merge, observe
 from calibrant.errors import DataError, DependencyError, Problem
 from calibrant.options import TO_QUANTIZE, OptionGroup, Options, takes_keywords
+from calibrant.publish.write import scratch_folder
 from calibrant.result import Result
 from calibrant.steps.calibration_data import open_calibration
 from calibrant.steps.planned import load_model
@@ -36,7 +37,8 @@ def quantize(
     Parameters
     ----------
     client : Any
-        A ``distributed.Client``; calibrant and TensorFlow are installed on its workers.
+        A ``distributed.Client``; calibrant and TensorFlow are installed on its workers. None: a cluster of this
+        machine's processors, which listens on localhost alone and ends with the call.
     model, config, data : Any
         As of :func:`calibrant.quantize`. Paths have to lead to the same files on every worker.
     out : str | Path | None
@@ -64,16 +66,19 @@ def quantize(
         from distributed.scheduler import KilledWorker
     except ModuleNotFoundError:
         raise DependencyError(Problem("Dask is not installed", hint="pip install 'calibrant[dask]'")) from None
+    if client is None:
+        with local_client() as own:
+            return quantize(own, model, config, data, out, *options, parts=parts, **keywords)
     chosen = Options.of(TO_QUANTIZE, options, keywords)
     ranges = _ranges(_batches(model, config, data, chosen), parts or 2 * max(len(client.nthreads()), 1))
     futures = [
         client.submit(observed_part, model, config, data, batches, chosen.groups, pure=False) for batches in ranges
     ]
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         states = []
         try:
             for number, future in enumerate(futures):
-                states.append(Path(folder) / f"part{number}.npz")
+                states.append(folder / f"part{number}.npz")
                 states[-1].write_bytes(future.result())
         except KilledWorker as error:
             raise DependencyError(
@@ -86,12 +91,21 @@ def quantize(
         return merge(states, model, config, out, *chosen.groups)
 
 
+@contextmanager
+def local_client() -> Iterator[Any]:
+    """A client of a cluster on this machine that nobody else can reach: Dask executes whatever it is sent."""
+    from distributed import Client, LocalCluster
+
+    with LocalCluster(host="127.0.0.1", dashboard_address=None) as cluster, Client(cluster) as client:
+        yield client
+
+
 def observed_part(
     model: Any, config: Any, data: Any, batches: tuple[int, int], options: Sequence[OptionGroup]
 ) -> bytes:
     """Observe some batches on a worker; the content of the state file."""
-    with tempfile.TemporaryDirectory() as folder:
-        return observe(model, config, data, Path(folder) / "state.npz", batches, *options).read_bytes()
+    with scratch_folder() as folder:
+        return observe(model, config, data, folder / "state.npz", batches, *options).read_bytes()
 
 
 def _batches(model: Any, config: Any, data: Any, options: Options) -> int:

@@ -10,7 +10,7 @@ from calibrant.errors import OutputError
 from calibrant.publish import journal
 from calibrant.publish.journal import recover
 from calibrant.publish.staging import LEFT_OVER, Staging
-from calibrant.publish.write import finish_earlier_run, write_file, write_files, write_folder
+from calibrant.publish.write import finish_earlier_run, scratch_folder, write_file, write_files, write_folder
 from command_line import tree
 
 
@@ -173,3 +173,12 @@ def test_names_as_long_as_names_can_be(tmp_path):
     with pytest.raises(OutputError, match="File name too long"):
         write_file(tmp_path / ("x" * 256), b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["x" * 255]
+
+
+def test_a_scratch_folder_is_private_and_does_not_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    killed = dead(tmp_path, file=b"half")
+    with scratch_folder() as folder:
+        assert folder.parent.parent == tmp_path and folder.parent.stat().st_mode & 0o777 == 0o700
+        assert not killed.path.exists()
+    assert list(tmp_path.iterdir()) == []

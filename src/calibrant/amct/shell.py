@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import runpy
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from calibrant.errors import ConfigError, Problem
 from calibrant.graph.load import load
 from calibrant.options import ModelOptions
 from calibrant.progress import Stopwatch
+from calibrant.publish.write import scratch_folder
 from calibrant.steps.planned import plan_model
 
 
@@ -48,8 +48,8 @@ def calibrate(
     path, names = path_of("model", model), names_of("outputs", outputs)
     folder, prefix = save_target(save_path, path)
     original = load(path, outputs=names)
-    with tempfile.TemporaryDirectory() as temporary:
-        record = Path(temporary) / "record.txt"
+    with scratch_folder() as temporary:
+        record = temporary / "record.txt"
         if evaluator is not None:
             with _evaluator_of(Path(evaluator)) as loaded:
                 calibrated(original, config, record, loaded, names)

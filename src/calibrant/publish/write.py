@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import shutil
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -85,6 +86,15 @@ def write_file(path: Path, content: Content) -> None:
         The file cannot be written.
     """
     write_files({path: content})
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A private folder for what nobody keeps; those of killed runs are removed."""
+    place = Path(tempfile.gettempdir())
+    recover(place)
+    with staging_folder(place) as staging:
+        yield staging.new
 
 
 def finish_earlier_run(folder: Path) -> None:
