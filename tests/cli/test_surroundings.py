@@ -40,7 +40,7 @@ def shell(text, repository):
         ("$CALIBRANT check {} 2>&-", 0, "no problems"),
         ("$CALIBRANT check {} <&- >&- 2>&-", 0, ""),
         ("$CALIBRANT check nowhere 2>&-", 2, ""),
-        ("$CALIBRANT check {} > /dev/full", 2, "error: the output cannot be printed"),
+        ("$CALIBRANT check {} > /dev/full", 2, "perhaps standard output: No space left"),
         ("$CALIBRANT check nowhere 2> /dev/full", 2, ""),
         ("$CALIBRANT check nowhere --json > /dev/full", 2, ""),
         ("$CALIBRANT --help | head -1", 0, "Usage"),
@@ -119,5 +119,5 @@ def test_the_model_is_not_written_over(model, tmp_path):
 
 def test_what_a_system_refuses_is_one_line():
     assert "a/b: No space left" in shortage(OSError(28, "No space left on device", "a/b"))
-    assert "printed" in shortage(OSError(28, "No space left on device"))
+    assert "standard output" in shortage(OSError(28, "No space left on device"))
     assert "memory" in shortage(MemoryError())

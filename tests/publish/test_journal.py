@@ -34,8 +34,13 @@ def dead(parent, name="dead", **new):
     return staging
 
 
+def names(staging):
+    return [path.name for path in staging.new.iterdir()]
+
+
 def listed(first, *others):
-    first.journal.write_text(json.dumps({str(s.path): [p.name for p in s.new.iterdir()] for s in (first, *others)}))
+    there = {str(other.path): names(other) for other in others}
+    first.journal.write_text(json.dumps({"here": names(first), "there": there}))
     for other in others:
         (other.path / "first").write_bytes(os.fsencode(first.path))
 
@@ -72,6 +77,27 @@ def test_the_next_run_in_either_place_finishes_both(places, start):
     assert not list(places.rglob(f"{LEFT_OVER}*"))
 
 
+def test_a_folder_that_was_renamed_or_is_reached_by_a_link(places):
+    listed(dead(places / "one", "a", file=b"new"))
+    (places / "one").rename(places / "renamed")
+    (places / "link").symlink_to(places / "renamed")
+    finish_earlier_run(places / "link")
+    assert tree(places / "renamed") == {"file": b"new"}
+    listed(dead(places / "renamed", "b", file=b"newer"))
+    write_file(places / "link" / "another", b"more")
+    assert tree(places / "renamed") == {"file": b"newer", "another": b"more"}
+
+
+def test_a_file_system_without_permissions(places):
+    """All may do everything there, so that is no reason to leave half a result."""
+    staging = dead(places / "one", file=b"new")
+    listed(staging)
+    for path in (staging.path, places / "one"):
+        path.chmod(0o777)
+    finish_earlier_run(places / "one")
+    assert tree(places / "one") == {"file": b"new"}
+
+
 def test_without_a_journal_nothing_has_happened(places):
     dead(places / "one", file=b"new")
     finish_earlier_run(places / "one")
@@ -100,7 +126,7 @@ def test_a_journal_moves_nothing_to_other_places(places):
     staging = dead(places / "two", file=b"new")
     elsewhere = dead(places / "one", file=b"evil")
     staging.journal.write_text(
-        json.dumps({str(staging.path): ["../../one/file", "file"], str(elsewhere.path): ["file"], "/": ["etc"]})
+        json.dumps({"here": ["../../one/file", "file"], "there": {str(elsewhere.path): ["file"], "/": ["etc"]}})
     )
     recover(places / "two")
     assert (places / "one" / "file").read_bytes() == b"old" and (places / "two" / "file").read_bytes() == b"new"
@@ -111,6 +137,9 @@ def test_what_others_could_have_written_is_not_obeyed(places, mode):
     staging = dead(places / "one", file=b"evil")
     listed(staging)
     staging.path.chmod(mode)
+    write_file(places / "one" / "another", b"new")
+    assert (places / "one" / "file").read_bytes() == b"old" and staging.path.is_dir()
+    (places / "one").chmod(0o1777)
     write_file(places / "one" / "another", b"new")
     assert (places / "one" / "file").read_bytes() == b"old" and staging.path.is_dir()
 

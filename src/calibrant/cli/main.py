@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from calibrant.cli.json_output import print_problems
-from calibrant.cli.surroundings import abandon_output, open_standard_streams, shortage
+from calibrant.cli.surroundings import abandon_output, is_output_broken, open_standard_streams, shortage
 from calibrant.errors import CalibrantError
 from calibrant.progress import LOG
 
@@ -156,7 +156,7 @@ def _run(group: Commands, name: str, arguments: list[str] | None) -> NoReturn:
         abandon_output()
         sys.exit(0)
     except (OSError, MemoryError) as error:
-        if isinstance(error, OSError) and error.filename is None:
+        if is_output_broken():
             abandon_output()
         message = shortage(error)
         _refuse(arguments, [{"message": message}], lambda: _say(f"error: {message}"))

@@ -24,11 +24,20 @@ def abandon_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
+def is_output_broken() -> bool:
+    """Whether what was printed does not arrive."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return True
+    return False
+
+
 def shortage(error: OSError | MemoryError) -> str:
     """What the system refused, in one line."""
     if isinstance(error, MemoryError):
         return "memory does not suffice; smaller batches, fewer --workers or a higher limit (ulimit -v) may help"
     reason = error.strerror or str(error)
     if error.filename is None:
-        return f"the output cannot be printed, or a file cannot be read or written: {reason}"
+        return f"something cannot be read or written, perhaps standard output: {reason}"
     return f"{os.fsdecode(error.filename)}: {reason}"

@@ -56,7 +56,7 @@ def recover(folder: Path) -> None:
     OSError
         It can neither be finished nor taken back.
     """
-    for staging in left_overs(folder):
+    for staging in left_overs(Path(os.path.realpath(folder))):
         first = _first_of(staging)
         if first == staging.path:
             _finish(staging)
@@ -98,27 +98,33 @@ def _write_journal(first: Staging, moves: Moves) -> None:
         if path != first.path:
             write_flushed(path / FIRST, os.fsencode(first.path))
         flush_folder(path.parent)
-    listed = {os.fspath(path): names for path, names in moves.items()}
-    write_flushed(first.journal, json.dumps(listed).encode())
+    others = {os.fspath(path): names for path, names in moves.items() if path != first.path}
+    write_flushed(first.journal, json.dumps({"here": moves[first.path], "there": others}).encode())
 
 
 def _read_journal(first: Staging) -> Moves:
-    """What is to be moved; only this user's staging folders, only to the folders that they are in."""
+    """What is to be moved; only this user's staging folders, only to the folders that they are in.
+
+    The place of the first is where it is found, as it may have been renamed since with the folder that it is in.
+    """
     try:
         listed = json.loads(first.journal.read_bytes())
-        moves = {Path(path): names for path, names in listed.items()}
+        moves = {first.path: listed["here"], **{Path(path): names for path, names in listed["there"].items()}}
     except FileNotFoundError:
         return {}
-    except (ValueError, AttributeError, TypeError):
+    except (ValueError, AttributeError, TypeError, KeyError):
         raise OSError(f"{first.journal} is damaged: look at what is beside it, and remove its folder") from None
     return {
         path: [name for name in names if Path(name).name == name]
         for path, names in moves.items()
-        if path.is_absolute()
-        and path.name.startswith(LEFT_OVER)
-        and is_ours(path)
-        and _first_of(Staging(path)) == first.path
+        if path == first.path or _belongs(path, first)
     }
+
+
+def _belongs(path: Path, first: Staging) -> bool:
+    if not (path.is_absolute() and path.name.startswith(LEFT_OVER) and is_ours(path)):
+        return False
+    return _first_of(Staging(path)) == first.path
 
 
 def _is_one_rename(moves: Moves) -> bool:

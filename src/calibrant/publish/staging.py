@@ -109,13 +109,18 @@ def remove_probes(parent: Path) -> None:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether it is a folder that nobody but this user can have written into."""
+    """Whether it is a folder of this user, into which only those can have written who can write beside it as they like.
+
+    These are none, but for file systems without permissions, on which everybody seems to be allowed everything.
+    """
     try:
-        found = path.lstat()
+        found, above = path.lstat(), path.parent.stat()
     except OSError:
         return False
-    others = stat.S_IWGRP | stat.S_IWOTH
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & others
+    writers = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    if writers & ~above.st_mode or (writers and above.st_mode & stat.S_ISVTX):
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
 
 
 def _new_staging(parent: Path) -> tuple[Staging, int | None]:
