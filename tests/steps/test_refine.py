@@ -9,7 +9,10 @@ import calibrant
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.errors import DataError
 from calibrant.graph.run import run_once
-from calibrant.steps.range_search import ClippingRange, search_ranges
+from calibrant.steps import refine
+from calibrant.steps.output_errors import Piece
+from calibrant.steps.range_search import ClippingRange, confirmed, search_ranges
+from calibrant.steps.refine import choosing
 from fold.sketch import Sketch
 from reports import reproducible
 
@@ -101,7 +104,7 @@ def test_a_joint_group_goes_on_sharing_a_quantizer():
 
 
 def test_equals_running_everything_for_each_candidate():
-    graph, data = two_products(0.05), batches_of(8, loud=LOUD)
+    graph, data = two_products(), batches_of(8, loud=LOUD)
     plain = calibrant.quantize(graph, CONFIG, data)
     network = plain.network
     places = [(layer, found) for layer in network.layers for found in layer.inputs]
@@ -110,9 +113,9 @@ def test_equals_running_everything_for_each_candidate():
         key = graph.input_keys[0]
         return np.concatenate([run_once(candidate, {key: batch}, list(candidate.outputs))[0] for batch in batches])
 
-    def measure(candidates, enough):
-        batches = data[: None if enough is None else enough // 16]
-        reference = outputs(network.graph, batches).astype(np.float64)
+    def measure(candidates, part):
+        reference = outputs(network.graph, data).astype(np.float64)
+        size = np.linalg.norm(reference[part])
         answers = {}
         for place, quantizers in candidates.items():
             layer, found = places[place]
@@ -120,12 +123,15 @@ def test_equals_running_everything_for_each_candidate():
             for quantizer in quantizers:
                 entry = replace(found, search=replace(found.search, quantizer=quantizer))
                 alone = replace(layer, inputs=(entry,), weights=None, bias=None)
-                changed = outputs(fake_quantized(replace(network, layers=(alone,))), batches)
-                errors.append(np.linalg.norm(changed - reference, axis=1) / np.linalg.norm(reference))
+                changed = outputs(fake_quantized(replace(network, layers=(alone,))), data)
+                errors.append(np.linalg.norm(changed - reference, axis=1)[part] / size)
             answers[place] = np.array(errors)
         return answers
 
-    slow = search_ranges([ClippingRange(f.search.low, f.search.high) for _, f in places], measure)
+    ranges = [ClippingRange(f.search.low, f.search.high) for _, f in places]
+    found = search_ranges(ranges, lambda tried: measure(tried, slice(None, 16)))
+    slow = confirmed(found, lambda tried: measure(tried, slice(None)))
+    assert slow != tuple(ranges)
     moved = calibrant.quantize(graph, CONFIG, data, refine=True)
     found = [entry.inputs[0].search for entry in moved.network.layers]
     assert [(entry.low, entry.high) for entry in found] == [(entry.low, entry.high) for entry in slow]
@@ -161,3 +167,20 @@ def test_data_that_can_be_read_only_once_are_refused_before_they_are_read():
 
     with pytest.raises(DataError, match="only once"):
         calibrant.quantize(two_products(), CONFIG, batches(), refine=True)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "counted"),
+    [([64], [32]), ([32, 32], [32]), ([16] * 4, [16, 16]), ([5], [2]), ([1], [1]), ([20, 44], [20, 12])],
+)
+def test_half_of_the_samples_choose(sizes, counted):
+    chosen = choosing([Piece({}, size) for size in sizes])
+    assert [piece.counted for piece in chosen] == counted
+
+
+def test_moved_ranges_that_make_the_whole_network_worse_are_not_kept(monkeypatch):
+    data = batches_of(8, loud=LOUD)
+    monkeypatch.setattr(refine, "is_better", lambda *errors: False)
+    plain = calibrant.quantize(two_products(), CONFIG, data)
+    kept = calibrant.quantize(two_products(), CONFIG, data, refine=True)
+    assert ranges(kept) == ranges(plain)

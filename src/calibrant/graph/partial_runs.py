@@ -95,6 +95,15 @@ class PartialRuns:
         self._values.update(zip(self._graph.inputs, feeds, strict=True))
         return [self._values[output] for output in self._outputs]
 
+    @property
+    def started(self) -> Mapping[str, np.ndarray]:
+        """The values of the batch that was started, to be resumed."""
+        return self._values
+
+    def resume(self, started: Mapping[str, np.ndarray]) -> None:
+        """Go on with a batch that was started before."""
+        self._values = dict(started)
+
     def value(self, tensor: str) -> np.ndarray:
         """What an input, an output, or the tensor that takes another's place is for the batch that was started."""
         return self._values[tensor]

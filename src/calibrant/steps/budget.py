@@ -20,10 +20,11 @@ from calibrant.progress import LOG, ProgressFn, no_progress
 from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
 from calibrant.steps.activations import search_all
 from calibrant.steps.observed import with_activations
+from calibrant.steps.output_errors import OutputErrors, pieces_of
 from calibrant.steps.prepare import Prepared
-from calibrant.steps.refine import OutputErrors, units_of
+from calibrant.steps.refine import units_of
 
-ENOUGH_SAMPLES = 64
+ENOUGH_SAMPLES, PIECE = 64, 16
 MATTERS = 0.005
 """Share of the squared errors of all activations from which more bits are worth their layers' computing twice."""
 PARTS = 1000  # of the budget
@@ -51,7 +52,8 @@ def within_budget(
     units = units_of(network, prepared)
     with OutputErrors(network.graph, units, network.force_float16_scale) as errors:
         present = {place: [unit[0].quantizer] for place, unit in enumerate(units)}
-        sizes = errors.measure(present, batches, ENOUGH_SAMPLES, track)
+        pieces = pieces_of(network.graph, batches, PIECE, ENOUGH_SAMPLES)
+        sizes = errors.measure(present, list(track(pieces, "budget", len(pieces))))
     squares = np.array([float(np.square(sizes[place]).sum()) for place in range(len(units))])
     counts = count_products(network.graph).counts
     whole = sum(counts.values())

@@ -1,0 +1,220 @@
+"""The error at a float network's outputs with one quantizer's tensors quantized, for many candidate quantizers.
+
+Everything but these tensors stays in float. So tensors do not depend on each other, their rounding errors cannot cancel
+out by chance, and the nodes before a tensor run once for all its candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from calibrant.algorithms.arithmetic import Quantizer
+from calibrant.data.open_data import Batches
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Graph
+from calibrant.graph.logits import before_softmax
+from calibrant.graph.partial_runs import PartialRuns
+from calibrant.quantized_network import QuantizedInput
+
+MOST_BYTES = 1 << 28
+"""Of values of pieces that are kept for further candidates; those of one piece always are."""
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Some samples to run at once, and those of them that count.
+
+    Parameters
+    ----------
+    batch : Mapping[str, np.ndarray]
+        Input key → values.
+    samples : int
+        Number of samples in it.
+    stop : int | None
+        The first samples, up to this one, are those whose errors count; None: all.
+    """
+
+    batch: Mapping[str, np.ndarray]
+    samples: int
+    stop: int | None = None
+
+    @property
+    def counted(self) -> int:
+        """Number of samples whose errors count."""
+        return len(range(self.samples)[: self.stop])
+
+
+def pieces_of(graph: Graph, batches: Batches, size: int, most: int) -> list[Piece]:
+    """The first samples of some data, in pieces of a size where the model leaves the number of samples open.
+
+    Parameters
+    ----------
+    size, most : int
+        Samples in a piece, and in all.
+    """
+    shapes = [graph.shape(tensor) for tensor in graph.inputs]
+    is_open = all(shape is None or (len(shape) > 0 and shape[0] is None) for shape in shapes)
+    taken: list[Mapping[str, np.ndarray]] = []
+    count = 0
+    for batch in batches:
+        taken.append(batch)
+        count += _samples(batch)
+        if count >= most:
+            break
+    if not is_open:
+        return [Piece(batch, _samples(batch)) for batch in taken]
+    joined = {key: np.concatenate([batch[key] for batch in taken])[:most] for key in taken[0]}
+    return list(_cut(joined, size))
+
+
+def _cut(batch: Mapping[str, np.ndarray], size: int) -> Iterator[Piece]:
+    for start in range(0, _samples(batch), size):
+        part = {key: array[start : start + size] for key, array in batch.items()}
+        yield Piece(part, _samples(part))
+
+
+def _samples(batch: Mapping[str, np.ndarray]) -> int:
+    return len(next(iter(batch.values())))
+
+
+@dataclass(frozen=True)
+class _Exchange:
+    """A tensor, and the tensor that some nodes read instead, which is replaced by candidates."""
+
+    tensor: str
+    read_errors: str
+
+
+@dataclass(frozen=True, eq=False)
+class _Started:
+    """What a piece's run left: values by tensor, and the outputs."""
+
+    values: Mapping[str, np.ndarray]
+    outputs: list[np.ndarray]
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return sum(array.nbytes for array in self.values.values())
+
+
+class OutputErrors:
+    """Error at the outputs of a float graph with one quantizer's tensors quantized, relative to the outputs.
+
+    Parameters
+    ----------
+    graph : Graph
+        The float network.
+    units : Sequence[Sequence[QuantizedInput]]
+        The activations of each quantizer; for several tensors their squared errors are added.
+    float16_scale : bool
+        Quantize with scales rounded to float16.
+    """
+
+    def __init__(self, graph: Graph, units: Sequence[Sequence[QuantizedInput]], float16_scale: bool = False):
+        self._float16_scale = float16_scale
+        edit = graph.edit()
+        self._exchanges: list[list[_Exchange]] = []
+        for unit in units:
+            readings: dict[str, str] = {}
+            for entry in unit:
+                if entry.tensor not in readings:
+                    name = edit.free_name(f"{entry.node}/candidate")
+                    readings[entry.tensor] = edit.add("Identity", name, [entry.tensor], T=graph.dtype(entry.tensor))
+                edit.set_input(entry.node, entry.index, readings[entry.tensor])
+            self._exchanges.append([_Exchange(tensor, f"{nd.node_name(r)}:0") for tensor, r in readings.items()])
+        self._outputs = tuple(before_softmax(graph, tensor) for tensor in graph.outputs)
+        places = {entry.read_errors: entry.tensor for unit in self._exchanges for entry in unit}
+        self._runs = PartialRuns(edit.finish(), places, self._outputs)
+        self._started: dict[Piece, _Started] = {}
+
+    def outputs(self, piece: Piece) -> list[np.ndarray]:
+        """The float outputs, before a final Softmax."""
+        return self._start(piece)
+
+    def measure(self, candidates: Mapping[int, Sequence[Quantizer]], pieces: Sequence[Piece]) -> dict[int, np.ndarray]:
+        """Number of a unit → sizes of its candidates' errors, float64 [candidates, samples]."""
+        errors: dict[int, list[np.ndarray]] = {unit: [] for unit in candidates}
+        signal = np.zeros(len(self._outputs))
+        for piece in pieces:
+            reference = self._start(piece)
+            signal += [_per_sample(array, 0.0, piece).sum() for array in reference]
+            for unit, quantizers in candidates.items():
+                errors[unit].append(self._errors(unit, quantizers, reference, piece))
+        return {unit: np.sqrt(np.concatenate(parts, axis=1) @ _inverse(signal)) for unit, parts in errors.items()}
+
+    def _start(self, piece: Piece) -> list[np.ndarray]:
+        """The float outputs; a piece whose values are still kept need not run again."""
+        started = self._started.get(piece)
+        if started is None:
+            outputs = self._runs.start(piece.batch)
+            started = _Started(self._runs.started, outputs)
+            kept = sum(each.size for each in self._started.values())
+            if kept + started.size > MOST_BYTES:
+                self._started.clear()
+            self._started[piece] = started
+        self._runs.resume(started.values)
+        return started.outputs
+
+    def _errors(
+        self, unit: int, quantizers: Sequence[Quantizer], reference: Sequence[np.ndarray], piece: Piece
+    ) -> np.ndarray:
+        """Squared differences of the outputs for the piece that was started, [candidates, samples, outputs]."""
+        errors = np.zeros((len(quantizers), piece.counted, len(reference)))
+        for exchange in self._exchanges[unit]:
+            values = np.asarray(self._runs.value(exchange.tensor))
+            for row, quantizer in zip(errors, quantizers, strict=True):
+                outputs = self._runs.exchanged(exchange.read_errors, self._quantized(values, quantizer))
+                for place, pair in enumerate(zip(reference, outputs, strict=True)):
+                    row[:, place] += _per_sample(*pair, piece)
+        return errors
+
+    def _quantized(self, values: np.ndarray, quantizer: Quantizer) -> np.ndarray:
+        if self._float16_scale:
+            quantizer = quantizer.with_float16_scale()
+        return quantizer.fake_quantize(values).astype(values.dtype)
+
+    def close(self) -> None:
+        """Free the session."""
+        self._runs.close()
+
+    def __enter__(self) -> OutputErrors:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def sample_errors(
+    reference: Sequence[Sequence[np.ndarray]], outputs: Sequence[Sequence[np.ndarray]], pieces: Sequence[Piece]
+) -> np.ndarray:
+    """Sizes of the samples' errors relative to the reference, float64 [samples].
+
+    Parameters
+    ----------
+    reference, outputs : Sequence[Sequence[np.ndarray]]
+        The outputs of two networks for each piece.
+    pieces : Sequence[Piece]
+        The pieces.
+    """
+    signal = np.zeros(len(reference[0]))
+    errors = []
+    for first, second, piece in zip(reference, outputs, pieces, strict=True):
+        signal += [_per_sample(array, 0.0, piece).sum() for array in first]
+        errors.append(np.stack([_per_sample(*pair, piece) for pair in zip(first, second, strict=True)], axis=1))
+    return np.sqrt(np.concatenate(errors) @ _inverse(signal))
+
+
+def _inverse(signal: np.ndarray) -> np.ndarray:
+    return np.divide(1.0, signal, out=np.zeros_like(signal), where=signal > 0)
+
+
+def _per_sample(first: np.ndarray, second: np.ndarray | float, piece: Piece) -> np.ndarray:
+    """Squared difference of outputs for each sample that counts; spread evenly where they have no axis of samples."""
+    squares = np.square(np.subtract(first, second, dtype=np.float64))
+    if squares.ndim and len(squares) == piece.samples:
+        return squares.reshape(piece.samples, -1).sum(axis=1)[: piece.stop]
+    return np.full(piece.samples, squares.sum() / piece.samples)[: piece.stop]
