@@ -32,7 +32,7 @@ def test_an_operator_that_ends_the_process_goes_back_to_float_alone(monkeypatch)
     [found] = result.export_notes["tflite"]["operators_in_float"]
     assert found["operator"] == "GREATER"
     assert "ends the process with XNNPACK (SIGABRT)" in found["reason"]
-    assert {"CONV_2D", "MUL", "SELECT_V2"} == {each.name for each in file.operators() if each.is_integer}
+    assert {"CONV_2D", "MUL", "SELECT_V2", "QUANTIZE"} == {each.name for each in file.operators() if each.is_integer}
 
 
 @pytest.mark.parametrize("operation", [tf.nn.selu, lambda y: tf.where(y > 0.0, y, y * 0.5)], ids=["selu", "where"])

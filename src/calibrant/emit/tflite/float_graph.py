@@ -52,7 +52,7 @@ def _fold_constants(edit: Edit) -> None:
 
 
 def _replace_what_does_not_convert(edit: Edit) -> None:
-    """ClipByValue, Neg, Roll, sign bits and AvgPool over whole images become operations that mean the same.
+    """ClipByValue, Neg, AddN, Roll, sign bits and AvgPool over whole images become operations that mean the same.
 
     The integer kernel of Neg gives wrong codes; the one of Mul does not.
     The kernel of AvgPool keeps its input's factors, which are several times too coarse for an average over a whole
@@ -67,6 +67,8 @@ def _replace_what_does_not_convert(edit: Edit) -> None:
         elif _is_negation(edit, node):
             minus = edit.add_constant(f"{node.name}/minus", np.float32(-1))
             edit.put(nd.make_node("Mul", node.name, [*nd.data_inputs(node), minus, *controls], T=node.attr["T"]))
+        elif node.op == "AddN" and len(nd.data_inputs(node)) == 2:
+            edit.put(nd.make_node("AddV2", node.name, [*nd.data_inputs(node), *controls], T=node.attr["T"]))
         elif node.op == "Roll":
             _roll_as_slices(edit, node)
         elif node.op == "BitwiseAnd":

@@ -26,6 +26,13 @@ CLIPPING = frozenset({"RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1"})
 CHOOSING = frozenset({"REDUCE_MAX", "REDUCE_MIN", "MAX_POOL_2D"})
 REARRANGING = frozenset({"RESHAPE", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS"})
 """Operators whose result has all numbers of their input and no others."""
+KEEPING = REARRANGING | frozenset(
+    {
+        *("PAD", "PADV2", "MIRROR_PAD", "CONCATENATION", "PACK", "TILE", "BROADCAST_TO", "REVERSE_V2"),
+        *("SPACE_TO_BATCH_ND", "SPACE_TO_DEPTH", "DEPTH_TO_SPACE"),
+    }
+)
+"""Operators whose result has all numbers of their inputs, so that its range is theirs or wider."""
 
 
 @dataclass(frozen=True)
@@ -291,27 +298,31 @@ class _Planner:
 
     def _demanded(self, index: int) -> NodeInput | None:
         """The first place that reads a tensor, directly or through operators that move values."""
-        waiting = [index]
-        for current in waiting:
+        waiting = {index: True}  # tensor → whether nobody else reads what leads to it
+        order = [index]
+        for current in order:
             if current in self.demands:
                 return self.demands[current]
+            alone = waiting[current] and len(self.readers.get(current, ())) == 1 and current not in self.results
             for at in self.readers.get(current, ()):
-                if at in self.integer and at not in self.layers and self._hands_on(at, current):
-                    waiting += [t.index for t in self.operators[at].outputs if t.index not in waiting]
+                if at in self.integer and at not in self.layers and self._hands_on(at, current, alone):
+                    new = [made.index for made in self.operators[at].outputs if made.index not in waiting]
+                    waiting |= dict.fromkeys(new, alone)
+                    order += new
         return None
 
-    def _hands_on(self, at: int, index: int) -> bool:
+    def _hands_on(self, at: int, index: int, alone: bool) -> bool:
         """Whether a tensor may have the scale with which an operator's result is read.
 
-        An activation needs no codes below zero, so its input does not either where nobody else reads it.
+        Operators that leave numbers out may narrow the range, so nobody else may read the tensor: an activation needs
+        no codes below zero, so its input does not either. An enlarged image has the range of the image.
         """
-        if index not in [tensor.index for tensor in self.data(at)]:
+        each = self.operators[at]
+        if index not in [tensor.index for tensor in self.data(at)] or self._makes_several(at):
             return False
-        if self._makes_several(at):
-            return False
-        if self.operators[at].name in CLIPPING:
-            return len(self.readers.get(index, ())) == 1 and index not in self.results
-        return KERNELS[self.operators[at].name].result is Result.SAME
+        if each.name in KEEPING:
+            return True
+        return alone and (each.name in CLIPPING or _enlarges(each) or KERNELS[each.name].result is Result.SAME)
 
     def _makes_several(self, at: int) -> bool:
         """Whether several results have the scale of one input, so that none of their readers may decide it."""
@@ -410,6 +421,14 @@ class _Planner:
                     sources[part] = SameAs(whole)
                     parts.append(self.names[part])
         return tuple(parts)
+
+
+def _enlarges(each: Operator) -> bool:
+    """Whether an operator makes a larger image in which every pixel of the image is found again."""
+    if each.name != "RESIZE_BILINEAR" or each.options.halfPixelCenters:
+        return False
+    sizes = zip(each.read(0).signature[1:3], each.outputs[0].signature[1:3], strict=True)
+    return all(read is not None and made is not None and made >= read for read, made in sizes)
 
 
 def _looks_up(each: Operator) -> bool:

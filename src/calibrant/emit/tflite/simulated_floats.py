@@ -342,6 +342,7 @@ def _all(function: str) -> Callable[[Any, Operator], Any]:
 
 FLOATS: dict[str, Callable[[Any, Operator], Any]] = {
     "ADD": _binary("add"),
+    "ADD_N": lambda s, o: tensorflow().add_n([s.real(tensor) for tensor in o.inputs]),
     "SUB": _binary("subtract"),
     "MUL": _binary("multiply"),
     "DIV": _binary("divide"),

@@ -1,0 +1,55 @@
+"""A tensor with several readers keeps codes for the numbers that each of them needs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tflite_networks import contents, exported, image
+
+from calibrant.evaluation.tflite_runner import TfliteRunner
+from calibrant.graph.run import run_once
+from graphs import conv, graph_def, numbers, tf
+
+
+def both_signs(y):
+    return tf.nn.crelu(y)
+
+
+def parts_of_two_sizes(y):
+    y = y * np.array([0.5, 0.5, 4, 4], np.float32)
+    small, large = conv(y[..., :2], name="small", seed=5), conv(y[..., 2:], name="large", seed=6)
+    return small * 8.0 + large
+
+
+def largest_beside_all(y):
+    pooled = tf.nn.max_pool2d(y, 3, 1, "SAME")
+    return tf.concat([conv(pooled, name="two", seed=5), conv(tf.minimum(y, 0.0), name="three", seed=6)], -1)
+
+
+def enlarged(y):
+    return tf.raw_ops.ResizeBilinear(images=y, size=[16, 16], align_corners=True, half_pixel_centers=False)
+
+
+def sum_of_two(y):
+    return tf.add_n([y, tf.nn.relu(y)])
+
+
+def sum_of_three(y):
+    return tf.add_n([y, y * 2.0, tf.nn.relu(y)])
+
+
+@pytest.mark.parametrize(
+    "build", [both_signs, parts_of_two_sizes, largest_beside_all, enlarged, sum_of_two, sum_of_three]
+)
+def test_the_file_is_close_to_the_float_model(build):
+    def network():
+        y = build(conv(image(), name="one"))
+        weights = tf.constant(numbers(3, 3, int(y.shape[-1]), 4, seed=9, scale=0.3))
+        tf.nn.conv2d(y, weights, 1, "SAME", name="out")
+
+    result, x = exported(graph_def(network), bias_correction=False)
+    [wanted] = run_once(result.original, {"x": x})
+    runner = TfliteRunner(contents(result)[0])
+    runner.run({0: x})
+    made = runner.real(runner.file.outputs()[0])
+    assert np.mean((made - wanted) ** 2) < 0.005 * np.mean(wanted**2)  # 23 dB
