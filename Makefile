@@ -41,6 +41,7 @@ test: $(READY)
 
 fuzz: $(READY)
 	CALIBRANT_FUZZ=long $(BIN)/python -m pytest -n 2 --dist worksteal tests/fuzz
+	$(BIN)/python tests/fuzz/environments.py
 
 coverage: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist worksteal --cov=calibrant

@@ -27,3 +27,11 @@ def test_the_model_gives_its_name(tmp_path, monkeypatch):
     for saved_model in (folder, f"{folder}/", folder / "saved_model.pb", ".", "saved_model.pb"):
         assert file_prefix(None, saved_model) == "resnet.v1"
     assert file_prefix(None, object()) == "model"
+
+
+def test_a_model_with_a_name_that_leaves_no_room_is_refused_at_once():
+    """Its files would be called NAME_fakequant.pb, which a file system does not take after all the work is done."""
+    assert file_prefix(None, f"{'x' * 200}.pb") == "x" * 200
+    with pytest.raises(OutputError, match="--name"):
+        file_prefix(None, f"{'x' * 201}.pb")
+    assert file_prefix("short", f"{'x' * 201}.pb") == "short"

@@ -42,7 +42,7 @@ COMMANDS = {
 
 SURROUNDINGS = {
     "as usual": "{run}",
-    "no /dev/shm": "unshare -m sh -c 'mount -t tmpfs -o ro none /dev/shm && {run}'",
+    "no /dev/shm": "unshare -rm sh -c 'mount -t tmpfs -o ro none /dev/shm && {run}'",
     "no HOME, LANG=C": "env -u HOME LANG=C LC_ALL=C {run}",
     "ulimit -n 32": "ulimit -n 32; {run}",
     "ulimit -v 1000000": "ulimit -v 1000000; {run}",
@@ -55,8 +55,8 @@ SURROUNDINGS = {
     "stdout full": "{run} > /dev/full",
     "stderr full": "{run} 2> /dev/full",
     "no TMPDIR": "TMPDIR=/nonexistent {run}",
-    "read-only here": "unshare -m sh -c 'mount --bind . . && mount -o remount,ro,bind . && cd $PWD && {run}'",
-    "all read-only": "unshare -m sh -c 'mount -o remount,ro,bind / && mount -t tmpfs -o ro none /dev/shm && {run}'",
+    "read-only here": "unshare -rm sh -c 'mount --bind . . && mount -o remount,ro,bind . && cd $PWD && {run}'",
+    "all read-only": "unshare -rm sh -c 'mount -o remount,ro,bind / && mount -t tmpfs -o ro none /dev/shm && {run}'",
 }
 
 
@@ -74,6 +74,8 @@ class Row:
 
 def judged(code: int, said: str) -> str:
     """What is wrong with how a run ended, or nothing."""
+    if "unshare:" in said or "mount:" in said:
+        return "not possible here"
     if "Traceback" in said:
         return "traceback"
     if "defect of calibrant" in said:
@@ -132,7 +134,7 @@ def main() -> None:
                 wrong += bool(row.wrong)
                 print(
                     f"{row.surrounding:28} {row.command:12} {row.code:4} {row.seconds:6.1f} s  "
-                    f"{row.wrong or 'ok':16} {row.said}",
+                    f"{row.wrong or 'ok':18} {row.said}",
                     flush=True,
                 )
     finally:

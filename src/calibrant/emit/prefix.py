@@ -37,4 +37,9 @@ def _own_name(path: Path) -> str:
     if path.name == "saved_model.pb":
         path = path.parent
     path = Path(os.path.realpath(path))  # unlike Path.resolve, a loop of links is no error yet
-    return (path.name if path.is_dir() else path.stem) or IN_MEMORY
+    name = (path.name if path.is_dir() else path.stem) or IN_MEMORY
+    if len(os.fsencode(name)) > LONGEST:
+        message = f"its name is too long for the names of the files that are written, {len(os.fsencode(name))} bytes"
+        hint = "choose a shorter one with --name"
+        raise OutputError(Problem(message, file=name, allowed=f"{LONGEST} bytes", hint=hint))
+    return name

@@ -43,9 +43,9 @@ def tensorflow() -> ModuleType:
                 hint="pip install 'calibrant[tensorflow-cpu]', or 'calibrant[tensorflow]' for the GPU build",
             )
         ) from None
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # it needs a folder for temporary files too
         raise DependencyError(
-            Problem(f"TensorFlow cannot be loaded: {error}", hint="does python -c 'import tensorflow' work?")
+            Problem(f"TensorFlow cannot be loaded: {error}", hint="python -c 'import tensorflow' says more")
         ) from None
     version = tuple(int(part) for part in tf.__version__.split(".")[:2])
     if version < MINIMUM:
