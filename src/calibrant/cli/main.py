@@ -13,9 +13,10 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
+from calibrant.cli import guard
 from calibrant.cli.json_output import print_problems
 from calibrant.cli.surroundings import abandon_output, is_output_broken, open_standard_streams, shortage
-from calibrant.errors import CalibrantError
+from calibrant.errors import CalibrantError, Problem
 from calibrant.progress import LOG
 
 COMMANDS = {
@@ -140,6 +141,8 @@ def amct_tensorflow(arguments: list[str] | None = None) -> NoReturn:
 
 def _run(group: Commands, name: str, arguments: list[str] | None) -> NoReturn:
     open_standard_streams()
+    if arguments is None and guard.possible():
+        guard.fork(_died)
     try:
         code = group.main(arguments, prog_name=name, standalone_mode=False)
         sys.stdout.flush()
@@ -164,6 +167,18 @@ def _run(group: Commands, name: str, arguments: list[str] | None) -> NoReturn:
         traceback.print_exc()
         message = f"this is a defect of calibrant, please report it: {type(error).__name__}: {error}"
         _refuse(arguments, [{"message": message}], lambda: _say(f"error: {message}"), CRASHED)
+
+
+def _died(ended: str, said: str) -> NoReturn:
+    """Say that the work ended without an error of its own, by a signal."""
+    if ended == "SIGKILL":
+        message = "the system ended the process (SIGKILL); memory may have run out: smaller batches or fewer --workers"
+    elif "bad_alloc" in said:
+        message = shortage(MemoryError())
+    else:
+        message = f"TensorFlow ended the process ({ended}) on this model" + (f": {said}" if said else "")
+    problem = Problem(message, file=guard.file_among(sys.argv[1:]))
+    _refuse(None, [problem.as_dict()], lambda: _say(CalibrantError(problem).report()))
 
 
 def _refuse(

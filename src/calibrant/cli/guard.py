@@ -1,0 +1,163 @@
+"""The command does its work in a child process, so that a sudden end of it becomes one clear error.
+
+TensorFlow ends the process on some graphs, by a failed check or a bad memory access, and not all of these can be told
+beforehand. The fork comes before anything large is imported, so it costs a millisecond. What TensorFlow's libraries
+write to file descriptor 2 passes through the parent, which keeps their last words for the error.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import IO, Any, NoReturn
+
+from calibrant.child_process import end_with_parent
+
+_DEATHS = frozenset({"SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGKILL", "SIGSEGV", "SIGSYS", "SIGTRAP"})
+_PASSED_ON = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
+_LAST_WORDS = re.compile(
+    rb"F\d{4} [^\]]*\] *(?P<new>.*)|[-\d]+ [:.\d]+: F [^\]]*\] *(?P<old>.*)|terminate called (?P<thrown>.*)"
+    rb"|(?P<python>Fatal Python error: .*)"
+)
+_SAME = 0.5  # seconds within which two interrupts are one that came twice, to the process and to its group
+_SHOWN = 400
+
+
+def possible() -> bool:
+    """Whether this process can be forked safely, and its child be watched."""
+    return sys.platform == "linux" and "tensorflow" not in sys.modules and threading.active_count() == 1
+
+
+def fork(died: Callable[[str, str], NoReturn]) -> None:
+    """Return in a child process; the parent passes signals on to it and exits as it does.
+
+    Parameters
+    ----------
+    died : Callable[[str, str], NoReturn]
+        Called in the parent with the signal that ended the child, and the last words of a library, or nothing.
+    """
+    passed_on = {getattr(signal, name) for name in _PASSED_ON}
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    parent, (reading, writing) = os.getpid(), os.pipe()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*passed_on, signal.SIGCHLD})
+    child = os.fork()
+    if child == 0:
+        end_with_parent(parent)
+        os.close(reading)
+        _keep_messages_direct(writing)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, _interrupt_once())
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return
+    os.close(writing)
+    words = _LastWords(reading)
+    code = os.waitstatus_to_exitcode(_status_of(child, passed_on))
+    said = words.end(shown=code >= 0)
+    if code >= 0:
+        sys.exit(code)
+    ended = signal.Signals(-code)
+    if ended.name in _DEATHS:
+        died(ended.name, said)
+    signal.signal(ended, signal.SIG_DFL)
+    os.kill(parent, ended)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    sys.exit(128 + ended)
+
+
+def file_among(arguments: Sequence[str]) -> str | None:
+    """The model that a command line names: what follows ``--model``, or else the first that exists."""
+    after = [word for option, word in zip(arguments, arguments[1:], strict=False) if option == "--model"]
+    words = [word.removeprefix("--model=") for word in arguments if not word.startswith("-") or "--model=" in word]
+    for word in (*after, *words):
+        with suppress(OSError, ValueError):
+            if os.path.exists(word):
+                return word
+    return None
+
+
+def _keep_messages_direct(writing: int) -> None:
+    """Python's messages go where they went; file descriptor 2 leads to the parent."""
+    previous: IO[str] = sys.stderr
+    sys.stderr = sys.__stderr__ = open(  # noqa: SIM115
+        os.dup(2), "w", buffering=1, encoding=previous.encoding, errors=previous.errors
+    )
+    os.dup2(writing, 2)
+    os.close(writing)
+
+
+def _interrupt_once() -> Callable[[int, Any], None]:
+    last = -_SAME
+
+    def interrupt(number: int, frame: Any) -> None:
+        nonlocal last
+        again, last = time.monotonic() - last < _SAME, time.monotonic()
+        if not again:
+            signal.default_int_handler(number, frame)
+
+    return interrupt
+
+
+def _status_of(child: int, passed_on: set[signal.Signals]) -> int:
+    while True:
+        received = signal.sigwaitinfo({*passed_on, signal.SIGCHLD})
+        if received.si_signo == signal.SIGCHLD:
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                return status
+        elif received.si_code <= 0:  # from a process; what the terminal sends, the child gets as well
+            os.kill(child, received.si_signo)
+
+
+class _LastWords:
+    """What comes through a pipe is shown, but for the message with which a library ends the process."""
+
+    def __init__(self, reading: int):
+        self._reading = reading
+        self._ending, self._end = os.pipe()
+        self._held: list[bytes] = []
+        self._thread = threading.Thread(target=self._pass_on, daemon=True)
+        self._thread.start()
+
+    def end(self, shown: bool) -> str:
+        """Stop; the first line that was held back. All of them are shown if they were not the last."""
+        os.write(self._end, b".")
+        self._thread.join()
+        if shown:
+            _show(b"".join(self._held))
+        match = _LAST_WORDS.match(self._held[0]) if self._held else None
+        found = next((group for group in match.groups() if group), b"") if match else b""
+        return found.decode(errors="replace").strip()[:_SHOWN]
+
+    def _pass_on(self) -> None:
+        rest = b""
+        while True:
+            ready, _, _ = select.select([self._reading, self._ending], [], [])
+            data = os.read(self._reading, 1 << 16) if self._reading in ready else b""
+            if not data:
+                break
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                self._take(line + b"\n")
+        if rest:
+            self._take(rest)
+
+    def _take(self, line: bytes) -> None:
+        if self._held or _LAST_WORDS.match(line):
+            self._held.append(line)
+        else:
+            _show(line)
+
+
+def _show(text: bytes) -> None:
+    with suppress(OSError):
+        while text:
+            text = text[os.write(2, text) :]

@@ -1,0 +1,109 @@
+"""A command whose process ends by a signal says so in one error; other ends and signals pass through."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from calibrant.cli.guard import file_among
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="commands are watched on Linux only")
+
+COMMAND = """
+import os, signal, sys, time
+from calibrant.cli import guard, main
+sys.argv = ["calibrant", *sys.argv[2:], "inspect", __file__ if "__file__" in globals() else "/etc/passwd"]
+from calibrant.cli.main import cli
+cli.main = lambda *arguments, **keywords: run()
+def run():
+    {body}
+main()
+"""
+
+
+def started(body: str, *options: str) -> subprocess.Popen[str]:
+    """A command that does this instead of its work."""
+    return subprocess.Popen(
+        [sys.executable, "-c", COMMAND.format(body=body), "-", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ended(body: str, *options: str) -> tuple[int, str, str]:
+    """Exit code, and what it printed."""
+    process = started(body, *options)
+    out, errors = process.communicate(timeout=60)
+    return process.returncode, out, errors
+
+
+def test_a_failed_check_is_one_error_with_the_last_words() -> None:
+    said = "F0000 00:00:1764.1 1 tensor_shape.cc:356] Check failed: 0 <= new_num_elements (0 vs. -1)"
+    code, out, errors = ended(f"os.write(2, b'note\\n{said}\\n*** Check failure stack trace: ***\\n'); os.abort()")
+    assert (code, out) == (2, "")
+    assert errors.splitlines() == [
+        "note",
+        "error: /etc/passwd: TensorFlow ended the process (SIGABRT) on this model: "
+        "Check failed: 0 <= new_num_elements (0 vs. -1)",
+    ]
+
+
+def test_a_bad_memory_access_is_one_error() -> None:
+    code, out, errors = ended("os.kill(os.getpid(), signal.SIGSEGV)", "--json")
+    assert (code, errors) == (2, "") and "SIGSEGV" in out and '"problems"' in out
+
+
+def test_an_end_by_the_system_is_about_memory() -> None:
+    code, _, errors = ended("os.kill(os.getpid(), signal.SIGKILL)")
+    assert code == 2 and "memory may have run out" in errors
+    code, _, errors = ended(
+        "os.write(2, b\"terminate called after throwing an instance of 'std::bad_alloc'\\n\"); os.abort()"
+    )
+    assert code == 2 and "memory does not suffice" in errors and "terminate" not in errors
+
+
+def test_other_ends_pass_through() -> None:
+    assert ended("print('x'); return 3") == (3, "x\n", "")
+    code, _, errors = ended("os.write(2, b'F0000 1] not the last\\nwords'); return 0")
+    assert (code, errors) == (0, "F0000 1] not the last\nwords")
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
+def test_signals_reach_the_work(sent: signal.Signals, code: int) -> None:
+    process = started("print(os.getpid(), flush=True); time.sleep(60)")
+    assert process.stdout is not None
+    worker = int(process.stdout.readline())
+    assert worker != process.pid
+    process.send_signal(sent)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert bool(re.search("interrupted", errors)) == (sent == signal.SIGINT)
+    assert not os.path.exists(f"/proc/{worker}")
+
+
+def test_the_work_ends_with_the_command() -> None:
+    process = started("print(os.getpid(), flush=True); time.sleep(60)")
+    assert process.stdout is not None
+    worker = int(process.stdout.readline())
+    process.kill()
+    process.communicate(timeout=30)
+    for _ in range(500):
+        if not os.path.exists(f"/proc/{worker}") or "\nState:\tZ" in open(f"/proc/{worker}/status").read():  # noqa: SIM115
+            return
+        time.sleep(0.01)
+    raise AssertionError("the work goes on")
+
+
+def test_the_model_is_found_among_the_arguments(tmp_path: pytest.TempPathFactory) -> None:
+    model = str(tmp_path)
+    assert file_among(["-q", "quantize", model, "--data", "/"]) == model
+    assert file_among(["convert", "--outputs", "/", "--model", model]) == model
+    assert file_among(["convert", f"--model={model}"]) == model
+    assert file_among(["check", "\0", "x" * 5000]) is None
