@@ -99,6 +99,29 @@ def test_one_array_larger_than_packed_bins_can_take(monkeypatch):
     assert observed(values[:300], values[300:3000], values[3000:]) == whole
 
 
+def test_full_bins_are_set_aside_and_move_with_the_window(monkeypatch):
+    values = np.concatenate([np.full(3000, 1.5), np.full(900, -0.25), mixed(500)]).astype(np.float32)
+    late = np.array([1e3, -2e5], np.float32)
+    whole, single = observed(values, late), observed(values)
+    monkeypatch.setattr("calibrant.algorithms.bins.PACKED_LIMIT", 700)
+    assert observed(values, late) == whole
+    parted = observed(values[:2000], values[2000:])
+    assert parted == single
+    restored = Histogram.from_arrays(parted.to_arrays())
+    restored.update(late)
+    assert restored == whole
+    assert parted.merge(observed(late)) == whole
+
+
+def test_memory_stays_below_half_a_megabyte(monkeypatch):
+    monkeypatch.setattr("calibrant.algorithms.bins.PACKED_LIMIT", 1000)
+    histogram = observed(*np.random.default_rng(0).standard_normal((50, 2000)).astype(np.float32))
+    bins, tails = histogram._bins, (histogram._top, histogram._bottom)
+    held = bins._packed.nbytes + 200 * len(bins._aside)
+    held += sum(tail._kept.nbytes + sum(found.nbytes for found in tail._candidates) for tail in tails)
+    assert held <= 2**19
+
+
 def test_the_extremes_of_float32_do_not_overflow():
     largest = np.finfo(np.float32).max
     histogram = observed(np.full(1000, largest), np.full(1000, -largest), np.full(5, 1e-45))

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -85,7 +86,7 @@ def test_signals_reach_the_work(sent: signal.Signals, code: int) -> None:
     _, errors = process.communicate(timeout=30)
     assert process.returncode == code
     assert bool(re.search("interrupted", errors)) == (sent == signal.SIGINT)
-    assert not os.path.exists(f"/proc/{worker}")
+    assert not Path(f"/proc/{worker}").exists()
 
 
 def test_the_work_ends_with_the_command() -> None:
@@ -94,14 +95,18 @@ def test_the_work_ends_with_the_command() -> None:
     worker = int(process.stdout.readline())
     process.kill()
     process.communicate(timeout=30)
+    status = Path(f"/proc/{worker}/status")
     for _ in range(500):
-        if not os.path.exists(f"/proc/{worker}") or "\nState:\tZ" in open(f"/proc/{worker}/status").read():  # noqa: SIM115
+        try:
+            if "\nState:\tZ" in status.read_text():
+                return
+        except OSError:
             return
         time.sleep(0.01)
     raise AssertionError("the work goes on")
 
 
-def test_the_model_is_found_among_the_arguments(tmp_path: pytest.TempPathFactory) -> None:
+def test_the_model_is_found_among_the_arguments(tmp_path: Path) -> None:
     model = str(tmp_path)
     assert file_among(["-q", "quantize", model, "--data", "/"]) == model
     assert file_among(["convert", "--outputs", "/", "--model", model]) == model

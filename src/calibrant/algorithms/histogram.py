@@ -53,7 +53,7 @@ class OrderStatistic:
 class Histogram:
     """An accumulator of float32 values. Two are equal when they have seen the same values, up to the bins' resolution.
 
-    Memory is bounded: 192 KiB a sign, 576 KiB once 33 million values have come, and at most 128 KiB for the tails.
+    Memory is bounded: 192 KiB a sign, and at most 128 KiB for the tails.
     One instance must not be updated by two threads at once; different instances may be.
     """
 

@@ -80,6 +80,11 @@ def unpacked(packed: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.nda
     return counts.astype(np.int64), (chosen - counts * unit).astype(np.int64)
 
 
+def repacked(places: np.ndarray, counts: np.ndarray, sums: np.ndarray) -> np.ndarray:
+    """The packed bins (uint64) at these places with these counts, below PACKED_LIMIT, and sums of positions."""
+    return counts.astype(np.uint64) * units(places) + sums.astype(np.uint64)
+
+
 def add_packed(totals: np.ndarray, packed: np.ndarray) -> None:
     """Add packed bins [n] to counts and sums of positions, int64 [2, n], in place."""
     (places,) = packed.nonzero()

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from calibrant.child_process import end_with_parent
@@ -79,7 +80,7 @@ def file_among(arguments: Sequence[str]) -> str | None:
     words = [word.removeprefix("--model=") for word in arguments if not word.startswith("-") or "--model=" in word]
     for word in (*after, *words):
         with suppress(OSError, ValueError):
-            if os.path.exists(word):
+            if Path(word).exists():
                 return word
     return None
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.pieces import is_in_pieces, join_pieces, whole
-from calibrant.graph.tensorflow import tensorflow
+from calibrant.graph.tensorflow import cause_of, tensorflow
 from calibrant.graph.tf_core import GraphDef, NodeDef, dtypes
 
 LARGE = 4096  # elements
@@ -25,7 +26,13 @@ _KINDS = frozenset("biufcV")  # of NumPy; V: bfloat16 and the 8-bit floats
 
 
 def open_session(graph: Graph, config: Any = None) -> Any:
-    """A ``tf.compat.v1.Session`` whose ``graph`` is an import of this one, under the same names, ready to run."""
+    """A ``tf.compat.v1.Session`` whose ``graph`` is an import of this one, under the same names, ready to run.
+
+    Raises
+    ------
+    ModelError
+        TensorFlow does not import the graph.
+    """
     tf = tensorflow()
     resident = {name: node for name, node in graph.nodes.items() if is_large_constant(node)}
     prefix = _free_prefix(graph)
@@ -37,7 +44,10 @@ def open_session(graph: Graph, config: Any = None) -> Any:
             definition.node.append(whole(node))
     config = tf.compat.v1.ConfigProto() if config is None else config
     with tf.Graph().as_default() as imported:
-        tf.graph_util.import_graph_def(definition, name="")
+        try:
+            tf.graph_util.import_graph_def(definition, name="")
+        except (ValueError, TypeError, tf.errors.OpError) as error:
+            raise ModelError(Problem(f"TensorFlow refuses the graph: {cause_of(error)}", file=graph.source)) from None
         if any(_is_grouped(operation) for operation in imported.get_operations()):
             # TensorFlow would put bias and convolution together, and has no such kernel for groups without oneDNN.
             options = config.graph_options.rewrite_options
