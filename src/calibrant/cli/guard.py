@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 
 from calibrant.child_process import end_with_parent
 
@@ -87,10 +87,8 @@ def file_among(arguments: Sequence[str]) -> str | None:
 
 def _keep_messages_direct(writing: int) -> None:
     """Python's messages go where they went; file descriptor 2 leads to the parent."""
-    previous: IO[str] = sys.stderr
-    sys.stderr = sys.__stderr__ = open(  # noqa: SIM115
-        os.dup(2), "w", buffering=1, encoding=previous.encoding, errors=previous.errors
-    )
+    previous: Any = sys.stderr
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, encoding=previous.encoding, errors=previous.errors)
     os.dup2(writing, 2)
     os.close(writing)
 
