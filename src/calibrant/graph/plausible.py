@@ -10,7 +10,7 @@ from calibrant.errors import ModelError, Problem, first_problems
 from calibrant.graph import nodes as nd
 from calibrant.graph.control_flow import called_by_function
 from calibrant.graph.pieces import is_in_pieces, stored_bytes
-from calibrant.graph.tf_core import FunctionDefLibrary, GraphDef, NodeDef, dtypes
+from calibrant.graph.tf_core import FunctionDefLibrary, GraphDef, NodeDef, dtypes, op_def_registry
 
 LARGEST = 1 << 31  # bytes that constants take beyond what the file holds of them
 SMALL = 1 << 16  # bytes of a constant that need not be counted
@@ -41,7 +41,7 @@ def plausible(graph_def: GraphDef, source: str) -> None:
     problems: list[Problem] = []
     beyond = 0
     for node in _all_nodes(graph_def):
-        message = _unknown_type(node)
+        message = _unknown_type(node) or _wrong_kind(node)
         if message is None and node.op == "Const":
             message = _misfit(node)
             if message is None:
@@ -94,6 +94,22 @@ def _unknown_type(node: NodeDef) -> str | None:
         for number in numbers:
             if number and not _exists(number):
                 return f"its attribute {key!r} is the type {number}, which TensorFlow does not have"
+    return None
+
+
+@cache
+def _kinds(op: str) -> tuple[tuple[str, str], ...]:
+    """Attributes of an operation that TensorFlow knows, each with the field that its value is in."""
+    definition = op_def_registry.get(op)
+    fields = {"int": "i", "float": "f", "bool": "b", "string": "s"}
+    attributes = () if definition is None else definition.attr
+    return tuple((a.name, "list" if a.type.startswith("list(") else fields.get(a.type, a.type)) for a in attributes)
+
+
+def _wrong_kind(node: NodeDef) -> str | None:
+    for key, field in _kinds(node.op):
+        if key in node.attr and node.attr[key].WhichOneof("value") not in (field, "placeholder", None):
+            return f"its attribute {key!r} is of another kind than the operation {node.op} has"
     return None
 
 

@@ -1,0 +1,58 @@
+"""Damaged texts and graphs, by the thousand: each is taken or refused, in bounded time, and none ends the process."""
+
+import json
+import random
+import subprocess
+import sys
+
+import graph_mutants
+import pytest
+import text_mutants
+
+AT_ONCE = 400
+
+
+@pytest.mark.parametrize("kind", text_mutants.KINDS)
+def test_texts(kind, campaign, tmp_path):
+    seed, read = text_mutants.KINDS[kind]
+    path, rng = tmp_path / kind, random.Random(kind)
+    verdicts = {"accepted": 0, "refused": 0}
+    for _ in range(campaign.budget(150, 250_000)):
+        content = text_mutants.mutant(seed, rng)
+        path.write_bytes(content)
+        with campaign.one():
+            verdict = text_mutants.tried(read, path)
+        if verdict in verdicts:
+            verdicts[verdict] += 1
+        elif len(campaign.wrong) < 20:
+            campaign.wrong.append(f"{verdict}: {content[:300]!r}")
+    assert campaign.wrong == []
+    assert all(verdicts.values())
+
+
+def test_graphs(campaign, repository, tmp_path):
+    first, stop = 0, campaign.budget(120, 50_000)
+    while first < stop:
+        (tmp_path / "found.json").write_text(json.dumps({"wrong": [], "longest": 0, "next": first}))
+        done = subprocess.run(
+            [sys.executable, graph_mutants.__file__, str(first), str(min(first + AT_ONCE, stop)), str(tmp_path)],
+            env={"PYTHONPATH": str(repository / "src"), "TF_CPP_MIN_LOG_LEVEL": "3"},
+            capture_output=True,
+            text=True,
+        )
+        found = json.loads((tmp_path / "found.json").read_text())
+        campaign.runs += found["next"] - first
+        campaign.wrong += found["wrong"]
+        campaign.longest = max(campaign.longest, found["longest"])
+        first = found["next"]
+        if done.returncode:
+            campaign.wrong.append(f"{first}: ended the process ({done.returncode}): {done.stderr[-300:]}")
+            first += 1
+    assert campaign.wrong == []
+
+
+def test_an_attribute_of_another_kind(tmp_path):
+    """Mutant 4728: ended in a TypeError."""
+    path = tmp_path / "mutant.pb"
+    path.write_bytes(graph_mutants.mutant(graph_mutants.seed_graph(), 4728))
+    assert graph_mutants.tried(path, 1) == "refused"
