@@ -51,6 +51,10 @@ PUBLISHED = {
 OURS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("calibrant", {}, ""),
     ("calibrant --refine", {"refine": True}, ""),
+    ("calibrant --refine --budget 10%", {"refine": True, "budget": 0.1}, ""),
+    ("calibrant --refine --budget 25%", {"refine": True, "budget": 0.25}, ""),
+    ("calibrant --refine --budget 50%", {"refine": True, "budget": 0.5}, ""),
+    ("calibrant --refine --round-weights --budget 25%", {"refine": True, "round_weights": True, "budget": 0.25}, ""),
     ("calibrant --no-bias-correction", {"bias_correction": False}, ""),
     ("calibrant, DMQ 0.5", {}, "common_config { dmq_balancer { migration_strength : 0.5 } }"),
 )
