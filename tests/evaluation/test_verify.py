@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import calibrant
+from calibrant.errors import DataError
 from calibrant.evaluation.comparison import pair_score
-from calibrant.evaluation.comparison_points import comparison_points
+from calibrant.evaluation.comparison_points import comparison_points, require_one_width
 from calibrant.evaluation.divergence import OutputDivergence, TensorDivergence
 from calibrant.evaluation.verification import Limits
 from calibrant.evaluation.verify import verify
@@ -171,3 +172,20 @@ def test_models_are_compared_at_one_point_of_all():
     one, other = (load(graph_def(build), outputs=["out"]) for build in (plain, hidden))
     assert comparison_points({"a": one, "b": one})["a"].graph[0].startswith("logits")
     assert comparison_points({"a": one, "b": other})["a"].graph == ("out:0",)
+
+
+def test_an_output_without_samples_is_compared(tmp_path):
+    def build():
+        tf.identity(dense(placeholder([None, 6])), "scores")
+        tf.identity(tf.constant([1.0, 2.0, 3.0]), "other")
+
+    model, data = graph_def(build), numbers(16, 6)
+    outputs = ["scores", "other"]
+    calibrant.quantize(model, None, data, tmp_path, outputs=outputs, export="ascend", name="net")
+    assert verify(tmp_path, data, model=model, outputs=outputs).passed
+
+
+def test_an_output_whose_size_depends_on_values_is_named_as_such():
+    require_one_width([np.zeros((4, 3)), np.ones((4, 3))])
+    with pytest.raises(DataError, match="an output has 2 and 3 values: its size depends on what is in it"):
+        require_one_width([np.zeros((4, 3)), np.ones((4, 2))])

@@ -10,7 +10,7 @@ import numpy as np
 from calibrant.emit.tflite.flatbuffer import Tensor
 from calibrant.errors import DataError, Problem
 from calibrant.evaluation.accuracy import LabelCount
-from calibrant.evaluation.comparison_points import comparison_points, run_file, run_graph
+from calibrant.evaluation.comparison_points import comparison_points, require_one_width, run_file, run_graph
 from calibrant.evaluation.divergence import ROUNDING, OutputDivergence, TensorDivergence
 from calibrant.evaluation.layer_divergence import LayerWatch
 from calibrant.evaluation.result_folder import FAKEQUANT, FLOAT, LOWERED, SIMULATION, TFLITE
@@ -58,6 +58,8 @@ class Comparison:
             if self._watch is not None and self._done == 0 and self._file.fixed_batch in (None, size):
                 self._watch.look(fed)
         for (first, second), divergence in self._divergences.items():
+            for pair in zip(values[first], values[second], strict=True):
+                require_one_width(pair)
             divergence.update(values[first], values[second])
         if self._truth is not None:
             labels = _labels(self._truth, self._done, size)

@@ -77,7 +77,7 @@ def run_graph(runner: Runner, fed: Mapping[int, np.ndarray]) -> list[np.ndarray]
     """The compared tensors of a graph for one batch, each [samples, values]."""
     size = len(fed[0])
     values = runner(dict(zip(runner.graph.input_keys, fed.values(), strict=True)))
-    return [np.array(value).reshape(size, -1) for value in values]
+    return [_rows(np.array(value), size) for value in values]
 
 
 def run_file(runner: TfliteRunner, points: ComparisonPoints, fed: Mapping[int, np.ndarray]) -> list[np.ndarray]:
@@ -97,5 +97,29 @@ def run_file(runner: TfliteRunner, points: ComparisonPoints, fed: Mapping[int, n
     chunks = []
     for start in range(0, total, size):
         runner.run({index: values[start : start + size] for index, values in fed.items()})
-        chunks.append([runner.real(tensor).reshape(size, -1) for tensor in points.file])
+        chunks.append([_rows(runner.real(tensor), size) for tensor in points.file])
+    for parts in zip(*chunks, strict=True):
+        require_one_width(parts)
     return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
+
+
+def _rows(values: np.ndarray, samples: int) -> np.ndarray:
+    """[samples, values]; a tensor without an axis of samples is the same for all of them."""
+    if values.size % samples:
+        return np.tile(values.reshape(1, -1), (samples, 1))
+    return values.reshape(samples, -1)
+
+
+def require_one_width(arrays: Iterable[np.ndarray]) -> None:
+    """Arrays [samples, values] of one output can be compared.
+
+    Raises
+    ------
+    DataError
+        They have different numbers of values.
+    """
+    widths = sorted({array.shape[1] for array in arrays})
+    if len(widths) > 1:
+        found = " and ".join(map(str, widths))
+        message = f"an output has {found} values: its size depends on what is in it, so it cannot be compared"
+        raise DataError(Problem(message, hint="quantize with the other outputs: --outputs"))
