@@ -7,6 +7,7 @@ write to file descriptor 2 passes through the parent, which keeps their last wor
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import select
@@ -86,9 +87,13 @@ def file_among(arguments: Sequence[str]) -> str | None:
 
 
 def _keep_messages_direct(writing: int) -> None:
-    """Python's messages go where they went; file descriptor 2 leads to the parent."""
+    """Python's messages go where they went, unbuffered; file descriptor 2 leads to the parent.
+
+    What a buffer could not write would be tried again at the end, and change the exit code.
+    """
     previous: Any = sys.stderr
-    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, encoding=previous.encoding, errors=previous.errors)
+    direct: Any = os.fdopen(os.dup(2), "wb", buffering=0)
+    sys.stderr = io.TextIOWrapper(direct, encoding=previous.encoding, errors=previous.errors, write_through=True)
     os.dup2(writing, 2)
     os.close(writing)
 

@@ -75,7 +75,7 @@ def _dtype(tensor: Any) -> np.dtype[Any]:
 
 def whole(node: NodeDef) -> NodeDef:
     """The node as TensorFlow knows it, with its content in one piece."""
-    if node.op != "Const" or not is_in_pieces(node.attr["value"].tensor):
+    if node.op != "Const" or "value" not in node.attr or not is_in_pieces(node.attr["value"].tensor):
         return node
     result = _without_content(node)
     result.attr["value"].tensor.tensor_content = b"".join(node.attr["value"].tensor.string_val)
@@ -84,7 +84,7 @@ def whole(node: NodeDef) -> NodeDef:
 
 def node_chunks(node: NodeDef) -> Iterator[bytes]:
     """A node as it stands in the file of a GraphDef, always the same for the same node, in pieces."""
-    if node.op != "Const" or not is_in_pieces(node.attr["value"].tensor):
+    if node.op != "Const" or "value" not in node.attr or not is_in_pieces(node.attr["value"].tensor):
         content = node.SerializeToString(deterministic=True)
         yield _tag(GraphDef.NODE_FIELD_NUMBER) + varint(len(content))
         yield content
@@ -158,6 +158,9 @@ def _parse(node: NodeDef, view: memoryview) -> None:
     light, content = _cut_out(view, _CONTENT)
     node.ParseFromString(light)
     if content is None:
+        return
+    if "value" not in node.attr:  # a damaged entry, which protobuf does not know as one
+        node.ParseFromString(bytes(view))
         return
     tensor = node.attr["value"].tensor
     is_plain = tensor.dtype != dtypes.string.as_datatype_enum and not (tensor.string_val or tensor.tensor_content)
