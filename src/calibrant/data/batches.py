@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 
 import numpy as np
@@ -14,6 +14,11 @@ from calibrant.data.input_spec import InputSpec
 from calibrant.errors import DataError, Problem
 
 Rows = Callable[[], Iterator[dict[str, Chunk]]]
+
+
+def sample_count(batch: Mapping[str, np.ndarray]) -> int:
+    """Number of samples in a batch; 1 if all of its arrays are scalars."""
+    return max((len(array) for array in batch.values() if np.ndim(array)), default=1)
 
 
 class Batches:
@@ -91,7 +96,7 @@ class Batches:
                     fingerprint.add(array)
             yield batch
             yielded += 1
-            samples += max((len(array) for array in batch.values() if array.ndim), default=1)
+            samples += sample_count(batch)
             if self._sample_limit is not None and samples >= self._sample_limit:
                 break
         self.used = yielded, samples

@@ -10,6 +10,7 @@ import numpy as np
 
 from calibrant.algorithms.median_sqnr import median_sqnr_db
 from calibrant.algorithms.sqnr import sqnr_db
+from calibrant.data.batches import sample_count
 from calibrant.data.open_data import Batches
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.graph import nodes as nd
@@ -17,6 +18,7 @@ from calibrant.graph.graph import Graph
 from calibrant.graph.logits import before_softmax
 from calibrant.graph.run import Runner
 from calibrant.quantized_network import ErrorGrowth, InputError, OutputSqnr, QuantizedInput, QuantizedNetwork
+from calibrant.steps.first_samples import first_samples
 
 SAMPLES = 4
 ENOUGH_VALUES = 1 << 15
@@ -56,7 +58,7 @@ def measured(network: QuantizedNetwork, keys: Sequence[str], batches: Batches, i
         time and memory stay small beside calibration.
     """
     graph, quantized = network.graph, fake_quantized(replace(network, output_tensors=()))
-    fed = _first_samples(graph, batches)
+    fed = first_samples(graph, batches, SAMPLES)
     entries = network.every_input() if inputs else ()
     watched = {entry.tensor for entry in entries}
     places = [place for place, tensor in enumerate(graph.outputs) if graph.dtype(tensor).is_floating]
@@ -66,7 +68,7 @@ def measured(network: QuantizedNetwork, keys: Sequence[str], batches: Batches, i
     axes = {tensor: _channel_axis(graph, tensor) for tensor in sorted(watched)}  # quantizers have none
     first = _values(graph, [point[0] for point in points], fed, axes)
     second = _values(quantized, [point[1] for point in points], fed, axes)
-    samples = sum(_count(batch) for batch in fed)
+    samples = sum(map(sample_count, fed))
     ratios = (median_sqnr_db(*pair) for pair in zip(first.fetched, second.fetched, strict=True))
     outputs = OutputSqnr(dict(zip((keys[place] for place in places), ratios, strict=True)), samples) if places else None
     if not inputs:
@@ -81,23 +83,6 @@ def _points(graph: Graph, quantized: Graph, place: int) -> tuple[str, str]:
     outputs = graph.outputs[place], quantized.outputs[place]
     scores = before_softmax(graph, outputs[0]), before_softmax(quantized, outputs[1])
     return outputs if scores[0] == outputs[0] or scores[1] == outputs[1] else scores
-
-
-def _first_samples(graph: Graph, batches: Batches) -> list[dict[str, np.ndarray]]:
-    shapes = [graph.shape(tensor) for tensor in graph.inputs]
-    is_open = all(shape is None or not shape or shape[0] is None for shape in shapes)
-    fed, samples = [], 0
-    for batch in batches:
-        left = SAMPLES - samples
-        fed.append({name: array[:left] if is_open and np.ndim(array) else array for name, array in batch.items()})
-        samples += _count(fed[-1])
-        if samples >= SAMPLES:
-            break
-    return fed
-
-
-def _count(batch: Mapping[str, np.ndarray]) -> int:
-    return max((len(array) for array in batch.values() if np.ndim(array)), default=1)
 
 
 @dataclass(frozen=True)

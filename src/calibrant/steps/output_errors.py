@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from calibrant.algorithms.arithmetic import Quantizer
-from calibrant.data.open_data import Batches
+from calibrant.data.batches import Batches, sample_count
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import before_softmax
 from calibrant.graph.partial_runs import PartialRuns
 from calibrant.quantized_network import QuantizedInput
+from calibrant.steps.first_samples import cut, first_samples, number_is_open
 
 MOST_BYTES = 1 << 28
 """Of values of pieces that are kept for further candidates; those of one piece always are."""
@@ -55,29 +56,19 @@ def pieces_of(graph: Graph, batches: Batches, size: int, most: int) -> list[Piec
     size, most : int
         Samples in a piece, and in all.
     """
-    shapes = [graph.shape(tensor) for tensor in graph.inputs]
-    is_open = all(shape is None or (len(shape) > 0 and shape[0] is None) for shape in shapes)
-    taken: list[Mapping[str, np.ndarray]] = []
-    count = 0
-    for batch in batches:
-        taken.append(batch)
-        count += _samples(batch)
-        if count >= most:
-            break
-    if not is_open:
-        return [Piece(batch, _samples(batch)) for batch in taken]
-    joined = {key: np.concatenate([batch[key] for batch in taken])[:most] for key in taken[0]}
-    return list(_cut(joined, size))
+    taken = first_samples(graph, batches, most)
+    if not number_is_open(graph):
+        return [Piece(batch, sample_count(batch)) for batch in taken]
+    shapes = {tuple(np.shape(array)[1:] if np.ndim(array) else None for array in batch.values()) for batch in taken}
+    if len(shapes) == 1 and None not in next(iter(shapes)):
+        taken = [{key: np.concatenate([batch[key] for batch in taken]) for key in taken[0]}]
+    return [piece for batch in taken for piece in _cut(batch, size)]
 
 
 def _cut(batch: Mapping[str, np.ndarray], size: int) -> Iterator[Piece]:
-    for start in range(0, _samples(batch), size):
-        part = {key: array[start : start + size] for key, array in batch.items()}
-        yield Piece(part, _samples(part))
-
-
-def _samples(batch: Mapping[str, np.ndarray]) -> int:
-    return len(next(iter(batch.values())))
+    for start in range(0, sample_count(batch), size):
+        part = cut(batch, start, start + size)
+        yield Piece(part, sample_count(part))
 
 
 @dataclass(frozen=True)

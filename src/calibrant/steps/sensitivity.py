@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from calibrant.algorithms.sqnr import sqnr_db
-from calibrant.data.open_data import Batches
+from calibrant.data.batches import Batches, sample_count
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
@@ -58,7 +58,7 @@ class LayerExchanges:
         for index, batch in enumerate(track(batches, "sensitivity", batches.count)):
             if samples >= ENOUGH_SAMPLES:
                 break
-            samples += len(next(iter(batch.values())))
+            samples += sample_count(batch)
             reference = self._only.start(batch)
             for name, end in self._ends.items():
                 noise[name][0].update(reference, self._only.exchanged(end))
