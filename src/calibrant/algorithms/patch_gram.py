@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from calibrant.algorithms.ordered_sum import OrderFreeSum
+from calibrant.algorithms.order_free_mean import OrderFreeMean
 from calibrant.algorithms.patch_mean import PatchGeometry
 
 LARGEST_BLOCK = 512
@@ -35,14 +35,18 @@ class PatchGram:
         Number of input channels that meet in an output: all, those of one group, or 1 for a depthwise kernel.
     """
 
-    __slots__ = ("_sum", "count", "geometry", "group")
+    __slots__ = ("_mean", "geometry", "group")
     __hash__ = None  # type: ignore[assignment]  # mutable
 
     def __init__(self, geometry: PatchGeometry, group: int):
         self.geometry = geometry
         self.group = group
-        self.count = 0  # output positions seen, over all batches
-        self._sum: OrderFreeSum | None = None
+        self._mean = OrderFreeMean()
+
+    @property
+    def count(self) -> int:
+        """Output positions seen, over all batches."""
+        return self._mean.count
 
     @property
     def kind(self) -> str:
@@ -67,20 +71,17 @@ class PatchGram:
         positions = math.prod(
             window.positions(length) for window, length in zip(geometry.windows, samples.shape[1:-1], strict=True)
         )
-        if self._sum is None:
-            blocks = -(-samples.shape[-1] // self.group) * block_count(self.offsets, self.group)
-            rows = self.offsets * block_channels(self.offsets, self.group)
-            self._sum = OrderFreeSum((blocks, rows, rows))
+        blocks = -(-samples.shape[-1] // self.group) * block_count(self.offsets, self.group)
+        rows = self.offsets * block_channels(self.offsets, self.group)
         step = max(_VALUES_AT_A_TIME // max(positions * self.offsets * samples.shape[-1], 1), 1)
-        total = np.zeros((), np.int64)
+        total = np.zeros((blocks, rows, rows), np.int64)
         for start in range(0, len(samples) if positions else 0, step):
             codes = np.rint(np.ldexp(samples[start : start + step], -exponent))
             patches = self._blocks(codes)
             for row in range(0, patches.shape[-1], _ROWS_AT_A_TIME):
                 part = patches[..., row : row + _ROWS_AT_A_TIME].astype(np.float64)
-                total = total + np.stack([block @ block.T for block in part]).astype(np.int64)
-        self._sum.add(np.ldexp(total.astype(np.float64), 2 * exponent))
-        self.count += len(samples) * positions
+                total += np.stack([block @ block.T for block in part]).astype(np.int64)
+        self._mean.add(np.ldexp(total.astype(np.float64), 2 * exponent), len(samples) * positions)
 
     def _blocks(self, samples: np.ndarray) -> np.ndarray:
         """The patches of [samples, *spatial, channels] as [blocks, offsets and channels, samples and positions]."""
@@ -99,11 +100,7 @@ class PatchGram:
         """
         if self.kind != other.kind:
             raise ValueError("patches of different layers cannot be merged")
-        if other._sum is not None:
-            if self._sum is None:
-                self._sum = OrderFreeSum(other._sum.to_array().shape[1:])
-            self._sum = self._sum.merge(other._sum)
-            self.count += other.count
+        self._mean.merge_from(other._mean)
 
     def moments(self) -> np.ndarray:
         """The mean of p pᵀ, float64 [blocks, rows, rows]; rows are kernel offsets times the channels of a block.
@@ -113,26 +110,20 @@ class PatchGram:
         ValueError
             No batch has been seen.
         """
-        if self._sum is None or not self.count:
-            raise ValueError("no patches have been seen")
-        return self._sum.total() / self.count
+        return self._mean.value()
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """The state, for storing it; empty before the first batch."""
-        return {} if self._sum is None else {"count": np.array(self.count, np.int64), "sum": self._sum.to_array()}
+        return self._mean.to_arrays()
 
     def merge_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         """Add a state from :meth:`to_arrays`."""
-        other = PatchGram(self.geometry, self.group)
-        if arrays:
-            other.count = int(arrays["count"])
-            other._sum = OrderFreeSum.from_array(arrays["sum"])
-        self.merge_from(other)
+        self._mean.merge_arrays(arrays)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, PatchGram):
             return NotImplemented
-        return (self.kind, self.count) == (other.kind, other.count) and self._sum == other._sum
+        return self.kind == other.kind and self._mean == other._mean
 
 
 def block_count(offsets: int, group: int) -> int:

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from calibrant.algorithms.kernels import kernels
-from calibrant.algorithms.ordered_sum import OrderFreeSum
+from calibrant.algorithms.order_free_mean import OrderFreeMean
 
 Padding = Literal["SAME", "VALID"] | tuple[int, int]
 
@@ -146,13 +146,17 @@ class PatchMean:
     merged state is the same, bit for bit.
     """
 
-    __slots__ = ("_sum", "count", "geometry")
+    __slots__ = ("_mean", "geometry")
     __hash__ = None  # type: ignore[assignment]  # mutable
 
     def __init__(self, geometry: PatchGeometry):
         self.geometry = geometry
-        self.count = 0  # output positions seen, over all batches
-        self._sum: OrderFreeSum | None = None
+        self._mean = OrderFreeMean()
+
+    @property
+    def count(self) -> int:
+        """Output positions seen, over all batches."""
+        return self._mean.count
 
     @property
     def kind(self) -> str:
@@ -180,10 +184,7 @@ class PatchMean:
             offsets = [moved[visited].sum(axis=0) for visited in window.visited(length)]
             sums = np.stack(offsets, axis=place)
         sums = sums.reshape(*(window.size for window in geometry.windows), -1)
-        if self._sum is None:
-            self._sum = OrderFreeSum(sums.shape)
-        self._sum.add(sums)
-        self.count += count
+        self._mean.add(sums, count)
 
     def merge_from(self, other: PatchMean) -> None:
         """Add the batches that another one has seen.
@@ -195,11 +196,7 @@ class PatchMean:
         """
         if self.geometry != other.geometry:
             raise ValueError("patches of different layers cannot be merged")
-        if other._sum is not None:
-            if self._sum is None:
-                self._sum = OrderFreeSum(other._sum.to_array().shape[1:])
-            self._sum = self._sum.merge(other._sum)
-            self.count += other.count
+        self._mean.merge_from(other._mean)
 
     def merge(self, other: PatchMean) -> PatchMean:
         """A new accumulator of the batches of both; raises the same errors as ``merge_from``."""
@@ -216,31 +213,27 @@ class PatchMean:
         ValueError
             No batch has been seen.
         """
-        if self._sum is None or not self.count:
-            raise ValueError("no patches have been seen")
-        return self._sum.total() / self.count
+        return self._mean.value()
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """The state, for storing it; empty before the first batch."""
-        return {} if self._sum is None else {"count": np.array(self.count, np.int64), "sum": self._sum.to_array()}
+        return self._mean.to_arrays()
 
     @classmethod
     def from_arrays(cls, geometry: PatchGeometry, arrays: dict[str, np.ndarray]) -> PatchMean:
         """The accumulator whose state :meth:`to_arrays` gave."""
         result = cls(geometry)
-        if arrays:
-            result.count = int(arrays["count"])
-            result._sum = OrderFreeSum.from_array(arrays["sum"])
+        result.merge_arrays(arrays)
         return result
 
     def merge_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         """Add a state from :meth:`to_arrays`."""
-        self.merge_from(PatchMean.from_arrays(self.geometry, arrays))
+        self._mean.merge_arrays(arrays)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, PatchMean):
             return NotImplemented
-        return (self.geometry, self.count) == (other.geometry, other.count) and self._sum == other._sum
+        return self.geometry == other.geometry and self._mean == other._mean
 
 
 def _sum_over(values: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
