@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from calibrant.config.graph_info import BALANCED_TYPES, BALANCED_WORDS, CHANNEL_TYPES, FEW_BIT_TYPES
-from calibrant.config.model import CalibrationConfig, Configuration, FMRQuantize
+from calibrant.config.model import CalibrationConfig, Configuration, FMRQuantize, HFMGQuantize
 from calibrant.config.rules import RULES, UNIQUE, Rule, allowed_text, default_of
 from calibrant.config.schema import ROOT, Field, messages
 from calibrant.config.values import UINT32_MAX
@@ -172,7 +172,7 @@ def _type_problems(configuration: Configuration, block: Written) -> Iterator[Pro
 def _tensor_type_problems(configuration: Configuration, block: Written) -> Iterator[Problem]:
     for name in ("ifmr_quantize", "hfmg_quantize"):
         activation = getattr(block.value, name)
-        if activation is not None and getattr(activation, "dst_type", None) == "INT16":
+        if isinstance(activation, (FMRQuantize, HFMGQuantize)) and activation.is_wide:
             message = "16 bits are for what layers with weights read, and this is an input of a MaxPool or Add"
             yield configuration.problem(f"{block.path}.{name}.dst_type", message, allowed="INT8")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from calibrant.config.graph_info import BALANCED_WORDS, FEW_BIT_TYPES, GraphInfo, LayerInfo
-from calibrant.config.levels import Level, Levels, is_wide
+from calibrant.config.levels import Level, Levels
 from calibrant.config.model import CalibrationConfig, Configuration
 
 
@@ -60,7 +60,7 @@ def _idle_blocks(level: Level, layers: Sequence[LayerInfo], what: str) -> Iterat
         yield f"{path}: quant_bits : {bits} has no effect: it acts on Conv2D only, and {what} is one"
     if settings.dmq_balancer is not None and not any(layer.can_be_balanced for layer in layers):
         yield f"{path}: dmq_balancer has no effect: it acts on {BALANCED_WORDS}, and {what} is one of these"
-    if settings.activation is not None and is_wide(settings.activation) and not weighted:
+    if settings.activation is not None and settings.activation.is_wide and not weighted:
         yield f"{path}: dst_type : INT16 has no effect: {what} has weights"
     yield from _idle_offset(level)
     if settings.activation is not None and settings.activation.asymmetric and all(layer.dynamic for layer in layers):
@@ -69,7 +69,7 @@ def _idle_blocks(level: Level, layers: Sequence[LayerInfo], what: str) -> Iterat
 
 def _idle_offset(level: Level) -> Iterator[str]:
     activation = level.settings.activation
-    if activation is not None and is_wide(activation) and activation.asymmetric:
+    if activation is not None and activation.is_wide and activation.asymmetric:
         yield f"{level.origin}: asymmetric has no effect: codes of 16 bits have no offset"
 
 

@@ -80,7 +80,7 @@ def _override_problems(
         if layer.dynamic and activation and activation.asymmetric:
             message = f"{what}, multiplies two activations, which are quantized symmetrically only"
             yield configuration.problem(f"{path}.{block}.asymmetric", message, allowed="false")
-        if activation and activation.dst_type == "INT16" and not layer.has_weights:
+        if activation and activation.is_wide and not layer.has_weights:
             message = f"{what}, has no weights; 16 bits are for what layers with weights read"
             yield configuration.problem(f"{path}.{block}.dst_type", message, allowed="INT8")
 

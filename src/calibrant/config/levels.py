@@ -94,7 +94,7 @@ class Levels:
 
     def asymmetric(self, layer: LayerInfo) -> tuple[bool, str]:
         """Whether a layer's activations have an offset, by the priority of its own; and the origin."""
-        wide = layer.has_weights and is_wide(self.activation(layer)[0])
+        wide = layer.has_weights and self.activation(layer)[0].is_wide
         return (False, "symmetric only") if layer.dynamic or wide else self.first_asymmetric(self.of(layer))
 
     def first_asymmetric(self, levels: list[Level]) -> tuple[bool, str]:
@@ -162,7 +162,7 @@ def activation_plan(block: FMRQuantize | HFMGQuantize, asymmetric: bool, has_wei
 
     Only what layers with weights read may have 16 bits; these codes have no offset.
     """
-    bits = 16 if is_wide(block) and has_weights else 8
+    bits = 16 if block.is_wide and has_weights else 8
     asymmetric = asymmetric and bits == 8
     if isinstance(block, HFMGQuantize):
         return ActivationPlan("hfmg", asymmetric, bits, num_of_bins=or_default(block, "num_of_bins"))
@@ -176,11 +176,6 @@ def activation_plan(block: FMRQuantize | HFMGQuantize, asymmetric: bool, has_wei
         max_percentile=float(or_default(block, "max_percentile")),
         min_percentile=float(or_default(block, "min_percentile")),
     )
-
-
-def is_wide(block: FMRQuantize | HFMGQuantize) -> bool:
-    """Whether a block asks for 16 bits."""
-    return block.dst_type == "INT16"
 
 
 def or_default(block: object, field: str) -> Any:

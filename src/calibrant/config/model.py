@@ -38,6 +38,11 @@ class FMRQuantize:
     asymmetric: bool | None = None
     dst_type: str | None = None
 
+    @property
+    def is_wide(self) -> bool:
+        """Whether the activations get 16 bits."""
+        return self.dst_type == "INT16"
+
 
 @dataclass(frozen=True)
 class HFMGQuantize:
@@ -46,6 +51,11 @@ class HFMGQuantize:
     num_of_bins: int | None = None
     asymmetric: bool | None = None
     dst_type: str | None = None
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether the activations get 16 bits."""
+        return self.dst_type == "INT16"
 
 
 @dataclass(frozen=True)
