@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from calibrant.calibration.limits import MOST_THREADS, MOST_WORKERS
+from calibrant.calibration.limits import check_threads, check_workers
 from calibrant.calibration.observer import Observer, Statistics, available_cpus
 from calibrant.calibration.state import BatchKey, State, batch_digest, fingerprint
 from calibrant.calibration.worker import Worker
@@ -45,10 +45,8 @@ class CalibrationRunner:
     threads: int = 0
 
     def __post_init__(self) -> None:
-        for name, least, most in (("workers", 1, MOST_WORKERS), ("threads", 0, MOST_THREADS)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-                raise DataError(Problem(f"{name} is {value!r}", allowed=f"a whole number, {least} … {most}"))
+        check_workers(self.workers)
+        check_threads(self.threads)
 
     def observe(
         self,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from calibrant.algorithms.median_sqnr import median_sqnr_db
-from calibrant.calibration.limits import MOST_WORKERS
+from calibrant.calibration.limits import check_workers
 from calibrant.child_process import ChildProcess
 from calibrant.config.model import Configuration
 from calibrant.config.text_write import write_config
@@ -188,8 +188,7 @@ class TrialPool:
         self._local = Trials(setup)
         self._known: dict[str, Outcome] = {}
         self.runs = 0
-        if not isinstance(workers, int) or not 1 <= workers <= MOST_WORKERS:
-            raise DataError(Problem(f"workers is {workers!r}", allowed=f"a whole number, 1 … {MOST_WORKERS}"))
+        check_workers(workers)
         self._children: list[ChildProcess] = []
         try:
             for _ in range(workers if workers > 1 else 0):
