@@ -75,7 +75,7 @@ def _dtype(tensor: Any) -> np.dtype[Any]:
 
 def whole(node: NodeDef) -> NodeDef:
     """The node as TensorFlow knows it, with its content in one piece."""
-    if node.op != "Const" or "value" not in node.attr or not is_in_pieces(node.attr["value"].tensor):
+    if not _has_pieces(node):
         return node
     result = _without_content(node)
     result.attr["value"].tensor.tensor_content = b"".join(node.attr["value"].tensor.string_val)
@@ -84,7 +84,7 @@ def whole(node: NodeDef) -> NodeDef:
 
 def node_chunks(node: NodeDef) -> Iterator[bytes]:
     """A node as it stands in the file of a GraphDef, always the same for the same node, in pieces."""
-    if node.op != "Const" or "value" not in node.attr or not is_in_pieces(node.attr["value"].tensor):
+    if not _has_pieces(node):
         content = node.SerializeToString(deterministic=True)
         yield _tag(GraphDef.NODE_FIELD_NUMBER) + varint(len(content))
         yield content
@@ -101,6 +101,10 @@ def node_chunks(node: NodeDef) -> Iterator[bytes]:
     head = light.SerializeToString(deterministic=True) + _tag(attr) + varint(len(head) + size) + head
     yield _tag(GraphDef.NODE_FIELD_NUMBER) + varint(len(head) + size) + head
     yield from pieces
+
+
+def _has_pieces(node: NodeDef) -> bool:
+    return node.op == "Const" and "value" in node.attr and is_in_pieces(node.attr["value"].tensor)
 
 
 def _without_content(node: NodeDef) -> NodeDef:
