@@ -9,13 +9,12 @@ import json
 import random
 import sys
 import time
-import traceback
 from pathlib import Path
 
 import numpy as np
+from verdict import verdict_of
 
 import calibrant
-from calibrant.errors import CalibrantError
 from calibrant.graph.tf_core import GraphDef, dtypes
 from calibrant.options import ModelOptions
 from calibrant.progress import Stopwatch
@@ -125,19 +124,11 @@ def _change(graph: GraphDef, rng: random.Random) -> None:
 
 
 def tried(path: Path, number: int) -> str:
-    """``accepted``, ``refused``, or what else it ended in."""
-    try:
-        if number % QUANTIZED == 0:
-            data = np.random.default_rng(1).standard_normal((4, 6, 6, 2)).astype(np.float32)
-            calibrant.quantize(str(path), data=data, batch_size=2)
-        else:
-            plan_model(str(path), None, ModelOptions(), Stopwatch())
-    except CalibrantError:
-        return "refused"
-    except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        return f"{type(error).__name__} in {Path(place.filename).name}:{place.lineno}: {str(error)[:150]}"
-    return "accepted"
+    """What becomes of a graph; each QUANTIZED-th is quantized, the others are planned."""
+    if number % QUANTIZED:
+        return verdict_of(lambda: plan_model(str(path), None, ModelOptions(), Stopwatch()))
+    data = np.random.default_rng(1).standard_normal((4, 6, 6, 2)).astype(np.float32)
+    return verdict_of(lambda: calibrant.quantize(str(path), data=data, batch_size=2))
 
 
 def main() -> None:

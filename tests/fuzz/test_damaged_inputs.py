@@ -4,10 +4,12 @@ import json
 import random
 import subprocess
 import sys
+from functools import partial
 
 import graph_mutants
 import pytest
 import text_mutants
+from verdict import verdict_of
 
 AT_ONCE = 400
 
@@ -21,7 +23,7 @@ def test_texts(kind, campaign, tmp_path):
         content = text_mutants.mutant(seed, rng)
         path.write_bytes(content)
         with campaign.one():
-            verdict = text_mutants.tried(read, path)
+            verdict = verdict_of(partial(read, path))
         if verdict in verdicts:
             verdicts[verdict] += 1
         elif len(campaign.wrong) < 20:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import random
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 from calibrant.config.load import load_config
-from calibrant.errors import CalibrantError
 from calibrant.records.mapping_file import read_mapping
 from calibrant.records.record_file import read_records
 
@@ -74,15 +72,3 @@ def mutant(seed: str, rng: random.Random) -> bytes:
         damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
         content = bytes(damaged)
     return content
-
-
-def tried(read: Callable[[Path], object], path: Path) -> str:
-    """``accepted``, ``refused``, or what else it ended in."""
-    try:
-        read(path)
-    except CalibrantError:
-        return "refused"
-    except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        return f"{type(error).__name__} in {Path(place.filename).name}:{place.lineno}: {str(error)[:150]}"
-    return "accepted"
