@@ -59,11 +59,16 @@ def control_inputs(node: NodeDef) -> tuple[str, ...]:
 
 
 def attribute(node: NodeDef, key: str, default: Any = None) -> Any:
-    """An attribute as a plain Python value: int, float, bool, str, NumPy dtype or a list of these."""
+    """An attribute as a plain Python value: int, float, bool, str, NumPy dtype or a list of these.
+
+    One that has no value, or gets it where its function is called, is as good as none.
+    """
     if key not in node.attr:
         return default
     value = node.attr[key]
     kind = value.WhichOneof("value")
+    if kind in {None, "placeholder"}:
+        return default
     if kind == "list":
         items = value.list
         if items.s:

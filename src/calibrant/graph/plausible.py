@@ -107,8 +107,10 @@ def _kinds(op: str) -> tuple[tuple[str, str], ...]:
 
 
 def _wrong_kind(node: NodeDef) -> str | None:
+    """To TensorFlow, an attribute without a value is an empty list, or else an error."""
     for key, field in _kinds(node.op):
-        if key in node.attr and node.attr[key].WhichOneof("value") not in (field, "placeholder", None):
+        allowed = (field, "placeholder", None) if field == "list" else (field, "placeholder")
+        if key in node.attr and node.attr[key].WhichOneof("value") not in allowed:
             return f"its attribute {key!r} is of another kind than the operation {node.op} has"
     return None
 
