@@ -47,7 +47,7 @@ def seed_graph() -> bytes:
         y = tf.nn.avg_pool2d(tf.concat([y, y], 3), 2, 2, "VALID")
         y = tf.reshape(y, [-1, 72])
         tf.nn.softmax(tf.matmul(y, weights(72, 5)) + weights(5), name="out")
-    return graph.as_graph_def().SerializeToString()
+    return graph.as_graph_def().SerializeToString(deterministic=True)
 
 
 def mutant(seed: bytes, number: int) -> bytes:
@@ -61,21 +61,23 @@ def mutant(seed: bytes, number: int) -> bytes:
     graph = GraphDef.FromString(seed)
     for _ in range(rng.choice((1, 1, 2, 3))):
         _change(graph, rng)
-    return graph.SerializeToString()
+    return graph.SerializeToString(deterministic=True)
 
 
 def _change(graph: GraphDef, rng: random.Random) -> None:
     if not graph.node:
         return
     node, other = rng.choice(graph.node), rng.choice(graph.node)
-    keys = list(node.attr)
+    keys = sorted(node.attr)
     constants = [found for found in graph.node if found.op == "Const"] or [node]
     value = rng.choice(constants).attr["value"].tensor
     kind = rng.randrange(14)
     if kind == 0 and keys:
         del node.attr[rng.choice(keys)]
     elif kind == 1 and keys:
-        node.attr[rng.choice(keys)].CopyFrom(rng.choice(list(other.attr.values()) or [node.attr[keys[0]]]))
+        node.attr[rng.choice(keys)].CopyFrom(
+            other.attr[rng.choice(sorted(other.attr))] if other.attr else node.attr[keys[0]]
+        )
     elif kind == 2 and keys:
         attribute = node.attr[rng.choice(keys)]
         which = attribute.WhichOneof("value")

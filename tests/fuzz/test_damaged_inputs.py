@@ -11,6 +11,8 @@ import pytest
 import text_mutants
 from verdict import verdict_of
 
+from calibrant.graph.tf_core import AttrValue, GraphDef
+
 AT_ONCE = 400
 
 
@@ -53,8 +55,25 @@ def test_graphs(campaign, repository, tmp_path):
     assert campaign.wrong == []
 
 
-def test_an_attribute_of_another_kind(tmp_path):
-    """Mutant 4728: ended in a TypeError."""
-    path = tmp_path / "mutant.pb"
-    path.write_bytes(graph_mutants.mutant(graph_mutants.seed_graph(), 4728))
-    assert graph_mutants.tried(path, 1) == "refused"
+@pytest.mark.parametrize("key", ["dilations", "strides", "padding", "use_cudnn_on_gpu", "T"])
+def test_an_attribute_of_another_kind(key, tmp_path):
+    """Ended in a TypeError."""
+    for value in ({"f": 1.5}, {"shape": {}}):
+        assert changed(tmp_path, key, value) == "refused"
+
+
+@pytest.mark.parametrize("value", [{}, {"placeholder": "none"}], ids=["no value", "placeholder"])
+@pytest.mark.parametrize("key", ["dilations", "strides", "padding", "use_cudnn_on_gpu", "T"])
+def test_an_attribute_without_a_value(key, value, tmp_path):
+    """An empty list of dilations ended in a TypeError."""
+    assert changed(tmp_path, key, value) in {"accepted", "refused"}
+
+
+def changed(folder, key, value):
+    """What becomes of the graph with another attribute of its convolution."""
+    graph = GraphDef.FromString(graph_mutants.seed_graph())
+    (node,) = [node for node in graph.node if node.op == "Conv2D"]
+    node.attr[key].CopyFrom(AttrValue(**value))
+    path = folder / "mutant.pb"
+    path.write_bytes(graph.SerializeToString())
+    return graph_mutants.tried(path, 1)
