@@ -33,6 +33,7 @@ def _tflite(result: Any) -> dict[str, Content]:
         "io": result.tflite.io,
         "batch": result.tflite.batch,
         "ops": result.tflite.ops,
+        "dense_per_channel": result.tflite.dense_per_channel,
         "weight_codes": [-127, 127],
         "simulation_outputs": list(made.simulation.outputs),
         "tensors_observed_between_layers": len(result.network.intermediate),

@@ -101,6 +101,8 @@ class ExportOptions:
         and what is between them.
     tflite_shape : Mapping[str, Sequence[int]] | None
         Its fixed shapes, by input name, where the model leaves sizes open.
+    tflite_dense_per_channel : bool
+        Whether its dense layers (MatMul) have a scale for each output channel, which no other format can hold.
     page : bool
         Write the report as a page, too: ``report.html``.
 
@@ -116,6 +118,7 @@ class ExportOptions:
     tflite_batch: int | None = None
     tflite_ops: str = "all"
     tflite_shape: Mapping[str, Sequence[int]] | None = None
+    tflite_dense_per_channel: bool = False
     page: bool = True
 
     def __post_init__(self) -> None:
@@ -130,7 +133,8 @@ class ExportOptions:
     @property
     def tflite(self) -> TfliteSettings:
         """The settings of the ``.tflite`` file."""
-        return TfliteSettings(self.tflite_io, self.tflite_batch, self.tflite_ops, fixed_shapes(self.tflite_shape))
+        shapes = fixed_shapes(self.tflite_shape)
+        return TfliteSettings(self.tflite_io, self.tflite_batch, self.tflite_ops, shapes, self.tflite_dense_per_channel)
 
 
 OptionGroup = ModelOptions | DataOptions | CalibrationOptions | ExportOptions

@@ -206,10 +206,11 @@ def build_result(
     """The second half: round the weights, search, refine, emit, report, write."""
     if prepared.grams:
         with watch.step("round weights"):
-            rounded = with_rounded_weights(
-                prepared.graph, prepared.layers, prepared.weights, prepared.grams, prepared.patches
+            rounded, in_channels = (
+                with_rounded_weights(prepared.graph, prepared.layers, weights, prepared.grams, prepared.patches)
+                for weights in (prepared.weights, prepared.channel_weights)
             )
-            prepared = replace(prepared, weights=rounded)
+            prepared = replace(prepared, weights=rounded, channel_weights=in_channels)
     with watch.step("search"):
         network = observed_network(prepared)
         places = {(entry.node, entry.index): entry for entry in network.every_input()}

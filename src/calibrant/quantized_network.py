@@ -49,6 +49,22 @@ class QuantizedInput:
 
 
 @dataclass(frozen=True, eq=False)
+class ChannelWeights:
+    """Weights with a scale for each output channel, of a dense layer that has one scale for all.
+
+    Parameters
+    ----------
+    weights : QuantizedWeights
+        Integer weights and their scales.
+    bias : np.ndarray | None
+        As of :class:`QuantizedLayer`, corrected for these weights.
+    """
+
+    weights: QuantizedWeights
+    bias: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
 class QuantizedLayer:
     """One layer with all of its quantization parameters.
 
@@ -68,6 +84,8 @@ class QuantizedLayer:
         ``bias`` less the float network's bias, float64; None without bias correction.
     balance : np.ndarray | None
         Factors per input channel by which the activations were divided, float32; None if the layer is not balanced.
+    channel_weights : ChannelWeights | None
+        What formats with such kernels use in the place of ``weights`` and ``bias``; None where that was not asked for.
     """
 
     layer: Layer
@@ -77,6 +95,7 @@ class QuantizedLayer:
     bias: np.ndarray | None = None
     bias_correction: np.ndarray | None = None
     balance: np.ndarray | None = None
+    channel_weights: ChannelWeights | None = None
 
     def require_weights(self) -> QuantizedWeights:
         """The quantized weights of a layer that has some.

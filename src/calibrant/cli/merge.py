@@ -10,7 +10,7 @@ import click
 from calibrant.cli.json_output import json_option, print_json
 from calibrant.cli.options import model_options
 from calibrant.cli.quantize import show_refused, show_result
-from calibrant.cli.tflite_options import tflite_options
+from calibrant.cli.tflite_options import tflite_file_options, tflite_options
 
 
 @click.command()
@@ -22,7 +22,7 @@ from calibrant.cli.tflite_options import tflite_options
 @click.option("--round-weights", is_flag=True, help="As it was observed.")
 @click.option("--name", help="Prefix of the files; the model's name by default.")
 @click.option("--export", multiple=True, help="More formats to write, as for quantize.")
-@click.option("--tflite-io", default="float32", show_default=True, help="Inputs and outputs of the .tflite: int8 too.")
+@tflite_file_options
 @tflite_options
 @model_options
 @json_option

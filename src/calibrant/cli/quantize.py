@@ -12,7 +12,7 @@ from calibrant.cli.data_options import data_options, library_keywords, samples_o
 from calibrant.cli.json_output import json_option, print_json
 from calibrant.cli.options import model_options, split_share
 from calibrant.cli.parallel_options import parallel_options
-from calibrant.cli.tflite_options import tflite_options
+from calibrant.cli.tflite_options import tflite_file_options, tflite_options
 from calibrant.exports import EXPORTS
 
 
@@ -37,11 +37,11 @@ from calibrant.exports import EXPORTS
 @click.option("--sensitivity", is_flag=True, help="Rank the layers by what each alone costs.")
 @click.option("--name", help="Prefix of the files; the model's name by default.")
 @click.option("--export", multiple=True, help=f"More formats to write: {', '.join(EXPORTS)}; repeatable, or A,B.")
-@click.option("--tflite-io", default="float32", show_default=True, help="Inputs and outputs of the .tflite: int8 too.")
 @click.option(
     "--resume", type=click.Path(), help="File that keeps what was observed; an interrupted run goes on there."
 )
 @click.option("--page/--no-page", default=True, help="Write report.html, the report as a page (on by default).")
+@tflite_file_options
 @tflite_options
 @model_options
 @parallel_options

@@ -43,3 +43,22 @@ def tflite_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         command = option(command)
     return command
+
+
+def tflite_file_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What is written; observing needs none of it."""
+    for option in (
+        click.option(
+            "--tflite-dense-per-channel",
+            is_flag=True,
+            help="Dense layers of the .tflite get a scale for each output channel.",
+        ),
+        click.option(
+            "--tflite-io",
+            default="float32",
+            show_default=True,
+            help="Inputs and outputs of the .tflite: int8 too.",
+        ),
+    ):
+        command = option(command)
+    return command

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from calibrant.algorithms.search_result import SearchResult
-from calibrant.quantized_network import QuantizedInput, QuantizedLayer, QuantizedNetwork
+from calibrant.quantized_network import ChannelWeights, QuantizedInput, QuantizedLayer, QuantizedNetwork
 from calibrant.steps.activations import search_all
 from calibrant.steps.bias_correction import bias_corrections
 from calibrant.steps.bias_range import with_held_biases
@@ -41,6 +43,7 @@ def with_activations(
     }
     weights = with_held_biases(graph, layers, prepared.weights, scales)
     corrections = bias_corrections(graph, layers, weights, prepared.patches) if prepared.patches else {}
+    in_channels = _channel_weights(prepared, scales)
     network = QuantizedNetwork(
         graph=graph,
         layers=tuple(
@@ -52,6 +55,7 @@ def with_activations(
                 bias=bias_of(graph, layers[entry.name], corrections.get(entry.name)),
                 bias_correction=corrections.get(entry.name),
                 balance=prepared.balanced.factors.get(entry.name),
+                channel_weights=in_channels.get(entry.name),
             )
             for entry in plan.layers
         ),
@@ -63,3 +67,13 @@ def with_activations(
     )
     refuse_float16_scales(network)
     return with_exact_scales(network)
+
+
+def _channel_weights(prepared: Prepared, scales: Mapping[str, np.float32]) -> dict[str, ChannelWeights]:
+    graph, layers = prepared.graph, prepared.layers
+    weights = with_held_biases(graph, layers, prepared.channel_weights, scales)
+    corrections = bias_corrections(graph, layers, weights, prepared.patches) if prepared.patches else {}
+    return {
+        name: ChannelWeights(entry.quantized, bias_of(graph, layers[name], corrections.get(name)))
+        for name, entry in weights.items()
+    }

@@ -29,6 +29,7 @@ from calibrant.steps.activations import quantized_places
 from calibrant.steps.balance import Balanced, balance
 from calibrant.steps.bias_correction import patch_statistics, with_biases
 from calibrant.steps.calibration_data import open_planned
+from calibrant.steps.dense_channels import dense_channel_weights
 from calibrant.steps.intermediate_tensors import float_lite_file, intermediate_tensors
 from calibrant.steps.joint import with_joint_places, with_joint_settings
 from calibrant.steps.narrow_range import holdable_weights
@@ -60,6 +61,8 @@ class Prepared:
         Its layers by name.
     weights : Mapping[str, LayerWeights]
         Layer → its integer weights.
+    channel_weights : Mapping[str, LayerWeights]
+        Dense layer → its weights with a scale for each channel; none where no format asks for them.
     observed : Graph
         The graph that is run on the data.
     places : Mapping[tuple[str, int], ActivationPlan]
@@ -86,6 +89,7 @@ class Prepared:
     graph: Graph
     layers: Mapping[str, Layer]
     weights: Mapping[str, LayerWeights]
+    channel_weights: Mapping[str, LayerWeights]
     observed: Graph
     places: Mapping[tuple[str, int], ActivationPlan]
     intermediate: Collection[str]
@@ -166,6 +170,10 @@ def prepare_balanced(planned: Planned, balanced: Balanced, options: Options, wat
         weight_only = quantize_weight_only(graph, plan.weight_only)
         graph = with_weight_only(graph, weight_only)
         weights = holdable_weights(quantize_all_weights(graph, layers, plan.layers), options.export.formats)
+        channel_weights: dict[str, LayerWeights] = {}
+        if "tflite" in options.export.formats and options.export.tflite_dense_per_channel:
+            channel_weights = dense_channel_weights(layers, weights, plan.layers)
+            channel_weights = holdable_weights(channel_weights, options.export.formats)
     plan = with_joint_settings(plan, graph, layers, planned.configuration.skip_layers)
     places = with_joint_places(quantized_places(graph, layers, plan), plan.groups)
     chosen, lite = [layers[entry.name] for entry in plan.layers], None
@@ -184,6 +192,7 @@ def prepare_balanced(planned: Planned, balanced: Balanced, options: Options, wat
         graph=graph,
         layers=layers,
         weights=weights,
+        channel_weights=channel_weights,
         observed=graph if floating else with_quantized_weights(graph, layers, weights),
         places=places,
         intermediate=intermediate,

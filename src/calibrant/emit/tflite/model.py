@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -90,6 +90,7 @@ def lite_file(
     ModelError
         The file does not run, or inputs and outputs cannot be int8 as asked for.
     """
+    network = _with_channel_weights(network)
     float_file = without_wrong_names(float_file, network.graph, sample)
     operators = list(float_file.file.operators())
     make = partial(_draft, network, float_file, settings, about)
@@ -114,6 +115,17 @@ def lite_file(
     return LiteFile(
         draft.content, draft.file, simulation.graph(network.graph.source), draft.plan, draft.origin, float_file
     )
+
+
+def _with_channel_weights(network: QuantizedNetwork) -> QuantizedNetwork:
+    """The network whose dense layers have scales for their channels, where it has such weights."""
+    layers = (
+        layer
+        if (found := layer.channel_weights) is None
+        else replace(layer, weights=found.weights, bias=found.bias, bias_correction=None)
+        for layer in network.layers
+    )
+    return replace(network, layers=tuple(layers))
 
 
 @dataclass(frozen=True, eq=False)

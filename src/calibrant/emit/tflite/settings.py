@@ -27,6 +27,8 @@ class TfliteSettings:
         and what is between them.
     shape : Mapping[str, tuple[int, ...]]
         Fixed shape of every input, by the name of the input; sizes of a sample or of a batch.
+    dense_per_channel : bool
+        Whether dense layers have a scale for each output channel instead of the configuration's one.
 
     Raises
     ------
@@ -38,6 +40,7 @@ class TfliteSettings:
     batch: int | None = None
     ops: str = "all"
     shape: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    dense_per_channel: bool = False
 
     def __post_init__(self) -> None:
         if self.io not in IO_TYPES:
