@@ -275,7 +275,7 @@ CASES = {
     "missing configuration": (missing("config"), ["absent"]),
     "missing model": (missing("model"), ["absent.pb", "no such"]),
     "missing data": (missing("data"), ["absent.npy"]),
-    "empty model": (model_file("empty.pb", b""), ["empty.pb", "0 bytes", "allowed"]),
+    "empty model": (model_file("empty.pb", b""), ["empty.pb", "is an empty file", "allowed"]),
     "not a model": (model_file("text.pb", "dear reader, " * 50), ["text.pb", "allowed"]),
     "binary nonsense as model": (model_file("random.pb", bytes(range(256)) * 9), ["random.pb", "allowed"]),
     "truncated model": (truncated, ["short.pb", "cut short"]),

@@ -95,6 +95,14 @@ def _signature(model: Any, source: str) -> tuple[list[Any], Callable[[Sequence[A
                 hint="call it once on a batch of data before it is given here",
             )
         )
+    if any(type(getattr(tensor, "type_spec", None)).__name__ == "RaggedTensorSpec" for tensor in flat):
+        raise ModelError(
+            Problem(
+                "the Keras model has a ragged input, whose parts have no axis of samples",
+                file=source,
+                hint="build it with a dense, padded input",
+            )
+        )
     specifications = [
         tf.TensorSpec([None, *tuple(tensor.shape)[1:]], tensor.dtype, name=_input_name(tensor, position))
         for position, tensor in enumerate(flat)

@@ -8,11 +8,10 @@ from typing import Any
 
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import concrete_function, frozen, keras_file, keras_model, saved_model
+from calibrant.graph.file_kind import not_a_model
 from calibrant.graph.graph import Graph
 from calibrant.graph.trust import only_computes
 from calibrant.regular_file import require_regular
-
-_OTHER_FRAMEWORKS = {".onnx": "ONNX", ".pt": "PyTorch", ".pth": "PyTorch", ".safetensors": "another framework"}
 
 
 def load(
@@ -98,35 +97,17 @@ def _load_file(
         raise ModelError(Problem("there is no such model", file=str(path)))
     for file in (path / "saved_model.pb", path / "saved_model.pbtxt") if is_folder else (path,):
         require_regular(file, ModelError)
+    try:
+        unfit = not_a_model(path)
+    except OSError as error:
+        raise ModelError(Problem(f"cannot be read: {error.strerror}", file=str(path))) from None
+    if unfit is not None:
+        raise ModelError(unfit)
     if is_folder:
-        if not any((path / name).exists() for name in ("saved_model.pb", "saved_model.pbtxt")):
-            raise ModelError(
-                Problem(
-                    "is a folder, but not a SavedModel",
-                    file=str(path),
-                    allowed="a folder with saved_model.pb, a .pb, .pbtxt, .keras or .h5 file",
-                )
-            )
         return saved_model.from_saved_model(path, signature, inputs, outputs, constants, trust_model)
     if signature is not None:
         raise ModelError(Problem("only a SavedModel has signatures", file=str(path), hint="leave out --signature"))
     suffix = path.suffix.lower()
-    if suffix == ".tflite":
-        raise ModelError(
-            Problem(
-                "is a LiteRT (TensorFlow Lite) file, which has been converted already",
-                file=str(path),
-                allowed="the model that it was made from: a .pb, .pbtxt, .keras or .h5 file, or a SavedModel folder",
-            )
-        )
-    if suffix in _OTHER_FRAMEWORKS:
-        raise ModelError(
-            Problem(
-                f"is a model of {_OTHER_FRAMEWORKS[suffix]}, not of TensorFlow",
-                file=str(path),
-                allowed="a .pb, .pbtxt, .keras or .h5 file, or a SavedModel folder",
-            )
-        )
     if suffix in {".keras", ".h5", ".hdf5"}:
         return keras_file.from_file(path, inputs, outputs, constants, trust_model)
     if suffix == ".pbtxt":

@@ -16,6 +16,7 @@ REASONS = {
     "Conv3DBackpropInput": f"has {_IN_THREE.format('Conv3D')}",
     "Conv3DBackpropInputV2": f"has {_IN_THREE.format('Conv3D')}",
     "Dilation2D": "takes a maximum of sums, which is no product",
+    "XlaCallModule": "is compiled code, whose products cannot be seen",
 }
 TABLES = frozenset({"Gather", "GatherNd", "GatherV2", "ResourceGather"})
 _RECURRENT = re.compile("LSTM|GRU|RNN")

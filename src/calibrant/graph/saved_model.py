@@ -12,6 +12,7 @@ from calibrant.graph import frozen
 from calibrant.graph import nodes as nd
 from calibrant.graph.checkpoint import frozen_from_checkpoint
 from calibrant.graph.concrete_function import from_function, frozen_function
+from calibrant.graph.foreign_parts import require_dense_inputs, require_visible_layers, unknown_operations
 from calibrant.graph.graph import Graph
 from calibrant.graph.plausible import plausible
 from calibrant.graph.tensorflow import cause_of, quiet, tensorflow
@@ -41,8 +42,8 @@ def from_saved_model(
         variables and tables.
     """
     tensorflow()
+    meta_graph = _meta_graph(path)
     try:
-        meta_graph = _meta_graph(path)
         plausible(meta_graph.graph_def, str(path))
         if not trust_model:
             only_initializes(meta_graph, str(path))
@@ -58,11 +59,16 @@ def from_saved_model(
         }
         wanted &= {node.name for node in meta_graph.graph_def.node}
         constant, feeds, fetches = _frozen(path, meta_graph, signature, sorted(wanted), feeds, fetches)
+        if not inputs:
+            require_dense_inputs(meta_graph, chosen, str(path), constant)
     except ModelError:
         raise
     except Exception as error:  # TensorFlow raises many kinds for damaged folders
-        raise ModelError(Problem(f"cannot be loaded as a SavedModel: {cause_of(error)}", file=str(path))) from None
-    return frozen.select_by_key(constant, str(path), feeds, fetches, inputs, outputs, constants)
+        problem = Problem(f"cannot be loaded as a SavedModel: {cause_of(error)}", file=str(path))
+        raise ModelError(unknown_operations(meta_graph, str(path)) or problem) from None
+    graph = frozen.select_by_key(constant, str(path), feeds, fetches, inputs, outputs, constants)
+    require_visible_layers(graph)
+    return graph
 
 
 def _named(keys: Mapping[str, str], names: Sequence[str] | None) -> list[str]:
@@ -98,7 +104,12 @@ def _meta_graph(path: Path) -> Any:
     """The meta graph for serving; the only one where none is tagged so."""
     from tensorflow.python.saved_model import loader_impl
 
-    meta_graphs = loader_impl.parse_saved_model(str(path)).meta_graphs
+    try:
+        meta_graphs = loader_impl.parse_saved_model(str(path)).meta_graphs
+    except Exception as error:  # of the file system, or of protobuf for damaged files
+        raise ModelError(Problem(f"cannot be loaded as a SavedModel: {cause_of(error)}", file=str(path))) from None
+    if not meta_graphs:
+        raise ModelError(Problem("is a SavedModel whose saved_model.pb is empty or damaged", file=str(path)))
     for wanted in ({SERVING}, *({SERVING, other} for other in ("cpu", "gpu", "tpu"))):
         for meta_graph in meta_graphs:
             if set(meta_graph.meta_info_def.tags) == wanted:
