@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 SAMPLES = 2
+SWITCH = "--trust-model"
 OPEN = 32  # size of an open axis
 SIZES = {"deepbrain_v1.pb": 128, "cutkum_lstm.pb": 20}  # of models that need another one
 PRODUCT = re.compile("Conv|MatMul|Einsum|LSTM|GRU|CudnnRNN")
@@ -60,7 +61,8 @@ def row(entry: dict[str, Any]) -> dict[str, Any]:
 def proposed(words: list[str], entry: dict[str, Any]) -> list[str]:
     """The options that a message has asked for."""
     given = {entry.get(key) for key in ("inputs", "outputs", "signature")}
-    return [word for pair in zip(words[::2], words[1::2], strict=True) if pair[1] not in given for word in pair]
+    chosen = [word for pair in zip(words[::2], words[1::2], strict=False) if pair[1] not in given for word in pair]
+    return chosen + words[len(words) // 2 * 2 :]
 
 
 def is_ours(error: Exception) -> bool:
@@ -83,14 +85,17 @@ def opened(entry: dict[str, Any]) -> tuple[Any, list[str], dict[str, Any]]:
     path, signature = entry["path"], entry.get("signature")
     named = {key: entry[key].split(",") for key in ("inputs", "outputs") if entry.get(key)}
     constants: dict[str, Any] = {}
+    trusted: dict[str, Any] = {}
     for _ in range(3):  # a second message may propose more
         try:
-            options = {**named, **({"constants": constants} if constants else {})}
+            options = {**named, **trusted, **({"constants": constants} if constants else {})}
             graph = load(path, **options, **({"signature": signature} if signature else {}))
             break
         except Exception as error:
             asked = re.findall(r"--(set|outputs|inputs|signature) ([^\s;,)]+(?:,[^\s;)]+)*)", str(error))
-            if not is_ours(error) or not asked:
+            if is_ours(error) and SWITCH in str(error) and not trusted:
+                trusted = {"trust_model": True}
+            elif not is_ours(error) or not asked:
                 raise
             for kind, text in asked:
                 if kind == "set":
@@ -101,10 +106,11 @@ def opened(entry: dict[str, Any]) -> tuple[Any, list[str], dict[str, Any]]:
                 else:
                     named[kind] = text.split(",")
     else:
-        graph = load(path, **named, constants=constants)
+        raise RuntimeError("each message proposes something else")
     words = [word for kind, names in named.items() for word in (f"--{kind}", ",".join(names))]
     words += [word for name, value in constants.items() for word in ("--set", f"{name}={json.dumps(value)}")]
     words += ["--signature", signature] if signature else []
+    words += [SWITCH] if trusted else []  # last, because it has no value
     return graph, words, constants
 
 
@@ -286,7 +292,7 @@ def stock_keras(path: str) -> Any:
     import keras
 
     try:
-        return keras.models.load_model(path, compile=False)
+        return keras.models.load_model(path, compile=False, safe_mode=False)
     except Exception:
         import tf_keras
 

@@ -6,7 +6,7 @@ CASES is a folder of scripts that build models, WILD one of models. ``case_model
 ``door.py`` judges one model after the other in a process, with the code of this checkout and, with ``--against``, with
 that of another one. Rows are kept in FOLDER as JSON lines, so an interrupted run goes on where it was; the table is
 printed as Markdown. A model that ends the process or takes longer than ``--timeout`` is a row, too. Switches for
-training and cuts are taken as the messages propose them.
+training, cuts and trust are taken as the messages propose them.
 """
 
 from __future__ import annotations

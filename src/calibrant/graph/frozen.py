@@ -102,14 +102,17 @@ def select(
     input_keys: Sequence[str] = (),
     output_keys: Sequence[str] = (),
     constants: Mapping[str, Any] | None = None,
+    is_plausible: bool = False,
 ) -> Graph:
     """A checked Graph of what lies between the inputs and the outputs.
 
     ``inputs`` may name inner tensors: their producers become placeholders and what lies before them is dropped.
     Placeholders that ``constants`` names are bound, and what only training needs is left out.
-    A deployable model in the Ascend operator set is lowered to stock operations on the way.
+    A deployable model in the Ascend operator set is lowered to stock operations on the way. ``is_plausible`` says that
+    :func:`plausible` has passed the graph, or what it was made of.
     """
-    plausible(graph_def, source)
+    if not is_plausible:
+        plausible(graph_def, source)
     try:
         return _select(graph_def, source, inputs, outputs, input_keys, output_keys, constants)
     except ModelError as error:
@@ -191,6 +194,7 @@ def select_by_key(
     inputs: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
     constants: Mapping[str, Any] | None = None,
+    is_plausible: bool = False,
 ) -> Graph:
     """The same for a model whose inputs and outputs have names of their own, which ``inputs`` and ``outputs`` may use.
 
@@ -198,13 +202,15 @@ def select_by_key(
     ----------
     feeds, fetches : Mapping[str, str]
         Key → tensor. A tensor with two keys is passed on by a node for the second.
+    is_plausible : bool
+        As for :func:`select`.
     """
     bound = {nd.node_name(feeds.get(key, key)): value for key, value in (constants or {}).items()}
     fed = _keyed(feeds, inputs)
     fed = {key: tensor for key, tensor in fed.items() if nd.node_name(tensor) not in bound}
     read = _keyed(fetches, outputs)
     tensors = dict.fromkeys(read.values())
-    graph = select(graph_def, source, list(fed.values()), list(tensors), list(fed), list(tensors), bound)
+    graph = select(graph_def, source, list(fed.values()), list(tensors), list(fed), list(tensors), bound, is_plausible)
     places = dict(zip(tensors, graph.outputs, strict=True))
     edit, results = graph.edit(), []
     for tensor in read.values():

@@ -66,7 +66,7 @@ def from_saved_model(
     except Exception as error:  # TensorFlow raises many kinds for damaged folders
         problem = Problem(f"cannot be loaded as a SavedModel: {cause_of(error)}", file=str(path))
         raise ModelError(unknown_operations(meta_graph, str(path)) or problem) from None
-    graph = frozen.select_by_key(constant, str(path), feeds, fetches, inputs, outputs, constants)
+    graph = frozen.select_by_key(constant, str(path), feeds, fetches, inputs, outputs, constants, is_plausible=True)
     require_visible_layers(graph)
     return graph
 
