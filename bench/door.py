@@ -22,7 +22,7 @@ import numpy as np
 SAMPLES = 2
 SWITCH = "--trust-model"
 OPEN = 32  # size of an open axis
-SIZES = {"deepbrain_v1.pb": 128, "cutkum_lstm.pb": 20}  # of models that need another one
+SIZES = {"deepbrain_v1.pb": 128, "cutkum_lstm.pb": 20, "pre_sm": 28}  # of models that need another one
 PRODUCT = re.compile("Conv|MatMul|Einsum|LSTM|GRU|CudnnRNN")
 NO_PRODUCT = re.compile("ConvertToC|Backprop(Filter|Input$)|BiasAddGrad|Diag|FFTConv")
 
@@ -90,9 +90,15 @@ def opened(entry: dict[str, Any]) -> tuple[Any, list[str], dict[str, Any]]:
         try:
             options = {**named, **trusted, **({"constants": constants} if constants else {})}
             graph = load(path, **options, **({"signature": signature} if signature else {}))
+            require_numbers(graph)
             break
         except Exception as error:
-            asked = re.findall(r"--(set|outputs|inputs|signature) ([^\s;,)]+(?:,[^\s;)]+)*)", str(error))
+            asked = re.findall(r"--(set|outputs|inputs) (?!or )([^\s;,)]+(?:,[^\s;)]+)*)", str(error))
+            for kind, said in {"outputs": "name them with", "signature": "choose one with"}.items():
+                listed = re.search(rf"allowed: (.*)\n.*{said} --{kind}", str(error))
+                if listed is not None:
+                    names = listed[1].replace(" ", "")
+                    asked.append((kind, names if kind == "outputs" else names.split(",")[0]))
             if is_ours(error) and SWITCH in str(error) and not trusted:
                 trusted = {"trust_model": True}
             elif not is_ours(error) or not asked:
@@ -114,6 +120,15 @@ def opened(entry: dict[str, Any]) -> tuple[Any, list[str], dict[str, Any]]:
     return graph, words, constants
 
 
+def require_numbers(graph: Any) -> None:
+    """The error of ``quantize`` for inputs that are text, where this version of the code has one."""
+    try:
+        from calibrant.graph.cut_proposal import check_feedable
+    except ImportError:
+        return
+    check_feedable(graph)
+
+
 def judged(path: str, graph: Any, words: list[str], constants: dict[str, Any]) -> dict[str, Any]:
     """Layers, the difference to TensorFlow, and how the commands end."""
     from calibrant.cli.main import main as command
@@ -131,7 +146,7 @@ def judged(path: str, graph: Any, words: list[str], constants: dict[str, Any]) -
     known: dict[str, Any] = {"layers": len(layers), "float": len(others)}
     known["unlisted"] = unlisted(graph, {item.name for item in (*layers, *others)})
     specs = {
-        key: (graph.shape(tensor) or around(graph, tensor), graph.dtype(tensor).as_numpy_dtype)
+        key: (shape_at(graph, tensor), graph.dtype(tensor).as_numpy_dtype)
         for key, tensor in zip(graph.input_keys, graph.inputs, strict=True)
     }
     fed = made_up(specs, SIZES.get(Path(path).name, OPEN))
@@ -192,13 +207,15 @@ def made_up(specs: dict[str, tuple[Any, Any]], open_size: int) -> Arrays:
     return fed
 
 
-def around(graph: Any, tensor: str) -> list[int | None] | None:
-    """The shape of an input of unknown rank, by the convolution or product that reads it."""
+def shape_at(graph: Any, tensor: str) -> list[int | None] | None:
+    """The shape of an input; what is open in it by the convolution or product that reads it."""
+    sizes = graph.shape(tensor)
     for node, _ in graph.consumers(tensor):
         values = graph.constant(node.input[1]) if node.op in ("Conv2D", "MatMul") else None
         if values is not None:
-            return [None, None, None, values.shape[2]] if node.op == "Conv2D" else [None, values.shape[0]]
-    return None
+            known = [None, None, None, values.shape[2]] if node.op == "Conv2D" else [None, values.shape[0]]
+            return known if sizes is None else [a or b for a, b in zip(sizes, known, strict=True)]
+    return sizes
 
 
 def unlisted(graph: Any, listed: set[str]) -> list[str]:

@@ -155,6 +155,24 @@ def test_dropout_that_drops_is_refused():
         load(drop_by("floor"), constants={"keep_prob": 0.9})
 
 
+@pytest.mark.parametrize(
+    ("dtype", "factor", "option"),
+    [(tf.float32, 1.0, "keep_prob=1"), (tf.bool, None, "switch=false"), (tf.float32, 2.0, "factor=VALUE")],
+)
+def test_what_is_left_out_of_the_inputs_gets_the_value_that_helps(dtype, factor, option):
+    def build():
+        x = placeholder([None, 4])
+        left_out = v1.placeholder(dtype, [], name=option.split("=")[0])
+        if dtype == tf.bool:
+            y = tf.where(left_out, x, tf.nn.relu(x))
+        else:
+            y = v1.nn.dropout(x, left_out) if factor == 1 else x * left_out
+        tf.identity(dense(y), name="out")
+
+    with pytest.raises(ModelError, match=f"--set {option}$"):
+        load(graph_def(build), inputs=["x"])
+
+
 def test_dropout_in_a_loop(control_flow):
     if control_flow == "If":
         pytest.skip("loops that are functions have their dropout inside, where nothing is looked for")

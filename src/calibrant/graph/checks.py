@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -247,26 +248,40 @@ def variables(nodes: Mapping[str, NodeDef], source: str) -> list[Problem]:
     ]
 
 
-def fed(graph: Graph) -> None:
+def fed(graph: Graph, proposed: Callable[[], Mapping[str, Any] | None]) -> None:
     """Every placeholder that the outputs need is among the inputs.
+
+    Parameters
+    ----------
+    proposed : Callable[[], Mapping[str, Any] | None]
+        Called where one is not: placeholder → the value that makes the graph one for inference.
 
     Raises
     ------
     ModelError
         Naming those that are not.
     """
+    unfed = [
+        node
+        for name, node in graph.nodes.items()
+        if node.op == "Placeholder" and name not in graph.input_nodes and nd.attribute(node, "dtype") != dtypes.resource
+    ]
+    if not unfed:
+        return
+    values = proposed() or {} if training_mode(graph) else {}
+    values = {node.name: False for node in unfed if nd.attribute(node, "dtype") == dtypes.bool} | dict(values)
+    keys = ", ".join(graph.input_keys)
     problems = [
         Problem(
             "is needed by the outputs but is not among the inputs",
             file=graph.source,
-            path=name,
-            hint=f"add it to --inputs, which are {', '.join(graph.input_keys)}; or bind it: --set {name}=VALUE",
+            path=node.name,
+            hint=f"add it to --inputs, which are {keys}; or bind it: --set {node.name}="
+            f"{str(values[node.name]).lower() if node.name in values else 'VALUE'}",
         )
-        for name, node in graph.nodes.items()
-        if node.op == "Placeholder" and name not in graph.input_nodes and nd.attribute(node, "dtype") != dtypes.resource
+        for node in unfed
     ]
-    if problems:
-        raise ModelError(*first_problems(problems))
+    raise ModelError(*first_problems(problems))
 
 
 def _missing_functions(graph: Graph) -> list[Problem]:

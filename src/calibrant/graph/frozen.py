@@ -19,7 +19,7 @@ from calibrant.graph.control_flow import needed_library
 from calibrant.graph.controls import without_idle_controls
 from calibrant.graph.cut import cut, stand_in
 from calibrant.graph.graph import Graph, ordered
-from calibrant.graph.inference_mode import deterministic, for_inference, undecided
+from calibrant.graph.inference_mode import deterministic, for_inference, proposal, undecided
 from calibrant.graph.inline import CALLS, inline_calls
 from calibrant.graph.pieces import read_graph_def
 from calibrant.graph.plausible import plausible
@@ -163,7 +163,7 @@ def _select(
     inference = without_idle_controls(for_inference(graph))
     if not inputs and (inference is not graph or not graph.inputs):
         inference = _with_needed_inputs(inference)
-    checks.fed(inference)
+    checks.fed(inference, lambda: proposal(graph, lambda trial: not checks.training_mode(trial)))
     deterministic(inference, graph)
     checks.norm_statistics(inference)
     if not inputs:
