@@ -21,7 +21,7 @@ def test_texts(kind, campaign, tmp_path):
     seed, read = text_mutants.KINDS[kind]
     path, rng = tmp_path / kind, random.Random(kind)
     verdicts = {"accepted": 0, "refused": 0}
-    for _ in range(campaign.budget(150, 250_000)):
+    for _ in range(campaign.budget(150, 200_000)):
         content = text_mutants.mutant(seed, rng)
         path.write_bytes(content)
         with campaign.one():

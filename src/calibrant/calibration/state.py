@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from calibrant.archives import check_unpacked_size, open_archive
 from calibrant.calibration.observer import Statistic, Statistics
 from calibrant.errors import DataError, Problem
 from calibrant.graph.graph import Graph
@@ -132,6 +133,8 @@ def batch_digest(batch: Mapping[str, np.ndarray]) -> str:
 def _read(path: Path) -> dict[str, np.ndarray]:
     require_regular(path, DataError)
     try:
+        with open_archive(path) as archive:
+            check_unpacked_size(archive.infolist())
         with np.load(path, allow_pickle=False) as stored:
             arrays = dict(stored)
         if int(arrays["version"]) != VERSION:

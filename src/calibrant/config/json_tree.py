@@ -12,6 +12,7 @@ from calibrant.text_source import Source
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+|\n')
 _DEPTH = 50
+_VALUES = 500_000  # 15,000 layers have 300,000, and half a million take two seconds
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def read_json(source: Source) -> JsonNode:
     Raises
     ------
     ConfigError
-        The text is empty, not JSON, or nested more than 50 levels deep.
+        The text is empty, not JSON, nested more than 50 levels deep, or has more than 500,000 keys and values.
     """
     if not source.text.strip():
         raise ConfigError(Problem("the file is empty", file=source.name, allowed="JSON"))
@@ -60,7 +61,7 @@ def _tree(source: Source) -> JsonNode:
     open_lists: list[list[Any]] = [root]
     kinds = ["array"]
     keys: list[JsonNode | None] = [None]
-    line, line_start = 1, 0
+    line, line_start, count = 1, 0, 0
     for match in _TOKEN.finditer(source.text):
         text = match.group()
         if text == "\n":
@@ -69,7 +70,9 @@ def _tree(source: Source) -> JsonNode:
             for stack in (open_lists, kinds, keys):
                 stack.pop()
         elif text not in ":,":
-            column = match.start() - line_start + 1
+            column, count = match.start() - line_start + 1, count + 1
+            if count > _VALUES:
+                raise ConfigError(Problem(f"the file has more than {_VALUES:,} keys and values", file=source.name))
             kind = {"{": "object", "[": "array"}.get(text, "scalar")
             node = JsonNode(kind, [] if kind != "scalar" else json.loads(text), line, column)
             if kinds[-1] == "array":

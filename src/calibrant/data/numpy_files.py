@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import math
 import shutil
+import struct
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -13,6 +16,7 @@ from typing import IO
 import numpy as np
 from numpy.lib import format as npy_format
 
+from calibrant.archives import check_growth, open_archive
 from calibrant.data.coerce import dtype_problem, fit_shape
 from calibrant.data.input_source import ArraySource, ConstantSource, InputSource, SampleSlice, StreamSource, read_errors
 from calibrant.data.input_spec import InputSpec, OpenShape, Shape, show
@@ -33,7 +37,7 @@ def npy_column(path: Path, place: str, window: SampleSlice | None = None) -> Inp
         start = stream.tell()
     if dtype.hasobject:
         raise DataError(Problem("the array holds Python objects, which are not read", file=file))
-    expected = start + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    expected = start + math.prod(shape) * dtype.itemsize
     size = path.stat().st_size
     if size < expected:
         message = f"{show(shape)} of {dtype.name} is {expected} bytes with the header, the file has {size}"
@@ -57,11 +61,13 @@ class NpzFile:
         self._path = path
         self._file = str(path)
         self._headers: dict[str, tuple[Shape, bool, np.dtype]] = {}
-        with read_errors(self._file), zipfile.ZipFile(path) as archive:
-            for member in archive.namelist():
-                if member.endswith(".npy"):
-                    with archive.open(member) as stream:
-                        self._headers[member.removesuffix(".npy")] = _header(stream)
+        self._entries: dict[str, zipfile.ZipInfo] = {}
+        with read_errors(self._file), open_archive(path) as archive:
+            for entry in archive.infolist():
+                if entry.filename.endswith(".npy"):
+                    with archive.open(entry) as stream:
+                        key = entry.filename.removesuffix(".npy")
+                        self._headers[key], self._entries[key] = _header(stream), entry
 
     def arrays(self) -> list[tuple[str, Shape, np.dtype]]:
         """Name, shape and type of every array, in the order of the file."""
@@ -114,12 +120,24 @@ class NpzFile:
         place = f"{self._file}:{key}"
         if dtype.hasobject:
             raise DataError(Problem("the array holds Python objects, which are not read", file=place))
+        self._check_size(key, place)
         if shape == () or 0 in shape:
             with read_errors(self._file), self._open(key) as stream:
                 return _small(npy_format.read_array(stream, allow_pickle=False), place, self._file)
         if fortran and len(shape) > 1:
             return ArraySource(self._unpacked(key), place, place, window)
         return StreamSource(place, self._file, shape, dtype, lambda: self._values(key), window or SampleSlice())
+
+    def _check_size(self, key: str, place: str) -> None:
+        """Refuse an array that is larger than its entry, or would fill the memory; what is read in parts does not."""
+        (shape, fortran, dtype), entry = self._headers[key], self._entries[key]
+        expected = math.prod(shape) * dtype.itemsize
+        if expected > entry.file_size:
+            message = f"{show(shape)} of {dtype.name} is {expected:,} bytes, its entry has {entry.file_size:,}"
+            raise DataError(Problem(message, file=place, hint="the file is truncated"))
+        in_memory = expected if fortran or not shape else math.prod(shape[1:]) * dtype.itemsize
+        with read_errors(place):
+            check_growth(in_memory, entry.compress_size)
 
     def _fitting(self, spec: InputSpec, exactly: bool) -> list[str]:
         keys = []
@@ -168,7 +186,21 @@ def _type_name(dtype: np.dtype) -> str:
 def _header(stream: IO[bytes]) -> tuple[Shape, bool, np.dtype]:
     """Shape, whether column-major, and type from the header of a .npy stream, which is left at the first value."""
     version = npy_format.read_magic(stream)
-    read = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}.get(version)
-    if read is None:
+    if version not in _HEADERS:
         raise ValueError(f"version {version} of the format is for named fields, which no input has")
-    return read(stream)
+    length_format, read = _HEADERS[version]
+    packed = stream.read(struct.calcsize(length_format))
+    length = struct.unpack(length_format, packed)[0] if len(packed) == struct.calcsize(length_format) else 0
+    if length > _HEADER_LIMIT:
+        raise ValueError(f"its header is said to have {length:,} bytes")
+    shape, fortran, dtype = read(io.BytesIO(packed + stream.read(length)))
+    if any(size < 0 for size in shape):
+        raise ValueError(f"its shape is {list(shape)}")
+    return shape, fortran, dtype
+
+
+_HEADERS = {
+    (1, 0): ("<H", npy_format.read_array_header_1_0),
+    (2, 0): ("<I", npy_format.read_array_header_2_0),
+}
+_HEADER_LIMIT = 1 << 16

@@ -7,7 +7,6 @@ how far both are from ``NAME_fakequant.pb`` is shown too.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from calibrant.evaluation.labels import labelled_output, read_labels
 from calibrant.evaluation.result_folder import FAKEQUANT, FLOAT, open_models
 from calibrant.evaluation.verification import Limits, Verification
 from calibrant.graph.graph import Graph
+from calibrant.json_text import read_json
 from calibrant.options import TO_READ, OptionGroup, Options, takes_keywords
 from calibrant.progress import ProgressFn, no_progress
 
@@ -104,6 +104,6 @@ def _compared_place(graph: Graph, place: int) -> int:
 def _has_float16_scales(folder: Path) -> bool:
     """Whether FORCE_FP16_QUANT rounded the scales of the fake-quantized model alone: the lowered differs."""
     try:
-        return "fakequant_precision_mode" in json.loads((folder / "config.json").read_text())
+        return "fakequant_precision_mode" in read_json(folder / "config.json")
     except (OSError, ValueError):
         return False

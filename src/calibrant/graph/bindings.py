@@ -10,6 +10,7 @@ import numpy as np
 from calibrant.errors import ModelError, Problem, did_you_mean
 from calibrant.graph import nodes as nd
 from calibrant.graph.tf_core import NodeDef
+from calibrant.json_text import parse_json
 
 PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2", "PlaceholderWithDefault"})
 _WORDS = {"true": True, "false": False}
@@ -88,10 +89,8 @@ def _array(node: NodeDef, value: Any) -> np.ndarray:
 
 def _parsed(text: str) -> Any:
     """A value as the command line gives it."""
-    import json
-
     word = text.strip().lower()
-    return _WORDS[word] if word in _WORDS else json.loads(word)
+    return _WORDS[word] if word in _WORDS else parse_json(word)
 
 
 def _described(node: NodeDef) -> str:

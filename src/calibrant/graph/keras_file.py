@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import inspect
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +15,7 @@ from typing import Any
 
 from calibrant.errors import ModelError, Problem
 from calibrant.graph.graph import Graph
+from calibrant.graph.keras_bounds import check_archive, check_arrays, check_description
 from calibrant.graph.keras_model import from_keras
 from calibrant.graph.tensorflow import cause_of, tensorflow
 from calibrant.graph.trust import SWITCH
@@ -48,10 +51,36 @@ def from_file(
     if keras is None:
         keras = import_module("keras")
     try:
-        model = keras.models.load_model(str(path), compile=False, safe_mode=not trust_model)
+        with nullcontext() if keras is tf_keras else _sequential_built_once(keras):
+            model = keras.models.load_model(str(path), compile=False, safe_mode=not trust_model)
     except Exception as error:  # Keras raises many kinds for files it cannot read
         raise ModelError(_problem(path, error, keras, version, legacy and tf_keras is None)) from None
     return from_keras(model, inputs, outputs, str(path), constants)
+
+
+@contextmanager
+def _sequential_built_once(keras: Any) -> Iterator[None]:
+    """Meanwhile, a Sequential model is built after its last layer; Keras 3 builds it anew after each of them."""
+    kind = keras.Sequential
+    add, from_config = kind.add, kind.__dict__["from_config"]
+
+    def add_only(model: Any, layer: Any, rebuild: bool = True) -> None:
+        add(model, layer, rebuild=False)
+
+    def built(cls: Any, config: Any, custom_objects: Any = None) -> Any:
+        model = from_config.__get__(None, cls)(config, custom_objects)
+        if not model.built and model._layers:
+            model._maybe_rebuild()
+        return model
+
+    if not hasattr(kind, "_maybe_rebuild") or "rebuild" not in inspect.signature(add).parameters:
+        yield
+        return
+    try:
+        kind.add, kind.from_config = add_only, classmethod(built)
+        yield
+    finally:
+        kind.add, kind.from_config = add, from_config
 
 
 def _tf_keras() -> ModuleType | None:
@@ -74,8 +103,8 @@ def _version(path: Path) -> str | None:
 
     try:
         if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                return json.loads(archive.read("metadata.json")).get("keras_version")
+            version = check_archive(path).get("keras_version")
+            return None if version is None else str(version)
         if not h5py.is_hdf5(path):
             raise ModelError(Problem("is neither an HDF5 file nor a Keras archive, or is cut short", file=str(path)))
         with h5py.File(path, "r") as content:
@@ -88,9 +117,11 @@ def _version(path: Path) -> str | None:
                         "model.load_weights(FILE); model.save('model.keras')",
                     )
                 )
+            check_description(content.attrs["model_config"])
+            check_arrays(content, path.stat().st_size)
             version = content.attrs.get("keras_version", b"")
             return (version.decode() if isinstance(version, bytes) else str(version)) or "1"
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
         raise ModelError(Problem(f"is a damaged Keras file: {cause_of(error)}", file=str(path))) from None
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from calibrant.graph import nodes as nd
+from calibrant.json_text import read_json
 
 ENDINGS = ("_fakequant.pb", "_quantized.pb")
 SIMULATION_ENDING = "_int8_fakequant.pb"
@@ -45,7 +45,7 @@ def written_ends(path: Path, nodes: Collection[str]) -> Ends | None:
     if not path.name.endswith(ENDINGS):
         return None
     try:
-        report = json.loads((path.parent / "report.json").read_text(encoding="utf-8"))
+        report = read_json(path.parent / "report.json")
         model, notes = report["model"], report.get("exports", {}).get("tflite", {})
         is_simulation = path.name.endswith(SIMULATION_ENDING)
         outputs = notes.get("simulation_outputs") if is_simulation else model["output_tensors"]

@@ -112,7 +112,7 @@ def _read_journal(first: Staging) -> Moves:
         moves = {first.path: listed["here"], **{Path(path): names for path, names in listed["there"].items()}}
     except FileNotFoundError:
         return {}
-    except (ValueError, AttributeError, TypeError, KeyError):
+    except (ValueError, AttributeError, TypeError, KeyError, RecursionError):
         raise OSError(f"{first.journal} is damaged: look at what is beside it, and remove its folder") from None
     return {
         path: [name for name in names if Path(name).name == name]

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from calibrant.json_text import read_json
+
 VERSION = 1
 
 
@@ -52,7 +54,7 @@ def read_notes(record_file: Path) -> tuple[CalibrationNotes | None, bool]:
     A damaged file counts as none.
     """
     try:
-        content = json.loads(notes_path(record_file).read_text(encoding="utf-8"))
+        content = read_json(notes_path(record_file))
         if content.pop("version") != VERSION:
             return None, False
         digest = content.pop("record_sha256")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from calibrant.errors import DataError, Problem
+from calibrant.json_text import read_json
 from calibrant.publish.write import finish_earlier_run
 from calibrant.regular_file import require_regular
 from calibrant.report.damage import damage_by_layer
@@ -35,7 +35,7 @@ def read_run(folder: Path) -> dict[str, Any]:
         path = folder / name
         require_regular(path, DataError)
         try:
-            parts[name] = json.loads(path.read_text(encoding="utf-8"))
+            parts[name] = read_json(path)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or f"not JSON: {error}"
             hint = "give two folders that calibrant quantize has written"
