@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from calibrant.algorithms import ifmr
 from calibrant.algorithms.histogram import Histogram
@@ -31,15 +32,23 @@ def intermediate_tensors(
     layers: Collection[Layer],
     places: Collection[tuple[str, int]],
     settings: TfliteSettings,
-) -> tuple[str, ...]:
-    """The tensors that have to be observed for a LiteRT file, besides those that layers read."""
+) -> dict[str, bool]:
+    """The tensors that have to be observed for a LiteRT file, besides those that layers read.
+
+    Returns
+    -------
+    dict[str, bool]
+        Tensor → whether nothing of its range may be cut off.
+    """
     if not isinstance(lite, FloatFile):
-        return ()
+        return {}
     return make_plan(PlanInputs(lite, graph, layers, tuple(places), settings.ops == "all")).observed
 
 
 def search_intermediate(
-    histograms: Mapping[str, Histogram], tensors: Collection[str], asymmetric: bool
+    histograms: Mapping[str, Histogram], tensors: Mapping[str, bool], asymmetric: bool
 ) -> dict[str, SearchResult]:
-    """Their scales, by IFMR with its default settings."""
-    return {tensor: ifmr.search(histograms[tensor], ifmr.IfmrSettings(asymmetric=asymmetric)) for tensor in tensors}
+    """Their scales, by IFMR: with its default settings, or with bounds that are not within those of the data."""
+    plain = ifmr.IfmrSettings(asymmetric=asymmetric)
+    whole = replace(plain, search_range_start=1.0)
+    return {tensor: ifmr.search(histograms[tensor], whole if tensors[tensor] else plain) for tensor in tensors}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -67,8 +67,8 @@ class Prepared:
         The graph that is run on the data.
     places : Mapping[tuple[str, int], ActivationPlan]
         (node, input index) → settings of every activation that gets a quantizer.
-    intermediate : Collection[str]
-        Further tensors for which an export needs scales.
+    intermediate : Mapping[str, bool]
+        Further tensors for which an export needs scales → whether nothing of their range may be cut off.
     lite : FloatFile | CalibrantError | None
         The network as a float LiteRT file, or why it cannot be one; None where no format asks for it.
     weight_only : tuple[QuantizedWeightOnly, ...]
@@ -92,7 +92,7 @@ class Prepared:
     channel_weights: Mapping[str, LayerWeights]
     observed: Graph
     places: Mapping[tuple[str, int], ActivationPlan]
-    intermediate: Collection[str]
+    intermediate: Mapping[str, bool]
     lite: FloatFile | CalibrantError | None
     weight_only: tuple[QuantizedWeightOnly, ...]
     histograms: Mapping[str, Histogram]

@@ -22,6 +22,7 @@ DTYPES: dict[int, np.dtype] = {
     schema.TensorType.INT64: np.dtype(np.int64),
     schema.TensorType.UINT8: np.dtype(np.uint8),
     schema.TensorType.BOOL: np.dtype(np.bool_),
+    schema.TensorType.COMPLEX64: np.dtype(np.complex64),
 }
 _TYPES = {dtype: value for value, dtype in DTYPES.items()}
 OPERATORS = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
@@ -32,7 +33,7 @@ class Tensor:
 
     def __init__(self, file: File, index: int):
         self._file = file
-        self._raw = file.model.subgraphs[0].tensors[index]
+        self._raw = file.graph.tensors[index]
         self.index = index
 
     @property
@@ -164,7 +165,7 @@ class Operator:
 
 
 class File:
-    """A LiteRT file with one graph.
+    """A LiteRT file, as its first graph.
 
     Raises
     ------
@@ -176,10 +177,11 @@ class File:
         if content[4:8] != b"TFL3":
             raise ModelError(Problem("is not a LiteRT (TensorFlow Lite) file", file=source))
         self.model: Any = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+        self.graph: Any = self.model.subgraphs[0]
 
     def operators(self) -> Iterator[Operator]:
         """The operators in the order in which they run."""
-        for raw in self.model.subgraphs[0].operators:
+        for raw in self.graph.operators:
             code = self.model.operatorCodes[raw.opcodeIndex]
             name = OPERATORS[max(code.builtinCode, code.deprecatedBuiltinCode)]
             if name == "CUSTOM":
@@ -187,25 +189,33 @@ class File:
             read = tuple(Tensor(self, int(index)) if index >= 0 else None for index in raw.inputs)
             yield Operator(name, read, tuple(Tensor(self, int(index)) for index in raw.outputs), raw)
 
+    def subgraph(self, number: int) -> File:
+        """A body, condition or branch that operators of this file call, by its position in the file."""
+        return _file_of(self.model, number)
+
+    def subgraphs(self) -> Iterator[File]:
+        """All graphs of the file, the first one among them."""
+        return (self.subgraph(number) for number in range(len(self.model.subgraphs)))
+
     def tensors(self) -> Iterator[Tensor]:
         """All tensors."""
-        return (Tensor(self, index) for index in range(len(self.model.subgraphs[0].tensors)))
+        return (Tensor(self, index) for index in range(len(self.graph.tensors)))
 
     def inputs(self) -> tuple[Tensor, ...]:
         """What is fed."""
-        return tuple(Tensor(self, index) for index in self.model.subgraphs[0].inputs)
+        return tuple(Tensor(self, index) for index in self.graph.inputs)
 
     def outputs(self) -> tuple[Tensor, ...]:
         """The results."""
-        return tuple(Tensor(self, index) for index in self.model.subgraphs[0].outputs)
+        return tuple(Tensor(self, index) for index in self.graph.outputs)
 
     def set_operators(self, operators: Iterable[Any]) -> None:
         """Take these operators of the schema instead, in the order in which they run."""
-        self.model.subgraphs[0].operators = list(operators)
+        self.graph.operators = list(operators)
 
     def begin(self, inputs: Iterable[int], outputs: Iterable[int]) -> None:
         """Say what is fed and what are the results of a file that has neither."""
-        graph = self.model.subgraphs[0]
+        graph = self.graph
         graph.inputs, graph.outputs = np.array(list(inputs), np.int32), np.array(list(outputs), np.int32)
 
     def set_outputs(self, indices: Iterable[int]) -> None:
@@ -217,7 +227,7 @@ class File:
         self._set_ends("inputs", indices)
 
     def _set_ends(self, which: str, indices: Iterable[int]) -> None:
-        graph, new = self.model.subgraphs[0], np.array(list(indices), np.int32)
+        graph, new = self.graph, np.array(list(indices), np.int32)
         moved = dict(zip((int(index) for index in getattr(graph, which)), new.tolist(), strict=True))
         setattr(graph, which, new)
         for signature in self.model.signatureDefs or ():
@@ -230,8 +240,8 @@ class File:
         old = like.raw
         raw.shape, raw.shapeSignature, raw.hasRank, raw.buffer = old.shape, old.shapeSignature, old.hasRank, 0
         raw.type, raw.name = _TYPES[np.dtype(dtype)], name.encode()
-        self.model.subgraphs[0].tensors.append(raw)
-        tensor = Tensor(self, len(self.model.subgraphs[0].tensors) - 1)
+        self.graph.tensors.append(raw)
+        tensor = Tensor(self, len(self.graph.tensors) - 1)
         if quantizer is not None:
             tensor.quantize(quantizer)
         return tensor
@@ -243,8 +253,8 @@ class File:
         raw.shape, raw.buffer, raw.hasRank = np.array(values.shape, np.int32), len(self.model.buffers), True
         raw.type, raw.name = _TYPES[values.dtype], name.encode()
         self.model.buffers.append(buffer)
-        self.model.subgraphs[0].tensors.append(raw)
-        return Tensor(self, len(self.model.subgraphs[0].tensors) - 1)
+        self.graph.tensors.append(raw)
+        return Tensor(self, len(self.graph.tensors) - 1)
 
     def new_operator(self, name: str, inputs: Iterable[int], outputs: Iterable[int], options: Any = None) -> Any:
         """An operator of the schema, not yet among those that run."""
@@ -297,7 +307,7 @@ class File:
 
     def sign(self, key: str, inputs: Iterable[str], outputs: Iterable[str]) -> None:
         """Let this be the only signature: names of the inputs and of the outputs, in their order."""
-        signature, graph = schema.SignatureDefT(), self.model.subgraphs[0]
+        signature, graph = schema.SignatureDefT(), self.graph
         signature.signatureKey, signature.subgraphIndex = key.encode(), 0
         signature.inputs = [_named_tensor(name, at) for name, at in zip(inputs, graph.inputs, strict=True)]
         signature.outputs = [_named_tensor(name, at) for name, at in zip(outputs, graph.outputs, strict=True)]
@@ -334,9 +344,9 @@ def empty_file() -> File:
     return _file_of(model)
 
 
-def _file_of(model: Any) -> File:
+def _file_of(model: Any, number: int = 0) -> File:
     file = File.__new__(File)
-    file.model = model
+    file.model, file.graph = model, model.subgraphs[number]
     return file
 
 

@@ -9,6 +9,7 @@ from calibrant.emit.tflite.convert import UNROLLED, convert
 from calibrant.emit.tflite.flatbuffer import OPERATORS, File, Tensor
 from calibrant.emit.tflite.float_graph import float_graph
 from calibrant.emit.tflite.marks import take_out_marks, with_marks
+from calibrant.emit.tflite.replacements import negations_as_products
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
@@ -19,7 +20,7 @@ DIGITS = "0123456789"
 WITH_KERNELS = frozenset({"TFLite_Detection_PostProcess"})
 """Custom operators that interpreters bring along."""
 ACTIVATIONS = frozenset({"Relu", "Relu6"})
-LOOPS = frozenset({"WHILE", "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "LSTM", "RNN"})
+LOOPS = frozenset({"UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "LSTM", "RNN"})
 FAKE_QUANTIZED = frozenset({"QUANTIZE", "DEQUANTIZE"})
 """What the converter makes of a FakeQuant node."""
 _UNSIMULATED = "a LiteRT file with {} is not written, as no simulation could check it"
@@ -76,6 +77,7 @@ def float_file(
     file = File(convert(marked))
     named = _named(file, plain, graph, {twin: tensor for tensor, twin in twins.items()})
     indices = take_out_marks(file, marked, marks)
+    negations_as_products(file)
     _refuse_unknown(file, plain)
     first = {index: name for name, index in reversed(indices.items())}
     there = {tensor.index for each in file.operators() for tensor in each.outputs}
@@ -102,7 +104,8 @@ def _refuse_unknown(file: File, graph: Graph) -> None:
             path=each.outputs[0].name.split(";")[0] if each.outputs else None,
             hint=UNROLLED if each.name in LOOPS else otherwise,
         )
-        for each in file.operators()
+        for graph in file.subgraphs()
+        for each in graph.operators()
         if each.name not in known or each.name not in {*FLOATS, *FAKE_QUANTIZED}
     ]
     if problems:

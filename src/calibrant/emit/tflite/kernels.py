@@ -80,7 +80,7 @@ KERNELS: dict[str, Kernel] = {
     **dict.fromkeys(("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "MAX_POOL_2D", "PAD", "SLICE"), _MOVE),
     **dict.fromkeys(("STRIDED_SLICE", "SPLIT_V", "SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND", "SPACE_TO_DEPTH"), _MOVE),
     **dict.fromkeys(("DEPTH_TO_SPACE", "UNPACK", "GATHER", "TILE", "MIRROR_PAD", "RESIZE_NEAREST_NEIGHBOR"), _MOVE),
-    "SPLIT": _MOVE_SECOND,
+    **dict.fromkeys(("SPLIT", "FILL"), _MOVE_SECOND),
     "PADV2": Kernel(Result.SAME, (0, 2), between_layers=True),
     "CONCATENATION": _MOVE_ALL,
     "PACK": _MOVE_ALL,

@@ -107,8 +107,9 @@ def _difference(
     if holds_codes(tensor):
         codes = simulated.reshape(-1).astype(np.float64) + tensor.zero_point
         steps = float(np.abs(codes - real.reshape(-1)).max(initial=0))
-    elif tensor.dtype == np.float32:
-        first, second = simulated.reshape(-1).astype(np.float64), real.reshape(-1).astype(np.float64)
+    elif tensor.dtype in (np.float32, np.complex64):
+        wide = np.promote_types(tensor.dtype, np.float64)
+        first, second = simulated.reshape(-1).astype(wide), real.reshape(-1).astype(wide)
         size = _size(first)
         if operator.name in SUMS:  # of centred numbers only rounding is left
             size = max(size, _size(values[operator.read(0).index]))

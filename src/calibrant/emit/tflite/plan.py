@@ -33,6 +33,8 @@ KEEPING = REARRANGING | frozenset(
     }
 )
 """Operators whose result has all numbers of their inputs, so that its range is theirs or wider."""
+ADDING_UP = frozenset({"MEAN", "SUM", "AVERAGE_POOL_2D", "CUMSUM"})
+EXPANDING = frozenset({"SQUARE", "SQUARED_DIFFERENCE", "POW", "EXP"})
 
 
 @dataclass(frozen=True)
@@ -79,12 +81,13 @@ class FilePlan:
     floats: Mapping[int, str]
 
     parts: tuple[str, ...] = ()
+    whole: frozenset[str] = frozenset()
 
     @property
-    def observed(self) -> tuple[str, ...]:
-        """Tensors of the graph that have to be observed."""
+    def observed(self) -> dict[str, bool]:
+        """Tensors of the graph that have to be observed, and whether nothing of their range may be cut off."""
         own = (source.tensor for source in self.sources.values() if isinstance(source, Observed))
-        return tuple(dict.fromkeys((*own, *self.parts)))
+        return {name: name in self.whole for name in (*own, *self.parts)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +181,7 @@ class _Planner:
             for at, each in enumerate(self.operators)
             if at not in self.integer and (self._computes(each) or at in self.given.barred)
         }
-        return FilePlan(self.layers, frozenset(self.integer), sources, floats, parts)
+        return FilePlan(self.layers, frozenset(self.integer), sources, floats, parts, self._whole(sources))
 
     def data(self, at: int) -> list[Tensor]:
         """The activations that an operator reads."""
@@ -422,6 +425,22 @@ class _Planner:
                     parts.append(self.names[part])
         return tuple(parts)
 
+    def _whole(self, sources: Mapping[int, Source]) -> frozenset[str]:
+        """Tensors read by what makes much of their largest numbers: where rounding averages out, clipping does not."""
+        found = set()
+        for at, each in enumerate(self.operators):
+            data = self.data(at)
+            twice = each.name == "MUL" and len({tensor.index for tensor in data}) < len(data)
+            if twice or each.name in ADDING_UP or each.name in EXPANDING:
+                for tensor in data:
+                    source, seen = sources.get(tensor.index), {tensor.index}
+                    while isinstance(source, SameAs) and source.tensor not in seen:
+                        seen.add(source.tensor)
+                        source = sources.get(source.tensor)
+                    if isinstance(source, Observed):
+                        found.add(source.tensor)
+        return frozenset(found)
+
 
 def _enlarges(each: Operator) -> bool:
     """Whether an operator makes a larger image in which every pixel of the image is found again."""
@@ -432,8 +451,9 @@ def _enlarges(each: Operator) -> bool:
 
 
 def _looks_up(each: Operator) -> bool:
-    """Whether an operator takes rows out of a constant table of real numbers."""
-    return each.name == "GATHER" and each.read(0).values is not None and each.outputs[0].dtype == np.float32
+    """Whether an operator takes its numbers out of a constant: rows of a table, or one to fill a tensor with."""
+    source = {"GATHER": 0, "FILL": 1}.get(each.name)
+    return source is not None and each.read(source).values is not None and each.outputs[0].dtype == np.float32
 
 
 def _data(each: Operator) -> list[Tensor]:

@@ -30,7 +30,8 @@ from calibrant.emit.tflite.simulated_codes import (
     round_real,
 )
 from calibrant.emit.tflite.simulated_fixed_point import bilinear
-from calibrant.emit.tflite.simulated_floats import FLOATS, moved, same_padding, window
+from calibrant.emit.tflite.simulated_float_layers import same_padding, window
+from calibrant.emit.tflite.simulated_floats import FLOATS, moved
 from calibrant.emit.tflite.simulated_layers import batch_matmul, conv, depthwise, fully_connected, transpose_conv
 from calibrant.graph.tensorflow import tensorflow
 
@@ -179,7 +180,7 @@ _MOVING = (
     *("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "MAX_POOL_2D", "PAD", "PADV2", "SLICE", "STRIDED_SLICE"),
     *("SPLIT", "SPLIT_V", "SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND", "SPACE_TO_DEPTH", "DEPTH_TO_SPACE", "UNPACK"),
     *("GATHER", "GATHER_ND", "TILE", "MIRROR_PAD", "RESIZE_NEAREST_NEIGHBOR", "CONCATENATION", "PACK", "REVERSE_V2"),
-    *("BROADCAST_TO", "REDUCE_MAX", "REDUCE_MIN", "TOPK_V2", "MAXIMUM", "MINIMUM", "SELECT_V2", "SELECT"),
+    *("BROADCAST_TO", "REDUCE_MAX", "REDUCE_MIN", "TOPK_V2", "MAXIMUM", "MINIMUM", "SELECT_V2", "SELECT", "FILL"),
 )
 _TABLES = (
     *("LOGISTIC", "TANH", "ELU", "LEAKY_RELU", "HARD_SWISH", "GELU", "ABS", "EXP", "LOG", "RSQRT"),

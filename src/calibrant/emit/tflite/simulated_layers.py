@@ -16,7 +16,7 @@ import numpy as np
 from calibrant.emit.tflite.flatbuffer import Operator, Tensor
 from calibrant.emit.tflite.simulated_codes import activation_ends, round_product
 from calibrant.emit.tflite.simulated_fixed_point import multiplied
-from calibrant.emit.tflite.simulated_floats import dilations, same_padding, strides
+from calibrant.emit.tflite.simulated_float_layers import dilations, same_padding, strides
 from calibrant.graph.tensorflow import tensorflow
 
 EXACT_IN_FLOAT32 = 2**24

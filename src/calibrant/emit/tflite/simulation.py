@@ -7,7 +7,7 @@ code of zero already subtracted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,7 +98,7 @@ def simulate(file: File, names: Mapping[int, str]) -> Simulation:
     """
     tf = tensorflow()
     with tf.Graph().as_default() as definition:
-        simulated = Simulated()
+        simulated = Simulated(file)
         inputs = []
         for position, tensor in enumerate(file.inputs()):
             dtype = tf.float32 if holds_codes(tensor) else tensor.dtype
@@ -117,7 +117,8 @@ def simulate(file: File, names: Mapping[int, str]) -> Simulation:
 class Simulated:
     """The tensors of one file as TensorFlow tensors, in the graph that is being built."""
 
-    def __init__(self) -> None:
+    def __init__(self, file: File) -> None:
+        self._file = file
         self.made: dict[int, Any] = {}
         self.read: dict[int, Any] = {}
         self._real: dict[int, Any] = {}
@@ -147,6 +148,26 @@ class Simulated:
         made = made if isinstance(made, (list, tuple)) else [made]
         for tensor, value in zip(operator.outputs, made, strict=False):
             self.set(tensor, value)
+
+    def called(self, number: int, values: Sequence[Any]) -> list[Any]:
+        """What another graph of the file, by its position there, makes of these tensors.
+
+        Returns
+        -------
+        list[Any]
+            Its results, real numbers.
+        """
+        graph = self._file.subgraph(number)
+        simulated = Simulated(graph)
+        for tensor, value in zip(graph.inputs(), values, strict=True):
+            simulated.set(tensor, value)
+        for operator in graph.operators():
+            simulated.run(operator)
+        return [simulated.real(tensor) for tensor in graph.outputs()]
+
+    def open_shapes(self, number: int) -> list[Any]:
+        """The shapes of what another graph takes."""
+        return [tensorflow().TensorShape(tensor.signature) for tensor in self._file.subgraph(number).inputs()]
 
     def set(self, tensor: Tensor, value: Any) -> None:
         """Set the numbers of a tensor.

@@ -1,0 +1,132 @@
+"""Operations that the converter does not take or whose kernels are wrong, as others that mean the same."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from calibrant.emit.tflite.flatbuffer import File
+from calibrant.emit.tflite.pooling import image_axes, is_global_pool
+from calibrant.emit.tflite.schema import schema
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Edit
+from calibrant.graph.tf_core import NodeDef, dtypes
+
+P = 0.3275911
+A = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
+
+
+def replace_what_does_not_convert(edit: Edit) -> None:
+    """ClipByValue, AddN, Roll, Erf, sign bits and AvgPool over whole images become others that mean the same.
+
+    The kernel of AvgPool keeps its input's factors, which are several times too coarse for an average over a whole
+    image; the one of Mean rounds once, to the factors of what comes next.
+    """
+    for node in list(edit.nodes.values()):
+        controls = tuple(f"^{name}" for name in nd.control_inputs(node))
+        if node.op == "ClipByValue":
+            values, low, high = nd.data_inputs(node)
+            bounded = edit.add("Minimum", f"{node.name}/bounded", [values, high], T=node.attr["T"])
+            edit.put(nd.make_node("Maximum", node.name, [bounded, low, *controls], T=node.attr["T"]))
+        elif node.op == "AddN" and len(nd.data_inputs(node)) == 2:
+            edit.put(nd.make_node("AddV2", node.name, [*nd.data_inputs(node), *controls], T=node.attr["T"]))
+        elif node.op == "Erf" and not _is_in_gelu(edit, node):
+            _error_function(edit, node)
+        elif node.op == "Roll":
+            _roll_as_slices(edit, node)
+        elif node.op == "BitwiseAnd":
+            _sign_bit_as_comparison(edit, node)
+        elif node.op == "AvgPool" and is_global_pool(edit.graph, edit.graph.nodes[node.name]):
+            axes = edit.add_constant(f"{node.name}/axes", np.array(image_axes(node), np.int32))
+            inputs = [*nd.data_inputs(node), axes, *controls]
+            edit.put(nd.make_node("Mean", node.name, inputs, T=dtypes.float32, Tidx=dtypes.int32, keep_dims=True))
+
+
+def _is_in_gelu(edit: Edit, node: NodeDef) -> bool:
+    """Whether one is added to the result, so that the converter may find a GELU."""
+    for reader, _ in edit.graph.consumers(f"{node.name}:0"):
+        constants = [edit.graph.constant(tensor) for tensor in nd.data_inputs(reader)]
+        if reader.op in ("Add", "AddV2") and any(value is not None and np.all(value == 1) for value in constants):
+            return True
+    return False
+
+
+def _error_function(edit: Edit, node: NodeDef) -> None:
+    """Abramowitz and Stegun's 7.1.26: sign(x) (1 - t (a1 + t (a2 + …)) exp(-x²)), 1.5e-7 off at most."""
+
+    def put(op: str, name: str, *inputs: str) -> str:
+        return edit.add(op, f"{node.name}/{name}", inputs, T=node.attr["T"])
+
+    def number(name: str, value: float) -> str:
+        return edit.add_constant(f"{node.name}/{name}", np.float32(value))
+
+    [x] = nd.data_inputs(node)
+    one = number("one", 1)
+    t = put("RealDiv", "t", one, put("AddV2", "wide", put("Mul", "scaled", put("Abs", "size", x), number("p", P)), one))
+    total = number("a5", A[-1])
+    for place in range(len(A) - 1, 0, -1):
+        product = put("Mul", f"product{place}", total, t)
+        total = put("AddV2", f"total{place}", product, number(f"a{place}", A[place - 1]))
+    negative = put("Mul", "negative", put("Mul", "square", x, x), number("minus", -1))
+    rest = put("Mul", "rest", put("Mul", "polynomial", total, t), put("Exp", "bell", negative))
+    inputs = [put("Sign", "sign", x), put("Sub", "positive", one, rest)]
+    inputs += [f"^{name}" for name in nd.control_inputs(node)]
+    edit.put(nd.make_node("Mul", node.name, inputs, T=node.attr["T"]))
+
+
+def _roll_as_slices(edit: Edit, node: NodeDef) -> None:
+    """The last entries of each axis are put in front of the others."""
+    values, *others = nd.data_inputs(node)
+    shifts, axes = (edit.graph.constant(tensor) for tensor in others)
+    shape = edit.graph.shape(values)
+    if shape is None or shifts is None or axes is None:
+        return
+    kinds = {"T": node.attr["T"], "Index": dtypes.int32}
+    made = values
+    for number, (shift, axis) in enumerate(zip(np.atleast_1d(shifts), np.atleast_1d(axes), strict=True)):
+        size, axis = shape[int(axis)], int(axis) % len(shape)
+        if size is None:
+            return
+        rest = (size - int(shift)) % size
+        parts = []
+        for name, start, count in (("last", rest, size - rest), ("first", 0, rest)):
+            begin, sizes = np.zeros(len(shape), np.int32), np.full(len(shape), -1, np.int32)
+            begin[axis], sizes[axis] = start, count
+            ends = [
+                edit.add_constant(f"{node.name}/{name}{number}/{end}", value)
+                for end, value in (("b", begin), ("s", sizes))
+            ]
+            parts.append(edit.add("Slice", f"{node.name}/{name}{number}", [made, *ends], **kinds))
+        place = edit.add_constant(f"{node.name}/axis{number}", np.int32(axis))
+        made = edit.add(
+            "ConcatV2", f"{node.name}/rolled{number}", [*parts, place], T=node.attr["T"], N=2, Tidx=dtypes.int32
+        )
+    controls = (f"^{name}" for name in nd.control_inputs(node))
+    edit.put(nd.make_node("Identity", node.name, [made, *controls], T=node.attr["T"]))
+
+
+def _sign_bit_as_comparison(edit: Edit, node: NodeDef) -> None:
+    """A whole number's sign bit is set where it is below zero."""
+    for values, mask in (nd.data_inputs(node), reversed(nd.data_inputs(node))):
+        bits = edit.graph.constant(mask)
+        if (
+            bits is not None
+            and bits.size == 1
+            and bits.dtype.kind == "i"
+            and bits.reshape(()) == np.iinfo(bits.dtype).min
+        ):
+            zero = edit.add_constant(f"{node.name}/zero", np.zeros((), bits.dtype))
+            below = edit.add("Less", f"{node.name}/below", [values, zero], T=node.attr["T"])
+            controls = (f"^{name}" for name in nd.control_inputs(node))
+            edit.put(nd.make_node("SelectV2", node.name, [below, mask, zero, *controls], T=node.attr["T"]))
+            return
+
+
+def negations_as_products(file: File) -> None:
+    """Write negations that the converter has left, in no GELU and no PRelu, as products: their int8 kernel is wrong."""
+    for each in file.operators():
+        if each.name == "NEG" and each.outputs[0].dtype == np.float32:
+            read, made = each.read(0), each.outputs[0]
+            factor = file.add_constant(f"{made.name}/minus", np.float32(-1))
+            product = file.new_operator("MUL", [read.index, factor.index], [made.index], schema.MulOptionsT())
+            for field in ("opcodeIndex", "inputs", "builtinOptions", "builtinOptionsType"):
+                setattr(each.raw, field, getattr(product, field))

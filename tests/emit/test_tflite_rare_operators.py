@@ -1,0 +1,161 @@
+"""Operators that few networks have: computed in float as TensorFlow does, or on integers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import erf
+from tflite_networks import contents, exported, image
+
+import calibrant
+from calibrant.emit.tflite.flatbuffer import File
+from calibrant.emit.tflite.replacements import A, P
+from calibrant.evaluation.tflite_runner import TfliteRunner
+from calibrant.graph.run import run_once
+from graphs import conv, dense, graph_def, numbers, placeholder, tf
+
+
+def computed(result, x):
+    """The outputs of the file and those of the simulation, and the names of the file's operators."""
+    content, simulation = contents(result, result.export_notes["tflite"]["simulation_outputs"])
+    runner = TfliteRunner(content)
+    runner.run({0: x})
+    made = [runner.real(tensor) for tensor in runner.file.outputs()]
+    names = {each.name for each in File(content).operators()}
+    return made, run_once(simulation, dict.fromkeys(simulation.input_keys, x)), names
+
+
+def row_of(y, size=8):
+    return y[0, 0, :, 0][:size]
+
+
+UNSORTED = ("max", "min", "prod", "sum")
+ROWS = {
+    "RFFT2D": lambda y: tf.math.real(tf.signal.rfft2d(y[..., 0])),
+    "COMPLEX_ABS": lambda y: tf.abs(tf.signal.rfft2d(y[..., 0])),
+    "IMAG": lambda y: tf.math.imag(tf.signal.rfft2d(y[..., 1])),
+    "MATRIX_DIAG": lambda y: tf.linalg.diag(y),
+    "MATRIX_SET_DIAG": lambda y: tf.linalg.set_diag(y, y[..., 0, :4]),
+    "UNIQUE": lambda y: tf.cast(tf.unique(tf.cast(row_of(y) * 3, tf.int32))[1], tf.float32),
+    "SCATTER_ND": lambda y: tf.scatter_nd([[3], [1]], row_of(y, 2), [6]),
+    "SEGMENT_SUM": lambda y: tf.math.segment_sum(row_of(y), [0, 0, 1, 1, 1, 2, 3, 3]),
+    "REVERSE_SEQUENCE": lambda y: tf.reverse_sequence(y[..., 0], [3] * 8, seq_axis=1, batch_axis=2),
+    "NON_MAX_SUPPRESSION_V5": lambda y: tf.image.non_max_suppression_with_scores(
+        tf.reshape(tf.abs(y[0, :2, :, :]), [-1, 4]), row_of(tf.concat([y, y], 2), 16), 5, 0.4
+    )[1],
+    "RIGHT_SHIFT": lambda y: tf.cast(tf.bitwise.right_shift(tf.cast(y * 20, tf.int32), 1), tf.float32),
+    "BITWISE_XOR": lambda y: tf.cast(tf.bitwise.bitwise_xor(tf.cast(y * 20, tf.int32), 5), tf.float32),
+    "BUCKETIZE": lambda y: tf.cast(tf.raw_ops.Bucketize(input=y, boundaries=[-0.5, 0.0, 1.0]), tf.float32),
+    "FILL": lambda y: tf.zeros_like(y) + tf.fill([tf.shape(y)[0], 8, 8, 4], 0.5),
+    **{
+        f"UNSORTED_SEGMENT_{kind.upper()}": (
+            lambda y, kind=kind: getattr(tf.math, f"unsorted_segment_{kind}")(row_of(y), [1, 0, 1, 2, 0, 3, 3, 1], 4)
+        )
+        for kind in UNSORTED
+    },
+}
+
+
+def test_operators_in_float_are_computed_as_tensorflow_does():
+    def build():
+        y = conv(image(8, 8, 4), name="one")
+        for name, row in ROWS.items():
+            tf.identity(row(y), name=f"out_{name}")
+
+    outputs = [f"out_{name}:0" for name in ROWS]
+    x = numbers(2, 8, 8, 4, seed=11)
+    model = graph_def(build)
+    result = calibrant.quantize(model, "batch_num: 1", [{"x": x}], export="tflite", outputs=outputs)
+    assert not result.refused
+    made, simulated, names = computed(result, x)
+    assert set(ROWS) - {"FILL"} <= names
+    for name, found, wanted in zip(ROWS, made, simulated, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4, err_msg=name)
+
+
+def test_a_transposed_convolution_of_volumes():
+    def build():
+        x = placeholder([2, 4, 4, 4, 4])
+        weights = tf.constant(numbers(2, 2, 2, 3, 4, seed=3))
+        y = dense(tf.reshape(x, [-1, 4]), 4, "one")
+        tf.nn.conv3d_transpose(tf.reshape(y, [2, 4, 4, 4, 4]), weights, [2, 8, 8, 8, 3], 2, "SAME", name="out")
+
+    result, x = exported(graph_def(build))
+    made, simulated, names = computed(result, x)
+    assert "CONV_3D_TRANSPOSE" in names
+    np.testing.assert_allclose(made[0], simulated[0], rtol=1e-4, atol=1e-4)
+
+
+def test_the_error_function_is_written_with_operators_that_litert_has():
+    def build():
+        tf.math.erf(conv(image(), name="one") * 2.0, name="out")
+
+    result, x = exported(graph_def(build), bias_correction=False)
+    made, simulated, _ = computed(result, x)
+    np.testing.assert_allclose(made[0], simulated[0], atol=1e-6)
+    [wanted] = run_once(result.original, {"x": x})
+    assert np.mean((made[0] - wanted) ** 2) < 0.001 * np.mean(wanted**2)
+    values = np.linspace(-5, 5, 1001)
+    t = 1 / (1 + P * np.abs(values))
+    polynomial = sum(factor * t ** (place + 1) for place, factor in enumerate(A))
+    assert np.abs(np.sign(values) * (1 - polynomial * np.exp(-(values**2))) - erf(values)).max() < 2e-7
+
+
+def test_a_learned_slope_is_one_operator():
+    def build():
+        y = conv(image(), name="one")
+        slope = tf.constant(numbers(1, 1, 4, seed=8))
+        conv(tf.nn.relu(y) + -slope * tf.nn.relu(-y), name="out", seed=5)
+
+    result, x = exported(graph_def(build))
+    _, _, names = computed(result, x)
+    assert "PRELU" in names and "MUL" not in names
+
+
+def test_a_constant_state_has_codes():
+    def build():
+        x = placeholder([None, 6])
+        state = tf.fill([tf.shape(x)[0], 4], 0.0)
+        tf.tanh(dense(x, 4, "one") + dense(state, 4, "two", seed=5), name="out")
+
+    result, x = exported(graph_def(build))
+    fills = [each for each in File(contents(result)[0]).operators() if each.name == "FILL"]
+    assert [each.outputs[0].dtype for each in fills] == [np.int8]
+
+
+@pytest.mark.parametrize("reader", [tf.square, lambda y: tf.reduce_sum(y, [1, 2]), lambda y: y * y])
+def test_nothing_is_cut_off_what_is_squared_or_added_up(reader):
+    def build():
+        tf.identity(reader(conv(image(), name="one")), name="out")
+
+    result, x = exported(graph_def(build), bias_correction=False)
+    [tensor] = [name for name in result.network.intermediate if name.startswith("one")]
+    found = result.network.intermediate[tensor]
+    values = [run_once(result.original, {"x": numbers(*x.shape, seed=20 + at)}, [tensor])[0] for at in range(4)]
+    assert found.low <= 0.99 * np.min(values) and found.high >= 0.99 * np.max(values)
+
+
+def repeated(y):
+    return tf.while_loop(lambda at, _: at < 3, lambda at, z: (at + 1, z * 0.5 + 1.0), [tf.constant(0), y])[1]
+
+
+def chosen(y):
+    return tf.cond(tf.reduce_sum(y) > 0, lambda: y * 2.0, lambda: y - 1.0)
+
+
+@pytest.mark.parametrize(("name", "build"), [("WHILE", repeated), ("IF", chosen)])
+def test_loops_and_branches_without_weights_stay_in_float(name, build):
+    def network():
+        tf.identity(conv(build(conv(image(), name="one")), name="two", seed=5), name="out")
+
+    x = numbers(4, 8, 8, 4, seed=11)
+    model = graph_def(network)
+    result = calibrant.quantize(
+        model, "batch_num: 1", [{"x": x}], export="tflite", outputs=["out:0"], bias_correction=False
+    )
+    assert not result.refused
+    made, simulated, names = computed(result, x)
+    assert name in names
+    np.testing.assert_allclose(made[0], simulated[0], atol=1e-4)
+    [wanted] = run_once(result.original, {"x": x})
+    assert np.mean((made[0] - wanted) ** 2) < 0.005 * np.mean(wanted**2)
