@@ -104,8 +104,8 @@ def _refuse_unknown(file: File, graph: Graph) -> None:
             path=each.outputs[0].name.split(";")[0] if each.outputs else None,
             hint=UNROLLED if each.name in LOOPS else otherwise,
         )
-        for graph in file.subgraphs()
-        for each in graph.operators()
+        for part in file.subgraphs()
+        for each in part.operators()
         if each.name not in known or each.name not in {*FLOATS, *FAKE_QUANTIZED}
     ]
     if problems:
