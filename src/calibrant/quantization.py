@@ -1,6 +1,6 @@
 """The story from top to bottom: a model, a configuration and some data in, a quantized network out.
 
-model ─► load ─► fold ─► plan ─► balance ─► weights ─► observe ─► search ─► (refine) ─► emit ─► report
+model ─► load ─► fold ─► plan ─► (equalize) ─► balance ─► weights ─► observe ─► search ─► (refine) ─► emit ─► report
 """
 
 from __future__ import annotations
@@ -123,6 +123,7 @@ def quantize(
     prepared = replace(prepared, plan=replace(prepared.plan, batch_num=use.batches))
     used = {
         "bias_correction": chosen.calibration.bias_correction,
+        "equalize": chosen.calibration.equalize,
         "round_weights": chosen.calibration.round_weights,
         "budget": budget,
         "refine": refine,

@@ -260,12 +260,9 @@ def result_files(result: Result) -> dict[str, Content]:
         **_budget(result),
         "report.json": report_text(content),
     }
-    if is_too_large(result.fakequant):
-        fakequant: dict[str, Content] = {f"{result.name}_fakequant": large_model_writer(result.fakequant)}
-    else:
-        fakequant = {f"{result.name}_fakequant.pb": graph_file(result.fakequant)}
     files = {
-        **fakequant,
+        **_model(f"{result.name}_fakequant", result.fakequant),
+        **(_model(f"{result.name}_equalized", result.folded.graph) if result.options.get("equalize") else {}),
         **{name: text.encode() for name, text in texts.items()},
         **result.exported,
     }
@@ -274,6 +271,11 @@ def result_files(result: Result) -> dict[str, Content]:
         shown |= {name: len(content) for name, content in result.exported.items() if isinstance(content, Sized)}
         files["report.html"] = result.page(content, shown).encode()
     return files
+
+
+def _model(name: str, graph: Graph) -> dict[str, Content]:
+    """A graph as a file, or where it is too large for one, as a folder."""
+    return {name: large_model_writer(graph)} if is_too_large(graph) else {f"{name}.pb": graph_file(graph)}
 
 
 def _budget(result: Result) -> dict[str, str]:

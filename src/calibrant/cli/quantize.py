@@ -26,6 +26,7 @@ from calibrant.exports import EXPORTS
     default=True,
     help="Shift biases so that the layers' outputs keep their mean (on by default).",
 )
+@click.option("--equalize", is_flag=True, help="Equalize channels between layers first; adds no operation.")
 @click.option("--round-weights", is_flag=True, help="Round the weights so that the layers' outputs change least.")
 @click.option("--refine", is_flag=True, help="Move the activations' ranges to where the model's outputs suffer least.")
 @click.option(

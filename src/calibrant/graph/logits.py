@@ -11,6 +11,9 @@ HANDING_ON = frozenset(
     {"Identity", "Reshape", "Squeeze", "Cast", "Mul", "MulNoNan", "Round", "AddV2", "Add", "ClipByValue", "Sub"}
 )
 
+SHAPED = frozenset({"Reshape", "Squeeze"})
+"""Of these, the operations whose further inputs may be computed, too."""
+
 
 def is_sigmoid(graph: Graph, tensor: str) -> bool:
     """Whether an output comes from a Sigmoid."""
@@ -50,7 +53,8 @@ def _last_function(graph: Graph, tensor: str) -> NodeDef | None:
             continue
         if node.op not in HANDING_ON or node.name in graph.input_nodes:
             return node
-        read = [name for name in nd.data_inputs(node) if not _is_constant(graph, name)]
+        inputs = nd.data_inputs(node)[:1] if node.op in SHAPED else nd.data_inputs(node)
+        read = [name for name in inputs if not _is_constant(graph, name)]
         if len(read) != 1:
             return None
         current = read[0]

@@ -15,6 +15,7 @@ from calibrant.graph.layers import Layer
 from calibrant.graph.node_input import NodeInput, read_tensor
 from calibrant.layer_kinds import KINDS
 from calibrant.steps.scale_propagation import (
+    HOMOGENEOUS,
     channel_broadcast_shape,
     constants_to_divide,
     divide_channels,
@@ -23,10 +24,18 @@ from calibrant.steps.scale_propagation import (
 
 
 class BalancedConstants:
-    """The constants that change while layers are balanced one by one; the structure of the graph stays."""
+    """The constants that change while layers are balanced one by one; the structure of the graph stays.
 
-    def __init__(self, graph: Graph, layers: Mapping[str, Layer]):
-        self.graph, self.layers = graph, layers
+    Parameters
+    ----------
+    graph, layers
+        The network, and its layers by name.
+    passed : frozenset[str]
+        Operations through which divisions may move upstream.
+    """
+
+    def __init__(self, graph: Graph, layers: Mapping[str, Layer], passed: frozenset[str] = HOMOGENEOUS):
+        self.graph, self.layers, self.passed = graph, layers, passed
         self.absorbed: dict[str, tuple[str, ...]] = {}
         self._constants: dict[NodeInput, tuple[int, np.ndarray]] = {}
         self._muls: list[tuple[Layer, np.ndarray]] = []
@@ -55,7 +64,7 @@ class BalancedConstants:
     def _divide(self, layer: Layer, factors: np.ndarray) -> None:
         place = (layer.name, layer.data_inputs[0])
         layout = balanced_layout(self.graph, layer, factors.size)
-        divisions = constants_to_divide(self.graph, place, layout, self.layers)
+        divisions = constants_to_divide(self.graph, place, layout, self.layers, self.passed)
         if divisions is None:
             self._muls.append((layer, factors))
             self.absorbed[layer.name] = ()

@@ -30,6 +30,7 @@ from calibrant.steps.balance import Balanced, balance
 from calibrant.steps.bias_correction import patch_statistics, with_biases
 from calibrant.steps.calibration_data import open_planned
 from calibrant.steps.dense_channels import dense_channel_weights
+from calibrant.steps.equalize import equalize
 from calibrant.steps.intermediate_tensors import float_lite_file, intermediate_tensors
 from calibrant.steps.joint import with_joint_places, with_joint_settings
 from calibrant.steps.narrow_range import holdable_weights
@@ -127,6 +128,9 @@ def prepare(
         With every problem of the model, the configuration or the data.
     """
     planned, batches = open_planned(_plan_feedable(model, config, options, watch), data, options, config is not None)
+    if options.calibration.equalize:
+        with watch.step("equalize"):
+            planned = equalize(planned, batches, track, runner)
     with watch.step("balance"):
         balanced = balance(planned.folded.graph, planned.layers, planned.plan, batches, track, runner)
     return prepare_balanced(planned, balanced, options, watch), batches
@@ -134,12 +138,14 @@ def prepare(
 
 def prepare_part(model: Any, config: Any, data: Any, options: Options, watch: Stopwatch) -> tuple[Prepared, Batches]:
     """As :func:`prepare`, where other processes observe other parts of the data."""
+    _refuse_equalize(options)
     planned, batches = open_planned(_plan_feedable(model, config, options, watch), data, options, config is not None)
     return prepare_balanced(planned, _unbalanced(planned), options, watch), batches
 
 
 def prepare_merge(model: Any, config: Any, options: Options, watch: Stopwatch) -> Prepared:
     """As :func:`prepare_part`, for parts that have been observed."""
+    _refuse_equalize(options)
     planned = _plan_feedable(model, config, options, watch)
     return prepare_balanced(planned, _unbalanced(planned), options, watch)
 
@@ -216,3 +222,10 @@ def _unbalanced(planned: Planned) -> Balanced:
             )
         )
     return Balanced(planned.folded.graph, planned.layers)
+
+
+def _refuse_equalize(options: Options) -> None:
+    if options.calibration.equalize:
+        message = "equalizing needs a pass over all data before the one that is split into parts"
+        hint = "equalize with quantize first, and give the NAME_equalized.pb that it writes as the model"
+        raise ConfigError(Problem(message, allowed="equalize=False", hint=hint))

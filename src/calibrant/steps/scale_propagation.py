@@ -8,7 +8,7 @@ of whose readers are to be divided.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,6 +24,9 @@ Division = tuple[NodeInput, Layout]
 """An input that is to read a divided tensor, and the layout of the tensor."""
 
 HOMOGENEOUS = frozenset({"Relu", "LeakyRelu", "Identity"})
+"""Operations on single values that any positive factor passes."""
+LAST_CHANNELS = frozenset({"Pad", "Mean"})
+"""Operations that positive factors pass if they leave a last axis of channels alone."""
 POOLING = frozenset({"MaxPool", "AvgPool"})
 SUMS = frozenset({"Add", "AddV2", "Sub"})
 NORMS = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"})
@@ -38,9 +41,27 @@ def input_layout(graph: Graph, layer: Layer, channels: int | None = None) -> Lay
 
 
 def constants_to_divide(
-    graph: Graph, place: NodeInput, layout: Layout, layers: Mapping[str, Layer]
+    graph: Graph, place: NodeInput, layout: Layout, layers: Mapping[str, Layer], passed: frozenset[str] = HOMOGENEOUS
 ) -> tuple[Division, ...] | None:
     """The constant operands whose division by a factor per channel divides the tensor that one input reads.
+
+    All parameters are those of :func:`inputs_to_divide`.
+
+    Returns
+    -------
+    tuple[tuple[NodeInput, Layout], ...] | None
+        The inputs that read the constants, each with the layout by which it is divided; None if there is no such set.
+    """
+    chosen = inputs_to_divide(graph, place, layout, layers, passed)
+    if chosen is None:
+        return None
+    return tuple(division for division in chosen if graph.constant(read_tensor(graph, division[0])) is not None)
+
+
+def inputs_to_divide(
+    graph: Graph, place: NodeInput, layout: Layout, layers: Mapping[str, Layer], passed: frozenset[str] = HOMOGENEOUS
+) -> tuple[Division, ...] | None:
+    """All inputs that read something divided if one input does, up to the constants that are divided.
 
     Parameters
     ----------
@@ -52,20 +73,19 @@ def constants_to_divide(
         Layout of that tensor.
     layers : Mapping[str, Layer]
         The quantizable layers of the graph; one that shares its weights absorbs no division.
+    passed : frozenset[str]
+        Operations whose first input is divided instead; what of them is not in HOMOGENEOUS needs a look at the factors.
 
     Returns
     -------
     tuple[tuple[NodeInput, Layout], ...] | None
-        The inputs that read the constants, each with the layout by which it is divided; None if there is no such set.
+        The inputs, each with the layout by which it is divided; None if there is no such set.
     """
     counts: dict[str | None, int] = {}
     for layer in layers.values():
         counts[layer.constant] = counts.get(layer.constant, 0) + 1
     single = {name: layer for name, layer in layers.items() if layer.constant and counts[layer.constant] == 1}
-    chosen = _search(graph, ((place, layout),), (), single, iter(range(_MOST_STEPS)))
-    if chosen is None:
-        return None
-    return tuple(division for division in chosen if graph.constant(read_tensor(graph, division[0])) is not None)
+    return _Search(graph, single, passed).divide(((place, layout),), (), iter(range(_MOST_STEPS)))
 
 
 def divide_channels(value: np.ndarray, factors: np.ndarray, layout: Layout, layer: Layer | None) -> np.ndarray:
@@ -83,32 +103,34 @@ def channel_broadcast_shape(layout: Layout) -> tuple[int, ...]:
     return (layout.channels, *(1,) * (-layout.axis - 1))
 
 
-def _search(
-    graph: Graph,
-    pending: tuple[Division, ...],
-    chosen: tuple[Division, ...],
-    layers: Mapping[str, Layer],
-    steps: Iterator[int],
-) -> tuple[Division, ...] | None:
-    """Depth first: the inputs that are divided if all pending ones are; None if they cannot be."""
-    if next(steps, None) is None:
+@dataclass(frozen=True)
+class _Search:
+    graph: Graph
+    layers: Mapping[str, Layer]
+    passed: frozenset[str]
+
+    def divide(
+        self, pending: tuple[Division, ...], chosen: tuple[Division, ...], steps: Iterator[int]
+    ) -> tuple[Division, ...] | None:
+        """Depth first: the inputs that are divided if all pending ones are; None if they cannot be."""
+        if next(steps, None) is None:
+            return None
+        if not pending:
+            return chosen if _every_reader_is_divided(self.graph, chosen) else None
+        division, *rest = pending
+        if division in chosen:
+            return self.divide(tuple(rest), chosen, steps)
+        place, layout = division
+        tensor = read_tensor(self.graph, place)
+        chosen = (*chosen, division)
+        if self.graph.constant(tensor) is not None:
+            fits = _constant_fits(self.graph, place, layout, self.layers)
+            return self.divide(tuple(rest), chosen, steps) if fits else None
+        for operands in _alternatives(self.graph, tensor, layout, self.layers, self.passed):
+            divisions = self.divide((*operands, *rest), chosen, steps)
+            if divisions is not None:
+                return divisions
         return None
-    if not pending:
-        return chosen if _every_reader_is_divided(graph, chosen) else None
-    division, *rest = pending
-    if division in chosen:
-        return _search(graph, tuple(rest), chosen, layers, steps)
-    place, layout = division
-    tensor = read_tensor(graph, place)
-    chosen = (*chosen, division)
-    if graph.constant(tensor) is not None:
-        fits = _constant_fits(graph, place, layout, layers)
-        return _search(graph, tuple(rest), chosen, layers, steps) if fits else None
-    for operands in _alternatives(graph, tensor, layout, layers):
-        divisions = _search(graph, (*operands, *rest), chosen, layers, steps)
-        if divisions is not None:
-            return divisions
-    return None
 
 
 def _every_reader_is_divided(graph: Graph, chosen: tuple[Division, ...]) -> bool:
@@ -134,7 +156,7 @@ def _constant_fits(graph: Graph, place: NodeInput, layout: Layout, layers: Mappi
 
 
 def _alternatives(
-    graph: Graph, tensor: str, layout: Layout, layers: Mapping[str, Layer]
+    graph: Graph, tensor: str, layout: Layout, layers: Mapping[str, Layer], passed: frozenset[str]
 ) -> Iterator[tuple[Division, ...]]:
     """The sets of inputs of a tensor's producer; dividing any one set divides the tensor."""
     name, index = nd.split_tensor(tensor)
@@ -148,7 +170,7 @@ def _alternatives(
     def inputs(*indices: int) -> tuple[Division, ...]:
         return tuple(((name, index), layout) for index in indices)
 
-    if node.op in HOMOGENEOUS or (node.op in POOLING and _keeps_channels(node, layout)):
+    if node.op in passed - LAST_CHANNELS or (node.op in POOLING and _keeps_channels(node, layout)):
         yield inputs(0)
     elif node.op in SUMS or (node.op == "BiasAdd" and layout.agrees(nd.attribute(node, "data_format"))):
         yield inputs(0, 1)
@@ -160,7 +182,7 @@ def _alternatives(
         yield inputs(1 - first)
     elif node.op in NORMS and layout.agrees(nd.attribute(node, "data_format")):
         yield inputs(1, 2)
-    elif node.op == "Reshape":
+    elif node.op == "Reshape" or (node.op in passed & LAST_CHANNELS and _keeps_last_axis(graph, node)):
         before = graph.shape(read_tensor(graph, (name, 0)))
         if layout.axis == -1 and before and before[-1] == layout.channels:
             yield (((name, 0), replace(layout, rank=len(before))),)
@@ -180,3 +202,16 @@ def _layer_layout(node: NodeDef, layer: Layer, channels: int) -> Layout | None:
 def _keeps_channels(node: NodeDef, layout: Layout) -> bool:
     window, strides = nd.attribute(node, "ksize"), nd.attribute(node, "strides")
     return layout.agrees(nd.attribute(node, "data_format")) and window[layout.axis] == strides[layout.axis] == 1
+
+
+def _keeps_last_axis(graph: Graph, node: NodeDef) -> bool:
+    """Whether a Pad adds nothing along the last axis, and a Mean does not go over it."""
+    before, setting = (
+        graph.shape(read_tensor(graph, (node.name, 0))),
+        graph.constant(read_tensor(graph, (node.name, 1))),
+    )
+    if not before or setting is None:
+        return False
+    if node.op == "Pad":
+        return not setting[-1].any()
+    return all(axis % len(before) != len(before) - 1 for axis in setting.reshape(-1).tolist())
