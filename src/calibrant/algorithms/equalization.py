@@ -35,7 +35,7 @@ def equalizing_factors(before: Sequence[np.ndarray], after: np.ndarray | None) -
     Returns
     -------
     np.ndarray
-        float64 (channels,), > 0.
+        Factors > 0, float64 (channels,).
 
     Examples
     --------

@@ -28,8 +28,10 @@ class BalancedConstants:
 
     Parameters
     ----------
-    graph, layers
-        The network, and its layers by name.
+    graph : Graph
+        The network.
+    layers : Mapping[str, Layer]
+        Its layers by name.
     passed : frozenset[str]
         Operations through which divisions may move upstream.
     """

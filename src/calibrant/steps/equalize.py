@@ -153,8 +153,12 @@ def equalizing(
 
     Parameters
     ----------
-    graph, layers, plans
-        The network, its layers and their settings by name.
+    graph : Graph
+        The network.
+    layers : Mapping[str, Layer]
+        Its layers by name.
+    plans : Mapping[str, LayerPlan]
+        The settings of those that are quantized.
     pairs : Sequence[Pair]
         What is equalized.
     largest : Mapping[tuple[str, int], np.ndarray]
