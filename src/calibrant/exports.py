@@ -38,6 +38,7 @@ def _tflite(result: Any) -> dict[str, Content]:
         "simulation_outputs": list(made.simulation.outputs),
         "tensors_observed_between_layers": len(result.network.intermediate),
         "operators_on_integers": len(made.plan.integer),
+        "layers_with_16_bits": made.wide(),
         "operators_in_float": made.floats(),
     }
     return files

@@ -93,8 +93,3 @@ def test_a_share_that_is_none(budget, hint):
 def test_data_that_can_be_read_once():
     with pytest.raises(DataError, match="the budget needs them again"):
         calibrant.quantize(graph_def(network), data=iter([DATA]), budget=0.5)
-
-
-def test_a_litert_file_is_refused_before_any_work():
-    with pytest.raises(ConfigError, match="16 bits cannot be exported as tflite"):
-        quantized(budget=0.5, export="tflite")

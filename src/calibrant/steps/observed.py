@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from calibrant.algorithms.search_result import SearchResult
+from calibrant.emit.tflite.float_file import FloatFile
 from calibrant.quantized_network import ChannelWeights, QuantizedInput, QuantizedLayer, QuantizedNetwork
 from calibrant.steps.activations import search_all
 from calibrant.steps.bias_correction import bias_corrections
@@ -61,7 +62,7 @@ def with_activations(
         ),
         tensors=tuple(activations[place] for place in prepared.places if place[0] not in layers),
         force_float16_scale=plan.force_float16_scale,
-        intermediate=intermediate,
+        intermediate={**_narrow(prepared, activations), **intermediate},
         weight_only=prepared.weight_only,
         output_tensors=prepared.original.outputs,
     )
@@ -77,3 +78,11 @@ def _channel_weights(prepared: Prepared, scales: Mapping[str, np.float32]) -> di
         name: ChannelWeights(entry.quantized, bias_of(graph, layers[name], corrections.get(name)))
         for name, entry in weights.items()
     }
+
+
+def _narrow(prepared: Prepared, activations: Mapping[tuple[str, int], QuantizedInput]) -> dict[str, SearchResult]:
+    """Scales of 8 bits for what layers read with 16: others in a LiteRT file may read it with 8."""
+    if not isinstance(prepared.lite, FloatFile):
+        return {}
+    wide = [entry.tensor for entry in activations.values() if entry.quantizer.bits == 16]
+    return search_intermediate(prepared.histograms, dict.fromkeys(wide, False), prepared.plan.activation_offset)

@@ -154,17 +154,7 @@ def _plan_feedable(model: Any, config: Any, options: Options, watch: Stopwatch) 
     """As :func:`calibrant.steps.planned.plan_model`, for a model that data can be fed to."""
     planned = plan_model(model, config, options.model, watch)
     check_feedable(planned.original)
-    _refuse_wide(planned.plan, options)
     return planned
-
-
-def _refuse_wide(plan: Plan, options: Options) -> None:
-    """Say before any work is done that a LiteRT file has no activations of 16 bits."""
-    wide = [entry.name for entry in plan.layers if entry.activation.bits == 16]
-    if "tflite" in options.export.formats and (wide or options.calibration.budget):
-        message = "activations of 16 bits cannot be exported as tflite"
-        hint = "export fewer formats, or leave out dst_type : INT16 and the budget"
-        raise ConfigError(Problem(message, path=wide[0] if wide else None, allowed="ascend", hint=hint))
 
 
 def prepare_balanced(planned: Planned, balanced: Balanced, options: Options, watch: Stopwatch) -> Prepared:

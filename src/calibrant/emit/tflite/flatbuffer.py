@@ -159,9 +159,9 @@ class Operator:
 
     @property
     def is_integer(self) -> bool:
-        """Whether it computes with int8: it makes int8 and reads no floating-point numbers."""
+        """Whether it computes with int8 or int16: it makes such codes and reads no floating-point numbers."""
         read = [tensor.dtype for tensor in self.inputs if tensor is not None]
-        return self.outputs[0].dtype == np.int8 and np.float32 not in read and np.int8 in read
+        return self.outputs[0].dtype in (np.int8, np.int16) and np.float32 not in read and np.int8 in read
 
 
 class File:

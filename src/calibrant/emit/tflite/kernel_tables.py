@@ -1,7 +1,7 @@
 """What a kernel makes of every code, asked of the kernel itself.
 
-An operator on one int8 tensor is a table of 256 codes, one on two is a table of 65,536. Running it once on all of them
-says exactly what it computes, whatever formula it uses, on the processor at hand.
+An operator on one int8 tensor is a table of 256 codes, one on two of them or on one int16 tensor of 65,536. Running it
+once on all of them says exactly what it computes, whatever formula it uses, on the processor at hand.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from calibrant.emit.tflite.flatbuffer import File, Operator, Tensor, empty_file
 from calibrant.emit.tflite.interpreter import new_interpreter
 
 CODES = np.arange(-128, 128, dtype=np.int8)
+WIDE_CODES = np.arange(-(2**15), 2**15).astype(np.int16)
 
 
 def table_of_one(operator: Operator, per_channel: Tensor | None = None) -> np.ndarray:
-    """The codes that an operator makes of -128 … 127.
+    """The codes that an operator makes of all codes of its input, -128 … 127 or -32768 … 32767.
 
     Parameters
     ----------
@@ -27,10 +28,10 @@ def table_of_one(operator: Operator, per_channel: Tensor | None = None) -> np.nd
     Returns
     -------
     np.ndarray
-        The codes, int8 [256] or [256, channels].
+        The codes, [256] or [65536], or [256, channels].
     """
     channels = 1 if per_channel is None else per_channel.constant.size
-    codes = np.repeat(CODES[:, None], channels, 1)
+    codes = np.repeat((CODES if operator.read(0).dtype == np.int8 else WIDE_CODES)[:, None], channels, 1)
     constants = {} if per_channel is None else {1: per_channel}
     made = _run(operator, {0: codes}, constants)
     return made if per_channel is not None else made[:, 0]
@@ -51,12 +52,12 @@ def _run(operator: Operator, fed: dict[int, np.ndarray], constants: dict[int, Te
             values = constants[position].constant
             new = file.add_constant(f"constant{position}", values.reshape(1, -1))
         elif position in fed:
-            new = file.add_tensor(f"read{position}", _shaped(file, fed[position].shape), np.int8)
+            new = file.add_tensor(f"read{position}", _shaped(file, fed[position].shape), fed[position].dtype)
         else:
             continue
         new.copy_quantization(tensor)
         read.append(new.index)
-    made = file.add_tensor("made", _shaped(file, fed[0].shape), np.int8)
+    made = file.add_tensor("made", _shaped(file, fed[0].shape), operator.outputs[0].dtype)
     made.copy_quantization(operator.outputs[0])
     raw = file.new_operator(operator.name, read, [made.index])
     raw.builtinOptions, raw.builtinOptionsType = operator.raw.builtinOptions, operator.raw.builtinOptionsType
@@ -69,7 +70,8 @@ def _run(operator: Operator, fed: dict[int, np.ndarray], constants: dict[int, Te
 @functools.lru_cache(maxsize=256)
 def _made(content: bytes, operands: int, shape: tuple[int, ...]) -> np.ndarray:
     """What a file of one operator makes of all codes, or all pairs; networks repeat their operators."""
-    fed = [np.broadcast_to(CODES[:, None], shape), np.broadcast_to(CODES, shape)] if operands == 2 else [CODES[:, None]]
+    codes = CODES if shape[0] == CODES.size else WIDE_CODES
+    fed = [np.broadcast_to(codes[:, None], shape), np.broadcast_to(codes, shape)] if operands == 2 else [codes[:, None]]
     interpreter = new_interpreter(content)
     interpreter.allocate_tensors()
     for detail, values in zip(interpreter.get_input_details(), fed, strict=True):

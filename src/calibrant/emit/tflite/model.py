@@ -66,6 +66,10 @@ class LiteFile:
             for at, why in sorted(self.plan.floats.items())
         ]
 
+    def wide(self) -> list[str]:
+        """The layers that compute with activations of 16 bits."""
+        return [self.plan.layers[at] for at in sorted(self.plan.wide.layers)]
+
 
 def lite_file(
     network: QuantizedNetwork,
@@ -111,7 +115,7 @@ def lite_file(
             break
         barred |= wrong
     if settings.io == "int8":
-        _refuse_float_ends(draft.file, network.graph)
+        _refuse_float_ends(draft, float_file, network.graph)
     return LiteFile(
         draft.content, draft.file, simulation.graph(network.graph.source), draft.plan, draft.origin, float_file
     )
@@ -148,7 +152,8 @@ def _draft(
     places = [(found.node, found.index) for found in network.every_input()]
     layers = [layer.layer for layer in network.layers]
     known = frozenset(network.intermediate)
-    given = PlanInputs(float_file, network.graph, layers, places, settings.ops == "all", barred, known)
+    wide = [(found.node, found.index) for found in network.every_input() if found.quantizer.bits == 16]
+    given = PlanInputs(float_file, network.graph, layers, places, settings.ops == "all", barred, known=known, wide=wide)
     plan, scales = plan_with_scales(given, network)
     file = float_file.file.copy()
     origin = quantized_file(file, dict(float_file.tensors), plan, scales, network, settings.io)
@@ -232,11 +237,13 @@ def _unexplained(found: OperatorDifference, source: str) -> Problem:
     )
 
 
-def _refuse_float_ends(file: File, graph: Graph) -> None:
+def _refuse_float_ends(draft: _Draft, float_file: FloatFile, graph: Graph) -> None:
+    file, wide = draft.file, {float_file.tensors.get(index) for index in draft.plan.wide.tensors}
     ends = (("input", file.inputs(), graph.inputs), ("output", file.outputs(), graph.outputs))
     problems = [
         Problem(
-            f"the {role} {name.removesuffix(':0')} is float, as what {verb} it has no integer kernel with its scale",
+            f"the {role} {name.removesuffix(':0')} is float, as "
+            + ("it is read with 16 bits" if name in wide else f"what {verb} it has no integer kernel with its scale"),
             file=graph.source,
             hint="leave inputs and outputs in float with --tflite-io float32",
         )

@@ -17,6 +17,7 @@ from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.emit.tflite.flatbuffer import File, Operator, Tensor
 from calibrant.emit.tflite.float_file import FloatFile, layer_end
 from calibrant.emit.tflite.kernels import KERNELS, LAYER_INPUT, LAYER_KERNELS, ONLY_THE_SHAPE, Result
+from calibrant.emit.tflite.wide import IN_FRONT, KERNELS_OF_16_BITS, WideOperators, wide_operators
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer, find_layers
@@ -70,6 +71,8 @@ class FilePlan:
     floats : Mapping[int, str]
         Position of an operator in float → why, for those that compute with floating-point numbers or were
         barred.
+    wide : WideOperators
+        What computes with codes of 16 bits.
     parts : tuple[str, ...]
         Tensors of the graph that have the scale of what they are concatenated into; whether their own range
         allows that is seen when it is known.
@@ -79,7 +82,7 @@ class FilePlan:
     integer: frozenset[int]
     sources: Mapping[int, Source]
     floats: Mapping[int, str]
-
+    wide: WideOperators = WideOperators()
     parts: tuple[str, ...] = ()
     whole: frozenset[str] = frozenset()
 
@@ -112,6 +115,8 @@ class PlanInputs:
         Tensors of the graph with scales of their own; None: all can be observed.
     before : Mapping[int, Source]
         Sources of the plan in which nothing was barred, for what is not known.
+    wide : Collection[NodeInput]
+        Those of ``places`` that read 16 bits.
     """
 
     float_file: FloatFile
@@ -122,6 +127,7 @@ class PlanInputs:
     barred: Mapping[int, str] = field(default_factory=dict)
     known: Collection[str] | None = None
     before: Mapping[int, Source] = field(default_factory=dict)
+    wide: Collection[NodeInput] = ()
 
     @property
     def file(self) -> File:
@@ -155,6 +161,7 @@ class _Planner:
                 self.demands.setdefault(read, (node, index))
         self.why: dict[int, str] = {}
         self.layers = self._layers()
+        self.wide = self._wide()
         self.left_in_float = {
             given.float_file.indices.get(layer_end(given.graph, layer))
             for layer in find_layers(given.graph)[0]
@@ -181,7 +188,8 @@ class _Planner:
             for at, each in enumerate(self.operators)
             if at not in self.integer and (self._computes(each) or at in self.given.barred)
         }
-        return FilePlan(self.layers, frozenset(self.integer), sources, floats, parts, self._whole(sources))
+        whole = self._whole(sources)
+        return FilePlan(self.layers, frozenset(self.integer), sources, floats, self.wide, parts, whole)
 
     def data(self, at: int) -> list[Tensor]:
         """The activations that an operator reads."""
@@ -199,6 +207,26 @@ class _Planner:
                 found[at] = layer.name
             else:
                 self.why[at] = reason
+        return found
+
+    def _wide(self) -> WideOperators:
+        """The layers that compute with 16 bits; others that would have to are left in float."""
+        names = {node for node, _ in self.given.wide}
+        read = [nd.data_inputs(self.given.graph.nodes[node])[index] for node, index in self.given.wide]
+        with_weights = {layer.name for layer in self.given.layers if layer.weight_input is not None}
+        weighted = {
+            at: name in with_weights and self.operators[at].name in KERNELS_OF_16_BITS
+            for at, name in self.layers.items()
+        }
+        found = wide_operators(
+            self.operators,
+            weighted,
+            [at for at, name in self.layers.items() if name in names and weighted[at]],
+            [self.index_of[tensor] for tensor in read if tensor in self.index_of],
+        )
+        for at in found.floats:
+            self.layers.pop(at, None)
+            self.why.setdefault(at, IN_FRONT)
         return found
 
     def _layer(self, layer: Layer, found: Mapping[int, str]) -> tuple[int | None, str | None]:

@@ -11,6 +11,7 @@ from calibrant.emit.tflite.flatbuffer import File, Operator, Tensor, schema
 from calibrant.emit.tflite.kernels import KERNELS, ONLY_THE_SHAPE, Result
 from calibrant.emit.tflite.plan import FilePlan
 from calibrant.emit.tflite.scales import Scales, effective
+from calibrant.emit.tflite.wide import same_codes
 from calibrant.graph import nodes as nd
 from calibrant.quantized_network import QuantizedLayer, QuantizedNetwork, QuantizedWeights
 
@@ -81,12 +82,16 @@ class _Writer:
             tensor.name = name
 
     def _feed(self, tensor: Tensor, io: str) -> int:
-        if io == "int8" and tensor.index in self.plan.sources:
+        if io == "int8" and tensor.index in self.plan.sources and tensor.index not in self.plan.wide.tensors:
             self._becomes_integer(tensor, self.scales.of(tensor.index))
         return tensor.index
 
     def _result(self, tensor: Tensor, io: str) -> int:
-        return tensor.index if io == "int8" and tensor.index in self.own else self._in_float(tensor.index)
+        if io != "int8" or tensor.index not in self.own:
+            return self._in_float(tensor.index)
+        if self.own[tensor.index].bits == 16:
+            return self._in_codes(tensor.index, self.scales.of(tensor.index))
+        return tensor.index
 
     def _becomes_integer(self, tensor: Tensor, quantizer: Quantizer) -> None:
         tensor.quantize(quantizer)
@@ -100,23 +105,43 @@ class _Writer:
         if (index, None) not in self.forms:
             tensor = Tensor(self.file, index)
             name = f"{tensor.name}/dequantized"
-            if index in self.results:  # the result keeps its name
-                name, tensor.name = tensor.name, f"{tensor.name}/codes"
-            made = self.file.add_tensor(name, tensor, np.float32)
-            self.written.append(
-                self.file.new_operator("DEQUANTIZE", [index], [made.index], schema.DequantizeOptionsT())
-            )
-            self.forms[index, None] = made.index
+            if index in self.results:
+                name = self._give_name_to_result(tensor)
+            self.forms[index, None] = self._dequantized(name, index)
         return self.forms[index, None]
+
+    def _dequantized(self, name: str, index: int) -> int:
+        made = self.file.add_tensor(name, Tensor(self.file, index), np.float32)
+        self.written.append(self.file.new_operator("DEQUANTIZE", [index], [made.index], schema.DequantizeOptionsT()))
+        return made.index
+
+    def _give_name_to_result(self, tensor: Tensor) -> str:
+        name, tensor.name = tensor.name, f"{tensor.name}/codes"
+        return name
 
     def _in_codes(self, index: int, quantizer: Quantizer) -> int:
         """The tensor that holds the values of another one as codes of this scale."""
         if (index, quantizer) not in self.forms:
-            tensor = Tensor(self.file, index)
-            made = self.file.add_tensor(self._new_name(f"{tensor.name}/quantized"), tensor, np.int8, quantizer)
-            self.written.append(self.file.new_operator("QUANTIZE", [index], [made.index], schema.QuantizeOptionsT()))
-            self.forms[index, quantizer] = made.index
+            name = self._new_name(f"{Tensor(self.file, index).name}/quantized")
+            self.forms[index, quantizer] = self._quantized(name, index, quantizer)
         return self.forms[index, quantizer]
+
+    def _in_wide_codes(self, index: int, quantizer: Quantizer) -> int:
+        """The same codes with 16 bits; no kernel makes them of 8 bits at once."""
+        if quantizer.bits == 16:
+            return self._in_codes(index, quantizer)
+        wide = same_codes(quantizer)
+        if (index, wide) not in self.forms:
+            narrow = self._in_codes(index, quantizer)
+            name = Tensor(self.file, narrow).name
+            real = self._dequantized(self._new_name(f"{name}/dequantized"), narrow)
+            self.forms[index, wide] = self._quantized(self._new_name(f"{name}/wide"), real, wide)
+        return self.forms[index, wide]
+
+    def _quantized(self, name: str, index: int, quantizer: Quantizer) -> int:
+        made = self.file.add_tensor(name, Tensor(self.file, index), np.int8, quantizer)
+        self.written.append(self.file.new_operator("QUANTIZE", [index], [made.index], schema.QuantizeOptionsT()))
+        return made.index
 
     def _new_name(self, name: str) -> str:
         candidate, number = name, 0
@@ -140,7 +165,8 @@ class _Writer:
             if tensor is None:
                 continue
             if tensor.values is None:
-                read[position] = self._in_codes(tensor.index, self.scales.read(at, position, tensor))
+                codes = self._in_wide_codes if at in self.plan.wide.layers else self._in_codes
+                read[position] = codes(tensor.index, self.scales.read(at, position, tensor))
             else:
                 read[position] = self._constant(tensor, self.scales.read(at, position, tensor))
         each.raw.inputs = read
@@ -148,14 +174,14 @@ class _Writer:
             alpha = each.read(1)
             read[1] = self._constant(alpha, _symmetric(alpha.constant))
         if at in self.plan.layers:
-            self._layer(each, self.scales.layers[self.plan.layers[at]])
+            self._layer(each, self.scales.layers[self.plan.layers[at]], at in self.plan.wide.layers)
         if at in self.plan.layers or KERNELS[each.name].result is not Result.OTHER_TYPE:
             for tensor in each.outputs:
                 if tensor.dtype == np.float32:
                     source = tensor.index if tensor.index in self.plan.sources else each.outputs[0].index
-                    self._becomes_integer(tensor, self.scales.of(source))
+                    self._becomes_integer(tensor, self.scales.made(at, source))
 
-    def _layer(self, each: Operator, layer: QuantizedLayer) -> None:
+    def _layer(self, each: Operator, layer: QuantizedLayer, wide: bool) -> None:
         if layer.weights is None:
             return
         quantizer = effective(self.network, layer.inputs[0].quantizer)
@@ -175,9 +201,12 @@ class _Writer:
         size = layer.weights.values.shape[2 if each.name == "TRANSPOSE_CONV" else -1]
         if each.name == "DEPTHWISE_CONV_2D" or layer.layer.type == "DepthwiseConv2dNative":
             size = int(np.prod(layer.weights.values.shape[2:]))
-        codes = np.zeros(size, np.int32) if layer.bias is None else layer.integer_bias(quantizer)
+        step = np.float64(quantizer.scale) * layer.weights.scale.astype(np.float64)
+        codes = np.zeros(size, np.int32) if layer.bias is None else np.rint(layer.bias.astype(np.float64) / step)
+        limits = np.iinfo(np.int64 if wide else np.int32)
+        codes = np.clip(codes, limits.min, limits.max).astype(limits.dtype)
         bias = self.file.add_constant(f"{layer.layer.name}/bias_codes", codes)
-        bias.set_quantization(layer.bias_scale(quantizer))
+        bias.set_quantization(step)
         read[place] = bias.index
         each.raw.inputs = read
 

@@ -11,12 +11,16 @@ from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.emit.tflite.flatbuffer import Operator, Tensor
 from calibrant.emit.tflite.kernels import KERNELS, LAYER_INPUT, Result
 from calibrant.emit.tflite.plan import FilePlan, Observed, PlanInputs, SameAs, make_plan
+from calibrant.emit.tflite.wide import widened
+from calibrant.graph import nodes as nd
 from calibrant.quantized_network import QuantizedLayer, QuantizedNetwork
 
 FAR_APART = 8
 """Parts of a concatenation whose scale is this many times finer than the whole's would lose 3 of their 8 bits."""
 LARGEST_MULTIPLIER = 2.0**8
 """What a layer multiplies its sums by has to be less."""
+LARGEST_WIDE_MULTIPLIER = 2.0**7
+"""The same where it reads and makes 16 bits."""
 LOWEST_WEIGHT = -127
 
 
@@ -43,16 +47,33 @@ class Scales:
         self._network = network
         self._places = place_quantizers(network)
         self.names = given.float_file.tensors
+        self._read_wide: dict[int, Quantizer] = {}
+        for found in network.every_input():
+            if found.quantizer.bits == 16 and found.tensor in given.float_file.indices:
+                index = given.float_file.indices[found.tensor]
+                self._read_wide.setdefault(index, effective(network, found.quantizer))
+
+    def made(self, at: int, index: int) -> Quantizer:
+        """Scale and zero point with which an operator on integers makes a tensor of the float file."""
+        if at not in self.plan.wide.layers:
+            return self.of(index)
+        return self._read_wide[index] if index in self._read_wide else widened(self.of(index))
 
     def of(self, index: int) -> Quantizer:
-        """Scale and zero point of a tensor of the float file."""
+        """Scale and zero point of a tensor of the float file as codes of 8 bits."""
         source = self.plan.sources[index]
         while isinstance(source, SameAs):
             source = self.plan.sources[source.tensor]
         if isinstance(source, Observed):
             found = self._network.intermediate[source.tensor].quantizer
             return effective(self._network, symmetric(found) if source.symmetric else found)
-        return source if isinstance(source, Quantizer) else self._places[source]
+        if isinstance(source, Quantizer):
+            return source
+        read = self._places[source]
+        if read.bits == 16:
+            tensor = nd.data_inputs(self._network.graph.nodes[source[0]])[source[1]]
+            return effective(self._network, self._network.intermediate[tensor].quantizer)
+        return read
 
     def unknown(self, at: int) -> bool:
         """Whether a tensor of an operator has a scale that was not observed."""
@@ -115,7 +136,7 @@ def effective(network: QuantizedNetwork, quantizer: Quantizer) -> Quantizer:
 def plan_with_scales(given: PlanInputs, network: QuantizedNetwork) -> tuple[FilePlan, Scales]:
     """The plan in which no operator gets scales that its kernel does not take or that would ruin its numbers."""
     barred = dict(given.barred)
-    given = replace(given, barred={}, before=make_plan(replace(given, barred={}, known=None)).sources)
+    given = replace(given, barred={}, before=make_plan(replace(given, barred={}, known=None, wide=())).sources)
     while True:
         plan = make_plan(replace(given, barred=dict(barred)))
         scales = Scales(given, plan, network)
@@ -131,11 +152,12 @@ def _reasons(at: int, scales: Scales, network: QuantizedNetwork) -> Iterator[str
     if scales.unknown(at):
         yield "no range was observed for one of its tensors"
         return
-    made = [scales.of(tensor.index) for tensor in each.outputs if tensor.index in scales.plan.sources]
+    made = [scales.made(at, tensor.index) for tensor in each.outputs if tensor.index in scales.plan.sources]
     tensors = {position: tensor for position in scales.positions(at) if (tensor := each.inputs[position]) is not None}
     read = {position: scales.read(at, position, tensor) for position, tensor in tensors.items()}
     if layer is not None:
-        yield from _layer_reasons(scales.layers[layer], read, made[0])
+        most = LARGEST_WIDE_MULTIPLIER if at in scales.plan.wide.layers else LARGEST_MULTIPLIER
+        yield from _layer_reasons(scales.layers[layer], read, made[0], most)
         return
     kernel = KERNELS[each.name]
     if kernel.result in (Result.OWN, Result.OTHER_TYPE):
@@ -155,13 +177,13 @@ def _reasons(at: int, scales: Scales, network: QuantizedNetwork) -> Iterator[str
             yield "its constant balances a layer, and 8 bits with one scale would lose its small numbers"
 
 
-def _layer_reasons(layer: QuantizedLayer, read: Mapping[int, Quantizer], made: Quantizer) -> Iterator[str]:
+def _layer_reasons(layer: QuantizedLayer, read: Mapping[int, Quantizer], made: Quantizer, most: float) -> Iterator[str]:
     if layer.layer.is_dynamic and read[1].offset != 0:
         yield "the kernel of BATCH_MATMUL wants a second operand without offset"
     elif layer.weights is not None or layer.layer.is_dynamic:
         other = read[1].scale if layer.weights is None else layer.weights.scale.max()
         ratio = float(read[min(read)].scale) * float(other) / float(made.scale)
-        if ratio >= LARGEST_MULTIPLIER:
+        if ratio >= most:
             yield f"its scales are too far apart for its kernel ({ratio:.3g})"
     if layer.weights is not None and layer.weights.values.min() < LOWEST_WEIGHT:
         yield "it has weights of -128, which LiteRT leaves out"

@@ -77,7 +77,7 @@ def multiplied(total: Any, read: Tensor, weights: Tensor, made: Tensor, limits: 
     """
     tf = tensorflow()
     real = np.float64(read.scale[0]) * weights.scale.astype(np.float64) / np.float64(made.scale[0])
-    fractions, exponents = zip(*(_fixed(float(each)) for each in real), strict=True)
+    fractions, exponents = zip(*(fixed_point(float(each)) for each in real), strict=True)
     left, right = (np.maximum(np.array(exponents) * sign, 0).astype(np.int64) for sign in (1, -1))
     half = np.where(right > 0, np.int64(1) << np.maximum(right - 1, 0), 0)
     product = tf.cast(total, tf.int64) * (np.int64(1) << left) * np.array(fractions, np.int64)
@@ -90,7 +90,7 @@ def multiplied(total: Any, read: Tensor, weights: Tensor, made: Tensor, limits: 
     return clipped(tf.cast(tf.where(in_vectors, up, away), tf.float32), limits)
 
 
-def _fixed(real: float) -> tuple[int, int]:
+def fixed_point(real: float) -> tuple[int, int]:
     """A number as (fraction of 31 bits, exponent)."""
     fraction, exponent = math.frexp(real)
     whole = math.floor(fraction * 2**MULTIPLIER_BITS + 0.5)

@@ -44,7 +44,8 @@ def by_table(s: Any, o: Operator) -> Any:
     tf = tensorflow()
     read, made = o.read(0), o.outputs[0]
     table = table_of_one(o).astype(np.float32) - np.float32(made.zero_point)
-    return tf.gather(tf.constant(table), tf.cast(s.codes(read) + np.float32(read.zero_point + 128), tf.int32))
+    lowest = ends(read)[0]
+    return tf.gather(tf.constant(table), tf.cast(s.codes(read) - np.float32(lowest), tf.int32))
 
 
 def prelu(s: Any, o: Operator) -> Any:

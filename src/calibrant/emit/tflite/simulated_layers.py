@@ -17,6 +17,7 @@ from calibrant.emit.tflite.flatbuffer import Operator, Tensor
 from calibrant.emit.tflite.simulated_codes import activation_ends, round_product
 from calibrant.emit.tflite.simulated_fixed_point import multiplied
 from calibrant.emit.tflite.simulated_float_layers import dilations, same_padding, strides
+from calibrant.emit.tflite.simulated_wide import multiplied_wide, rounded_wide
 from calibrant.graph.tensorflow import tensorflow
 
 EXACT_IN_FLOAT32 = 2**24
@@ -67,7 +68,7 @@ def fully_connected(s: Any, o: Operator) -> Any:
             codes = tf.reshape(codes, [-1, weights.shape[1]])
         return _last_axis(codes, tf.constant(np.ascontiguousarray(weights.T)))
 
-    return _layer(s, o, 0, o.read(1), 0, product)
+    return _layer(s, o, 0, o.read(1), 0, product, wide=rounded_wide)
 
 
 def _last_axis(codes: Any, weights: Any) -> Any:
@@ -97,24 +98,27 @@ def _layer(
     axis: int,
     product: Callable[[Any, np.ndarray], Any],
     own_kernel: bool = False,
+    wide: Callable[..., Any] = multiplied_wide,
 ) -> Any:
     tf = tensorflow()
     read, made, bias = o.read(place), o.outputs[0], bias_of(o)
     codes = s.codes(read)
-    exact = largest_sum(read, weights, axis, bias) < EXACT_IN_FLOAT32
+    exact = made.dtype == np.int8 and largest_sum(read, weights, axis, bias) < EXACT_IN_FLOAT32
     dtype = tf.float32 if exact else tf.float64
     total = product(codes if exact else tf.cast(codes, dtype), weights.constant.astype(dtype.as_numpy_dtype))
     if bias is not None and bias.constant.any():
         total = total + tf.constant(bias.constant.astype(dtype.as_numpy_dtype))
+    if made.dtype == np.int16:
+        return wide(total, read, weights, made, activation_ends(o, made))
     if own_kernel:
         return multiplied(total, read, weights, made, activation_ends(o, made))
     return round_product(tf.cast(total, tf.float32), multiplier(read, weights, made), activation_ends(o, made))
 
 
 def bias_of(o: Operator) -> Tensor | None:
-    """The int32 bias that a layer adds."""
+    """The bias that a layer adds, int32 or int64."""
     read = (tensor for tensor in o.inputs[2:] if tensor is not None)
-    return next((tensor for tensor in read if tensor.dtype == np.int32 and tensor.scale.size), None)
+    return next((tensor for tensor in read if tensor.dtype in (np.int32, np.int64) and tensor.scale.size), None)
 
 
 def multiplier(read: Tensor, weights: Tensor, made: Tensor) -> np.ndarray:
