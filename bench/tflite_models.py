@@ -14,16 +14,18 @@ TensorFlow does not do so either. Where full-integer conversion fails, stock is 
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from children import answer, rows
-from tflite_cases import GROUPS, case, names
+from tflite_cases import GROUPS, PLACES, case, names
 from tflite_measure import measure
 
 COLUMNS = ("network", "verify", "on integers", "kB", "ms", "dB")
+EQUAL = 199.0
 WORSE_BY = 1.0
 """dB below the stock file that are worth a word."""
 
@@ -41,8 +43,29 @@ def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         row.get("verify", "no file"),
         pair("integers", lambda value: f"{value[0]}/{value[1]}") + mixed,
         *(pair("bytes", lambda value: f"{value / 1000:.0f}"), pair("ms", "{:.2f}".format)),
-        pair("db", "{:.1f}".format),
+        pair("db", decibels),
     )
+
+
+def network_table(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """One line for each network."""
+    yield f"|{'|'.join(COLUMNS)}|\n|{'---|' * len(COLUMNS)}"
+    yield from (f"|{'|'.join(cells(row))}|" for row in found)
+
+
+def operator_table(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """One line for each operator: dB of both files, in the middle and at the end."""
+    yield "|operator|dB in the middle|stock|dB at the end|stock|\n|---|---|---|---|---|"
+    by_name = {row["name"]: row for row in found}
+    for operator in dict.fromkeys(name.rpartition(":")[0] for name in by_name):
+        places = [by_name.get(f"{operator}:{place}", {}) for place in PLACES]
+        values = [decibels(row.get(f"{side}_db")) for row in places for side in ("ours", "stock")]
+        yield f"|{operator}|{'|'.join(values)}|"
+
+
+def decibels(value: float | None) -> str:
+    """Signal-to-noise; 200 stands for equal outputs."""
+    return "–" if value is None else "equal" if value >= EQUAL else f"{value:.1f}"
 
 
 def remarks(row: Mapping[str, Any]) -> list[str]:
@@ -71,13 +94,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the random weights")
     parser.add_argument("--seconds", type=int, default=900, help="time that one network may take")
     parser.add_argument("--rows", type=Path, help="rows of an earlier run, JSON lines; new ones are added")
+    parser.add_argument("--dense-per-channel", action="store_true", help="as the stock converter does")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--answer", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        answer(options.answer, lambda name: measure(case(options.child, name, options.shared, options.seed)))
+        found = functools.partial(case, options.child, shared=options.shared, seed=options.seed)
+        answer(options.answer, lambda name: measure(found(name), options.dense_per_channel))
         return
     command = [sys.executable, __file__, "--shared", str(options.shared), "--seed", str(options.seed)]
+    command += ["--dense-per-channel"] if options.dense_per_channel else []
     for group in options.groups.split(","):
         wanted = [name for name in names(group, options.shared) if not options.only or name in options.only.split(",")]
         together = 20 if group == "operators" else 1
@@ -85,9 +111,8 @@ def main() -> None:
         for row in rows([*command, "--child", group], wanted, options.seconds, together, options.rows):
             found.append(row)
             print(*cells(row), *remarks(row), sep="  ", file=sys.stderr, flush=True)
-        print(f"\n## {group}\n\n|{'|'.join(COLUMNS)}|\n|{'---|' * len(COLUMNS)}")
-        for row in found:
-            print(f"|{'|'.join(cells(row))}|")
+        print(f"\n## {group}\n")
+        print(*(operator_table(found) if group == "operators" else network_table(found)), sep="\n")
         for row in found:
             for remark in remarks(row):
                 print(f"- {row['name']}: {remark}")
