@@ -112,15 +112,23 @@ def test_a_learned_slope_is_one_operator():
     assert "PRELU" in names and "MUL" not in names
 
 
-def test_a_constant_state_has_codes():
+def state(x):
+    return tf.fill([tf.shape(x)[0], 4], 0.0)
+
+
+def token(x):
+    return tf.tile(tf.constant(numbers(1, 4, seed=7)), [tf.shape(x)[0], 1])
+
+
+@pytest.mark.parametrize(("name", "constant"), [("FILL", state), ("TILE", token)])
+def test_a_constant_for_every_sample_has_codes(name, constant):
     def build():
         x = placeholder([None, 6])
-        state = tf.fill([tf.shape(x)[0], 4], 0.0)
-        tf.tanh(dense(x, 4, "one") + dense(state, 4, "two", seed=5), name="out")
+        tf.tanh(dense(x, 4, "one") + dense(constant(x), 4, "two", seed=5), name="out")
 
-    result, x = exported(graph_def(build))
-    fills = [each for each in File(contents(result)[0]).operators() if each.name == "FILL"]
-    assert [each.outputs[0].dtype for each in fills] == [np.int8]
+    result, _ = exported(graph_def(build))
+    made = [each.outputs[0].dtype for each in File(contents(result)[0]).operators() if each.name == name]
+    assert made == [np.int8]
 
 
 @pytest.mark.parametrize("reader", [tf.square, lambda y: tf.reduce_sum(y, [1, 2]), lambda y: y * y])

@@ -479,8 +479,8 @@ def _enlarges(each: Operator) -> bool:
 
 
 def _looks_up(each: Operator) -> bool:
-    """Whether an operator takes its numbers out of a constant: rows of a table, or one to fill a tensor with."""
-    source = {"GATHER": 0, "FILL": 1}.get(each.name)
+    """Whether an operator takes its numbers out of a constant: rows of a table, or what fills a tensor."""
+    source = {"GATHER": 0, "FILL": 1, "TILE": 0, "BROADCAST_TO": 0}.get(each.name)
     return source is not None and each.read(source).values is not None and each.outputs[0].dtype == np.float32
 
 
