@@ -1,6 +1,6 @@
 """INT8 accuracy of calibrant and of its peers on the same models, calibrated on the same data.
 
-    python bench/accuracy.py [--shared ../shared/real] [--only resnet8] [--peers tflite,onnx] [--quick]
+    python bench/accuracy.py [--shared ../shared/real] [--only resnet8] [--peers tflite,onnx] [--quick] [--draws 3]
 
 Each peer runs in an environment of its own below ``.bench/``, which this script makes with pip. A peer that cannot be
 installed, or fails on a model, is a row that says so. The models are not part of the project.
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from real_models import CASES, Case, batch_count, batches_of, data_of, outputs_of
+from real_models import CASES, Case, batch_count, batches_of, data_of, draw, outputs_of
 
 import calibrant
 import calibrant.graph.load
@@ -55,6 +55,8 @@ OURS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("calibrant --refine --budget 25%", {"refine": True, "budget": 0.25}, ""),
     ("calibrant --refine --budget 50%", {"refine": True, "budget": 0.5}, ""),
     ("calibrant --refine --round-weights --budget 25%", {"refine": True, "round_weights": True, "budget": 0.25}, ""),
+    ("calibrant --equalize", {"equalize": True}, ""),
+    ("calibrant --equalize --refine", {"equalize": True, "refine": True}, ""),
     ("calibrant --no-bias-correction", {"bias_correction": False}, ""),
     ("calibrant, DMQ 0.5", {}, "common_config { dmq_balancer { migration_strength : 0.5 } }"),
 )
@@ -153,7 +155,9 @@ def write_job(folder: Path, case: Case, graph: Graph, shared: Path) -> np.ndarra
     return arrays["test"]
 
 
-def tools(case: Case, shared: Path, peers: list[Peer], tuned: bool) -> Iterator[tuple[str, np.ndarray | str]]:
+def tools(
+    case: Case, shared: Path, peers: list[Peer], tuned: bool, ours: str
+) -> Iterator[tuple[str, np.ndarray | str]]:
     """(tool, outputs or why there are none), the float model first."""
     calibration = data_of(shared, case.calibration)
     count = batch_count(case, shared, calibration)
@@ -161,6 +165,8 @@ def tools(case: Case, shared: Path, peers: list[Peer], tuned: bool) -> Iterator[
     test = data_of(shared, case.test)
     yield "float", outputs_of(original, batches_of(original, test, case.options))
     for name, switches, more in OURS:
+        if ours and name not in ours.split(","):
+            continue
         config = f"batch_num : {count}  {more}"
         result = calibrant.quantize(original, config, calibration, **switches, **case.options)
         yield name, outputs_of(result.fakequant, batches_of(original, test, case.options))
@@ -189,11 +195,11 @@ def tools(case: Case, shared: Path, peers: list[Peer], tuned: bool) -> Iterator[
                 yield peer.name, str(error)
 
 
-def rows_of(case: Case, shared: Path, peers: list[Peer], tuned: bool) -> list[dict[str, Any]]:
+def rows_of(case: Case, shared: Path, peers: list[Peer], tuned: bool, ours: str) -> list[dict[str, Any]]:
     """A row per tool."""
     labels = load_labels(str(shared / case.labels)) if case.labels else None
     reference, rows = None, []
-    for name, outputs in tools(case, shared, peers, tuned):
+    for name, outputs in tools(case, shared, peers, tuned, ours):
         row: dict[str, Any] = {"model": case.name, "tool": name}
         if isinstance(outputs, str):
             rows.append({**row, "remark": outputs})
@@ -203,8 +209,43 @@ def rows_of(case: Case, shared: Path, peers: list[Peer], tuned: bool) -> list[di
         count = min(len(outputs), len(reference))
         board = Scoreboard(["float", name], case.ignore)
         board.update([reference[:count], outputs[:count]], labels[:count] if labels is not None else None)
-        rows.append({**row, **numbers(*board.scores())})
+        divergence = mean_divergence(reference[:count], outputs[:count])
+        rows.append({**row, **numbers(*board.scores()), "divergence": divergence})
     return rows
+
+
+def mean_divergence(reference: np.ndarray, outputs: np.ndarray) -> float:
+    """Mean Kullback-Leibler divergence of the classes' probabilities, in millinats."""
+    first, second = (probabilities(values.astype(np.float64)) for values in (reference, outputs))
+    return 1000 * float((first * (np.log(first) - np.log(second))).sum(axis=1).mean())
+
+
+def probabilities(values: np.ndarray) -> np.ndarray:
+    """What a network says of the classes, as probabilities; logits if they do not add up to 1."""
+    if not (values.min() >= 0 and np.allclose(values.sum(axis=1), 1, atol=1e-2)):
+        values = np.exp(values - values.max(axis=1, keepdims=True))
+    values = np.maximum(values, 1e-12)
+    return values / values.sum(axis=1, keepdims=True)
+
+
+def over_draws(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The mean of each number over the sets of calibration samples, and its spread (standard deviation)."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["model"], row["tool"]), []).append(row)
+    return [_joined(group) for group in groups.values()]
+
+
+def _joined(group: list[dict[str, Any]]) -> dict[str, Any]:
+    joined = dict(group[0])
+    for key, value in group[0].items():
+        if isinstance(value, float):
+            values = [row[key] for row in group if key in row]
+            joined[key] = float(np.mean(values))
+            joined[f"{key}_spread"] = (
+                float(np.std(values, ddof=1)) if len(values) > 1 and np.isfinite(values).all() else 0.0
+            )
+    return joined
 
 
 def numbers(reference: Score, score: Score) -> dict[str, Any]:
@@ -219,12 +260,20 @@ def numbers(reference: Score, score: Score) -> dict[str, Any]:
     }
 
 
+def _number(row: dict[str, Any], key: str, spread: bool) -> str | None:
+    if row.get(key) is None:
+        return None
+    return f"{row[key]:.2f}" + (f"±{row[f'{key}_spread']:.2f}" if spread else "")
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shared", type=Path, default=HERE.parents[1] / "shared" / "real")
     parser.add_argument("--only", default="", help="only the models whose name contains this")
     parser.add_argument("--peers", default="", help="only the peers whose name contains one of these: A,B")
+    parser.add_argument("--ours", default="", help="only these rows of calibrant, by their whole names: A,B")
+    parser.add_argument("--draws", type=int, default=1, help="sets of 64 calibration samples; means and spreads")
     parser.add_argument("--quick", action="store_true", help="without the row that is tuned, which takes minutes")
     parser.add_argument("--out", type=Path, help="write the rows as JSON as well")
     arguments = parser.parse_args()
@@ -234,20 +283,26 @@ def main() -> None:
     peers = [peer for peer in PEERS if any(word in peer.name.lower() for word in words)]
     rows = []
     for case in CASES:
-        if case.name in CHOSEN and arguments.only in case.name:
-            rows += rows_of(case, arguments.shared, peers, not arguments.quick)
-    columns = ("model", "tool", "samples", "top-1 %", "lost", "agreement %", "SQNR dB", "")
+        if case.name not in CHOSEN or arguments.only not in case.name:
+            continue
+        for number in range(arguments.draws):
+            drawn = draw(case, number, arguments.draws)
+            rows += rows_of(drawn, arguments.shared, peers, not arguments.quick, arguments.ours)
+            print(f"{case.name}: draw {number + 1} of {arguments.draws}", file=sys.stderr, flush=True)
+    rows = over_draws(rows)
+    columns = ("model", "tool", "samples", "lost", "agreement %", "SQNR dB", "KL 1e-3", "")
+    keys = ("lost", "agreement", "sqnr_db", "divergence")
     shown = [
         (
             row["model"],
-            row["tool"],
+            row["tool"].removeprefix("calibrant "),
             row.get("samples"),
-            *(None if row.get(key) is None else f"{row[key]:.2f}" for key in ("top1", "lost", "agreement", "sqnr_db")),
+            *(_number(row, key, arguments.draws > 1) for key in keys),
             row.get("remark", ""),
         )
         for row in rows
     ]
-    table("INT8 accuracy, 64 calibration samples", columns, shown)
+    table(f"INT8 accuracy, {arguments.draws} × 64 calibration samples", columns, shown)
     if arguments.out:
         arguments.out.write_text(json.dumps(rows, indent=2) + "\n")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,17 @@ def split(name: str, model: str, data: str, **rest: Any) -> Case:
     """A case whose data have no split: the first samples calibrate, the others test."""
     return Case(
         name, model, f"{data}:x[:{CALIBRATION}]", f"{data}:x[{CALIBRATION}:]", f"{data}:y[{CALIBRATION}:]", **rest
+    )
+
+
+def draw(case: Case, number: int, draws: int) -> Case:
+    """A case with one of several disjoint sets of calibration samples; the test samples are in none of them."""
+    chosen = f"[{number * CALIBRATION}:{(number + 1) * CALIBRATION}]"
+    first, rest = f"[:{CALIBRATION}]", f"[{CALIBRATION}:]"
+    after = f"[{draws * CALIBRATION}:]"
+    labels = case.labels.replace(rest, after) if case.labels else None
+    return replace(
+        case, calibration=case.calibration.replace(first, chosen), test=case.test.replace(rest, after), labels=labels
     )
 
 
