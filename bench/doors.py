@@ -24,6 +24,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent.parent
 MODELS = (".pb", ".h5", ".hdf5", ".keras")
+SHOWN = 150  # characters of a message
 Row = dict[str, Any]
 
 
@@ -111,24 +112,29 @@ def lines(command: list[str], checkout: Path, timeout: int, folder: str) -> Any:
 def cells(row: Row) -> list[str]:
     """The columns of a row."""
     if row["read"] == "no":
-        message = row["stopped"].replace("|", "\\|")
-        return [f"no: {message[:180]}", "", "", "", ""]
-    lost = (
-        f", {row['stock outputs'] - row['outputs']} outputs lost"
-        if row.get("stock outputs", 0) > row["outputs"]
-        else ""
-    )
+        return [f"no: {_short(row['stopped'])}", "", "", "", ""]
+    gone = row.get("stock outputs", 0) - row["outputs"]
+    lost = f", {gone} outputs lost" if gone > 0 else ""
     missing = f", {len(row['unlisted'])} unlisted" if row.get("unlisted") else ""
+    stopped = f", stopped: {_short(row['stopped'])}" if "stopped" in row else ""
     apart = row.get("difference", row.get("fold"))
-    difference = "–" if apart is None else f"{apart:.0e}" + ("" if "difference" in row else " (to the graph as read)")
+    difference = "–" if apart is None else f"{apart:.0e}" + ("" if "difference" in row else " †")
     passed = {0: "yes", 2: "no"}
-    stopped = f", stopped: {row['stopped'][:120]}" if "stopped" in row else ""
-    return [
-        row["read"].replace("|", "\\|") + lost + stopped,
-        f"{row.get('layers', '–')} / {row.get('float', '–')}{missing}",
-        difference,
-        *(passed.get(row.get(name), str(row.get(name, "–"))) for name in ("ascend", "verify")),
-    ]
+    results = [passed.get(row.get(name), str(row.get(name, "–"))) for name in ("ascend", "verify")]
+    if row.get("layers") == 0 and row.get("ascend") == 2:
+        results = ["no layer", "–"]
+    layers = f"{row['layers']} / {row['float']}{missing}" if "layers" in row else ""
+    return [_short(row["read"]) + lost + stopped, layers, difference, *results]
+
+
+def _short(text: str) -> str:
+    text = text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]} …"
+
+
+def both(before: list[str], after: list[str]) -> list[str]:
+    """The columns of two rows of a model: what differs, with an arrow."""
+    return [new if old == new else f"{old or '–'} → {new or '–'}" for old, new in zip(before, after, strict=True)]
 
 
 def counts(rows: dict[str, Row]) -> str:
@@ -166,10 +172,14 @@ def main() -> None:
     found = {name: judge(models, work / f"{name}.jsonl", path, chosen.timeout) for name, path in sides.items()}
     for name, rows in found.items():
         print(f"{name}: {counts(rows)}\n")
-    print("| model | | read | layers / in float | difference | ascend | verify |\n|---|---|---|---|---|---|---|")
+    print("| model | read | layers / in float | difference | ascend | verify |\n|---|---|---|---|---|---|")
     for model in models:
-        for name, rows in found.items():
-            print("| " + " | ".join([model["name"], name, *cells(rows[model["name"]])]) + " |")
+        columns = [cells(rows[model["name"]]) for rows in found.values()]
+        print(
+            "| "
+            + " | ".join([model["name"].replace("_", "\\_"), *(both(*columns) if len(columns) == 2 else columns[0])])
+            + " |"
+        )
 
 
 if __name__ == "__main__":

@@ -34,3 +34,17 @@ def test_a_graph_without_control_inputs_keeps_its_nodes():
     graph = load(graph_def(lambda: tf.nn.relu(placeholder([None, 4]), name="out")))
     left = without_idle_controls(graph)
     assert all(left.nodes[name] is node for name, node in graph.nodes.items())
+
+
+def test_what_lies_before_a_cut_is_not_waited_for():
+    def looking_up():
+        words = placeholder([None, 4], "words", tf.string)
+        found = tf.strings.length(words, name="found")
+        hidden = tf.cast(found, tf.float32, name="hidden")
+        with tf.control_dependencies([tf.group(found, name="wait")]):
+            tf.identity(tf.nn.relu(hidden), name="out")
+
+    graph = load(graph_def(looking_up), inputs=["hidden"], outputs=["out"])
+    assert graph.inputs == ("hidden:0",) and not {"words", "found"} & graph.nodes.keys()
+    batch = numbers(2, 4)
+    np.testing.assert_array_equal(run_once(graph, {"hidden": batch})[0], np.maximum(batch, 0))

@@ -26,3 +26,21 @@ def without_idle_controls(graph: Graph) -> Graph:
         kept = [f"^{name}" for name in controls if name not in idle]
         nodes[node.name] = node if len(kept) == len(controls) else nd.copy_node(node, [*nd.data_inputs(node), *kept])
     return replace(graph, nodes=ordered(nodes, (*graph.outputs, *graph.inputs)))
+
+
+def without_unfed_controls(graph: Graph) -> Graph:
+    """The graph without control inputs that come from what depends on placeholders that are not fed.
+
+    Where a graph is cut, its outputs may still wait for what lies before the cut, such as a look-up in a table.
+    """
+    tainted = {name for name, node in graph.nodes.items() if node.op == "Placeholder" and name not in graph.input_nodes}
+    if not tainted:
+        return graph
+    nodes = {}
+    for node in graph.nodes.values():
+        if any(nd.node_name(tensor) in tainted for tensor in nd.data_inputs(node)):
+            tainted.add(node.name)
+        controls = nd.control_inputs(node)
+        kept = [f"^{name}" for name in controls if name not in tainted]
+        nodes[node.name] = node if len(kept) == len(controls) else nd.copy_node(node, [*nd.data_inputs(node), *kept])
+    return replace(graph, nodes=ordered(nodes, (*graph.outputs, *graph.inputs)))

@@ -16,7 +16,7 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.ascend.lower import has_ascend_operators, lower
 from calibrant.graph.bindings import bind
 from calibrant.graph.control_flow import needed_library
-from calibrant.graph.controls import without_idle_controls
+from calibrant.graph.controls import without_idle_controls, without_unfed_controls
 from calibrant.graph.cut import cut, stand_in
 from calibrant.graph.graph import Graph, ordered
 from calibrant.graph.inference_mode import deterministic, for_inference, proposal, undecided
@@ -160,6 +160,8 @@ def _select(
         source=source,
     )
     checks.well_formed(graph)
+    if inputs:
+        graph = without_unfed_controls(graph)
     inference = without_idle_controls(for_inference(graph))
     if not inputs and (inference is not graph or not graph.inputs):
         inference = _with_needed_inputs(inference)
