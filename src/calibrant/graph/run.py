@@ -74,7 +74,10 @@ class Runner:
                 )
                 for tensor, function in (watched or {}).items()
             ]
-        self._call = self._session.make_callable([*self.fetches, *watchers], feed_list=list(graph.inputs))
+            fetched = [self._session.graph.get_tensor_by_name(fetch) for fetch in self.fetches]
+            # TensorFlow fuses Sigmoid and the product behind it with oneDNN even where Sigmoid is fetched.
+            fetched = [tf.identity(tensor) if tensor.consumers() else tensor for tensor in fetched]
+        self._call = self._session.make_callable([*fetched, *watchers], feed_list=list(graph.inputs))
         self._error, self._no_kernel = tf.errors.OpError, tf.errors.UnimplementedError
 
     def __call__(self, batch: Mapping[str, np.ndarray]) -> list[np.ndarray]:
