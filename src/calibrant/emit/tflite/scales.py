@@ -10,7 +10,8 @@ import numpy as np
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.emit.tflite.flatbuffer import Operator, Tensor
 from calibrant.emit.tflite.kernels import KERNELS, LAYER_INPUT, Result
-from calibrant.emit.tflite.plan import FilePlan, Observed, PlanInputs, SameAs, make_plan
+from calibrant.emit.tflite.plan import FilePlan, PlanInputs, make_plan
+from calibrant.emit.tflite.sources import Observed, SameAs
 from calibrant.emit.tflite.wide import widened
 from calibrant.graph import nodes as nd
 from calibrant.quantized_network import QuantizedLayer, QuantizedNetwork

@@ -1,0 +1,258 @@
+"""Where the scale of each tensor comes from that integer operators make or read.
+
+A configuration gives scales where layers read. Integer kernels need them on every tensor they make as well. A tensor
+takes, in this order: what its kernel fixes, the scale with which a layer reads it, that of a layer that reads it
+through operators that only move values, that of the tensor it was moved from or is concatenated into, and if there is
+none of these, one of its own, which has to be observed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from calibrant.algorithms.arithmetic import Quantizer
+from calibrant.emit.tflite.flatbuffer import Operator
+from calibrant.emit.tflite.kernels import KERNELS, Result
+from calibrant.emit.tflite.wiring import CLIPPING, Wiring, looks_up
+
+NodeInput = tuple[str, int]
+REARRANGING = frozenset({"RESHAPE", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS"})
+"""Operators whose result has all numbers of their input and no others."""
+KEEPING = REARRANGING | frozenset(
+    {
+        *("PAD", "PADV2", "MIRROR_PAD", "CONCATENATION", "PACK", "TILE", "BROADCAST_TO", "REVERSE_V2"),
+        *("SPACE_TO_BATCH_ND", "SPACE_TO_DEPTH", "DEPTH_TO_SPACE"),
+    }
+)
+"""Operators whose result has all numbers of their inputs, so that its range is theirs or wider."""
+ADDING_UP = frozenset({"MEAN", "SUM", "AVERAGE_POOL_2D", "CUMSUM"})
+EXPANDING = frozenset({"SQUARE", "SQUARED_DIFFERENCE", "POW", "EXP"})
+
+
+@dataclass(frozen=True)
+class SameAs:
+    """The scale of another tensor of the file."""
+
+    tensor: int
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A scale found by observing a tensor of the graph; with zero in the middle where a kernel wants it so."""
+
+    tensor: str
+    symmetric: bool = False
+
+
+Source = NodeInput | Quantizer | SameAs | Observed
+
+
+class Sources:
+    """Finds them, for the operators that are on integers.
+
+    Parameters
+    ----------
+    wiring : Wiring
+        Of the float file.
+    names : Mapping[int, str]
+        Index of a tensor → the tensor of the graph it is.
+    demands : Mapping[int, NodeInput]
+        Index of a tensor → the first place that reads it with a scale of its own.
+    layers : Mapping[int, str]
+        Position of an operator → the quantized layer that it runs.
+    integer : Collection[int]
+        Positions of the operators on integers; may be changed from outside.
+    known : Collection[str] | None
+        Tensors of the graph with scales of their own; None: all can be observed.
+    before : Mapping[int, Source]
+        What to take where nothing else is known.
+    """
+
+    def __init__(
+        self,
+        wiring: Wiring,
+        names: Mapping[int, str],
+        demands: Mapping[int, NodeInput],
+        layers: Mapping[int, str],
+        integer: Collection[int],
+        known: Collection[str] | None,
+        before: Mapping[int, Source],
+    ):
+        self.wiring, self.names, self.demands, self.layers = wiring, names, demands, layers
+        self.integer, self.known, self.before = integer, known, before
+
+    def all(self) -> dict[int, Source]:
+        """Those of all tensors that operators on integers read or make."""
+        sources: dict[int, Source] = {}
+        for at, each in enumerate(self.wiring.operators):
+            if at in self.integer:
+                for tensor in (*self.wiring.data(at), *each.outputs):
+                    if tensor.dtype == np.float32 and tensor.index not in sources:
+                        self._source(tensor.index, sources)
+        return sources
+
+    def has_scale(self, index: int) -> bool:
+        """Whether there is one for a tensor."""
+        if index in self.before or self._is_observed(index) or self._demanded(index) is not None:
+            return True
+        if self._rearranged(index) is not None:
+            return True
+        at = self.wiring.maker.get(index)
+        if at is None or at not in self.integer:
+            return False
+        if at in self.layers:
+            return False
+        kernel = KERNELS[self.wiring.operators[at].name]
+        if kernel.result is Result.FIXED:
+            return True
+        data = self.wiring.data(at)
+        return kernel.result in (Result.SAME, Result.KEPT) and bool(data) and all(self.has_scale(t.index) for t in data)
+
+    def _is_observed(self, index: int) -> bool:
+        name = self.names.get(index)
+        return name is not None and (self.known is None or name in self.known)
+
+    def _demanded(self, index: int) -> NodeInput | None:
+        """The first place that reads a tensor, directly or through operators that move values."""
+        waiting = {index: True}  # tensor → whether nobody else reads what leads to it
+        order = [index]
+        for current in order:
+            if current in self.demands:
+                return self.demands[current]
+            alone = (
+                waiting[current]
+                and len(self.wiring.readers.get(current, ())) == 1
+                and current not in self.wiring.results
+            )
+            for at in self.wiring.readers.get(current, ()):
+                if at in self.integer and at not in self.layers and self._hands_on(at, current, alone):
+                    new = [made.index for made in self.wiring.operators[at].outputs if made.index not in waiting]
+                    waiting |= dict.fromkeys(new, alone)
+                    order += new
+        return None
+
+    def _hands_on(self, at: int, index: int, alone: bool) -> bool:
+        """Whether a tensor may have the scale with which an operator's result is read.
+
+        Operators that leave numbers out may narrow the range, so nobody else may read the tensor: an activation needs
+        no codes below zero, so its input does not either. An enlarged image has the range of the image.
+        """
+        each = self.wiring.operators[at]
+        if index not in [tensor.index for tensor in self.wiring.data(at)] or self.wiring.makes_several(at):
+            return False
+        if each.name in KEEPING:
+            return True
+        return alone and (each.name in CLIPPING or _enlarges(each) or KERNELS[each.name].result is Result.SAME)
+
+    def _source(self, index: int, known: dict[int, Source]) -> None:
+        at = self.wiring.maker.get(index, -1)
+        name = self.wiring.operators[at].name if at in self.integer else ""
+        kernel = KERNELS.get(name)
+        if kernel is not None and kernel.fixed is not None:
+            known[index] = kernel.fixed
+        elif kernel is not None and kernel.result is Result.KEPT:
+            known[index] = self._kept(at)
+        elif kernel is not None and kernel.result is Result.SAME and self.wiring.makes_several(at):
+            known[index] = SameAs(self.wiring.data(at)[0].index)
+        elif (place := self._demanded(index)) is not None:
+            known[index] = place
+        elif (end := self._clipped(index)) is not None:
+            known[index] = SameAs(end)
+        elif kernel is not None and (kernel.result is Result.SAME or name in CLIPPING):
+            own = name in ("CONCATENATION", "PACK") or self.wiring.clips(at) or looks_up(self.wiring.operators[at])
+            own = own or any(self._rearranged(tensor.index) == index for tensor in self.wiring.data(at))
+            if self._is_observed(index) and own:
+                known[index] = Observed(self.names[index])
+            elif looks_up(self.wiring.operators[at]):
+                known[index] = self.before[index]
+            else:
+                known[index] = SameAs(self.wiring.data(at)[0].index)
+        elif self._is_observed(index):
+            known[index] = Observed(self.names[index], self._wants_symmetry(index))
+        elif (end := self._rearranged(index)) is not None:
+            known[index] = SameAs(end)
+        else:
+            known[index] = self.before[index]
+
+    def _rearranged(self, index: int) -> int | None:
+        """For a tensor that the graph does not have, the first one that it has with the same numbers."""
+        current = index
+        while not self._is_observed(current):
+            readers = self.wiring.readers.get(current, [])
+            at = readers[0] if len(readers) == 1 else -1
+            if at not in self.integer or self.wiring.operators[at].name not in REARRANGING:
+                return None
+            current = self.wiring.operators[at].outputs[0].index
+        return current if current != index else None
+
+    def _clipped(self, index: int) -> int | None:
+        """The result of a tensor's only reader, where that needs no codes for other numbers than it makes."""
+        at = self.wiring.only_reader(index)
+        if at is None or at not in self.integer or at in self.layers or not self.wiring.clips(at):
+            return None
+        end = self.wiring.operators[at].outputs[0].index
+        return end if self._is_observed(end) else None
+
+    def _wants_symmetry(self, index: int) -> bool:
+        """Whether a product of two activations reads it as its second operand: its kernel has no code of zero there."""
+        readers = self.wiring.readers.get(index, ())
+        return any(
+            self.wiring.operators[at].name == "BATCH_MATMUL" and self.wiring.operators[at].read(1).index == index
+            for at in readers
+            if at in self.integer
+        )
+
+    def _kept(self, at: int) -> Source:
+        if at in self.layers:
+            return self.layers[at], 0
+        return SameAs(self.wiring.data(at)[0].index)
+
+    def share_concatenated(self, sources: dict[int, Source]) -> tuple[str, ...]:
+        """A kernel concatenates codes of one scale: parts that no place gives a scale have that of the whole."""
+        parts: list[str] = []
+        for at in sorted(self.integer, reverse=True):
+            each = self.wiring.operators[at]
+            if each.name not in ("CONCATENATION", "PACK"):
+                continue
+            whole = each.outputs[0].index
+            if not isinstance(sources[whole], Observed):
+                continue
+            for tensor in self.wiring.data(at):
+                part, source = self._end(tensor.index, sources)
+                alone = len(self.wiring.readers.get(part, ())) == 1 and self.wiring.maker.get(part) in self.integer
+                if isinstance(source, Observed) and part != whole and alone:
+                    sources[part] = SameAs(whole)
+                    parts.append(self.names[part])
+        return tuple(parts)
+
+    def whole(self, sources: Mapping[int, Source]) -> frozenset[str]:
+        """Tensors read by what makes much of their largest numbers: where rounding averages out, clipping does not."""
+        found = set()
+        for at, each in enumerate(self.wiring.operators):
+            data = self.wiring.data(at)
+            twice = each.name == "MUL" and len({tensor.index for tensor in data}) < len(data)
+            if twice or each.name in ADDING_UP or each.name in EXPANDING:
+                for tensor in data:
+                    source = self._end(tensor.index, sources)[1]
+                    if isinstance(source, Observed):
+                        found.add(source.tensor)
+        return frozenset(found)
+
+    def _end(self, index: int, sources: Mapping[int, Source]) -> tuple[int, Source | None]:
+        """The tensor that has the scale of another one by itself, and where it comes from."""
+        seen: set[int] = set()
+        while isinstance(source := sources.get(index), SameAs) and index not in seen:
+            seen.add(index)
+            index = source.tensor
+        return index, source
+
+
+def _enlarges(each: Operator) -> bool:
+    """Whether an operator makes a larger image in which every pixel of the image is found again."""
+    if each.name != "RESIZE_BILINEAR" or each.options.halfPixelCenters:
+        return False
+    sizes = zip(each.read(0).signature[1:3], each.outputs[0].signature[1:3], strict=True)
+    return all(read is not None and made is not None and made >= read for read, made in sizes)
