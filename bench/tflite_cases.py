@@ -30,8 +30,8 @@ WILD: Mapping[str, Mapping[str, Any]] = {
     "t2o_gru.pb": {"constants": {"keep_prob": 1.0}, "shape": (784,), "fixed": True},
     "t2o_lstm.pb": {"constants": {"keep_prob": 1.0}},
     "tinymaix_mbnet96_0.25.h5": {},
-    "tinymaix_mnist_dw.h5": {},
-    "tinymaix_mnist_resnet.h5": {},
+    "tinymaix_mnist_dw.h5": {"range": (0, 1), "samples": 64},
+    "tinymaix_mnist_resnet.h5": {"range": (0, 1), "samples": 64},
     "utensor_buggy.pb": {"constants": {"keep_prob": 1.0}},
     "utensor_cifar10_cnn.pb": {},
     "vww_96.h5": {},
@@ -163,15 +163,16 @@ def samples(graph: Any, options: Mapping[str, Any]) -> dict[str, np.ndarray]:
     from calibrant.graph.run import input_shapes
 
     random, low_high = np.random.default_rng(0), options.get("range", (-1.0, 1.0))
+    count = options.get("samples", SAMPLES)
     fed: dict[str, np.ndarray] = {}
     for key, (shape, dtype) in input_shapes(graph).items():
         shape = (None, *options["shape"]) if shape is None else shape
         rest = [size or options.get("sizes", OPEN_SIZE) for size in shape[1:]]
         if dtype.kind in "iub" and "range" not in options:
-            fed[key] = random.integers(0, 2 if dtype.kind == "b" or key == "used" else INTEGERS_BELOW, (SAMPLES, *rest))
+            fed[key] = random.integers(0, 2 if dtype.kind == "b" or key == "used" else INTEGERS_BELOW, (count, *rest))
             fed[key] = fed[key].astype(dtype)
             continue
-        values = random.normal(0, 1, (SAMPLES, *rest))
+        values = random.normal(0, 1, (count, *rest))
         for axis in range(1, len(rest)):
             values = (values + np.roll(values, 1, axis) + np.roll(values, 2, axis)) / 1.7
         share = (np.clip(values, -3, 3) + 3) / 6

@@ -73,7 +73,8 @@ def remarks(row: Mapping[str, Any]) -> list[str]:
     found = [f"{side}{row[key]}" for key, side in PROBLEMS.items() if key in row]
     ours, stock = row.get("ours_db"), row.get("stock_db")
     if ours is not None and stock is not None and ours < stock - WORSE_BY:
-        found.append(f"{stock - ours:.1f} dB below the stock file; NAME_fakequant.pb has {row['fakequant_db']:.1f}")
+        simulated = decibels(row.get("fakequant_db"))
+        found.append(f"{stock - ours:.1f} dB below the stock file; NAME_fakequant.pb has {simulated}")
     return found
 
 
