@@ -92,9 +92,12 @@ def _show(found: Any) -> None:
         for pair in found.pairs
     ]
     table("pairs", columns, rows)
+    steps = dict.fromkeys(
+        f"{pair.step:.6g}" for pair in found.pairs if pair.step is not None and pair.passed is not None
+    )
+    if steps:
+        click.echo(f"\none output step is {', '.join(steps)}")
     for pair in found.pairs:
-        if pair.step is not None and pair.passed is not None:
-            click.echo(f"\none output step is {pair.step:.6g}")
         if pair.divergence is not None:
             click.echo(
                 f"{pair.first} and {pair.second} first part by more than a step at {pair.divergence.layer}: "
