@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NATIVE := setup.py $(wildcard src/calibrant/algorithms/native/*.[ch])
 
-.PHONY: help demo test fuzz coverage lint docs format bench bench-peers bench-accuracy proto lock sbom wheels clean
+.PHONY: help demo test fuzz coverage lint docs format bench bench-peers bench-accuracy bench-scaling proto lock sbom wheels clean
 
 help:
 	@echo "make demo             quantize the bundled network and compare float with INT8"
@@ -17,6 +17,7 @@ help:
 	@echo "make bench            time of calibration compared with plain inference, and of every other step"
 	@echo "make bench-peers      time and memory of other quantizers on the same networks"
 	@echo "make bench-accuracy   INT8 accuracy compared with other quantizers, on real models in ../shared"
+	@echo "make bench-scaling    how time and memory grow with layers, nodes, inputs and batches"
 	@echo "make proto            compile the .proto files"
 	@echo "make lock             pin the newest dependencies in requirements.lock"
 	@echo "make sbom             list the pinned dependencies as dist/sbom.cdx.json (CycloneDX)"
@@ -80,6 +81,11 @@ bench-peers: $(READY)
 
 bench-accuracy: $(READY)
 	$(BIN)/python bench/accuracy.py
+
+bench-scaling: $(READY)
+	sed -n '/^[A-Za-z]/{s/ *\\$$//; s/\[[^]]*\]//; p;}' requirements.lock > $(VENV)/constraints.txt  # no hashes, no extras
+	$(BIN)/python -m pip install --quiet --constraint $(VENV)/constraints.txt matplotlib
+	$(BIN)/python bench/growth.py --out docs/measurements
 
 proto: $(READY)
 	$(BIN)/python tools/compile_protos.py

@@ -75,6 +75,12 @@ def test_what_fails_in_the_middle_goes_on_from_its_state(graph, whole, tmp_path,
     assert len(resumed.batches) == 10
 
 
+def test_sigterm_is_left_alone_without_a_state(graph, monkeypatch):
+    seen = []
+    state_of(graph, track=lambda batches, *_: (seen.append(signal.getsignal(signal.SIGTERM)), batches)[1])
+    assert seen == [signal.SIG_DFL]
+
+
 @pytest.mark.parametrize("workers, threads", [(1, 1), (1, 2), (2, 1)])
 def test_an_interrupt_saves_what_was_observed(graph, whole, tmp_path, workers, threads):
     def interrupted(batches, description, total):
@@ -185,6 +191,33 @@ graph = load(graph_def(small_network))
 calibration = runner.CalibrationRunner(threads=1)
 calibration.observe(graph, blank(), batches_of(graph, DATA), slowly, state=runner.Path(sys.argv[1]))
 """
+
+
+TERMINATED = """
+import os, signal, sys
+from calibration.test_runner import DATA, blank, graph_def, load, small_network
+from calibration.test_observer import batches_of
+from calibrant.calibration import runner
+
+def interrupted(batches, description, total):
+    for number, batch in enumerate(batches):
+        if number == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        yield batch
+
+graph = load(graph_def(small_network))
+calibration = runner.CalibrationRunner(threads=1)
+calibration.observe(graph, blank(), batches_of(graph, DATA), interrupted, state=runner.Path(sys.argv[1]))
+"""
+
+
+def test_sigterm_saves_what_was_observed_and_ends_the_process(graph, whole, tmp_path, repository):
+    path = tmp_path / "state"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(repository / "tests"), *filter(None, sys.path)])}
+    done = subprocess.run([sys.executable, "-c", TERMINATED, str(path)], env=environment, stderr=subprocess.PIPE)
+    assert done.returncode == -signal.SIGTERM, done.stderr
+    assert 0 < len(np.load(path)["batch_numbers"]) < 10
+    assert content(state_of(graph, state=path)) == whole
 
 
 def test_a_killed_process_goes_on_from_its_state(graph, whole, tmp_path, repository):

@@ -351,13 +351,14 @@ def test_a_reader_that_stops_reading(tmp_path, repository):
     (tmp_path / "bad.cfg").write_text("nonsense : 1\n" * 2000)
     words = f"{sys.executable} -m calibrant check {tmp_path / 'bad.cfg'} --json"
     done = subprocess.run(
-        ["bash", "-c", f"{words} | head -n 2"],
+        ["bash", "-c", f"{words} | head -n 2; exit ${{PIPESTATUS[0]}}"],
         capture_output=True,
         text=True,
         env=environment(repository),
         timeout=60,
     )
     assert done.stdout.splitlines() == ["{", '  "problems": ['] and done.stderr == ""
+    assert done.returncode == 2
 
 
 BLOCK = """

@@ -44,6 +44,7 @@ def shell(text, repository):
         ("$CALIBRANT check nowhere 2> /dev/full", 2, ""),
         ("$CALIBRANT check nowhere --json > /dev/full", 2, ""),
         ("$CALIBRANT --help | head -1", 0, "Usage"),
+        ("$CALIBRANT check {} | true", 141, ""),
         ("$CALIBRANT inspect nowhere --threads 100000", 2, "Error"),
         ("ulimit -v 1000000; $CALIBRANT inspect {model}", 2, "with which TensorFlow cannot start"),
     ],

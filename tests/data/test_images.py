@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from calibrant.data import resolve_path
 from calibrant.data.open_data import ImageOptions, InputSpec, open_data
 from calibrant.errors import DataError
 
@@ -24,6 +25,14 @@ def folder(tmp_path):
 def read(folder, spec=COLOUR, **options):
     batches = list(open_data(folder, [spec], batch_size=2, image_options=ImageOptions(**options)))
     return np.concatenate([batch[spec.name] for batch in batches])
+
+
+def test_a_folder_of_many_other_things_is_not_walked_to_its_end(folder, monkeypatch):
+    monkeypatch.setattr(resolve_path, "_MOST_OTHERS", 20)
+    for number in range(30):
+        (folder / f"folder{number}").mkdir()
+    with pytest.raises(DataError, match="of the first 36 files and folders, only 5 are images"):
+        read(folder)
 
 
 def test_pixels_as_they_are_in_the_order_of_the_names(folder):

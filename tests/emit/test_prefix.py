@@ -3,13 +3,18 @@
 import pytest
 
 from calibrant.emit.prefix import file_prefix
-from calibrant.errors import OutputError
+from calibrant.errors import ModelError, OutputError
 
 
 @pytest.mark.parametrize("name", ["", " ", "a/b", "../a", "/a", "a/", "..", ".", "x" * 300, "a\0b"])
 def test_names_that_lead_elsewhere_are_refused(name):
     with pytest.raises(OutputError, match="--name"):
         file_prefix(name, "model.pb")
+
+
+def test_a_model_that_cannot_be_a_path():
+    with pytest.raises(ModelError, match="no such model"):
+        file_prefix(None, "a\0b")
 
 
 @pytest.mark.parametrize("name", ["model", "my model 2", "résumé", ".hidden", "v1.2"])

@@ -1,7 +1,8 @@
 """Commands in surroundings that lack something, and with paths that are something else: a table of what they say.
 
-Each either works or ends with exit code 2 (or 1 where that is a verdict) and one line that begins with "error" or
-"Error", without a traceback. Run as a program; ``--full`` runs every command in every surrounding.
+Each either works or ends with exit code 2 (1 where that is a verdict, 141 where the reader has gone) and one line that
+begins with "error" or "Error", without a traceback. Run as a program; ``--full`` runs every command in every
+surrounding.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits"
 CALIBRANT = f"{shlex.quote(sys.executable)} -m calibrant"
 SECONDS = 180
+READER_GONE = 141
 
 COMMANDS = {
     "quantize": "quantize {digits}/digits.pb --data {digits}/calibration.npz --config {digits}/quant.cfg --out out",
@@ -82,7 +84,7 @@ def judged(code: int, said: str) -> str:
         return "called a defect"
     if "Unpickling" in said or "resource_tracker" in said or "Exception ignored" in said:
         return "noise"
-    return "" if code in (0, 1, 2) else f"exit code {code}"
+    return "" if code in (0, 1, 2, READER_GONE) else f"exit code {code}"
 
 
 def run(command: str, surrounding: str, folder: Path, values: dict[str, Path]) -> Row:

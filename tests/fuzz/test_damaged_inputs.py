@@ -21,7 +21,7 @@ def test_texts(kind, campaign, tmp_path):
     seed, read = text_mutants.KINDS[kind]
     path, rng = tmp_path / kind, random.Random(kind)
     verdicts = {"accepted": 0, "refused": 0}
-    for _ in range(campaign.budget(150, 200_000)):
+    for _ in range(campaign.budget(500, 200_000)):
         content = text_mutants.mutant(seed, rng)
         path.write_bytes(content)
         with campaign.one():
@@ -35,7 +35,7 @@ def test_texts(kind, campaign, tmp_path):
 
 
 def test_graphs(campaign, repository, tmp_path):
-    first, stop = 0, campaign.budget(120, 50_000)
+    first, stop = 0, campaign.budget(400, 50_000)
     while first < stop:
         (tmp_path / "found.json").write_text(json.dumps({"wrong": [], "longest": 0, "next": first}))
         done = subprocess.run(

@@ -8,7 +8,7 @@ from pathlib import Path
 import faults
 import pytest
 
-SHORT, LONG = 30, 1000
+SHORT, LONG = 90, 1000
 
 
 @pytest.mark.parametrize("name", faults.SCENARIOS)

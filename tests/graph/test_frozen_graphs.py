@@ -203,6 +203,17 @@ def test_what_lies_before_the_cut_may_be_unknown_to_tensorflow():
         load(definition)
 
 
+def test_an_edge_from_an_output_that_is_not_there():
+    """Also where the reader is a large constant, whose content takes no part in finding shapes."""
+    with tf.Graph().as_default() as given:
+        x = tf.compat.v1.placeholder(tf.float32, [None, 2000], "x")
+        tf.add(x, tf.constant(np.ones(2000, np.float32), name="c"), name="y")
+    broken = given.as_graph_def()
+    next(node for node in broken.node if node.name == "c").input.append("x:99999")
+    with pytest.raises(ModelError, match="x: has no output 99999: Placeholder has 1 output"):
+        load(broken)
+
+
 def test_the_same_tensor_twice_is_an_error():
     with pytest.raises(ModelError, match="twice"):
         load(graph_def(small_network), outputs=["out", "out:0"])

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from calibrant.calibration.limits import check_threads, check_workers
 from calibrant.calibration.observer import Observer, Statistics, available_cpus
+from calibrant.calibration.sigterm import sigterm_interrupts
 from calibrant.calibration.state import BatchKey, State, batch_digest, fingerprint
 from calibrant.calibration.worker import Worker
 from calibrant.data.open_data import Batches
@@ -96,6 +97,21 @@ class CalibrationRunner:
         blank = copy.deepcopy(statistics)
         progress = _Progress(State(fingerprint(graph, statistics) if state else "", statistics), state)
         items = progress.missing(track(batches, description, batches.batch_num), chosen)
+        with nullcontext() if state is None else sigterm_interrupts():
+            self._observe(graph, statistics, batches, blank, items, progress, midway if chosen is None else None)
+        progress.finish()
+        return progress.state
+
+    def _observe(
+        self,
+        graph: Graph,
+        statistics: Statistics,
+        batches: Batches,
+        blank: Statistics,
+        items: Iterator[tuple[BatchKey, Mapping[str, np.ndarray]]],
+        progress: _Progress,
+        midway: Callable[[], None] | None,
+    ) -> None:
         if self.workers == 1:
             with Observer(graph, statistics, self.threads, batches.count == 1) as observer:
 
@@ -103,18 +119,16 @@ class CalibrationRunner:
                     observer.settle()
                     progress.add(seen)
 
-                if midway is not None and chosen is None and not progress.state.batches:
+                if midway is not None and not progress.state.batches:
                     items = _called_midway(items, (batches.count or 0) // 2, observer, midway)
                 try:
                     _update_with_all(observer, items, progress.due, add)
                 except KeyboardInterrupt:
-                    if state is not None:
+                    if progress.saves:
                         progress.interrupted(observer.interrupted())
                     raise
         else:
             self._share(graph, blank, items, progress)
-        progress.finish()
-        return progress.state
 
     def _share(
         self,
@@ -221,6 +235,11 @@ class _Progress:
                 yield key, batch
             elif key not in self.state.batches:
                 raise self._other_data(f"batch {number} is not the one that is in the state")
+
+    @property
+    def saves(self) -> bool:
+        """Whether there is a file."""
+        return self._path is not None
 
     def due(self) -> bool:
         """Whether it is time to save."""

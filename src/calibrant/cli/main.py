@@ -39,6 +39,14 @@ COMMANDS = {
 CRASHED = 70
 """Exit code of a defect, so that 1 means what the commands say."""
 
+READER_GONE = 141
+"""Exit code where the reader of a pipe has gone before everything was printed, as a shell shows it for other tools."""
+
+
+class _ReaderGone(Exception):
+    """Standard output was a pipe, and is closed."""
+
+
 _LEVELS = {(False, False): logging.INFO, (False, True): logging.DEBUG}
 _LEVELS |= {(True, verbose): logging.WARNING for verbose in (False, True)}
 
@@ -81,6 +89,12 @@ class Commands(click.Group):
     """Sub-commands that are imported only when they are run, so that ``--help`` is quick."""
 
     names = tuple(COMMANDS)
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except BrokenPipeError:  # click would exit with 1, which is a verdict
+            raise _ReaderGone from None
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(self.names)
@@ -130,7 +144,7 @@ def _wants_json(arguments: list[str] | None) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Entry point of ``calibrant``; exit codes: 0 done, 2 bad input, 3 a format is missing, 70 a defect, 130."""
+    """Entry point of ``calibrant``; exit codes: 0 done, 2 bad input, 3 a format is missing, 70 a defect, 130, 141."""
     _run(cli, "calibrant", arguments)
 
 
@@ -155,9 +169,9 @@ def _run(group: Commands, name: str, arguments: list[str] | None) -> NoReturn:
     except (KeyboardInterrupt, click.Abort):
         _say("interrupted; the output folder holds one whole result or none")
         sys.exit(130)
-    except BrokenPipeError:  # the reader has seen enough; what is left in the buffer goes nowhere
+    except (BrokenPipeError, _ReaderGone):
         abandon_output()
-        sys.exit(0)
+        sys.exit(READER_GONE)
     except (OSError, MemoryError) as error:
         if is_output_broken():
             abandon_output()

@@ -200,13 +200,30 @@ def _folder(path: Path, spec: InputSpec, dtypes: dict[str, np.dtype], options: I
     )
 
 
+_MOST_OTHERS = 50_000
+
+
 def _images_below(path: Path) -> Iterator[Path]:
-    """The image files of a folder and its sub-folders at any depth; hidden ones are left out."""
+    """The image files of a folder and its sub-folders at any depth; hidden ones are left out.
+
+    Raises
+    ------
+    DataError
+        Most of very many files and folders are something else.
+    """
+    images = others = 0
     for folder, folders, files in os.walk(path):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        others += len(folders)
         for name in files:
             if not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES):
+                images += 1
                 yield Path(folder) / name
+            else:
+                others += 1
+        if others > _MOST_OTHERS and others > images:
+            message = f"of the first {images + others:,} files and folders, only {images:,} are images"
+            raise DataError(Problem(message, str(path), hint="is it the right folder? give one of images"))
 
 
 def _folder_of_inputs(

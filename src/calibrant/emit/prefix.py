@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from calibrant.errors import OutputError, Problem
+from calibrant.errors import ModelError, OutputError, Problem
 
 LONGEST = 200
 IN_MEMORY = "model"
@@ -36,6 +36,8 @@ def file_prefix(name: str | None, model: Any) -> str:
 def _own_name(path: Path) -> str:
     if path.name == "saved_model.pb":
         path = path.parent
+    if "\0" in str(path):
+        raise ModelError(Problem("there is no such model", file=str(path)))
     path = Path(os.path.realpath(path))  # unlike Path.resolve, a loop of links is no error yet
     name = (path.name if path.is_dir() else path.stem) or IN_MEMORY
     if len(os.fsencode(name)) > LONGEST:

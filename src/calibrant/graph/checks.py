@@ -122,9 +122,10 @@ def importable(graph: Graph) -> None:
         raise ModelError(
             Problem(f"TensorFlow does not accept the graph: {str(error).splitlines()[0]}", file=graph.source)
         ) from None
-    absent = [tensor for tensor in (*graph.inputs, *graph.outputs) if tensor not in tensors]
+    read = (nd.tensor_name(reference) for node in graph.nodes.values() for reference in nd.data_inputs(node))
+    absent = [tensor for tensor in dict.fromkeys((*graph.inputs, *graph.outputs, *read)) if tensor not in tensors]
     if absent:
-        raise ModelError(*(_no_such_output(graph, tensor) for tensor in absent))
+        raise ModelError(*first_problems([_no_such_output(graph, tensor) for tensor in absent[:MOST]]))
 
 
 def unknown_ops(graph: Graph) -> list[NodeDef]:

@@ -1,0 +1,166 @@
+"""How time and memory grow with layers, nodes, inputs and batches.
+
+    python bench/growth.py [--out docs/measurements] [--only layers] [--steps load,fold]
+
+Every point is a process of its own. Seconds are of all processors together (CPU time), so that what else the machine
+does matters little. Memory is the peak above what the process held before the step. The exponent is the slope of the
+points of the upper half in logarithms, after the least point has been subtracted: 1 is in proportion.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from memory import apart, resident, start_watching
+from results import store
+
+from calibrant.cli.show import table
+
+WIDTH = 16
+STEPS = ("load", "inspect", "quantize", "verify", "tflite")
+BATCH = 4
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What is made larger: the sizes, and the layers, plain nodes, inputs and batches of a size."""
+
+    sizes: tuple[int, ...]
+    shape: Callable[[int], tuple[int, int, int, int]]
+    steps: tuple[str, ...] = STEPS
+
+
+AXES = {
+    "layers": Axis((10, 250, 500, 1000, 2000), lambda size: (size, 0, 1, 2)),
+    "nodes": Axis((10, 1250, 2500, 5000, 10000), lambda size: (4, size, 1, 2)),
+    "inputs": Axis((2, 25, 50, 100, 200), lambda size: (4, 0, size, 2)),
+    "batches": Axis((4, 250, 500, 1000, 2000), lambda size: (4, 0, 1, size), ("quantize", "verify")),
+}
+
+
+def make_model(path: Path, layers: int, nodes: int, inputs: int) -> None:
+    """Inputs that are summed, then dense layers with bias and Relu, then a chain of nodes that change nothing."""
+    from calibrant.graph.tensorflow import tensorflow
+
+    tf = tensorflow()
+    random = np.random.default_rng(1)
+    with tf.Graph().as_default() as graph:
+        given = [tf.compat.v1.placeholder(tf.float32, [None, WIDTH], f"x{number}") for number in range(inputs)]
+        x = given[0] if inputs == 1 else tf.add_n(given)
+        for _ in range(layers):
+            weights = random.standard_normal((WIDTH, WIDTH), np.float32) * np.float32((2 / WIDTH) ** 0.5)
+            x = tf.nn.relu(tf.nn.bias_add(tf.matmul(x, weights), random.standard_normal(WIDTH).astype(np.float32) / 10))
+        for number in range(nodes):
+            x = tf.abs(x) if number % 2 else tf.nn.relu(x)
+        tf.identity(x, "y")
+    path.write_bytes(graph.as_graph_def().SerializeToString())
+
+
+def point(folder: Path, shape: tuple[int, int, int, int], step: str) -> tuple[float, float | None]:
+    """Seconds of all processors and megabytes of one step; a small model goes through it first."""
+    small, large = folder / "small", folder / "large"
+    for place, sizes in ((small, (2, 2, 1, 2)), (large, shape)):
+        place.mkdir(exist_ok=True)
+        make_model(place / "net.pb", *sizes[:3])
+    _step(step, small, (2, 2, 1, 2))
+    if step == "verify":
+        _step("quantize", large, shape)
+    before = start_watching()
+    begun = time.process_time()
+    _step(step, large, shape)
+    seconds = time.process_time() - begun
+    return seconds, None if before is None else (resident() or 0) - before
+
+
+def _step(step: str, folder: Path, shape: tuple[int, int, int, int]) -> None:
+    import calibrant
+    from calibrant.fold import fold
+    from calibrant.graph.layers import find_layers
+    from calibrant.graph.load import load
+
+    model, (_, _, inputs, batches) = str(folder / "net.pb"), shape
+    random = np.random.default_rng(2)
+    data = {f"x{number}": random.standard_normal((BATCH * batches, WIDTH), np.float32) for number in range(inputs)}
+    if step == "load":
+        load(model)
+    elif step == "inspect":
+        find_layers(fold(load(model)).graph)
+    elif step == "verify":
+        if not (folder / "out").exists():
+            _step("quantize", folder, shape)
+        calibrant.verify(str(folder / "out"), data, batch_size=BATCH)
+    else:
+        formats = ["tflite"] if step == "tflite" else ["ascend"]
+        calibrant.quantize(model, f"batch_num : {batches}", data, str(folder / "out"), batch_size=BATCH, export=formats)
+
+
+def exponent(points: list[tuple[int, float]]) -> float | None:
+    """The slope in logarithms of the upper half, less the least point; None where nothing has grown."""
+    least = points[0][1]
+    upper = [(size, value - least) for size, value in points[-3:] if value > least]
+    if len(upper) < 3 or upper[-1][1] < 0.05:
+        return None
+    return float(np.polyfit(*np.log(np.array(upper)).T, 1)[0])
+
+
+def draw(found: list[dict[str, Any]], path: Path) -> None:
+    """Seconds and megabytes, one column per axis."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams.update({"svg.hashsalt": "calibrant", "svg.fonttype": "none", "font.size": 9})
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(2, len(AXES), figsize=(13, 6), layout="constrained")
+    for column, name in enumerate(AXES):
+        for line, (quantity, label) in enumerate((("seconds", "CPU seconds"), ("mb", "peak, MB above the start"))):
+            axis = axes[line][column]
+            for step in AXES[name].steps:
+                rows = [row for row in found if (row["axis"], row["step"]) == (name, step)]
+                axis.plot([row["size"] for row in rows], [row[quantity] for row in rows], marker="o", label=step)
+            axis.set(xscale="log", yscale="log", xlabel=name, ylabel=label)
+            axis.grid(alpha=0.3)
+    axes[0][0].legend()
+    figure.savefig(path, metadata={"Date": None, "Creator": None})
+
+
+def main() -> None:
+    """Print the numbers and exponents, and draw them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, help="folder for growth.svg")
+    parser.add_argument("--only", choices=AXES)
+    parser.add_argument("--steps", default=",".join(STEPS))
+    parser.add_argument("--largest", type=int, default=10**9, help="leave larger sizes out")
+    chosen = parser.parse_args()
+    found: list[dict[str, Any]] = []
+    for name, axis in AXES.items():
+        if chosen.only in (None, name):
+            for step in (step for step in axis.steps if step in chosen.steps.split(",")):
+                for size in (size for size in axis.sizes if size <= chosen.largest):
+                    with tempfile.TemporaryDirectory() as folder:
+                        seconds, megabytes = apart(point, Path(folder), axis.shape(size), step)
+                    found.append({"axis": name, "step": step, "size": size, "seconds": seconds, "mb": megabytes})
+                    print(f"{name} {size} {step}: {seconds:.2f} s, {megabytes or 0:.0f} MB", flush=True)
+    rows = []
+    for axis_name, step in dict.fromkeys((row["axis"], row["step"]) for row in found):
+        chain = [row for row in found if (row["axis"], row["step"]) == (axis_name, step)]
+        grown = [exponent([(row["size"], row[quantity] or 0) for row in chain]) for quantity in ("seconds", "mb")]
+        shown = [f"{value:.2f}" if value is not None else "–" for value in grown]
+        last = chain[-1]
+        rows.append([axis_name, step, last["size"], f"{last['seconds']:.1f}", f"{last['mb'] or 0:.0f}", *shown])
+    table("growth", ("axis", "step", "largest", "CPU s", "MB", "exponent of s", "of MB"), rows)
+    store({"growth": found})
+    if chosen.out:
+        chosen.out.mkdir(parents=True, exist_ok=True)
+        draw(found, chosen.out / "growth.svg")
+
+
+if __name__ == "__main__":
+    main()
