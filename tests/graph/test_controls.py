@@ -41,10 +41,11 @@ def test_what_lies_before_a_cut_is_not_waited_for():
         words = placeholder([None, 4], "words", tf.string)
         found = tf.strings.length(words, name="found")
         hidden = tf.cast(found, tf.float32, name="hidden")
-        with tf.control_dependencies([tf.group(found, name="wait")]):
+        table = tf.raw_ops.HashTableV2(key_dtype=tf.string, value_dtype=tf.int64, name="table")
+        with tf.control_dependencies([tf.group(found, table, name="wait")]):
             tf.identity(tf.nn.relu(hidden), name="out")
 
     graph = load(graph_def(looking_up), inputs=["hidden"], outputs=["out"])
-    assert graph.inputs == ("hidden:0",) and not {"words", "found"} & graph.nodes.keys()
+    assert graph.inputs == ("hidden:0",) and not {"words", "found", "table"} & graph.nodes.keys()
     batch = numbers(2, 4)
     np.testing.assert_array_equal(run_once(graph, {"hidden": batch})[0], np.maximum(batch, 0))

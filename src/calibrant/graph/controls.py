@@ -8,6 +8,7 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph, ordered
 
 IDLE = frozenset({"Const", "Identity", "NoOp", "ReadVariableOp", "StopGradient", "PreventGradient", "Snapshot"})
+IDLE |= {"HashTable", "HashTableV2"}  # handles
 
 
 def without_idle_controls(graph: Graph) -> Graph:
