@@ -137,3 +137,48 @@ def test_what_is_written_can_be_quantized_again(tmp_path):
 def test_data_that_can_be_read_once():
     with pytest.raises(CalibrantError, match="equalizing needs the data twice"):
         calibrant.quantize(network(), None, iter(batches()), equalize=True)
+
+
+def first(tf, x):
+    return tf.nn.relu(tf.nn.conv2d(x, numbers(3, 3, 3, 8, seed=1) * spread(8), 1, "SAME"))
+
+
+def multiplier(tf, x):
+    y = tf.nn.relu6(tf.nn.depthwise_conv2d(first(tf, x), numbers(3, 3, 8, 2, seed=2), [1, 1, 1, 1], "SAME"))
+    return tf.nn.conv2d(y, numbers(1, 1, 16, 4, seed=3), 1, "SAME")
+
+
+def transposed(tf, x):
+    weights = numbers(2, 2, 6, 8, seed=2) * spread(6).reshape(6, 1)
+    y = tf.nn.relu(tf.nn.conv2d_transpose(first(tf, x), weights, [tf.shape(x)[0], 16, 16, 6], 2, "VALID"))
+    return tf.nn.conv2d(y, numbers(1, 1, 6, 4, seed=3), 1, "SAME")
+
+
+def grouped(tf, x):
+    y = tf.nn.relu(tf.nn.conv2d(first(tf, x), numbers(3, 3, 4, 6, seed=2), 1, "SAME"))
+    return tf.nn.conv2d(y, numbers(1, 1, 6, 4, seed=3), 1, "SAME")
+
+
+def shared_bias(tf, x):
+    """The bias that is divided is an operand of the output, too."""
+    bias = tf.constant(numbers(8, seed=9))
+    y = tf.nn.bias_add(tf.nn.conv2d(first(tf, x), numbers(1, 1, 8, 8, seed=4) * spread(8), 1, "SAME"), bias)
+    return tf.nn.conv2d(tf.nn.relu(y), numbers(3, 3, 8, 8, seed=2), 1, "SAME") + bias
+
+
+def shared_weights(tf, x):
+    weights = tf.constant(numbers(3, 3, 8, 8, seed=2))
+    return tf.nn.conv2d(tf.nn.relu(tf.nn.conv2d(first(tf, x), weights, 1, "SAME")), weights, 1, "SAME")
+
+
+@pytest.mark.parametrize(
+    ("build", "changed"), [(multiplier, 3), (transposed, 3), (grouped, 3), (shared_bias, 3), (shared_weights, 0)]
+)
+def test_channels_of_every_kind_of_layer(build, changed):
+    graph, data = graph_of(build), batches(0.5)
+    plain, result = (calibrant.quantize(graph, PER_TENSOR, data, equalize=chosen) for chosen in (False, True))
+    reference = outputs(graph, data)
+    assert np.abs(outputs(result.folded.graph, data) - reference).max() < 1e-5 * np.abs(reference).max()
+    pairs = zip(plain.network.layers, result.network.layers, strict=True)
+    assert sum(not np.array_equal(one.float_weights, other.float_weights) for one, other in pairs) == changed
+    assert error(result, data) <= error(plain, data)
