@@ -4,7 +4,7 @@
 
 Every point is a process of its own. Seconds are of all processors together (CPU time), so that what else the machine
 does matters little. Memory is the peak above what the process held before the step. The exponent is the slope of the
-points of the upper half in logarithms, after the least point has been subtracted: 1 is in proportion.
+last three points in logarithms, after the first point has been subtracted: 1 is in proportion.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def _step(step: str, folder: Path, shape: tuple[int, int, int, int]) -> None:
 
 
 def exponent(points: list[tuple[int, float]]) -> float | None:
-    """The slope in logarithms of the upper half, less the least point; None where nothing has grown."""
+    """The slope in logarithms of the last three points, less the first; None where nothing has grown."""
     least = points[0][1]
     upper = [(size, value - least) for size, value in points[-3:] if value > least]
     if len(upper) < 3 or upper[-1][1] < 0.05:
