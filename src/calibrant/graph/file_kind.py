@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import zipfile
 from collections.abc import Iterator
@@ -10,7 +9,9 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
+from calibrant.archives import open_archive
 from calibrant.errors import Problem
+from calibrant.json_text import read_json
 
 MODELS = "a .pb, .pbtxt, .keras or .h5 file, or a SavedModel folder"
 SUFFIXES = frozenset({".h5", ".hdf5", ".keras", ".pb", ".pbtxt"})
@@ -109,7 +110,7 @@ def _unpack_gzip(path: Path) -> str:
 
 def _zip(path: Path, suffix: str) -> tuple[str, str | None] | None:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_archive(path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError):
         return None if suffix == ".keras" else ("is a damaged zip archive", "copy or download it again")
@@ -127,7 +128,7 @@ def _zip(path: Path, suffix: str) -> tuple[str, str | None] | None:
 
 def _json(path: Path) -> tuple[str, str | None]:
     with suppress(OSError, ValueError, RecursionError):
-        content = json.loads(path.read_bytes())
+        content = read_json(path)
         if "modelTopology" in content or "weightsManifest" in content:
             return "is a model of TensorFlow.js, which has been converted already", _THE_SOURCE
         if "class_name" in content and "config" in content:
