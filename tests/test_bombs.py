@@ -115,7 +115,9 @@ class TestKeras:
 
     def test_an_archive_in_an_archive(self, folder):
         archive(folder / "inner.zip", {"config.json": (b"", ZEROS)})
-        refused(archive(folder / "outer.keras", {"model.keras": (folder / "inner.zip").read_bytes()}), "metadata.json")
+        refused(
+            archive(folder / "outer.keras", {"model.keras": (folder / "inner.zip").read_bytes()}), "is a zip archive"
+        )
 
     @pytest.mark.parametrize(
         "shape, text, message",
