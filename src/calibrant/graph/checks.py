@@ -122,7 +122,8 @@ def importable(graph: Graph) -> None:
         raise ModelError(
             Problem(f"TensorFlow does not accept the graph: {str(error).splitlines()[0]}", file=graph.source)
         ) from None
-    read = (nd.tensor_name(reference) for node in graph.nodes.values() for reference in nd.data_inputs(node))
+    constants = (node for node in graph.nodes.values() if node.op == "Const")  # large ones, TensorFlow has not seen
+    read = (nd.tensor_name(reference) for node in constants for reference in nd.data_inputs(node))
     absent = [tensor for tensor in dict.fromkeys((*graph.inputs, *graph.outputs, *read)) if tensor not in tensors]
     if absent:
         raise ModelError(*first_problems([_no_such_output(graph, tensor) for tensor in absent[:MOST]]))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -65,13 +65,7 @@ def balance(
     strengths = {entry.name: entry.migration_strength for entry in plan.layers if entry.migration_strength is not None}
     if not strengths:
         return Balanced(graph, layers)
-    if not batches.restartable:
-        raise DataError(
-            Problem(
-                f"dmq_balancer needs the data twice, but they can be read only once ({batches.describe()})",
-                hint="give files, arrays, or a function that returns a new iterator",
-            )
-        )
+    require_restartable(batches, "dmq_balancer")
     maxima = ChannelMaxima.of(graph, [layers[name] for name in strengths])
     (runner or CalibrationRunner()).observe(graph, maxima.statistics, batches, track, "balancing")
     return balanced_by_maxima(graph, layers, strengths, maxima.by_layer())
@@ -127,9 +121,33 @@ def _unfit(graph: Graph, layer: Layer, factors: np.ndarray) -> Problem | None:
     return None
 
 
+def require_restartable(batches: Batches, what: str) -> None:
+    """Data can be read once before they calibrate.
+
+    Parameters
+    ----------
+    batches : Batches
+        The data.
+    what : str
+        What reads them, for the error.
+
+    Raises
+    ------
+    DataError
+        They can be read only once.
+    """
+    if not batches.restartable:
+        message = f"{what} needs the data twice, but they can be read only once ({batches.describe()})"
+        raise DataError(Problem(message, hint="give files, arrays, or a function that returns a new iterator"))
+
+
+Place = tuple[str, int]
+"""A tensor, and the axis of its channels."""
+
+
 @dataclass(frozen=True, eq=False)
 class ChannelMaxima:
-    """max|x| per input channel of several layers; layers that read the same tensor share the statistic.
+    """max|x| per channel of several tensors; layers that read the same tensor share the statistic.
 
     Parameters
     ----------
@@ -138,24 +156,33 @@ class ChannelMaxima:
     """
 
     statistics: Mapping[str, Sequence[Any]]
-    _places: Mapping[str, tuple[str, int]]
+    _places: Mapping[str, Place] = field(default_factory=dict)
+
+    @classmethod
+    def at(cls, places: Iterable[Place]) -> ChannelMaxima:
+        """Empty statistics for these places."""
+        by_tensor: dict[str, list[ChannelMaximum]] = {}
+        for tensor, axis in dict.fromkeys(places):
+            by_tensor.setdefault(tensor, []).append(ChannelMaximum(axis))
+        return cls(by_tensor)
 
     @classmethod
     def of(cls, graph: Graph, layers: Sequence[Layer]) -> ChannelMaxima:
-        """Empty statistics for these layers."""
+        """Empty statistics for the inputs of these layers."""
         places = _channel_places(graph, layers)
-        by_tensor: dict[str, list[ChannelMaximum]] = {}
-        for tensor, axis in dict.fromkeys(places.values()):
-            by_tensor.setdefault(tensor, []).append(ChannelMaximum(axis))
-        return cls(by_tensor, places)
+        return replace(cls.at(places.values()), _places=places)
+
+    def by_place(self) -> dict[Place, np.ndarray]:
+        """Place → observed max|x| per channel, float32."""
+        return {(tensor, entry.axis): entry.maximum for tensor, group in self.statistics.items() for entry in group}
 
     def by_layer(self) -> dict[str, np.ndarray]:
         """Layer → observed max|x| per input channel, float32."""
-        entries = {(tensor, entry.axis): entry for tensor, group in self.statistics.items() for entry in group}
-        return {name: entries[place].maximum for name, place in self._places.items()}
+        found = self.by_place()
+        return {name: found[place] for name, place in self._places.items()}
 
 
-def _channel_places(graph: Graph, layers: Sequence[Layer]) -> dict[str, tuple[str, int]]:
+def _channel_places(graph: Graph, layers: Sequence[Layer]) -> dict[str, Place]:
     """Layer → the tensor that it reads and the axis of its channels."""
     places = {}
     for layer in layers:

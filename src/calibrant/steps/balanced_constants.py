@@ -47,10 +47,8 @@ class BalancedConstants:
         """Multiply the common weights of layers and divide their inputs; returns the factors."""
         weights = self._value(members[0].weights_place)
         channel = channel_of_weights(weights.shape, KINDS[members[0].type].weights.reduced_axis, activations.size)
-        reduced = tuple(axis for axis, size in enumerate(channel.shape) if size == 1)
-        largest = np.zeros(activations.shape, np.float32)
-        np.maximum.at(largest, channel, np.abs(weights).max(axis=reduced, keepdims=True).astype(np.float32))
-        factors = balance_factors(activations, largest, strength)
+        largest = largest_by_channel(np.abs(weights), channel, activations.size)
+        factors = balance_factors(activations, largest.astype(np.float32), strength)
         self.apply(members, factors)
         return factors
 
@@ -122,6 +120,14 @@ def channel_of_weights(shape: Sequence[int], reduced_axis: int, channels: int) -
         return index
     group = np.arange(shape[-1]) // (shape[-1] * per_group // channels)
     return index + group * per_group
+
+
+def largest_by_channel(magnitudes: np.ndarray, channel: np.ndarray, channels: int) -> np.ndarray:
+    """The largest of the weights that read each input channel, (channels,); ``channel`` says which one each reads."""
+    reduced = tuple(axis for axis, size in enumerate(channel.shape) if size == 1)
+    largest = np.zeros(channels, magnitudes.dtype)
+    np.maximum.at(largest, channel, magnitudes.max(axis=reduced, keepdims=True))
+    return largest
 
 
 def _add_constant(edit: Edit, place: NodeInput, value: np.ndarray) -> str:

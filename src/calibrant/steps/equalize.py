@@ -11,27 +11,28 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from calibrant.algorithms.channel_maximum import ChannelMaximum
 from calibrant.algorithms.equalization import LEAST, MOST, equalizing_factors, within_clips
 from calibrant.calibration.runner import CalibrationRunner
 from calibrant.config.plan import LayerPlan
 from calibrant.data.open_data import Batches
-from calibrant.errors import DataError, Problem
 from calibrant.fold.layout import Layout
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer, find_layers
 from calibrant.graph.node_input import NodeInput, read_tensor
 from calibrant.layer_kinds import KINDS
 from calibrant.progress import LOG, ProgressFn, no_progress
-from calibrant.steps.balanced_constants import BalancedConstants, channel_of_weights
+from calibrant.steps.balance import ChannelMaxima, require_restartable
+from calibrant.steps.balanced_constants import BalancedConstants, channel_of_weights, largest_by_channel
 from calibrant.steps.planned import Planned
 from calibrant.steps.scale_propagation import (
     HOMOGENEOUS,
     LAST_CHANNELS,
     Division,
+    constants_among,
     divide_channels,
     input_layout,
     inputs_to_divide,
+    with_own_weights,
 )
 
 PASSED = HOMOGENEOUS | LAST_CHANNELS | {"Relu6"}
@@ -86,9 +87,7 @@ def equalize(
     DataError
         The data can be read only once; calibration reads them again.
     """
-    if not batches.restartable:
-        message = f"equalizing needs the data twice, but they can be read only once ({batches.describe()})"
-        raise DataError(Problem(message, hint="give files, arrays, or a function that returns a new iterator"))
+    require_restartable(batches, "equalizing")
     graph, layers = planned.folded.graph, planned.layers
     plans = {plan.name: plan for plan in planned.plan.layers}
     pairs = find_pairs(graph, layers, plans)
@@ -96,12 +95,9 @@ def equalize(
     if not pairs:
         return planned
     places = {(pair.tensor, pair.layout.axis) for pair in pairs}.union(*(pair.clips for pair in pairs))
-    maxima = {place: ChannelMaximum(place[1]) for place in sorted(places)}
-    statistics: dict[str, list[ChannelMaximum]] = {}
-    for (tensor, _), statistic in maxima.items():
-        statistics.setdefault(tensor, []).append(statistic)
-    (runner or CalibrationRunner()).observe(graph, statistics, batches, track, "equalizing")
-    largest = {place: statistic.maximum.astype(np.float64) for place, statistic in maxima.items()}
+    maxima = ChannelMaxima.at(sorted(places))
+    (runner or CalibrationRunner()).observe(graph, maxima.statistics, batches, track, "equalizing")
+    largest = {place: maximum.astype(np.float64) for place, maximum in maxima.by_place().items()}
     factors = equalizing(graph, layers, plans, pairs, largest)
     work = BalancedConstants(graph, layers, PASSED)
     for pair in pairs:
@@ -113,14 +109,9 @@ def equalize(
 
 def find_pairs(graph: Graph, layers: Mapping[str, Layer], plans: Mapping[str, LayerPlan]) -> list[Pair]:
     """The layers whose input can be divided by constants alone, where they or the layers before are quantized."""
-    readers: dict[str | None, int] = {}
-    for layer in layers.values():
-        readers[layer.constant] = readers.get(layer.constant, 0) + 1
     pairs = []
-    for layer in layers.values():
-        if layer.constant is None or layer.reduced_axis is None or readers[layer.constant] > 1:
-            continue
-        pair = _pair(graph, layer, layers)
+    for layer in with_own_weights(layers).values():
+        pair = None if layer.reduced_axis is None else _pair(graph, layer, layers)
         if pair and (layer.name in plans or any(place[0] in plans for place, _ in pair.divisions)):
             pairs.append(pair)
     return pairs
@@ -137,7 +128,7 @@ def _pair(graph: Graph, layer: Layer, layers: Mapping[str, Layer]) -> Pair | Non
     divided = inputs_to_divide(graph, place, layout, layers, PASSED)
     if divided is None:
         return None
-    constants = tuple(entry for entry in divided if graph.constant(read_tensor(graph, entry[0])) is not None)
+    constants = constants_among(graph, divided)
     clips = tuple((f"{node}:0", own.axis) for (node, _), own in divided if graph.nodes[node].op == "Relu6")
     return Pair(layer, tensor, layout, constants, clips)
 
@@ -215,11 +206,7 @@ class _Magnitudes:
             return None
         if plan.weights.channel_wise and layer.reduced_axis in layer.channel_axes:
             return None
-        values, channel = self._of(layer.name), self._channel(pair)
-        reduced = tuple(axis for axis, size in enumerate(channel.shape) if size == 1)
-        largest = np.zeros(pair.layout.channels)
-        np.maximum.at(largest, channel, values.max(axis=reduced, keepdims=True))
-        return largest
+        return largest_by_channel(self._of(layer.name), self._channel(pair), pair.layout.channels)
 
     def move(self, pair: Pair, factors: np.ndarray) -> None:
         """Multiply the weights of a pair's layer, and divide those before it."""

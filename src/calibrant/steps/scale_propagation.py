@@ -7,7 +7,8 @@ of whose readers are to be divided.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -53,9 +54,12 @@ def constants_to_divide(
         The inputs that read the constants, each with the layout by which it is divided; None if there is no such set.
     """
     chosen = inputs_to_divide(graph, place, layout, layers, passed)
-    if chosen is None:
-        return None
-    return tuple(division for division in chosen if graph.constant(read_tensor(graph, division[0])) is not None)
+    return None if chosen is None else constants_among(graph, chosen)
+
+
+def constants_among(graph: Graph, divisions: Iterable[Division]) -> tuple[Division, ...]:
+    """Those of some inputs that read constants."""
+    return tuple(division for division in divisions if graph.constant(read_tensor(graph, division[0])) is not None)
 
 
 def inputs_to_divide(
@@ -81,11 +85,13 @@ def inputs_to_divide(
     tuple[tuple[NodeInput, Layout], ...] | None
         The inputs, each with the layout by which it is divided; None if there is no such set.
     """
-    counts: dict[str | None, int] = {}
-    for layer in layers.values():
-        counts[layer.constant] = counts.get(layer.constant, 0) + 1
-    single = {name: layer for name, layer in layers.items() if layer.constant and counts[layer.constant] == 1}
-    return _Search(graph, single, passed).divide(((place, layout),), (), iter(range(_MOST_STEPS)))
+    return _Search(graph, with_own_weights(layers), passed).divide(((place, layout),), (), iter(range(_MOST_STEPS)))
+
+
+def with_own_weights(layers: Mapping[str, Layer]) -> dict[str, Layer]:
+    """The layers that share their constant weights with no other."""
+    counts = Counter(layer.constant for layer in layers.values())
+    return {name: layer for name, layer in layers.items() if layer.constant and counts[layer.constant] == 1}
 
 
 def divide_channels(value: np.ndarray, factors: np.ndarray, layout: Layout, layer: Layer | None) -> np.ndarray:

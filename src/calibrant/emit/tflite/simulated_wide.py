@@ -27,7 +27,7 @@ def multiplied_wide(total: Any, read: Tensor, weights: Tensor, made: Tensor, lim
     Parameters
     ----------
     total : Any
-        Tf.Tensor Whole numbers below 2^47, float64, channels last.
+        Whole numbers below 2^47, float64 tf.Tensor, channels last.
     limits : tuple[float, float]
         Of the codes.
 
@@ -51,7 +51,7 @@ def rounded_wide(total: Any, read: Tensor, weights: Tensor, made: Tensor, limits
     Parameters
     ----------
     total : Any
-        Tf.Tensor Whole numbers, float64, channels last.
+        Whole numbers, float64 tf.Tensor, channels last.
     limits : tuple[float, float]
         Of the codes.
 
