@@ -46,7 +46,8 @@ def test_a_file_is_read_in_pieces_and_written_as_it_was(tmp_path, small_pieces):
     content = plain.SerializeToString(deterministic=True)
     path = tmp_path / "net.pb"
     path.write_bytes(content)
-    read = read_graph_def(path)
+    read, sizes = read_graph_def(path)
+    assert sizes == {"first": 48000, "second": 24000}
     large = {node.name: node for node in read.node if node.op == "Const" and is_in_pieces(node.attr["value"].tensor)}
     assert set(large) == {"first", "second"}
     np.testing.assert_array_equal(constant_value(large["first"]), numbers(*SHAPE))
@@ -120,9 +121,12 @@ def test_any_bytes_are_read_as_protobuf_reads_them(tmp_path_factory, place, byte
             with pytest.raises(DecodeError):
                 read_graph_def(path)
             return
-        found = read_graph_def(path)
+        found, sizes = read_graph_def(path)
     for node in found.node:
         node.CopyFrom(whole(node))
+    constants_found = [node for node in found.node if "value" in node.attr]
+    contents = {node.name: len(node.attr["value"].tensor.tensor_content) for node in constants_found}
+    assert sizes.items() <= contents.items()
     for graph in (found, expected):
         graph.DiscardUnknownFields()
     assert found == expected

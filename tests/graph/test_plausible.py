@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from calibrant.errors import ModelError
 from calibrant.graph import nodes as nd
 from calibrant.graph.load import load
 from calibrant.graph.tf_core import GraphDef, dtypes
+from calibrant.graph.wire import tag, varint
 
 
 def _graph() -> GraphDef:
@@ -94,6 +96,34 @@ def test_refuses(damage: Callable[[GraphDef], None], message: str) -> None:
         load(graph_def)
     assert message in str(caught.value)
     assert len(caught.value.problems) == 1
+
+
+@pytest.mark.parametrize("repeated", ["content", "tensor", "value", "attribute"])
+def test_a_file_that_says_the_content_of_a_constant_twice(tmp_path: Path, repeated: str) -> None:
+    """The last one counts: a right length before a wrong one is no excuse."""
+    node = nd.constant_node("weights", np.zeros(6000, np.float32))
+    node.attr["value"].tensor.tensor_content = b""
+    head = node.attr["value"].tensor.SerializeToString()
+    del node.attr["value"]
+    parts = [bytes(24000), bytes(23996)]
+    for name, number, before in (
+        ("content", 4, head),
+        ("tensor", 8, b""),
+        ("value", 2, _field(1, b"value")),
+        ("attribute", 5, node.SerializeToString()),
+    ):
+        found = [_field(number, part) for part in parts]
+        parts = [before + b"".join(found)] if name == repeated else [before + part for part in found]
+    path = tmp_path / "net.pb"
+    rest = _graph()
+    del rest.node[1]
+    path.write_bytes(rest.SerializeToString() + _field(1, parts[0]))
+    with pytest.raises(ModelError, match="weights: has 23996 bytes for float32"):
+        load(path)
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return tag(number) + varint(len(content)) + content
 
 
 def test_fewer_values_repeat_the_last() -> None:

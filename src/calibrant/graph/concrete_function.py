@@ -50,6 +50,7 @@ def from_function(
         inputs,
         outputs,
         constants,
+        is_plausible=True,
     )
 
 

@@ -49,7 +49,7 @@ def from_binary(
     """A binary GraphDef file."""
     graph_def = GraphDef()
     try:
-        graph_def = read_graph_def(path)
+        graph_def, sizes = read_graph_def(path)
         damaged = not graph_def.node or any(not node.name or not node.op for node in graph_def.node)
     except DecodeError:
         damaged = True
@@ -63,10 +63,12 @@ def from_binary(
                 allowed="a binary GraphDef (.pb), a text one (.pbtxt), a SavedModel folder, a .keras or .h5 file",
             )
         )
+    plausible(graph_def, str(path), sizes)
     ends = None if inputs or outputs or constants else written_ends(path, {node.name for node in graph_def.node})
     if ends is not None:
-        return select(graph_def, str(path), ends.inputs, ends.outputs, ends.input_keys, ends.output_keys)
-    return select(graph_def, str(path), inputs, outputs, constants=constants)
+        inputs, outputs = ends.inputs, ends.outputs
+    input_keys, output_keys = ((), ()) if ends is None else (ends.input_keys, ends.output_keys)
+    return select(graph_def, str(path), inputs, outputs, input_keys, output_keys, constants, is_plausible=True)
 
 
 def from_text(

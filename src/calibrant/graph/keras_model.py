@@ -66,6 +66,7 @@ def from_keras(
         inputs,
         outputs,
         constants,
+        is_plausible=True,
     )
 
 

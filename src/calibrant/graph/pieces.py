@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from calibrant.graph.tf_core import AttrValue, GraphDef, NodeDef, dtypes
+from calibrant.graph.wire import fields, sole, tag, varint
 
 PIECE = 1 << 26  # bytes
+LARGE = 1 << 12  # bytes of a node whose content is worth measuring
 ALIGNMENT = 64  # bytes; TensorFlow uses memory that is aligned so as it is, and copies other
 
 _CONTENT = (
@@ -27,8 +29,6 @@ _CONTENT = (
     AttrValue().tensor.TENSOR_CONTENT_FIELD_NUMBER,
 )
 _VALUES = tuple(field for field in AttrValue().tensor.DESCRIPTOR.fields_by_name if field.endswith("_val"))
-_LENGTH = 2  # the wire type of what begins with its length
-_FIXED = {1: 8, 5: 4}  # wire type → bytes
 
 
 def put_content(tensor: Any, content: bytes | memoryview) -> None:
@@ -86,7 +86,7 @@ def node_chunks(node: NodeDef) -> Iterator[bytes]:
     """A node as it stands in the file of a GraphDef, always the same for the same node, in pieces."""
     if not _has_pieces(node):
         content = node.SerializeToString(deterministic=True)
-        yield _tag(GraphDef.NODE_FIELD_NUMBER) + varint(len(content))
+        yield tag(GraphDef.NODE_FIELD_NUMBER) + varint(len(content))
         yield content
         return
     light = _without_content(node)
@@ -95,11 +95,11 @@ def node_chunks(node: NodeDef) -> Iterator[bytes]:
     pieces = node.attr["value"].tensor.string_val
     size = stored_bytes(node.attr["value"].tensor)
     attr, entry_value, value_tensor, content_field = _CONTENT
-    head = tensor + _tag(content_field) + varint(size)
-    head = _tag(value_tensor) + varint(len(head) + size) + head
-    head = _tag(1) + varint(len(b"value")) + b"value" + _tag(entry_value) + varint(len(head) + size) + head
-    head = light.SerializeToString(deterministic=True) + _tag(attr) + varint(len(head) + size) + head
-    yield _tag(GraphDef.NODE_FIELD_NUMBER) + varint(len(head) + size) + head
+    head = tensor + tag(content_field) + varint(size)
+    head = tag(value_tensor) + varint(len(head) + size) + head
+    head = tag(1) + varint(len(b"value")) + b"value" + tag(entry_value) + varint(len(head) + size) + head
+    head = light.SerializeToString(deterministic=True) + tag(attr) + varint(len(head) + size) + head
+    yield tag(GraphDef.NODE_FIELD_NUMBER) + varint(len(head) + size) + head
     yield from pieces
 
 
@@ -119,8 +119,8 @@ def _without_content(node: NodeDef) -> NodeDef:
     return result
 
 
-def read_graph_def(path: Path) -> GraphDef:
-    """A binary GraphDef, its large constants in pieces.
+def read_graph_def(path: Path) -> tuple[GraphDef, dict[str, int]]:
+    """A binary GraphDef, its large constants in pieces; and the bytes that contents take, of most large constants.
 
     Raises
     ------
@@ -134,18 +134,25 @@ def read_graph_def(path: Path) -> GraphDef:
             return _read_in_pieces(path)
         except (ValueError, DecodeError):  # damaged, or of a form that only protobuf knows
             pass
-    return GraphDef.FromString(path.read_bytes())
+    content = path.read_bytes()
+    graph_def = GraphDef.FromString(content)
+    try:
+        view = memoryview(content)
+        return graph_def, _content_sizes(view, fields(view))
+    except ValueError:
+        return graph_def, {}
 
 
-def _read_in_pieces(path: Path) -> GraphDef:
+def _read_in_pieces(path: Path) -> tuple[GraphDef, dict[str, int]]:
     graph_def = GraphDef()
     with path.open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # closed with the last view of it
     view, start = memoryview(mapped), 0
-    fields = list(_fields(view))
-    if not any(end - payload > PIECE for _, _, payload, end in fields):
-        return GraphDef.FromString(path.read_bytes())
-    for number, begin, payload, end in fields:
+    found = list(fields(view))
+    sizes = _content_sizes(view, found)
+    if not any(end - payload > PIECE for _, _, payload, end in found):
+        return GraphDef.FromString(path.read_bytes()), sizes
+    for number, begin, payload, end in found:
         is_large = number == GraphDef.NODE_FIELD_NUMBER and end - payload > PIECE
         if is_large or end - start > PIECE:
             graph_def.MergeFromString(bytes(view[start:begin]))
@@ -155,7 +162,29 @@ def _read_in_pieces(path: Path) -> GraphDef:
             _parse(graph_def.node.add(), view[payload:end])
             start = end
     graph_def.MergeFromString(bytes(view[start:]))
-    return graph_def
+    return graph_def, sizes
+
+
+def _content_sizes(view: memoryview, found: Iterable[tuple[int, int, int, int]]) -> dict[str, int]:
+    """Constant → bytes of its content, of the large nodes that say each thing once."""
+    sizes = {}
+    for number, _, payload, end in found:
+        if number == GraphDef.NODE_FIELD_NUMBER and end - payload > LARGE:
+            node = view[payload:end]
+            name, content = sole(node, NodeDef.NAME_FIELD_NUMBER), _sole_content(node)
+            if name is not None and content is not None and len(content) > LARGE:
+                sizes[bytes(name).decode()] = len(content)
+    return sizes
+
+
+def _sole_content(node: memoryview) -> memoryview | None:
+    attr, entry_value, *inner = _CONTENT
+    entries = [node[payload:end] for number, _, payload, end in fields(node) if number == attr]
+    values = [entry for entry in entries if sole(entry, 1) in (b"value", None)]
+    part = values[0] if len(values) == 1 else None
+    for number in (entry_value, *inner):
+        part = None if part is None else sole(part, number)
+    return part
 
 
 def _parse(node: NodeDef, view: memoryview) -> None:
@@ -177,60 +206,12 @@ def _parse(node: NodeDef, view: memoryview) -> None:
 def _cut_out(view: memoryview, path: tuple[int, ...]) -> tuple[bytes, memoryview | None]:
     """A message without the large field at a path, and that field."""
     kept, content = bytearray(), None
-    for number, begin, payload, end in _fields(view):
+    for number, begin, payload, end in fields(view):
         if number != path[0] or end - payload <= PIECE or content is not None:
             kept += view[begin:end]
         elif len(path) == 1:
             content = view[payload:end]
         else:
             inner, content = _cut_out(view[payload:end], path[1:])
-            kept += _tag(number) + varint(len(inner)) + inner
+            kept += tag(number) + varint(len(inner)) + inner
     return bytes(kept), content
-
-
-def _fields(view: memoryview) -> Iterator[tuple[int, int, int, int]]:
-    """Number, begin, begin of the content and end of each field of a message."""
-    place = 0
-    while place < len(view):
-        begin = place
-        key, place = _read_varint(view, place)
-        kind = key & 7
-        if kind == 0:
-            _, end = _read_varint(view, place)
-        elif kind == _LENGTH:
-            size, place = _read_varint(view, place)
-            end = place + size
-        elif kind in _FIXED:
-            end = place + _FIXED[kind]
-        else:
-            raise ValueError(f"wire type {kind}")
-        if end > len(view):
-            raise ValueError("cut short")
-        yield key >> 3, begin, place, end
-        place = end
-
-
-def _read_varint(view: memoryview, place: int) -> tuple[int, int]:
-    result = 0
-    for shift in range(0, 70, 7):
-        if place >= len(view):
-            raise ValueError("cut short")
-        byte = view[place]
-        place += 1
-        result |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return result, place
-    raise ValueError("a number of more than ten bytes")
-
-
-def varint(value: int) -> bytes:
-    """A number as protobuf writes it."""
-    result = bytearray()
-    while value > 0x7F:
-        result.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes((*result, value))
-
-
-def _tag(number: int) -> bytes:
-    return varint(number << 3 | _LENGTH)

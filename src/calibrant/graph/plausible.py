@@ -30,8 +30,14 @@ _FIELDS = {
 }
 
 
-def plausible(graph_def: GraphDef, source: str) -> None:
+def plausible(graph_def: GraphDef, source: str, written: Mapping[str, int] | None = None) -> None:
     """Types exist, the content of constants fits their type and shape, and no function calls itself.
+
+    Parameters
+    ----------
+    written : Mapping[str, int] | None
+        Constant → bytes of its content, of some that are not in a function, where it is known: protobuf copies a
+        content that is asked for its length.
 
     Raises
     ------
@@ -40,10 +46,10 @@ def plausible(graph_def: GraphDef, source: str) -> None:
     """
     problems: list[Problem] = []
     beyond = 0
-    for node in _all_nodes(graph_def):
-        message = _unknown_type(node) or _wrong_kind(node)
+    for node, sizes in _all_nodes(graph_def, written or {}):
+        message = _unfit_attribute(node)
         if message is None and node.op == "Const":
-            message = _misfit(node)
+            message = _misfit(node, sizes.get(node.name))
             if message is None:
                 beyond += _more_than_the_file_holds(node.attr["value"].tensor)
                 if beyond > LARGEST:
@@ -67,10 +73,13 @@ def _more_than_the_file_holds(tensor: Any) -> int:
     return 0 if size <= SMALL else max(size - stored_bytes(tensor), 0)
 
 
-def _all_nodes(graph_def: GraphDef) -> Iterator[NodeDef]:
-    yield from graph_def.node
+def _all_nodes(graph_def: GraphDef, written: Mapping[str, int]) -> Iterator[tuple[NodeDef, Mapping[str, int]]]:
+    """Each node, with what is known of the constants that it is one of."""
+    for node in graph_def.node:
+        yield node, written
     for function in graph_def.library.function:
-        yield from function.node_def
+        for node in function.node_def:
+            yield node, {}
 
 
 @cache
@@ -82,40 +91,31 @@ def _exists(number: int) -> bool:
     return True
 
 
-def _unknown_type(node: NodeDef) -> str | None:
-    for key, value in node.attr.items():
-        kind = value.WhichOneof("value")
-        if kind == "type":
-            numbers = [value.type]
-        elif kind == "list" and value.list.type:
-            numbers = list(value.list.type)
-        else:
-            continue
-        for number in numbers:
-            if number and not _exists(number):
-                return f"its attribute {key!r} is the type {number}, which TensorFlow does not have"
-    return None
-
-
 @cache
-def _kinds(op: str) -> tuple[tuple[str, str], ...]:
-    """Attributes of an operation that TensorFlow knows, each with the field that its value is in."""
+def _kinds(op: str) -> Mapping[str, str]:
+    """Attribute of an operation that TensorFlow knows → the field that its value is in."""
     definition = op_def_registry.get(op)
     fields = {"int": "i", "float": "f", "bool": "b", "string": "s"}
     attributes = () if definition is None else definition.attr
-    return tuple((a.name, "list" if a.type.startswith("list(") else fields.get(a.type, a.type)) for a in attributes)
+    return {a.name: "list" if a.type.startswith("list(") else fields.get(a.type, a.type) for a in attributes}
 
 
-def _wrong_kind(node: NodeDef) -> str | None:
+def _unfit_attribute(node: NodeDef) -> str | None:
     """To TensorFlow, an attribute without a value is an empty list, or else an error."""
-    for key, field in _kinds(node.op):
-        allowed = (field, "placeholder", None) if field == "list" else (field, "placeholder")
-        if key in node.attr and node.attr[key].WhichOneof("value") not in allowed:
+    kinds = _kinds(node.op)
+    for key, value in node.attr.items():
+        kind = value.WhichOneof("value")
+        numbers = (value.type,) if kind == "type" else value.list.type if kind == "list" else ()
+        for number in numbers:
+            if number and not _exists(number):
+                return f"its attribute {key!r} is the type {number}, which TensorFlow does not have"
+        field = kinds.get(key, kind)
+        if kind != field and kind != "placeholder" and (kind is not None or field != "list"):
             return f"its attribute {key!r} is of another kind than the operation {node.op} has"
     return None
 
 
-def _misfit(node: NodeDef) -> str | None:
+def _misfit(node: NodeDef, size: int | None) -> str | None:
     """Why the content of a Const does not make a tensor of its type and shape; None where it does."""
     if node.attr["value"].WhichOneof("value") != "tensor":
         return "is a constant without a value"
@@ -131,7 +131,8 @@ def _misfit(node: NodeDef) -> str | None:
     if tensor.tensor_shape.unknown_rank or any(size < 0 for size in sizes):
         return "is a constant of unknown shape"
     count = nd.elements(tensor.tensor_shape)
-    size = sum(map(len, tensor.string_val)) if is_in_pieces(tensor) else len(tensor.tensor_content)
+    if size is None:
+        size = sum(map(len, tensor.string_val)) if is_in_pieces(tensor) else len(tensor.tensor_content)
     if size:
         if found == dtypes.string:
             return "keeps its strings as raw bytes, which is not read"
