@@ -41,8 +41,8 @@ test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 fuzz: $(READY)
-	CALIBRANT_FUZZ=long $(BIN)/python -m pytest -n 2 --dist worksteal tests/fuzz
-	$(BIN)/python tests/fuzz/environments.py
+	CALIBRANT_FUZZ=long $(BIN)/python -m pytest -n 2 --dist worksteal tests/fuzz; code=$$?; \
+	$(BIN)/python tests/fuzz/environments.py && exit $$code
 
 coverage: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist worksteal --cov=calibrant

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calibrant.data.input_spec import InputSpec, parse_data_types, parse_input_shapes, raw_dtypes, with_shapes
+from calibrant.data.input_spec import (
+    InputSpec,
+    meant_inputs,
+    parse_data_types,
+    parse_input_shapes,
+    raw_dtypes,
+    with_shapes,
+)
 from calibrant.errors import DataError
 
 X = InputSpec("x:0", (None, None, 3), np.float32)
@@ -40,6 +47,11 @@ def test_any_text_gives_shapes_or_one_error(text):
 def test_shapes_that_cannot_be_read(text):
     with pytest.raises(DataError):
         parse_input_shapes(text)
+
+
+def test_an_input_is_called_by_its_own_name_before_another_ones_alias():
+    inputs = [InputSpec("a", None, np.float32, ("b:0",)), InputSpec("b", None, np.float32, ("c",))]
+    assert meant_inputs(["a:0", "b", "c:0", "d"], inputs) == {"a:0": "a", "b": "b", "c:0": "b"}
 
 
 def test_shape_completes_the_models():

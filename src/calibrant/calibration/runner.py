@@ -167,7 +167,7 @@ class CalibrationRunner:
             except KeyboardInterrupt:
                 stopped.set()
                 try:
-                    wait(futures, LAST_BATCHES)
+                    wait(futures, LAST_BATCHES if progress.saves else 0)
                 finally:
                     for worker in workers:
                         worker.kill()

@@ -168,7 +168,7 @@ def _run(group: Commands, name: str, arguments: list[str] | None) -> NoReturn:
         _refuse(arguments, [problem.as_dict() for problem in error.problems], lambda: _say(report))
     except (KeyboardInterrupt, click.Abort):
         _say("interrupted; the output folder holds one whole result or none")
-        sys.exit(130)
+        guard.leave(130)
     except (BrokenPipeError, _ReaderGone):
         abandon_output()
         sys.exit(READER_GONE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -46,9 +46,10 @@ class InputSpec:
         if self.shape is not None:
             object.__setattr__(self, "shape", _open_shape(self.shape))
 
-    def is_meant_by(self, key: str) -> bool:
-        """Whether a key of the data is one of the input's names, with or without ``:0``."""
-        return plain(key) in {plain(name) for name in (self.name, *self.aliases)}
+    @property
+    def plain_names(self) -> list[str]:
+        """What data may call the input, without ``:0``; its own name first."""
+        return [plain(name) for name in (self.name, *self.aliases)]
 
     @property
     def fixed_batch(self) -> int | None:
@@ -101,6 +102,13 @@ def show(shape: Sequence[int | None] | None) -> str:
     return "of any rank" if shape is None else "[" + ", ".join("?" if n is None else str(n) for n in shape) + "]"
 
 
+def meant_inputs(keys: Iterable[str], inputs: Sequence[InputSpec]) -> dict[str, str]:
+    """By key of the data, the name of the input that it means, with or without ``:0``, for those that mean one."""
+    input_of = {alias: spec.name for spec in inputs for alias in spec.plain_names}
+    input_of |= {plain(spec.name): spec.name for spec in inputs}
+    return {key: input_of[plain(key)] for key in keys if plain(key) in input_of}
+
+
 def match_names(keys: Sequence[str], inputs: Sequence[InputSpec], what: str) -> dict[str, str]:
     """By input name, the key of the data that means it.
 
@@ -109,7 +117,7 @@ def match_names(keys: Sequence[str], inputs: Sequence[InputSpec], what: str) -> 
     DataError
         Keys are not inputs; lists each of them with the closest name.
     """
-    input_of = {key: spec.name for key in keys for spec in inputs if spec.is_meant_by(key)}
+    input_of = meant_inputs(keys, inputs)
     names = [spec.name for spec in inputs]
     problems = [
         Problem(

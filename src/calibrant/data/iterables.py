@@ -10,7 +10,7 @@ import numpy as np
 
 from calibrant.data.coerce import fit_shape
 from calibrant.data.input_source import Chunk
-from calibrant.data.input_spec import InputSpec, show
+from calibrant.data.input_spec import InputSpec, meant_inputs, show
 from calibrant.errors import DataError, Problem, did_you_mean
 
 Row = dict[str, Chunk]
@@ -158,7 +158,8 @@ class ItemSource:
         return {names[0]: item}
 
     def _from_mapping(self, item: Mapping, label: str) -> dict[str, object]:
-        keys = {spec.name: key for key in item for spec in self._inputs if spec.is_meant_by(str(key))}
+        key_of = {str(key): key for key in item}
+        keys = {name: key_of[text] for text, name in meant_inputs(key_of, self._inputs).items()}
         missing = [spec.name for spec in self._inputs if spec.name not in keys]
         if missing:
             given = [str(key) for key in item]

@@ -88,9 +88,10 @@ class NpzFile:
         DataError
             No array fits, or several do; lists what the file holds.
         """
-        for key in self._headers:
-            if spec.is_meant_by(key):
-                return key
+        for name in spec.plain_names:
+            for key in (name, f"{name}:0"):
+                if key in self._headers:
+                    return key
         path = f"input {spec.name!r}"
         selector = f"choose one as {self._file}:NAME"
         if not only_input:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
@@ -125,18 +126,18 @@ def _mean(points: list[object], across: Mapping[object, float], default: float) 
 
 
 def _spread(row: list[object], aims: Mapping[object, float], across: dict[object, float]) -> None:
-    """Put a row at its aims, at least 1 apart (0.5 for waypoints), moving neighbours as little as that allows."""
-    groups: list[tuple[float, list[object], list[float]]] = []  # left end of the first, members, their distances
-    for point in row:
-        groups.append((aims[point], [point], [0.0]))
-        while len(groups) > 1:
-            (left, before, apart), (start, after, more) = groups[-2:]
-            gap = 1.0 if isinstance(before[-1], str) or isinstance(after[0], str) else 0.4
-            if left + apart[-1] + gap <= start:
-                break
-            joined = before + after
-            distances = apart + [apart[-1] + gap + distance for distance in more]
-            mean = sum(aims[member] - distance for member, distance in zip(joined, distances, strict=True))
-            groups[-2:] = [(mean / len(joined), joined, distances)]
-    for left, members, distances in groups:
-        across.update({member: left + distance for member, distance in zip(members, distances, strict=True)})
+    """Put a row at its aims, at least 1 apart (0.4 beside waypoints), moving neighbours as little as that allows.
+
+    With the least distances from the first point subtracted, these are the means of an isotonic regression.
+    """
+    gaps = [0.0, *(1.0 if isinstance(one, str) or isinstance(next_, str) else 0.4 for one, next_ in pairwise(row))]
+    distances = list(accumulate(gaps))
+    groups: list[tuple[float, int]] = []  # sum and number of neighbours that touch
+    for point, distance in zip(row, distances, strict=True):
+        total, count = aims[point] - distance, 1
+        while groups and groups[-1][0] * count > total * groups[-1][1]:
+            before, members = groups.pop()
+            total, count = before + total, members + count
+        groups.append((total, count))
+    means = (total / count for total, count in groups for _ in range(count))
+    across.update({point: mean + distance for point, mean, distance in zip(row, means, distances, strict=True)})
