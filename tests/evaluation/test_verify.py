@@ -9,6 +9,7 @@ import pytest
 
 import calibrant
 from calibrant.errors import DataError
+from calibrant.evaluation import comparison, result_folder
 from calibrant.evaluation.comparison import pair_score
 from calibrant.evaluation.comparison_points import comparison_points, require_one_width
 from calibrant.evaluation.divergence import OutputDivergence, TensorDivergence
@@ -38,6 +39,34 @@ def test_the_demo_passes(demo):
     assert (held.share_within, held.agreement) == (1.0, 1.0)
     assert held.divergence is None
     assert all(model.top1 > 0.98 and model.samples == 500 for model in found.models)
+
+
+@pytest.mark.parametrize("kept", [1 << 28, 1])
+def test_models_of_many_weights_run_one_after_the_other(demo, kept, monkeypatch):
+    """With the same results, whether all batches are kept for the next model or one."""
+    digits, out = demo
+    call = {"folder": out, "data": f"{digits / 'test.npz'}:x[:96]", "labels": f"{digits / 'test.npz'}:y[:96]"}
+    call |= {"model": digits / "digits.pb", "batch_size": 32}
+    expected = verify(**call)
+    running, most, started = set(), [], []
+
+    class Counted(comparison.Runner):
+        def __init__(self, graph, fetches):
+            super().__init__(graph, fetches)
+            running.add(id(self))
+            most.append(len(running))
+            started.append(graph.source)
+
+        def close(self):
+            super().close()
+            running.discard(id(self))
+
+    monkeypatch.setattr(comparison, "Runner", Counted)
+    monkeypatch.setattr(comparison, "KEPT", kept)
+    monkeypatch.setattr(result_folder, "LARGE", 1000)
+    assert verify(**call) == expected
+    assert max(most) == 1 and not running
+    assert len(started) == 3 * (3 if kept == 1 else 1)
 
 
 def test_limits_are_limits(demo):

@@ -1,8 +1,13 @@
-"""The models of one result, run side by side on batch after batch."""
+"""The models of one result, compared on batch after batch.
+
+Models of many weights run one after the other, each on as many batches as fit in memory with its answers, so that the
+weights of one of them are held at a time.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -12,51 +17,70 @@ from calibrant.errors import DataError, Problem
 from calibrant.evaluation.accuracy import LabelCount
 from calibrant.evaluation.comparison_points import comparison_points, require_one_width, run_file, run_graph
 from calibrant.evaluation.divergence import ROUNDING, OutputDivergence, TensorDivergence
-from calibrant.evaluation.layer_divergence import LayerWatch
-from calibrant.evaluation.result_folder import FAKEQUANT, FLOAT, LOWERED, SIMULATION, TFLITE
+from calibrant.evaluation.layer_divergence import LayerDivergence, first_parting
+from calibrant.evaluation.result_folder import FAKEQUANT, FLOAT, LOWERED, SIMULATION, TFLITE, ResultModels
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.evaluation.verification import Limits, ModelScore, PairScore, Verification
 from calibrant.graph.graph import Graph
 from calibrant.graph.run import Runner
 
+KEPT = 1 << 28  # bytes of batches and answers that wait for the models that come later
+
 
 class Comparison:
-    """The models of one folder, run side by side on batch after batch."""
+    """The models of one folder, compared on batch after batch."""
 
     def __init__(
         self,
-        models: Mapping[str, Graph | TfliteRunner],
+        models: ResultModels,
         truth: np.ndarray | None,
         ignore_labels: Sequence[int],
         labelled: int = 0,
     ):
-        self._points = comparison_points(models)
-        self._runners = {
-            name: Runner(entry, self._points[name].graph) for name, entry in models.items() if isinstance(entry, Graph)
-        }
-        file, simulation = models.get(TFLITE), models.get(SIMULATION)
-        self._file = file if isinstance(file, TfliteRunner) else None
-        self._watch = (
-            LayerWatch(simulation, self._file) if isinstance(simulation, Graph) and self._file is not None else None
-        )
-        steps = [_step(point) for point in self._points[TFLITE].file] if self._file is not None else []
+        self._models = models
+        self._points = comparison_points(models.known)
+        self._graphs = [name for name, entry in models.known.items() if isinstance(entry, Graph)]
+        self._runners: dict[str, Runner] = {}
+        self._batches: list[Mapping[int, np.ndarray]] = []
+        self._first_answers: list[list[np.ndarray]] = []
+        self._parting: LayerDivergence | None = None
+        steps = [_step(point) for point in self._points[TFLITE].file] if models.file is not None else []
         self._step = steps[0] if steps else None
         compared = len(self._points[FAKEQUANT].graph)
         self._divergences = {
-            pair: OutputDivergence([step or 1.0 for step in steps] or [1.0] * compared) for pair in _pairs(models)
+            pair: OutputDivergence([step or 1.0 for step in steps] or [1.0] * compared) for pair in _pairs(models.known)
         }
         self._truth, self._labelled = truth, labelled
-        self._counts = {name: LabelCount(ignore_labels) for name in models}
+        self._counts = {name: LabelCount(ignore_labels) for name in models.known}
         self._done = 0
 
     def update(self, fed: Mapping[int, np.ndarray]) -> None:
-        """Run one batch, inputs by position."""
-        values = {name: run_graph(runner, fed) for name, runner in self._runners.items()}
-        size = len(fed[0])
-        if self._file is not None:
-            values[TFLITE] = run_file(self._file, self._points[TFLITE], fed)
-            if self._watch is not None and self._done == 0 and self._file.fixed_batch in (None, size):
-                self._watch.look(fed)
+        """Take in one batch, inputs by position."""
+        waits = bool(self._models.unread)
+        self._batches.append({index: np.array(values) for index, values in fed.items()} if waits else fed)
+        self._first_answers.append(run_graph(self._runner(self._graphs[0]), fed))
+        arrays = [*(values for batch in self._batches for values in batch.values()), *chain(*self._first_answers)]
+        if not waits or sum(values.nbytes for values in arrays) > KEPT:
+            self.finish()
+
+    def finish(self) -> None:
+        """Run the other models on the batches that the first has seen, and compare."""
+        first, *others = self._graphs
+        values = {first: self._first_answers}
+        self._release(first)
+        for name in others if self._batches else ():
+            runner = self._runner(name)
+            values[name] = [run_graph(runner, fed) for fed in self._batches]
+            self._release(name)
+        file = self._models.file
+        if file is not None:
+            is_first = self._done == 0
+            values[TFLITE] = [self._run_file(file, fed, is_first and not at) for at, fed in enumerate(self._batches)]
+        for at, fed in enumerate(self._batches):
+            self._compare({name: answers[at] for name, answers in values.items()}, len(fed[0]))
+        self._batches, self._first_answers = [], []
+
+    def _compare(self, values: Mapping[str, Sequence[np.ndarray]], size: int) -> None:
         for (first, second), divergence in self._divergences.items():
             for pair in zip(values[first], values[second], strict=True):
                 require_one_width(pair)
@@ -67,6 +91,22 @@ class Comparison:
                 count.update(values[name][self._labelled], labels)
         self._done += size
 
+    def _run_file(self, file: TfliteRunner, fed: Mapping[int, np.ndarray], is_first: bool) -> list[np.ndarray]:
+        values = run_file(file, self._points[TFLITE], fed)
+        if is_first and SIMULATION in self._models.known and file.fixed_batch in (None, len(fed[0])):
+            self._parting = first_parting(self._models.graph(SIMULATION), file, fed)
+        return values
+
+    def _runner(self, name: str) -> Runner:
+        if name not in self._runners:
+            self._runners[name] = Runner(self._models.graph(name), self._points[name].graph)
+        return self._runners[name]
+
+    def _release(self, name: str) -> None:
+        """Free a model that is read again when it is needed."""
+        if name in self._models.unread and name in self._runners:
+            self._runners.pop(name).close()
+
     def result(self, limits: Limits, rounded_scales: bool) -> Verification:
         """What the batches have shown."""
         models = tuple(
@@ -74,7 +114,7 @@ class Comparison:
             for name, count in self._counts.items()
         )
         pairs = tuple(
-            pair_score(pair, divergence, self._step, limits, self._watch, rounded_scales)
+            pair_score(pair, divergence, self._step, limits, self._parting, rounded_scales)
             for pair, divergence in self._divergences.items()
         )
         return Verification(models, pairs)
@@ -105,7 +145,7 @@ def pair_score(
     divergence: OutputDivergence,
     step: float | None,
     limits: Limits,
-    watch: LayerWatch | None,
+    parting: LayerDivergence | None,
     rounded_scales: bool,
 ) -> PairScore:
     """One pair of models, and whether it keeps to the limits."""
@@ -126,7 +166,7 @@ def pair_score(
         divergence.relative,
         divergence.agreement,
         passed,
-        watch.first if watch is not None and pair == (SIMULATION, TFLITE) else None,
+        parting if pair == (SIMULATION, TFLITE) else None,
     )
 
 

@@ -91,8 +91,9 @@ def golden(
     reading = Options.of((DataOptions,), options, keywords).data.keywords()
     folder = Path(folder)
     models = open_models(folder)
-    runner, simulation, fake = models.get(TFLITE), models.get(SIMULATION), models[FAKEQUANT]
-    if not isinstance(runner, TfliteRunner) or not isinstance(simulation, Graph):
+    runner, fake = models.file, models.known[FAKEQUANT]
+    simulation = models.graph(SIMULATION) if SIMULATION in models.known else None
+    if runner is None or simulation is None:
         missing = TFLITE if runner is None else SIMULATION
         raise ModelError(Problem(f"has no NAME{missing}", file=str(folder), hint="quantize with --export tflite"))
     size = runner.fixed_batch or 1

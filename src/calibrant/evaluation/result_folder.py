@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +12,59 @@ from calibrant.errors import ModelError, Problem
 from calibrant.evaluation.tflite_runner import TfliteRunner, open_tflite
 from calibrant.graph.graph import Graph
 from calibrant.graph.load import load
+from calibrant.graph.skeleton import large_constants, skeleton
 from calibrant.options import ModelOptions
 from calibrant.publish.write import finish_earlier_run
 from calibrant.steps.planned import load_model
 
 FAKEQUANT, SIMULATION, TFLITE, LOWERED = "_fakequant.pb", "_int8_fakequant.pb", "_int8.tflite", "_quantized.pb"
 FLOAT = "float"
+LARGE = 1 << 28  # bytes of weights of a graph that is read again when it is needed
 
 
-def open_models(
-    folder: Path, model: Any = None, options: ModelOptions | None = None
-) -> dict[str, Graph | TfliteRunner]:
-    """Float model and files by kind, in the order of the table."""
+@dataclass(frozen=True)
+class ResultModels:
+    """Models by kind, in the order of the table.
+
+    Parameters
+    ----------
+    known : dict[str, Graph | TfliteRunner]
+        All of them; large graphs without their weights.
+    unread : dict[str, Callable[[], Graph]]
+        Reads a large graph again.
+    """
+
+    known: dict[str, Graph | TfliteRunner]
+    unread: dict[str, Callable[[], Graph]]
+
+    def graph(self, kind: str) -> Graph:
+        """A graph with its weights.
+
+        Raises
+        ------
+        KeyError
+            There is none of the kind.
+        """
+        found = self.unread[kind]() if kind in self.unread else self.known[kind]
+        if not isinstance(found, Graph):
+            raise KeyError(kind)
+        return found
+
+    @property
+    def file(self) -> TfliteRunner | None:
+        """The LiteRT file; None where there is none."""
+        found = self.known.get(TFLITE)
+        return found if isinstance(found, TfliteRunner) else None
+
+
+def open_models(folder: Path, model: Any = None, options: ModelOptions | None = None) -> ResultModels:
+    """Float model and files of a result folder.
+
+    Raises
+    ------
+    ModelError
+        There is nothing to compare, or a file cannot be read.
+    """
     if not folder.is_dir():
         raise ModelError(Problem("there is no such folder", file=str(folder), allowed="the folder that quantize wrote"))
     finish_earlier_run(folder)
@@ -34,18 +78,31 @@ def open_models(
                 f"{found} found", file=str(folder), allowed=f"a folder with one NAME{FAKEQUANT}, as quantize makes it"
             )
         )
-    models: dict[str, Graph | TfliteRunner] = {}
+    readers: dict[str, Callable[[], Graph]] = {}
     if model is not None:
-        models[FLOAT] = load_model(model, options or ModelOptions())
-    models[FAKEQUANT] = load(fakes[0])  # the report beside it names inputs and outputs
+        readers[FLOAT] = partial(load_model, model, options or ModelOptions())
+    readers[FAKEQUANT] = partial(load, fakes[0])  # the report beside it names inputs and outputs
     prefix = fakes[0].name.removesuffix(".pb").removesuffix(FAKEQUANT.removesuffix(".pb"))
-    for kind in (LOWERED, SIMULATION, TFLITE):
-        path = folder / f"{prefix}{kind}"
-        if path.exists() and kind == TFLITE:
-            models[kind] = open_tflite(path)
-        elif path.exists():
-            models[kind] = load(path)
-    if len(models) < 2:
+    paths = {kind: folder / f"{prefix}{kind}" for kind in (LOWERED, SIMULATION, TFLITE)}
+    for kind, path in paths.items():
+        if kind != TFLITE and path.exists():
+            readers[kind] = partial(load, path)
+    has_file = paths[TFLITE].exists()
+    if len(readers) + has_file < 2:
         hint = "quantize with --export tflite or ascend, or give the float model with --model"
         raise ModelError(Problem("there is nothing to compare", file=str(folder), hint=hint))
-    return models
+    known: dict[str, Graph | TfliteRunner] = {}
+    unread = {}
+    for kind, read in readers.items():
+        known[kind], is_large = _without_many_weights(read)
+        if is_large:
+            unread[kind] = read
+    if has_file:
+        known[TFLITE] = open_tflite(paths[TFLITE])
+    return ResultModels(known, unread)
+
+
+def _without_many_weights(read: Callable[[], Graph]) -> tuple[Graph, bool]:
+    graph = read()
+    is_large = large_constants(graph) > LARGE
+    return skeleton(graph) if is_large else graph, is_large

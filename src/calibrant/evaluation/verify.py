@@ -71,7 +71,8 @@ def verify(
         Nothing to compare, a file that cannot be read, data that do not fit.
     """
     chosen = Options.of(TO_READ, options, keywords)
-    models = open_models(Path(folder), model, chosen.model)
+    opened = open_models(Path(folder), model, chosen.model)
+    models = opened.known
     reference = next(entry for entry in models.values() if isinstance(entry, Graph))
     fake = models[FAKEQUANT]
     specs = inputs_of(reference, like=fake if isinstance(fake, Graph) else None)
@@ -83,10 +84,11 @@ def verify(
     floating = models.get(FLOAT)
     named = floating if isinstance(floating, Graph) else reference
     place = 0 if truth is None else _compared_place(named, labelled_output(named, output))
-    comparison = Comparison(models, truth, ignore_labels, place)
+    comparison = Comparison(opened, truth, ignore_labels, place)
     try:
         for batch in track(batches, "verifying", batches.count):
             comparison.update({index: np.asarray(batch[key]) for index, key in enumerate(reference.input_keys)})
+        comparison.finish()
     finally:
         comparison.close()
     return comparison.result(limits or Limits(), rounded_scales=_has_float16_scales(Path(folder)))

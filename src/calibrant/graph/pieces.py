@@ -77,7 +77,7 @@ def whole(node: NodeDef) -> NodeDef:
     """The node as TensorFlow knows it, with its content in one piece."""
     if not _has_pieces(node):
         return node
-    result = _without_content(node)
+    result = without_content(node)
     result.attr["value"].tensor.tensor_content = b"".join(node.attr["value"].tensor.string_val)
     return result
 
@@ -89,7 +89,7 @@ def node_chunks(node: NodeDef) -> Iterator[bytes]:
         yield tag(GraphDef.NODE_FIELD_NUMBER) + varint(len(content))
         yield content
         return
-    light = _without_content(node)
+    light = without_content(node)
     tensor = light.attr["value"].tensor.SerializeToString(deterministic=True)
     del light.attr["value"]
     pieces = node.attr["value"].tensor.string_val
@@ -107,7 +107,8 @@ def _has_pieces(node: NodeDef) -> bool:
     return node.op == "Const" and "value" in node.attr and is_in_pieces(node.attr["value"].tensor)
 
 
-def _without_content(node: NodeDef) -> NodeDef:
+def without_content(node: NodeDef) -> NodeDef:
+    """A copy of a Const that has its type and shape, but no numbers: to TensorFlow they are zeros."""
     result = NodeDef(name=node.name, op=node.op, input=node.input, device=node.device)
     for key, value in node.attr.items():
         if key != "value":
