@@ -230,7 +230,8 @@ def build_result(
     found = Measured(None, None)
     if output.folder is not None and again is not None and again.batches.restartable and not is_too_large(fakequant):
         with watch.step("measure"):
-            found = measured(network, prepared.original.output_keys, again.batches, export.page)
+            reference, keys = prepared.folded.graph, prepared.original.output_keys
+            found = measured(network, reference, keys, again.batches, export.page)
     ranking = None
     if again is not None and again.sensitivity:
         with watch.step("sensitivity"):

@@ -87,6 +87,31 @@ def test_inputs_need_the_same_number_of_samples():
     assert "3 samples" in str(caught.value) and "4 samples" in str(caught.value)
 
 
+STEPS = InputSpec("steps", (None, None, 3), np.float32)
+STATE = InputSpec("state", (1, None, 2), np.float32)
+
+
+def test_arrays_of_one_run_where_an_input_has_no_axis_of_samples():
+    """As of recurrent networks whose data have time first and whose state has layers first."""
+    data = {"steps": np.zeros((9, 4, 3), np.float32), "state": np.zeros((1, 4, 2), np.float32)}
+    batches = open_data(data, [STEPS, STATE])
+    (batch,) = batches
+    assert {name: array.shape for name, array in batch.items()} == {"steps": (9, 4, 3), "state": (1, 4, 2)}
+    assert batches.count == 1
+
+
+def test_a_fixed_batch_of_one_input_cuts_those_of_all():
+    data = {"steps": np.zeros((9, 4, 3), np.float32), "state": np.zeros((9, 4, 2), np.float32)}
+    assert [(len(batch["steps"]), len(batch["state"])) for batch in open_data(data, [STEPS, STATE])] == [(1, 1)] * 9
+
+
+@pytest.mark.parametrize(("state", "size"), [((2, 4, 2), None), ((1, 4, 2), 3)])
+def test_other_numbers_of_samples_are_refused(state, size):
+    data = {"steps": np.zeros((9, 4, 3), np.float32), "state": np.zeros(state, np.float32)}
+    with pytest.raises(DataError):
+        open_data(data, [STEPS, STATE], batch_size=size)
+
+
 def test_one_array_for_two_inputs():
     with pytest.raises(DataError, match="one array for 2 inputs"):
         open_data(images(3), [IMAGE, CODE])

@@ -7,6 +7,7 @@ import pytest
 
 from calibrant import ConfigError, ModelError, quantize
 from calibrant.algorithms.arq import quantize_weights
+from calibrant.algorithms.median_sqnr import median_sqnr_db
 from calibrant.conversion import convert_records
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.evaluation.verify import verify
@@ -45,6 +46,12 @@ def loop(product, weights=WEIGHTS, captured=True):
         tf.identity(tf.while_loop(lambda i, h: i < 3, body, [0, x])[1], name="out")
 
     return graph_def(build)
+
+
+def test_the_error_of_the_outputs_is_measured_against_the_float_weights(style, tmp_path):
+    result = quantize(loop(plain), **NO_CORRECTION, out=tmp_path / "out")
+    (made,) = run_once(result.fakequant, {"x": BATCH})
+    assert result.output_sqnr.total_db == pytest.approx(median_sqnr_db(three_rounds(WEIGHTS), made), abs=0.01)
 
 
 def plain(h, matrix):

@@ -85,8 +85,25 @@ def _batches_for(sample_limit: int, count: int, samples: int, size: int | None) 
 
 def _batch_sizes(columns: dict[str, InputSource], inputs: Sequence[InputSpec], chosen: int | None) -> dict[str, int]:
     cut = [spec for spec in inputs if columns[spec.name].cut]
+    if chosen is None and _is_one_batch(columns, cut):
+        return {spec.name: (*columns[spec.name].shape, 1)[0] for spec in inputs}
     common = fixed_batch(cut, chosen) or chosen or DEFAULT_BATCH_SIZE
     return {spec.name: spec.fixed_batch or common for spec in inputs}
+
+
+def _is_one_batch(columns: dict[str, InputSource], cut: Sequence[InputSpec]) -> bool:
+    """Whether the arrays are what one run takes, without a common axis of samples.
+
+    That is so where the model fixes the first axis of some inputs only, as of the state of a recurrent network, and the
+    arrays have the shapes of the inputs and different lengths.
+    """
+    fixed = {spec.fixed_batch is not None for spec in cut}
+    shapes = {spec.name: columns[spec.name].shape for spec in cut}
+    return (
+        len(fixed) == 2
+        and len({shape[0] for shape in shapes.values()}) > 1
+        and all(fit_shape(shapes[spec.name], spec.shape) == shapes[spec.name] for spec in cut)
+    )
 
 
 def fixed_batch(inputs: Sequence[InputSpec], chosen: int | None) -> int | None:

@@ -69,8 +69,7 @@ class Comparison:
         values = {first: self._first_answers}
         self._release(first)
         for name in others if self._batches else ():
-            runner = self._runner(name)
-            values[name] = [run_graph(runner, fed) for fed in self._batches]
+            values[name] = [run_graph(self._runner(name), fed) for fed in self._batches]
             self._release(name)
         file = self._models.file
         if file is not None:

@@ -28,10 +28,14 @@ def apply(edit: Edit, chain: FoldChain) -> tuple[tuple[Fusion, ...], NotFused | 
     scale, shift = chain.affine()
     end = chain.steps[-1]
     dtype = dtype_of(chain.target.end)
-    weights = list(_scaled_weights(graph, chain, scale))
+    exact = list(_scaled_weights(graph, chain, scale))
+    weights = [None if values is None else _cast(values, dtype.as_numpy_dtype) for values in exact]
     bias = None if shift is None else _cast(shift, dtype.as_numpy_dtype)
     if not all(np.isfinite(values).all() for values in (*weights, bias) if values is not None):
         return (), NotFused(end.node.name, f"the folded numbers do not fit {dtype.name}")
+    pairs = zip(weights, exact, strict=True)
+    if not all(_is_close(cast, values) for cast, values in pairs if cast is not None and values is not None):
+        return (), NotFused(end.node.name, f"the folded weights are too small for {dtype.name}")
     for branch, values in zip(chain.target.branches, weights, strict=True):
         if values is not None and isinstance(branch, LayerBranch):
             _set_weights(edit, branch, values)
@@ -83,7 +87,8 @@ def _bias_add(
     return nd.make_node("BiasAdd", name, [tensor, constant, *controls], **attributes)
 
 
-def _scaled_weights(graph: Graph, chain: FoldChain, scale: np.ndarray) -> Iterable[np.ndarray | None]:
+def _scaled_weights(graph: Graph, chain: FoldChain, scale: np.ndarray) -> Iterator[np.ndarray | None]:
+    """The weights of each branch times its factors, in float32; None where they stay."""
     start = 0
     for branch in chain.target.branches:
         factors = scale[start : start + branch.channels]
@@ -94,8 +99,15 @@ def _scaled_weights(graph: Graph, chain: FoldChain, scale: np.ndarray) -> Iterab
         weights = graph.require_constant(nd.data_inputs(branch.layer)[branch.weight_input])
         shape = [size if axis in branch.weight_axes else 1 for axis, size in enumerate(weights.shape)]
         with np.errstate(over="ignore"):
-            scaled = weights * factors.astype(np.float32).reshape(shape)
-        yield _cast(scaled, weights.dtype)
+            yield weights * factors.astype(np.float32).reshape(shape)
+
+
+def _is_close(cast: np.ndarray, exact: np.ndarray) -> bool:
+    """Whether the rounding of weights is that of their type: below its normal numbers, it is far coarser."""
+    largest = np.abs(exact).max(initial=0.0)
+    return cast.dtype == exact.dtype or bool(
+        np.abs(cast - exact).max(initial=0.0) <= largest * np.finfo(cast.dtype).eps
+    )
 
 
 def _cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:

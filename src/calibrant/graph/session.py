@@ -79,9 +79,11 @@ def _assign(session: Any, prefix: str, constants: Mapping[str, NodeDef]) -> None
 
 def _assign_joined(session: Any, name: str, node: NodeDef) -> None:
     """Set a variable to an array that it then holds itself: what is fed would be copied."""
-    tf, tensor = tensorflow(), _value(node)
+    tf, given = tensorflow(), [_value(node)]  # taken out, because TensorFlow keeps the function for long
     with session.graph.as_default():
-        joined = tf.numpy_function(lambda: join_pieces(tensor), [], _dtype(node), stateful=True, name=f"{name}/joined")
+        joined = tf.numpy_function(
+            lambda: join_pieces(given.pop()), [], _dtype(node), stateful=True, name=f"{name}/joined"
+        )
         handle = session.graph.get_tensor_by_name(f"{name}:0")
         assigned = tf.raw_ops.AssignVariableOp(resource=handle, value=joined, name=f"{name}/assign_joined")
     session.run(assigned)

@@ -42,13 +42,17 @@ class Measured:
     growth: ErrorGrowth | None
 
 
-def measured(network: QuantizedNetwork, keys: Sequence[str], batches: Batches, inputs: bool) -> Measured:
+def measured(
+    network: QuantizedNetwork, reference: Graph, keys: Sequence[str], batches: Batches, inputs: bool
+) -> Measured:
     """Run the first samples through the float and the quantized network.
 
     Parameters
     ----------
     network : QuantizedNetwork
         The network.
+    reference : Graph
+        The float network, also inside loops and branches.
     keys : Sequence[str]
         How the outputs are called, in order.
     batches : Batches
@@ -57,7 +61,8 @@ def measured(network: QuantizedNetwork, keys: Sequence[str], batches: Batches, i
         Whether the quantized inputs are measured, too; of each at most about ENOUGH_VALUES values a batch, so that
         time and memory stay small beside calibration.
     """
-    graph, quantized = network.graph, fake_quantized(replace(network, output_tensors=()))
+    quantized = fake_quantized(replace(network, output_tensors=()))
+    graph = reference if network.weight_only else network.graph
     fed = first_samples(graph, batches, SAMPLES)
     entries = network.every_input() if inputs else ()
     watched = {entry.tensor for entry in entries}
@@ -65,16 +70,17 @@ def measured(network: QuantizedNetwork, keys: Sequence[str], batches: Batches, i
     points = [_points(graph, quantized, place) for place in places]
     if not points and not watched:
         return Measured(None, None)
-    axes = {tensor: _channel_axis(graph, tensor) for tensor in sorted(watched)}  # quantizers have none
-    first = _values(graph, [point[0] for point in points], fed, axes)
+    axes = {tensor: _channel_axis(network.graph, tensor) for tensor in sorted(watched)}  # quantizers have none
+    first = _values(graph, [point[0] for point in points], fed, axes if graph is network.graph else {})
+    kept = first.kept if graph is network.graph else _values(network.graph, [], fed, axes).kept
     second = _values(quantized, [point[1] for point in points], fed, axes)
     samples = sum(map(sample_count, fed))
     ratios = (median_sqnr_db(*pair) for pair in zip(first.fetched, second.fetched, strict=True))
     outputs = OutputSqnr(dict(zip((keys[place] for place in places), ratios, strict=True)), samples) if places else None
     if not inputs:
         return Measured(outputs, None)
-    arriving = {tensor: _decibels(first.kept[tensor], second.kept[tensor]) for tensor in watched}
-    errors = (_input_error(entry, first.kept[entry.tensor], arriving[entry.tensor]) for entry in entries)
+    arriving = {tensor: _decibels(kept[tensor], second.kept[tensor]) for tensor in watched}
+    errors = (_input_error(entry, kept[entry.tensor], arriving[entry.tensor]) for entry in entries)
     return Measured(outputs, ErrorGrowth(samples, tuple(errors)))
 
 
