@@ -7,6 +7,7 @@ import numpy as np
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.pooling import image_axes, is_global_pool
 from calibrant.emit.tflite.schema import schema
+from calibrant.emit.tflite.selected_boxes import SELECTING, plain_boxes_and_scores
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit
 from calibrant.graph.tf_core import NodeDef, dtypes
@@ -16,7 +17,7 @@ A = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
 
 
 def replace_what_does_not_convert(edit: Edit) -> None:
-    """ClipByValue, AddN, Roll, Erf, sign bits and AvgPool over whole images become others that mean the same.
+    """ClipByValue, AddN, Roll, Erf, sign bits, boxes and AvgPool over whole images become others that mean the same.
 
     The kernel of AvgPool keeps its input's factors, which are several times too coarse for an average over a whole
     image; the one of Mean rounds once, to the factors of what comes next.
@@ -31,6 +32,8 @@ def replace_what_does_not_convert(edit: Edit) -> None:
             edit.put(nd.make_node("AddV2", node.name, [*nd.data_inputs(node), *controls], T=node.attr["T"]))
         elif node.op == "Erf" and not _is_in_gelu(edit, node):
             _error_function(edit, node)
+        elif node.op in SELECTING:
+            plain_boxes_and_scores(edit, node)
         elif node.op == "Roll":
             _roll_as_slices(edit, node)
         elif node.op == "BitwiseAnd":

@@ -112,13 +112,16 @@ def _l2(s: Any, o: Operator) -> Any:
 
 
 def _while(s: Any, o: Operator) -> Any:
+    tf = tensorflow()
     condition, body = o.options.condSubgraphIndex, o.options.bodySubgraphIndex
-    return tensorflow().while_loop(
-        lambda *values: tensorflow().reshape(s.called(condition, values)[0], []),
-        lambda *values: s.called(body, values),
-        [s.real(tensor) for tensor in o.inputs],
-        s.open_shapes(body),
-    )
+    shapes = s.open_shapes(body)
+
+    def step(*values: Any) -> list[Any]:
+        made = zip(s.called(body, values), shapes, strict=True)
+        return [tf.ensure_shape(value, shape) if value.shape.rank == shape.rank else value for value, shape in made]
+
+    first = [s.real(tensor) for tensor in o.inputs]
+    return tf.while_loop(lambda *values: tf.reshape(s.called(condition, values)[0], []), step, first, shapes)
 
 
 def _if(s: Any, o: Operator) -> Any:

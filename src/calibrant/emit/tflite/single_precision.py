@@ -1,4 +1,4 @@
-"""float32 in place of float16 and bfloat16, which LiteRT's float kernels do not compute with."""
+"""float32 in place of float16, bfloat16 and float64, which LiteRT's float kernels do not compute with."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit
 from calibrant.graph.tf_core import dtypes
 
-NARROW = frozenset({dtypes.float16.as_datatype_enum, dtypes.bfloat16.as_datatype_enum})
+OTHERS = frozenset(kind.as_datatype_enum for kind in (dtypes.float16, dtypes.bfloat16, dtypes.float64))
 
 
 def single_precision(edit: Edit) -> None:
-    """Let everything that computes with narrower floating-point numbers compute with float32."""
+    """Let everything that computes with narrower or wider floating-point numbers compute with float32."""
     for node in list(edit.nodes.values()):
-        types = [key for key, value in node.attr.items() if value.type in NARROW]
-        lists = [key for key, value in node.attr.items() if NARROW.intersection(value.list.type)]
+        types = [key for key, value in node.attr.items() if value.type in OTHERS]
+        lists = [key for key, value in node.attr.items() if OTHERS.intersection(value.list.type)]
         if not types and not lists:
             continue
         if node.op == "Const":
@@ -25,6 +25,6 @@ def single_precision(edit: Edit) -> None:
         for key in types:
             changed.attr[key].type = dtypes.float32.as_datatype_enum
         for key in lists:
-            kinds = [dtypes.float32.as_datatype_enum if kind in NARROW else kind for kind in node.attr[key].list.type]
+            kinds = [dtypes.float32.as_datatype_enum if kind in OTHERS else kind for kind in node.attr[key].list.type]
             changed.attr[key].list.type[:] = kinds
         edit.put(changed)

@@ -1,0 +1,48 @@
+"""Boxes and scores of which TensorFlow and LiteRT select the same: codes have many equal scores and boxes without area."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Edit
+from calibrant.graph.tf_core import NodeDef, dtypes
+
+SELECTING = frozenset({"NonMaxSuppressionV3", "NonMaxSuppressionV4", "NonMaxSuppressionV5"})
+TIE = 2.0**-22
+"""Above float32's resolution below 1; thousands of them are less than a step of 8 bits."""
+WIDER = 1e-6
+"""Share of a coordinate, and of 1, by which a box is enlarged."""
+
+
+def plain_boxes_and_scores(edit: Edit, node: NodeDef) -> None:
+    """Let no scores be equal and no box be empty.
+
+    Of equal scores TensorFlow selects the first, LiteRT any; so each gets a little less than the one before. A box
+    without area overlaps with nothing, not even itself, and LiteRT's kernel goes on selecting it again.
+    """
+
+    def put(op: str, name: str, *inputs: str, **kinds: Any) -> str:
+        return edit.add(op, f"{node.name}/{name}", inputs, **(kinds or {"T": dtypes.float32}))
+
+    def number(name: str, value: np.generic) -> str:
+        return edit.add_constant(f"{node.name}/{name}", value)
+
+    boxes, scores = nd.data_inputs(node)[:2]
+    one = number("one", np.int32(1))
+    count = put("Size", "count", scores, T=dtypes.float32, out_type=dtypes.int32)
+    places = put("Range", "places", number("first", np.int32(0)), count, one, Tidx=dtypes.int32)
+    order = put("Cast", "order", places, SrcT=dtypes.int32, DstT=dtypes.float32)
+    less = put("Mul", "less", order, number("tie", np.float32(TIE)))
+    edit.set_input(node.name, 1, put("Sub", "without_ties", scores, less))
+
+    corners = put("Split", "corners", one, boxes, T=dtypes.float32, num_split=2)
+    ends = (corners, f"{nd.node_name(corners)}:1")
+    high = put("Maximum", "high", *ends)
+    size = put("AddV2", "size", put("Abs", "far", high), number("least", np.float32(1)))
+    high = put("AddV2", "wider", high, put("Mul", "more", size, number("share", np.float32(WIDER))))
+    sides = (put("Minimum", "low", *ends), high, one)
+    made = put("ConcatV2", "boxes", *sides, T=dtypes.float32, N=2, Tidx=dtypes.int32)
+    edit.set_input(node.name, 0, made)

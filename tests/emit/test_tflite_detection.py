@@ -1,0 +1,55 @@
+"""Boxes that a network selects itself, with what codes have and real numbers seldom: equal scores, empty boxes."""
+
+from __future__ import annotations
+
+import numpy as np
+from tflite_networks import exported, image
+
+import calibrant
+from graphs import conv, graph_def, numbers, tf
+
+
+def boxes_and_scores():
+    y = tf.round(conv(image(8, 8, 4), name="one") * 2) / 2
+    return tf.reshape(y[0], [-1, 4]), tf.sigmoid(tf.reshape(y[0, :, :, 1], [-1]))
+
+
+def with_scores():
+    boxes, scores = boxes_and_scores()
+    chosen, best = tf.image.non_max_suppression_with_scores(boxes, scores, 12, 0.4, 0.2)
+    return tf.concat([tf.gather(boxes, chosen), best[:, None]], 1)
+
+
+def padded():
+    boxes, scores = boxes_and_scores()
+    chosen, _ = tf.image.non_max_suppression_padded(
+        boxes[None], scores[None], 12, 0.4, pad_to_max_output_size=True, sorted_input=False, canonicalized_coordinates=True
+    )
+    return tf.gather(boxes, chosen[0])
+
+
+def test_equal_scores_and_empty_boxes_are_selected_as_tensorflow_does(tmp_path):
+    result, x = exported(graph_def(lambda: tf.identity(with_scores(), name="out")), out=tmp_path / "out", name="model")
+    assert not result.refused
+    assert calibrant.verify(tmp_path / "out", numbers(1, 8, 8, 4, seed=5)).passed
+
+
+def test_selecting_in_a_loop(tmp_path):
+    model = graph_def(lambda: tf.identity(padded(), name="out"))
+    data = [{"x": numbers(1, 8, 8, 4, seed=seed)} for seed in (5, 6)]
+    result = calibrant.quantize(
+        model, "batch_num: 2", data, tmp_path / "out", export="tflite", name="model", outputs=["out"]
+    )
+    assert not result.refused
+    assert calibrant.verify(tmp_path / "out", data[0]["x"]).passed
+
+
+def test_what_computes_in_float64_computes_in_float32(tmp_path):
+    def build():
+        y = tf.cast(conv(image(8, 8, 4), name="one"), tf.float64)
+        mask = np.where(np.arange(8) < 5, 0.0, -1e9)[:, None]
+        tf.identity(tf.cast(tf.nn.softmax(y / np.sqrt(8.0) + mask, 2), tf.float32), name="out")
+
+    result, x = exported(graph_def(build), out=tmp_path / "out", name="model")
+    assert not result.refused
+    assert calibrant.verify(tmp_path / "out", x).passed
