@@ -23,7 +23,10 @@ def with_scores():
 def padded():
     boxes, scores = boxes_and_scores()
     chosen, _ = tf.image.non_max_suppression_padded(
-        boxes[None], scores[None], 12, 0.4, pad_to_max_output_size=True, sorted_input=False, canonicalized_coordinates=True
+        *(boxes[None], scores[None], 12, 0.4),
+        pad_to_max_output_size=True,
+        sorted_input=False,
+        canonicalized_coordinates=True,
     )
     return tf.gather(boxes, chosen[0])
 

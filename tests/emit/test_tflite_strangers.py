@@ -88,3 +88,18 @@ def test_classes_are_equal_or_not():
     divergence.update([classes], [other])
     [found] = divergence.outputs
     assert found.whole and found.share_equal == 0.999
+
+
+def test_the_bias_of_a_layer_on_sequences_goes_into_its_kernel():
+    """Keras puts it behind a Squeeze (Conv1D) or a Reshape (Dense): an operator of its own would round once more."""
+
+    def build():
+        y = conv(image(1, 8, 4), name="one")
+        y = tf.nn.relu(tf.nn.bias_add(tf.squeeze(y, [1]), numbers(4, seed=7)))
+        y = tf.reshape(dense(tf.reshape(y, [-1, 4]), 5, "two", seed=4), [-1, 8, 5])
+        return tf.nn.bias_add(y, numbers(5, seed=8))
+
+    result, x = exported(network(build))
+    apart, file = steps_apart(result, x)
+    assert apart.max() <= 1
+    assert "ADD" not in [operator.name for operator in file.operators()]

@@ -28,7 +28,7 @@ def dense_and_norm(shape, data_format="NHWC", inner=False, outer=False):
 def test_matmul_reshape_norm_reshape(shape, data_format, inner, outer):
     graph = dense_and_norm(shape, data_format, inner, outer)
     folded = fold(graph)
-    assert ops(folded.graph) == ["MatMul", "Reshape", "BiasAdd", "Reshape"]
+    assert ops(folded.graph) == ["MatMul", "BiasAdd", "Reshape", "Reshape"]
     assert difference(graph, folded.graph) < 1e-6
     assert (folded.fusions[-1].kind, folded.fusions[-1].layer) == ("batch norm behind a Reshape", "dense")
 
@@ -92,8 +92,29 @@ def test_one_dimensional_convolution(axes):
     data = sketch.node("Squeeze", "squeeze", data, squeeze_dims=axes)
     graph = sketch.graph(sketch.decomposed_batch_norm(sketch.bias_add(data)))
     folded = fold(graph)
-    assert ops(folded.graph) == ["Conv2D", "Squeeze", "BiasAdd"]
+    assert ops(folded.graph) == ["Conv2D", "BiasAdd", "Squeeze"]
     assert difference(graph, folded.graph) < 1e-6
+
+
+def test_a_bias_behind_a_squeeze():
+    sketch = Sketch()
+    data = sketch.node("Squeeze", "squeeze", sketch.conv(sketch.input(1, 8, 3)), squeeze_dims=[1])
+    graph = sketch.graph(sketch.node("Relu", "relu", sketch.bias_add(data)))
+    folded = fold(graph)
+    assert ops(folded.graph) == ["Conv2D", "BiasAdd", "Squeeze", "Relu"]
+    assert difference(graph, folded.graph) < 1e-6
+    assert [(fusion.kind, fusion.absorbed) for fusion in folded.fusions] == [("bias behind a Squeeze", ("bias",))]
+
+
+def test_a_bias_behind_the_reshape_of_a_dense_layer():
+    sketch = Sketch()
+    shape = sketch.constant("shape", [-1, 2, 4], np.int32)
+    data = sketch.node("Reshape", "to", sketch.matmul(sketch.input(3)), shape, Tshape=dtypes.int32)
+    graph = sketch.graph(sketch.bias_add(data, "outer"))
+    folded = fold(graph)
+    assert ops(folded.graph) == ["MatMul", "BiasAdd", "Reshape"]
+    assert difference(graph, folded.graph) < 1e-6
+    assert folded.graph.outputs == graph.outputs
 
 
 def test_a_squeeze_of_unnamed_axes_is_left_alone():

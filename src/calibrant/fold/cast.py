@@ -15,4 +15,4 @@ def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> Channe
     """A Cast from one of the float types to the other."""
     if node.op != "Cast" or nd.attribute(node, "SrcT") not in FLOATS or nd.attribute(node, "DstT") not in FLOATS:
         return None
-    return ChannelOp(node, STAYS, layout, remark="behind a Cast", bias_before=True)
+    return ChannelOp(node, STAYS, layout, remark="behind a Cast")

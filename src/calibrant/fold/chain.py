@@ -60,8 +60,8 @@ class FoldChain:
 
     @property
     def bias_before(self) -> bool:
-        """Whether the bias has to be added directly after each layer."""
-        return len(self.target.branches) > 1 or any(step.bias_before for step in self.steps)
+        """Whether the bias is added before the end: directly after each layer, where it goes into its integers."""
+        return len(self.target.branches) > 1 or any(step.role == STAYS for step in self.steps)
 
     @property
     def remark(self) -> str:
@@ -143,6 +143,9 @@ def _groups(steps: Sequence[ChannelOp], has_bias: bool) -> Iterator[Group]:
                 continue
         yield Group(_kind(pending), tuple(pending))
         has_bias, pending = True, []
+    bias = next((position for position, step in enumerate(pending) if step.role == SHIFT), 0)
+    if bias:  # it is not directly behind the layer
+        yield Group("bias", tuple(pending[: bias + 1]))
 
 
 def _kind(steps: Sequence[ChannelOp]) -> str:

@@ -29,9 +29,6 @@ class ChannelOp:
         Values of type float64 [channels], output = input · scale + shift; None for 1 and 0.
     remark : str
         The structure it is part of, for the fusion's name.
-    bias_before : bool
-        Whether the bias has to be added before this node: after it, it could not be added to the layer's integers, or
-        not at all.
     """
 
     node: NodeDef
@@ -40,7 +37,6 @@ class ChannelOp:
     scale: np.ndarray | None = None
     shift: np.ndarray | None = None
     remark: str = ""
-    bias_before: bool = False
 
 
 def usable(values: np.ndarray) -> bool:

@@ -29,7 +29,7 @@ def recognise(graph: Graph, node: NodeDef, index: int, layout: Layout) -> Channe
         return None
     if changed is None:
         return None
-    return ChannelOp(node, STAYS, changed, remark=f"behind a {node.op}", bias_before=bool(changed.split))
+    return ChannelOp(node, STAYS, changed, remark=f"behind a {node.op}")
 
 
 def _expanded(graph: Graph, node: NodeDef, layout: Layout) -> Layout | None:

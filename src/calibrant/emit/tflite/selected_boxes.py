@@ -1,4 +1,4 @@
-"""Boxes and scores of which TensorFlow and LiteRT select the same: codes have many equal scores and boxes without area."""
+"""Boxes and scores of which TensorFlow and LiteRT select the same; of codes, many scores are equal and boxes empty."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def plain_boxes_and_scores(edit: Edit, node: NodeDef) -> None:
     def put(op: str, name: str, *inputs: str, **kinds: Any) -> str:
         return edit.add(op, f"{node.name}/{name}", inputs, **(kinds or {"T": dtypes.float32}))
 
-    def number(name: str, value: np.generic) -> str:
+    def number(name: str, value: Any) -> str:
         return edit.add_constant(f"{node.name}/{name}", value)
 
     boxes, scores = nd.data_inputs(node)[:2]
