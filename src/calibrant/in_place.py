@@ -29,7 +29,7 @@ from calibrant.records.record_file import read_records, write_records
 from calibrant.steps.balance import Balanced, ChannelMaxima, balanced_by_factors, balanced_by_maxima
 from calibrant.steps.observed import observed_network
 from calibrant.steps.planned import Planned, plan_model
-from calibrant.steps.prepare import prepare_balanced
+from calibrant.steps.prepared import prepare_balanced
 from calibrant.steps.recorded import Recorded
 from calibrant.steps.records import layer_records
 

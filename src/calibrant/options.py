@@ -51,9 +51,10 @@ class CalibrationOptions:
     bias_correction : bool
         Shift biases so that the means of the layers' outputs are those of the float network; the ranges then come from
         the folded float network, otherwise from the one whose weights are quantized.
-    equalize : bool
+    equalize : bool | None
         Equalize the channels between layers first, where that adds no operation; see :mod:`calibrant.steps.equalize`.
-        Reads the data once more.
+        Reads the data once more. None: where the ranges are refined, channels are equalized or balanced if that brings
+        the outputs nearer to the float model's, see :mod:`calibrant.steps.channels`.
     round_weights : bool
         Round the weights so that the outputs of their layers change least, instead of to the nearest codes; the ranges
         then come from the folded float network.
@@ -73,7 +74,7 @@ class CalibrationOptions:
 
     samples: int | str | None = None
     bias_correction: bool = True
-    equalize: bool = False
+    equalize: bool | None = None
     round_weights: bool = False
     budget: float | None = None
     workers: int = 1

@@ -28,12 +28,13 @@ from calibrant.quantized_network import QuantizedInput
 from calibrant.result import Pictured, Result, result_files
 from calibrant.steps.activations import search_all
 from calibrant.steps.budget import BUDGET, within_budget
+from calibrant.steps.channels import REFINE
 from calibrant.steps.measured import Measured, measured
-from calibrant.steps.observed import observed_network
-from calibrant.steps.prepare import Prepared, prepare
+from calibrant.steps.observed import observed_network, with_rounding
+from calibrant.steps.prepare import prepare
+from calibrant.steps.prepared import Prepared
 from calibrant.steps.range_moves import range_moves
 from calibrant.steps.refine import refined
-from calibrant.steps.round_weights import with_rounded_weights
 from calibrant.steps.sensitivity import sensitivities
 
 
@@ -68,7 +69,9 @@ def quantize(
         :class:`calibrant.ExportOptions`, each at most once and in any order.
     refine : bool
         Move the ranges of the activations from where the plain search puts them to where the network's outputs suffer
-        least; reads the data again, a dozen times, see :mod:`calibrant.steps.refine`.
+        least, see :mod:`calibrant.steps.refine`; before, decide what is done to the channels, unless ``equalize`` or
+        the configuration does, see :mod:`calibrant.steps.channels`. Reads the first samples of the data again, many
+        times.
     sensitivity : bool
         Measure what each layer alone costs, for the report; reads the data once more.
     resume : str | Path | None
@@ -101,7 +104,7 @@ def quantize(
     output = Destination.of(out, chosen.export, model)
     budget = chosen.calibration.budget
     _check_readable_again(not isinstance(data, Iterator), refine, sensitivity, budget)  # before the first item is read
-    prepared, batches = prepare(model, config, data, chosen, watch, track, runner)
+    prepared, batches = prepare(model, config, data, chosen, watch, track, runner, refine)
     again = SecondPass(batches, refine, sensitivity, budget)
     half: dict[NodeInput, QuantizedInput] = {}
 
@@ -123,7 +126,7 @@ def quantize(
     prepared = replace(prepared, plan=replace(prepared.plan, batch_num=use.batches))
     used = {
         "bias_correction": chosen.calibration.bias_correction,
-        "equalize": chosen.calibration.equalize,
+        "equalize": prepared.equalized,
         "round_weights": chosen.calibration.round_weights,
         "budget": budget,
         "refine": refine,
@@ -205,26 +208,21 @@ def build_result(
     half: Mapping[NodeInput, QuantizedInput] | None = None,
 ) -> Result:
     """The second half: round the weights, search, refine, emit, report, write."""
-    if prepared.grams:
-        with watch.step("round weights"):
-            rounded, in_channels = (
-                with_rounded_weights(prepared.graph, prepared.layers, weights, prepared.grams, prepared.patches)
-                for weights in (prepared.weights, prepared.channel_weights)
-            )
-            prepared = replace(prepared, weights=rounded, channel_weights=in_channels)
+    with watch.step("round weights"):
+        prepared = with_rounding(prepared)
     with watch.step("search"):
         network = observed_network(prepared)
         places = {(entry.node, entry.index): entry for entry in network.every_input()}
         moves = range_moves(half, places, prepared.histograms) if half else ()
-    if again is not None and again.refine:
-        with watch.step("refine"):
-            network = refined(prepared, network, again.batches, track)
     configuration = None
     if again is not None and again.budget is not None:
         with watch.step("budget"):
             prepared, network = within_budget(prepared, network, again.batches, again.budget, track)
-            wide = [entry for entry in prepared.plan.layers if dict(entry.sources)["activation"] == BUDGET]
-            configuration = with_overrides(prepared.configuration, prepared.plan, wide)
+            changed = [entry for entry in prepared.plan.layers if {BUDGET, REFINE} & set(dict(entry.sources).values())]
+            configuration = with_overrides(prepared.configuration, prepared.plan, changed)
+    if again is not None and again.refine:
+        with watch.step("refine"):
+            network = refined(prepared, network, again.batches, track)
     with watch.step("emit"):
         fakequant = fake_quantized(network)
     found = Measured(None, None)

@@ -93,3 +93,14 @@ def test_a_share_that_is_none(budget, hint):
 def test_data_that_can_be_read_once():
     with pytest.raises(DataError, match="the budget needs them again"):
         calibrant.quantize(graph_def(network), data=iter([DATA]), budget=0.5)
+
+
+def test_the_overrides_give_the_same_refined_model(tmp_path):
+    loud = DATA * [30, *15 * [1]]
+    keywords = {"data": loud.astype(DATA.dtype), "samples": "all", "refine": True}
+    first = calibrant.quantize(graph_def(network), budget=0.9, name="net", **keywords)
+    text = result_files(first)["net_budget.cfg"].decode()
+    assert text.splitlines()[0].endswith("; for quantize --refine --no-equalize")
+    assert first.network.layers[0].layer.name in text
+    again = calibrant.quantize(graph_def(network), text, equalize=False, **keywords)
+    assert again.fakequant.serialized() == first.fakequant.serialized()

@@ -9,7 +9,8 @@ import pytest
 import calibrant
 from calibrant.graph.logits import before_softmax
 from calibrant.graph.run import run_once
-from calibrant.report.output_sqnr import sqnr_line
+from calibrant.quantized_network import OutputSqnr
+from calibrant.report.output_sqnr import refine_hint, sqnr_line
 from calibrant.steps.measured import SAMPLES
 from graphs import conv, dense, graph_def, numbers, placeholder, small_network, tf
 
@@ -47,3 +48,9 @@ def test_nothing_is_measured_where_nothing_is_written_or_data_can_be_read_once(t
     assert calibrant.quantize(graph_def(small_network), data=DATA).output_sqnr is None
     once = calibrant.quantize(graph_def(small_network), data=iter([DATA]), out=tmp_path / "out")
     assert once.output_sqnr is None and once.run["total_sqnr_db"] is None
+
+
+@pytest.mark.parametrize("worst, is_said", [(29.9, True), (30.0, False), (math.inf, False)])
+def test_refining_is_proposed_below_30_db(worst, is_said):
+    hint = refine_hint(OutputSqnr({"first": 50.0, "second": worst}, 8))
+    assert (hint is not None) == is_said and (hint is None or "--refine" in hint)

@@ -55,7 +55,7 @@ def ranges(result):
 def test_a_loud_channel_that_does_not_matter_does_not_set_the_range():
     data, unseen = batches_of(8, loud=LOUD), batches_of(8, loud=LOUD, seed=1)
     plain = calibrant.quantize(two_products(), CONFIG, data)
-    moved = calibrant.quantize(two_products(), CONFIG, data, refine=True)
+    moved = calibrant.quantize(two_products(), CONFIG, data, refine=True, equalize=False)
     assert (
         moved.network.layers[0].inputs[0].quantizer.range[1]
         < 0.3 * plain.network.layers[0].inputs[0].quantizer.range[1]
@@ -66,7 +66,7 @@ def test_a_loud_channel_that_does_not_matter_does_not_set_the_range():
 def test_the_same_channel_sets_it_where_it_matters():
     data = batches_of(8, loud=LOUD)
     plain = calibrant.quantize(two_products(1.0), CONFIG, data)
-    moved = calibrant.quantize(two_products(1.0), CONFIG, data, refine=True)
+    moved = calibrant.quantize(two_products(1.0), CONFIG, data, refine=True, equalize=False)
     assert (
         moved.network.layers[0].inputs[0].quantizer.range[1]
         > 0.6 * plain.network.layers[0].inputs[0].quantizer.range[1]
@@ -77,7 +77,7 @@ def test_the_same_channel_sets_it_where_it_matters():
 @pytest.mark.parametrize("offset", ["true", "false"])
 def test_settings_are_kept(algorithm, offset):
     config = f"{CONFIG} activation_offset : {offset} common_config {{ arq_quantize {{ }} {algorithm} }}"
-    result = calibrant.quantize(two_products(), config, batches_of(8, loud=LOUD), refine=True)
+    result = calibrant.quantize(two_products(), config, batches_of(8, loud=LOUD), refine=True, equalize=False)
     first = result.network.layers[0].inputs[0]
     assert first.unrefined is not None
     if offset == "false":
@@ -88,7 +88,7 @@ def test_readers_of_one_tensor_go_on_sharing_a_quantizer():
     sketch = Sketch()
     x = sketch.input(6, 6, 3)
     both = sketch.node("AddV2", "sum", sketch.conv(x, "left"), sketch.conv(x, "right"))
-    result = calibrant.quantize(sketch.graph(both), CONFIG, batches_of(6, 6, 3, loud=9.0), refine=True)
+    result = calibrant.quantize(sketch.graph(both), CONFIG, batches_of(6, 6, 3, loud=9.0), refine=True, equalize=False)
     assert len({ranges(result)[name, 0] for name in ("left", "right")}) == 1
 
 
@@ -97,7 +97,7 @@ def test_a_joint_group_goes_on_sharing_a_quantizer():
     stem = sketch.node("Relu", "stem/relu", sketch.conv(sketch.input(6, 6, 3), "stem", (3, 4)))
     both = sketch.node("AddV2", "sum", sketch.conv(stem, "branch", (4, 4)), stem)
     graph = sketch.graph(sketch.conv(both, "last", (4, 4)))
-    result = calibrant.quantize(graph, f"{CONFIG} joint_quant : true", batches_of(6, 6, 3), refine=True)
+    result = calibrant.quantize(graph, f"{CONFIG} joint_quant : true", batches_of(6, 6, 3), refine=True, equalize=False)
     members = [found for found in result.network.every_input() if found.group]
     assert [found.node for found in members] == ["branch", "last", "sum", "sum"]
     assert len({found.quantizer for found in members}) == 1
@@ -132,7 +132,7 @@ def test_equals_running_everything_for_each_candidate():
     found = search_ranges(ranges, lambda tried: measure(tried, slice(None, 16)))
     slow = confirmed(found, lambda tried: measure(tried, slice(None)))
     assert slow != tuple(ranges)
-    moved = calibrant.quantize(graph, CONFIG, data, refine=True)
+    moved = calibrant.quantize(graph, CONFIG, data, refine=True, equalize=False)
     found = [entry.inputs[0].search for entry in moved.network.layers]
     assert [(entry.low, entry.high) for entry in found] == [(entry.low, entry.high) for entry in slow]
 
@@ -140,14 +140,16 @@ def test_equals_running_everything_for_each_candidate():
 def test_the_same_bytes_each_time(tmp_path):
     folders = [tmp_path / "a", tmp_path / "b"]
     for folder in folders:
-        calibrant.quantize(two_products(), CONFIG, batches_of(8, loud=LOUD), folder, refine=True, name="net")
+        calibrant.quantize(
+            two_products(), CONFIG, batches_of(8, loud=LOUD), folder, refine=True, equalize=False, name="net"
+        )
     first, second = map(reproducible, folders)
     assert first == second
 
 
 def test_the_record_and_the_report_have_the_moved_range(tmp_path):
     result = calibrant.quantize(
-        two_products(), CONFIG, batches_of(8, loud=LOUD), tmp_path, refine=True, export="ascend"
+        two_products(), CONFIG, batches_of(8, loud=LOUD), tmp_path, refine=True, equalize=False, export="ascend"
     )
     row = result.report["layers"][0]["inputs"][0]
     assert row["high"] < row["before_refinement"]["high"]
@@ -166,7 +168,7 @@ def test_data_that_can_be_read_only_once_are_refused_before_they_are_read():
         yield
 
     with pytest.raises(DataError, match="only once"):
-        calibrant.quantize(two_products(), CONFIG, batches(), refine=True)
+        calibrant.quantize(two_products(), CONFIG, batches(), refine=True, equalize=False)
 
 
 @pytest.mark.parametrize(
@@ -182,5 +184,5 @@ def test_moved_ranges_that_make_the_whole_network_worse_are_not_kept(monkeypatch
     data = batches_of(8, loud=LOUD)
     monkeypatch.setattr(refine, "is_better", lambda *errors: False)
     plain = calibrant.quantize(two_products(), CONFIG, data)
-    kept = calibrant.quantize(two_products(), CONFIG, data, refine=True)
+    kept = calibrant.quantize(two_products(), CONFIG, data, refine=True, equalize=False)
     assert ranges(kept) == ranges(plain)

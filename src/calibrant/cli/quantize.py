@@ -26,9 +26,13 @@ from calibrant.exports import EXPORTS
     default=True,
     help="Shift biases so that the layers' outputs keep their mean (on by default).",
 )
-@click.option("--equalize", is_flag=True, help="Equalize channels between layers first; adds no operation.")
+@click.option(
+    "--equalize/--no-equalize",
+    default=None,
+    help="Equalize channels between layers first; adds no operation. --refine decides it by itself.",
+)
 @click.option("--round-weights", is_flag=True, help="Round the weights so that the layers' outputs change least.")
-@click.option("--refine", is_flag=True, help="Move the activations' ranges to where the model's outputs suffer least.")
+@click.option("--refine", is_flag=True, help="Decide channels and ranges by the model's outputs.")
 @click.option(
     "--budget",
     callback=split_share,
@@ -97,7 +101,7 @@ def show_result(result: Any, out: str) -> None:
     """Tables of the layers, what stayed in float, totals and times; last which share of the network is on integers."""
     from calibrant.cli.show import decibels, table
     from calibrant.report.integer_share import share_line
-    from calibrant.report.output_sqnr import sqnr_line
+    from calibrant.report.output_sqnr import refine_hint, sqnr_line
 
     report = result.report
     rows = []
@@ -138,6 +142,9 @@ def show_result(result: Any, out: str) -> None:
     click.echo(share_line(totals))
     if result.output_sqnr is not None:
         click.echo(sqnr_line(result.output_sqnr))
+        hint = None if result.options.get("refine") else refine_hint(result.output_sqnr)
+        if hint:
+            click.echo(hint)
     check = report.get("data_check")
     if check is not None and not check["enough"]:
         click.echo(check["sentence"])

@@ -9,6 +9,8 @@ from calibrant.quantized_network import OutputSqnr
 
 NOISE_DB = 10.0
 """Below this, what the outputs say is mostly noise."""
+REFINE_BELOW_DB = 30.0
+"""Below this, some answers may change that refined ranges would keep."""
 
 
 def sqnr_rows(measured: OutputSqnr | None) -> dict[str, Any]:
@@ -40,6 +42,19 @@ def sqnr_line(measured: OutputSqnr) -> str:
         worst = min(measured.by_output, key=lambda name: measured.by_output[name])
         which = f" ({worst!r}, the lowest of {len(measured.by_output)})"
     return f"outputs: {value}{which} on {measured.samples} calibration samples, of the median sample"
+
+
+def refine_hint(measured: OutputSqnr) -> str | None:
+    """Why a run that was not refined should be; None where that gains little.
+
+    Parameters
+    ----------
+    measured : OutputSqnr
+        The error of the outputs.
+    """
+    if measured.total_db >= REFINE_BELOW_DB:
+        return None
+    return f"below {REFINE_BELOW_DB:g} dB answers begin to change: --refine chooses ranges by the outputs' error"
 
 
 def _finite(value: float) -> float | None:

@@ -21,7 +21,7 @@ from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
 from calibrant.steps.activations import search_all
 from calibrant.steps.observed import with_activations
 from calibrant.steps.output_errors import OutputErrors, pieces_of
-from calibrant.steps.prepare import Prepared
+from calibrant.steps.prepared import Prepared
 from calibrant.steps.refine import units_of
 
 ENOUGH_SAMPLES, PIECE = 64, 16

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,7 +16,8 @@ from calibrant.steps.bias_range import with_held_biases
 from calibrant.steps.exact_scales import with_exact_scales
 from calibrant.steps.float16_scales import refuse_float16_scales
 from calibrant.steps.intermediate_tensors import search_intermediate
-from calibrant.steps.prepare import Prepared
+from calibrant.steps.prepared import Prepared
+from calibrant.steps.round_weights import with_rounded_weights
 from calibrant.steps.weights import bias_of
 
 
@@ -24,6 +26,17 @@ def observed_network(prepared: Prepared) -> QuantizedNetwork:
     intermediate = search_intermediate(prepared.histograms, prepared.intermediate, prepared.plan.activation_offset)
     activations = search_all(prepared.graph, prepared.places, prepared.histograms, prepared.plan.groups)
     return with_activations(prepared, activations, intermediate)
+
+
+def with_rounding(prepared: Prepared) -> Prepared:
+    """With weights rounded for what was observed, where that was asked for."""
+    if not prepared.grams:
+        return prepared
+    rounded, in_channels = (
+        with_rounded_weights(prepared.graph, prepared.layers, weights, prepared.grams, prepared.patches)
+        for weights in (prepared.weights, prepared.channel_weights)
+    )
+    return replace(prepared, weights=rounded, channel_weights=in_channels)
 
 
 def with_activations(

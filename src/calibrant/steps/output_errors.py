@@ -7,17 +7,19 @@ out by chance, and the nodes before a tensor run once for all its candidates.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.data.batches import Batches, sample_count
+from calibrant.emit.fakequant import fake_quantized
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import before_softmax
 from calibrant.graph.partial_runs import PartialRuns
-from calibrant.quantized_network import QuantizedInput
+from calibrant.graph.run import Runner
+from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
 from calibrant.steps.first_samples import cut, first_samples, number_is_open
 
 MOST_BYTES = 1 << 28
@@ -121,6 +123,7 @@ class OutputErrors:
         places = {entry.read_errors: entry.tensor for unit in self._exchanges for entry in unit}
         self._runs = PartialRuns(edit.finish(), places, self._outputs)
         self._started: dict[Piece, _Started] = {}
+        self._measured: dict[tuple[int, Quantizer, Piece], np.ndarray] = {}
 
     def outputs(self, piece: Piece) -> list[np.ndarray]:
         """The float outputs, before a final Softmax."""
@@ -134,7 +137,10 @@ class OutputErrors:
             reference = self._start(piece)
             signal += [_per_sample(array, 0.0, piece).sum() for array in reference]
             for unit, quantizers in candidates.items():
-                errors[unit].append(self._errors(unit, quantizers, reference, piece))
+                new = [each for each in dict.fromkeys(quantizers) if (unit, each, piece) not in self._measured]
+                found = self._errors(unit, new, reference, piece)
+                self._measured.update({(unit, each, piece): row for each, row in zip(new, found, strict=True)})
+                errors[unit].append(np.stack([self._measured[unit, each, piece] for each in quantizers]))
         return {unit: np.sqrt(np.concatenate(parts, axis=1) @ _inverse(signal)) for unit, parts in errors.items()}
 
     def _start(self, piece: Piece) -> list[np.ndarray]:
@@ -177,6 +183,41 @@ class OutputErrors:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def outputs_of(graph: Graph, points: Sequence[str], pieces: Sequence[Piece]) -> list[list[np.ndarray]]:
+    """Values of some tensors for each piece.
+
+    Parameters
+    ----------
+    graph : Graph
+        The network.
+    points : Sequence[str]
+        Tensors.
+    pieces : Sequence[Piece]
+        The pieces.
+    """
+    with Runner(graph, list(points), optimized=False) as runner:
+        return [[np.array(array) for array in runner(piece.batch)] for piece in pieces]
+
+
+def whole_errors(
+    network: QuantizedNetwork, reference: Sequence[Sequence[np.ndarray]], pieces: Sequence[Piece]
+) -> np.ndarray:
+    """Sizes of the samples' errors, float64 [samples], with everything quantized.
+
+    Parameters
+    ----------
+    network : QuantizedNetwork
+        With its quantization parameters.
+    reference : Sequence[Sequence[np.ndarray]]
+        The float network's outputs for each piece, before a final Softmax.
+    pieces : Sequence[Piece]
+        The pieces.
+    """
+    points = [before_softmax(network.graph, tensor) for tensor in network.graph.outputs]
+    quantized = fake_quantized(replace(network, output_tensors=()))
+    return sample_errors(reference, outputs_of(quantized, points, pieces), pieces)
 
 
 def sample_errors(

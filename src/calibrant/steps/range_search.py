@@ -134,7 +134,9 @@ def _scanned(
     def least() -> int:
         return min(errors, key=lambda power: (errors[power].sum(), -power))
 
-    add(list(range(WIDEST, -COARSE - 1, -COARSE)))
+    add([COARSE, -COARSE])
+    while max(errors) < WIDEST and least() == max(errors):
+        add([max(errors) + COARSE])
     while min(errors) > NARROWEST and errors[min(errors)].sum() <= CLEARLY_WORSE * errors[least()].sum():
         add([min(errors) - COARSE])
     add([least() + 1, least() - 1])

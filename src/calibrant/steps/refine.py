@@ -21,15 +21,12 @@ from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.ifmr import quantization_errors
 from calibrant.algorithms.search_result import SearchResult
 from calibrant.data.open_data import Batches
-from calibrant.emit.fakequant import fake_quantized
-from calibrant.graph.logits import before_softmax
-from calibrant.graph.run import Runner
 from calibrant.progress import LOG, ProgressFn, no_progress
 from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
 from calibrant.steps.joint import joint_histograms
 from calibrant.steps.observed import with_activations
-from calibrant.steps.output_errors import OutputErrors, Piece, pieces_of, sample_errors
-from calibrant.steps.prepare import Prepared
+from calibrant.steps.output_errors import OutputErrors, Piece, pieces_of, whole_errors
+from calibrant.steps.prepared import Prepared
 from calibrant.steps.range_search import ClippingRange, confirmed, is_better, search_ranges, without_outliers
 
 NARROWER = (0.9999, 0.999, 0.99, 0.97)
@@ -84,7 +81,7 @@ def refined(
         return network
     every = {(entry.node, entry.index): entry for entry in network.every_input()}
     better = with_activations(prepared, {**every, **changed}, network.intermediate)
-    plain, other = (_whole_errors(each, reference, pieces) for each in (network, better))
+    plain, other = (whole_errors(each, reference, pieces) for each in (network, better))
     LOG.debug("refine: %d ranges moved, error %.4g, before %.4g", len(changed), other.mean(), plain.mean())
     return better if is_better(other, plain, bool(narrower)) else network
 
@@ -99,16 +96,6 @@ def choosing(pieces: Sequence[Piece]) -> list[Piece]:
         if not wanted:
             break
     return chosen
-
-
-def _whole_errors(
-    network: QuantizedNetwork, reference: Sequence[Sequence[np.ndarray]], pieces: Sequence[Piece]
-) -> np.ndarray:
-    """The sizes of the samples' errors at the outputs, relative to those of the float network."""
-    points = [before_softmax(network.graph, tensor) for tensor in network.graph.outputs]
-    with Runner(fake_quantized(replace(network, output_tensors=())), points, optimized=False) as runner:
-        outputs = [[np.array(array) for array in runner(piece.batch)] for piece in pieces]
-    return sample_errors(reference, outputs, pieces)
 
 
 def _result(search: SearchResult, moved: ClippingRange, histogram: Histogram) -> SearchResult:

@@ -1,0 +1,134 @@
+"""Step: whether the channels are equalized, balanced or left as they are.
+
+Each way is calibrated on one half of the first samples and judged on the other half, and the other way round: by the
+error at the network's outputs (before a final Softmax), with everything quantized. So the ranges are judged by samples
+that did not choose them, as balanced ranges rest on few values of each channel. What adds no operation goes first, and
+a way is taken only if it is clearly better than those before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from calibrant.calibration.runner import CalibrationRunner
+from calibrant.config.plan import LayerPlan
+from calibrant.data.input_spec import inputs_of
+from calibrant.data.open_data import Batches, open_data
+from calibrant.graph.logits import before_softmax
+from calibrant.options import ExportOptions, Options
+from calibrant.progress import LOG, ProgressFn, Stopwatch, no_progress, only_warnings
+from calibrant.steps.balance import balance
+from calibrant.steps.equalize import equalize, find_pairs
+from calibrant.steps.observed import observed_network, with_rounding
+from calibrant.steps.output_errors import Piece, outputs_of, pieces_of, whole_errors
+from calibrant.steps.planned import Planned
+from calibrant.steps.prepared import prepare_balanced
+from calibrant.steps.range_search import is_better
+
+ENOUGH, FEWEST, PIECE = 64, 16, 16
+"""Numbers of samples: that are read, below which nothing is decided, and that run at once."""
+STRENGTH = 0.5
+SMALL = 0.01
+"""Mean error of the outputs, relative to their size, below which nothing is worth its while (40 dB)."""
+WORTH = 0.97
+"""Share of the error that has to be left."""
+REFINE = "refine"
+"""Where the balancer of a layer comes from that is balanced by this step."""
+
+
+@dataclass(frozen=True, eq=False)
+class Channels:
+    """A way to treat the channels: whether they are equalized, and a plan with or without balanced layers."""
+
+    planned: Planned
+    equalized: bool = False
+
+
+def choose_channels(planned: Planned, batches: Batches, options: Options, track: ProgressFn = no_progress) -> Channels:
+    """The way whose outputs are nearest to the float network's; as it is, where no other is clearly better.
+
+    Parameters
+    ----------
+    planned : Planned
+        The folded network, of which no layer is balanced.
+    batches : Batches
+        Calibration data, restartable; the first ENOUGH samples are read.
+    options : Options
+        How the network is calibrated.
+    track : ProgressFn
+        Shows progress.
+    """
+    best = Channels(planned)
+    ways = dict(_ways(planned))
+    pieces = pieces_of(planned.folded.graph, batches, PIECE, ENOUGH) if ways else []
+    middle = len(pieces) // 2
+    halves = [part for part in (pieces[:middle], pieces[middle:]) if part]
+    if len(halves) < 2 or sum(piece.samples for piece in pieces) < FEWEST:
+        return best
+    graph = planned.folded.graph
+    points = [before_softmax(graph, tensor) for tensor in graph.outputs]
+    reference = [outputs_of(graph, points, half) for half in halves]
+    least = _errors(best, halves, reference, options)
+    before, taken = float(least.mean()), ""
+    for name, way in track(ways.items(), "comparing", len(ways)):
+        if least.mean() < SMALL:
+            break
+        errors = _errors(way, halves, reference, options)
+        LOG.debug("refine: error %.4g with channels %s, %.4g before", errors.mean(), name, least.mean())
+        if is_better(errors, WORTH * least):
+            best, least, taken = way, errors, name
+    if taken:
+        LOG.info("refine: channels are %s: error %.2g of the outputs instead of %.2g", taken, least.mean(), before)
+    return best
+
+
+def _ways(planned: Planned) -> list[tuple[str, Channels]]:
+    plans = {plan.name: plan for plan in planned.plan.layers}
+    ways = []
+    if find_pairs(planned.folded.graph, planned.layers, plans):
+        ways.append(("equalized", Channels(planned, equalized=True)))
+    if any(entry.can_be_balanced for entry in planned.plan.layers):
+        layers = tuple(map(_balanced, planned.plan.layers))
+        ways.append(("balanced", Channels(replace(planned, plan=replace(planned.plan, layers=layers)))))
+    return ways
+
+
+def _balanced(entry: LayerPlan) -> LayerPlan:
+    if not entry.can_be_balanced:
+        return entry
+    sources = tuple({**dict(entry.sources), "balancer": REFINE}.items())
+    return replace(entry, migration_strength=STRENGTH, sources=sources)
+
+
+Outputs = Sequence[Sequence[np.ndarray]]
+"""Of each piece."""
+
+
+def _errors(
+    way: Channels, halves: Sequence[Sequence[Piece]], reference: Sequence[Outputs], options: Options
+) -> np.ndarray:
+    """The sizes of all samples' errors, each with the network that is calibrated on the other half."""
+    first, second = halves
+    with only_warnings():
+        return np.concatenate(
+            [
+                _held_out_errors(way, calibrating, judging, expected, options)
+                for calibrating, judging, expected in ((second, first, reference[0]), (first, second, reference[1]))
+            ]
+        )
+
+
+def _held_out_errors(
+    way: Channels, calibrating: Sequence[Piece], judging: Sequence[Piece], expected: Outputs, options: Options
+) -> np.ndarray:
+    planned, runner = way.planned, CalibrationRunner(threads=options.calibration.threads)
+    batches = open_data(lambda: (dict(piece.batch) for piece in calibrating), inputs_of(planned.original))
+    if way.equalized:
+        planned = equalize(planned, batches, runner=runner)
+    balanced = balance(planned.folded.graph, planned.layers, planned.plan, batches, runner=runner)
+    prepared = prepare_balanced(planned, balanced, replace(options, export=ExportOptions(page=False)), Stopwatch())
+    runner.observe(prepared.observed, prepared.statistics, batches)
+    return whole_errors(observed_network(with_rounding(prepared)), expected, judging)

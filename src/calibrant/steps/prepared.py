@@ -1,0 +1,151 @@
+"""Step: quantize the weights of a balanced network, and decide what is to be observed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from calibrant.algorithms.histogram import Histogram
+from calibrant.algorithms.patch_gram import PatchGram
+from calibrant.algorithms.patch_mean import PatchGeometry, PatchMean
+from calibrant.calibration.observer import Statistic, Statistics
+from calibrant.config.model import Configuration
+from calibrant.config.plan import ActivationPlan, Plan
+from calibrant.emit.tflite.float_file import FloatFile
+from calibrant.errors import CalibrantError
+from calibrant.fold import Folded
+from calibrant.graph.graph import Graph
+from calibrant.graph.layers import Layer
+from calibrant.graph.node_input import read_tensor
+from calibrant.options import Options
+from calibrant.progress import Stopwatch
+from calibrant.quantized_network import QuantizedWeightOnly
+from calibrant.steps.activations import quantized_places
+from calibrant.steps.balance import Balanced
+from calibrant.steps.bias_correction import patch_statistics, with_biases
+from calibrant.steps.dense_channels import dense_channel_weights
+from calibrant.steps.intermediate_tensors import float_lite_file, intermediate_tensors
+from calibrant.steps.joint import with_joint_places, with_joint_settings
+from calibrant.steps.narrow_range import holdable_weights
+from calibrant.steps.planned import Planned
+from calibrant.steps.round_weights import GramPlace, gram_statistics
+from calibrant.steps.weight_only import quantize_weight_only, with_weight_only
+from calibrant.steps.weights import LayerWeights, quantize_all_weights, with_quantized_weights
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A network with integer weights, whose activations are still to be observed.
+
+    Parameters
+    ----------
+    original : Graph
+        The model as it was read.
+    folded : Folded
+        The model after fusion.
+    configuration : Configuration
+        What the plan was made from.
+    plan : Plan
+        The settings of every layer.
+    balanced : Balanced
+        The model after balancing.
+    graph : Graph
+        Float graph with the layers to be quantized.
+    layers : Mapping[str, Layer]
+        Its layers by name.
+    weights : Mapping[str, LayerWeights]
+        Layer → its integer weights.
+    channel_weights : Mapping[str, LayerWeights]
+        Dense layer → its weights with a scale for each channel; none where no format asks for them.
+    observed : Graph
+        The graph that is run on the data.
+    places : Mapping[tuple[str, int], ActivationPlan]
+        (node, input index) → settings of every activation that gets a quantizer.
+    intermediate : Mapping[str, bool]
+        Further tensors for which an export needs scales → whether nothing of their range may be cut off.
+    lite : FloatFile | CalibrantError | None
+        The network as a float LiteRT file, or why it cannot be one; None where no format asks for it.
+    weight_only : tuple[QuantizedWeightOnly, ...]
+        The layers of which ``graph`` has the quantized weights already.
+    histograms : Mapping[str, Histogram]
+        Tensor → its histogram, still empty.
+    patches : Mapping[tuple[str, PatchGeometry], PatchMean]
+        Tensor and geometry → mean patch, still empty.
+    grams : Mapping[GramPlace, PatchGram]
+        Second moments of patches, still empty; none where weights are rounded to the nearest code.
+    equalized : bool
+        Whether the channels between layers were equalized.
+    """
+
+    original: Graph
+    folded: Folded
+    configuration: Configuration
+    plan: Plan
+    balanced: Balanced
+    graph: Graph
+    layers: Mapping[str, Layer]
+    weights: Mapping[str, LayerWeights]
+    channel_weights: Mapping[str, LayerWeights]
+    observed: Graph
+    places: Mapping[tuple[str, int], ActivationPlan]
+    intermediate: Mapping[str, bool]
+    lite: FloatFile | CalibrantError | None
+    weight_only: tuple[QuantizedWeightOnly, ...]
+    histograms: Mapping[str, Histogram]
+    patches: Mapping[tuple[str, PatchGeometry], PatchMean]
+    grams: Mapping[GramPlace, PatchGram]
+    equalized: bool = False
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """Tensor → what is collected about it; histograms first, because they refuse values that are not finite."""
+        result: dict[str, list[Statistic]] = {tensor: [histogram] for tensor, histogram in self.histograms.items()}
+        for (tensor, _), patch in self.patches.items():
+            result.setdefault(tensor, []).append(patch)
+        for (tensor, _, _), gram in self.grams.items():
+            result.setdefault(tensor, []).append(gram)
+        return result
+
+
+def prepare_balanced(planned: Planned, balanced: Balanced, options: Options, watch: Stopwatch) -> Prepared:
+    """Quantize the weights of a balanced network, and say what is to be observed."""
+    plan, graph, layers = planned.plan, balanced.graph, balanced.layers
+    if options.calibration.bias_correction:
+        graph, layers = with_biases(graph, layers, [entry.name for entry in plan.layers])
+    with watch.step("weights"):
+        weight_only = quantize_weight_only(graph, plan.weight_only)
+        graph = with_weight_only(graph, weight_only)
+        weights = holdable_weights(quantize_all_weights(graph, layers, plan.layers), options.export.formats)
+        channel_weights: dict[str, LayerWeights] = {}
+        if "tflite" in options.export.formats and options.export.tflite_dense_per_channel:
+            channel_weights = dense_channel_weights(layers, weights, plan.layers)
+            channel_weights = holdable_weights(channel_weights, options.export.formats)
+    plan = with_joint_settings(plan, graph, layers, planned.configuration.skip_layers)
+    places = with_joint_places(quantized_places(graph, layers, plan), plan.groups)
+    chosen, lite = [layers[entry.name] for entry in plan.layers], None
+    if "tflite" in options.export.formats:
+        with watch.step("convert"):
+            lite = float_lite_file(graph, chosen, places, options.export.tflite)
+    intermediate = intermediate_tensors(lite, graph, chosen, places, options.export.tflite)
+    floating = options.calibration.bias_correction or options.calibration.round_weights
+    tensors = (*(read_tensor(graph, place) for place in places), *intermediate)
+    return Prepared(
+        original=planned.original,
+        folded=planned.folded,
+        configuration=planned.configuration,
+        plan=plan,
+        balanced=balanced,
+        graph=graph,
+        layers=layers,
+        weights=weights,
+        channel_weights=channel_weights,
+        observed=graph if floating else with_quantized_weights(graph, layers, weights),
+        places=places,
+        intermediate=intermediate,
+        lite=lite,
+        weight_only=weight_only,
+        histograms={tensor: Histogram() for tensor in tensors},
+        patches=patch_statistics(graph, layers, weights) if options.calibration.bias_correction else {},
+        grams=gram_statistics(graph, layers, weights) if options.calibration.round_weights else {},
+    )
