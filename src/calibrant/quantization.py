@@ -19,6 +19,7 @@ from calibrant.emit.large_model import is_too_large
 from calibrant.emit.prefix import file_prefix
 from calibrant.errors import CalibrantError, DataError, Problem
 from calibrant.exports import EXPORTS
+from calibrant.graph.logits import compared_tensors
 from calibrant.graph.node_input import NodeInput
 from calibrant.options import TO_QUANTIZE, ExportOptions, OptionGroup, Options, takes_keywords
 from calibrant.progress import LOG, ProgressFn, Stopwatch, no_progress
@@ -106,6 +107,8 @@ def quantize(
     _check_readable_again(not isinstance(data, Iterator), refine, sensitivity, budget)  # before the first item is read
     prepared, batches = prepare(model, config, data, chosen, watch, track, runner, refine)
     again = SecondPass(batches, refine, sensitivity, budget)
+    if again.compares_outputs:
+        compared_tensors(prepared.graph)  # raises where there are none, before anything is observed
     half: dict[NodeInput, QuantizedInput] = {}
 
     def search_half() -> None:
@@ -182,6 +185,11 @@ class SecondPass:
     refine: bool = False
     sensitivity: bool = False
     budget: float | None = None
+
+    @property
+    def compares_outputs(self) -> bool:
+        """Whether what the data are for is judged by the outputs."""
+        return self.refine or self.sensitivity or self.budget is not None
 
     def __post_init__(self) -> None:
         _check_readable_again(self.batches.restartable, self.refine, self.sensitivity, self.budget)

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from calibrant.algorithms.finite_pair import finite_pair
+
 
 def median_sqnr_db(reference: np.ndarray, outputs: np.ndarray) -> float:
     """10·log10(Σ reference² / Σ (outputs - reference)²) in decibels of the median sample.
@@ -18,10 +20,10 @@ def median_sqnr_db(reference: np.ndarray, outputs: np.ndarray) -> float:
     Returns
     -------
     float
-        Infinite without a difference, negative infinite where there is only noise.
+        Infinite without a difference, negative infinite where there is only noise. Values that are not finite count as
+        of :func:`calibrant.algorithms.finite_pair.finite_pair`.
     """
-    first = np.asarray(reference, np.float64).reshape(len(reference), -1)
-    second = np.asarray(outputs, np.float64).reshape(len(outputs), -1)
+    first, second = (values.reshape(len(values), -1) for values in finite_pair(reference, outputs))
     signal, noise = np.square(first).sum(axis=1), np.square(second - first).sum(axis=1)
     if not signal.any():
         return -math.inf if noise.any() else math.inf

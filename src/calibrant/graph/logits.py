@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.tf_core import NodeDef
@@ -35,6 +36,28 @@ def scores_tensor(graph: Graph, tensor: str) -> str:
         if number is not None and shape is not None and int(number) in (-1, len(shape) - 1):
             return scores
     return before_softmax(graph, tensor)
+
+
+def compared_tensors(graph: Graph) -> tuple[str, ...]:
+    """Where each output that holds numbers is compared; texts are left out.
+
+    Raises
+    ------
+    ModelError
+        No output holds numbers.
+    """
+    points = tuple(scores_tensor(graph, tensor) for tensor in graph.outputs)
+    kinds = {tensor: graph.dtype(tensor) for tensor in points}
+    numbers = tuple(name for name in points if kinds[name].is_floating or kinds[name].is_integer or kinds[name].is_bool)
+    if not numbers:
+        keys = ", ".join(graph.output_keys)
+        problem = Problem(
+            f"the outputs are compared, and no output holds numbers: {keys}",
+            file=graph.source,
+            hint="name the scores that they come from with --outputs; calibrant inspect --nodes lists all tensors",
+        )
+        raise ModelError(problem)
+    return numbers
 
 
 def softmax_input(graph: Graph, tensor: str) -> str | None:

@@ -17,7 +17,7 @@ from calibrant.calibration.runner import CalibrationRunner
 from calibrant.config.plan import LayerPlan
 from calibrant.data.input_spec import inputs_of
 from calibrant.data.open_data import Batches, open_data
-from calibrant.graph.logits import before_softmax
+from calibrant.graph.logits import compared_tensors
 from calibrant.options import ExportOptions, Options
 from calibrant.progress import LOG, ProgressFn, Stopwatch, no_progress, only_warnings
 from calibrant.steps.balance import balance
@@ -31,8 +31,8 @@ from calibrant.steps.range_search import is_better
 ENOUGH, FEWEST, PIECE = 64, 16, 16
 """Numbers of samples: that are read, below which nothing is decided, and that run at once."""
 STRENGTH = 0.5
-SMALL = 0.01
-"""Mean error of the outputs, relative to their size, below which nothing is worth its while (40 dB)."""
+SMALL = 0.03
+"""Mean error of the outputs, relative to their size, below which hardly an answer changes (30 dB)."""
 WORTH = 0.97
 """Share of the error that has to be left."""
 REFINE = "refine"
@@ -69,8 +69,7 @@ def choose_channels(planned: Planned, batches: Batches, options: Options, track:
     if len(halves) < 2 or sum(piece.samples for piece in pieces) < FEWEST:
         return best
     graph = planned.folded.graph
-    points = [before_softmax(graph, tensor) for tensor in graph.outputs]
-    reference = [outputs_of(graph, points, half) for half in halves]
+    reference = [outputs_of(graph, compared_tensors(graph), half) for half in halves]
     least = _errors(best, halves, reference, options)
     before, taken = float(least.mean()), ""
     for name, way in track(ways.items(), "comparing", len(ways)):
@@ -110,15 +109,14 @@ Outputs = Sequence[Sequence[np.ndarray]]
 def _errors(
     way: Channels, halves: Sequence[Sequence[Piece]], reference: Sequence[Outputs], options: Options
 ) -> np.ndarray:
-    """The sizes of all samples' errors, each with the network that is calibrated on the other half."""
+    """All samples' errors relative to the outputs' size, each with the network calibrated on the other half."""
     first, second = halves
+    errors = []
     with only_warnings():
-        return np.concatenate(
-            [
-                _held_out_errors(way, calibrating, judging, expected, options)
-                for calibrating, judging, expected in ((second, first, reference[0]), (first, second, reference[1]))
-            ]
-        )
+        for calibrating, judging, expected in ((second, first, reference[0]), (first, second, reference[1])):
+            sizes = _held_out_errors(way, calibrating, judging, expected, options)
+            errors.append(sizes * np.sqrt(len(sizes)))
+    return np.concatenate(errors)
 
 
 def _held_out_errors(

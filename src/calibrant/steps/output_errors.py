@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from calibrant.algorithms.arithmetic import Quantizer
+from calibrant.algorithms.finite_pair import finite_pair
 from calibrant.data.batches import Batches, sample_count
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
-from calibrant.graph.logits import before_softmax
+from calibrant.graph.logits import compared_tensors
 from calibrant.graph.partial_runs import PartialRuns
 from calibrant.graph.run import Runner
 from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
@@ -119,7 +120,7 @@ class OutputErrors:
                     readings[entry.tensor] = edit.add("Identity", name, [entry.tensor], T=graph.dtype(entry.tensor))
                 edit.set_input(entry.node, entry.index, readings[entry.tensor])
             self._exchanges.append([_Exchange(tensor, f"{nd.node_name(r)}:0") for tensor, r in readings.items()])
-        self._outputs = tuple(before_softmax(graph, tensor) for tensor in graph.outputs)
+        self._outputs = compared_tensors(graph)
         places = {entry.read_errors: entry.tensor for unit in self._exchanges for entry in unit}
         self._runs = PartialRuns(edit.finish(), places, self._outputs)
         self._started: dict[Piece, _Started] = {}
@@ -215,7 +216,7 @@ def whole_errors(
     pieces : Sequence[Piece]
         The pieces.
     """
-    points = [before_softmax(network.graph, tensor) for tensor in network.graph.outputs]
+    points = compared_tensors(network.graph)
     quantized = fake_quantized(replace(network, output_tensors=()))
     return sample_errors(reference, outputs_of(quantized, points, pieces), pieces)
 
@@ -246,7 +247,7 @@ def _inverse(signal: np.ndarray) -> np.ndarray:
 
 def _per_sample(first: np.ndarray, second: np.ndarray | float, piece: Piece) -> np.ndarray:
     """Squared difference of outputs for each sample that counts; spread evenly where they have no axis of samples."""
-    squares = np.square(np.subtract(first, second, dtype=np.float64))
+    squares = np.square(np.subtract(*finite_pair(first, second)))
     if squares.ndim and len(squares) == piece.samples:
         return squares.reshape(piece.samples, -1).sum(axis=1)[: piece.stop]
     return np.full(piece.samples, squares.sum() / piece.samples)[: piece.stop]

@@ -14,12 +14,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from calibrant.algorithms.finite_pair import finite_pair
 from calibrant.algorithms.sqnr import sqnr_db
 from calibrant.data.batches import Batches, sample_count
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
-from calibrant.graph.logits import before_softmax
+from calibrant.graph.logits import compared_tensors
 from calibrant.graph.partial_runs import PartialRuns
 from calibrant.progress import ProgressFn, no_progress
 from calibrant.quantized_network import QuantizedNetwork, Sensitivity
@@ -43,7 +44,7 @@ class LayerExchanges:
 
     def __init__(self, network: QuantizedNetwork):
         floating, quantized = network.graph, fake_quantized(replace(network, output_tensors=()))
-        outputs = [before_softmax(floating, tensor) for tensor in floating.outputs]
+        outputs = compared_tensors(floating)
         starts = {layer.layer.name: {entry.tensor for entry in layer.inputs} for layer in network.layers}
         self._outputs = len(outputs)
         self._layers = [layer.layer for layer in network.layers]
@@ -95,7 +96,7 @@ class _OutputNoise:
 
     def update(self, reference: list[np.ndarray], outputs: list[np.ndarray]) -> None:
         for sums, first, second in zip(self._sums, reference, outputs, strict=True):
-            a, b = (np.asarray(array, np.float64).ravel() for array in (first, second))
+            a, b = (array.ravel() for array in finite_pair(first, second))
             sums += (a @ a, b @ b, a @ b, (a - b) @ (a - b))
 
     @property
