@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -94,3 +96,47 @@ def test_a_litert_file_is_called_what_it_is(tmp_path):
     (tmp_path / "m.tflite").write_bytes(b"\x1c\0\0\0TFL3")
     with pytest.raises(ModelError, match="is a LiteRT"):
         load(tmp_path / "m.tflite")
+
+
+@pytest.mark.parametrize(
+    ("written", "read", "layer"),
+    [
+        ('"units": 7', '"units": 700000000', "wide"),
+        ('"input_dim": 77', '"input_dim": 1000000000', "table"),
+        ('"units": 3', '"units": 30000', "lstm_cell"),
+    ],
+)
+def test_layers_of_more_weights_than_the_file_can_hold_are_not_made(written, read, layer, tmp_path):
+    x = keras.Input([5], dtype="int32")
+    y = keras.layers.LSTM(3)(keras.layers.Embedding(77, 6, name="table")(x))
+    keras.Model(x, keras.layers.Dense(7, name="wide")(y)).save(tmp_path / "m.keras")
+    with zipfile.ZipFile(tmp_path / "m.keras") as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    config = parts["config.json"].decode()
+    assert written in config
+    with zipfile.ZipFile(tmp_path / "large.keras", "w") as archive:
+        for name, part in {**parts, "config.json": config.replace(written, read).encode()}.items():
+            archive.writestr(name, part)
+    made = keras.layers.Layer.add_weight
+    with pytest.raises(
+        ModelError, match=rf"describes layers whose weights take [\d,]+ bytes up to '{layer}\w*', but has"
+    ):
+        load(tmp_path / "large.keras")
+    assert keras.layers.Layer.add_weight is made
+    assert len(find_layers(load(tmp_path / "m.keras"))[0]) >= 1
+
+
+def test_a_chain_deeper_than_python_calls(tmp_path):
+    """Keras calls itself for each layer of a chain."""
+    before = sys.getrecursionlimit()
+    x = y = keras.Input([4], name="x")
+    for layer in [keras.layers.Dense(2), *(keras.layers.ReLU() for _ in range(160))]:
+        y = layer(y)
+    keras.Model(x, y).save(tmp_path / "m.keras")
+    low = len(inspect.stack(0)) + 150
+    sys.setrecursionlimit(low)
+    try:
+        assert len(load(tmp_path / "m.keras").nodes) > 160
+        assert sys.getrecursionlimit() == low
+    finally:
+        sys.setrecursionlimit(before)

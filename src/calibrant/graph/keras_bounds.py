@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import sys
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +23,20 @@ OBJECT_LIMIT = 20_000
 DEPTH_LIMIT = 200
 """Deepest nesting of a description; a model in a model adds five."""
 
+_BYTES = 4
+"""Of a number, about."""
 
-def check_archive(path: Path) -> dict[str, Any]:
+FRAMES = 10
+"""Calls of Python within each other that Keras needs for each layer of a chain."""
+
+
+def check_archive(path: Path) -> tuple[dict[str, Any], int]:
     """Check a ``.keras`` file.
 
     Returns
     -------
-    dict[str, Any]
-        Its ``metadata.json``.
+    tuple[dict[str, Any], int]
+        Its ``metadata.json``, and how many objects its model has.
 
     Raises
     ------
@@ -36,14 +46,19 @@ def check_archive(path: Path) -> dict[str, Any]:
     with open_archive(path) as archive:
         check_unpacked_size(archive.infolist())
         metadata = parse_json(_text(archive, "metadata.json"))
-        check_description(_text(archive, "config.json"))
+        objects = check_description(_text(archive, "config.json"))
     if not isinstance(metadata, dict):
         raise ValueError("metadata.json is no object")
-    return metadata
+    return metadata, objects
 
 
-def check_description(text: bytes | str) -> None:
+def check_description(text: bytes | str) -> int:
     """Check the description of a model, in JSON.
+
+    Returns
+    -------
+    int
+        How many layers, initializers, types and other objects it has.
 
     Raises
     ------
@@ -61,6 +76,7 @@ def check_description(text: bytes | str) -> None:
         level = [part for value in level for part in _parts(value) if isinstance(part, (dict, list))]
     if objects > OBJECT_LIMIT:
         raise ValueError(f"the description of the model has {objects:,} objects, more than {OBJECT_LIMIT:,}")
+    return objects
 
 
 def check_arrays(content: Any, size: int) -> None:
@@ -93,6 +109,56 @@ def check_arrays(content: Any, size: int) -> None:
         check_growth(total, size)
     except zipfile.BadZipFile as error:
         raise ValueError(f"its arrays: {error}") from None
+
+
+@contextmanager
+def weights_bounded(keras: Any, size: int) -> Iterator[list[str]]:
+    """Meanwhile, layers get no weights that would take far more memory than a file of a size in bytes has.
+
+    Yields
+    ------
+    list[str]
+        Why weights were refused; Keras may put the error in others.
+
+    Raises
+    ------
+    ValueError
+        From within, where weights are refused.
+    """
+    kind, total = keras.layers.Layer, 0
+    refused: list[str] = []
+    add_weight = kind.add_weight
+    parameters = signature(add_weight)
+
+    def add_bounded(layer: Any, *arguments: Any, **named: Any) -> Any:
+        nonlocal total
+        given = parameters.bind(layer, *arguments, **named).arguments
+        shape = given.get("shape") or next((part for part in given.get("args", ()) if isinstance(part, tuple)), ())
+        total += math.prod(int(side) for side in shape) * _BYTES
+        try:
+            check_growth(total, size)
+        except zipfile.BadZipFile:
+            message = f"describes layers whose weights take {total:,} bytes up to {layer.name!r}, but has {size:,}"
+            refused.append(message)
+            raise ValueError(message) from None
+        return add_weight(layer, *arguments, **named)
+
+    kind.add_weight = add_bounded
+    try:
+        yield refused
+    finally:
+        kind.add_weight = add_weight
+
+
+@contextmanager
+def calls_as_deep_as(objects: int) -> Iterator[None]:
+    """Meanwhile, Python may call as deep as Keras does for a chain of so many layers, at most OBJECT_LIMIT."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(before + FRAMES * objects)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def _text(archive: zipfile.ZipFile, name: str) -> bytes:

@@ -15,7 +15,13 @@ from typing import Any
 
 from calibrant.errors import ModelError, Problem
 from calibrant.graph.graph import Graph
-from calibrant.graph.keras_bounds import check_archive, check_arrays, check_description
+from calibrant.graph.keras_bounds import (
+    calls_as_deep_as,
+    check_archive,
+    check_arrays,
+    check_description,
+    weights_bounded,
+)
 from calibrant.graph.keras_model import from_keras
 from calibrant.graph.tensorflow import cause_of, tensorflow
 from calibrant.graph.trust import SWITCH
@@ -44,18 +50,23 @@ def from_file(
         Neither can load it: it needs custom objects, is damaged, or holds only weights.
     """
     tensorflow()
-    version = _version(path)
+    version, objects = _version(path)
     legacy = version is not None and not version.startswith("3")
     tf_keras = _tf_keras() if legacy else None
     keras: Any = tf_keras
     if keras is None:
         keras = import_module("keras")
+    refused: list[str] = []
     try:
-        with nullcontext() if keras is tf_keras else _sequential_built_once(keras):
+        once = nullcontext() if keras is tf_keras else _sequential_built_once(keras)
+        with once, weights_bounded(keras, path.stat().st_size) as refused, calls_as_deep_as(objects):
             model = keras.models.load_model(str(path), compile=False, safe_mode=not trust_model)
     except Exception as error:  # Keras raises many kinds for files it cannot read
+        if refused:
+            raise ModelError(Problem(refused[0], file=str(path), hint="the file is damaged")) from None
         raise ModelError(_problem(path, error, keras, version, legacy and tf_keras is None)) from None
-    return from_keras(model, inputs, outputs, str(path), constants)
+    with calls_as_deep_as(objects):
+        return from_keras(model, inputs, outputs, str(path), constants)
 
 
 @contextmanager
@@ -91,8 +102,8 @@ def _tf_keras() -> ModuleType | None:
     return tf_keras
 
 
-def _version(path: Path) -> str | None:
-    """The version of Keras that wrote a file; None where it does not say.
+def _version(path: Path) -> tuple[str | None, int]:
+    """The version of Keras that wrote a file, None where it does not say; and how many objects its model has.
 
     Raises
     ------
@@ -103,8 +114,9 @@ def _version(path: Path) -> str | None:
 
     try:
         if zipfile.is_zipfile(path):
-            version = check_archive(path).get("keras_version")
-            return None if version is None else str(version)
+            metadata, objects = check_archive(path)
+            version = metadata.get("keras_version")
+            return (None if version is None else str(version)), objects
         if not h5py.is_hdf5(path):
             raise ModelError(Problem("is neither an HDF5 file nor a Keras archive, or is cut short", file=str(path)))
         with h5py.File(path, "r") as content:
@@ -117,10 +129,10 @@ def _version(path: Path) -> str | None:
                         "model.load_weights(FILE); model.save('model.keras')",
                     )
                 )
-            check_description(content.attrs["model_config"])
+            objects = check_description(content.attrs["model_config"])
             check_arrays(content, path.stat().st_size)
             version = content.attrs.get("keras_version", b"")
-            return (version.decode() if isinstance(version, bytes) else str(version)) or "1"
+            return (version.decode() if isinstance(version, bytes) else str(version)) or "1", objects
     except (OSError, KeyError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
         raise ModelError(Problem(f"is a damaged Keras file: {cause_of(error)}", file=str(path))) from None
 
