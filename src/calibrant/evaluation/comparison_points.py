@@ -74,10 +74,16 @@ def _simulated(graph: Graph, tensors: Iterable[Tensor | None]) -> str | None:
 
 
 def run_graph(runner: Runner, fed: Mapping[int, np.ndarray]) -> list[np.ndarray]:
-    """The compared tensors of a graph for one batch, each [samples, values]."""
-    size = len(fed[0])
-    values = runner(dict(zip(runner.graph.input_keys, fed.values(), strict=True)))
-    return [_rows(np.array(value), size) for value in values]
+    """The compared tensors of a graph for one batch, each [samples, values]; in pieces if its batch is fixed."""
+    total, graph = len(fed[0]), runner.graph
+    fixed = (graph.shape(graph.inputs[0]) or (None,))[0]
+    size = fixed if fixed and total % fixed == 0 else total
+    pieces = []
+    for start in range(0, total, size):
+        part = (values[start : start + size] for values in fed.values())
+        values = runner(dict(zip(graph.input_keys, part, strict=True)))
+        pieces.append([_rows(np.array(value), size) for value in values])
+    return [np.concatenate(parts) for parts in zip(*pieces, strict=True)] if len(pieces) > 1 else pieces[0]
 
 
 def run_file(runner: TfliteRunner, points: ComparisonPoints, fed: Mapping[int, np.ndarray]) -> list[np.ndarray]:

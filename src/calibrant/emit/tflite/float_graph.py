@@ -9,6 +9,7 @@ from calibrant.emit.tflite.float_kernels import powers_as_products, same_recipro
 from calibrant.emit.tflite.replacements import replace_what_does_not_convert
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.emit.tflite.single_precision import single_precision
+from calibrant.emit.tflite.tensor_lists import elements_of_the_batch, with_batch_of_lists
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
 from calibrant.graph.tf_core import TensorShapeProto
@@ -24,9 +25,10 @@ def float_graph(graph: Graph, settings: TfliteSettings) -> tuple[Graph, Mapping[
     """
     edit = graph.edit()
     single_precision(edit)
-    _set_shapes(edit, settings)
+    _set_shapes(edit, with_batch_of_lists(graph, settings))
     edit = edit.finish().edit()
     _fold_constants(edit)
+    elements_of_the_batch(edit)
     replace_what_does_not_convert(edit)
     edit = edit.finish().edit()
     twins = channels_last(edit)

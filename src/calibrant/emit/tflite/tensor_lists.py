@@ -1,0 +1,37 @@
+"""Loops over sequences: lists of tensors whose shapes the converter has to know."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from calibrant.emit.tflite.settings import TfliteSettings
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Edit, Graph
+
+SHAPES = {"TensorListReserve": 0, "TensorListFromTensor": 1, "TensorListStack": 1}
+"""Input that says the shape of an element, whose first size is that of the batch."""
+
+
+def with_batch_of_lists(graph: Graph, settings: TfliteSettings) -> TfliteSettings:
+    """The settings with one sample a run, where there is such a loop and nobody says how many."""
+    loops = any(node.op in SHAPES for node in graph.nodes.values())
+    sizes = {shape[0] for shape in map(graph.shape, graph.inputs) if shape}
+    return replace(settings, batch=1) if loops and settings.batch is None and None in sizes else settings
+
+
+def elements_of_the_batch(edit: Edit) -> None:
+    """Let lists know the number of samples, which their elements begin with."""
+    graph = edit.graph
+    sizes = {shape[0] for shape in map(graph.shape, graph.inputs) if shape}
+    if len(sizes) != 1 or None in sizes:
+        return
+    for node in graph.nodes.values():
+        index = SHAPES.get(node.op)
+        if index is None:
+            continue
+        shape = graph.constant(nd.data_inputs(node)[index])
+        if shape is not None and shape.ndim == 1 and shape.size and shape[0] < 0:
+            known = np.concatenate([np.array(list(sizes), shape.dtype), shape[1:]])
+            edit.set_input(node.name, index, edit.add_constant(f"{node.name}/element", known))
