@@ -1,4 +1,4 @@
-"""Loops over sequences: the converter has to know the shapes of their lists, so that the file takes one sample a run."""
+"""Loops over sequences: the converter has to know the shapes of their lists, so a file takes one sample a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from keras import layers
 
 import calibrant
 from calibrant.emit.tflite.flatbuffer import File
-from graphs import numbers
+from graphs import dense, graph_def, numbers, placeholder, tf
 
 
 def network(cell):
@@ -39,3 +39,33 @@ def test_the_batch_of_a_loop_may_be_chosen(tmp_path):
     )
     assert File((tmp_path / "out" / "model_int8.tflite").read_bytes()).inputs()[0].signature == (2, 6, 4)
     assert calibrant.verify(tmp_path / "out", np.concatenate([x, x])).passed
+
+
+def old_loop():
+    """As ``dynamic_rnn`` of TensorFlow 1.x: one array that is read, and one that is written."""
+    x = tf.reshape(dense(tf.reshape(placeholder([1, 6, 4]), [6, 4]), 4, "one"), [6, 1, 4])
+    read = tf.TensorArray(tf.float32, 6).unstack(x)
+    recurrent = tf.constant(numbers(4, 4, seed=5, scale=0.5))
+
+    def step(time, state, written):
+        state = tf.tanh(read.read(time) + tf.matmul(state, recurrent))
+        return time + 1, state, written.write(time, state)
+
+    first = (0, tf.zeros([1, 4]), tf.TensorArray(tf.float32, 6, element_shape=[1, 4]))
+    _, _, written = tf.compat.v1.while_loop(lambda time, *_: time < 6, step, first)
+    return dense(tf.reshape(written.stack(), [6, 4]), 3, "two", seed=7)
+
+
+def test_the_arrays_of_an_old_loop(tmp_path):
+    tf.compat.v1.disable_control_flow_v2()
+    try:
+        model = graph_def(lambda: tf.identity(old_loop(), name="out"))
+    finally:
+        tf.compat.v1.enable_control_flow_v2()
+    assert "TensorArrayReadV3" in [node.op for node in model.node]
+    x = numbers(1, 6, 4, seed=3)
+    out = tmp_path / "out"
+    result = calibrant.quantize(model, "batch_num: 1", [x], out, export="tflite", name="model", outputs=["out"])
+    assert not result.refused
+    assert "WHILE" in [each.name for each in File((tmp_path / "out" / "model_int8.tflite").read_bytes()).operators()]
+    assert calibrant.verify(tmp_path / "out", x).passed

@@ -103,3 +103,16 @@ def test_the_bias_of_a_layer_on_sequences_goes_into_its_kernel():
     apart, file = steps_apart(result, x)
     assert apart.max() <= 1
     assert "ADD" not in [operator.name for operator in file.operators()]
+
+
+def test_an_activation_between_a_layer_and_a_reshape_has_the_scale_of_its_reader():
+    def build():
+        y = tf.reshape(dense(tf.reshape(placeholder([None, 8, 4]), [-1, 4]), 5, "one"), [-1, 8, 5])
+        y = tf.nn.relu(tf.nn.bias_add(y, numbers(5, seed=8)))
+        return tf.sigmoid(dense(tf.reshape(tf.transpose(y, [0, 2, 1]), [-1, 8]), 3, "two", seed=9))
+
+    result, x = exported(network(build))
+    apart, file = steps_apart(result, x)
+    assert apart.max() <= 1
+    made = [operator.outputs[0] for operator in file.operators() if operator.name == "FULLY_CONNECTED"]
+    assert made[0].zero_point == -128

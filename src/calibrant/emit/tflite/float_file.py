@@ -130,7 +130,8 @@ def _named(file: File, graph: Graph, original: Graph, first: Mapping[str, str]) 
         for made in operator.outputs:
             found = _tensor_of(made, graph, order)
             found = first.get(found, found) if found is not None else None
-            if found is not None and nd.node_name(found) in original.nodes:
+            node = nd.node_name(found) if found is not None else ""
+            if found is not None and node in original.nodes and node not in original.regions:
                 last[found] = made.index
     fed = {tensor.index: name for tensor, name in zip(file.inputs(), graph.inputs, strict=True)}
     return {index: name for name, index in last.items() if name not in fed.values()} | fed

@@ -9,6 +9,7 @@ from calibrant.emit.tflite.float_kernels import powers_as_products, same_recipro
 from calibrant.emit.tflite.replacements import replace_what_does_not_convert
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.emit.tflite.single_precision import single_precision
+from calibrant.emit.tflite.tensor_arrays import arrays_as_lists
 from calibrant.emit.tflite.tensor_lists import elements_of_the_batch, with_batch_of_lists
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
@@ -28,6 +29,7 @@ def float_graph(graph: Graph, settings: TfliteSettings) -> tuple[Graph, Mapping[
     _set_shapes(edit, with_batch_of_lists(graph, settings))
     edit = edit.finish().edit()
     _fold_constants(edit)
+    arrays_as_lists(edit)
     elements_of_the_batch(edit)
     replace_what_does_not_convert(edit)
     edit = edit.finish().edit()

@@ -166,6 +166,8 @@ class Sources:
             own = own or any(self._rearranged(tensor.index) == index for tensor in self.wiring.data(at))
             if self._is_observed(index) and own:
                 known[index] = Observed(self.names[index])
+            elif name in CLIPPING and (end := self._rearranged(index)) is not None:
+                known[index] = SameAs(end)
             elif looks_up(self.wiring.operators[at]):
                 known[index] = self.before[index]
             else:
@@ -194,7 +196,7 @@ class Sources:
         if at is None or at not in self.integer or at in self.layers or not self.wiring.clips(at):
             return None
         end = self.wiring.operators[at].outputs[0].index
-        return end if self._is_observed(end) else None
+        return end if self._is_observed(end) or self._rearranged(end) is not None else None
 
     def _wants_symmetry(self, index: int) -> bool:
         """Whether a product of two activations reads it as its second operand: its kernel has no code of zero there."""

@@ -1,0 +1,97 @@
+"""The arrays of TensorFlow 1.x's loops as lists, which the converter takes.
+
+A list is handed on by what was the array's flow, so everything between the operations on one array becomes a list, too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Edit
+from calibrant.graph.tf_core import NodeDef, dtypes
+
+HANDED_ON = frozenset({"Enter", "RefEnter", "Merge", "Switch", "Identity", "NextIteration", "Exit"})
+FLOW = {"TensorArrayWriteV3": 3, "TensorArrayScatterV3": 3, "TensorArrayReadV3": 2, "TensorArrayGatherV3": 2}
+FLOW |= {"TensorArraySizeV3": 1}
+"""Which input is the flow; the one that is stored is in front of it."""
+Shape = tuple[int | None, ...]
+
+
+def arrays_as_lists(edit: Edit) -> None:
+    """Rewrite every array of which the shape of an element is known."""
+    for node in list(edit.graph.nodes.values()):
+        if node.op == "TensorArrayV3":
+            _array_as_list(edit, node)
+
+
+def _array_as_list(edit: Edit, array: NodeDef) -> None:
+    graph = edit.graph
+    flow = [f"{array.name}:1"]
+    users: list[NodeDef] = []
+    handed_on: dict[str, NodeDef] = {}
+    for tensor in flow:
+        for node, index in graph.consumers(tensor):
+            if node.op in HANDED_ON and node.name not in handed_on:
+                handed_on[node.name] = node
+                flow += [f"{node.name}:0", f"{node.name}:1"]
+            elif FLOW.get(node.op) == index and node not in users:
+                users.append(node)
+                flow.append(f"{node.name}:0")
+    shape = _element(edit, array, users)
+    if shape is None:
+        return
+    whole = edit.add_constant(f"{array.name}/element", np.array(shape, np.int32))
+    size = nd.data_inputs(array)[0]
+    made = {"element_dtype": array.attr["dtype"], "shape_type": dtypes.int32}
+    edit.put(nd.make_node("TensorListReserve", array.name, [whole, size], **made))
+    for node in users:
+        _on_list(edit, node, array, whole, np.array(shape, np.int32))
+    for node in handed_on.values():
+        changed = nd.copy_node(node, [_listed(tensor, array) for tensor in node.input])
+        changed.attr["T"].type = dtypes.variant.as_datatype_enum
+        edit.put(changed)
+
+
+def _listed(tensor: str, array: NodeDef) -> str:
+    """Where the list is that an array's flow was."""
+    return f"{array.name}:0" if tensor == f"{array.name}:1" else tensor
+
+
+def _element(edit: Edit, array: NodeDef, users: list[NodeDef]) -> Shape | None:
+    """The shape of what is stored, with sizes that are all known."""
+    said = array.attr["element_shape"].shape
+    if not said.unknown_rank and said.dim and all(dim.size >= 0 for dim in said.dim):
+        return tuple(dim.size for dim in said.dim)
+    for node in users:
+        if node.op in ("TensorArrayWriteV3", "TensorArrayScatterV3"):
+            shape = edit.graph.shape(nd.data_inputs(node)[2])
+            if shape is not None and node.op == "TensorArrayScatterV3":
+                shape = shape[1:]
+            if shape is not None and None not in shape:
+                return shape
+    return None
+
+
+def _on_list(edit: Edit, node: NodeDef, array: NodeDef, whole: str, shape: np.ndarray) -> None:
+    inputs = nd.data_inputs(node)
+    controls = [f"^{name}" for name in nd.control_inputs(node)]
+    flow, made = _listed(inputs[FLOW[node.op]], array), {"element_dtype": array.attr["dtype"]}
+
+    def put(op: str, *read: str, **attributes: Any) -> None:
+        edit.put(nd.make_node(op, node.name, [*read, *controls], **attributes))
+
+    if node.op == "TensorArrayWriteV3":
+        put("TensorListSetItem", flow, inputs[1], inputs[2], **made)
+    elif node.op == "TensorArrayScatterV3":
+        put("TensorListFromTensor", inputs[2], whole, shape_type=dtypes.int32, **made)
+    elif node.op == "TensorArraySizeV3":
+        put("TensorListLength", flow)
+    elif node.op == "TensorArrayGatherV3":
+        put("TensorListStack", flow, whole, num_elements=-1, **made)
+    else:
+        inside = nd.constant_node(edit.free_name(f"{node.name}/element"), shape)
+        inside.input.append(f"^{nd.node_name(inputs[1])}")  # in the frame of the loop
+        put("TensorListGetItem", flow, inputs[1], edit.put(inside), **made)
