@@ -1,6 +1,6 @@
 """What equalized channels do for weights with one scale per tensor, per channel, and of 6 bits.
 
-    python bench/equalize.py [--shared ../shared] [--only resnet8] [--out rows.json]
+    python bench/equalize.py [--shared ../shared] [--only resnet8] [--round-weights] [--out rows.json]
 
 The models are not part of the project. Columns: share of predictions equal to the float model's in %, and
 signal-to-noise ratio at the logits in dB; the operations of the fake-quantized graph beside those without equalizing.
@@ -78,13 +78,15 @@ def mobilenet(shared: Path) -> Iterator[Job]:
     yield "MobileNet 0.25", graph, for_calibration, 2, {"batch_size": 32}, outputs
 
 
-def rows_of(job: Job) -> Iterator[dict[str, Any]]:
+def rows_of(job: Job, round_weights: bool) -> Iterator[dict[str, Any]]:
     """One row for each configuration, without and with equalizing."""
     name, graph, data, count, options, outputs = job
     reference = outputs(graph)
     for config, text in CONFIGS.items():
         for chosen in (False, True):
-            result = calibrant.quantize(graph, f"batch_num : {count} {text}", data, equalize=chosen, **options)
+            result = calibrant.quantize(
+                graph, f"batch_num : {count} {text}", data, equalize=chosen, round_weights=round_weights, **options
+            )
             found = outputs(result.fakequant)
             ratio = np.square(reference).sum() / np.square(reference - found).sum()
             yield {
@@ -102,6 +104,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shared", type=Path, default=Path(__file__).parents[2] / "shared")
     parser.add_argument("--only", default="", help="only the models whose name contains this")
+    parser.add_argument("--round-weights", action="store_true", help="round the weights for the output, too")
     parser.add_argument("--out", type=Path, help="write the rows as JSON as well")
     arguments = parser.parse_args()
     if not arguments.shared.is_dir():
@@ -110,7 +113,7 @@ def main() -> None:
     for jobs in (mobilenet(arguments.shared), real_jobs(arguments.shared / "real")):
         for job in jobs:
             if arguments.only in job[0]:
-                rows += rows_of(job)
+                rows += rows_of(job, arguments.round_weights)
                 print(*(f"{key} {value}" for key, value in rows[-1].items()), sep=", ", flush=True)
     shown = [
         (

@@ -60,10 +60,12 @@ def _excited(x: Any, gate: str) -> Any:
 def _inverted(x: Any, channels: int, stride: int, activation: str, gate: str) -> Any:
     from keras import layers
 
-    y = layers.Activation(activation)(layers.BatchNormalization()(layers.Conv2D(x.shape[-1] * 4, 1, use_bias=False)(x)))
+    y = layers.Activation(activation)(
+        layers.BatchNormalization(momentum=0.9)(layers.Conv2D(x.shape[-1] * 4, 1, use_bias=False)(x))
+    )
     y = layers.DepthwiseConv2D(3, strides=stride, padding="same", use_bias=False)(y)
-    y = _excited(layers.Activation(activation)(layers.BatchNormalization()(y)), gate)
-    y = layers.BatchNormalization()(layers.Conv2D(channels, 1, use_bias=False)(y))
+    y = _excited(layers.Activation(activation)(layers.BatchNormalization(momentum=0.9)(y)), gate)
+    y = layers.BatchNormalization(momentum=0.9)(layers.Conv2D(channels, 1, use_bias=False)(y))
     return layers.Add()([x, y]) if y.shape == x.shape else y
 
 
@@ -72,7 +74,7 @@ def _bottlenecks(activation: str, gate: str) -> Any:
     from keras import layers
 
     inputs = keras.Input((32, 32, 1))
-    x = layers.BatchNormalization()(layers.Conv2D(16, 3, strides=2, padding="same", use_bias=False)(inputs))
+    x = layers.BatchNormalization(momentum=0.9)(layers.Conv2D(16, 3, strides=2, padding="same", use_bias=False)(inputs))
     x = layers.Activation(activation)(x)
     for channels, stride in ((16, 1), (24, 2), (24, 1), (40, 2), (40, 1)):
         x = _inverted(x, channels, stride, activation, gate)
@@ -125,7 +127,7 @@ def _u_net() -> Any:
     from keras import layers
 
     def convolved(x: Any, channels: int) -> Any:
-        return layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(channels, 3, padding="same")(x)))
+        return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(layers.Conv2D(channels, 3, padding="same")(x)))
 
     inputs = keras.Input((32, 32, 1))
     kept = []
