@@ -1,15 +1,17 @@
 """How time and memory grow with layers, nodes, inputs and batches.
 
-    python bench/growth.py [--out docs/measurements] [--only layers] [--steps load,fold]
+    python bench/growth.py [--out docs/measurements] [--only layers] [--largest 1000]
 
-Every point is a process of its own. Seconds are of all processors together (CPU time), so that what else the machine
-does matters little. Memory is the peak above what the process held before the step. The exponent is the slope of the
-last three points in logarithms, after the first point has been subtracted: 1 is in proportion.
+Every size goes through four processes (``RUNS``). Seconds are of all processors together (CPU time), so that what else
+the machine does matters little. Memory is the peak above what the process held before the step; for the report page it
+is the size of the file. The exponent is the slope of the last three points in logarithms, after the first point has
+been subtracted: 1 is in proportion.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,8 +26,11 @@ from results import store
 from calibrant.cli.show import table
 
 WIDTH = 16
-STEPS = ("load", "inspect", "quantize", "verify", "tflite")
 BATCH = 4
+RUNS = (("load", "inspect"), ("quantize", "page"), ("verify",), ("tflite",))
+"""Steps by process, in an order in which each finds what it reads."""
+
+STEPS = tuple(step for steps in RUNS for step in steps)
 
 
 @dataclass(frozen=True)
@@ -38,11 +43,15 @@ class Axis:
 
 
 AXES = {
-    "layers": Axis((10, 250, 500, 1000, 2000), lambda size: (size, 0, 1, 2)),
-    "nodes": Axis((10, 1250, 2500, 5000, 10000), lambda size: (4, size, 1, 2)),
-    "inputs": Axis((2, 25, 50, 100, 200), lambda size: (4, 0, size, 2)),
-    "batches": Axis((4, 250, 500, 1000, 2000), lambda size: (4, 0, 1, size), ("quantize", "verify")),
+    "layers": Axis((10, 500, 1000, 2000), lambda size: (size, 0, 1, 2), STEPS[:-1]),
+    "layers (LiteRT)": Axis((10, 250, 500, 1000), lambda size: (size, 0, 1, 2), ("tflite",)),
+    "nodes": Axis((10, 2500, 5000, 10000), lambda size: (4, size, 1, 2), STEPS[:-1]),
+    "nodes (LiteRT)": Axis((10, 500, 1000, 2000), lambda size: (4, size, 1, 2), ("tflite",)),
+    "inputs": Axis((2, 200, 400, 800), lambda size: (4, 0, size, 2)),
+    "batches": Axis((4, 500, 1000, 2000), lambda size: (4, 0, 1, size), ("quantize", "verify")),
 }
+
+_results: dict[Path, Any] = {}
 
 
 def make_model(path: Path, layers: int, nodes: int, inputs: int) -> None:
@@ -63,29 +72,35 @@ def make_model(path: Path, layers: int, nodes: int, inputs: int) -> None:
     path.write_bytes(graph.as_graph_def().SerializeToString())
 
 
-def point(folder: Path, shape: tuple[int, int, int, int], step: str) -> tuple[float, float | None]:
-    """Seconds of all processors and megabytes of one step; a small model goes through it first."""
-    small, large = folder / "small", folder / "large"
-    for place, sizes in ((small, (2, 2, 1, 2)), (large, shape)):
-        place.mkdir(exist_ok=True)
-        make_model(place / "net.pb", *sizes[:3])
-    _step(step, small, (2, 2, 1, 2))
-    if step == "verify":
-        _step("quantize", large, shape)
-    before = start_watching()
-    begun = time.process_time()
-    _step(step, large, shape)
-    seconds = time.process_time() - begun
-    return seconds, None if before is None else (resident() or 0) - before
+def points(folder: Path, shape: tuple[int, int, int, int], steps: tuple[str, ...]) -> dict[str, tuple[float, float]]:
+    """By step, seconds of all processors and megabytes; a small model goes through all of them first.
+
+    The megabytes of the page are those of the file.
+    """
+    small = folder / "small"
+    if not small.exists():
+        small.mkdir()
+        make_model(small / "net.pb", 2, 2, 1)
+        make_model(folder / "net.pb", *shape[:3])
+    for step in steps:
+        _step(step, small, (2, 2, 1, 2))
+    found = {}
+    for step in steps:
+        before = start_watching() or 0
+        begun = time.process_time()
+        written = _step(step, folder, shape)
+        seconds = time.process_time() - begun
+        found[step] = seconds, written if written is not None else max((resident() or 0) - before, 0)
+    return found
 
 
-def _step(step: str, folder: Path, shape: tuple[int, int, int, int]) -> None:
+def _step(step: str, folder: Path, shape: tuple[int, int, int, int]) -> float | None:
     import calibrant
     from calibrant.fold import fold
     from calibrant.graph.layers import find_layers
     from calibrant.graph.load import load
 
-    model, (_, _, inputs, batches) = str(folder / "net.pb"), shape
+    model, out, (_, _, inputs, batches) = str(folder / "net.pb"), folder / "out", shape
     random = np.random.default_rng(2)
     data = {f"x{number}": random.standard_normal((BATCH * batches, WIDTH), np.float32) for number in range(inputs)}
     if step == "load":
@@ -93,12 +108,15 @@ def _step(step: str, folder: Path, shape: tuple[int, int, int, int]) -> None:
     elif step == "inspect":
         find_layers(fold(load(model)).graph)
     elif step == "verify":
-        if not (folder / "out").exists():
-            _step("quantize", folder, shape)
-        calibrant.verify(str(folder / "out"), data, batch_size=BATCH)
+        calibrant.verify(str(out), data, batch_size=BATCH)
+    elif step == "page":
+        _results[folder].page(json.loads((out / "report.json").read_text()), {})
+        return (out / "report.html").stat().st_size / 2**20
     else:
-        formats = ["tflite"] if step == "tflite" else ["ascend"]
-        calibrant.quantize(model, f"batch_num : {batches}", data, str(folder / "out"), batch_size=BATCH, export=formats)
+        export, out = (["ascend"], out) if step == "quantize" else (["tflite"], folder / step)
+        config = f"batch_num : {batches}"
+        _results[folder] = calibrant.quantize(model, config, data, str(out), batch_size=BATCH, export=export)
+    return None
 
 
 def exponent(points: list[tuple[int, float]]) -> float | None:
@@ -131,23 +149,30 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, metadata={"Date": None, "Creator": None})
 
 
+def _rows(name: str, axis: Axis, size: int) -> list[dict[str, Any]]:
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for steps in RUNS:
+            chosen = tuple(step for step in steps if step in axis.steps)
+            measured = apart(points, Path(folder), axis.shape(size), chosen) if chosen else {}
+            for step, (seconds, megabytes) in measured.items():
+                rows.append({"axis": name, "step": step, "size": size, "seconds": seconds, "mb": megabytes})
+                print(f"{name} {size} {step}: {seconds:.2f} s, {megabytes:.1f} MB", flush=True)
+    return rows
+
+
 def main() -> None:
     """Print the numbers and exponents, and draw them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="folder for growth.svg")
     parser.add_argument("--only", choices=AXES)
-    parser.add_argument("--steps", default=",".join(STEPS))
     parser.add_argument("--largest", type=int, default=10**9, help="leave larger sizes out")
     chosen = parser.parse_args()
     found: list[dict[str, Any]] = []
     for name, axis in AXES.items():
         if chosen.only in (None, name):
-            for step in (step for step in axis.steps if step in chosen.steps.split(",")):
-                for size in (size for size in axis.sizes if size <= chosen.largest):
-                    with tempfile.TemporaryDirectory() as folder:
-                        seconds, megabytes = apart(point, Path(folder), axis.shape(size), step)
-                    found.append({"axis": name, "step": step, "size": size, "seconds": seconds, "mb": megabytes})
-                    print(f"{name} {size} {step}: {seconds:.2f} s, {megabytes or 0:.0f} MB", flush=True)
+            for size in (size for size in axis.sizes if size <= chosen.largest):
+                found += _rows(name, axis, size)
     rows = []
     for axis_name, step in dict.fromkeys((row["axis"], row["step"]) for row in found):
         chain = [row for row in found if (row["axis"], row["step"]) == (axis_name, step)]

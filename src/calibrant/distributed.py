@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,10 @@ def merge(
 
 
 def _range(batches: tuple[int, int], count: int | None) -> range:
-    first, end = batches
+    try:
+        first, end = map(index, batches)
+    except (TypeError, ValueError):
+        raise DataError(Problem(f"batches are {batches!r}", allowed="a pair of numbers (first, end)")) from None
     if not 0 <= first < end or (count is not None and end > count):
         raise DataError(
             Problem(

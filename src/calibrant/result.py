@@ -269,7 +269,7 @@ def result_files(result: Result) -> dict[str, Content]:
     if result.pictured is not None:
         shown = {} if is_too_large(result.fakequant) else {"Original model": sum(map(len, result.original.chunks()))}
         shown |= {name: len(content) for name, content in result.exported.items() if isinstance(content, Sized)}
-        files["report.html"] = result.page(content, shown).encode()
+        files["report.html"] = result.page(content, shown).encode(errors="backslashreplace")
     return files
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 import calibrant
-from calibrant.errors import DataError
+from calibrant.errors import DataError, ModelError
 from calibrant.evaluation import comparison, result_folder
 from calibrant.evaluation.comparison import pair_score
 from calibrant.evaluation.comparison_points import comparison_points, require_one_width
 from calibrant.evaluation.divergence import OutputDivergence, TensorDivergence
+from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.evaluation.verification import Limits
 from calibrant.evaluation.verify import verify
 from calibrant.graph.load import load
@@ -218,3 +219,12 @@ def test_an_output_whose_size_depends_on_values_is_named_as_such():
     require_one_width([np.zeros((4, 3)), np.ones((4, 3))])
     with pytest.raises(DataError, match="an output has 2 and 3 values: its size depends on what is in it"):
         require_one_width([np.zeros((4, 3)), np.ones((4, 2))])
+
+
+def test_a_damaged_lite_file_is_one_error():
+    """Cut off, with offsets that lead beyond its end."""
+    content = bytearray(100)
+    content[:4], content[4:8] = b"\x40\0\0\0", b"TFL3"
+    for end in (8, 50, 100):
+        with pytest.raises(ModelError, match="damaged LiteRT file"):
+            TfliteRunner(bytes(content[:end]), "x.tflite")

@@ -19,7 +19,7 @@ class _File(logging.Handler):
         try:
             folder = Path(FOLDER)
             folder.mkdir(exist_ok=True)
-            with (folder / "amct_tensorflow.log").open("a", encoding="utf-8") as stream:
+            with (folder / "amct_tensorflow.log").open("a", encoding="utf-8", errors="backslashreplace") as stream:
                 stream.write(self.format(record) + "\n")
         except OSError:
             self.handleError(record)

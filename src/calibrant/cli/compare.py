@@ -27,7 +27,7 @@ def compare(first: str, second: str, page: str | None, as_json: bool) -> None:
     if page is not None:
         from calibrant.report.page.comparison_page import comparison_page
 
-        write_file(Path(page), comparison_page(first, second, found).encode())
+        write_file(Path(page), comparison_page(first, second, found).encode(errors="backslashreplace"))
     if as_json:
         print_json(found)
         return

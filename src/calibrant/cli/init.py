@@ -41,6 +41,6 @@ def init(
     if out == "-":
         click.echo(text, nl=False)
         return
-    write_file(Path(out), text.encode())
+    write_file(Path(out), text.encode(errors="backslashreplace"))
     click.echo(f"written: {out}, {len(layers)} layers")
     click.echo(f"next: calibrant quantize {model} --config {out} --data DATA --out out")

@@ -7,7 +7,7 @@ import importlib
 import logging
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, NoReturn, TypeVar
 
@@ -158,6 +158,7 @@ def _run(group: Commands, name: str, arguments: list[str] | None) -> NoReturn:
     if arguments is None and guard.possible():
         guard.fork(_died)
     try:
+        _check_characters(arguments or ())
         code = group.main(arguments, prog_name=name, standalone_mode=False)
         sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else 0)
@@ -181,6 +182,13 @@ def _run(group: Commands, name: str, arguments: list[str] | None) -> NoReturn:
         traceback.print_exc()
         message = f"this is a defect of calibrant, please report it: {type(error).__name__}: {error}"
         _refuse(arguments, [{"message": message}], lambda: _say(f"error: {message}"), CRASHED)
+
+
+def _check_characters(arguments: Iterable[str]) -> None:
+    """Raises an error for NUL, which only callers from Python can give."""
+    for argument in arguments:
+        if "\0" in argument:
+            raise CalibrantError(Problem(f"{argument!r} holds the character NUL, which no path or name may have"))
 
 
 def _died(ended: str, said: str) -> NoReturn:

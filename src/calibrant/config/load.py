@@ -16,6 +16,7 @@ from calibrant.config.parse import parse
 from calibrant.config.problems import ProblemList
 from calibrant.config.schema import ROOT, messages
 from calibrant.config.tree import ParsedMessage
+from calibrant.regular_file import is_file
 from calibrant.text_source import Source, check_size, read_source
 
 SIZE_LIMIT = 2 * 2**20
@@ -124,7 +125,7 @@ def _find_mapping_file(configuration: Configuration, problems: ProblemList) -> C
     beside = Path(configuration.source.name).parent if configuration.source and configuration.source.name else Path()
     candidates = list(dict.fromkeys([beside / nuq.mapping_file, Path(nuq.mapping_file)]))
     for candidate in candidates:
-        if _is_file(candidate):
+        if is_file(candidate):
             return replace(configuration, nuq_config=replace(nuq, mapping_path=str(candidate)))
     looked_up = " and ".join(repr(str(candidate)) for candidate in candidates)
     problems.extend(
@@ -138,10 +139,3 @@ def _find_mapping_file(configuration: Configuration, problems: ProblemList) -> C
         ]
     )
     return configuration
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False

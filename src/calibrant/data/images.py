@@ -17,6 +17,12 @@ from calibrant.data.input_spec import InputSpec, Shape, show
 from calibrant.errors import DataError, Problem
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF")
+"""What the content may be, whatever the name: others start programs (EPS)."""
+
+MOST_PIXELS = 178_956_970
+"""Of a picture, as Pillow has it."""
+
 _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -225,7 +231,7 @@ class ImageSource:
 
     def _read(self, path: Path) -> np.ndarray:
         try:
-            with Image.open(path) as picture:
+            with Image.open(path, formats=_FORMATS) as picture:
                 if picture.mode.startswith(("I", "F")):
                     raise ValueError(f"pixels of mode {picture.mode} have more than 8 bits")
                 pixels = np.asarray(self._resized(picture.convert("L" if self._channels == 1 else "RGB")))
@@ -247,6 +253,9 @@ class ImageSource:
         if options.resize_side is not None:
             ratio = options.resize_side / min(picture.size)
             scaled = (max(width, round(picture.width * ratio)), max(height, round(picture.height * ratio)))
+            if math.prod(scaled) > MOST_PIXELS:
+                sides = f"{picture.width} x {picture.height}"
+                raise ValueError(f"with resize_side its {sides} pixels become {scaled[0]} x {scaled[1]}")
             picture = _centre(picture.resize(scaled, method), width, height)
         return picture if picture.size == (width, height) else picture.resize((width, height), method)
 

@@ -218,8 +218,8 @@ def parse_data_types(text: str, names: Sequence[str]) -> dict[str, np.dtype]:
 def _dtype(given: object) -> np.dtype:
     dtype: np.dtype | None
     try:
-        dtype = np.dtype(given)  # type: ignore[call-overload]  # refuses with TypeError what is no type
-    except TypeError:
+        dtype = np.dtype(given)  # type: ignore[call-overload]  # refuses what is no type
+    except (TypeError, ValueError, SyntaxError):
         dtype = None
     if dtype is None or dtype.kind not in "biuf":
         names = ["float32", "float64", "float16", "int8", "int16", "int32", "int64", "uint8", "uint16", "bool"]

@@ -6,7 +6,9 @@ import io
 import math
 import shutil
 import struct
+import sys
 import tempfile
+import tokenize
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -194,8 +196,11 @@ def _header(stream: IO[bytes]) -> tuple[Shape, bool, np.dtype]:
     length = struct.unpack(length_format, packed)[0] if len(packed) == struct.calcsize(length_format) else 0
     if length > _HEADER_LIMIT:
         raise ValueError(f"its header is said to have {length:,} bytes")
-    shape, fortran, dtype = read(io.BytesIO(packed + stream.read(length)))
-    if any(size < 0 for size in shape):
+    try:
+        shape, fortran, dtype = read(io.BytesIO(packed + stream.read(length)))
+    except (tokenize.TokenError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+        raise ValueError(f"its header is no description of an array: {error}") from None
+    if any(isinstance(size, bool) or not 0 <= size <= sys.maxsize for size in shape):
         raise ValueError(f"its shape is {list(shape)}")
     return shape, fortran, dtype
 

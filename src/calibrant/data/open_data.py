@@ -25,6 +25,7 @@ from calibrant.data.zip_inputs import (
     refuse_image_only,
 )
 from calibrant.errors import DataError, Problem, did_you_mean
+from calibrant.regular_file import is_folder
 
 __all__ = ["DEFAULT_BATCH_SIZE", "Batches", "ImageOptions", "InputSpec", "TFRecords", "open_data"]
 
@@ -93,7 +94,7 @@ def open_data(
     inputs = with_shapes(inputs, shapes)
     raw = raw_dtypes(inputs, dtypes)
     options = replace(_image_options(image_options, image_size), order=Order(spread, shuffle))
-    if shuffle is not None and not (isinstance(source, (str, Path)) and Path(source).is_dir()):
+    if shuffle is not None and not (isinstance(source, (str, Path)) and is_folder(source)):
         raise DataError(Problem("shuffle is for a folder of images", hint="shuffle the array or list itself"))
     if isinstance(source, TFRecords):
         return _open_records(source, inputs, batch_size, batch_num, sample_limit)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from calibrant.errors import DataError, Problem
+from calibrant.regular_file import is_file
 
 _DECORATION = re.compile(r"^\{\{.*?\}\} ?| *\[Op:.*$")
 """The name of the internal node and operation around TensorFlow's own message."""
@@ -43,7 +44,7 @@ class TFRecords:
             Files do not exist; lists each of them.
         """
         given = [self.paths] if isinstance(self.paths, (str, Path)) else list(self.paths)
-        missing = [Problem("no such file", file=str(path)) for path in given if not Path(path).is_file()]
+        missing = [Problem("no such file", file=str(path)) for path in given if not is_file(path)]
         if missing:
             raise DataError(*missing)
         return [str(path) for path in given]

@@ -18,15 +18,19 @@ def file_prefix(name: str | None, model: Any) -> str:
     Raises
     ------
     OutputError
-        A name that is empty, very long, or would lead to another folder.
+        A name that is empty, very long, not UTF-8, or would lead to another folder.
+    ModelError
+        The model's path is none.
     """
     if name is None:
         return _own_name(Path(model)) if isinstance(model, (str, os.PathLike)) else IN_MEMORY
-    if not name.strip() or name == ".." or name != Path(name).name or "\0" in name or len(name.encode()) > LONGEST:
+    length = len(name.encode(errors="surrogateescape"))
+    is_name = name.strip() and name != ".." and name == Path(name).name and "\0" not in name
+    if not is_name or length > LONGEST or not _is_utf8(name):
         raise OutputError(
             Problem(
                 f"{name[:LONGEST]!r} cannot be what files are called",
-                allowed=f"1 to {LONGEST} characters without a slash",
+                allowed=f"1 to {LONGEST} bytes of UTF-8 without a slash",
                 hint="choose another --name; --out says where the files go",
             )
         )
@@ -38,10 +42,24 @@ def _own_name(path: Path) -> str:
         path = path.parent
     if "\0" in str(path):
         raise ModelError(Problem("there is no such model", file=str(path)))
-    path = Path(os.path.realpath(path))  # unlike Path.resolve, a loop of links is no error yet
-    name = (path.name if path.is_dir() else path.stem) or IN_MEMORY
+    try:
+        path = Path(os.path.realpath(path))  # unlike Path.resolve, a loop of links is no error yet
+        name = (path.name if path.is_dir() else path.stem) or IN_MEMORY
+    except OSError as error:
+        raise ModelError(Problem(f"cannot be read: {error.strerror}", file=str(path))) from None
+    hint = "choose another one with --name"
+    if not _is_utf8(name):
+        message = "its name is not UTF-8, so no files can be named after it"
+        raise OutputError(Problem(message, file=repr(name), allowed="UTF-8", hint=hint))
     if len(os.fsencode(name)) > LONGEST:
         message = f"its name is too long for the names of the files that are written, {len(os.fsencode(name))} bytes"
-        hint = "choose a shorter one with --name"
         raise OutputError(Problem(message, file=name, allowed=f"{LONGEST} bytes", hint=hint))
     return name
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

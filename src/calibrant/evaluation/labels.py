@@ -15,6 +15,7 @@ from calibrant.data.numpy_files import NpzFile, npy_column
 from calibrant.data.resolve_path import Selection
 from calibrant.errors import DataError, Problem, did_you_mean
 from calibrant.graph.graph import Graph
+from calibrant.regular_file import is_file
 
 _ALLOWED = "class numbers [N], one-hot rows [N, classes], maps of class numbers [N, H, W], or numbers to be predicted"
 _READ_AT_ONCE = 1 << 16
@@ -186,7 +187,7 @@ def _column(selection: Selection) -> InputSource:
         return archive.column(selection.member or _label_key(archive, word), window)
     if path.suffix == ".npy":
         return npy_column(path, word, window)
-    if path.is_file() and is_idx_name(path):
+    if is_file(path) and is_idx_name(path):
         return idx_column(path, word, window)
     allowed = ".npy, .npz (FILE.npz:NAME), .txt or .csv with one number a line, idx (.gz)"
     raise DataError(Problem("this is no file of labels", file=word, allowed=allowed))

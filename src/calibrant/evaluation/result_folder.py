@@ -15,6 +15,7 @@ from calibrant.graph.load import load
 from calibrant.graph.skeleton import large_constants, skeleton
 from calibrant.options import ModelOptions
 from calibrant.publish.write import finish_earlier_run
+from calibrant.regular_file import is_folder
 from calibrant.steps.planned import load_model
 
 FAKEQUANT, SIMULATION, TFLITE, LOWERED = "_fakequant.pb", "_int8_fakequant.pb", "_int8.tflite", "_quantized.pb"
@@ -65,7 +66,7 @@ def open_models(folder: Path, model: Any = None, options: ModelOptions | None = 
     ModelError
         There is nothing to compare, or a file cannot be read.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise ModelError(Problem("there is no such folder", file=str(folder), allowed="the folder that quantize wrote"))
     finish_earlier_run(folder)
     fakes = [path for path in folder.glob(f"*{FAKEQUANT}") if not path.name.endswith(SIMULATION)]

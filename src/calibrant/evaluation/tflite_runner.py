@@ -29,9 +29,13 @@ class TfliteRunner:
     def __init__(self, content: bytes, source: str = "model"):
         self.file = File(content, source)
         self.source = source
-        self._interpreter = new_interpreter(content)
+        try:
+            self._interpreter = new_interpreter(content)
+            self._makers = {made.index: operator for operator in self.file.operators() for made in operator.outputs}
+        except (ValueError, RuntimeError, IndexError, KeyError, TypeError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ModelError(Problem(f"the interpreter does not take it: {reason}", file=source)) from None
         self._batch: int | None = None
-        self._makers = {made.index: operator for operator in self.file.operators() for made in operator.outputs}
 
     def run(self, values: Mapping[int, np.ndarray]) -> None:
         """Run one batch; ``values`` are the inputs by position, float32 [N, ...], quantized where the file wants it.

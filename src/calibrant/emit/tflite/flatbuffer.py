@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -176,8 +177,11 @@ class File:
     def __init__(self, content: bytes, source: str = "model"):
         if content[4:8] != b"TFL3":
             raise ModelError(Problem("is not a LiteRT (TensorFlow Lite) file", file=source))
-        self.model: Any = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
-        self.graph: Any = self.model.subgraphs[0]
+        try:
+            self.model: Any = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+            self.graph: Any = self.model.subgraphs[0]
+        except (struct.error, ValueError, TypeError, IndexError, MemoryError) as error:
+            raise ModelError(Problem(f"is a damaged LiteRT file: {error}", file=source)) from None
 
     def operators(self) -> Iterator[Operator]:
         """The operators in the order in which they run."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import index
 
 from calibrant.errors import ConfigError, Problem
 
@@ -59,7 +60,11 @@ def fixed_shapes(shapes: Mapping[str, Sequence[int]] | None) -> dict[str, tuple[
     ConfigError
         A size that is no number above 0.
     """
-    found = {name: tuple(int(size) for size in shape) for name, shape in (shapes or {}).items()}
+    try:
+        found = {name: tuple(map(index, shape)) for name, shape in (shapes or {}).items()}
+    except (TypeError, AttributeError):
+        allowed = "sizes by input name, as {'x': (1, 224, 224, 3)}"
+        raise ConfigError(Problem(f"tflite_shape is {shapes!r}", allowed=allowed)) from None
     problems = [
         Problem(f"tflite_shape of {name!r} is {list(shape)}", allowed="sizes above 0")
         for name, shape in found.items()
