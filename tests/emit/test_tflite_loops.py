@@ -69,3 +69,10 @@ def test_the_arrays_of_an_old_loop(tmp_path):
     assert not result.refused
     assert "WHILE" in [each.name for each in File((tmp_path / "out" / "model_int8.tflite").read_bytes()).operators()]
     assert calibrant.verify(tmp_path / "out", x).passed
+
+
+def test_a_simulated_loop_has_the_same_bytes_whatever_was_traced_before():
+    keras.utils.set_random_seed(0)
+    model, x = network(layers.SimpleRNN), numbers(4, 6, 4, seed=3)
+    first, second = (calibrant.quantize(model, "batch_num: 1", [x], export="tflite").exported for _ in range(2))
+    assert first == second

@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from calibrant.emit.tflite.flatbuffer import File, Operator, Tensor
+from calibrant.emit.tflite.file_parts import Operator, Tensor
+from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.simulated_codes import hidden, round_real
 from calibrant.graph import nodes as nd
 from calibrant.graph.frozen import select
 from calibrant.graph.graph import Graph
 from calibrant.graph.tensorflow import tensorflow
+from calibrant.graph.unique_functions import with_unique_functions
 
 BETWEEN = "/between"
 """Behind the name of a tensor of codes: the node that has its real values."""
@@ -66,7 +68,7 @@ class Simulation:
         Graph
             With the inputs and outputs of the file.
         """
-        definition = self.definition.as_graph_def()
+        definition = with_unique_functions(self.definition.as_graph_def())
         watched = [node.name for node in definition.node if node.name.endswith(BETWEEN)]
         before = dict(zip(watched[1:], watched, strict=False))
         before |= {nd.node_name(name): watched[-1] for name in self.outputs[:1] if watched}
