@@ -20,7 +20,8 @@ from latency import milliseconds
 
 import calibrant
 from calibrant.cli.show import table
-from calibrant.emit.tflite.flatbuffer import File, Operator, Tensor
+from calibrant.emit.tflite.file_parts import Operator, Tensor
+from calibrant.emit.tflite.flatbuffer import File
 from calibrant.graph.load import load
 
 CASES = {

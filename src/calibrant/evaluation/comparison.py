@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from calibrant.emit.tflite.flatbuffer import Tensor
+from calibrant.emit.tflite.file_parts import Tensor
 from calibrant.errors import DataError, Problem
 from calibrant.evaluation.accuracy import LabelCount
 from calibrant.evaluation.comparison_points import comparison_points, require_one_width, run_file, run_graph

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibrant.emit.tflite.flatbuffer import Tensor
+from calibrant.emit.tflite.file_parts import Tensor
 from calibrant.emit.tflite.simulation import safe_name
 from calibrant.errors import DataError, Problem
 from calibrant.evaluation.layer_divergence import BETWEEN

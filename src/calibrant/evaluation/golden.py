@@ -15,7 +15,7 @@ import numpy as np
 from calibrant.data.input_spec import inputs_of
 from calibrant.data.open_data import open_data
 from calibrant.data.options import DataOptions
-from calibrant.emit.tflite.flatbuffer import Tensor
+from calibrant.emit.tflite.file_parts import Tensor
 from calibrant.emit.tflite.interpreter import new_interpreter
 from calibrant.emit.tflite.simulated_codes import quantized
 from calibrant.emit.tflite.simulation import BETWEEN, holds_codes, safe_name

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibrant.emit.tflite.flatbuffer import Tensor
+from calibrant.emit.tflite.file_parts import Tensor
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.graph import Graph
 from calibrant.graph.run import run_once

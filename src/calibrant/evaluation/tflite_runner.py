@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from calibrant.emit.tflite.flatbuffer import File, Tensor
+from calibrant.emit.tflite.file_parts import Tensor
+from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.interpreter import new_interpreter
 from calibrant.emit.tflite.simulated_codes import quantized
 from calibrant.errors import ModelError, Problem

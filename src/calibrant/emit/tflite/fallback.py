@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
-from calibrant.emit.tflite.flatbuffer import Operator
+from calibrant.emit.tflite.file_parts import Operator
 from calibrant.emit.tflite.kernels import KERNELS, Result
 from calibrant.emit.tflite.plan import FilePlan
 

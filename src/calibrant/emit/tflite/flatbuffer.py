@@ -5,164 +5,17 @@ from __future__ import annotations
 import copy
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from calibrant.algorithms.arithmetic import Quantizer
+from calibrant.emit.tflite.drop_unused import drop_unused
+from calibrant.emit.tflite.file_parts import TYPES, Operator, Tensor
 from calibrant.emit.tflite.schema import flatbuffer_utils, schema
 from calibrant.errors import ModelError, Problem
 
-DTYPES: dict[int, np.dtype] = {
-    schema.TensorType.FLOAT32: np.dtype(np.float32),
-    schema.TensorType.FLOAT16: np.dtype(np.float16),
-    schema.TensorType.INT8: np.dtype(np.int8),
-    schema.TensorType.INT16: np.dtype(np.int16),
-    schema.TensorType.INT32: np.dtype(np.int32),
-    schema.TensorType.INT64: np.dtype(np.int64),
-    schema.TensorType.UINT8: np.dtype(np.uint8),
-    schema.TensorType.BOOL: np.dtype(np.bool_),
-    schema.TensorType.COMPLEX64: np.dtype(np.complex64),
-}
-_TYPES = {dtype: value for value, dtype in DTYPES.items()}
 OPERATORS = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
-
-
-class Tensor:
-    """One tensor of a file; what is set here is set in the file."""
-
-    def __init__(self, file: File, index: int):
-        self._file = file
-        self._raw = file.graph.tensors[index]
-        self.index = index
-
-    @property
-    def raw(self) -> Any:
-        """The tensor of the schema."""
-        return self._raw
-
-    @property
-    def name(self) -> str:
-        """The names of the nodes that it comes from, separated by semicolons."""
-        return self._raw.name.decode()
-
-    @name.setter
-    def name(self, name: str) -> None:
-        self._raw.name = name.encode()
-
-    @property
-    def signature(self) -> tuple[int | None, ...]:
-        """The shape; None stands for a dimension that is open."""
-        shape = self._raw.shapeSignature if self._raw.shapeSignature is not None else self._raw.shape
-        return tuple(None if size < 0 else int(size) for size in shape) if shape is not None else ()
-
-    @property
-    def dtype(self) -> np.dtype | None:
-        """The NumPy type; None for types that NumPy does not have."""
-        return DTYPES.get(self._raw.type)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape; 1 stands for a dimension that is open."""
-        return tuple(int(size) for size in self._raw.shape) if self._raw.shape is not None else ()
-
-    @property
-    def scale(self) -> np.ndarray:
-        """Scales, float32; empty where the tensor is not quantized."""
-        found = self._raw.quantization
-        return np.asarray(found.scale if found is not None and found.scale is not None else [], np.float32)
-
-    def quantize(self, quantizer: Quantizer) -> None:
-        """Make the tensor one of codes; a constant keeps its buffer, which has to be set as well."""
-        self._raw.type = schema.TensorType.INT8 if quantizer.bits <= 8 else schema.TensorType.INT16
-        self.set_quantization(np.array([quantizer.scale]), quantizer.offset)
-
-    def set_quantization(self, scale: np.ndarray, zero_point: int = 0, axis: int = 0) -> None:
-        """The scales, float32, several along one axis; with the same code of zero."""
-        found = schema.QuantizationParametersT()
-        found.scale = np.asarray(scale, np.float32).reshape(-1)
-        found.zeroPoint = np.full(found.scale.size, zero_point, np.int64)
-        found.quantizedDimension = axis if found.scale.size > 1 else 0
-        self._raw.quantization = found
-
-    def copy_quantization(self, other: Tensor) -> None:
-        """Take another tensor's scales."""
-        self._raw.quantization = other.raw.quantization
-
-    @property
-    def zero_point(self) -> int:
-        """The code of real zero (the first, where there are several; the others are equal)."""
-        found = self._raw.quantization
-        return int(found.zeroPoint[0]) if found is not None and found.zeroPoint is not None else 0
-
-    @property
-    def values(self) -> np.ndarray | None:
-        """The constant that the tensor holds; None where it is computed."""
-        data = self._file.model.buffers[self._raw.buffer].data
-        if data is None or len(data) == 0 or self.dtype is None:
-            return None
-        return np.frombuffer(np.asarray(data, np.uint8).tobytes(), self.dtype).reshape(self.shape)
-
-    @property
-    def constant(self) -> np.ndarray:
-        """The values of a tensor that is a constant."""
-        values = self.values
-        if values is None:
-            raise ValueError(f"{self.name} is computed")
-        return values
-
-    def set_values(self, values: np.ndarray) -> None:
-        """Let the tensor be this constant, of its type and shape; the old buffer may be shared and is left alone."""
-        buffer = schema.BufferT()
-        buffer.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
-        self._raw.type, self._raw.shape = _TYPES[values.dtype], np.array(values.shape, np.int32)
-        self._raw.buffer = len(self._file.model.buffers)
-        self._file.model.buffers.append(buffer)
-
-
-@dataclass(frozen=True)
-class Operator:
-    """One operator: its name in LiteRT (``CONV_2D``), the tensors it reads (None: left out) and those it makes."""
-
-    name: str
-    inputs: tuple[Tensor | None, ...]
-    outputs: tuple[Tensor, ...]
-    raw: Any = field(default=None, repr=False, compare=False)
-
-    def read(self, at: int) -> Tensor:
-        """A tensor that this kind of operator always reads.
-
-        Parameters
-        ----------
-        at : int
-            Position among the inputs.
-
-        Returns
-        -------
-        Tensor
-            The input.
-
-        Raises
-        ------
-        ValueError
-            It is left out.
-        """
-        tensor = self.inputs[at]
-        if tensor is None:
-            raise ValueError(f"{self.name} has no input {at}")
-        return tensor
-
-    @property
-    def options(self) -> Any:
-        """The schema's options of this kind of operator; None where it has none."""
-        return self.raw.builtinOptions if self.raw.builtinOptions is not None else self.raw.builtinOptions2
-
-    @property
-    def is_integer(self) -> bool:
-        """Whether it computes with int8 or int16: it makes such codes and reads no floating-point numbers."""
-        read = [tensor.dtype for tensor in self.inputs if tensor is not None]
-        return self.outputs[0].dtype in (np.int8, np.int16) and np.float32 not in read and np.int8 in read
 
 
 class File:
@@ -243,7 +96,7 @@ class File:
         raw = schema.TensorT()
         old = like.raw
         raw.shape, raw.shapeSignature, raw.hasRank, raw.buffer = old.shape, old.shapeSignature, old.hasRank, 0
-        raw.type, raw.name = _TYPES[np.dtype(dtype)], name.encode()
+        raw.type, raw.name = TYPES[np.dtype(dtype)], name.encode()
         self.graph.tensors.append(raw)
         tensor = Tensor(self, len(self.graph.tensors) - 1)
         if quantizer is not None:
@@ -252,13 +105,29 @@ class File:
 
     def add_constant(self, name: str, values: np.ndarray) -> Tensor:
         """A new constant."""
-        raw, buffer = schema.TensorT(), schema.BufferT()
-        buffer.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
-        raw.shape, raw.buffer, raw.hasRank = np.array(values.shape, np.int32), len(self.model.buffers), True
-        raw.type, raw.name = _TYPES[values.dtype], name.encode()
-        self.model.buffers.append(buffer)
+        raw = schema.TensorT()
+        raw.shape, raw.buffer, raw.hasRank = np.array(values.shape, np.int32), self.add_buffer(values), True
+        raw.type, raw.name = TYPES[values.dtype], name.encode()
         self.graph.tensors.append(raw)
         return Tensor(self, len(self.graph.tensors) - 1)
+
+    def add_buffer(self, values: np.ndarray) -> int:
+        """A new buffer.
+
+        Parameters
+        ----------
+        values : np.ndarray
+            Numbers, whose bytes it holds.
+
+        Returns
+        -------
+        int
+            Its index.
+        """
+        buffer = schema.BufferT()
+        buffer.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
+        self.model.buffers.append(buffer)
+        return len(self.model.buffers) - 1
 
     def new_operator(self, name: str, inputs: Iterable[int], outputs: Iterable[int], options: Any = None) -> Any:
         """An operator of the schema, not yet among those that run."""
@@ -269,6 +138,12 @@ class File:
             raw.builtinOptions = options
             raw.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
         return raw
+
+    def turn_into(self, raw: Any, name: str, options: Any) -> None:
+        """Let an operator of the schema be one of another kind, with the same inputs and outputs."""
+        made = self.new_operator(name, (), (), options)
+        raw.opcodeIndex = made.opcodeIndex
+        raw.builtinOptions, raw.builtinOptionsType = made.builtinOptions, made.builtinOptionsType
 
     def _code(self, builtin: int) -> int:
         for index, code in enumerate(self.model.operatorCodes):
@@ -292,7 +167,7 @@ class File:
 
     def drop_unused(self) -> None:
         """Remove tensors, buffers and kinds of operators that nothing refers to any more; equal constants share one."""
-        _drop_unused(self.model)
+        drop_unused(self.model)
 
     def metadata(self, name: str) -> bytes | None:
         """The content of one entry, or None."""
@@ -303,10 +178,8 @@ class File:
 
     def add_metadata(self, name: str, content: bytes) -> None:
         """Add an entry."""
-        buffer, entry = schema.BufferT(), schema.MetadataT()
-        buffer.data = np.frombuffer(content, np.uint8)
-        entry.name, entry.buffer = name.encode(), len(self.model.buffers)
-        self.model.buffers.append(buffer)
+        entry = schema.MetadataT()
+        entry.name, entry.buffer = name.encode(), self.add_buffer(np.frombuffer(content, np.uint8))
         self.model.metadata = [*(self.model.metadata or ()), entry]
 
     def sign(self, key: str, inputs: Iterable[str], outputs: Iterable[str]) -> None:
@@ -352,44 +225,3 @@ def _file_of(model: Any, number: int = 0) -> File:
     file = File.__new__(File)
     file.model, file.graph = model, model.subgraphs[number]
     return file
-
-
-def _drop_unused(model: Any) -> None:
-    used_codes: dict[int, int] = {}
-    used_buffers: dict[int, int] = {0: 0}
-    same_bytes: dict[bytes, int] = {}
-    for graph in model.subgraphs:
-        kept: dict[int, int] = {}
-        read = [*graph.inputs, *graph.outputs]
-        for raw in graph.operators:
-            read += [*raw.inputs, *raw.outputs, *(raw.intermediates if raw.intermediates is not None else ())]
-        for index in sorted({int(index) for index in read if index >= 0}):
-            kept[index] = len(kept)
-        graph.tensors = [graph.tensors[index] for index in kept]
-        graph.inputs, graph.outputs = _renumbered(graph.inputs, kept), _renumbered(graph.outputs, kept)
-        for raw in graph.operators:
-            raw.inputs, raw.outputs = _renumbered(raw.inputs, kept), _renumbered(raw.outputs, kept)
-            if raw.intermediates is not None:
-                raw.intermediates = _renumbered(raw.intermediates, kept)
-            raw.opcodeIndex = used_codes.setdefault(raw.opcodeIndex, len(used_codes))
-        for tensor in graph.tensors:
-            if (content := _bytes_of(model.buffers[tensor.buffer])) is not None:
-                tensor.buffer = same_bytes.setdefault(content, tensor.buffer)
-            tensor.buffer = used_buffers.setdefault(tensor.buffer, len(used_buffers))
-        number = model.subgraphs.index(graph)
-        for signature in model.signatureDefs or ():
-            if signature.subgraphIndex == number:
-                for entry in (*(signature.inputs or ()), *(signature.outputs or ())):
-                    entry.tensorIndex = kept[entry.tensorIndex]
-    for entry in model.metadata or ():
-        entry.buffer = used_buffers.setdefault(entry.buffer, len(used_buffers))
-    model.operatorCodes = [model.operatorCodes[index] for index in used_codes]
-    model.buffers = [model.buffers[index] for index in used_buffers]
-
-
-def _bytes_of(buffer: Any) -> bytes | None:
-    return np.asarray(buffer.data, np.uint8).tobytes() if buffer.data is not None and len(buffer.data) else None
-
-
-def _renumbered(indices: Any, kept: dict[int, int]) -> np.ndarray:
-    return np.array([kept[int(index)] if index >= 0 else -1 for index in indices], np.int32)

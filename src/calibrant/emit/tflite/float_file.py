@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from calibrant.emit.tflite.convert import UNROLLED, convert
-from calibrant.emit.tflite.flatbuffer import OPERATORS, File, Tensor
+from calibrant.emit.tflite.file_parts import Tensor
+from calibrant.emit.tflite.flatbuffer import OPERATORS, File
 from calibrant.emit.tflite.float_graph import float_graph
 from calibrant.emit.tflite.marks import take_out_marks, with_marks
 from calibrant.emit.tflite.replacements import negations_as_products

@@ -10,7 +10,8 @@ import functools
 
 import numpy as np
 
-from calibrant.emit.tflite.flatbuffer import File, Operator, Tensor, empty_file
+from calibrant.emit.tflite.file_parts import Operator, Tensor
+from calibrant.emit.tflite.flatbuffer import File, empty_file
 from calibrant.emit.tflite.interpreter import new_interpreter
 
 CODES = np.arange(-128, 128, dtype=np.int8)

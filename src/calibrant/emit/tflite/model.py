@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from calibrant.emit.tflite.fallback import offenders
-from calibrant.emit.tflite.flatbuffer import File, Operator
+from calibrant.emit.tflite.file_parts import Operator
+from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.float_file import FloatFile
 from calibrant.emit.tflite.name_check import without_wrong_names
 from calibrant.emit.tflite.operator_check import OperatorDifference, operator_differences

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibrant.emit.tflite.flatbuffer import File, Operator, Tensor
+from calibrant.emit.tflite.file_parts import Operator, Tensor
+from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.interpreter import new_interpreter
 from calibrant.emit.tflite.simulation import Simulation, holds_codes
 from calibrant.graph.tensorflow import tensorflow

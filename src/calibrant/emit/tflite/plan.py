@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from calibrant.emit.tflite.flatbuffer import File, Operator
+from calibrant.emit.tflite.file_parts import Operator
+from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.float_file import FloatFile, layer_end
 from calibrant.emit.tflite.kernels import KERNELS, LAYER_KERNELS, Result
 from calibrant.emit.tflite.sources import NodeInput, Observed, Source, Sources

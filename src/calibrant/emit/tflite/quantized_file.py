@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 
 from calibrant.algorithms.arithmetic import Quantizer
-from calibrant.emit.tflite.flatbuffer import File, Operator, Tensor, schema
+from calibrant.emit.tflite.file_parts import Operator, Tensor
+from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.kernels import KERNELS, ONLY_THE_SHAPE, Result
 from calibrant.emit.tflite.plan import FilePlan
 from calibrant.emit.tflite.scales import Scales, effective
+from calibrant.emit.tflite.schema import schema
 from calibrant.emit.tflite.wide import same_codes
 from calibrant.graph import nodes as nd
 from calibrant.quantized_network import QuantizedLayer, QuantizedNetwork, QuantizedWeights
@@ -213,13 +215,7 @@ class _Writer:
     def _as_fully_connected(self, each: Operator) -> None:
         options = schema.FullyConnectedOptionsT()
         options.keepNumDims = True
-        made = self.file.new_operator("FULLY_CONNECTED", [], [], options)
-        raw = each.raw
-        raw.opcodeIndex, raw.builtinOptions, raw.builtinOptionsType = (
-            made.opcodeIndex,
-            made.builtinOptions,
-            made.builtinOptionsType,
-        )
+        self.file.turn_into(each.raw, "FULLY_CONNECTED", options)
 
 
 def _symmetric(values: np.ndarray) -> Quantizer:

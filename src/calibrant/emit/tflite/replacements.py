@@ -130,6 +130,5 @@ def negations_as_products(file: File) -> None:
         if each.name == "NEG" and each.outputs[0].dtype == np.float32:
             read, made = each.read(0), each.outputs[0]
             factor = file.add_constant(f"{made.name}/minus", np.float32(-1))
-            product = file.new_operator("MUL", [read.index, factor.index], [made.index], schema.MulOptionsT())
-            for field in ("opcodeIndex", "inputs", "builtinOptions", "builtinOptionsType"):
-                setattr(each.raw, field, getattr(product, field))
+            file.turn_into(each.raw, "MUL", schema.MulOptionsT())
+            each.raw.inputs = np.array([read.index, factor.index], np.int32)

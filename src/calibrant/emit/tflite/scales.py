@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from calibrant.algorithms.arithmetic import Quantizer
-from calibrant.emit.tflite.flatbuffer import Operator, Tensor
+from calibrant.emit.tflite.file_parts import Operator, Tensor
 from calibrant.emit.tflite.kernels import KERNELS, LAYER_INPUT, Result
 from calibrant.emit.tflite.plan import FilePlan, PlanInputs, make_plan
 from calibrant.emit.tflite.sources import Observed, SameAs

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from calibrant.emit.tflite.flatbuffer import Operator, Tensor
+from calibrant.emit.tflite.file_parts import Operator, Tensor
 from calibrant.graph.tensorflow import tensorflow
 
 

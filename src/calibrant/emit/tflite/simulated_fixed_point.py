@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from calibrant.emit.tflite.flatbuffer import Operator, Tensor
+from calibrant.emit.tflite.file_parts import Operator, Tensor
 from calibrant.emit.tflite.simulated_codes import clipped
 from calibrant.graph.tensorflow import tensorflow
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from calibrant.emit.tflite.flatbuffer import Operator
+from calibrant.emit.tflite.file_parts import Operator
 from calibrant.emit.tflite.schema import schema
 from calibrant.emit.tflite.simulated_rows import Row, activated
 from calibrant.graph.tensorflow import tensorflow

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from calibrant.emit.tflite.flatbuffer import DTYPES, Operator
+from calibrant.emit.tflite.file_parts import DTYPES, Operator
 from calibrant.emit.tflite.float_kernels import mean_in_kernel_order
 from calibrant.emit.tflite.simulated_float_layers import FLOAT_LAYERS
 from calibrant.emit.tflite.simulated_moves import MOVES, number

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from calibrant.emit.tflite.flatbuffer import Operator, Tensor
+from calibrant.emit.tflite.file_parts import Operator, Tensor
 from calibrant.emit.tflite.kernel_tables import table_of_one, table_of_two
 from calibrant.emit.tflite.simulated_codes import (
     activation_ends,

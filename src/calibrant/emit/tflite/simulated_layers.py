@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from calibrant.emit.tflite.flatbuffer import Operator, Tensor
+from calibrant.emit.tflite.file_parts import Operator, Tensor
 from calibrant.emit.tflite.simulated_codes import activation_ends, round_product
 from calibrant.emit.tflite.simulated_fixed_point import multiplied
 from calibrant.emit.tflite.simulated_float_layers import dilations, same_padding, strides

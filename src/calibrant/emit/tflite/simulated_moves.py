@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from calibrant.emit.tflite.flatbuffer import Operator
+from calibrant.emit.tflite.file_parts import Operator
 from calibrant.emit.tflite.schema import schema
 from calibrant.emit.tflite.simulated_rows import Row, activated, of_all, of_list, raw
 from calibrant.graph.tensorflow import tensorflow

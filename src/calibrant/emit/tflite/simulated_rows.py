@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from calibrant.emit.tflite.flatbuffer import Operator
+from calibrant.emit.tflite.file_parts import Operator
 from calibrant.graph.tensorflow import tensorflow
 
 Row = Callable[[Any, Operator], Any]

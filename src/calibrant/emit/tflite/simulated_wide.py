@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from calibrant.emit.tflite.flatbuffer import Tensor
+from calibrant.emit.tflite.file_parts import Tensor
 from calibrant.emit.tflite.simulated_codes import clipped
 from calibrant.emit.tflite.simulated_fixed_point import MULTIPLIER_BITS, fixed_point
 from calibrant.graph.tensorflow import tensorflow

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from calibrant.algorithms.arithmetic import Quantizer
-from calibrant.emit.tflite.flatbuffer import Operator
+from calibrant.emit.tflite.file_parts import Operator
 from calibrant.emit.tflite.kernels import KERNELS, Result
 from calibrant.emit.tflite.wiring import CLIPPING, Wiring, looks_up
 

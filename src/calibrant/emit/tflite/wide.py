@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from calibrant.algorithms.arithmetic import Quantizer
-from calibrant.emit.tflite.flatbuffer import Operator
+from calibrant.emit.tflite.file_parts import Operator
 
 KERNELS_OF_16_BITS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "BATCH_MATMUL", "TRANSPOSE_CONV"})
 """Operators with int8 weights and activations of 16 bits; a BATCH_MATMUL with weights becomes a FULLY_CONNECTED."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from calibrant.emit.tflite.flatbuffer import Operator, Tensor
+from calibrant.emit.tflite.file_parts import Operator, Tensor
 from calibrant.emit.tflite.float_file import FloatFile
 from calibrant.emit.tflite.kernels import KERNELS, LAYER_INPUT, ONLY_THE_SHAPE
 
