@@ -220,7 +220,8 @@ def shape_at(graph: Any, tensor: str) -> list[int | None] | None:
     for node, _ in graph.consumers(tensor):
         values = graph.constant(node.input[1]) if node.op in ("BatchMatMulV2", "Conv2D", "MatMul") else None
         if values is not None:
-            known = [None, None, None, values.shape[2]] if node.op == "Conv2D" else [None, values.shape[0]]
+            known = [None, None, None, values.shape[2]] if node.op == "Conv2D" else [None, values.shape[-2]]
+            known = [None] * (len(sizes or ()) - len(known)) + known
             return known if sizes is None else [a or b for a, b in zip(sizes, known, strict=True)]
     return sizes
 

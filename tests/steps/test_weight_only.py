@@ -161,3 +161,43 @@ def test_a_record_that_does_not_fit_is_an_error(tmp_path):
     record.write_text(record.read_text().replace("scale_w", "scale_d: 1\n    offset_d: 0\n    scale_w", 1))
     with pytest.raises(ConfigError, match="activations stay in float"):
         convert_records(load(definition, outputs=["out"]), record)
+
+
+def branches(choose):
+    """A function that chooses between products of the same names, with weights in variables, and a product."""
+
+    class Choice(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.matrices = [tf.Variable(numbers(3, 3, seed=seed, scale=0.4)) for seed in (2, 3)]
+            self.last = tf.Variable(numbers(3, 2, seed=4))
+
+        @tf.function(input_signature=[tf.TensorSpec([None, 3], name="x")])
+        def __call__(self, x):
+            return tf.matmul(choose(tf.reduce_sum(x) > 0, self, x), self.last)
+
+    return Choice()
+
+
+def by_cond(chosen, model, x):
+    first, second = (lambda matrix=matrix: tf.matmul(x, matrix, name="inside") for matrix in model.matrices)
+    return tf.cond(chosen, first, second)
+
+
+def by_case(chosen, model, x):
+    return tf.switch_case(
+        tf.cast(chosen, tf.int32), [lambda matrix=matrix: tf.matmul(x, matrix) for matrix in model.matrices]
+    )
+
+
+@pytest.mark.parametrize("choose", [by_cond, by_case])
+def test_all_branches_are_quantized_whatever_they_are_called(choose, tmp_path):
+    model = branches(choose)
+    tf.saved_model.save(model, str(tmp_path / "model"))
+    result = quantize(tmp_path / "model", data=BATCH, out=tmp_path / "out", export=["ascend", "tflite"])
+    rows = [row["layer"] for row in result.report["weight_only"]]
+    assert len(set(rows)) == 2 and len(result.report["layers"]) == 1
+    assert verify(tmp_path / "out", BATCH).passed
+    codes = [node for node in nodes_of(result.fakequant) if node.op == "Const" and node.name.endswith("/codes")]
+    expected = [quantize_weights(matrix.numpy()).values.tolist() for matrix in model.matrices]
+    assert sorted(tf.make_ndarray(node.attr["value"].tensor).tolist() for node in codes) == sorted(expected)

@@ -10,7 +10,7 @@ import numpy as np
 
 from calibrant.errors import ModelError, Problem, did_you_mean, first_problems
 from calibrant.graph import nodes as nd
-from calibrant.graph.control_flow import called_functions, full_name, nodes_in_functions
+from calibrant.graph.control_flow import called_functions, nodes_in_functions
 from calibrant.graph.graph import Graph
 from calibrant.graph.tensorflow import tensorflow
 from calibrant.graph.tf_core import NodeDef, dtypes
@@ -152,13 +152,14 @@ def training_mode(graph: Graph) -> list[Problem]:
     """A problem for each operation whose result is random, or depends on what else is in the batch."""
     problems = [
         Problem(
-            f"{node.op} in {place} makes the result random",
+            f"{each.node.op} in {each.place} makes the result random",
             file=graph.source,
-            path=full_name(caller, node),
+            path=each.name,
             hint="export the model for inference",
         )
-        for caller, place, node in nodes_in_functions(graph.nodes.values(), graph.library, needed=True)
-        if node.op in RANDOM and place != "a function"  # a call that stayed may hold a branch that is not taken
+        for each in nodes_in_functions(graph.nodes.values(), graph.library, needed=True)
+        if each.node.op in RANDOM
+        and each.place != "a function"  # a call that stayed may hold a branch that is not taken
     ]
     for node in graph.nodes.values():
         if node.op in NORMS and nd.attribute(node, "is_training", True) and not _is_layer_norm(graph, node):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.tf_core import FunctionDef, FunctionDefLibrary, NodeDef
@@ -10,7 +11,7 @@ from calibrant.graph.tf_core import FunctionDef, FunctionDefLibrary, NodeDef
 # TensorFlow 1.x writes control flow as nodes: what begins a region, and what leads out of it.
 REGIONS = {
     "a loop": (frozenset({"Enter", "RefEnter"}), frozenset({"Exit", "RefExit"})),
-    "a branch": (frozenset({"Switch", "RefSwitch"}), frozenset({"Merge", "RefMerge", "Exit", "RefExit"})),
+    "a branch": (frozenset({"Switch", "RefSwitch", "_SwitchN"}), frozenset({"Merge", "RefMerge", "Exit", "RefExit"})),
 }
 
 
@@ -81,37 +82,82 @@ _PLACES = {"While": "a loop", "StatelessWhile": "a loop", "If": "a branch", "Sta
 _PLACES |= {"Case": "a branch", "StatelessCase": "a branch"}
 
 
+@dataclass(frozen=True, eq=False)
+class Enclosed:
+    """A node of a function.
+
+    Parameters
+    ----------
+    caller : NodeDef
+        The node of the graph that the call begins with.
+    place : str
+        ``a loop``, ``a branch`` or ``a function``; the outermost.
+    node : NodeDef
+        As it is in the function.
+    name : str
+        What messages call it.
+    """
+
+    caller: NodeDef
+    place: str
+    node: NodeDef
+    name: str
+
+
 def nodes_in_functions(
     nodes: Iterable[NodeDef], library: FunctionDefLibrary, needed: bool = False
-) -> Iterator[tuple[NodeDef, str, NodeDef]]:
+) -> Iterator[Enclosed]:
     """Every node of every function that nodes call, directly or through others.
 
     Parameters
     ----------
     needed : bool
         Only nodes that results of the functions depend on.
-
-    Yields
-    ------
-    caller : the node of the graph that the call begins with.
-    place : ``a loop``, ``a branch`` or ``a function``; the outermost.
-    node : as it is in the function.
     """
     known = {function.signature.name: function for function in library.function}
     for caller in nodes if known else ():
         place = _PLACES.get(caller.op, "a function")
-        waiting, seen = list(_calls(caller, known)), set()
-        while waiting:
-            name = waiting.pop(0)
-            if name in seen or name not in known:
-                continue
-            seen.add(name)
-            kept = _needed(known[name]) if needed else None
-            for node in known[name].node_def:
-                if kept is not None and node.name not in kept:
-                    continue
-                yield caller, place, node
-                waiting.extend(_calls(node, known))
+        names = names_in_functions(caller, known)
+        for function in reached(caller, known, needed):
+            for node in _nodes(function, needed):
+                yield Enclosed(caller, place, node, names[function.signature.name, node.name])
+
+
+def reached(caller: NodeDef, known: Mapping[str, FunctionDef], needed: bool = False) -> list[FunctionDef]:
+    """The functions that a node calls, directly or through others; or only through nodes that results depend on."""
+    waiting, found = list(_calls(caller, known)), {}
+    while waiting:
+        name = waiting.pop(0)
+        if name in known and name not in found:
+            found[name] = known[name]
+            waiting.extend(called for node in _nodes(known[name], needed) for called in _calls(node, known))
+    return list(found.values())
+
+
+def names_in_functions(caller: NodeDef, known: Mapping[str, FunctionDef]) -> dict[tuple[str, str], str]:
+    """Function and node in it → what the node is called; many have the name of the node that calls in front already.
+
+    Branches often have nodes of the same names: a number follows those that come later.
+    """
+    names: dict[tuple[str, str], str] = {}
+    taken: dict[str, int] = {}
+    for function in reached(caller, known):
+        for node in function.node_def:
+            name = node.name if node.name.startswith(f"{caller.name}/") else f"{caller.name}/{node.name}"
+            unique = name
+            while unique in taken:
+                taken[name] += 1
+                unique = f"{name}_{taken[name]}"
+            taken[unique] = 0
+            names[function.signature.name, node.name] = unique
+    return names
+
+
+def _nodes(function: FunctionDef, needed: bool) -> Iterable[NodeDef]:
+    if not needed:
+        return function.node_def
+    kept = _needed(function)
+    return [node for node in function.node_def if node.name in kept]
 
 
 def _needed(function: FunctionDef) -> set[str]:
@@ -124,11 +170,6 @@ def _needed(function: FunctionDef) -> set[str]:
             found.add(name)
             waiting += [other for other in inputs[name] if not other.startswith("^")]
     return found
-
-
-def full_name(caller: NodeDef, node: NodeDef) -> str:
-    """What messages call a node inside a function; many have the caller's name in front already."""
-    return node.name if node.name.startswith(f"{caller.name}/") else f"{caller.name}/{node.name}"
 
 
 def needed_library(nodes: Iterable[NodeDef], library: FunctionDefLibrary) -> FunctionDefLibrary:

@@ -82,7 +82,7 @@ def require_visible_layers(graph: Graph) -> None:
     ModelError
         The graph calls compiled code and has no operation that can be quantized.
     """
-    inside = (node for _, _, node in nodes_in_functions(graph.nodes.values(), graph.library))
+    inside = (each.node for each in nodes_in_functions(graph.nodes.values(), graph.library))
     operations: list[NodeDef] = [*graph.nodes.values(), *inside]
     compiled = next((node for node in operations if node.op in _COMPILED), None)
     if compiled is not None and not any(node.op in KINDS for node in operations):

@@ -7,7 +7,7 @@ from functools import partial
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.canonical import canonicalize
-from calibrant.graph.control_flow import full_name, nodes_in_functions
+from calibrant.graph.control_flow import nodes_in_functions
 from calibrant.graph.graph import Graph
 from calibrant.graph.node_input import NodeInput
 from calibrant.graph.other_products import is_other_product, other_product
@@ -212,7 +212,7 @@ def _bias(graph: Graph, node: NodeDef) -> str | None:
 def _inside_functions(graph: Graph) -> list[Rejected]:
     """The products in the bodies of loops and branches, under the name of the node that calls them."""
     return [
-        Rejected(full_name(caller, node), node.op, f"is inside {place}, where it cannot be observed")
-        for caller, place, node in nodes_in_functions(graph.nodes.values(), graph.library)
-        if node.op in KINDS or is_other_product(node)
+        Rejected(each.name, each.node.op, f"is inside {each.place}, where it cannot be observed")
+        for each in nodes_in_functions(graph.nodes.values(), graph.library)
+        if each.node.op in KINDS or is_other_product(each.node)
     ]

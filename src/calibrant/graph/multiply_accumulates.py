@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from calibrant.graph import nodes as nd
-from calibrant.graph.control_flow import full_name, nodes_in_functions
+from calibrant.graph.control_flow import nodes_in_functions
 from calibrant.graph.graph import Graph
 from calibrant.graph.other_products import REASONS, is_other_product
 from calibrant.graph.tf_core import FunctionDef, NodeDef
@@ -48,9 +48,9 @@ def count_products(graph: Graph) -> ProductCounts:
         node.name: None if graph.regions.get(node.name) == "a loop" else multiply_accumulates(node, shape)
         for node in products
     }
-    for caller, _, node in nodes_in_functions(graph.nodes.values(), graph.library):
-        if node.op in KINDS or is_other_product(node):
-            counts[full_name(caller, node)] = _in_function(graph, caller, node)
+    for each in nodes_in_functions(graph.nodes.values(), graph.library):
+        if each.node.op in KINDS or is_other_product(each.node):
+            counts[each.name] = _in_function(graph, each.caller, each.node)
     known = {name: count for name, count in counts.items() if count is not None}
     return ProductCounts(known, tuple(name for name in counts if name not in known))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from calibrant.errors import ModelError, Problem, first_problems
 from calibrant.graph import nodes as nd
-from calibrant.graph.control_flow import full_name, nodes_in_functions
+from calibrant.graph.control_flow import nodes_in_functions
 from calibrant.graph.graph import Graph, ordered
 from calibrant.graph.tf_core import GraphDef, NodeDef, op_def_registry
 
@@ -43,9 +43,7 @@ def only_computes(graph: Graph) -> None:
         Naming the operations that do more, and the switch that allows them.
     """
     nodes = [(node, node.name) for node in graph.nodes.values()]
-    nodes += [
-        (node, full_name(caller, node)) for caller, _, node in nodes_in_functions(graph.nodes.values(), graph.library)
-    ]
+    nodes += [(each.node, each.name) for each in nodes_in_functions(graph.nodes.values(), graph.library)]
     problems = [
         Problem(f"{node.op} {_does(node)}", file=graph.source, path=name, hint=SWITCH)
         for node, name in nodes
@@ -68,7 +66,7 @@ def only_initializes(meta_graph: Any, source: str) -> None:
     begins = [name for name in _main_ops(meta_graph) if name in nodes]
     run = list(ordered(nodes, begins).values())
     calls = [nd.make_node(name, name, []) for name in _resource_functions(meta_graph.object_graph_def)]
-    inside = [node for _, _, node in nodes_in_functions([*run, *calls], graph_def.library)]
+    inside = [each.node for each in nodes_in_functions([*run, *calls], graph_def.library)]
     problems = [
         Problem(
             f"the SavedModel runs {node.op} when it is loaded, which is more than to set variables and tables",

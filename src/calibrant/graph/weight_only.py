@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from calibrant.graph import nodes as nd
-from calibrant.graph.control_flow import calls_of, full_name
+from calibrant.graph.control_flow import calls_of, names_in_functions, reached
 from calibrant.graph.graph import Graph
 from calibrant.graph.node_input import NodeInput
 from calibrant.graph.tf_core import FunctionDef, NodeDef, dtypes
 from calibrant.layer_kinds import KINDS
 
-_ENTRANCES = frozenset({"Enter", "RefEnter", "Switch", "RefSwitch"})
+_ENTRANCES = frozenset({"Enter", "RefEnter", "Switch", "RefSwitch", "_SwitchN"})
 # Operations that hand values on, or some of them, and leave every axis where it is → index of the input.
 _SAME_AXES = {"Identity": 0, "Split": 1, "SplitV": 0, "Slice": 0, "StridedSlice": 0} | dict.fromkeys(_ENTRANCES, 0)
 
@@ -79,10 +79,11 @@ def weight_only_layers(graph: Graph) -> tuple[WeightOnlyLayer, ...]:
 
 @dataclass(frozen=True)
 class _Use:
-    """A product that reads a constant, and the nodes of the graph through which it is called."""
+    """A product that reads a constant, and the function that it is in; "" for the graph."""
 
     node: NodeDef
     channel_axes: tuple[int, ...]
+    function: str
 
 
 class _Search:
@@ -140,29 +141,21 @@ class _Search:
             if not calls:
                 continue
 
-            def name(use: _Use, caller: NodeDef = caller) -> str:
-                return full_name(caller, use.node)
+            names = names_in_functions(caller, self.functions)
+
+            def name(use: _Use, names: Mapping[tuple[str, str], str] = names) -> str:
+                return names[use.function, use.node.name]
 
             for index, tensor in enumerate(nd.data_inputs(caller)):
                 value, source = self._weights(tensor), self.graph.constant_source(tensor)
                 if value is not None and source is not None:
                     uses = self._uses_by_caller(caller, index) or []
                     yield from _layers(uses, EnclosedConstant(source, None, ((caller.name, index),)), value, name)
-            for function in self._reached(caller):
+            for function in reached(caller, self.functions):
                 for node in function.node_def:
                     if node.op == "Const" and (value := _matrix(_value(node))) is not None:
                         uses = self._uses_in_function(function, node.name) or []
                         yield from _layers(uses, EnclosedConstant(node.name, function.signature.name), value, name)
-
-    def _reached(self, caller: NodeDef) -> Iterator[FunctionDef]:
-        waiting, seen = [name for name, _ in calls_of(caller, self.functions)], set()
-        while waiting:
-            name = waiting.pop(0)
-            if name not in seen:
-                seen.add(name)
-                yield self.functions[name]
-                for node in self.functions[name].node_def:
-                    waiting += [other for other, _ in calls_of(node, self.functions)]
 
     def _uses_by_caller(self, caller: NodeDef, index: int) -> list[_Use] | None:
         """What reads an input of a call, in all functions that it may run; None where it is not products alone."""
@@ -202,7 +195,8 @@ class _Search:
                             waiting.append(node.name)
                         continue
                     is_call = bool(calls_of(node, self.functions))
-                    uses = self._uses_by_caller(node, index) if is_call else _product(node, index)
+                    inside = function.signature.name
+                    uses = self._uses_by_caller(node, index) if is_call else _product(node, index, inside)
                     if uses is None:
                         return None
                     found += uses
@@ -233,12 +227,12 @@ def _layers(
         yield WeightOnlyLayer(name(use), use.node.op, constant, value, use.channel_axes if alike else ())
 
 
-def _product(node: NodeDef, index: int) -> list[_Use] | None:
+def _product(node: NodeDef, index: int, function: str = "") -> list[_Use] | None:
     kind = KINDS.get(node.op)
     if kind is not None and kind.weight_input == index:
-        return [_Use(node, kind.channel_axes)]
+        return [_Use(node, kind.channel_axes, function)]
     if node.op == "Einsum" or (kind is not None and kind.multiplies_activations) or node.op == "MatMul":
-        return [_Use(node, ())]
+        return [_Use(node, (), function)]
     return None
 
 

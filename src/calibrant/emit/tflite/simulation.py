@@ -240,4 +240,5 @@ def holds_codes(tensor: Tensor) -> bool:
 
 def safe_name(name: str) -> str:
     """A name as TensorFlow takes it."""
-    return name.replace(":", "_").replace(";", "_")
+    accepted = name.replace(":", "_").replace(";", "_")
+    return accepted if accepted[:1].isalnum() or accepted[:1] == "." else f"n{accepted}"
