@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from more_networks import MORE
 from networks import APPLICATIONS, MODERN, application, enliven
 
 SAMPLES = 8
@@ -53,7 +54,8 @@ REAL: Mapping[str, Mapping[str, Any]] = {
 OPERATORS = "cases/17_tflite_ops_matrix.py"
 """Where the table ``OPS`` of operators is: name → what makes of a Keras tensor another one."""
 PLACES = ("mid", "end")
-GROUPS = ("operators", "applications", "modern", "real", "wild")
+ONE_SAMPLE = frozenset({"detector"})
+GROUPS = ("operators", "applications", "modern", "more", "real", "wild")
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +80,8 @@ def names(group: str, shared: Path) -> Sequence[str]:
     """The names of a group's networks that are there."""
     if group == "applications":
         return APPLICATIONS
-    if group == "modern":
-        return tuple(MODERN)
+    if group in ("modern", "more"):
+        return tuple(MODERN if group == "modern" else MORE)
     if group == "operators":
         return [f"{name}:{place}" for name in _operators(shared) for place in PLACES]
     known = {"wild": WILD, "real": REAL}[group]
@@ -93,7 +95,7 @@ def case(group: str, name: str, shared: Path, seed: int) -> Case:
     """One of them, with its data."""
     if group == "operators":
         return _operator(name, shared, seed)
-    return _keras_network(group, name, seed) if group in ("applications", "modern") else _stored(group, name, shared)
+    return _stored(group, name, shared) if group in ("real", "wild") else _keras_network(group, name, seed)
 
 
 def _operators(shared: Path) -> dict[str, Any]:
@@ -133,12 +135,12 @@ def _keras_network(group: str, name: str, seed: int) -> Case:
     from calibrant.graph.load import load
 
     keras.utils.set_random_seed(seed)
-    model = application(name) if group == "applications" else MODERN[name]()
+    model = application(name) if group == "applications" else {**MODERN, **MORE}[name]()
     takes_bytes = name.lower().startswith(("mobilenetv3", "mobilenet_v3", "efficientnet", "convnext"))
     fed = samples(load(model), {"range": (0, 255)} if takes_bytes else {})
     by_tensor = dict(zip((tensor.name for tensor in model.inputs), fed.values(), strict=True))
     enliven(model, by_tensor)
-    return Case(model, fed)
+    return Case(model, fed, fixed=name in ONE_SAMPLE)
 
 
 def _stored(group: str, name: str, shared: Path) -> Case:

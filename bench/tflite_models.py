@@ -90,7 +90,7 @@ def main() -> None:
     """Print a table per group."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
-    parser.add_argument("--groups", default="applications,modern,real,wild", help=f"of {', '.join(GROUPS)}")
+    parser.add_argument("--groups", default="applications,modern,more,real,wild", help=f"of {', '.join(GROUPS)}")
     parser.add_argument("--only", help="networks, separated by commas")
     parser.add_argument("--seed", type=int, default=0, help="of the random weights")
     parser.add_argument("--seconds", type=int, default=900, help="time that one network may take")
