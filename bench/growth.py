@@ -136,7 +136,7 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
     matplotlib.rcParams.update({"svg.hashsalt": "calibrant", "svg.fonttype": "none", "font.size": 9})
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(2, len(AXES), figsize=(13, 6), layout="constrained")
+    figure, axes = pyplot.subplots(2, len(AXES), figsize=(18, 6), layout="constrained")
     for column, name in enumerate(AXES):
         for line, (quantity, label) in enumerate((("seconds", "CPU seconds"), ("mb", "peak, MB above the start"))):
             axis = axes[line][column]
@@ -145,7 +145,7 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
                 axis.plot([row["size"] for row in rows], [row[quantity] for row in rows], marker="o", label=step)
             axis.set(xscale="log", yscale="log", xlabel=name, ylabel=label)
             axis.grid(alpha=0.3)
-    axes[0][0].legend()
+        axes[0][column].legend(fontsize=7)
     figure.savefig(path, metadata={"Date": None, "Creator": None})
 
 
