@@ -6,7 +6,7 @@ import weakref
 import numpy as np
 import pytest
 from google.protobuf.message import DecodeError
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import calibrant
@@ -106,6 +106,7 @@ def test_content_of_the_wrong_size_is_refused(tmp_path, small_pieces):
 
 
 @settings(max_examples=150, deadline=None)
+@example(place=98, byte=34, short=0)  # an entry without a key
 @given(place=st.integers(0, 1 << 20), byte=st.integers(0, 255), short=st.integers(0, 3000))
 def test_any_bytes_are_read_as_protobuf_reads_them(tmp_path_factory, place, byte, short):
     content = bytearray(CONTENT)

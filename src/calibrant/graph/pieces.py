@@ -181,8 +181,8 @@ def _content_sizes(view: memoryview, found: Iterable[tuple[int, int, int, int]])
 def _sole_content(node: memoryview) -> memoryview | None:
     attr, entry_value, *inner = _CONTENT
     entries = [node[payload:end] for number, _, payload, end in fields(node) if number == attr]
-    values = [entry for entry in entries if sole(entry, 1) in (b"value", None)]
-    part = values[0] if len(values) == 1 else None
+    values = [entry for entry in entries if sole(entry, 1) in (b"value", None)]  # None: without a key, or with several
+    part = values[0] if len(values) == 1 and sole(values[0], 1) is not None else None
     for number in (entry_value, *inner):
         part = None if part is None else sole(part, number)
     return part
