@@ -5,7 +5,7 @@
 A plain pass is one run of the original float model over the calibration batches in a session that has run before.
 "first" is the whole step as ``quantize --sensitivity`` does it, sessions built and started; "warm" is the time of its
 runs when all of them have been done once. The slow way quantizes one layer at a time and runs the whole network.
-"refine" is the whole step of ``quantize --refine``.
+"channels" and "refine" are the two whole steps of ``quantize --refine``: what is done to channels, and the ranges.
 """
 
 from __future__ import annotations
@@ -102,6 +102,7 @@ def measure(case: Case, shared: Path) -> tuple[object, ...]:
         f"{1000 * plain:.0f}",
         f"{first / plain:.1f}",
         f"{warm / plain:.1f}",
+        f"{result.seconds['channels'] / plain:.0f}",
         f"{result.seconds['refine'] / plain:.0f}",
         f"{result.seconds['refine']:.1f}",
         f"{rank_correlation(only, [-entry.only_db for entry in order]):.3f}",
@@ -124,6 +125,7 @@ def main() -> None:
         "plain pass ms",
         "first",
         "warm",
+        "channels",
         "refine",
         "refine s",
         "ranks, only",
