@@ -136,8 +136,9 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
     matplotlib.rcParams.update({"svg.hashsalt": "calibrant", "svg.fonttype": "none", "font.size": 9})
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(2, len(AXES), figsize=(18, 6), layout="constrained")
-    for column, name in enumerate(AXES):
+    names = list(dict.fromkeys(row["axis"] for row in found))
+    figure, axes = pyplot.subplots(2, len(names), figsize=(18, 6), layout="constrained", squeeze=False)
+    for column, name in enumerate(names):
         for line, (quantity, label) in enumerate((("seconds", "CPU seconds"), ("mb", "peak, MB above the start"))):
             axis = axes[line][column]
             for step in AXES[name].steps:
