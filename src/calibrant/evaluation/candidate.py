@@ -9,12 +9,12 @@ from calibrant.config import CHANNEL_TYPES
 from calibrant.config.layer_block import with_overrides
 from calibrant.config.model import Configuration
 from calibrant.config.plan import ActivationPlan, LayerPlan, Plan
+from calibrant.steps.channels import STRENGTH
 
 _IFMR = ActivationPlan(
     search_range_start=0.7, search_range_end=1.3, search_step=0.01, max_percentile=0.999999, min_percentile=0.999999
 )
 _BINS = 4096
-_STRENGTH = 0.5
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _per_channel(entry: LayerPlan) -> LayerPlan | None:
 def _balanced(entry: LayerPlan) -> LayerPlan | None:
     if not entry.can_be_balanced or entry.migration_strength is not None:
         return None
-    return replace(entry, migration_strength=_STRENGTH)
+    return replace(entry, migration_strength=STRENGTH)
 
 
 def _unbalanced(entry: LayerPlan) -> LayerPlan | None:
@@ -100,7 +100,7 @@ def _unbalanced(entry: LayerPlan) -> LayerPlan | None:
 
 MUTATIONS = (
     Mutation("per channel", _per_channel),
-    Mutation(f"DMQ {_STRENGTH}", _balanced),
+    Mutation(f"DMQ {STRENGTH}", _balanced),
     Mutation("DMQ off", _unbalanced),
     Mutation("HFMG", _hfmg),
     Mutation("percentile 1", _percentile(1.0)),

@@ -62,15 +62,16 @@ def choose_channels(planned: Planned, batches: Batches, options: Options, track:
         Shows progress.
     """
     best = Channels(planned)
-    ways = dict(_ways(planned))
+    ways = _ways(planned)
     pieces = pieces_of(planned.folded.graph, batches, PIECE, ENOUGH) if ways else []
     middle = len(pieces) // 2
     halves = [part for part in (pieces[:middle], pieces[middle:]) if part]
     if len(halves) < 2 or sum(piece.samples for piece in pieces) < FEWEST:
         return best
     graph = planned.folded.graph
+    points = compared_tensors(graph)
     turns = [
-        _Turn(other, half, outputs_of(graph, compared_tensors(graph), half))
+        _Turn(other, half, outputs_of(graph, points, half))
         for half, other in zip(halves, reversed(halves), strict=True)
     ]
     least = _errors(best, turns[:1], options)
@@ -90,14 +91,14 @@ def choose_channels(planned: Planned, batches: Batches, options: Options, track:
     return best
 
 
-def _ways(planned: Planned) -> list[tuple[str, Channels]]:
+def _ways(planned: Planned) -> dict[str, Channels]:
     plans = {plan.name: plan for plan in planned.plan.layers}
-    ways = []
+    ways = {}
     if find_pairs(planned.folded.graph, planned.layers, plans):
-        ways.append(("equalized", Channels(planned, equalized=True)))
+        ways["equalized"] = Channels(planned, equalized=True)
     if any(entry.can_be_balanced for entry in planned.plan.layers):
         layers = tuple(map(_balanced, planned.plan.layers))
-        ways.append(("balanced", Channels(replace(planned, plan=replace(planned.plan, layers=layers)))))
+        ways["balanced"] = Channels(replace(planned, plan=replace(planned.plan, layers=layers)))
     return ways
 
 
