@@ -1,13 +1,17 @@
 """Groups of options and their fields as keywords are the same to every function of the interface."""
 
+import contextlib
 import dataclasses
 import inspect
 import pickle
 
+import numpy as np
 import pytest
 
 import calibrant
 from calibrant import CalibrationOptions, DataOptions, ExportOptions, ModelOptions
+from calibrant.data.option_types import ACCEPTED
+from calibrant.graph.load import load
 from calibrant.options import TO_QUANTIZE, TO_READ, Options
 
 MODEL, CONFIG, DATA = (f"examples/digits/{name}" for name in ("digits.pb", "quant.cfg", "calibration.npz"))
@@ -92,3 +96,33 @@ def test_check_config(repository):
     checked = calibrant.check_config(repository / CONFIG, model)
     assert checked.problems == () and {row.layer for row in checked.plan if row.quantized}
     assert calibrant.check_config(repository / CONFIG).plan == ()
+
+
+FIELDS = [(kind, field.name) for kind in TO_QUANTIZE for field in dataclasses.fields(kind)]
+
+
+def test_every_annotation_of_an_option_has_a_row():
+    annotations = {
+        str(field.type).removesuffix(" | None") for kind in TO_QUANTIZE for field in dataclasses.fields(kind)
+    }
+    assert annotations == set(ACCEPTED)
+
+
+@pytest.mark.parametrize("value", [object(), b"x", 1.5, np.zeros(3), {1: 2}, [1], len, float("nan")], ids=repr)
+def test_wrong_types_name_the_option(value):
+    for kind, name in FIELDS:
+        with contextlib.suppress(calibrant.CalibrantError):
+            kind(**{name: value})
+    with pytest.raises(calibrant.DataError, match=r"shuffle is (.|\n)*\((.|\n)*allowed: a whole number, or None"):
+        DataOptions(shuffle=value)
+
+
+def test_types_that_are_taken():
+    assert CalibrationOptions(samples=np.int64(3), equalize=np.bool_(True), budget=1).samples == 3
+    assert DataOptions(shapes={"x": (1, None)}, image_size=np.array([3, 4])).batch_size is None
+    assert ModelOptions(inputs="x", outputs=("y", "z"), trust_model=1).inputs == "x"
+
+
+def test_one_tensor_may_be_given_as_a_text():
+    graph = load(MODEL, inputs="image", outputs="Identity")
+    assert (graph.inputs, graph.outputs) == (("image:0",), ("Identity:0",))

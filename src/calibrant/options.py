@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
+from calibrant.data.option_types import check_types
 from calibrant.data.options import DataOptions
 from calibrant.emit.tflite.settings import TfliteSettings, fixed_shapes
 from calibrant.errors import ConfigError, DataError, Problem, did_you_mean
@@ -22,7 +23,7 @@ class ModelOptions:
 
     Parameters
     ----------
-    inputs, outputs : Sequence[str] | None
+    inputs, outputs : str | Sequence[str] | None
         Tensors where the graph is fed and read; ``inputs`` may be inner tensors.
     signature : str | None
         Of a SavedModel.
@@ -30,13 +31,21 @@ class ModelOptions:
         Placeholder → the value that it is bound to; see :func:`calibrant.graph.load.load`.
     trust_model : bool
         Whether a model file may run Python code, write files or talk to other machines.
+
+    Raises
+    ------
+    DataError
+        A value of a type that is not allowed.
     """
 
-    inputs: Sequence[str] | None = None
-    outputs: Sequence[str] | None = None
+    inputs: str | Sequence[str] | None = None
+    outputs: str | Sequence[str] | None = None
     signature: str | None = None
     constants: Mapping[str, Any] | None = None
     trust_model: bool = False
+
+    def __post_init__(self) -> None:
+        check_types(self)
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,8 @@ class CalibrationOptions:
 
     Raises
     ------
+    DataError
+        A value of a type that is not allowed.
     ConfigError
         A budget below 0 or above 1.
     """
@@ -81,6 +92,7 @@ class CalibrationOptions:
     threads: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.budget is not None and not 0 <= self.budget <= 1:
             hint = f"{self.budget / 100:g} for {self.budget:g} %" if 1 < self.budget <= 100 else None
             problem = Problem(f"a budget of {self.budget}", allowed="a share of multiply-accumulates, 0...1", hint=hint)
@@ -113,6 +125,8 @@ class ExportOptions:
 
     Raises
     ------
+    DataError
+        A value of a type that is not allowed.
     ConfigError
         A format or a setting of the ``.tflite`` file that does not exist.
     """
@@ -127,6 +141,7 @@ class ExportOptions:
     page: bool = True
 
     def __post_init__(self) -> None:
+        check_types(self)
         object.__setattr__(self, "export", checked_exports(self.export))
         _ = self.tflite
 

@@ -193,6 +193,15 @@ class TestTensorFlow:
         with pytest.raises(DataError, match=r"a\.tfrecord: the records cannot be read: corrupted record at \d+$"):
             list(open_data(TFRecords(records, self.parse), [X]))
 
+    @pytest.mark.parametrize("length", [45, 2**35, 2**62, 2**64 - 1])
+    def test_forged_lengths(self, records, length):
+        """Where the checksum of the length is right as well, TensorFlow ends the process from 32 GiB on."""
+        content = records.read_bytes()
+        forged = length.to_bytes(8, "little")
+        records.write_bytes(content[: -(len(content) // 5)] + forged + bytes(4) + b"abcd")
+        with pytest.raises(DataError, match=rf"says that it has {length:,} bytes; 16 are left"):
+            list(open_data(TFRecords(records, self.parse), [X]))
+
     def test_missing_records(self, tmp_path):
         with pytest.raises(DataError, match=r"none\.tfrecord: no such file"):
             open_data(TFRecords(tmp_path / "none.tfrecord", self.parse), [X])

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from calibrant.data.images import ImageOptions
+from calibrant.data.option_types import check_types
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class DataOptions:
         Height and width in pixels, instead of those in ``image_options``.
     shuffle : int | None
         Seed of a random order of the images of a folder; None: no random order.
+
+    Raises
+    ------
+    DataError
+        A value of a type that is not allowed.
     """
 
     batch_size: int | None = None
@@ -36,6 +42,9 @@ class DataOptions:
     image_options: ImageOptions | Mapping[str, object] | None = None
     image_size: Sequence[int] | None = None
     shuffle: int | None = None
+
+    def __post_init__(self) -> None:
+        check_types(self)
 
     def keywords(self) -> dict[str, Any]:
         """The options as keywords of :func:`calibrant.data.open_data.open_data`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -60,9 +61,31 @@ class TFRecords:
         import tensorflow as tf
 
         files = self.files
+        if not self.compression:
+            for file in files:
+                _check_lengths(file)
         dataset = tf.data.TFRecordDataset(files, compression_type=self.compression).map(self.parse)
         try:
             yield from dataset.batch(batch_size, drop_remainder=whole_only)
         except tf.errors.OpError as error:
             reason = _DECORATION.sub("", str(error.message).splitlines()[0])
             raise DataError(Problem(f"the records cannot be read: {reason}", file=";".join(files))) from error
+
+
+_BEFORE, _AFTER = 12, 4
+"""Bytes around the content of a record: its length and a checksum of that; a checksum of the content."""
+
+
+def _check_lengths(file: str) -> None:
+    """Raise an error for a record that is longer than the rest of its file: TensorFlow would reserve that much."""
+    with Path(file).open("rb") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        begin = 0
+        while begin + _BEFORE <= size:
+            stream.seek(begin)
+            length = int.from_bytes(stream.read(8), "little")
+            end = begin + _BEFORE + length + _AFTER
+            if end > size:
+                found = f"the record at byte {begin} says that it has {length:,} bytes; {size - begin:,} are left"
+                raise DataError(Problem(f"the records cannot be read: {found}", file=file))
+            begin = end

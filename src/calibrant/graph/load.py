@@ -16,8 +16,8 @@ from calibrant.regular_file import require_regular
 
 def load(
     model: Any,
-    inputs: Sequence[str] | None = None,
-    outputs: Sequence[str] | None = None,
+    inputs: str | Sequence[str] | None = None,
+    outputs: str | Sequence[str] | None = None,
     signature: str | None = None,
     constants: Mapping[str, Any] | None = None,
     trust_model: bool = False,
@@ -30,9 +30,9 @@ def load(
         Path of a frozen graph (``.pb``, ``.pbtxt``), a SavedModel folder, a Keras file (``.keras``, ``.h5``); or in
         memory: a ``GraphDef``, a ``tf.Graph`` without variables, a Keras model, a ``tf.function`` with an input
         signature, a ``ConcreteFunction``, a :class:`Graph`.
-    inputs : Sequence[str] | None
+    inputs : str | Sequence[str] | None
         Tensors to feed; the graph is cut there. By default the placeholders that the outputs need.
-    outputs : Sequence[str] | None
+    outputs : str | Sequence[str] | None
         Tensors that are the results. By default those of the signature or Keras model, or the only node that nobody
         reads.
     signature : str | None
@@ -49,6 +49,7 @@ def load(
         The file is missing, damaged or of an unknown kind, holds variables, training-mode ops, unknown ops or cycles,
         does more than compute, or a named tensor does not exist.
     """
+    inputs, outputs = ([names] if isinstance(names, str) else names for names in (inputs, outputs))
     if isinstance(model, Graph):
         return frozen.select(
             model.graph_def(),

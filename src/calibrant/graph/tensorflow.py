@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import ModuleType
 from typing import IO
 
@@ -28,10 +29,11 @@ def tensorflow() -> ModuleType:
     _check_address_space()
     os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")  # or the first session decides on threads for all
     try:
-        if "tensorflow" in sys.modules or os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") in ("0", "1"):
+        if "tensorflow" in sys.modules:
             import tensorflow as tf
         else:
-            with _without_start_up_messages():
+            shown = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") in ("0", "1")
+            with nullcontext() if shown else _without_start_up_messages(), _collector_paused():
                 import tensorflow as tf
     except ModuleNotFoundError as error:
         if error.name != "tensorflow":
@@ -73,6 +75,18 @@ def _check_address_space() -> None:
                 hint="ulimit -v unlimited",
             )
         )
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Keep the garbage collector from going through TensorFlow's modules time and again while they load."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @contextmanager
