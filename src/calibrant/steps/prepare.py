@@ -10,47 +10,47 @@ from calibrant.data.open_data import Batches
 from calibrant.errors import ConfigError, Problem
 from calibrant.graph.cut_proposal import check_feedable
 from calibrant.options import Options
-from calibrant.progress import ProgressFn, Stopwatch
+from calibrant.progress import ProgressFn, Stopwatch, no_progress
 from calibrant.steps.balance import Balanced, balance
 from calibrant.steps.calibration_data import open_planned
-from calibrant.steps.channels import choose_channels
+from calibrant.steps.channels import Channels
 from calibrant.steps.equalize import equalize
 from calibrant.steps.planned import Planned, plan_model
 from calibrant.steps.prepared import Prepared, prepare_balanced
 
 
-def prepare(
-    model: Any,
-    config: Any,
-    data: Any,
-    options: Options,
-    watch: Stopwatch,
-    track: ProgressFn,
-    runner: CalibrationRunner,
-    refine: bool = False,
-) -> tuple[Prepared, Batches]:
-    """Load, fold, plan, open the data, balance, and quantize the weights.
-
-    With ``refine``, data decide what is done to the channels, unless the options or the configuration do.
+def plan_with_data(model: Any, config: Any, data: Any, options: Options, watch: Stopwatch) -> tuple[Planned, Batches]:
+    """Load, fold, plan, open the data.
 
     Raises
     ------
     CalibrantError
         With every problem of the model, the configuration or the data.
     """
-    planned, batches = open_planned(_plan_feedable(model, config, options, watch), data, options, config is not None)
-    equalized = options.calibration.equalize
-    if refine and equalized is None and not _balanced_layers(planned) and batches.restartable:
-        with watch.step("channels"):
-            channels = choose_channels(planned, batches, options, track)
-            planned, equalized = channels.planned, channels.equalized
-    if equalized:
+    return open_planned(_plan_feedable(model, config, options, watch), data, options, config is not None)
+
+
+def prepare(
+    channels: Channels,
+    batches: Batches,
+    options: Options,
+    watch: Stopwatch,
+    track: ProgressFn = no_progress,
+    runner: CalibrationRunner | None = None,
+) -> Prepared:
+    """Equalize or balance the channels, and quantize the weights."""
+    planned = channels.planned
+    if channels.equalized:
         with watch.step("equalize"):
             planned = equalize(planned, batches, track, runner)
     with watch.step("balance"):
         balanced = balance(planned.folded.graph, planned.layers, planned.plan, batches, track, runner)
-    prepared = prepare_balanced(planned, balanced, options, watch)
-    return replace(prepared, equalized=bool(equalized)), batches
+    return replace(prepare_balanced(planned, balanced, options, watch), equalized=channels.equalized)
+
+
+def channels_are_open(planned: Planned, options: Options) -> bool:
+    """Whether neither the options nor the configuration say what is done to the channels."""
+    return options.calibration.equalize is None and not _balanced_layers(planned)
 
 
 def prepare_part(model: Any, config: Any, data: Any, options: Options, watch: Stopwatch) -> tuple[Prepared, Batches]:

@@ -4,15 +4,13 @@ The squared error of a tensor itself is a poor measure if one feature with large
 affects the outputs. Here the measure of a range is the error at the outputs (before a final Softmax) with this tensor
 quantized and everything else in float.
 
-The first CHOOSE samples choose the ranges; a range moves only if it is clearly better with as many others, too. In the
-end both networks run whole on all of them, and the plain one is kept unless the moved ranges are clearly better.
+Half of the samples choose the ranges; a range moves only if it is clearly better with all of them, too. In the end both
+networks run whole, and the plain one is kept unless the moved ranges are clearly better.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
@@ -25,14 +23,12 @@ from calibrant.progress import LOG, ProgressFn, no_progress
 from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
 from calibrant.steps.joint import joint_histograms
 from calibrant.steps.observed import with_activations
-from calibrant.steps.output_errors import OutputErrors, Piece, pieces_of, whole_errors
+from calibrant.steps.output_errors import whole_errors
 from calibrant.steps.prepared import Prepared
+from calibrant.steps.range_errors import RangeErrors
 from calibrant.steps.range_search import ClippingRange, confirmed, is_better, search_ranges, without_outliers
 
 NARROWER = (0.9999, 0.999, 0.99, 0.97)
-CHOOSE = 32
-CONFIRM = 32
-"""Numbers of samples that choose, and of those that have a say in the end."""
 
 
 def refined(
@@ -65,13 +61,10 @@ def refined(
         for place, unit in enumerate(units)
         if unit[0].search.use is not None and unit[0].search.use.is_poor
     }
-    pieces = pieces_of(network.graph, batches, CHOOSE, CHOOSE + CONFIRM)
-    with OutputErrors(network.graph, units, network.force_float16_scale) as errors:
-        choose, confirm = (partial(errors.measure, pieces=part) for part in (choosing(pieces), pieces))
-        start = without_outliers(ranges, narrower, choose) if narrower else ranges
-        found = search_ranges(start, choose, track)
-        moved = confirmed([[old, *new] for old, new in zip(ranges, found, strict=True)], confirm, list(narrower))
-        reference = [errors.outputs(piece) for piece in pieces] if moved != tuple(ranges) else []
+    with RangeErrors(network, units, ranges, narrower, batches) as errors:
+        start = without_outliers(ranges, narrower, errors.of_some) if narrower else ranges
+        found = search_ranges(start, errors.of_some, track)
+        moved = confirmed([[old, *new] for old, new in zip(ranges, found, strict=True)], errors.of_all, list(narrower))
     changed: dict[tuple[str, int], QuantizedInput] = {}
     for unit, before, after in zip(units, ranges, moved, strict=True):
         for entry in unit if after != before else ():
@@ -81,21 +74,9 @@ def refined(
         return network
     every = {(entry.node, entry.index): entry for entry in network.every_input()}
     better = with_activations(prepared, {**every, **changed}, network.intermediate)
-    plain, other = (whole_errors(each, reference, pieces) for each in (network, better))
+    plain, other = (whole_errors(each, errors.reference, errors.pieces) for each in (network, better))
     LOG.debug("refine: %d ranges moved, error %.4g, before %.4g", len(changed), other.mean(), plain.mean())
     return better if is_better(other, plain, bool(narrower)) else network
-
-
-def choosing(pieces: Sequence[Piece]) -> list[Piece]:
-    """The first CHOOSE samples, or the first half of fewer; a piece may be divided."""
-    wanted = min(CHOOSE, max(sum(piece.samples for piece in pieces) // 2, 1))
-    chosen: list[Piece] = []
-    for piece in pieces:
-        chosen.append(piece if piece.samples <= wanted else replace(piece, stop=wanted))
-        wanted -= chosen[-1].counted
-        if not wanted:
-            break
-    return chosen
 
 
 def _result(search: SearchResult, moved: ClippingRange, histogram: Histogram) -> SearchResult:

@@ -1,0 +1,117 @@
+"""The errors at the outputs that the search for ranges goes by: expected ones, or else measured ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+
+from calibrant.algorithms.arithmetic import Quantizer
+from calibrant.data.open_data import Batches
+from calibrant.errors import ModelError
+from calibrant.progress import LOG
+from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
+from calibrant.steps.expected_errors import SUMS, ExpectedErrors
+from calibrant.steps.output_errors import OutputErrors, Piece, pieces_of
+from calibrant.steps.range_search import ClippingRange
+
+CHOOSE = 32
+CONFIRM = 32
+"""Numbers of samples that choose, and of those that have a say in the end."""
+MOST_BYTES = 1 << 28
+"""Of tensors and their gradients that are there at once; those of one sample always are."""
+
+
+class RangeErrors:
+    """Sizes of errors at the outputs of a float network with one quantizer's tensors quantized.
+
+    They are measured for ranges with outliers, whose candidates are far apart, and where the outputs have no gradients.
+
+    Parameters
+    ----------
+    network : QuantizedNetwork
+        The network.
+    units : Sequence[Sequence[QuantizedInput]]
+        The activations of each quantizer.
+    ranges : Sequence[ClippingRange]
+        The present range of each.
+    outliers : Container[int]
+        The units with outliers.
+    batches : Batches
+        Calibration data; the first samples are read.
+    """
+
+    def __init__(
+        self,
+        network: QuantizedNetwork,
+        units: Sequence[Sequence[QuantizedInput]],
+        ranges: Sequence[ClippingRange],
+        outliers: Container[int],
+        batches: Batches,
+    ):
+        self._network, self._units = network, units
+        self.pieces = pieces_of(network.graph, batches, _size(network, units), CHOOSE + CONFIRM)
+        self._told: frozenset[int] = frozenset()
+        try:
+            self._expected = ExpectedErrors(network.graph, units, ranges, self.pieces)
+            self._told = frozenset(place for place in self._expected.known if place not in outliers)
+        except ModelError as error:
+            LOG.debug("refine: ranges are tried one by one: %s", error)
+
+    @cached_property
+    def reference(self) -> list[list[np.ndarray]]:
+        """The float outputs, before a final Softmax, by piece."""
+        if self._told:
+            return self._expected.reference
+        return [self._measured.outputs(piece) for piece in self.pieces]
+
+    @cached_property
+    def _measured(self) -> OutputErrors:
+        return OutputErrors(self._network.graph, self._units, self._network.force_float16_scale)
+
+    def of_some(self, candidates: Mapping[int, Sequence[Quantizer]]) -> dict[int, np.ndarray]:
+        """Number of a unit → errors of its candidates, [candidates, samples]: the first CHOOSE, or half of fewer."""
+        return self._of(candidates, choosing(self.pieces))
+
+    def of_all(self, candidates: Mapping[int, Sequence[Quantizer]]) -> dict[int, np.ndarray]:
+        """The same on all samples."""
+        return self._of(candidates, self.pieces)
+
+    def _of(self, candidates: Mapping[int, Sequence[Quantizer]], pieces: Sequence[Piece]) -> dict[int, np.ndarray]:
+        told = {place: each for place, each in candidates.items() if place in self._told}
+        others = {place: each for place, each in candidates.items() if place not in self._told}
+        found = self._expected.measure(told, sum(piece.counted for piece in pieces)) if told else {}
+        return {**found, **(self._measured.measure(others, pieces) if others else {})}
+
+    def close(self) -> None:
+        """Free the session."""
+        if "_measured" in self.__dict__:
+            self._measured.close()
+
+    def __enter__(self) -> RangeErrors:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _size(network: QuantizedNetwork, units: Sequence[Sequence[QuantizedInput]]) -> int:
+    """Samples in a piece, by the sizes of the tensors as far as the graph tells."""
+    shapes = [network.graph.shape(tensor) for tensor in {entry.tensor for unit in units for entry in unit}]
+    elements = sum(math.prod(size or 1 for size in shape[1:]) for shape in shapes if shape)
+    return min(CHOOSE, max(MOST_BYTES // (4 * (1 + SUMS) * max(elements, 1)), 1))
+
+
+def choosing(pieces: Sequence[Piece]) -> list[Piece]:
+    """The first CHOOSE samples, or the first half of fewer; a piece may be divided."""
+    wanted = min(CHOOSE, max(sum(piece.samples for piece in pieces) // 2, 1))
+    chosen: list[Piece] = []
+    for piece in pieces:
+        chosen.append(piece if piece.samples <= wanted else replace(piece, stop=wanted))
+        wanted -= chosen[-1].counted
+        if not wanted:
+            break
+    return chosen

@@ -1,0 +1,111 @@
+"""Errors that are expected from gradients: against loops over all values, and against running the candidates."""
+
+import numpy as np
+import pytest
+
+import calibrant
+from calibrant.algorithms.arithmetic import Quantizer
+from calibrant.data.input_spec import inputs_of
+from calibrant.data.open_data import open_data
+from calibrant.errors import ModelError
+from calibrant.graph.gradients import OutputGradients
+from calibrant.graph.load import load
+from calibrant.steps.expected_errors import SUMS, ExpectedErrors, _TensorErrors
+from calibrant.steps.output_errors import OutputErrors, pieces_of
+from calibrant.steps.range_search import NARROWEST, STEP, WIDEST, ClippingRange
+from graphs import conv, graph_def, numbers, placeholder, tf
+
+RANDOM = np.random.default_rng(3)
+
+
+def slow_squares(values, gradients, quantizer):
+    """Rounding as independent errors spread over a step, and clipping as it is, one value after the other."""
+    found = []
+    for row in range(len(values)):
+        of_sums = []
+        for gradient in gradients:
+            rounded = clipped = 0.0
+            for x, slope in zip(values[row], gradient[row], strict=True):
+                low, high = quantizer.range
+                rounded += slope**2 * quantizer.scale**2 / 12 if x != 0 else 0.0
+                clipped += slope * (min(max(x, low), high) - x)
+            of_sums.append(rounded + clipped**2)
+        found.append(np.mean(of_sums))
+    return np.array(found)
+
+
+@pytest.mark.parametrize("asymmetric", [True, False])
+@pytest.mark.parametrize(("low", "high"), [(-3.0, 5.0), (0.0, 5.0), (-4.0, 0.0), (-0.5, 5.0)])
+def test_equals_the_sum_over_all_values(low, high, asymmetric):
+    values = RANDOM.uniform(1.5 * min(low, -0.1), 1.5 * max(high, 0.1), (5, 40)).astype(np.float32)
+    values[:, ::4] = 0
+    gradients = [RANDOM.normal(0, 1, values.shape).astype(np.float32) for _ in range(2)]
+    present = ClippingRange(low, high, asymmetric=asymmetric)
+    errors = _TensorErrors(present)
+    errors.add(values[:2], [each[:2] for each in gradients])
+    errors.add(values[2:], [each[2:] for each in gradients])
+    powers = [WIDEST, 0, -3, NARROWEST]
+    quantizers = [Quantizer(present.quantizer.scale * STEP**power, present.quantizer.offset) for power in powers]
+    expected = [slow_squares(values, gradients, quantizer) for quantizer in quantizers]
+    assert errors.squares(quantizers) == pytest.approx(np.array(expected), rel=1e-4)
+    between = Quantizer(present.quantizer.scale * STEP**0.5, present.quantizer.offset)
+    assert errors.squares([between]).mean() == pytest.approx(slow_squares(values, gradients, between).mean(), rel=0.1)
+
+
+def network(data):
+    def build():
+        hidden = tf.nn.relu(conv(placeholder([None, 6, 6, 2]), name="first"))
+        out = tf.nn.relu(conv(hidden, name="second"))
+        tf.identity(tf.linalg.matmul(tf.reduce_mean(out, [1, 2]), numbers(4, 3, seed=5)), name="out")
+
+    return calibrant.quantize(load(graph_def(build)), None, data, samples="all").network
+
+
+def test_nearly_equals_what_is_measured():
+    data = numbers(64, 6, 6, 2)
+    found = network(data)
+    units = [[entry] for entry in found.every_input()]
+    ranges = [ClippingRange(unit[0].search.low, unit[0].search.high) for unit in units]
+    pieces = pieces_of(found.graph, open_data(data, inputs_of(found.graph)), 32, 64)
+    candidates = {
+        place: [entry.scaled(("low", "high"), power).quantizer for power in (2, 0, -4, -8)]
+        for place, entry in enumerate(ranges)
+    }
+    expected = ExpectedErrors(found.graph, units, ranges, pieces)
+    with OutputErrors(found.graph, units) as errors:
+        measured = errors.measure(candidates, pieces)
+    for place, row in expected.measure(candidates).items():
+        sums = [np.square(each).sum(axis=1) for each in (row, measured[place])]
+        assert sums[0] == pytest.approx(sums[1], rel=0.6)
+        assert row.shape == (4, 64)
+    again = ExpectedErrors(found.graph, units, ranges, pieces).measure(candidates, 32)
+    assert all((again[place] == row[:, :32]).all() for place, row in expected.measure(candidates).items())
+
+
+def without_gradient():
+    tf.raw_ops.TruncateMod(x=placeholder([None, 3]) * 3.0, y=tf.constant(2.0), name="out")
+
+
+def with_a_loop():
+    (found,) = tf.while_loop(lambda x: tf.reduce_sum(x) < 1, lambda x: [x + 1], [placeholder([None, 3])])
+    tf.identity(found, name="out")
+
+
+@pytest.mark.parametrize("build", [without_gradient, with_a_loop])
+def test_graphs_without_gradients_are_refused(build):
+    graph = load(graph_def(build), outputs="out")
+    with pytest.raises(ModelError, match="the outputs have no gradients: "):
+        OutputGradients(graph, graph.inputs, graph.outputs, SUMS)
+
+
+def test_a_tensor_that_no_real_number_depends_on_has_none():
+    def build():
+        x = placeholder([None, 3])
+        tf.add(tf.cast(tf.argmax(x, 1), tf.float32), tf.reduce_sum(tf.identity(x, "other"), 1), name="out")
+
+    graph = load(graph_def(build))
+    with OutputGradients(graph, ["ArgMax:0", "other:0"], graph.outputs, 1) as gradients:
+        outputs = gradients.outputs({"x": np.ones((2, 3), np.float32)})
+        found = gradients({"x": np.ones((2, 3), np.float32)}, [[np.full_like(outputs[0], 2)]])
+    assert list(found) == ["other:0"]
+    assert found["other:0"][1][0].tolist() == [[2.0] * 3] * 2
