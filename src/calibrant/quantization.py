@@ -19,7 +19,7 @@ from calibrant.emit.large_model import is_too_large
 from calibrant.emit.prefix import file_prefix
 from calibrant.errors import CalibrantError, DataError, Problem
 from calibrant.exports import EXPORTS
-from calibrant.graph.logits import compared_tensors
+from calibrant.graph.logits import can_be_compared, compared_tensors
 from calibrant.graph.node_input import NodeInput
 from calibrant.options import TO_QUANTIZE, ExportOptions, OptionGroup, Options, takes_keywords
 from calibrant.progress import LOG, ProgressFn, Stopwatch, no_progress
@@ -32,7 +32,7 @@ from calibrant.steps.budget import BUDGET, within_budget
 from calibrant.steps.channels import REFINE, Channels, choose_channels
 from calibrant.steps.measured import Measured, measured
 from calibrant.steps.observed import observed_network, with_rounding
-from calibrant.steps.prepare import channels_are_open, plan_with_data, prepare
+from calibrant.steps.prepare import channels_are_open, is_configured, plan_with_data, prepare
 from calibrant.steps.prepared import Prepared
 from calibrant.steps.range_moves import range_moves
 from calibrant.steps.refine import refined
@@ -46,7 +46,7 @@ def quantize(
     data: Any = None,
     out: str | Path | None = None,
     *options: OptionGroup,
-    refine: bool = False,
+    refine: bool | None = False,
     sensitivity: bool = False,
     resume: str | Path | None = None,
     track: ProgressFn = no_progress,
@@ -68,11 +68,12 @@ def quantize(
     *options : OptionGroup
         :class:`calibrant.ModelOptions`, :class:`calibrant.DataOptions`, :class:`calibrant.CalibrationOptions` and
         :class:`calibrant.ExportOptions`, each at most once and in any order.
-    refine : bool
+    refine : bool | None
         Move the ranges of the activations from where the plain search puts them to where the network's outputs suffer
         least, see :mod:`calibrant.steps.refine`; before, decide what is done to the channels, unless ``equalize`` or
-        the configuration does, see :mod:`calibrant.steps.channels`. Reads the first samples of the data again, many
-        times.
+        the configuration does, see :mod:`calibrant.steps.channels`. Reads the first samples of the data again. None, as
+        on the command line: where the configuration does not say how ranges are chosen, and that takes some ten plain
+        passes over these samples.
     sensitivity : bool
         Measure what each layer alone costs, for the report; reads the data once more.
     resume : str | Path | None
@@ -104,9 +105,14 @@ def quantize(
     watch, runner = Stopwatch(), CalibrationRunner(chosen.calibration.workers, chosen.calibration.threads)
     output = Destination.of(out, chosen.export, model)
     budget = chosen.calibration.budget
-    _check_readable_again(not isinstance(data, Iterator), refine, sensitivity, budget)  # before the first item is read
+    _check_readable_again(
+        not isinstance(data, Iterator), bool(refine), sensitivity, budget
+    )  # before the first item is read
     planned, batches = plan_with_data(model, config, data, chosen, watch)
-    again = SecondPass(batches, refine, sensitivity, budget)
+    by_default = refine is None
+    if refine is None:
+        refine = batches.restartable and can_be_compared(planned.folded.graph)
+    again = SecondPass(batches, refine, sensitivity, budget, by_default)
     if again.compares_outputs:
         compared_tensors(planned.folded.graph)  # raises where there are none, before anything is observed
     half: dict[NodeInput, QuantizedInput] = {}
@@ -134,7 +140,7 @@ def quantize(
     use = DataUse.of(batches)
     if batches.samples is None:
         LOG.info(used_sentence(use.samples, use.available, batches.place))
-    if refine and channels_are_open(planned, chosen):
+    if refine and channels_are_open(planned, chosen) and not (by_default and is_configured(planned)):
         with watch.step("channels"):
             channels = choose_channels(plain, prepared, batches, chosen, track)
         if channels is not plain:
@@ -145,7 +151,7 @@ def quantize(
         "equalize": prepared.equalized,
         "round_weights": chosen.calibration.round_weights,
         "budget": budget,
-        "refine": refine,
+        "refine": "default" if by_default else refine,
         "sensitivity": sensitivity,
         "export": list(chosen.export.formats),
         "workers": chosen.calibration.workers,
@@ -188,6 +194,17 @@ class Destination:
 class SecondPass:
     """Data to read again, and what for; as of :func:`quantize`.
 
+    Parameters
+    ----------
+    batches : Batches
+        The data.
+    refine, sensitivity : bool
+        Whether ranges are refined, and layers ranked.
+    budget : float | None
+        Share of the multiply-accumulates that may have activations of 16 bits.
+    by_default : bool
+        Whether nobody asked for refining.
+
     Raises
     ------
     DataError
@@ -198,6 +215,7 @@ class SecondPass:
     refine: bool = False
     sensitivity: bool = False
     budget: float | None = None
+    by_default: bool = False
 
     @property
     def compares_outputs(self) -> bool:
@@ -243,7 +261,7 @@ def build_result(
             configuration = with_overrides(prepared.configuration, prepared.plan, changed)
     if again is not None and again.refine:
         with watch.step("refine"):
-            network = refined(prepared, network, again.batches, track)
+            network = refined(prepared, network, again.batches, track, again.by_default)
     with watch.step("emit"):
         fakequant = fake_quantized(network)
     found = Measured(None, None)

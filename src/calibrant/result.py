@@ -283,8 +283,9 @@ def _budget(result: Result) -> dict[str, str]:
     if result.configuration is None:
         return {}
     comment = f"chosen by calibrant quantize with a budget of {100 * result.options['budget']:g} % for 16 bits"
-    if result.options.get("refine"):
-        comment += f"; for quantize --refine {'--equalize' if result.options.get('equalize') else '--no-equalize'}"
+    refine = {True: "--refine ", False: "--no-refine "}.get(result.options.get("refine", False), "")
+    equalize = "--equalize" if result.options.get("equalize") else "--no-equalize"
+    comment += f"; for quantize {refine}{equalize}"
     return {f"{result.name}_budget.cfg": write_config(result.configuration, comment)}
 
 

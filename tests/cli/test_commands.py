@@ -223,9 +223,10 @@ def test_quantize_prints_tables_and_writes_files(files):
 
 
 def test_refine_is_a_step_of_its_own(files):
-    assert " refine " not in run(*arguments(files)).out
-    outcome = run(*arguments(files, "--refine"))
-    assert outcome.code == 0 and ", refine 0." in outcome.out
+    assert " refine " not in run(*arguments(files, "--no-refine")).out
+    for option in ((), ("--refine",)):
+        outcome = run(*arguments(files, *option))
+        assert outcome.code == 0 and ", refine 0." in outcome.out
 
 
 def test_progress_is_a_plain_line_where_there_is_no_terminal(files, monkeypatch):
@@ -233,7 +234,7 @@ def test_progress_is_a_plain_line_where_there_is_no_terminal(files, monkeypatch)
     (line,) = [line for line in outcome.err.splitlines() if "calibrating" in line]
     assert "2/2 batches" in line and "/s" in line and "\r" not in outcome.err
     monkeypatch.setattr(show, "PLAIN_EVERY_SECONDS", 0.0)
-    several = run(*arguments(files)).err.splitlines()
+    several = run(*arguments(files, "--no-refine")).err.splitlines()
     assert several.pop(0) == "using 32 of 40 samples; --samples / batch_num for more"
     assert "1/2 batches" in several[0] and "s left" in several[0] and "2/2 batches" in several[-1]
     assert len(several) == len(set(several)) == 2
@@ -253,7 +254,7 @@ def test_quiet_prints_nothing(files):
 
 def test_verbose_speaks_of_this_run_alone(files):
     outcome = run("-v", *arguments(files))
-    assert outcome.code == 0 and len(outcome.err.splitlines()) < 20, outcome.err[:3000]
+    assert outcome.code == 0 and len(outcome.err.splitlines()) < 25, outcome.err[:3000]
     for told in ("nodes, inputs x:0", "layers to be quantized", "data ", "calibrate: ", "written: "):
         assert told in outcome.err, told
     assert "written: " not in run(*arguments(files)).err
@@ -397,7 +398,9 @@ def test_the_real_command_is_quiet_about_itself(files, repository, options):
     """Nothing of TensorFlow's start-up messages, in a process of its own and those that it starts."""
     done = process(repository, *arguments(files, *options))
     assert done.returncode == 0
-    assert [line for line in done.stderr.splitlines() if not line.startswith(("calibrating", "using "))] == []
+    assert [
+        line for line in done.stderr.splitlines() if not line.startswith(("calibrating", "refining", "using "))
+    ] == []
 
 
 def test_the_real_command_says_what_is_wrong(files, repository):

@@ -69,7 +69,10 @@ def test_what_fits_and_costs_most_gets_16_bits():
 def test_the_overrides_give_the_same_model_without_a_budget(tmp_path):
     first = quantized(budget=0.9, name="net")
     text = result_files(first)["net_budget.cfg"].decode()
-    assert text.startswith("# chosen by calibrant quantize with a budget of 90 % for 16 bits\n")
+    chosen = (
+        "# chosen by calibrant quantize with a budget of 90 % for 16 bits; for quantize --no-refine --no-equalize\n"
+    )
+    assert text.startswith(chosen)
     again = quantized(config=text)
     assert again.fakequant.serialized() == first.fakequant.serialized()
     assert not any(name.endswith("_budget.cfg") for name in result_files(again))
@@ -95,12 +98,13 @@ def test_data_that_can_be_read_once():
         calibrant.quantize(graph_def(network), data=iter([DATA]), budget=0.5)
 
 
-def test_the_overrides_give_the_same_refined_model(tmp_path):
+@pytest.mark.parametrize(("refine", "option"), [(True, "--refine "), (None, "")])
+def test_the_overrides_give_the_same_refined_model(refine, option):
     loud = DATA * [30, *15 * [1]]
-    keywords = {"data": loud.astype(DATA.dtype), "samples": "all", "refine": True}
+    keywords = {"data": loud.astype(DATA.dtype), "samples": "all", "refine": refine}
     first = calibrant.quantize(graph_def(network), budget=0.9, name="net", **keywords)
     text = result_files(first)["net_budget.cfg"].decode()
-    assert text.splitlines()[0].endswith("; for quantize --refine --no-equalize")
+    assert text.splitlines()[0].endswith(f"; for quantize {option}--no-equalize")
     assert first.network.layers[0].layer.name in text
     again = calibrant.quantize(graph_def(network), text, equalize=False, **keywords)
     assert again.fakequant.serialized() == first.fakequant.serialized()

@@ -166,6 +166,42 @@ def test_without_asking_nothing_is_moved():
     assert "before_refinement" not in report["layers"][0]["inputs"][0]
 
 
+def test_by_default_only_what_the_configuration_leaves_open_is_moved():
+    data = batches_of(8, loud=LOUD)
+    quantized = {
+        text: calibrant.quantize(two_products(), text, data, refine=None, equalize=False)
+        for text in (CONFIG, f"{CONFIG} common_config {{ arq_quantize {{ }} ifmr_quantize {{ }} }}")
+    }
+    moved, kept = ([entry.unrefined is not None for entry in r.network.every_input()] for r in quantized.values())
+    assert moved == [True, False] and kept == [False, False]
+    asked = calibrant.quantize(two_products(), CONFIG, data, refine=True, equalize=False)
+    assert asked.fakequant.graph_def() == quantized[CONFIG].fakequant.graph_def()
+    assert {r.options["refine"] for r in quantized.values()} == {"default"}
+
+
+@pytest.mark.parametrize("samples", [15, 16])
+def test_by_default_few_samples_move_nothing(samples):
+    data = np.concatenate(batches_of(8, loud=LOUD))[:samples]
+    found = calibrant.quantize(two_products(), None, data, refine=None, batch_size=1)
+    assert any(entry.unrefined is not None for entry in found.network.every_input()) == (samples == 16)
+
+
+def test_by_default_data_that_can_be_read_only_once_are_fine():
+    data = batches_of(8, loud=LOUD)
+    found = calibrant.quantize(two_products(), CONFIG, iter(data), refine=None)
+    assert ranges(found) == ranges(calibrant.quantize(two_products(), CONFIG, data))
+
+
+def test_by_default_candidates_do_not_run_one_by_one(monkeypatch):
+    def refuse(*_):
+        raise ModelError(Problem("no gradients"))
+
+    monkeypatch.setattr(range_errors, "ExpectedErrors", refuse)
+    data = batches_of(8, loud=LOUD)
+    found = calibrant.quantize(two_products(), CONFIG, data, refine=None, equalize=False)
+    assert ranges(found) == ranges(calibrant.quantize(two_products(), CONFIG, data))
+
+
 def test_data_that_can_be_read_only_once_are_refused_before_they_are_read():
     def batches():
         pytest.fail("was read")

@@ -32,7 +32,11 @@ from calibrant.exports import EXPORTS
     help="Equalize channels between layers first; adds no operation. --refine decides it by itself.",
 )
 @click.option("--round-weights", is_flag=True, help="Round the weights so that the layers' outputs change least.")
-@click.option("--refine", is_flag=True, help="Decide channels and ranges by the model's outputs.")
+@click.option(
+    "--refine/--no-refine",
+    default=None,
+    help="Decide channels and ranges by the model's outputs. By default where the configuration does not set them.",
+)
 @click.option(
     "--budget",
     callback=split_share,
@@ -142,7 +146,7 @@ def show_result(result: Any, out: str) -> None:
     click.echo(share_line(totals))
     if result.output_sqnr is not None:
         click.echo(sqnr_line(result.output_sqnr))
-        hint = None if result.options.get("refine") else refine_hint(result.output_sqnr)
+        hint = refine_hint(result.output_sqnr) if result.options.get("refine") is not True else None
         if hint:
             click.echo(hint)
     check = report.get("data_check")

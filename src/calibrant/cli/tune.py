@@ -110,7 +110,7 @@ def tune(
         f"{out} {verdict} the tolerance of {tolerance:g} points: lost {_points(found.outcome.loss)}, "
         f"{found.outcome.sqnr_db:.1f} dB, {len(found.in_float)} more layers in float"
     )
-    ready = f"calibrant quantize {model} --config {out} --data {data} --out OUT{' --refine' if refine else ''}"
+    ready = f"calibrant quantize {model} --config {out} --data {data} --out OUT --{'' if refine else 'no-'}refine"
     click.echo(f"next: {ready}" if found.met else "next: more calibration data, --refine, or a larger --tolerance")
     if not found.met:
         sys.exit(1)

@@ -46,9 +46,7 @@ def compared_tensors(graph: Graph) -> tuple[str, ...]:
     ModelError
         No output holds numbers.
     """
-    points = tuple(scores_tensor(graph, tensor) for tensor in graph.outputs)
-    kinds = {tensor: graph.dtype(tensor) for tensor in points}
-    numbers = tuple(name for name in points if kinds[name].is_floating or kinds[name].is_integer or kinds[name].is_bool)
+    numbers = _numbers(graph)
     if not numbers:
         keys = ", ".join(graph.output_keys)
         problem = Problem(
@@ -58,6 +56,17 @@ def compared_tensors(graph: Graph) -> tuple[str, ...]:
         )
         raise ModelError(problem)
     return numbers
+
+
+def can_be_compared(graph: Graph) -> bool:
+    """Whether an output holds numbers."""
+    return bool(_numbers(graph))
+
+
+def _numbers(graph: Graph) -> tuple[str, ...]:
+    points = tuple(scores_tensor(graph, tensor) for tensor in graph.outputs)
+    kinds = {tensor: graph.dtype(tensor) for tensor in points}
+    return tuple(name for name in points if kinds[name].is_floating or kinds[name].is_integer or kinds[name].is_bool)
 
 
 def softmax_input(graph: Graph, tensor: str) -> str | None:

@@ -19,6 +19,7 @@ from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.graph.gradients import OutputGradients
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import compared_tensors
+from calibrant.progress import ProgressFn, no_progress
 from calibrant.quantized_network import QuantizedInput
 from calibrant.steps.output_errors import Piece, output_sizes, with_candidates
 from calibrant.steps.range_search import NARROWEST, STEP, WIDEST, ClippingRange
@@ -40,6 +41,8 @@ class ExpectedErrors:
         The present range of each; others may be 0.1 to 1.75 times as wide.
     pieces : Sequence[Piece]
         The samples.
+    track : ProgressFn
+        Shows progress.
 
     Raises
     ------
@@ -53,6 +56,7 @@ class ExpectedErrors:
         units: Sequence[Sequence[QuantizedInput]],
         ranges: Sequence[ClippingRange],
         pieces: Sequence[Piece],
+        track: ProgressFn = no_progress,
     ):
         changed, exchanges = with_candidates(graph, units)
         self._units: dict[int, list[_TensorErrors]] = {
@@ -64,7 +68,7 @@ class ExpectedErrors:
             """The float outputs, before a final Softmax, by piece."""
             sizes = np.sqrt(output_sizes(self.reference, pieces))
             random = np.random.default_rng(SEED)
-            for piece, outputs in zip(pieces, self.reference, strict=True):
+            for piece, outputs in track(list(zip(pieces, self.reference, strict=True)), "refining", len(pieces)):
                 weights = [[_signs(random, *pair) for pair in zip(outputs, sizes, strict=True)] for _ in range(SUMS)]
                 found = gradients(piece.batch, weights)
                 for place in list(self._units):

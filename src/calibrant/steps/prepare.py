@@ -53,6 +53,11 @@ def channels_are_open(planned: Planned, options: Options) -> bool:
     return options.calibration.equalize is None and not _balanced_layers(planned)
 
 
+def is_configured(planned: Planned) -> bool:
+    """Whether the configuration says something about a layer."""
+    return any(entry.entry != "default" for entry in planned.plan.layers)
+
+
 def prepare_part(model: Any, config: Any, data: Any, options: Options, watch: Stopwatch) -> tuple[Prepared, Batches]:
     """As :func:`prepare`, where other processes observe other parts of the data."""
     _refuse_equalize(options)

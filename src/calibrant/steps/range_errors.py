@@ -12,7 +12,7 @@ import numpy as np
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.data.open_data import Batches
 from calibrant.errors import ModelError
-from calibrant.progress import LOG
+from calibrant.progress import LOG, ProgressFn, no_progress
 from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
 from calibrant.steps.expected_errors import SUMS, ExpectedErrors
 from calibrant.steps.output_errors import OutputErrors, Piece, pieces_of
@@ -28,7 +28,8 @@ MOST_BYTES = 1 << 28
 class RangeErrors:
     """Sizes of errors at the outputs of a float network with one quantizer's tensors quantized.
 
-    They are measured for ranges with outliers, whose candidates are far apart, and where the outputs have no gradients.
+    They are measured for ranges with outliers, whose candidates are far apart, and where the outputs have no gradients;
+    if that is not wanted, such ranges count as without errors.
 
     Parameters
     ----------
@@ -42,6 +43,10 @@ class RangeErrors:
         The units with outliers.
     batches : Batches
         Calibration data; the first samples are read.
+    may_take_long : bool
+        Whether candidates run one by one where there are no gradients.
+    track : ProgressFn
+        Shows progress.
     """
 
     def __init__(
@@ -51,15 +56,23 @@ class RangeErrors:
         ranges: Sequence[ClippingRange],
         outliers: Container[int],
         batches: Batches,
+        may_take_long: bool = True,
+        track: ProgressFn = no_progress,
     ):
         self._network, self._units = network, units
         self.pieces = pieces_of(network.graph, batches, _size(network, units), CHOOSE + CONFIRM)
         self._told: frozenset[int] = frozenset()
+        self._tried = range(len(units)) if may_take_long else outliers
         try:
-            self._expected = ExpectedErrors(network.graph, units, ranges, self.pieces)
+            self._expected = ExpectedErrors(network.graph, units, ranges, self.pieces, track)
             self._told = frozenset(place for place in self._expected.known if place not in outliers)
         except ModelError as error:
             LOG.debug("refine: ranges are tried one by one: %s", error)
+
+    @property
+    def takes_long(self) -> bool:
+        """Whether candidates run one by one."""
+        return any(place in self._tried for place in range(len(self._units)) if place not in self._told)
 
     @cached_property
     def reference(self) -> list[list[np.ndarray]]:
@@ -82,9 +95,11 @@ class RangeErrors:
 
     def _of(self, candidates: Mapping[int, Sequence[Quantizer]], pieces: Sequence[Piece]) -> dict[int, np.ndarray]:
         told = {place: each for place, each in candidates.items() if place in self._told}
-        others = {place: each for place, each in candidates.items() if place not in self._told}
-        found = self._expected.measure(told, sum(piece.counted for piece in pieces)) if told else {}
-        return {**found, **(self._measured.measure(others, pieces) if others else {})}
+        tried = {place: each for place, each in candidates.items() if place not in self._told and place in self._tried}
+        counted = sum(piece.counted for piece in pieces)
+        none = {place: np.zeros((len(each), counted)) for place, each in candidates.items()}
+        found = self._expected.measure(told, counted) if told else {}
+        return {**none, **found, **(self._measured.measure(tried, pieces) if tried else {})}
 
     def close(self) -> None:
         """Free the session."""

@@ -18,6 +18,7 @@ from calibrant.algorithms.code_use import code_use
 from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.ifmr import quantization_errors
 from calibrant.algorithms.search_result import SearchResult
+from calibrant.config.plan import LayerPlan
 from calibrant.data.open_data import Batches
 from calibrant.progress import LOG, ProgressFn, no_progress
 from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
@@ -29,10 +30,16 @@ from calibrant.steps.range_errors import RangeErrors
 from calibrant.steps.range_search import ClippingRange, confirmed, is_better, search_ranges, without_outliers
 
 NARROWER = (0.9999, 0.999, 0.99, 0.97)
+FEWEST = 16
+"""Number of samples."""
 
 
 def refined(
-    prepared: Prepared, network: QuantizedNetwork, batches: Batches, track: ProgressFn = no_progress
+    prepared: Prepared,
+    network: QuantizedNetwork,
+    batches: Batches,
+    track: ProgressFn = no_progress,
+    by_default: bool = False,
 ) -> QuantizedNetwork:
     """The network with the activation ranges whose outputs are nearest to the float network's.
 
@@ -48,8 +55,14 @@ def refined(
         Calibration data, restartable; the first samples are read once more.
     track : ProgressFn
         Shows progress.
+    by_default : bool
+        Nobody asked for it: ranges that the configuration has settings for stay, as do those whose candidates would
+        have to run one by one, and all of them if there are fewer than FEWEST samples.
     """
     units = units_of(network, prepared)
+    if by_default:
+        free = {entry.name for entry in prepared.plan.layers if is_default(entry)}
+        units = [unit for unit in units if all(entry.node in free for entry in unit)]
     ranges = [_range(unit[0], prepared) for unit in units]
     merged = joint_histograms(network.graph, prepared.plan.groups, prepared.histograms)
 
@@ -61,9 +74,11 @@ def refined(
         for place, unit in enumerate(units)
         if unit[0].search.use is not None and unit[0].search.use.is_poor
     }
-    with RangeErrors(network, units, ranges, narrower, batches) as errors:
+    with RangeErrors(network, units, ranges, narrower, batches, not by_default, track) as errors:
+        if by_default and sum(piece.samples for piece in errors.pieces) < FEWEST:
+            return network
         start = without_outliers(ranges, narrower, errors.of_some) if narrower else ranges
-        found = search_ranges(start, errors.of_some, track)
+        found = search_ranges(start, errors.of_some, track if errors.takes_long else no_progress)
         moved = confirmed([[old, *new] for old, new in zip(ranges, found, strict=True)], errors.of_all, list(narrower))
     changed: dict[tuple[str, int], QuantizedInput] = {}
     for unit, before, after in zip(units, ranges, moved, strict=True):
@@ -77,6 +92,11 @@ def refined(
     plain, other = (whole_errors(each, errors.reference, errors.pieces) for each in (network, better))
     LOG.debug("refine: %d ranges moved, error %.4g, before %.4g", len(changed), other.mean(), plain.mean())
     return better if is_better(other, plain, bool(narrower)) else network
+
+
+def is_default(entry: LayerPlan) -> bool:
+    """Whether the configuration says nothing about the range of a layer's activations."""
+    return dict(entry.sources).get("activation") == "default"
 
 
 def _result(search: SearchResult, moved: ClippingRange, histogram: Histogram) -> SearchResult:
