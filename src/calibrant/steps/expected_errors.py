@@ -141,6 +141,9 @@ class _Clipped:
     def add(self, values: np.ndarray, gradients: Sequence[np.ndarray]) -> None:
         """Take in the values above 0, [samples, elements], and the gradients by them for each sum."""
         number, samples = len(self._ends), len(values)
+        if values.max(initial=0) <= 0:
+            self._lost.append(np.zeros((len(gradients), number, samples)))
+            return
         rows, columns = np.nonzero(values > self._ends[min(1, number - 1)])
         beyond = values[rows, columns].astype(float)
         cells = rows * number + np.searchsorted(self._ends, beyond) - 1  # the last end that a value is beyond
