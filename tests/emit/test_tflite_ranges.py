@@ -53,3 +53,17 @@ def test_the_file_is_close_to_the_float_model(build):
     runner.run({0: x})
     made = runner.real(runner.file.outputs()[0])
     assert np.mean((made - wanted) ** 2) < 0.005 * np.mean(wanted**2)  # 23 dB
+
+
+def test_an_enlarged_copy_decides_the_scale_of_its_image():
+    def network():
+        y = conv(image(), name="one")
+        copies = tf.compat.v1.image.resize_nearest_neighbor(y, [12, 12])
+        between = tf.raw_ops.ResizeBilinear(images=y, size=[12, 12], half_pixel_centers=True)
+        y = tf.concat([copies, between], -1)
+        tf.nn.conv2d(y, tf.constant(numbers(3, 3, int(y.shape[-1]), 4, seed=9)), 1, "SAME", name="out")
+
+    result, _ = exported(graph_def(network))
+    operators = TfliteRunner(contents(result)[0]).file.operators()
+    rounded_twice = [each for each in operators if each.name == "QUANTIZE" and each.read(0).dtype == np.int8]
+    assert not rounded_twice

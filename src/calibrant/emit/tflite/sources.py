@@ -143,9 +143,10 @@ class Sources:
         each = self.wiring.operators[at]
         if index not in [tensor.index for tensor in self.wiring.data(at)] or self.wiring.makes_several(at):
             return False
-        if each.name in KEEPING:
+        if each.name in KEEPING or (each.name == "RESIZE_NEAREST_NEIGHBOR" and _enlarges(each)):
             return True
-        return alone and (each.name in CLIPPING or _enlarges(each) or KERNELS[each.name].result is Result.SAME)
+        between = each.name == "RESIZE_BILINEAR" and not each.options.halfPixelCenters and _enlarges(each)
+        return alone and (each.name in CLIPPING or between or KERNELS[each.name].result is Result.SAME)
 
     def _source(self, index: int, known: dict[int, Source]) -> None:
         at = self.wiring.maker.get(index, -1)
@@ -253,8 +254,6 @@ class Sources:
 
 
 def _enlarges(each: Operator) -> bool:
-    """Whether an operator makes a larger image in which every pixel of the image is found again."""
-    if each.name != "RESIZE_BILINEAR" or each.options.halfPixelCenters:
-        return False
+    """Whether an image becomes no smaller in height and width, so that all its pixels, or numbers near them, remain."""
     sizes = zip(each.read(0).signature[1:3], each.outputs[0].signature[1:3], strict=True)
     return all(read is not None and made is not None and made >= read for read, made in sizes)
