@@ -49,6 +49,17 @@ def test_answers_and_errors(child):
         child.ask("die")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT for one process")
+@pytest.mark.parametrize("seconds", [0.0, 0.02, 0.05, 0.1])
+def test_an_interrupt_does_not_end_it_even_while_it_starts(seconds, capfd):
+    child = ChildProcess(adding, 40)
+    time.sleep(seconds)
+    os.kill(child.process_id, signal.SIGINT)
+    assert child.ask(2) == 42
+    child.close()
+    assert capfd.readouterr().err == ""
+
+
 def test_an_error_at_the_start_is_the_first_answer():
     child = ChildProcess(adding, None)
     with pytest.raises(DataError, match="no start"):

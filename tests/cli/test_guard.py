@@ -75,6 +75,19 @@ def test_other_ends_pass_through() -> None:
     assert (code, errors) == (0, "F0000 1] not the last\nwords")
 
 
+@pytest.mark.parametrize(("options", "code"), [((), 130), (("--resume", "x"), 3)])
+def test_work_that_does_not_end_when_interrupted_is_killed_unless_it_saves(options: tuple[str, ...], code: int) -> None:
+    deaf = "signal.signal(signal.SIGINT, signal.SIG_IGN); print(os.getpid(), flush=True); time.sleep(4); return 3"
+    process = started(deaf, *options)
+    assert process.stdout is not None
+    worker = int(process.stdout.readline())
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert errors == ("" if options else "\ninterrupted; the output folder holds one whole result or none\n")
+    assert not Path(f"/proc/{worker}").exists()
+
+
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
 def test_signals_reach_the_work(sent: signal.Signals, code: int) -> None:
     process = started("print(os.getpid(), flush=True); time.sleep(60)")

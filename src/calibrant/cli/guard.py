@@ -28,8 +28,11 @@ _LAST_WORDS = re.compile(
     rb"F\d{4} [^\]]*\] *(?P<new>.*)|[-\d]+ [:.\d]+: F [^\]]*\] *(?P<old>.*)|terminate called (?P<thrown>.*)"
     rb"|(?P<python>Fatal Python error: .*)"
 )
+INTERRUPTED = "interrupted; the output folder holds one whole result or none"
+PATIENCE = 1.5  # seconds after an interrupt in which the work may end by itself
 _SAME = 0.5  # seconds within which two interrupts are one that came twice, to the process and to its group
 _SHOWN = 400
+_A_DAY = 86400.0
 _is_child = False
 
 
@@ -38,13 +41,16 @@ def possible() -> bool:
     return sys.platform == "linux" and "tensorflow" not in sys.modules and threading.active_count() == 1
 
 
-def fork(died: Callable[[str, str], NoReturn]) -> None:
+def fork(died: Callable[[str, str], NoReturn], saves: bool = False) -> None:
     """Return in a child process; the parent passes signals on to it and exits as it does.
 
     Parameters
     ----------
     died : Callable[[str, str], NoReturn]
         Called in the parent with the signal that ended the child, and the last words of a library, or nothing.
+    saves : bool
+        Whether the child saves something when it is interrupted; else it is killed where TensorFlow does not let it
+        end in time.
     """
     passed_on = {getattr(signal, name) for name in _PASSED_ON}
     for stream in (sys.stdout, sys.stderr):
@@ -65,8 +71,12 @@ def fork(died: Callable[[str, str], NoReturn]) -> None:
         return
     os.close(writing)
     words = _LastWords(reading)
-    code = os.waitstatus_to_exitcode(_status_of(child, passed_on))
-    said = words.end(shown=code >= 0)
+    status = _status_of(child, passed_on, None if saves else PATIENCE)
+    said = words.end(shown=status is None or os.waitstatus_to_exitcode(status) >= 0)
+    if status is None:
+        _show(f"\n{INTERRUPTED}\n".encode())
+        sys.exit(130)
+    code = os.waitstatus_to_exitcode(status)
     if code >= 0:
         sys.exit(code)
     ended = signal.Signals(-code)
@@ -122,15 +132,25 @@ def _interrupt_once() -> Callable[[int, Any], None]:
     return interrupt
 
 
-def _status_of(child: int, passed_on: set[signal.Signals]) -> int:
+def _status_of(child: int, passed_on: set[signal.Signals], patience: float | None) -> int | None:
+    """How the child ended; None if it was killed because it had not ended so many seconds after an interrupt."""
+    deadline, killed = None, False
     while True:
-        received = signal.sigwaitinfo({*passed_on, signal.SIGCHLD})
-        if received.si_signo == signal.SIGCHLD:
+        left = _A_DAY if deadline is None else max(deadline - time.monotonic(), 0)
+        received = signal.sigtimedwait({*passed_on, signal.SIGCHLD}, left)
+        if received is None:
+            if deadline is not None:
+                os.kill(child, signal.SIGKILL)
+                deadline, killed = None, True
+        elif received.si_signo == signal.SIGCHLD:
             ended, status = os.waitpid(child, os.WNOHANG)
             if ended:
-                return status
-        elif received.si_code <= 0:  # from a process; what the terminal sends, the child gets as well
-            os.kill(child, received.si_signo)
+                return None if killed else status
+        else:
+            if received.si_code <= 0:  # from a process; what the terminal sends, the child gets as well
+                os.kill(child, received.si_signo)
+            if received.si_signo == signal.SIGINT and patience is not None and deadline is None and not killed:
+                deadline = time.monotonic() + patience
 
 
 class _LastWords:

@@ -156,7 +156,7 @@ def amct_tensorflow(arguments: list[str] | None = None) -> NoReturn:
 def _run(group: Commands, name: str, arguments: list[str] | None) -> NoReturn:
     open_standard_streams()
     if arguments is None and guard.possible():
-        guard.fork(_died)
+        guard.fork(_died, saves=any(word.startswith("--resume") for word in sys.argv))
     try:
         _check_characters(arguments or ())
         code = group.main(arguments, prog_name=name, standalone_mode=False)
@@ -168,7 +168,7 @@ def _run(group: Commands, name: str, arguments: list[str] | None) -> NoReturn:
         report = error.report()
         _refuse(arguments, [problem.as_dict() for problem in error.problems], lambda: _say(report))
     except (KeyboardInterrupt, click.Abort):
-        _say("interrupted; the output folder holds one whole result or none")
+        _say(guard.INTERRUPTED)
         guard.leave(130)
     except (BrokenPipeError, _ReaderGone):
         abandon_output()
