@@ -114,10 +114,7 @@ LAYER_KERNELS = {
     "Conv2D": ("CONV_2D", "DEPTHWISE_CONV_2D"),
     "DepthwiseConv2dNative": ("DEPTHWISE_CONV_2D", "CONV_2D"),
     "Conv2DBackpropInput": ("TRANSPOSE_CONV",),
-    "MatMul": ("FULLY_CONNECTED", "BATCH_MATMUL"),
-    "BatchMatMul": ("FULLY_CONNECTED", "BATCH_MATMUL"),
-    "BatchMatMulV2": ("FULLY_CONNECTED", "BATCH_MATMUL"),
-    "BatchMatMulV3": ("FULLY_CONNECTED", "BATCH_MATMUL"),
+    **dict.fromkeys(("MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"), ("FULLY_CONNECTED", "BATCH_MATMUL")),
     "AvgPool": ("AVERAGE_POOL_2D", "MEAN"),
 }
 """What the converter makes of each kind of quantized layer; others have no integer kernel."""

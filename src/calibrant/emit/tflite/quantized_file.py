@@ -174,7 +174,8 @@ class _Writer:
         each.raw.inputs = read
         if each.name == "PRELU":
             alpha = each.read(1)
-            read[1] = self._constant(alpha, _symmetric(alpha.constant))
+            low, high = float(alpha.constant.min()), float(alpha.constant.max())
+            read[1] = self._constant(alpha, Quantizer.from_range(low, high, asymmetric=False))
         if at in self.plan.layers:
             self._layer(each, self.scales.layers[self.plan.layers[at]], at in self.plan.wide.layers)
         if at in self.plan.layers or KERNELS[each.name].result is not Result.OTHER_TYPE:
@@ -216,10 +217,6 @@ class _Writer:
         options = schema.FullyConnectedOptionsT()
         options.keepNumDims = True
         self.file.turn_into(each.raw, "FULLY_CONNECTED", options)
-
-
-def _symmetric(values: np.ndarray) -> Quantizer:
-    return Quantizer.from_range(float(values.min()), float(values.max()), asymmetric=False)
 
 
 def in_file_layout(kernel: str, layer: QuantizedLayer, weights: QuantizedWeights) -> tuple[np.ndarray, int]:

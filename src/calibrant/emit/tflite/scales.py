@@ -11,7 +11,7 @@ from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.emit.tflite.file_parts import Operator, Tensor
 from calibrant.emit.tflite.kernels import KERNELS, LAYER_INPUT, Result
 from calibrant.emit.tflite.plan import FilePlan, PlanInputs, make_plan
-from calibrant.emit.tflite.sources import Observed, SameAs
+from calibrant.emit.tflite.sources import Observed, SameAs, own_source
 from calibrant.emit.tflite.wide import widened
 from calibrant.graph import nodes as nd
 from calibrant.quantized_network import QuantizedLayer, QuantizedNetwork
@@ -62,14 +62,14 @@ class Scales:
 
     def of(self, index: int) -> Quantizer:
         """Scale and zero point of a tensor of the float file as codes of 8 bits."""
-        source = self.plan.sources[index]
-        while isinstance(source, SameAs):
-            source = self.plan.sources[source.tensor]
+        source = own_source(index, self.plan.sources)[1]
         if isinstance(source, Observed):
             found = self._network.intermediate[source.tensor].quantizer
             return effective(self._network, symmetric(found) if source.symmetric else found)
         if isinstance(source, Quantizer):
             return source
+        if not isinstance(source, tuple):
+            raise KeyError(index)
         read = self._places[source]
         if read.bits == 16:
             tensor = nd.data_inputs(self._network.graph.nodes[source[0]])[source[1]]
@@ -80,13 +80,9 @@ class Scales:
         """Whether a tensor of an operator has a scale that was not observed."""
         each = self.operators[at]
         for tensor in (*each.inputs, *each.outputs):
-            source = self.plan.sources.get(tensor.index) if tensor is not None else None
-            seen: set[int] = set()
-            while isinstance(source, SameAs):
-                if source.tensor in seen:
-                    return True
-                seen.add(source.tensor)
-                source = self.plan.sources.get(source.tensor)
+            source = own_source(tensor.index, self.plan.sources)[1] if tensor is not None else None
+            if isinstance(source, SameAs):
+                return True
             if isinstance(source, Observed) and source.tensor not in self._network.intermediate:
                 return True
         return False

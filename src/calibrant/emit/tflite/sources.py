@@ -224,7 +224,7 @@ class Sources:
             if not isinstance(sources[whole], Observed):
                 continue
             for tensor in self.wiring.data(at):
-                part, source = self._end(tensor.index, sources)
+                part, source = own_source(tensor.index, sources)
                 alone = len(self.wiring.readers.get(part, ())) == 1 and self.wiring.maker.get(part) in self.integer
                 if isinstance(source, Observed) and part != whole and alone:
                     sources[part] = SameAs(whole)
@@ -239,18 +239,19 @@ class Sources:
             twice = each.name == "MUL" and len({tensor.index for tensor in data}) < len(data)
             if twice or each.name in ADDING_UP or each.name in EXPANDING:
                 for tensor in data:
-                    source = self._end(tensor.index, sources)[1]
+                    source = own_source(tensor.index, sources)[1]
                     if isinstance(source, Observed):
                         found.add(source.tensor)
         return frozenset(found)
 
-    def _end(self, index: int, sources: Mapping[int, Source]) -> tuple[int, Source | None]:
-        """The tensor that has the scale of another one by itself, and where it comes from."""
-        seen: set[int] = set()
-        while isinstance(source := sources.get(index), SameAs) and index not in seen:
-            seen.add(index)
-            index = source.tensor
-        return index, source
+
+def own_source(index: int, sources: Mapping[int, Source]) -> tuple[int, Source | None]:
+    """The tensor that has the scale of another one by itself, and where it comes from: SameAs where none has one."""
+    seen: set[int] = set()
+    while isinstance(source := sources.get(index), SameAs) and index not in seen:
+        seen.add(index)
+        index = source.tensor
+    return index, source
 
 
 def _enlarges(each: Operator) -> bool:
