@@ -6,6 +6,7 @@ model ─► load ─► fold ─► plan ─► (equalize) ─► balance ─�
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -141,7 +142,8 @@ def quantize(
     if batches.samples is None:
         LOG.info(used_sentence(use.samples, use.available, batches.place))
     if refine and channels_are_open(planned, chosen) and not (by_default and is_configured(planned)):
-        with watch.step("channels"):
+        channels = plain
+        with watch.step("channels"), _left_out_if(by_default):
             channels = choose_channels(plain, prepared, batches, chosen, track)
         if channels is not plain:
             prepared = calibrated(channels)
@@ -226,6 +228,17 @@ class SecondPass:
         _check_readable_again(self.batches.restartable, self.refine, self.sensitivity, self.budget)
 
 
+@contextmanager
+def _left_out_if(by_default: bool) -> Iterator[None]:
+    """Go on without what nobody asked for where it ends in an error."""
+    try:
+        yield
+    except CalibrantError as error:
+        if not by_default:
+            raise
+        LOG.debug("refine: left out: %s", error)
+
+
 def _check_readable_again(restartable: bool, refine: bool, sensitivity: bool, budget: float | None) -> None:
     wanted = (
         "refining" if refine else "the sensitivity" if sensitivity else "the budget" if budget is not None else None
@@ -260,7 +273,7 @@ def build_result(
             changed = [entry for entry in prepared.plan.layers if {BUDGET, REFINE} & set(dict(entry.sources).values())]
             configuration = with_overrides(prepared.configuration, prepared.plan, changed)
     if again is not None and again.refine:
-        with watch.step("refine"):
+        with watch.step("refine"), _left_out_if(again.by_default):
             network = refined(prepared, network, again.batches, track, again.by_default)
     with watch.step("emit"):
         fakequant = fake_quantized(network)

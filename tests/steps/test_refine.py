@@ -8,12 +8,14 @@ import pytest
 import calibrant
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.errors import DataError, ModelError, Problem
+from calibrant.graph.load import load
 from calibrant.graph.run import run_once
 from calibrant.steps import range_errors, refine
 from calibrant.steps.output_errors import Piece
 from calibrant.steps.range_errors import choosing
 from calibrant.steps.range_search import ClippingRange, confirmed, search_ranges
 from fold.sketch import Sketch
+from graphs import dense, graph_def, placeholder, tf
 from reports import reproducible
 
 LOUD = 100.0
@@ -139,6 +141,27 @@ def test_without_gradients_it_equals_running_everything_for_each_candidate(monke
     moved = calibrant.quantize(graph, CONFIG, data, refine=True, equalize=False)
     found = [entry.inputs[0].search for entry in moved.network.layers]
     assert [(entry.low, entry.high) for entry in found] == [(entry.low, entry.high) for entry in slow]
+
+
+def test_a_number_of_samples_that_only_nodes_hold_is_told():
+    def build():
+        tf.reshape(dense(placeholder([None, 8])), [16, 3, 1], name="out")
+
+    graph = load(graph_def(build))
+    assert calibrant.quantize(graph, CONFIG, batches_of(8), refine=None).network.layers
+    with pytest.raises(ModelError, match="running 32 samples at once failed"):
+        calibrant.quantize(graph, CONFIG, batches_of(8), refine=True)
+
+
+def test_outputs_whose_sizes_depend_on_values_are_not_compared():
+    def build():
+        scores = dense(placeholder([None, 8]), 256)
+        tf.boolean_mask(scores, scores > 0.5, name="out")
+
+    graph = load(graph_def(build), outputs="out/GatherV2")
+    assert calibrant.quantize(graph, CONFIG, batches_of(8), refine=None).network.layers
+    with pytest.raises(ModelError, match="outputs whose sizes depend on values cannot be compared: "):
+        calibrant.quantize(graph, CONFIG, batches_of(8), refine=True)
 
 
 def test_the_same_bytes_each_time(tmp_path):

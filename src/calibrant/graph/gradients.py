@@ -52,7 +52,7 @@ class OutputGradients:
                     tf.gradients([ends[place] for place in real], by, [each[place] for place in real])
                     for each in weights
                 ]
-            except (LookupError, TypeError, ValueError, NotImplementedError) as error:
+            except Exception as error:  # each operation has a Python function of its own that makes its gradient
                 self.close()
                 raise _without_gradient(graph, str(error)) from None
         self._by = tuple(name for name, gradient in zip(tensors, found[0], strict=True) if gradient is not None)
@@ -64,8 +64,17 @@ class OutputGradients:
         self._outputs = self._session.make_callable(ends, feed_list=list(graph.inputs))
 
     def outputs(self, batch: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """The outputs for a batch, by input key."""
-        return [np.array(array) for array in self._outputs(*(batch[key] for key in self._graph.input_keys))]
+        """The outputs for a batch, by input key.
+
+        Raises
+        ------
+        ModelError
+            TensorFlow cannot run the graph in this way.
+        """
+        try:
+            return [np.array(array) for array in self._outputs(*(batch[key] for key in self._graph.input_keys))]
+        except self._failures as error:
+            raise _without_gradient(self._graph, reason_of(error)) from None
 
     def __call__(
         self, batch: Mapping[str, np.ndarray], weights: Sequence[Sequence[np.ndarray]]

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.control_flow import REGIONS, control_flow_regions
 from calibrant.graph.graph import Graph
+from calibrant.graph.run import reason_of
 from calibrant.graph.tensorflow import tensorflow
 
 
@@ -89,9 +91,22 @@ class PartialRuns:
         return not in_region and self._graph.dtype(tensor) not in (tf.variant, tf.resource)
 
     def start(self, batch: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """Run a batch, by input key; the outputs without any exchange."""
+        """Run a batch, by input key; the outputs without any exchange.
+
+        Raises
+        ------
+        ModelError
+            TensorFlow could not run the batch.
+        """
         feeds = [batch[key] for key in self._graph.input_keys]
-        self._values = dict(zip(self._fetched, self._start(*feeds), strict=True))
+        try:
+            found = self._start(*feeds)
+        except tensorflow().errors.OpError as error:
+            samples = max((len(array) for array in feeds if np.ndim(array)), default=1)
+            message = f"running {samples} samples at once failed: {reason_of(error)}"
+            hint = "a model whose nodes hold a number of samples should say so in the shapes of its inputs"
+            raise ModelError(Problem(message, file=self._graph.source, hint=hint)) from None
+        self._values = dict(zip(self._fetched, found, strict=True))
         self._values.update(zip(self._graph.inputs, feeds, strict=True))
         return [self._values[output] for output in self._outputs]
 

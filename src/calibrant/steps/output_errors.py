@@ -15,6 +15,7 @@ from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.algorithms.finite_pair import finite_pair
 from calibrant.data.batches import Batches, sample_count
 from calibrant.emit.fakequant import fake_quantized
+from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import compared_tensors
@@ -282,6 +283,9 @@ def _inverse(signal: np.ndarray) -> np.ndarray:
 
 def _per_sample(first: np.ndarray, second: np.ndarray | float, piece: Piece) -> np.ndarray:
     """Squared difference of outputs for each sample that counts; spread evenly where they have no axis of samples."""
+    if np.ndim(second) and np.shape(first) != np.shape(second):
+        shapes = f"{list(np.shape(first))} in float, {list(np.shape(second))} quantized"
+        raise ModelError(Problem(f"outputs whose sizes depend on values cannot be compared: {shapes}"))
     squares = np.square(np.subtract(*finite_pair(first, second)))
     if squares.ndim and len(squares) == piece.samples:
         return squares.reshape(piece.samples, -1).sum(axis=1)[: piece.stop]
