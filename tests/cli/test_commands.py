@@ -229,6 +229,16 @@ def test_refine_is_a_step_of_its_own(files):
         assert outcome.code == 0 and ", refine 0." in outcome.out
 
 
+def test_what_is_left_to_refine_is_told(files, monkeypatch):
+    monkeypatch.setattr("calibrant.report.output_sqnr.REFINE_BELOW_DB", 99)
+    hint = "--refine chooses ranges by the outputs' error"
+    assert hint in run(*arguments(files, "--no-refine")).out
+    assert hint not in run(*arguments(files, "--refine")).out
+    for layers, told in (("", False), ("common_config { arq_quantize { } ifmr_quantize { } }", True)):
+        (files / "quant.cfg").write_text(f"batch_num : 2 {layers}")
+        assert (hint in run(*arguments(files)).out) == told
+
+
 def test_progress_is_a_plain_line_where_there_is_no_terminal(files, monkeypatch):
     outcome = run(*arguments(files))
     (line,) = [line for line in outcome.err.splitlines() if "calibrating" in line]

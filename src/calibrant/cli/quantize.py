@@ -146,12 +146,20 @@ def show_result(result: Any, out: str) -> None:
     click.echo(share_line(totals))
     if result.output_sqnr is not None:
         click.echo(sqnr_line(result.output_sqnr))
-        hint = refine_hint(result.output_sqnr) if result.options.get("refine") is not True else None
-        if hint:
+        hint = refine_hint(result.output_sqnr)
+        if hint and _is_left_unrefined(result):
             click.echo(hint)
     check = report.get("data_check")
     if check is not None and not check["enough"]:
         click.echo(check["sentence"])
+
+
+def _is_left_unrefined(result: Any) -> bool:
+    """Whether ranges were not refined that ``--refine`` refines."""
+    from calibrant.steps.refine import is_default
+
+    refined = result.options.get("refine")
+    return not refined or (refined == "default" and not all(map(is_default, result.plan.layers)))
 
 
 def show_weight_only(rows: list[dict[str, Any]]) -> None:
