@@ -58,7 +58,7 @@ ACCEPTED: dict[str, tuple[Accepts, str]] = {
     "Mapping[str, Sequence[int]]": (_is_by_name, "a dict of sizes by name"),
     "Mapping[str, Sequence[int | None]]": (_is_by_name, "a dict of sizes by name"),
     "ImageOptions | Mapping[str, object]": (_is_image_options, "ImageOptions or a dict of its parameters"),
-    "int | str": (lambda value: _is_whole(value) or _is_text(value), "a whole number or a text"),
+    "int | str": (lambda value: _is_whole(value) or _is_text(value), "a whole number above 0, or 'all'"),
     "str | Sequence[str]": (_are_texts, "a name or a list of names"),
 }
 """By annotation of a field: what it takes, and how that is called."""
