@@ -6,7 +6,6 @@ model ─► load ─► fold ─► plan ─► (equalize) ─► balance ─�
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,10 @@ from typing import Any
 from calibrant.calibration.runner import CalibrationRunner
 from calibrant.config.layer_block import with_overrides
 from calibrant.data.amount import DataUse, used_sentence
-from calibrant.data.open_data import Batches
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.emit.large_model import is_too_large
 from calibrant.emit.prefix import file_prefix
-from calibrant.errors import CalibrantError, DataError, Problem
+from calibrant.errors import CalibrantError
 from calibrant.exports import EXPORTS
 from calibrant.graph.logits import can_be_compared, compared_tensors
 from calibrant.graph.node_input import NodeInput
@@ -37,6 +35,7 @@ from calibrant.steps.prepare import channels_are_open, is_configured, plan_with_
 from calibrant.steps.prepared import Prepared
 from calibrant.steps.range_moves import range_moves
 from calibrant.steps.refine import refined
+from calibrant.steps.second_pass import SecondPass, check_readable_again, left_out_if
 from calibrant.steps.sensitivity import sensitivities
 
 
@@ -106,7 +105,7 @@ def quantize(
     watch, runner = Stopwatch(), CalibrationRunner(chosen.calibration.workers, chosen.calibration.threads)
     output = Destination.of(out, chosen.export, model)
     budget = chosen.calibration.budget
-    _check_readable_again(
+    check_readable_again(
         not isinstance(data, Iterator), bool(refine), sensitivity, budget
     )  # before the first item is read
     planned, batches = plan_with_data(model, config, data, chosen, watch)
@@ -143,7 +142,7 @@ def quantize(
         LOG.info(used_sentence(use.samples, use.available, batches.place))
     if refine and channels_are_open(planned, chosen) and not (by_default and is_configured(planned)):
         channels = plain
-        with watch.step("channels"), _left_out_if(by_default):
+        with watch.step("channels"), left_out_if(by_default):
             channels = choose_channels(plain, prepared, batches, chosen, track)
         if channels is not plain:
             prepared = calibrated(channels)
@@ -192,62 +191,6 @@ class Destination:
         return cls(None if out is None else Path(out), prefix)
 
 
-@dataclass(frozen=True)
-class SecondPass:
-    """Data to read again, and what for; as of :func:`quantize`.
-
-    Parameters
-    ----------
-    batches : Batches
-        The data.
-    refine, sensitivity : bool
-        Whether ranges are refined, and layers ranked.
-    budget : float | None
-        Share of the multiply-accumulates that may have activations of 16 bits.
-    by_default : bool
-        Whether nobody asked for refining.
-
-    Raises
-    ------
-    DataError
-        Data that cannot be read again.
-    """
-
-    batches: Batches
-    refine: bool = False
-    sensitivity: bool = False
-    budget: float | None = None
-    by_default: bool = False
-
-    @property
-    def compares_outputs(self) -> bool:
-        """Whether what the data are for is judged by the outputs."""
-        return self.refine or self.sensitivity or self.budget is not None
-
-    def __post_init__(self) -> None:
-        _check_readable_again(self.batches.restartable, self.refine, self.sensitivity, self.budget)
-
-
-@contextmanager
-def _left_out_if(by_default: bool) -> Iterator[None]:
-    """Go on without what nobody asked for where it ends in an error."""
-    try:
-        yield
-    except CalibrantError as error:
-        if not by_default:
-            raise
-        LOG.debug("refine: left out: %s", error)
-
-
-def _check_readable_again(restartable: bool, refine: bool, sensitivity: bool, budget: float | None) -> None:
-    wanted = (
-        "refining" if refine else "the sensitivity" if sensitivity else "the budget" if budget is not None else None
-    )
-    if wanted and not restartable:
-        message = f"the data can be read only once, but {wanted} needs them again"
-        raise DataError(Problem(message, hint="give files or arrays"))
-
-
 def build_result(
     prepared: Prepared,
     export: ExportOptions,
@@ -273,7 +216,7 @@ def build_result(
             changed = [entry for entry in prepared.plan.layers if {BUDGET, REFINE} & set(dict(entry.sources).values())]
             configuration = with_overrides(prepared.configuration, prepared.plan, changed)
     if again is not None and again.refine:
-        with watch.step("refine"), _left_out_if(again.by_default):
+        with watch.step("refine"), left_out_if(again.by_default):
             network = refined(prepared, network, again.batches, track, again.by_default)
     with watch.step("emit"):
         fakequant = fake_quantized(network)

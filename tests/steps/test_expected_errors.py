@@ -1,5 +1,7 @@
 """Errors that are expected from gradients: against loops over all values, and against running the candidates."""
 
+from contextlib import closing
+
 import numpy as np
 import pytest
 
@@ -104,7 +106,7 @@ def test_a_tensor_that_no_real_number_depends_on_has_none():
         tf.add(tf.cast(tf.argmax(x, 1), tf.float32), tf.reduce_sum(tf.identity(x, "other"), 1), name="out")
 
     graph = load(graph_def(build))
-    with OutputGradients(graph, ["ArgMax:0", "other:0"], graph.outputs, 1) as gradients:
+    with closing(OutputGradients(graph, ["ArgMax:0", "other:0"], graph.outputs, 1)) as gradients:
         outputs = gradients.outputs({"x": np.ones((2, 3), np.float32)})
         found = gradients({"x": np.ones((2, 3), np.float32)}, [[np.full_like(outputs[0], 2)]])
     assert list(found) == ["other:0"]

@@ -209,6 +209,15 @@ def test_by_default_few_samples_move_nothing(samples):
     assert any(entry.unrefined is not None for entry in found.network.every_input()) == (samples == 16)
 
 
+@pytest.mark.parametrize(
+    ("config", "samples"), [("common_config { arq_quantize { } ifmr_quantize { } }", 32), ("", 15)]
+)
+def test_by_default_nothing_runs_where_nothing_can_move(monkeypatch, config, samples):
+    monkeypatch.setattr(refine, "RangeErrors", lambda *_: pytest.fail("ran"))
+    data = np.concatenate(batches_of(8, loud=LOUD))[:samples]
+    calibrant.quantize(two_products(), f"batch_num : {samples} {config}", data, refine=None, batch_size=1)
+
+
 def test_by_default_data_that_can_be_read_only_once_are_fine():
     data = batches_of(8, loud=LOUD)
     found = calibrant.quantize(two_products(), CONFIG, iter(data), refine=None)

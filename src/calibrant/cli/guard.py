@@ -32,7 +32,6 @@ INTERRUPTED = "interrupted; the output folder holds one whole result or none"
 PATIENCE = 1.5  # seconds after an interrupt in which the work may end by itself
 _SAME = 0.5  # seconds within which two interrupts are one that came twice, to the process and to its group
 _SHOWN = 400
-_A_DAY = 86400.0
 _is_child = False
 
 
@@ -134,14 +133,16 @@ def _interrupt_once() -> Callable[[int, Any], None]:
 
 def _status_of(child: int, passed_on: set[signal.Signals], patience: float | None) -> int | None:
     """How the child ended; None if it was killed because it had not ended so many seconds after an interrupt."""
-    deadline, killed = None, False
+    awaited, deadline, killed = {*passed_on, signal.SIGCHLD}, None, False
     while True:
-        left = _A_DAY if deadline is None else max(deadline - time.monotonic(), 0)
-        received = signal.sigtimedwait({*passed_on, signal.SIGCHLD}, left)
+        received: signal.struct_siginfo | None
+        if deadline is None:
+            received = signal.sigwaitinfo(awaited)
+        else:
+            received = signal.sigtimedwait(awaited, max(deadline - time.monotonic(), 0))
         if received is None:
-            if deadline is not None:
-                os.kill(child, signal.SIGKILL)
-                deadline, killed = None, True
+            os.kill(child, signal.SIGKILL)
+            deadline, killed = None, True
         elif received.si_signo == signal.SIGCHLD:
             ended, status = os.waitpid(child, os.WNOHANG)
             if ended:

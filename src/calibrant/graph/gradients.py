@@ -105,12 +105,6 @@ class OutputGradients:
         """Free the session."""
         close_session(self._session)
 
-    def __enter__(self) -> OutputGradients:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
 
 def _refuse_functions(graph: Graph) -> None:
     """TensorFlow knows loops, branches and calls by more than the graph, which is all that was read."""

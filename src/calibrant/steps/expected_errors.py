@@ -12,6 +12,7 @@ All outputs of a sample become one number with random signs, whose square is in 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 
 import numpy as np
 
@@ -63,7 +64,7 @@ class ExpectedErrors:
             place: [_TensorErrors(ranges[place]) for _ in unit] for place, unit in enumerate(exchanges)
         }
         tensors = [exchange.read_errors for unit in exchanges for exchange in unit]
-        with OutputGradients(changed, tensors, compared_tensors(graph), SUMS) as gradients:
+        with closing(OutputGradients(changed, tensors, compared_tensors(graph), SUMS)) as gradients:
             self.reference = [gradients.outputs(piece.batch) for piece in pieces]
             """The float outputs, before a final Softmax, by piece."""
             sizes = np.sqrt(output_sizes(self.reference, pieces))

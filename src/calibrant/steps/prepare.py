@@ -10,7 +10,7 @@ from calibrant.data.open_data import Batches
 from calibrant.errors import ConfigError, Problem
 from calibrant.graph.cut_proposal import check_feedable
 from calibrant.options import Options
-from calibrant.progress import ProgressFn, Stopwatch, no_progress
+from calibrant.progress import ProgressFn, Stopwatch
 from calibrant.steps.balance import Balanced, balance
 from calibrant.steps.calibration_data import open_planned
 from calibrant.steps.channels import Channels
@@ -35,8 +35,8 @@ def prepare(
     batches: Batches,
     options: Options,
     watch: Stopwatch,
-    track: ProgressFn = no_progress,
-    runner: CalibrationRunner | None = None,
+    track: ProgressFn,
+    runner: CalibrationRunner,
 ) -> Prepared:
     """Equalize or balance the channels, and quantize the weights."""
     planned = channels.planned

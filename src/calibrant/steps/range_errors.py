@@ -41,8 +41,8 @@ class RangeErrors:
         The present range of each.
     outliers : Container[int]
         The units with outliers.
-    batches : Batches
-        Calibration data; the first samples are read.
+    pieces : Sequence[Piece]
+        The samples, as of :func:`pieces_for`.
     may_take_long : bool
         Whether candidates run one by one where there are no gradients.
     track : ProgressFn
@@ -55,16 +55,16 @@ class RangeErrors:
         units: Sequence[Sequence[QuantizedInput]],
         ranges: Sequence[ClippingRange],
         outliers: Container[int],
-        batches: Batches,
+        pieces: Sequence[Piece],
         may_take_long: bool = True,
         track: ProgressFn = no_progress,
     ):
         self._network, self._units = network, units
-        self.pieces = pieces_of(network.graph, batches, _size(network, units), CHOOSE + CONFIRM)
+        self._pieces = pieces
         self._told: frozenset[int] = frozenset()
         self._tried = range(len(units)) if may_take_long else outliers
         try:
-            self._expected = ExpectedErrors(network.graph, units, ranges, self.pieces, track)
+            self._expected = ExpectedErrors(network.graph, units, ranges, self._pieces, track)
             self._told = frozenset(place for place in self._expected.known if place not in outliers)
         except ModelError as error:
             LOG.debug("refine: ranges are tried one by one: %s", error)
@@ -79,7 +79,7 @@ class RangeErrors:
         """The float outputs, before a final Softmax, by piece."""
         if self._told:
             return self._expected.reference
-        return [self._measured.outputs(piece) for piece in self.pieces]
+        return [self._measured.outputs(piece) for piece in self._pieces]
 
     @cached_property
     def _measured(self) -> OutputErrors:
@@ -87,11 +87,11 @@ class RangeErrors:
 
     def of_some(self, candidates: Mapping[int, Sequence[Quantizer]]) -> dict[int, np.ndarray]:
         """Number of a unit → errors of its candidates, [candidates, samples]: the first CHOOSE, or half of fewer."""
-        return self._of(candidates, choosing(self.pieces))
+        return self._of(candidates, choosing(self._pieces))
 
     def of_all(self, candidates: Mapping[int, Sequence[Quantizer]]) -> dict[int, np.ndarray]:
         """The same on all samples."""
-        return self._of(candidates, self.pieces)
+        return self._of(candidates, self._pieces)
 
     def _of(self, candidates: Mapping[int, Sequence[Quantizer]], pieces: Sequence[Piece]) -> dict[int, np.ndarray]:
         told = {place: each for place, each in candidates.items() if place in self._told}
@@ -106,18 +106,23 @@ class RangeErrors:
         if "_measured" in self.__dict__:
             self._measured.close()
 
-    def __enter__(self) -> RangeErrors:
-        return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+def pieces_for(network: QuantizedNetwork, units: Sequence[Sequence[QuantizedInput]], batches: Batches) -> list[Piece]:
+    """The samples that choose and confirm, in pieces by the sizes of the units' tensors as far as the graph tells.
 
-
-def _size(network: QuantizedNetwork, units: Sequence[Sequence[QuantizedInput]]) -> int:
-    """Samples in a piece, by the sizes of the tensors as far as the graph tells."""
+    Parameters
+    ----------
+    network : QuantizedNetwork
+        The network.
+    units : Sequence[Sequence[QuantizedInput]]
+        The activations of each quantizer.
+    batches : Batches
+        Calibration data; the first samples are read.
+    """
     shapes = [network.graph.shape(tensor) for tensor in {entry.tensor for unit in units for entry in unit}]
     elements = sum(math.prod(size or 1 for size in shape[1:]) for shape in shapes if shape)
-    return min(CHOOSE, max(MOST_BYTES // (4 * (1 + SUMS) * max(elements, 1)), 1))
+    size = min(CHOOSE, max(MOST_BYTES // (4 * (1 + SUMS) * max(elements, 1)), 1))
+    return pieces_of(network.graph, batches, size, CHOOSE + CONFIRM)
 
 
 def choosing(pieces: Sequence[Piece]) -> list[Piece]:

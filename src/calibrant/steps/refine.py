@@ -10,6 +10,7 @@ networks run whole, and the plain one is kept unless the moved ranges are clearl
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -22,16 +23,15 @@ from calibrant.config.plan import LayerPlan
 from calibrant.data.open_data import Batches
 from calibrant.progress import LOG, ProgressFn, no_progress
 from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
+from calibrant.steps.channels import FEWEST
 from calibrant.steps.joint import joint_histograms
 from calibrant.steps.observed import with_activations
 from calibrant.steps.output_errors import whole_errors
 from calibrant.steps.prepared import Prepared
-from calibrant.steps.range_errors import RangeErrors
+from calibrant.steps.range_errors import RangeErrors, pieces_for
 from calibrant.steps.range_search import ClippingRange, confirmed, is_better, search_ranges, without_outliers
 
 NARROWER = (0.9999, 0.999, 0.99, 0.97)
-FEWEST = 16
-"""Number of samples."""
 
 
 def refined(
@@ -63,6 +63,9 @@ def refined(
     if by_default:
         free = {entry.name for entry in prepared.plan.layers if is_default(entry)}
         units = [unit for unit in units if all(entry.node in free for entry in unit)]
+    pieces = pieces_for(network, units, batches) if units else []
+    if not pieces or (by_default and sum(piece.samples for piece in pieces) < FEWEST):
+        return network
     ranges = [_range(unit[0], prepared) for unit in units]
     merged = joint_histograms(network.graph, prepared.plan.groups, prepared.histograms)
 
@@ -74,9 +77,7 @@ def refined(
         for place, unit in enumerate(units)
         if unit[0].search.use is not None and unit[0].search.use.is_poor
     }
-    with RangeErrors(network, units, ranges, narrower, batches, not by_default, track) as errors:
-        if by_default and sum(piece.samples for piece in errors.pieces) < FEWEST:
-            return network
+    with closing(RangeErrors(network, units, ranges, narrower, pieces, not by_default, track)) as errors:
         start = without_outliers(ranges, narrower, errors.of_some) if narrower else ranges
         found = search_ranges(start, errors.of_some, track if errors.takes_long else no_progress)
         moved = confirmed([[old, *new] for old, new in zip(ranges, found, strict=True)], errors.of_all, list(narrower))
@@ -89,7 +90,7 @@ def refined(
         return network
     every = {(entry.node, entry.index): entry for entry in network.every_input()}
     better = with_activations(prepared, {**every, **changed}, network.intermediate)
-    plain, other = (whole_errors(each, errors.reference, errors.pieces) for each in (network, better))
+    plain, other = (whole_errors(each, errors.reference, pieces) for each in (network, better))
     LOG.debug("refine: %d ranges moved, error %.4g, before %.4g", len(changed), other.mean(), plain.mean())
     return better if is_better(other, plain, bool(narrower)) else network
 
