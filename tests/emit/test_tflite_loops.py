@@ -9,6 +9,8 @@ from keras import layers
 
 import calibrant
 from calibrant.emit.tflite.flatbuffer import File
+from calibrant.emit.tflite.interpreter import new_interpreter
+from calibrant.evaluation import tflite_runner
 from graphs import dense, graph_def, numbers, placeholder, tf
 
 
@@ -76,3 +78,22 @@ def test_a_simulated_loop_has_the_same_bytes_whatever_was_traced_before():
     model, x = network(layers.SimpleRNN), numbers(4, 6, 4, seed=3)
     first, second = (calibrant.quantize(model, "batch_num: 1", [x], export="tflite").exported for _ in range(2))
     assert first == second
+
+
+@pytest.mark.parametrize(("cell", "made"), [(layers.SimpleRNN, 3), (None, 1)], ids=["loop", "no-loop"])
+def test_a_file_with_loops_runs_once_in_each_interpreter(cell, made, tmp_path, monkeypatch):
+    keras.utils.set_random_seed(0)
+    x, interpreters = numbers(4, 6, 4, seed=3), []
+    inputs = keras.Input((6, 4))
+    model = network(cell) if cell else keras.Model(inputs, layers.Dense(3)(inputs))
+    calibrant.quantize(model, "batch_num: 1", [x], tmp_path / "out", export="tflite", name="model")
+
+    def counted(content):
+        interpreters.append(new_interpreter(content))
+        return interpreters[-1]
+
+    monkeypatch.setattr(tflite_runner, "new_interpreter", counted)
+    runner = tflite_runner.open_tflite(tmp_path / "out" / "model_int8.tflite")
+    for _ in range(3):
+        runner.run({0: x[:1]})
+    assert len(interpreters) == made

@@ -192,10 +192,9 @@ def _shaped(
     allowed = [0.0] * len(rows)
     shaped: list[list[np.ndarray]] = []
     for delegate in (True, False):
-        interpreter = new_interpreter(content, delegate)
         shaped = []
         for inputs, values in zip(fed, expected, strict=True):
-            found = check_golden.run_once(interpreter, inputs, rows)
+            found = check_golden.run_once(new_interpreter(content, delegate), inputs, rows)
             shaped.append([value.reshape(found[row["key"]].shape) for row, value in zip(rows, values, strict=True)])
             for at, (row, value) in enumerate(zip(rows, shaped[-1], strict=True)):
                 apart = check_golden.distance(value, found[row["key"]])

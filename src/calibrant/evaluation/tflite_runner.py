@@ -30,6 +30,7 @@ class TfliteRunner:
     def __init__(self, content: bytes, source: str = "model"):
         self.file = File(content, source)
         self.source = source
+        self._content = content
         try:
             self._interpreter = new_interpreter(content)
             self._makers = {made.index: operator for operator in self.file.operators() for made in operator.outputs}
@@ -41,14 +42,19 @@ class TfliteRunner:
     def run(self, values: Mapping[int, np.ndarray]) -> None:
         """Run one batch; ``values`` are the inputs by position, float32 [N, ...], quantized where the file wants it.
 
+        A file with loops or branches gets a new interpreter for each batch: what they return is allocated in the first
+        run, and where the tensors in front of them are moved for it, XNNPACK may read them at their old place later.
+
         Raises
         ------
         ModelError
             The interpreter does not take the batch; with its reason.
         """
-        details = self._interpreter.get_input_details()
         count = len(values[0])
         try:
+            if self._batch is not None and self.file.has_subgraphs:
+                self._interpreter, self._batch = new_interpreter(self._content), None
+            details = self._interpreter.get_input_details()
             if count != self._batch:
                 for position, detail in enumerate(details):
                     shape = [count, *values[position].shape[1:]]

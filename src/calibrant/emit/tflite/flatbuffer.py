@@ -50,6 +50,11 @@ class File:
         """A body, condition or branch that operators of this file call, by its position in the file."""
         return _file_of(self.model, number)
 
+    @property
+    def has_subgraphs(self) -> bool:
+        """Whether it has loops or branches, whose bodies are graphs beside the main one."""
+        return len(self.model.subgraphs) > 1
+
     def subgraphs(self) -> Iterator[File]:
         """All graphs of the file, the first one among them."""
         return (self.subgraph(number) for number in range(len(self.model.subgraphs)))
