@@ -21,6 +21,7 @@ from calibrant.progress import ProgressFn, Stopwatch, no_progress
 from calibrant.publish.writable import check_writable_file
 from calibrant.quantization import Destination, build_result
 from calibrant.result import Result
+from calibrant.steps.observed import search
 from calibrant.steps.prepare import prepare_merge, prepare_part
 
 
@@ -135,7 +136,7 @@ def merge(
                 hint="observe the others too, or lower batch_num",
             )
         )
-    return build_result(prepared, chosen.export, output, watch)
+    return build_result(search(prepared, watch), chosen.export, output, watch)
 
 
 def _range(batches: tuple[int, int], count: int | None) -> range:

@@ -30,13 +30,12 @@ from calibrant.steps.activations import search_all
 from calibrant.steps.budget import BUDGET, within_budget
 from calibrant.steps.channels import REFINE, Channels, choose_channels
 from calibrant.steps.measured import Measured, measured
-from calibrant.steps.observed import observed_network, with_rounding
+from calibrant.steps.observed import Calibrated, search
 from calibrant.steps.prepare import channels_are_open, is_configured, plan_with_data, prepare
-from calibrant.steps.prepared import Prepared
-from calibrant.steps.range_moves import range_moves
 from calibrant.steps.refine import refined
 from calibrant.steps.second_pass import SecondPass, check_readable_again, left_out_if
 from calibrant.steps.sensitivity import sensitivities
+from calibrant.steps.whole_errors import WholeErrors
 
 
 @takes_keywords(*TO_QUANTIZE)
@@ -117,7 +116,7 @@ def quantize(
         compared_tensors(planned.folded.graph)  # raises where there are none, before anything is observed
     half: dict[NodeInput, QuantizedInput] = {}
 
-    def calibrated(channels: Channels, state: str | Path | None = None) -> Prepared:
+    def calibrated(channels: Channels, state: str | Path | None = None) -> Calibrated:
         prepared = prepare(channels, batches, chosen, watch, track, runner)
         half.clear()
 
@@ -133,20 +132,21 @@ def quantize(
                 state=None if state is None else Path(state),
                 midway=search_half if output.folder is not None and chosen.export.page else None,
             )
-        return prepared
+        return search(prepared, watch, half)
 
     plain = Channels(planned, bool(chosen.calibration.equalize))
-    prepared = calibrated(plain, resume)
+    found = calibrated(plain, resume)
+    whole = WholeErrors(found.network, batches)
     use = DataUse.of(batches)
     if batches.samples is None:
         LOG.info(used_sentence(use.samples, use.available, batches.place))
     if refine and channels_are_open(planned, chosen) and not (by_default and is_configured(planned)):
         channels = plain
         with watch.step("channels"), left_out_if(by_default):
-            channels = choose_channels(plain, prepared, batches, chosen, track)
+            channels = choose_channels(plain, found.network, whole, chosen, track)
         if channels is not plain:
-            prepared = calibrated(channels)
-    prepared = replace(prepared, plan=replace(prepared.plan, batch_num=use.batches))
+            found = calibrated(channels)
+    prepared = replace(found.prepared, plan=replace(found.prepared.plan, batch_num=use.batches))
     used = {
         "bias_correction": chosen.calibration.bias_correction,
         "equalize": prepared.equalized,
@@ -158,7 +158,7 @@ def quantize(
         "workers": chosen.calibration.workers,
         "threads": chosen.calibration.threads,
     }
-    return build_result(prepared, chosen.export, output, watch, again, track, use, used, half)
+    return build_result(replace(found, prepared=prepared), chosen.export, output, watch, again, whole, track, use, used)
 
 
 @dataclass(frozen=True)
@@ -192,39 +192,33 @@ class Destination:
 
 
 def build_result(
-    prepared: Prepared,
+    found: Calibrated,
     export: ExportOptions,
     output: Destination,
     watch: Stopwatch,
     again: SecondPass | None = None,
+    whole: WholeErrors | None = None,
     track: ProgressFn = no_progress,
     data: DataUse | None = None,
     options: Mapping[str, Any] | None = None,
-    half: Mapping[NodeInput, QuantizedInput] | None = None,
 ) -> Result:
-    """The second half: round the weights, search, refine, emit, report, write."""
-    with watch.step("round weights"):
-        prepared = with_rounding(prepared)
-    with watch.step("search"):
-        network = observed_network(prepared)
-        places = {(entry.node, entry.index): entry for entry in network.every_input()}
-        moves = range_moves(half, places, prepared.histograms) if half else ()
-    configuration = None
+    """The second half: refine, emit, report, write."""
+    prepared, network, configuration = found.prepared, found.network, None
     if again is not None and again.budget is not None:
         with watch.step("budget"):
             prepared, network = within_budget(prepared, network, again.batches, again.budget, track)
             changed = [entry for entry in prepared.plan.layers if {BUDGET, REFINE} & set(dict(entry.sources).values())]
             configuration = with_overrides(prepared.configuration, prepared.plan, changed)
-    if again is not None and again.refine:
+    if again is not None and again.refine and whole is not None:
         with watch.step("refine"), left_out_if(again.by_default):
-            network = refined(prepared, network, again.batches, track, again.by_default)
+            network = refined(prepared, network, whole, track, again.by_default)
     with watch.step("emit"):
         fakequant = fake_quantized(network)
-    found = Measured(None, None)
+    measures = Measured(None, None)
     if output.folder is not None and again is not None and again.batches.restartable and not is_too_large(fakequant):
         with watch.step("measure"):
             reference, keys = prepared.folded.graph, prepared.original.output_keys
-            found = measured(network, reference, keys, again.batches, export.page)
+            measures = measured(network, reference, keys, again.batches, export.page)
     ranking = None
     if again is not None and again.sensitivity:
         with watch.step("sensitivity"):
@@ -232,7 +226,7 @@ def build_result(
     pictured = None
     if output.folder is not None and export.page:
         with watch.step("page"):
-            pictured = Pictured.of(network, prepared.histograms, found.growth, moves)
+            pictured = Pictured.of(network, prepared.histograms, measures.growth, found.moves)
     result = Result(
         name=output.prefix,
         original=prepared.original,
@@ -245,7 +239,7 @@ def build_result(
         lite=prepared.lite,
         batches=again.batches if again is not None and again.batches.restartable else None,
         sensitivity=ranking,
-        output_sqnr=found.outputs,
+        output_sqnr=measures.outputs,
         pictured=pictured,
         data=data,
         options=options or {},

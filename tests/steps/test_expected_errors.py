@@ -12,8 +12,9 @@ from calibrant.data.open_data import open_data
 from calibrant.errors import ModelError
 from calibrant.graph.gradients import OutputGradients
 from calibrant.graph.load import load
-from calibrant.steps.expected_errors import SUMS, ExpectedErrors, _TensorErrors
-from calibrant.steps.output_errors import OutputErrors, pieces_of
+from calibrant.graph.logits import compared_tensors
+from calibrant.steps.expected_errors import ExpectedErrors, _TensorErrors
+from calibrant.steps.output_errors import OutputErrors, outputs_of, pieces_of
 from calibrant.steps.range_search import NARROWEST, STEP, WIDEST, ClippingRange
 from graphs import conv, graph_def, numbers, placeholder, tf
 
@@ -73,14 +74,15 @@ def test_nearly_equals_what_is_measured():
         place: [entry.scaled(("low", "high"), power).quantizer for power in (2, 0, -4, -8)]
         for place, entry in enumerate(ranges)
     }
-    expected = ExpectedErrors(found.graph, units, ranges, pieces)
+    reference = outputs_of(found.graph, compared_tensors(found.graph), pieces)
+    expected = ExpectedErrors(found.graph, units, ranges, pieces, reference)
     with OutputErrors(found.graph, units) as errors:
         measured = errors.measure(candidates, pieces)
     for place, row in expected.measure(candidates).items():
         sums = [np.square(each).sum(axis=1) for each in (row, measured[place])]
         assert sums[0] == pytest.approx(sums[1], rel=0.6)
         assert row.shape == (4, 64)
-    again = ExpectedErrors(found.graph, units, ranges, pieces).measure(candidates, 32)
+    again = ExpectedErrors(found.graph, units, ranges, pieces, reference).measure(candidates, 32)
     assert all((again[place] == row[:, :32]).all() for place, row in expected.measure(candidates).items())
 
 
@@ -97,7 +99,7 @@ def with_a_loop():
 def test_graphs_without_gradients_are_refused(build):
     graph = load(graph_def(build), outputs="out")
     with pytest.raises(ModelError, match="the outputs have no gradients: "):
-        OutputGradients(graph, graph.inputs, graph.outputs, SUMS)
+        OutputGradients(graph, graph.inputs, graph.outputs)
 
 
 def test_a_tensor_that_no_real_number_depends_on_has_none():
@@ -106,8 +108,7 @@ def test_a_tensor_that_no_real_number_depends_on_has_none():
         tf.add(tf.cast(tf.argmax(x, 1), tf.float32), tf.reduce_sum(tf.identity(x, "other"), 1), name="out")
 
     graph = load(graph_def(build))
-    with closing(OutputGradients(graph, ["ArgMax:0", "other:0"], graph.outputs, 1)) as gradients:
-        outputs = gradients.outputs({"x": np.ones((2, 3), np.float32)})
-        found = gradients({"x": np.ones((2, 3), np.float32)}, [[np.full_like(outputs[0], 2)]])
+    with closing(OutputGradients(graph, ["ArgMax:0", "other:0"], graph.outputs)) as gradients:
+        found = gradients({"x": np.ones((2, 3), np.float32)}, [[np.full(2, 2, np.float32)]])
     assert list(found) == ["other:0"]
     assert found["other:0"][1][0].tolist() == [[2.0] * 3] * 2

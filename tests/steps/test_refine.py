@@ -145,12 +145,12 @@ def test_without_gradients_it_equals_running_everything_for_each_candidate(monke
 
 def test_a_number_of_samples_that_only_nodes_hold_is_told():
     def build():
-        tf.reshape(dense(placeholder([None, 8])), [16, 3, 1], name="out")
+        tf.reshape(dense(placeholder([None, 8])), [32, 3, 1], name="out")
 
-    graph = load(graph_def(build))
-    assert calibrant.quantize(graph, CONFIG, batches_of(8), refine=None).network.layers
-    with pytest.raises(ModelError, match="running 32 samples at once failed"):
-        calibrant.quantize(graph, CONFIG, batches_of(8), refine=True)
+    graph, data = load(graph_def(build)), [np.concatenate(batches_of(8))]
+    assert calibrant.quantize(graph, None, data, refine=None).network.layers
+    with pytest.raises(ModelError, match="whose nodes hold a number of samples should say so"):
+        calibrant.quantize(graph, None, data, refine=True)
 
 
 def test_outputs_whose_sizes_depend_on_values_are_not_compared():

@@ -15,7 +15,7 @@ from calibrant.graph.tensorflow import tensorflow
 
 
 class OutputGradients:
-    """A graph made ready to tell the gradients of weighted sums of its outputs, several sums in one run.
+    """A graph made ready to tell the gradients of weighted sums of its outputs.
 
     Parameters
     ----------
@@ -25,8 +25,6 @@ class OutputGradients:
         What the gradients are by.
     outputs : Sequence[str]
         Tensors that are summed up; those that do not hold real numbers count as constant.
-    sums : int
-        Number of weighted sums.
 
     Raises
     ------
@@ -34,7 +32,7 @@ class OutputGradients:
         The graph has loops, branches, functions or an operation whose gradient TensorFlow does not know.
     """
 
-    def __init__(self, graph: Graph, tensors: Sequence[str], outputs: Sequence[str], sums: int):
+    def __init__(self, graph: Graph, tensors: Sequence[str], outputs: Sequence[str]):
         _refuse_functions(graph)
         tf = tensorflow()
         config = tf.compat.v1.ConfigProto()
@@ -45,36 +43,18 @@ class OutputGradients:
         imported = self._session.graph
         by, ends = ([imported.get_tensor_by_name(name) for name in names] for names in (tensors, outputs))
         with imported.as_default():
-            weights = [[tf.compat.v1.placeholder(end.dtype) for end in ends] for _ in range(sums)]
+            weights = [tf.compat.v1.placeholder(end.dtype) for end in ends]
             real = [place for place, end in enumerate(ends) if end.dtype.is_floating]
             try:
-                found = [
-                    tf.gradients([ends[place] for place in real], by, [each[place] for place in real])
-                    for each in weights
-                ]
+                found = tf.gradients([ends[place] for place in real], by, [weights[place] for place in real])
             except Exception as error:  # each operation has a Python function of its own that makes its gradient
                 self.close()
                 raise _without_gradient(graph, str(error)) from None
-        self._by = tuple(name for name, gradient in zip(tensors, found[0], strict=True) if gradient is not None)
-        gradients = [gradient for row in found for gradient in row if gradient is not None]
-        fed = [*graph.inputs, *(placeholder for each in weights for placeholder in each)]
+        known = {name: gradient for name, gradient in zip(tensors, found, strict=True) if gradient is not None}
+        self._by = tuple(known)
         self._run = self._session.make_callable(
-            [*map(imported.get_tensor_by_name, self._by), *gradients], feed_list=fed
+            [*map(imported.get_tensor_by_name, self._by), *known.values()], feed_list=[*graph.inputs, *weights]
         )
-        self._outputs = self._session.make_callable(ends, feed_list=list(graph.inputs))
-
-    def outputs(self, batch: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """The outputs for a batch, by input key.
-
-        Raises
-        ------
-        ModelError
-            TensorFlow cannot run the graph in this way.
-        """
-        try:
-            return [np.array(array) for array in self._outputs(*(batch[key] for key in self._graph.input_keys))]
-        except self._failures as error:
-            raise _without_gradient(self._graph, reason_of(error)) from None
 
     def __call__(
         self, batch: Mapping[str, np.ndarray], weights: Sequence[Sequence[np.ndarray]]
@@ -93,13 +73,17 @@ class OutputGradients:
         ModelError
             TensorFlow has no kernel for a gradient.
         """
-        feeds = [batch[key] for key in self._graph.input_keys]
+        feeds, many = [batch[key] for key in self._graph.input_keys], len(self._by)
+        values: list[np.ndarray] = []
+        gradients = []
         try:
-            found = self._run(*feeds, *(array for each in weights for array in each))
+            for each in weights:
+                found = self._run(*feeds, *each)
+                values = found[:many]
+                gradients.append(found[many:])
         except self._failures as error:
             raise _without_gradient(self._graph, reason_of(error)) from None
-        many = len(self._by)
-        return {name: (found[place], found[many + place :: many]) for place, name in enumerate(self._by)}
+        return {name: (value, slopes) for name, value, *slopes in zip(self._by, values, *gradients, strict=True)}
 
     def close(self) -> None:
         """Free the session."""

@@ -11,7 +11,7 @@ from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.control_flow import REGIONS, control_flow_regions
 from calibrant.graph.graph import Graph
-from calibrant.graph.run import reason_of
+from calibrant.graph.run import OTHER_NUMBERS, reason_of
 from calibrant.graph.tensorflow import tensorflow
 
 
@@ -104,8 +104,7 @@ class PartialRuns:
         except tensorflow().errors.OpError as error:
             samples = max((len(array) for array in feeds if np.ndim(array)), default=1)
             message = f"running {samples} samples at once failed: {reason_of(error)}"
-            hint = "a model whose nodes hold a number of samples should say so in the shapes of its inputs"
-            raise ModelError(Problem(message, file=self._graph.source, hint=hint)) from None
+            raise ModelError(Problem(message, file=self._graph.source, hint=OTHER_NUMBERS)) from None
         self._values = dict(zip(self._fetched, found, strict=True))
         self._values.update(zip(self._graph.inputs, feeds, strict=True))
         return [self._values[output] for output in self._outputs]

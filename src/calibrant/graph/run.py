@@ -19,6 +19,8 @@ _NO_KERNEL = (
     "this TensorFlow has no such operation for this processor; more of them, also channels first, are there with "
     "TF_ENABLE_ONEDNN_OPTS=1 in the environment"
 )
+OTHER_NUMBERS = "a model whose nodes hold a number of samples should say so in the shapes of its inputs"
+"""What to do about a graph that does not take batches of other sizes than those that it was given."""
 
 
 class Runner:
@@ -44,6 +46,8 @@ class Runner:
         valid during the call. What it raises is raised again when the batch is done, the first in this order.
     optimized : bool
         Let TensorFlow rewrite the graph first, which takes longer than a few batches of a network of many small layers.
+    hint : str
+        What to do about a batch that the graph does not take.
     """
 
     def __init__(
@@ -53,11 +57,12 @@ class Runner:
         threads: int = 0,
         watched: Mapping[str, Callable[[np.ndarray], None]] | None = None,
         optimized: bool = True,
+        hint: str = "check that the data have the shape that the model expects",
     ):
         tf = tensorflow()
         self.graph = graph
         self.fetches = tuple(fetches if fetches is not None else graph.outputs)
-        self._watched = tuple(watched or ())
+        self._watched, self._hint = tuple(watched or ()), hint
         self._failures = threading.local()  # of the batch that this thread runs, by tensor
         config = tf.compat.v1.ConfigProto(
             intra_op_parallelism_threads=threads,
@@ -101,7 +106,7 @@ class Runner:
                     f"running the graph failed: {reason}",
                     file=self.graph.source,
                     path=operation.name if operation is not None else None,
-                    hint=_NO_KERNEL if missing else "check that the data have the shape that the model expects",
+                    hint=_NO_KERNEL if missing else self._hint,
                 )
             ) from None
         for tensor in self._watched:

@@ -17,20 +17,21 @@ import numpy as np
 from calibrant.calibration.runner import CalibrationRunner
 from calibrant.config.plan import LayerPlan
 from calibrant.data.input_spec import inputs_of
-from calibrant.data.open_data import Batches, open_data
-from calibrant.graph.logits import compared_tensors
+from calibrant.data.open_data import open_data
 from calibrant.options import ExportOptions, Options
 from calibrant.progress import LOG, ProgressFn, Stopwatch, no_progress, only_warnings
+from calibrant.quantized_network import QuantizedNetwork
 from calibrant.steps.balance import balance
 from calibrant.steps.equalize import equalize, find_pairs
 from calibrant.steps.observed import observed_network, with_rounding
-from calibrant.steps.output_errors import Piece, outputs_of, pieces_of, whole_errors
+from calibrant.steps.output_errors import Piece
 from calibrant.steps.planned import Planned
-from calibrant.steps.prepared import Prepared, prepare_balanced
+from calibrant.steps.prepared import prepare_balanced
 from calibrant.steps.range_search import is_better
+from calibrant.steps.whole_errors import WholeErrors, whole_errors
 
-ENOUGH, FEWEST, PIECE = 64, 16, 16
-"""Numbers of samples: that are read, below which nothing is decided, and that run at once."""
+FEWEST = 32
+"""Number of samples below which nothing is decided."""
 STRENGTH = 0.5
 SMALL = 0.04
 """Mean error of the outputs, relative to their size, below which few answers change (28 dB)."""
@@ -49,7 +50,7 @@ class Channels:
 
 
 def choose_channels(
-    plain: Channels, prepared: Prepared, batches: Batches, options: Options, track: ProgressFn = no_progress
+    plain: Channels, network: QuantizedNetwork, whole: WholeErrors, options: Options, track: ProgressFn = no_progress
 ) -> Channels:
     """The way whose outputs are nearest to the float network's; the plain one, where no other is clearly better.
 
@@ -57,24 +58,21 @@ def choose_channels(
     ----------
     plain : Channels
         The folded network, of which no layer is equalized or balanced.
-    prepared : Prepared
-        The same network, with what was observed.
-    batches : Batches
-        Calibration data, restartable; the first ENOUGH samples are read.
+    network : QuantizedNetwork
+        The same, calibrated.
+    whole : WholeErrors
+        Compares networks on the first samples.
     options : Options
         How the network is calibrated.
     track : ProgressFn
         Shows progress.
     """
     ways = _ways(plain.planned)
-    graph = plain.planned.folded.graph
-    pieces = pieces_of(graph, batches, PIECE, ENOUGH) if ways else []
-    samples, middle = sum(piece.samples for piece in pieces), len(pieces) // 2
-    if not middle or samples < FEWEST:
+    if not ways or whole.samples < FEWEST or len(whole.pieces) < 2:
         return plain
-    expected = outputs_of(graph, compared_tensors(graph), pieces)
-    if whole_errors(observed_network(with_rounding(prepared)), expected, pieces).mean() * np.sqrt(samples) < SMALL:
+    if whole.of(network).mean() * np.sqrt(whole.samples) < SMALL:
         return plain
+    pieces, expected, middle = whole.pieces, whole.reference, len(whole.pieces) // 2
     turns = [
         _Turn(pieces[middle:], pieces[:middle], expected[:middle]),
         _Turn(pieces[:middle], pieces[middle:], expected[middle:]),

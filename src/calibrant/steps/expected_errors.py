@@ -42,6 +42,8 @@ class ExpectedErrors:
         The present range of each; others may be 0.1 to 1.75 times as wide.
     pieces : Sequence[Piece]
         The samples.
+    reference : Sequence[Sequence[np.ndarray]]
+        The float outputs for each piece, before a final Softmax.
     track : ProgressFn
         Shows progress.
 
@@ -57,6 +59,7 @@ class ExpectedErrors:
         units: Sequence[Sequence[QuantizedInput]],
         ranges: Sequence[ClippingRange],
         pieces: Sequence[Piece],
+        reference: Sequence[Sequence[np.ndarray]],
         track: ProgressFn = no_progress,
     ):
         changed, exchanges = with_candidates(graph, units)
@@ -64,12 +67,10 @@ class ExpectedErrors:
             place: [_TensorErrors(ranges[place]) for _ in unit] for place, unit in enumerate(exchanges)
         }
         tensors = [exchange.read_errors for unit in exchanges for exchange in unit]
-        with closing(OutputGradients(changed, tensors, compared_tensors(graph), SUMS)) as gradients:
-            self.reference = [gradients.outputs(piece.batch) for piece in pieces]
-            """The float outputs, before a final Softmax, by piece."""
-            sizes = np.sqrt(output_sizes(self.reference, pieces))
+        with closing(OutputGradients(changed, tensors, compared_tensors(graph))) as gradients:
+            sizes = np.sqrt(output_sizes(reference, pieces))
             random = np.random.default_rng(SEED)
-            for piece, outputs in track(list(zip(pieces, self.reference, strict=True)), "refining", len(pieces)):
+            for piece, outputs in track(list(zip(pieces, reference, strict=True)), "refining", len(pieces)):
                 weights = [[_signs(random, *pair) for pair in zip(outputs, sizes, strict=True)] for _ in range(SUMS)]
                 found = gradients(piece.batch, weights)
                 for place in list(self._units):

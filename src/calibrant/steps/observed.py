@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from calibrant.algorithms.search_result import SearchResult
 from calibrant.emit.tflite.float_file import FloatFile
-from calibrant.quantized_network import ChannelWeights, QuantizedInput, QuantizedLayer, QuantizedNetwork
+from calibrant.graph.node_input import NodeInput
+from calibrant.progress import Stopwatch
+from calibrant.quantized_network import ChannelWeights, QuantizedInput, QuantizedLayer, QuantizedNetwork, RangeMove
 from calibrant.steps.activations import search_all
 from calibrant.steps.bias_correction import bias_corrections
 from calibrant.steps.bias_range import with_held_biases
@@ -17,8 +19,49 @@ from calibrant.steps.exact_scales import with_exact_scales
 from calibrant.steps.float16_scales import refuse_float16_scales
 from calibrant.steps.intermediate_tensors import search_intermediate
 from calibrant.steps.prepared import Prepared
+from calibrant.steps.range_moves import range_moves
 from calibrant.steps.round_weights import with_rounded_weights
 from calibrant.steps.weights import bias_of
+
+
+@dataclass(frozen=True, eq=False)
+class Calibrated:
+    """A calibrated network.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        The plan, and what was observed.
+    network : QuantizedNetwork
+        With the parameters that were found in it.
+    moves : tuple[RangeMove, ...]
+        How far the ranges moved in the second half of the data, where that was looked at.
+    """
+
+    prepared: Prepared
+    network: QuantizedNetwork
+    moves: tuple[RangeMove, ...] = ()
+
+
+def search(prepared: Prepared, watch: Stopwatch, half: Mapping[NodeInput, QuantizedInput] | None = None) -> Calibrated:
+    """Round the weights, and search the parameters.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        The plan, and what was observed.
+    watch : Stopwatch
+        Counts the time.
+    half : Mapping[NodeInput, QuantizedInput] | None
+        What was found in the first half of the data.
+    """
+    with watch.step("round weights"):
+        prepared = with_rounding(prepared)
+    with watch.step("search"):
+        network = observed_network(prepared)
+        places = {(entry.node, entry.index): entry for entry in network.every_input()}
+        moves = range_moves(half, places, prepared.histograms) if half else ()
+    return Calibrated(prepared, network, moves)
 
 
 def observed_network(prepared: Prepared) -> QuantizedNetwork:

@@ -7,21 +7,20 @@ out by chance, and the nodes before a tensor run once for all its candidates.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.algorithms.finite_pair import finite_pair
 from calibrant.data.batches import Batches, sample_count
-from calibrant.emit.fakequant import fake_quantized
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import compared_tensors
 from calibrant.graph.partial_runs import PartialRuns
-from calibrant.graph.run import Runner
-from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
+from calibrant.graph.run import OTHER_NUMBERS, Runner
+from calibrant.quantized_network import QuantizedInput
 from calibrant.steps.first_samples import cut, first_samples, number_is_open
 
 MOST_BYTES = 1 << 28
@@ -52,13 +51,15 @@ class Piece:
         return len(range(self.samples)[: self.stop])
 
 
-def pieces_of(graph: Graph, batches: Batches, size: int, most: int) -> list[Piece]:
+def pieces_of(graph: Graph, batches: Batches, size: int, most: int, fewest: int = 1) -> list[Piece]:
     """The first samples of some data, in pieces of a size where the model leaves the number of samples open.
 
     Parameters
     ----------
     size, most : int
-        Samples in a piece, and in all.
+        Largest numbers of samples in a piece, and in all.
+    fewest : int
+        Smallest number of pieces.
     """
     taken = first_samples(graph, batches, most)
     if not number_is_open(graph):
@@ -66,6 +67,7 @@ def pieces_of(graph: Graph, batches: Batches, size: int, most: int) -> list[Piec
     shapes = {tuple(np.shape(array)[1:] if np.ndim(array) else None for array in batch.values()) for batch in taken}
     if len(shapes) == 1 and None not in next(iter(shapes)):
         taken = [{key: np.concatenate([batch[key] for batch in taken]) for key in taken[0]}]
+    size = max(min(size, sum(map(sample_count, taken)) // fewest), 1)
     return [piece for batch in taken for piece in _cut(batch, size)]
 
 
@@ -147,10 +149,6 @@ class OutputErrors:
         self._started: dict[Piece, _Started] = {}
         self._measured: dict[tuple[int, Quantizer, Piece], np.ndarray] = {}
 
-    def outputs(self, piece: Piece) -> list[np.ndarray]:
-        """The float outputs, before a final Softmax."""
-        return self._start(piece)
-
     def measure(self, candidates: Mapping[int, Sequence[Quantizer]], pieces: Sequence[Piece]) -> dict[int, np.ndarray]:
         """Number of a unit → sizes of its candidates' errors, float64 [candidates, samples]."""
         errors: dict[int, list[np.ndarray]] = {unit: [] for unit in candidates}
@@ -219,27 +217,8 @@ def outputs_of(graph: Graph, points: Sequence[str], pieces: Sequence[Piece]) -> 
     pieces : Sequence[Piece]
         The pieces.
     """
-    with Runner(graph, list(points), optimized=False) as runner:
+    with Runner(graph, list(points), optimized=False, hint=OTHER_NUMBERS) as runner:
         return [[np.array(array) for array in runner(piece.batch)] for piece in pieces]
-
-
-def whole_errors(
-    network: QuantizedNetwork, reference: Sequence[Sequence[np.ndarray]], pieces: Sequence[Piece]
-) -> np.ndarray:
-    """Sizes of the samples' errors, float64 [samples], with everything quantized.
-
-    Parameters
-    ----------
-    network : QuantizedNetwork
-        With its quantization parameters.
-    reference : Sequence[Sequence[np.ndarray]]
-        The float network's outputs for each piece, before a final Softmax.
-    pieces : Sequence[Piece]
-        The pieces.
-    """
-    points = compared_tensors(network.graph)
-    quantized = fake_quantized(replace(network, output_tensors=()))
-    return sample_errors(reference, outputs_of(quantized, points, pieces), pieces)
 
 
 def sample_errors(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -10,19 +9,13 @@ from functools import cached_property
 import numpy as np
 
 from calibrant.algorithms.arithmetic import Quantizer
-from calibrant.data.open_data import Batches
 from calibrant.errors import ModelError
 from calibrant.progress import LOG, ProgressFn, no_progress
 from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
-from calibrant.steps.expected_errors import SUMS, ExpectedErrors
-from calibrant.steps.output_errors import OutputErrors, Piece, pieces_of
+from calibrant.steps.expected_errors import ExpectedErrors
+from calibrant.steps.output_errors import OutputErrors, Piece
 from calibrant.steps.range_search import ClippingRange
-
-CHOOSE = 32
-CONFIRM = 32
-"""Numbers of samples that choose, and of those that have a say in the end."""
-MOST_BYTES = 1 << 28
-"""Of tensors and their gradients that are there at once; those of one sample always are."""
+from calibrant.steps.whole_errors import CHOOSE, WholeErrors
 
 
 class RangeErrors:
@@ -41,8 +34,8 @@ class RangeErrors:
         The present range of each.
     outliers : Container[int]
         The units with outliers.
-    pieces : Sequence[Piece]
-        The samples, as of :func:`pieces_for`.
+    whole : WholeErrors
+        The samples, and the float outputs for them.
     may_take_long : bool
         Whether candidates run one by one where there are no gradients.
     track : ProgressFn
@@ -55,16 +48,16 @@ class RangeErrors:
         units: Sequence[Sequence[QuantizedInput]],
         ranges: Sequence[ClippingRange],
         outliers: Container[int],
-        pieces: Sequence[Piece],
+        whole: WholeErrors,
         may_take_long: bool = True,
         track: ProgressFn = no_progress,
     ):
         self._network, self._units = network, units
-        self._pieces = pieces
+        self._pieces = whole.pieces
         self._told: frozenset[int] = frozenset()
         self._tried = range(len(units)) if may_take_long else outliers
         try:
-            self._expected = ExpectedErrors(network.graph, units, ranges, self._pieces, track)
+            self._expected = ExpectedErrors(network.graph, units, ranges, whole.pieces, whole.reference, track)
             self._told = frozenset(place for place in self._expected.known if place not in outliers)
         except ModelError as error:
             LOG.debug("refine: ranges are tried one by one: %s", error)
@@ -73,13 +66,6 @@ class RangeErrors:
     def takes_long(self) -> bool:
         """Whether candidates run one by one."""
         return any(place in self._tried for place in range(len(self._units)) if place not in self._told)
-
-    @cached_property
-    def reference(self) -> list[list[np.ndarray]]:
-        """The float outputs, before a final Softmax, by piece."""
-        if self._told:
-            return self._expected.reference
-        return [self._measured.outputs(piece) for piece in self._pieces]
 
     @cached_property
     def _measured(self) -> OutputErrors:
@@ -105,24 +91,6 @@ class RangeErrors:
         """Free the session."""
         if "_measured" in self.__dict__:
             self._measured.close()
-
-
-def pieces_for(network: QuantizedNetwork, units: Sequence[Sequence[QuantizedInput]], batches: Batches) -> list[Piece]:
-    """The samples that choose and confirm, in pieces by the sizes of the units' tensors as far as the graph tells.
-
-    Parameters
-    ----------
-    network : QuantizedNetwork
-        The network.
-    units : Sequence[Sequence[QuantizedInput]]
-        The activations of each quantizer.
-    batches : Batches
-        Calibration data; the first samples are read.
-    """
-    shapes = [network.graph.shape(tensor) for tensor in {entry.tensor for unit in units for entry in unit}]
-    elements = sum(math.prod(size or 1 for size in shape[1:]) for shape in shapes if shape)
-    size = min(CHOOSE, max(MOST_BYTES // (4 * (1 + SUMS) * max(elements, 1)), 1))
-    return pieces_of(network.graph, batches, size, CHOOSE + CONFIRM)
 
 
 def choosing(pieces: Sequence[Piece]) -> list[Piece]:

@@ -20,24 +20,24 @@ from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.ifmr import quantization_errors
 from calibrant.algorithms.search_result import SearchResult
 from calibrant.config.plan import LayerPlan
-from calibrant.data.open_data import Batches
 from calibrant.progress import LOG, ProgressFn, no_progress
 from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
-from calibrant.steps.channels import FEWEST
 from calibrant.steps.joint import joint_histograms
 from calibrant.steps.observed import with_activations
-from calibrant.steps.output_errors import whole_errors
 from calibrant.steps.prepared import Prepared
-from calibrant.steps.range_errors import RangeErrors, pieces_for
+from calibrant.steps.range_errors import RangeErrors
 from calibrant.steps.range_search import ClippingRange, confirmed, is_better, search_ranges, without_outliers
+from calibrant.steps.whole_errors import WholeErrors
 
 NARROWER = (0.9999, 0.999, 0.99, 0.97)
+FEWEST = 16
+"""Number of samples below which nothing moves by default."""
 
 
 def refined(
     prepared: Prepared,
     network: QuantizedNetwork,
-    batches: Batches,
+    whole: WholeErrors,
     track: ProgressFn = no_progress,
     by_default: bool = False,
 ) -> QuantizedNetwork:
@@ -51,8 +51,8 @@ def refined(
         The plan, and what was observed.
     network : QuantizedNetwork
         With the ranges of the plain search.
-    batches : Batches
-        Calibration data, restartable; the first samples are read once more.
+    whole : WholeErrors
+        Compares networks on the first samples.
     track : ProgressFn
         Shows progress.
     by_default : bool
@@ -63,8 +63,7 @@ def refined(
     if by_default:
         free = {entry.name for entry in prepared.plan.layers if is_default(entry)}
         units = [unit for unit in units if all(entry.node in free for entry in unit)]
-    pieces = pieces_for(network, units, batches) if units else []
-    if not pieces or (by_default and sum(piece.samples for piece in pieces) < FEWEST):
+    if not units or not whole.samples or (by_default and whole.samples < FEWEST):
         return network
     ranges = [_range(unit[0], prepared) for unit in units]
     merged = joint_histograms(network.graph, prepared.plan.groups, prepared.histograms)
@@ -77,7 +76,7 @@ def refined(
         for place, unit in enumerate(units)
         if unit[0].search.use is not None and unit[0].search.use.is_poor
     }
-    with closing(RangeErrors(network, units, ranges, narrower, pieces, not by_default, track)) as errors:
+    with closing(RangeErrors(network, units, ranges, narrower, whole, not by_default, track)) as errors:
         start = without_outliers(ranges, narrower, errors.of_some) if narrower else ranges
         found = search_ranges(start, errors.of_some, track if errors.takes_long else no_progress)
         moved = confirmed([[old, *new] for old, new in zip(ranges, found, strict=True)], errors.of_all, list(narrower))
@@ -90,7 +89,7 @@ def refined(
         return network
     every = {(entry.node, entry.index): entry for entry in network.every_input()}
     better = with_activations(prepared, {**every, **changed}, network.intermediate)
-    plain, other = (whole_errors(each, errors.reference, pieces) for each in (network, better))
+    plain, other = whole.of(network), whole.of(better)
     LOG.debug("refine: %d ranges moved, error %.4g, before %.4g", len(changed), other.mean(), plain.mean())
     return better if is_better(other, plain, bool(narrower)) else network
 

@@ -1,0 +1,83 @@
+"""The error at a network's outputs with everything quantized, on the first samples of the calibration data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+
+from calibrant.data.open_data import Batches
+from calibrant.emit.fakequant import fake_quantized
+from calibrant.graph.logits import compared_tensors
+from calibrant.quantized_network import QuantizedNetwork
+from calibrant.steps.expected_errors import SUMS
+from calibrant.steps.output_errors import Piece, outputs_of, pieces_of, sample_errors
+
+CHOOSE = 32
+CONFIRM = 32
+"""Numbers of samples that choose, and of those that have a say in the end."""
+MOST_BYTES = 1 << 28
+"""Of tensors and their gradients that are there at once; those of one sample always are."""
+
+
+class WholeErrors:
+    """Errors of whole networks against the float one; samples are read, and networks run, when first needed, and once.
+
+    Parameters
+    ----------
+    network : QuantizedNetwork
+        One of them, with the float network; samples run in pieces by the sizes of the tensors that it quantizes.
+    batches : Batches
+        Calibration data, restartable; the first CHOOSE and CONFIRM samples are read.
+    """
+
+    def __init__(self, network: QuantizedNetwork, batches: Batches):
+        self._graph, self._batches = network.graph, batches
+        self._tensors = {entry.tensor for entry in network.every_input()}
+        self._known: dict[QuantizedNetwork, np.ndarray] = {}
+
+    @cached_property
+    def pieces(self) -> list[Piece]:
+        """The samples, in two pieces at least where their number is open."""
+        shapes = map(self._graph.shape, self._tensors)
+        elements = sum(math.prod(size or 1 for size in shape[1:]) for shape in shapes if shape)
+        size = min(CHOOSE, max(MOST_BYTES // (4 * (1 + SUMS) * max(elements, 1)), 1))
+        return pieces_of(self._graph, self._batches, size, CHOOSE + CONFIRM, fewest=2)
+
+    @property
+    def samples(self) -> int:
+        """Number of samples."""
+        return sum(piece.samples for piece in self.pieces)
+
+    @cached_property
+    def reference(self) -> list[list[np.ndarray]]:
+        """The float outputs, before a final Softmax, by piece."""
+        return outputs_of(self._graph, compared_tensors(self._graph), self.pieces)
+
+    def of(self, network: QuantizedNetwork) -> np.ndarray:
+        """Sizes of the samples' errors, float64 [samples]."""
+        if network not in self._known:
+            self._known[network] = whole_errors(network, self.reference, self.pieces)
+        return self._known[network]
+
+
+def whole_errors(
+    network: QuantizedNetwork, reference: Sequence[Sequence[np.ndarray]], pieces: Sequence[Piece]
+) -> np.ndarray:
+    """Sizes of the samples' errors, float64 [samples], with everything quantized.
+
+    Parameters
+    ----------
+    network : QuantizedNetwork
+        With its quantization parameters.
+    reference : Sequence[Sequence[np.ndarray]]
+        The float network's outputs for each piece, before a final Softmax.
+    pieces : Sequence[Piece]
+        The pieces.
+    """
+    points = compared_tensors(network.graph)
+    quantized = fake_quantized(replace(network, output_tensors=()))
+    return sample_errors(reference, outputs_of(quantized, points, pieces), pieces)
