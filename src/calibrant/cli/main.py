@@ -13,6 +13,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
+from calibrant import collector
 from calibrant.cli import guard
 from calibrant.cli.json_output import print_problems
 from calibrant.cli.surroundings import abandon_output, is_output_broken, open_standard_streams, shortage
@@ -155,6 +156,7 @@ def amct_tensorflow(arguments: list[str] | None = None) -> NoReturn:
 
 def _run(group: Commands, name: str, arguments: list[str] | None) -> NoReturn:
     open_standard_streams()
+    collector.HAS_OWN_PROCESS = arguments is None
     if arguments is None and guard.possible():
         guard.fork(_died, saves=any(word.startswith("--resume") for word in sys.argv))
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import re
 import sys
@@ -12,6 +11,7 @@ from contextlib import contextmanager, nullcontext
 from types import ModuleType
 from typing import IO
 
+from calibrant.collector import collector_paused
 from calibrant.errors import DependencyError, Problem
 
 MINIMUM = (2, 16)
@@ -33,7 +33,7 @@ def tensorflow() -> ModuleType:
             import tensorflow as tf
         else:
             shown = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") in ("0", "1")
-            with nullcontext() if shown else _without_start_up_messages(), _collector_paused():
+            with nullcontext() if shown else _without_start_up_messages(), collector_paused():
                 import tensorflow as tf
     except ModuleNotFoundError as error:
         if error.name != "tensorflow":
@@ -75,18 +75,6 @@ def _check_address_space() -> None:
                 hint="ulimit -v unlimited",
             )
         )
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Keep the garbage collector from going through TensorFlow's modules time and again while they load."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 @contextmanager

@@ -146,18 +146,21 @@ class _Clipped:
         if values.max(initial=0) <= 0:
             self._lost.append(np.zeros((len(gradients), number, samples)))
             return
-        rows, columns = np.nonzero(values > self._ends[min(1, number - 1)])
-        beyond = values[rows, columns].astype(float)
-        cells = rows * number + np.searchsorted(self._ends, beyond) - 1  # the last end that a value is beyond
+        positive, least = np.maximum(values, 0), self._ends[min(1, number - 1)]
+        places = np.flatnonzero(values > least)
+        beyond = values.ravel()[places].astype(float)
+        last = np.log(beyond / least) / np.log(STEP) if least else np.zeros(len(beyond))
+        reached = np.clip(last.astype(int) + 1, 0, number - 1)  # the last end that a value is beyond
+        cells = places // values.shape[1] * number + reached
         found = []
         for gradient in gradients:
-            slopes = gradient[rows, columns].astype(float)
+            slopes = gradient.ravel()[places].astype(float)
             sums, products = (
                 np.bincount(cells, weights, samples * number).reshape(samples, number)[:, ::-1].cumsum(axis=1)[:, ::-1]
                 for weights in (slopes, slopes * beyond)
             )
             lost = self._ends * sums - products
-            lost[:, 0] = -np.einsum("ij,ij->i", np.maximum(values, 0), gradient, dtype=float)
+            lost[:, 0] = -np.einsum("ij,ij->i", positive, gradient)
             found.append(lost.T)
         self._lost.append(np.stack(found))
 
