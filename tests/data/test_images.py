@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -102,6 +105,34 @@ def test_pictures_in_sub_folders_sorted_by_path(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.new("RGB", (8, 8), (index * 100,) * 3).save(tmp_path / name)
     assert [picture.max() for picture in read(tmp_path)] == [200, 100, 0]
+
+
+def test_linked_folders_are_followed_once(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    Image.new("RGB", (8, 8), (50,) * 3).save(tmp_path / "elsewhere" / "0.png")
+    data = tmp_path / "data"
+    (data / "b").mkdir(parents=True)
+    Image.new("RGB", (8, 8), (100,) * 3).save(data / "b" / "0.png")
+    (data / "a").symlink_to(tmp_path / "elsewhere")
+    (data / "b" / "loop").symlink_to(data)
+    (data / "c").symlink_to(data / "b")
+    assert [picture.max() for picture in read(data)] == [50, 100]
+
+
+def test_a_sub_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "a" / "0.png")
+    scan = os.scandir
+
+    def refusing(folder):
+        if str(folder).endswith("b"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(DataError, match=r"/b: .*cannot be read: Permission denied"):
+        read(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n" + b"\0" * 50])

@@ -175,7 +175,8 @@ def _folder(path: Path, spec: InputSpec, dtypes: dict[str, np.dtype], options: I
         ".npy": [file for file in files if file.suffix == ".npy"],
     }
     if not kinds[".bin"] and not kinds[".npy"]:
-        kinds["image"] = sorted(_images_below(path), key=lambda file: file.relative_to(path).as_posix())
+        with read_errors(word):
+            kinds["image"] = [path / name for name in sorted(_images_below(path))]
     present = {kind: matching for kind, matching in kinds.items() if matching}
     if len(present) > 1:
         counted = ", ".join(f"{len(matching)} {kind} files" for kind, matching in present.items())
@@ -203,8 +204,10 @@ def _folder(path: Path, spec: InputSpec, dtypes: dict[str, np.dtype], options: I
 _MOST_OTHERS = 50_000
 
 
-def _images_below(path: Path) -> Iterator[Path]:
-    """The image files of a folder and its sub-folders at any depth; hidden ones are left out.
+def _images_below(path: Path) -> Iterator[str]:
+    """The image files of a folder and its sub-folders at any depth, without that folder; hidden ones are left out.
+
+    Links to folders are followed, each folder once.
 
     Raises
     ------
@@ -212,18 +215,31 @@ def _images_below(path: Path) -> Iterator[Path]:
         Most of very many files and folders are something else.
     """
     images = others = 0
-    for folder, folders, files in os.walk(path):
+    seen: set[tuple[int, int]] = set()
+    for folder, folders, files in os.walk(path, onerror=_refuse, followlinks=True):
+        folders.sort()
+        status = Path(folder).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
         folders[:] = [name for name in folders if not name.startswith(".")]
         others += len(folders)
+        inside = os.path.relpath(folder, path)
+        prefix = "" if inside == os.curdir else f"{Path(inside).as_posix()}/"
         for name in files:
             if not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES):
                 images += 1
-                yield Path(folder) / name
+                yield f"{prefix}{name}"
             else:
                 others += 1
         if others > _MOST_OTHERS and others > images:
             message = f"of the first {images + others:,} files and folders, only {images:,} are images"
             raise DataError(Problem(message, str(path), hint="is it the right folder? give one of images"))
+
+
+def _refuse(error: OSError) -> None:
+    raise DataError(Problem(f"the folder cannot be read: {error.strerror}", str(error.filename)))
 
 
 def _folder_of_inputs(
