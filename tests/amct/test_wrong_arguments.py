@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from calibrant import amct
@@ -88,6 +89,10 @@ CALLS = {
     "print_level is 'loud'": lambda: amct.set_logging_level("loud"),
     "is outside what calibrant does": lambda: amct.create_quant_retrain_model(None, "c", "r"),
     "evaluator is a int": auto(evaluator=3),
+    "record_file is 1": auto(record_file=1),
+    "record_file is 'a": lambda: amct.save_model("net.pb", ["out"], "a\0b", "new/net"),
+    "File name too long": lambda: amct.convert_model("net.pb", ["out"], "record.txt", "x" * 5000),
+    "skip_layers is array": lambda: amct.create_quant_config("new/c.json", graph_of(), skip_layers=np.zeros(3)),
     "strategy is 'Binary'": auto(strategy="Binary"),
     "sensitivity is 7": auto(sensitivity=7),
     "ran 0 batches, batch_num is 1": auto(),

@@ -78,8 +78,8 @@ def accuracy_based_auto_calibration(
         With every problem of the arguments, the model or the configuration; the evaluator ran too few batches, or does
         not even accept the original; or no network with a quantized layer is good enough.
     """
-    model, config, record = path_of("model_file", model_file), path_of("config_file", config_file), Path(record_file)
-    file_to_write("record_file", record_file)
+    model, config = path_of("model_file", model_file), path_of("config_file", config_file)
+    record = file_to_write("record_file", record_file)
     names = names_of("outputs", outputs)
     folder, prefix = save_target(save_dir, model)
     _check_evaluator(evaluator)

@@ -14,7 +14,7 @@ from calibrant.publish.writable import check_writable, check_writable_file
 
 def path_of(name: str, value: Any) -> Path:
     """A path."""
-    if not isinstance(value, (str, os.PathLike)) or not str(value):
+    if not isinstance(value, (str, os.PathLike)) or not str(value) or "\0" in str(value):
         raise ConfigError(Problem(f"{name} is {value!r}", allowed="the path of a file"))
     return Path(value)
 
@@ -45,7 +45,9 @@ def names_of(name: str, value: Any) -> list[str]:
 def save_target(value: Any, model: Path) -> tuple[Path, str]:
     """Folder and prefix of a ``save_path``; one that ends with a slash has the name of the model as prefix."""
     path = path_of("save_path", value)
-    is_folder = str(value).endswith(("/", os.sep)) or path.is_dir()
+    is_folder = str(value).endswith(("/", os.sep)) or os.path.isdir(path)  # noqa: PTH112 - False for a name too long
     folder, prefix = (path, None) if is_folder else (path.parent, path.name)
     check_writable(folder)
-    return folder, file_prefix(prefix, model)
+    prefix = file_prefix(prefix, model)
+    check_writable_file(folder / f"{prefix}_quantized.pb")
+    return folder, prefix

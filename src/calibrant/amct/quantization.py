@@ -69,7 +69,8 @@ def _configuration(skip_layers: Sequence[str] | None, batch_num: int, activation
         raise ConfigError(Problem(f"batch_num is {batch_num!r}", allowed="a whole number > 0"))
     if not isinstance(activation_offset, bool):
         raise ConfigError(Problem(f"activation_offset is {activation_offset!r}", allowed="True or False"))
-    skipped = names_of("skip_layers", skip_layers) if skip_layers else ()
+    are_none = skip_layers is None or (isinstance(skip_layers, Sequence) and not skip_layers)
+    skipped = () if are_none else names_of("skip_layers", skip_layers)
     return Configuration(batch_num=batch_num, activation_offset=activation_offset, skip_layers=tuple(skipped))
 
 
