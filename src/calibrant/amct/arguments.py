@@ -48,6 +48,6 @@ def save_target(value: Any, model: Path) -> tuple[Path, str]:
     is_folder = str(value).endswith(("/", os.sep)) or os.path.isdir(path)  # noqa: PTH112 - False for a name too long
     folder, prefix = (path, None) if is_folder else (path.parent, path.name)
     check_writable(folder)
-    prefix = file_prefix(prefix, model)
-    check_writable_file(folder / f"{prefix}_quantized.pb")
-    return folder, prefix
+    if prefix is not None:
+        check_writable_file(folder / f"{prefix}_quantized.pb")
+    return folder, file_prefix(prefix, model)
