@@ -56,8 +56,9 @@ class RangeErrors:
         self._pieces = whole.pieces
         self._told: frozenset[int] = frozenset()
         self._tried = range(len(units)) if may_take_long else outliers
+        reference = whole.reference
         try:
-            self._expected = ExpectedErrors(network.graph, units, ranges, whole.pieces, whole.reference, track)
+            self._expected = ExpectedErrors(network.graph, units, ranges, whole.pieces, reference, track)
             self._told = frozenset(place for place in self._expected.known if place not in outliers)
         except ModelError as error:
             LOG.debug("refine: ranges are tried one by one: %s", error)
