@@ -22,6 +22,7 @@ from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any, BinaryIO, cast
 
+from calibrant import collector
 from calibrant.errors import CalibrantError, DependencyError, Problem
 
 PR_SET_PDEATHSIG = 1
@@ -220,7 +221,7 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
 def main() -> None:
     """Reserve standard output for answers; what TensorFlow or a user's code prints goes to standard error."""
     global _is_child
-    _is_child = True
+    _is_child = collector.HAS_OWN_PROCESS = True
     end_with_parent(int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller decides what an interrupt ends
     if sys.platform != "win32":

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 HAS_OWN_PROCESS = False
-"""Set by commands: what is in memory once TensorFlow is loaded stays until the process ends."""
+"""Set by commands and workers: what is in memory once TensorFlow is loaded stays until the process ends."""
 
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Keep it from going through modules time and again while they load, and in commands also later."""
+    """Keep it from going through modules time and again while they load, and also later in a process of our own."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
