@@ -19,6 +19,6 @@ def collector_paused() -> Iterator[None]:
         yield
     finally:
         if was_enabled:
-            gc.enable()
             if HAS_OWN_PROCESS:
                 gc.freeze()
+            gc.enable()

@@ -212,6 +212,7 @@ def build_result(
     if again is not None and again.refine and whole is not None:
         with watch.step("refine"), left_out_if(again.by_default):
             network = refined(prepared, network, whole, track, again.by_default)
+        whole.clear()
     with watch.step("emit"):
         fakequant = fake_quantized(network)
     measures = Measured(None, None)

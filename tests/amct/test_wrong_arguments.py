@@ -91,7 +91,7 @@ CALLS = {
     "evaluator is a int": auto(evaluator=3),
     "record_file is 1": auto(record_file=1),
     "record_file is 'a": lambda: amct.save_model("net.pb", ["out"], "a\0b", "new/net"),
-    "File name too long": lambda: amct.convert_model("net.pb", ["out"], "record.txt", "x" * 5000),
+    "cannot be what files are called": lambda: amct.convert_model("net.pb", ["out"], "record.txt", "x" * 5000),
     "skip_layers is array": lambda: amct.create_quant_config("new/c.json", graph_of(), skip_layers=np.zeros(3)),
     "strategy is 'Binary'": auto(strategy="Binary"),
     "sensitivity is 7": auto(sensitivity=7),

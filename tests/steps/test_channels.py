@@ -5,7 +5,7 @@ import pytest
 
 import calibrant
 from calibrant.graph.run import run_once
-from calibrant.steps.channels import STRENGTH
+from calibrant.steps.channels import STRENGTH, _middle
 from fold.sketch import Sketch
 
 PER_TENSOR = "batch_num : 4 common_config { arq_quantize { channel_wise : false } }"
@@ -49,6 +49,23 @@ def error(result, data):
     key = result.original.input_keys[0]
     pairs = [[run_once(graph, {key: batch})[0] for graph in (result.original, result.fakequant)] for batch in data]
     return float(np.mean([np.square(np.subtract(*pair, dtype=np.float64)).mean() for pair in pairs]))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "middle"),
+    [
+        ([32, 32], 1),
+        ([32, 16], 1),
+        ([32, 15], 0),
+        ([32], 0),
+        ([21, 21, 21, 1], 2),
+        ([16] * 4, 2),
+        ([], 0),
+        ([5] * 8, 4),
+    ],
+)
+def test_halves_of_pieces(sizes, middle):
+    assert _middle(sizes) == middle
 
 
 def strengths(result):

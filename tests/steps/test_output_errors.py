@@ -17,19 +17,14 @@ def pooled(shape):
     return load(graph_def(build))
 
 
-def sizes_of(shape, batches, size, most, fewest=1):
+def sizes_of(shape, batches, size, most):
     graph = pooled(shape)
     data = open_data(batches, [InputSpec("x", tuple(shape), np.dtype(np.float32))])
-    return [piece.samples for piece in pieces_of(graph, data, size, most, fewest)]
+    return [piece.samples for piece in pieces_of(graph, data, size, most)]
 
 
 def test_batches_of_one_shape_are_cut_anew():
     assert sizes_of([None, 6, 6, 2], [numbers(5, 6, 6, 2) for _ in range(5)], 8, 20) == [8, 8, 4]
-
-
-def test_a_few_samples_are_cut_into_as_many_pieces_as_wanted():
-    assert sizes_of([None, 6, 6, 2], [numbers(5, 6, 6, 2) for _ in range(2)], 8, 20, fewest=2) == [5, 5]
-    assert sizes_of([None, 6, 6, 2], [numbers(1, 6, 6, 2)], 8, 20, fewest=2) == [1]
 
 
 def test_batches_of_several_shapes_are_cut_each():

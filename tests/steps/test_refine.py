@@ -10,7 +10,7 @@ from calibrant.emit.fakequant import fake_quantized
 from calibrant.errors import DataError, ModelError, Problem
 from calibrant.graph.load import load
 from calibrant.graph.run import run_once
-from calibrant.steps import range_errors, refine
+from calibrant.steps import channels, range_errors, refine, whole_errors
 from calibrant.steps.output_errors import Piece
 from calibrant.steps.range_errors import choosing
 from calibrant.steps.range_search import ClippingRange, confirmed, search_ranges
@@ -145,12 +145,29 @@ def test_without_gradients_it_equals_running_everything_for_each_candidate(monke
 
 def test_a_number_of_samples_that_only_nodes_hold_is_told():
     def build():
-        tf.reshape(dense(placeholder([None, 8])), [32, 3, 1], name="out")
+        tf.reshape(dense(placeholder([None, 8])), [16, 3, 1], name="out")
 
-    graph, data = load(graph_def(build)), [np.concatenate(batches_of(8))]
-    assert calibrant.quantize(graph, None, data, refine=None).network.layers
+    graph, data = load(graph_def(build)), batches_of(8)
+    assert calibrant.quantize(graph, CONFIG, data, refine=None).network.layers
     with pytest.raises(ModelError, match="whose nodes hold a number of samples should say so"):
-        calibrant.quantize(graph, None, data, refine=True)
+        calibrant.quantize(graph, CONFIG, data, refine=True)
+    assert calibrant.quantize(graph, "batch_num : 1", data[:1], refine=True).network.layers
+
+
+def test_the_plain_network_runs_once_for_both_steps(monkeypatch):
+    judged, original = [], whole_errors.whole_errors
+
+    def counted(network, *rest):
+        judged.append(network)
+        return original(network, *rest)
+
+    monkeypatch.setattr(whole_errors, "whole_errors", counted)
+    monkeypatch.setattr(channels, "SMALL", np.inf)
+    data = [*batches_of(8, loud=LOUD), *batches_of(8, loud=LOUD, seed=1)]
+    found = calibrant.quantize(two_products(), None, data, samples="all", refine=True)
+    plain, moved = judged
+    assert [entry.unrefined is None for entry in plain.every_input()] == [True, True]
+    assert moved.every_input() == found.network.every_input()
 
 
 def test_outputs_whose_sizes_depend_on_values_are_not_compared():
@@ -161,7 +178,7 @@ def test_outputs_whose_sizes_depend_on_values_are_not_compared():
     graph = load(graph_def(build), outputs="out/GatherV2")
     assert calibrant.quantize(graph, CONFIG, batches_of(8), refine=None).network.layers
     with pytest.raises(ModelError, match="outputs whose sizes depend on values cannot be compared: "):
-        calibrant.quantize(graph, CONFIG, batches_of(8), refine=True)
+        calibrant.quantize(graph, None, batches_of(8) * 2, refine=True)
 
 
 def test_the_same_bytes_each_time(tmp_path):

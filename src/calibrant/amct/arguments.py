@@ -14,9 +14,10 @@ from calibrant.publish.writable import check_writable, check_writable_file
 
 def path_of(name: str, value: Any) -> Path:
     """A path."""
-    if not isinstance(value, (str, os.PathLike)) or not str(value) or "\0" in str(value):
+    text = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
+    if not isinstance(text, str) or not text or "\0" in text:
         raise ConfigError(Problem(f"{name} is {value!r}", allowed="the path of a file"))
-    return Path(value)
+    return Path(text)
 
 
 def file_to_write(name: str, value: Any) -> Path:
@@ -48,6 +49,4 @@ def save_target(value: Any, model: Path) -> tuple[Path, str]:
     is_folder = str(value).endswith(("/", os.sep)) or os.path.isdir(path)  # noqa: PTH112 - False for a name too long
     folder, prefix = (path, None) if is_folder else (path.parent, path.name)
     check_writable(folder)
-    if prefix is not None:
-        check_writable_file(folder / f"{prefix}_quantized.pb")
     return folder, file_prefix(prefix, model)

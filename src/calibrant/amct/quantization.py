@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ def _configuration(skip_layers: Sequence[str] | None, batch_num: int, activation
         raise ConfigError(Problem(f"batch_num is {batch_num!r}", allowed="a whole number > 0"))
     if not isinstance(activation_offset, bool):
         raise ConfigError(Problem(f"activation_offset is {activation_offset!r}", allowed="True or False"))
-    are_none = skip_layers is None or (isinstance(skip_layers, Sequence) and not skip_layers)
+    are_none = skip_layers is None or (isinstance(skip_layers, Collection) and not len(skip_layers))
     skipped = () if are_none else names_of("skip_layers", skip_layers)
     return Configuration(batch_num=batch_num, activation_offset=activation_offset, skip_layers=tuple(skipped))
 

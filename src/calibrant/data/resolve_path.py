@@ -223,7 +223,7 @@ def _images_below(path: Path) -> Iterator[str]:
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not name.startswith(".") and name != "lost+found"]
         others += len(folders)
         inside = os.path.relpath(folder, path)
         prefix = "" if inside == os.curdir else f"{Path(inside).as_posix()}/"

@@ -30,8 +30,8 @@ from calibrant.steps.prepared import prepare_balanced
 from calibrant.steps.range_search import is_better
 from calibrant.steps.whole_errors import WholeErrors, whole_errors
 
-FEWEST = 32
-"""Number of samples below which nothing is decided."""
+FEWEST = 16
+"""Number of samples that each half has at least; else nothing is decided."""
 STRENGTH = 0.5
 SMALL = 0.04
 """Mean error of the outputs, relative to their size, below which few answers change (28 dB)."""
@@ -68,11 +68,13 @@ def choose_channels(
         Shows progress.
     """
     ways = _ways(plain.planned)
-    if not ways or whole.samples < FEWEST or len(whole.pieces) < 2:
+    if not ways:
         return plain
-    if whole.of(network).mean() * np.sqrt(whole.samples) < SMALL:
+    pieces = whole.pieces
+    middle = _middle([piece.samples for piece in pieces])
+    if not middle or whole.of(network).mean() * np.sqrt(whole.samples) < SMALL:
         return plain
-    pieces, expected, middle = whole.pieces, whole.reference, len(whole.pieces) // 2
+    expected = whole.reference
     turns = [
         _Turn(pieces[middle:], pieces[:middle], expected[:middle]),
         _Turn(pieces[:middle], pieces[middle:], expected[middle:]),
@@ -89,6 +91,13 @@ def choose_channels(
     if taken:
         LOG.info("refine: channels are %s: error %.2g of the outputs instead of %.2g", taken, least.mean(), before)
     return best
+
+
+def _middle(sizes: Sequence[int]) -> int:
+    """The number of pieces in the first half; 0 where the halves would be too small."""
+    before = np.cumsum([0, *sizes])
+    smaller = np.minimum(before, before[-1] - before)
+    return int(smaller.argmax()) if smaller.max() >= FEWEST else 0
 
 
 def _ways(planned: Planned) -> dict[str, Channels]:

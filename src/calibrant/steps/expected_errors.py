@@ -149,8 +149,8 @@ class _Clipped:
         positive, least = np.maximum(values, 0), self._ends[min(1, number - 1)]
         places = np.flatnonzero(values > least)
         beyond = values.ravel()[places].astype(float)
-        last = np.log(beyond / least) / np.log(STEP) if least else np.zeros(len(beyond))
-        reached = np.clip(last.astype(int) + 1, 0, number - 1)  # the last end that a value is beyond
+        powers = np.log(beyond / least) / np.log(STEP) if least else np.zeros(len(beyond))
+        reached = np.minimum(powers, number - 2).astype(int) + 1  # the last end that a value is beyond
         cells = places // values.shape[1] * number + reached
         found = []
         for gradient in gradients:
@@ -160,7 +160,8 @@ class _Clipped:
                 for weights in (slopes, slopes * beyond)
             )
             lost = self._ends * sums - products
-            lost[:, 0] = -np.einsum("ij,ij->i", positive, gradient)
+            wide = np.promote_types(gradient.dtype, np.float32)
+            lost[:, 0] = -np.einsum("ij,ij->i", positive, gradient, dtype=wide)
             found.append(lost.T)
         self._lost.append(np.stack(found))
 

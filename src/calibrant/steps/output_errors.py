@@ -51,15 +51,13 @@ class Piece:
         return len(range(self.samples)[: self.stop])
 
 
-def pieces_of(graph: Graph, batches: Batches, size: int, most: int, fewest: int = 1) -> list[Piece]:
+def pieces_of(graph: Graph, batches: Batches, size: int, most: int) -> list[Piece]:
     """The first samples of some data, in pieces of a size where the model leaves the number of samples open.
 
     Parameters
     ----------
     size, most : int
-        Largest numbers of samples in a piece, and in all.
-    fewest : int
-        Smallest number of pieces.
+        Samples in a piece, and in all.
     """
     taken = first_samples(graph, batches, most)
     if not number_is_open(graph):
@@ -67,7 +65,6 @@ def pieces_of(graph: Graph, batches: Batches, size: int, most: int, fewest: int 
     shapes = {tuple(np.shape(array)[1:] if np.ndim(array) else None for array in batch.values()) for batch in taken}
     if len(shapes) == 1 and None not in next(iter(shapes)):
         taken = [{key: np.concatenate([batch[key] for batch in taken]) for key in taken[0]}]
-    size = max(min(size, sum(map(sample_count, taken)) // fewest), 1)
     return [piece for batch in taken for piece in _cut(batch, size)]
 
 

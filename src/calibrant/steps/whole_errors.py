@@ -24,7 +24,9 @@ MOST_BYTES = 1 << 28
 
 
 class WholeErrors:
-    """Errors of whole networks against the float one; samples are read, and networks run, when first needed, and once.
+    """Errors of whole networks against the float one; samples are read, and networks run, when they are first needed.
+
+    In the float one, layers inside loops and branches already have their quantized weights.
 
     Parameters
     ----------
@@ -37,15 +39,15 @@ class WholeErrors:
     def __init__(self, network: QuantizedNetwork, batches: Batches):
         self._graph, self._batches = network.graph, batches
         self._tensors = {entry.tensor for entry in network.every_input()}
-        self._known: dict[QuantizedNetwork, np.ndarray] = {}
+        self._last: tuple[QuantizedNetwork, np.ndarray] | None = None
 
     @cached_property
     def pieces(self) -> list[Piece]:
-        """The samples, in two pieces at least where their number is open."""
+        """The samples."""
         shapes = map(self._graph.shape, self._tensors)
         elements = sum(math.prod(size or 1 for size in shape[1:]) for shape in shapes if shape)
         size = min(CHOOSE, max(MOST_BYTES // (4 * (1 + SUMS) * max(elements, 1)), 1))
-        return pieces_of(self._graph, self._batches, size, CHOOSE + CONFIRM, fewest=2)
+        return pieces_of(self._graph, self._batches, size, CHOOSE + CONFIRM)
 
     @property
     def samples(self) -> int:
@@ -58,10 +60,16 @@ class WholeErrors:
         return outputs_of(self._graph, compared_tensors(self._graph), self.pieces)
 
     def of(self, network: QuantizedNetwork) -> np.ndarray:
-        """Sizes of the samples' errors, float64 [samples]."""
-        if network not in self._known:
-            self._known[network] = whole_errors(network, self.reference, self.pieces)
-        return self._known[network]
+        """Sizes of the samples' errors, float64 [samples]; those of the network asked for last are kept."""
+        if self._last is None or self._last[0] is not network:
+            self._last = network, whole_errors(network, self.reference, self.pieces)
+        return self._last[1]
+
+    def clear(self) -> None:
+        """Free the samples and what was found."""
+        self._last = None
+        for kept in ("pieces", "reference"):
+            self.__dict__.pop(kept, None)
 
 
 def whole_errors(
