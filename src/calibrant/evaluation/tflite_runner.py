@@ -42,8 +42,8 @@ class TfliteRunner:
     def run(self, values: Mapping[int, np.ndarray]) -> None:
         """Run one batch; ``values`` are the inputs by position, float32 [N, ...], quantized where the file wants it.
 
-        A file with loops or branches gets a new interpreter for each batch: what they return is allocated in the first
-        run, and where the tensors in front of them are moved for it, XNNPACK may read them at their old place later.
+        A file with loops or branches gets a new interpreter for each batch: with XNNPACK, one that keeps all tensors
+        may run it right only once.
 
         Raises
         ------
