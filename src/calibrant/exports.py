@@ -23,10 +23,11 @@ def _tflite(result: Any) -> dict[str, Content]:
     if sample is None:
         sample = made_up(result.network, plain)
     made = lite_file(result.network, result.lite, result.tflite, sample, _about(result))
+    node_map = tflite_node_map(made, result.network.graph, result.original, result.absorbed)
     files: dict[str, Content] = {
         f"{result.name}_int8.tflite": made.content,
         f"{result.name}_int8_fakequant.pb": made.simulation.graph_def().SerializeToString(deterministic=True),
-        f"{result.name}_int8_quant.json": tflite_node_map(made, result.original, result.absorbed).encode(),
+        f"{result.name}_int8_quant.json": node_map.encode(),
     }
     result.export_notes["tflite"] = {
         "files": list(files),

@@ -14,7 +14,7 @@ from calibrant.graph.graph import Graph
 from calibrant.records.mapping_file import MappedOp, mapping_json
 
 
-def tflite_node_map(made: LiteFile, original: Graph, absorbed: Mapping[str, Sequence[str]]) -> str:
+def tflite_node_map(made: LiteFile, folded: Graph, original: Graph, absorbed: Mapping[str, Sequence[str]]) -> str:
     """The map as JSON text: the inputs of the file, then its operators in the order in which they run.
 
     An entry has the name of the (first) tensor that is made there, which no two operators share, and the operator's
@@ -23,19 +23,22 @@ def tflite_node_map(made: LiteFile, original: Graph, absorbed: Mapping[str, Sequ
 
     Parameters
     ----------
+    folded : Graph
+        What the file was made of. The graph that the converter was given computes some nodes in others, for instance
+        with channels last.
     original : Graph
         The model as it was read.
     absorbed : Mapping[str, Sequence[str]]
         By layer, the original nodes that folding has put into it.
     """
-    graph, plain = made.float_file.graph, list(made.float_file.file.operators())
+    plain = list(made.float_file.file.operators())
     file = made.file
     operators = list(file.operators())
     ends = {index: nd.node_name(tensor) for index, tensor in made.float_file.tensors.items()}
-    stops = {end for end in ends.values() if end in graph.nodes} | set(graph.input_nodes)
+    stops = {end for end in ends.values() if end in folded.nodes} | set(folded.input_nodes)
     places = {name: place for place, name in enumerate(original.nodes)}
 
-    results = {tensor.index: nd.node_name(name) for tensor, name in zip(file.outputs(), graph.outputs, strict=True)}
+    results = {tensor.index: nd.node_name(name) for tensor, name in zip(file.outputs(), folded.outputs, strict=True)}
 
     def names(position: int) -> tuple[str, ...]:
         at, result = made.origin.get(position), results.get(operators[position].outputs[0].index)
@@ -44,8 +47,8 @@ def tflite_node_map(made: LiteFile, original: Graph, absorbed: Mapping[str, Sequ
         found = {
             each
             for node in (end, last)
-            if node is not None and node in graph.nodes
-            for name in _between(graph, node, stops)
+            if node is not None and node in folded.nodes
+            for name in _between(folded, node, stops)
             for each in (name, *absorbed.get(name, ()))
             if each in original.nodes
         }
@@ -53,7 +56,7 @@ def tflite_node_map(made: LiteFile, original: Graph, absorbed: Mapping[str, Sequ
 
     entries = [
         MappedOp(tensor.name, "Placeholder", (nd.node_name(name),))
-        for tensor, name in zip(file.inputs(), graph.inputs, strict=True)
+        for tensor, name in zip(file.inputs(), folded.inputs, strict=True)
     ]
     entries += [MappedOp(each.outputs[0].name, each.name, names(at)) for at, each in enumerate(operators)]
     return mapping_json(entries)
