@@ -2,12 +2,12 @@
 
     python bench/growth.py [--out docs/measurements] [--only layers] [--largest 1000]
 
-Every size goes through four processes (``RUNS``), quick steps three times. Seconds are of all processors together (CPU
-time), so that what else the machine does matters little. TensorFlow's own objects are kept out of Python's garbage
-collector: one of its passes over them takes 0.2 s, as much as to load 2,000 nodes, and comes at some size or does not.
-Memory is the peak above what the process held before the step; for the report page it is the size of the file. The
-exponent is the slope of the last three points in logarithms, after the first point has been subtracted: 1 is in
-proportion.
+Every size goes through four processes (``RUNS``), and through all of them three times: the least of each quantity
+counts, because whatever else happens only adds to it. Seconds are of all processors together (CPU time), so that what
+else the machine does matters little. TensorFlow's own objects are kept out of Python's garbage collector: one of its
+passes over them takes 0.2 s, as much as to load 2,000 nodes, and comes at some size or does not. Memory is the peak
+above what the process held before the step; for the report page it is the size of the file. The exponent is the slope
+of the last three points in logarithms, after the first point has been subtracted: 1 is in proportion.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ from calibrant.cli.show import table
 
 WIDTH = 16
 BATCH = 4
-QUICK, REPEATS = 3.0, 2
-"""Seconds up to which a step is repeated, for the least time, and how often."""
+REPEATS = 3
 RUNS = (("load", "inspect"), ("quantize", "page"), ("verify",), ("tflite",))
 """Steps by process, in an order in which each finds what it reads."""
 
@@ -94,17 +93,11 @@ def points(folder: Path, shape: tuple[int, int, int, int], steps: tuple[str, ...
         gc.collect()
         gc.freeze()
         before = start_watching() or 0
-        seconds, written = _timed(step, folder, shape)
+        begun = time.process_time()
+        written = _step(step, folder, shape)
+        seconds = time.process_time() - begun
         found[step] = seconds, written if written is not None else max((resident() or 0) - before, 0)
-        again = 0 if seconds > QUICK else REPEATS
-        found[step] = min([seconds, *(_timed(step, folder, shape)[0] for _ in range(again))]), found[step][1]
     return found
-
-
-def _timed(step: str, folder: Path, shape: tuple[int, int, int, int]) -> tuple[float, float | None]:
-    begun = time.process_time()
-    written = _step(step, folder, shape)
-    return time.process_time() - begun, written
 
 
 def _step(step: str, folder: Path, shape: tuple[int, int, int, int]) -> float | None:
@@ -168,8 +161,11 @@ def _rows(name: str, axis: Axis, size: int) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         for steps in RUNS:
             chosen = tuple(step for step in steps if step in axis.steps)
-            measured = apart(points, Path(folder), axis.shape(size), chosen) if chosen else {}
-            for step, (seconds, megabytes) in measured.items():
+            if not chosen:
+                continue
+            measured = [apart(points, Path(folder), axis.shape(size), chosen) for _ in range(REPEATS)]
+            for step in chosen:
+                seconds, megabytes = (min(values) for values in zip(*(found[step] for found in measured), strict=True))
                 rows.append({"axis": name, "step": step, "size": size, "seconds": seconds, "mb": megabytes})
                 print(f"{name} {size} {step}: {seconds:.2f} s, {megabytes:.1f} MB", flush=True)
     return rows

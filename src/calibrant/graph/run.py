@@ -14,6 +14,8 @@ from calibrant.graph.session import close_session, open_session
 from calibrant.graph.tensorflow import tensorflow
 
 _IN_CALLERS_THREAD = -1  # as a number of threads between operations
+OPTIMIZERS = ("function", "arithmetic", "remap")
+"""What TensorFlow rewrites, once: the others, and a second round, take longer and gain nothing that can be measured."""
 
 _NO_KERNEL = (
     "this TensorFlow has no such operation for this processor; more of them, also channels first, are there with "
@@ -26,7 +28,7 @@ OTHER_NUMBERS = "a model whose nodes hold a number of samples should say so in t
 class Runner:
     """A graph made ready to run again and again with the same feeds and fetches.
 
-    Constant folding is off: it would push the multiplication of a quantizer into the weights of the
+    Constant folding is left out: it would push the multiplication of a quantizer into the weights of the
     convolution upstream, and the fake-quantized numbers would no longer be exactly those of the arithmetic.
 
     A watched tensor is handed over as soon as it is there, before the operations downstream of it, and freed right
@@ -45,7 +47,7 @@ class Runner:
         Tensor → function that is called with its values, on the caller's thread, once per batch. The array is only
         valid during the call. What it raises is raised again when the batch is done, the first in this order.
     optimized : bool
-        Let TensorFlow rewrite the graph first, which takes longer than a few batches of a network of many small layers.
+        Let TensorFlow fuse operations first, which takes longer than a few batches of a network of many small layers.
     hint : str
         What to do about a batch that the graph does not take.
     """
@@ -69,8 +71,9 @@ class Runner:
             inter_op_parallelism_threads=_IN_CALLERS_THREAD if watched else threads,
         )
         options = config.graph_options.rewrite_options
-        options.constant_folding = options.OFF
         options.disable_meta_optimizer = not optimized
+        options.optimizers.extend(OPTIMIZERS)
+        options.meta_optimizer_iterations = options.ONE
         self._session = open_session(graph, config)
         with self._session.graph.as_default():
             watchers = [

@@ -50,8 +50,7 @@ def open_session(graph: Graph, config: Any = None) -> Any:
             raise ModelError(Problem(f"TensorFlow refuses the graph: {cause_of(error)}", file=graph.source)) from None
         if any(_is_grouped(operation) for operation in imported.get_operations()):
             # TensorFlow would put bias and convolution together, and has no such kernel for groups without oneDNN.
-            options = config.graph_options.rewrite_options
-            options.remapping = options.OFF
+            config.graph_options.rewrite_options.disable_meta_optimizer = True
         session = tf.compat.v1.Session(graph=imported, config=config)
     in_pieces = {name: node for name, node in resident.items() if is_in_pieces(_value(node))}
     for group in _groups({name: node for name, node in resident.items() if name not in in_pieces}):
