@@ -5,7 +5,7 @@ import pytest
 
 import calibrant
 from calibrant.graph.run import run_once
-from calibrant.steps.channels import STRENGTH, _middle
+from calibrant.steps.channels import STRENGTH, _middle, is_nearer
 from fold.sketch import Sketch
 
 PER_TENSOR = "batch_num : 4 common_config { arq_quantize { channel_wise : false } }"
@@ -66,6 +66,16 @@ def error(result, data):
 )
 def test_halves_of_pieces(sizes, middle):
     assert _middle(sizes) == middle
+
+
+def test_one_sample_does_not_decide():
+    others = np.random.default_rng(1).uniform(0.02, 0.06, 64)
+    errors = others * 0.8
+    assert is_nearer(errors, others) and not is_nearer(others, errors)
+    errors[5] = 2.0
+    assert errors.mean() > others.mean() and is_nearer(errors, others)
+    assert not is_nearer(others * 0.98, others)
+    assert not is_nearer(np.zeros(4), np.zeros(4))
 
 
 def strengths(result):

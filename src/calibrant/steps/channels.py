@@ -4,7 +4,8 @@ Where the error of the calibrated network is small, nothing is compared. Else ea
 first samples and judged on the other half, and the other way round: by the error at the network's outputs (before a
 final Softmax), with everything quantized. So the ranges are judged by samples that did not choose them, as balanced
 ranges rest on few values of each channel. What adds no operation goes first, and a way is taken only if it is clearly
-better than those before it.
+better than those before it, in the geometric mean of the samples' errors: of the few samples, one with a value far
+beyond the ranges would decide the arithmetic mean, and is but one answer.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ SMALL = 0.04
 """Mean error of the outputs, relative to their size, below which few answers change (28 dB)."""
 WORTH = 0.97
 """Share of the error that has to be left."""
+NOTHING = 1e-6
+"""Relative error that counts as none."""
 REFINE = "refine"
 """Where the balancer of a layer comes from that is balanced by this step."""
 
@@ -86,11 +89,22 @@ def choose_channels(
             break
         errors = _errors(way, turns, options)
         LOG.debug("refine: error %.4g with channels %s, %.4g before", errors.mean(), name, least.mean())
-        if is_better(errors, WORTH * least):
+        if is_nearer(errors, least):
             best, least, taken = way, errors, name
     if taken:
         LOG.info("refine: channels are %s: error %.2g of the outputs instead of %.2g", taken, least.mean(), before)
     return best
+
+
+def is_nearer(errors: np.ndarray, others: np.ndarray) -> bool:
+    """Whether errors are clearly smaller than others of the same samples: most of them, by what share it may be.
+
+    Parameters
+    ----------
+    errors, others : np.ndarray
+        Relative sizes of the errors, [samples].
+    """
+    return is_better(np.log(errors + NOTHING), np.log(WORTH * others + NOTHING))
 
 
 def _middle(sizes: Sequence[int]) -> int:
