@@ -243,4 +243,7 @@ def test_a_real_network_that_is_fed_inside(runner, shared, repository, tmp_path)
         outputs=["labels_softmax"],
         batch_size=1,
     )
-    assert (tmp_path / "tmp" / "record.txt").read_bytes() == (tmp_path / "wanted" / "record.txt").read_bytes()
+    written, wanted = ((tmp_path / folder / "record.txt").read_text().split() for folder in ("tmp", "wanted"))
+    assert len(written) == len(wanted)
+    for one, other in zip(written, wanted, strict=True):  # the script has a session of its own, with other fusions
+        assert one == other or float(one) == pytest.approx(float(other), rel=1e-5)
