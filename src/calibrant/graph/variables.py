@@ -49,6 +49,7 @@ def freeze(
             if value is None:
                 return None
             nd.fill_constant(frozen.node.add(), name, value)
+            del value  # before the next one is read
         else:
             frozen.node.extend(_frozen(node, known))
     return frozen
