@@ -1,4 +1,4 @@
-"""The configuration file that ``calibrant init`` writes: every default in the open, every layer by name."""
+"""The configuration file that ``calibrant init`` writes: every default, every layer by name."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ _SEARCH = ("search_range_start", "search_range_end", "search_step", "max_percent
 def starter_text(model: str, layers: Sequence[tuple[str, str]]) -> str:
     """Text that reads as the defaults; comments show what else can be said.
 
+    Settings of layers are comments as well, as ``quantize`` refines only what the configuration does not set.
+
     Parameters
     ----------
     model : str
@@ -31,12 +33,8 @@ def starter_text(model: str, layers: Sequence[tuple[str, str]]) -> str:
     """
     weights = ARQuantize(default_of("ARQuantize", "channel_wise"), default_of("ARQuantize", "quant_bits"))
     activation = FMRQuantize(**{name: default_of("FMRQuantize", name) for name in _SEARCH})
-    defaults = Configuration(
-        activation_offset=True,
-        joint_quant=False,
-        do_fusion=True,
-        common_config=CalibrationConfig.of(weights, activation, None),
-    )
+    defaults = Configuration(activation_offset=True, joint_quant=False, do_fusion=True)
+    every = Configuration(common_config=CalibrationConfig.of(weights, activation, None))
     head = (
         f"How {model} is quantized. These are the defaults; remove what you do not change.\n"
         "All fields: docs/configuration. Check the file: calibrant check FILE --model MODEL"
@@ -47,6 +45,11 @@ def starter_text(model: str, layers: Sequence[tuple[str, str]]) -> str:
     listed = "".join(f"{json.dumps(layer, ensure_ascii=False)}  {kind}\n" for layer, kind in layers)
     parts = [
         write_config(defaults, head),
+        _comment(
+            "Settings for all layers, with the defaults. A range is what its search finds where this or another entry\n"
+            "has ifmr_quantize or hfmg_quantize; calibrant quantize refines the others:",
+            write_config(every),
+        ),
         _comment("Leave a layer in float:", write_config(Configuration(skip_layers=(name,)))),
         _comment("Settings for one layer; what its block leaves out gets the defaults:", block),
         _comment("The layers that can be quantized:", listed),
@@ -55,4 +58,4 @@ def starter_text(model: str, layers: Sequence[tuple[str, str]]) -> str:
 
 
 def _comment(title: str, text: str) -> str:
-    return "".join(f"# {line}".rstrip() + "\n" for line in [title, *text.splitlines()])
+    return "".join(f"# {line}".rstrip() + "\n" for line in f"{title}\n{text}".splitlines())
