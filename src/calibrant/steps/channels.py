@@ -75,7 +75,7 @@ def choose_channels(
         return plain
     pieces = whole.pieces
     middle = _middle([piece.samples for piece in pieces])
-    if not middle or whole.of(network).mean() * np.sqrt(whole.samples) < SMALL:
+    if not middle or whole.mean(network) < SMALL:
         return plain
     expected = whole.reference
     turns = [

@@ -32,6 +32,8 @@ from calibrant.steps.whole_errors import WholeErrors
 NARROWER = (0.9999, 0.999, 0.99, 0.97)
 FEWEST = 16
 """Number of samples below which nothing moves by default."""
+SMALL = 0.02
+"""Mean error of the outputs, relative to their size, below which nothing moves by default (34 dB)."""
 
 
 def refined(
@@ -57,13 +59,13 @@ def refined(
         Shows progress.
     by_default : bool
         Nobody asked for it: ranges that the configuration has settings for stay, as do those whose candidates would
-        have to run one by one, and all of them if there are fewer than FEWEST samples.
+        have to run one by one, and all of them if there are fewer than FEWEST samples or the error is SMALL.
     """
     units = units_of(network, prepared)
     if by_default:
         free = {entry.name for entry in prepared.plan.layers if is_default(entry)}
         units = [unit for unit in units if all(entry.node in free for entry in unit)]
-    if not units or not whole.samples or (by_default and whole.samples < FEWEST):
+    if not units or not whole.samples or (by_default and (whole.samples < FEWEST or whole.mean(network) < SMALL)):
         return network
     ranges = [_range(unit[0], prepared) for unit in units]
     merged = joint_histograms(network.graph, prepared.plan.groups, prepared.histograms)

@@ -65,6 +65,10 @@ class WholeErrors:
             self._last = network, whole_errors(network, self.reference, self.pieces)
         return self._last[1]
 
+    def mean(self, network: QuantizedNetwork) -> float:
+        """The mean error of the samples, relative to the outputs' size."""
+        return float(self.of(network).mean()) * math.sqrt(self.samples)
+
     def clear(self) -> None:
         """Free the samples and what was found."""
         self._last = None
