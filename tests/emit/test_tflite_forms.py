@@ -66,6 +66,16 @@ def first_transposed():
     return tf.nn.conv2d_transpose(placeholder([2, 4, 4, 6]), weights, [2, 5, 8, 12], 2, "SAME", name="up", **FIRST)
 
 
+def first_of_three_axes():
+    y = tf.squeeze(first(image(4, 1, 6), 5, "one"), 2)
+    return tf.nn.relu(tf.nn.bias_add(y, tf.constant(numbers(5, seed=5)), **FIRST))
+
+
+def first_with_exact_gelu():
+    y = first(image(4, 8, 6), 5, "one")
+    return first(0.5 * y * (1 + tf.math.erf(y * np.float32(0.5**0.5))), 3, "two", seed=3)
+
+
 def network(build):
     return graph_def(lambda: tf.identity(build(), name="out"))
 
@@ -81,6 +91,7 @@ def network(build):
         first_local,
         first_depthwise,
         first_transposed,
+        first_with_exact_gelu,
     ],
 )
 def test_channels_first(build):
@@ -91,6 +102,13 @@ def test_channels_first(build):
     assert {layer.layer.name for layer in result.network.layers} == layer_operators(result).keys()
     inner = [operator.name for operator in file.operators() if operator.name not in {"QUANTIZE", "DEQUANTIZE"}][1:-1]
     assert "TRANSPOSE" not in inner or build is first_global
+
+
+def test_channels_first_of_three_axes():
+    with skipped_without_the_operation():
+        result, x = exported(network(first_of_three_axes))
+        apart, _ = steps_apart(result, x)
+    assert apart.max() <= 1.001
 
 
 def several():

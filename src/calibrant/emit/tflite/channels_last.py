@@ -14,14 +14,15 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit
 from calibrant.graph.tf_core import NodeDef, dtypes
 
-TO_LAST = {4: (0, 2, 3, 1), 5: (0, 2, 3, 4, 1)}
-TO_FIRST = {4: (0, 3, 1, 2), 5: (0, 4, 1, 2, 3)}
+TO_LAST = {3: (0, 2, 1), 4: (0, 2, 3, 1), 5: (0, 2, 3, 4, 1)}
+TO_FIRST = {3: (0, 2, 1), 4: (0, 3, 1, 2), 5: (0, 4, 1, 2, 3)}
 FORMATS = {"NCHW": "NHWC", "NCDHW": "NDHWC"}
 LISTS = ("strides", "ksize", "dilations")
 DATA = {"Conv2DBackpropInput": (2,), "Conv3DBackpropInputV2": (2,)}
 ELEMENTWISE = frozenset(
     {
         *("Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Sigmoid", "Tanh", "Softplus", "Softsign", "Exp", "Neg", "Abs"),
+        *("Erf", "Erfc", "Pow"),
         *("Identity", "Square", "Sqrt", "Rsqrt", "Add", "AddV2", "Sub", "Mul", "RealDiv", "Maximum", "Minimum"),
         *("SquaredDifference", "ClipByValue"),
     }
@@ -81,11 +82,13 @@ class _Rewrite:
         read = list(nd.data_inputs(node))
         shape = self.graph.shape(f"{node.name}:0")
         rank = 5 if nd.attribute(node, "data_format") == "NCDHW" else 4
-        if shape is not None and len(shape) != rank:
-            if node.op == "BiasAdd" and len(shape) == 2:
+        if node.op == "BiasAdd" and shape is not None:  # it has this format for any number of axes
+            rank = len(shape)
+            if rank == 2:
                 twin = nd.copy_node(node)
                 nd.set_attribute(twin, "data_format", "NHWC")
                 self.edit.put(twin)
+        if rank not in TO_LAST or (shape is not None and len(shape) != rank):
             return
         for place in DATA.get(node.op, (0,)):
             read[place] = self._last(read[place], rank)

@@ -74,10 +74,8 @@ def float_file(
     plain, twins = float_graph(graph, settings)
     read = [nd.data_inputs(graph.nodes[name])[index] for name, index in places]
     made = [layer_end(graph, layer) for layer in layers]
-    marked, marks = with_marks(plain, {tensor: twins.get(tensor, tensor) for tensor in (*read, *made)})
-    file = File(convert(marked))
-    named = _named(file, plain, graph, {twin: tensor for tensor, twin in twins.items()})
-    indices = take_out_marks(file, marked, marks)
+    places = {tensor: twins.get(tensor, tensor) for tensor in (*read, *made) if graph.constant(tensor) is None}
+    file, named, indices = _converted(plain, graph, places, twins)
     negations_as_products(file)
     _refuse_unknown(file, plain)
     first = {index: name for name, index in reversed(indices.items())}
@@ -87,6 +85,24 @@ def float_file(
     tensors = unsure | first
     indices = {name: index for index, name in tensors.items()} | indices
     return FloatFile(file, tensors, indices, plain, frozenset(unsure) - frozenset(first))
+
+
+def _converted(
+    plain: Graph, graph: Graph, places: Mapping[str, str], twins: Mapping[str, str]
+) -> tuple[File, dict[int, str], dict[str, int]]:
+    """The file, its tensors that are known by name and those that are known by marks; without marks on constants.
+
+    Of a mark behind what the converter knows beforehand, such as the zeros that a loop begins with once the batch is
+    fixed, it makes a constant with other numbers.
+    """
+    while True:
+        marked, marks = with_marks(plain, places)
+        file = File(convert(marked))
+        named = _named(file, plain, graph, {twin: tensor for tensor, twin in twins.items()})
+        indices = take_out_marks(file, marked, marks)
+        if len(indices) == len(places):
+            return file, named, indices
+        places = {called: tensor for called, tensor in places.items() if called in indices}
 
 
 def _refuse_unknown(file: File, graph: Graph) -> None:

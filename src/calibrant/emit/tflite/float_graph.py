@@ -33,10 +33,11 @@ def float_graph(graph: Graph, settings: TfliteSettings) -> tuple[Graph, Mapping[
     elements_of_the_batch(edit)
     replace_what_does_not_convert(edit)
     edit = edit.finish().edit()
+    powers_as_products(edit)
+    edit = edit.finish().edit()
     twins = channels_last(edit)
     if settings.ops == "layers":
         same_reciprocal_roots(edit)
-    powers_as_products(edit)
     return edit.finish(), twins
 
 

@@ -1,7 +1,7 @@
-"""Checking that tensors of a float file have the numbers of the tensors of the graph that they are named after.
+"""Checking that tensors of a float file have the numbers of the tensors of the graph that they stand for.
 
 Names are all that the converter says. Where it makes several operators of one node, a tensor within may have the name
-of the node, and would get the scale of other numbers.
+of the node, and would get the scale of other numbers. Its outputs have to be those of the graph.
 """
 
 from __future__ import annotations
@@ -11,18 +11,22 @@ from dataclasses import replace
 
 import numpy as np
 
+from calibrant.algorithms.finite_pair import finite_pair
 from calibrant.emit.tflite.float_file import FloatFile
 from calibrant.emit.tflite.sample import fits
 from calibrant.emit.tflite.trial import tried
+from calibrant.errors import ModelError, Problem
 from calibrant.graph.graph import Graph
-from calibrant.graph.run import run_once
+from calibrant.graph.run import readable, run_once
 
+MOST_NOISE = 0.1
+"""Share of the squares of an output that may be wrong: what decides between numbers may decide otherwise."""
 CLOSE = 0.01
 """Relative difference up to which two numbers are the same one, computed in another order."""
 
 
 def without_wrong_names(made: FloatFile, graph: Graph, sample: Mapping[int, np.ndarray]) -> FloatFile:
-    """Run the file and the graph, and forget the names of tensors that have other numbers in the two.
+    """Run the file and the graph, and forget the names of tensors within that have other numbers in the two.
 
     Parameters
     ----------
@@ -42,24 +46,44 @@ def without_wrong_names(made: FloatFile, graph: Graph, sample: Mapping[int, np.n
     ------
     TrialError
         The file does not run.
+    ModelError
+        Its outputs are not those of the graph.
     """
     shapes = [graph.shape(tensor) for tensor in graph.inputs]
     if not all(shape is None or fits(sample[at].shape, shape) for at, shape in enumerate(shapes)):
         return made
     index_of = {name: index for index, name in made.tensors.items() if index in made.unsure}
-    if not index_of:
-        return made
-    values = tried(made.file.content(), sample, list(index_of.values()), False, graph.source)
+    ends = [tensor.index for tensor in made.file.outputs()]
+    values = tried(made.file.content(), sample, [*index_of.values(), *ends], False, graph.source)
     batch = {key: sample[at] for at, key in enumerate(graph.input_keys)}
-    wanted = run_once(graph, batch, list(index_of))
+    wanted = run_once(graph, batch, [*index_of, *graph.outputs])
+    for index, name, real in zip(ends, graph.outputs, wanted[len(index_of) :], strict=True):
+        _refuse_other_numbers(values[index], real, name, graph.source)
     wrong = {
-        name for (name, index), real in zip(index_of.items(), wanted, strict=True) if not _is_same(values[index], real)
+        name for (name, index), real in zip(index_of.items(), wanted, strict=False) if not _is_same(values[index], real)
     }
     return replace(
         made,
         tensors={index: name for index, name in made.tensors.items() if name not in wrong},
         indices={name: index for name, index in made.indices.items() if name not in wrong},
     )
+
+
+def _refuse_other_numbers(found: np.ndarray, wanted: np.ndarray, name: str, source: str) -> None:
+    if wanted.dtype.kind != "f" or found.shape != wanted.shape:
+        return
+    first, second = finite_pair(wanted, found)
+    noise, signal = np.square(first - second).sum(), np.square(first).sum()
+    if noise > MOST_NOISE * signal:
+        raise ModelError(
+            Problem(
+                "TensorFlow's converter makes a LiteRT file of it that computes other numbers (relative difference "
+                f"{np.sqrt(noise / signal) if signal else np.inf:.2g})",
+                file=source,
+                path=readable(name),
+                hint="export another format",
+            )
+        )
 
 
 def _is_same(first: np.ndarray, second: np.ndarray) -> bool:
