@@ -31,18 +31,23 @@ class TensorDivergence:
     reach: float = field(default=0.0, init=False)
     whole: bool = field(default=False, init=False)
     """Whether values are whole numbers or truth values, such as those of classes: one is equal or not."""
+    lost: int = field(default=0, init=False)
+    """Values that are finite in the first alone."""
 
     def update(self, first: np.ndarray, second: np.ndarray) -> None:
-        """Take in a batch of both, [samples, values]."""
+        """Take in a batch of both, [samples, values]; what is not finite in one of them alone is infinitely far."""
         self.whole = np.asarray(first).dtype.kind in "iub"
         first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
-        difference = np.abs(first - second)
-        steps = difference / self.step
+        same = (first == second) | (np.isnan(first) & np.isnan(second))
+        both = np.isfinite(first) & np.isfinite(second)
+        difference = np.where(both, np.abs(np.subtract(first, second, where=both, out=np.zeros(first.shape))), np.inf)
+        steps = np.where(same, 0.0, difference) / self.step
+        self.lost += int(np.count_nonzero(np.isfinite(first) & ~both))
         self.values += steps.size
         self.within += int(np.count_nonzero(steps <= 1 + ROUNDING))
         self.equal += int(np.count_nonzero(steps <= ROUNDING))
         self.largest = max(self.largest, float(steps.max(initial=0.0)))
-        self.reach = max(self.reach, float(np.abs(first).max(initial=0.0)))
+        self.reach = max(self.reach, float(np.abs(first).max(initial=0.0, where=np.isfinite(first))))
         self.samples += len(first)
         self.same += int(np.count_nonzero(first.argmax(axis=1) == second.argmax(axis=1)))
 
@@ -108,6 +113,11 @@ class OutputDivergence:
     def relative(self) -> float:
         """Largest difference of any output over its largest number."""
         return max(divergence.relative for divergence in self.outputs)
+
+    @property
+    def lost(self) -> int:
+        """Number of values of all outputs that are finite in the first model alone."""
+        return sum(divergence.lost for divergence in self.outputs)
 
     def _share(self, part: str, whole: str) -> float:
         total = sum(getattr(divergence, whole) for divergence in self.outputs)

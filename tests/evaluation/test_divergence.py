@@ -1,0 +1,42 @@
+"""How far two models' numbers part, where some of them are no numbers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from calibrant.evaluation.divergence import OutputDivergence, TensorDivergence
+
+NAN, INF = math.nan, math.inf
+
+
+def parted(first, second, step=0.5):
+    found = TensorDivergence(step)
+    found.update(np.array([first], np.float32), np.array([second], np.float32))
+    return found
+
+
+@pytest.mark.parametrize("value", [NAN, INF, -INF])
+def test_what_is_no_number_in_both_is_equal(value):
+    found = parted([1.0, value, 2.0], [1.0, value, 3.0])
+    assert (found.largest, found.reach, found.share_equal, found.lost) == (2.0, 2.0, pytest.approx(2 / 3), 0)
+
+
+@pytest.mark.parametrize("value", [NAN, INF, -INF])
+def test_what_is_a_number_in_one_alone_is_infinitely_far(value):
+    lost, gained = parted([1.0, 2.0], [value, 2.0]), parted([value, 2.0], [1.0, 2.0])
+    assert lost.largest == gained.largest == lost.relative == INF
+    assert lost.share_within == gained.share_within == 0.5
+    assert (lost.lost, gained.lost) == (1, 0)
+
+
+def test_infinities_of_other_signs_are_apart():
+    assert parted([INF], [-INF]).largest == INF
+
+
+def test_lost_numbers_of_all_outputs_count():
+    found = OutputDivergence([1.0, 1.0])
+    found.update([np.ones((2, 3)), np.ones((2, 1))], [np.full((2, 3), NAN), np.ones((2, 1))])
+    assert found.lost == 6 and found.largest == INF
