@@ -61,3 +61,17 @@ def test_every_runner_has_as_many_threads_as_it_was_given():
 
     threads_of(1)
     assert threads_of(12) - threads_of(2) == 10
+
+
+def test_a_bias_of_the_other_data_format_stays_what_it_is():
+    """TensorFlow's own fusion of the two computes other numbers."""
+
+    def build():
+        y = tf.nn.conv2d(placeholder([None, 6, 6, 3]), numbers(3, 3, 3, 6, seed=1), 1, "SAME", name="conv")
+        tf.nn.relu(tf.nn.bias_add(y, numbers(6, seed=2), data_format="NCHW"), name="out")
+
+    x = numbers(2, 6, 6, 3, seed=3)
+    plain, out = run_once(load(graph_def(build)), {"x": x}, ["conv:0", "out:0"])
+    wanted = np.maximum(plain + numbers(6, seed=2)[:, np.newaxis, np.newaxis], 0)
+    np.testing.assert_allclose(run_once(load(graph_def(build)), {"x": x})[0], wanted, atol=1e-5)
+    np.testing.assert_allclose(out, wanted, atol=1e-5)

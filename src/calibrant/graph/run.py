@@ -14,8 +14,10 @@ from calibrant.graph.session import close_session, open_session
 from calibrant.graph.tensorflow import tensorflow
 
 _IN_CALLERS_THREAD = -1  # as a number of threads between operations
-OPTIMIZERS = ("function", "arithmetic", "remap")
-"""What TensorFlow rewrites, once: the others, and a second round, take longer and gain nothing that can be measured."""
+OPTIMIZERS = ("function", "arithmetic")
+"""What TensorFlow rewrites, once. Its fusions ("remap") gain little and compute other numbers at times: of convolutions
+and a bias or norm of the other data format, of instance norms. The others, and a second round, gain nothing measurable.
+"""
 
 _NO_KERNEL = (
     "this TensorFlow has no such operation for this processor; more of them, also channels first, are there with "

@@ -48,9 +48,6 @@ def open_session(graph: Graph, config: Any = None) -> Any:
             tf.graph_util.import_graph_def(definition, name="")
         except (ValueError, TypeError, tf.errors.OpError) as error:
             raise ModelError(Problem(f"TensorFlow refuses the graph: {cause_of(error)}", file=graph.source)) from None
-        if any(_is_grouped(operation) for operation in imported.get_operations()):
-            # TensorFlow would put bias and convolution together, and has no such kernel for groups without oneDNN.
-            config.graph_options.rewrite_options.disable_meta_optimizer = True
         session = tf.compat.v1.Session(graph=imported, config=config)
     in_pieces = {name: node for name, node in resident.items() if is_in_pieces(_value(node))}
     for group in _groups({name: node for name, node in resident.items() if name not in in_pieces}):
@@ -86,14 +83,6 @@ def _assign_joined(session: Any, name: str, node: NodeDef) -> None:
         handle = session.graph.get_tensor_by_name(f"{name}:0")
         assigned = tf.raw_ops.AssignVariableOp(resource=handle, value=joined, name=f"{name}/assign_joined")
     session.run(assigned)
-
-
-def _is_grouped(operation: Any) -> bool:
-    if operation.type != "Conv2D":
-        return False
-    data, weights = (tensor.shape for tensor in operation.inputs)
-    axis = 1 if operation.get_attr("data_format") == b"NCHW" else 3
-    return data.rank == weights.rank == 4 and None not in (data[axis], weights[2]) and data[axis] != weights[2]
 
 
 def is_large_constant(node: NodeDef) -> bool:
