@@ -260,3 +260,19 @@ def test_layers_made_of_others(name):
     layers, others = find_layers(graph)
     assert len(layers) == products + 1
     assert all("loop" in str(other.reason) for other in others)
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_lists_within_a_dictionary_of_outputs(saved, tmp_path):
+    x = keras.Input([4], name="x")
+    y, z = keras.layers.Dense(3)(x), keras.layers.Dense(2)(x)
+    model = keras.Model(x, {"z": y, "a": [y, {"q": z}], "b": z})
+    data = numbers(5, 4)
+    wanted = model(data, training=False)
+    if saved:
+        model.save(tmp_path / "small.keras")
+    graph = load(tmp_path / "small.keras" if saved else model)
+    found = dict(zip(graph.output_keys, run_once(graph, {"x": data}), strict=True))
+    assert set(found) == {"z", "a_0", "a_1", "b"}
+    for key, array in (("z", wanted["z"]), ("a_0", wanted["a"][0]), ("a_1", wanted["a"][1]["q"]), ("b", wanted["b"])):
+        np.testing.assert_allclose(found[key], array, atol=1e-5)

@@ -323,3 +323,21 @@ def test_a_convolution_and_its_transpose_on_one_constant_have_one_scale():
     text = 'override_layer_configs { layer_name : "back" calibration_config { nuq_quantize { } } }'
     with pytest.raises(ConfigError, match="shares its weights with 'there'"):
         quantize(graph_def(build), text, data=numbers(2, 6, 6, 4))
+
+
+def test_a_transposed_convolution_with_groups_stays_in_float():
+    def build():
+        x = placeholder([2, 4, 4, 6])
+        weights = tf.constant(numbers(3, 3, 3, 6, seed=3))  # two groups of 3 input channels, 3 output channels each
+        y = tf.raw_ops.Conv2DBackpropInput(
+            input_sizes=[2, 8, 8, 6], filter=weights, out_backprop=x, strides=[1, 2, 2, 1], padding="SAME", name="up"
+        )
+        tf.identity(tf.nn.conv2d(tf.nn.bias_add(y, numbers(6)), numbers(1, 1, 6, 2, seed=5), 1, "SAME"), name="out")
+
+    graph = load(graph_def(build))
+    layers, rejected = find_layers(graph)
+    assert [layer.type for layer in layers] == ["Conv2D"]
+    assert [(entry.name, entry.reason) for entry in rejected] == [
+        ("up", "is a transposed convolution with groups, which is not supported")
+    ]
+    assert quantize(graph, data={"x": numbers(2, 4, 4, 6)}, export=["ascend", "tflite"]).network.layers

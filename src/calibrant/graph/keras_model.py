@@ -40,13 +40,13 @@ def from_keras(
 
     def infer(*tensors: Any) -> Any:
         result = model(pack(tensors), training=False)
+        results = [tensor for tensor in tf.nest.flatten(result) if tensor is not None]
+        names = list(getattr(model, "output_names", None) or ())
         if isinstance(result, dict):
-            names, results = list(result), list(result.values())
-        else:
-            results = tf.nest.flatten(result)
-            names = list(getattr(model, "output_names", None) or ())
-            if len(names) != len(results):
-                names = [f"output_{index}" for index in range(len(results))]
+            named = [pair for key, value in result.items() for pair in _named(key, value)]
+            names, results = [name for name, _ in named], [tensor for _, tensor in named]
+        elif len(names) != len(results):
+            names = [f"output_{index}" for index in range(len(results))]
         keys[:] = unique(str(name) for name in names)
         return [tf.identity(tensor, name=graph_name(key)) for key, tensor in zip(keys, results, strict=True)]
 
@@ -68,6 +68,13 @@ def from_keras(
         constants,
         is_plausible=True,
     )
+
+
+def _named(key: str, value: Any) -> list[tuple[str, Any]]:
+    """What an entry of a dictionary holds: (key, tensor), or with the number of each tensor in a nested structure."""
+    nest = tensorflow().nest
+    tensors = [tensor for tensor in nest.flatten(value) if tensor is not None]
+    return [(f"{key}_{place}" if nest.is_nested(value) else key, tensor) for place, tensor in enumerate(tensors)]
 
 
 def _signature(model: Any, source: str) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:

@@ -151,6 +151,8 @@ def _layer(graph: Graph, node: NodeDef) -> Layer | str:
             return _not_constant(graph, inputs[kind.weight_input])
         if weights.size == 0:
             return "its weights are empty"
+        if kind.transposed and _made_channels(graph, node) not in (None, weights.shape[kind.channel_axes[0]]):
+            return "is a transposed convolution with groups, which is not supported"
         source = graph.constant_source(inputs[kind.weight_input]) or nd.node_name(inputs[kind.weight_input])
         shape = tuple(weights.shape)
     return Layer(
@@ -164,6 +166,12 @@ def _layer(graph: Graph, node: NodeDef) -> Layer | str:
         shape,
         _bias(graph, node),
     )
+
+
+def _made_channels(graph: Graph, node: NodeDef) -> int | None:
+    """How many channels a convolution makes, as far as its shape says."""
+    shape = graph.shape(f"{node.name}:0")
+    return shape[1 if nd.attribute(node, "data_format") == "NCHW" else -1] if shape else None
 
 
 def _multiplies_weights(graph: Graph, node: NodeDef) -> bool:
