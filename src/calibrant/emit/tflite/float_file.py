@@ -74,8 +74,8 @@ def float_file(
     plain, twins = float_graph(graph, settings)
     read = [nd.data_inputs(graph.nodes[name])[index] for name, index in places]
     made = [layer_end(graph, layer) for layer in layers]
-    places = {tensor: twins.get(tensor, tensor) for tensor in (*read, *made) if graph.constant(tensor) is None}
-    file, named, indices = _converted(plain, graph, places, twins)
+    wanted = {tensor: twins.get(tensor, tensor) for tensor in (*read, *made) if graph.constant(tensor) is None}
+    file, named, indices = _converted(plain, graph, wanted, twins)
     negations_as_products(file)
     _refuse_unknown(file, plain)
     first = {index: name for name, index in reversed(indices.items())}
