@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from calibrant.errors import CalibrantError, ConfigError, Problem, did_you_mean
+from calibrant.progress import LOG
 from calibrant.publish.write import Content
 from calibrant.version import __version__
 
 
 def _tflite(result: Any) -> dict[str, Content]:
+    from calibrant.emit.tflite.far_outputs import far_outputs
     from calibrant.emit.tflite.model import lite_file
     from calibrant.emit.tflite.node_map import tflite_node_map
     from calibrant.emit.tflite.sample import from_batch, made_up
@@ -20,9 +22,15 @@ def _tflite(result: Any) -> dict[str, Content]:
     plain, sample = result.lite.file, None
     if result.batches is not None:
         sample = from_batch(result.network.graph, next(iter(result.batches)), plain)
-    if sample is None:
-        sample = made_up(result.network, plain)
-    made = lite_file(result.network, result.lite, result.tflite, sample, _about(result))
+    tried = made_up(result.network, plain) if sample is None else sample
+    made = lite_file(result.network, result.lite, result.tflite, tried, _about(result))
+    far = {} if sample is None else far_outputs(result.fakequant, sample, made.outputs)
+    for at, ratio in far.items():
+        LOG.warning(
+            "%s_int8.tflite: output %s has %.1f dB SQNR beside the fake-quantized model on one batch, as tensors "
+            "between layers have 8 bits too; --tflite-ops layers keeps them in float",
+            *(result.name, result.original.output_keys[at], ratio),
+        )
     node_map = tflite_node_map(made, result.network.graph, result.original, result.absorbed)
     files: dict[str, Content] = {
         f"{result.name}_int8.tflite": made.content,

@@ -10,7 +10,7 @@ import numpy as np
 from calibrant.emit.tflite.file_parts import Tensor
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.interpreter import new_interpreter
-from calibrant.emit.tflite.simulated_codes import quantized
+from calibrant.emit.tflite.simulated_codes import quantized, real_values
 from calibrant.errors import ModelError, Problem
 
 SAME_NUMBERS = frozenset({"DEQUANTIZE", "RESHAPE"})
@@ -75,10 +75,7 @@ class TfliteRunner:
 
     def real(self, tensor: Tensor) -> np.ndarray:
         """The float32 numbers that a tensor stands for."""
-        values = self.codes(tensor)
-        if not tensor.scale.size:
-            return values
-        return ((values.astype(np.float32) - np.float32(tensor.zero_point)) * tensor.scale[0]).astype(np.float32)
+        return real_values(tensor, self.codes(tensor))
 
     @property
     def fixed_batch(self) -> int | None:

@@ -20,7 +20,7 @@ from calibrant.emit.tflite.plan import FilePlan, PlanInputs
 from calibrant.emit.tflite.quantized_file import quantized_file
 from calibrant.emit.tflite.scales import plan_with_scales
 from calibrant.emit.tflite.settings import TfliteSettings
-from calibrant.emit.tflite.simulated_codes import quantized
+from calibrant.emit.tflite.simulated_codes import quantized, real_values
 from calibrant.emit.tflite.simulated_integers import WITHIN_A_STEP
 from calibrant.emit.tflite.simulation import NotSimulated, Simulation, simulate
 from calibrant.emit.tflite.trial import TrialError, tried
@@ -50,6 +50,8 @@ class LiteFile:
         Position of an operator of this file → its position in the float file.
     float_file : FloatFile
         What it was made of.
+    outputs : Sequence[np.ndarray]
+        The numbers that it gives on the sample.
     """
 
     content: bytes
@@ -58,6 +60,7 @@ class LiteFile:
     plan: FilePlan
     origin: Mapping[int, int]
     float_file: FloatFile
+    outputs: Sequence[np.ndarray]
 
     def floats(self) -> list[dict[str, str]]:
         """The operators in float and why, for the report."""
@@ -117,9 +120,9 @@ def lite_file(
         barred |= wrong
     if settings.io == "int8":
         _refuse_float_ends(draft, float_file, network.graph)
-    return LiteFile(
-        draft.content, draft.file, simulation.graph(network.graph.source), draft.plan, draft.origin, float_file
-    )
+    outputs = [real_values(tensor, runs[0][tensor.index]) for tensor in draft.file.outputs()]
+    made = simulation.graph(network.graph.source)
+    return LiteFile(draft.content, draft.file, made, draft.plan, draft.origin, float_file, outputs)
 
 
 def _with_channel_weights(network: QuantizedNetwork) -> QuantizedNetwork:

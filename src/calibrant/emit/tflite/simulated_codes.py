@@ -65,6 +65,13 @@ def away_from_zero(value: Any, half: float = 0.5) -> Any:
     return tf.sign(value) * tf.cast(tf.floor(size + tf.constant(half, tf.float64)), tf.float32)
 
 
+def real_values(tensor: Tensor, values: np.ndarray) -> np.ndarray:
+    """The float32 numbers that a tensor's values stand for."""
+    if not tensor.scale.size:
+        return values
+    return ((values.astype(np.float32) - np.float32(tensor.zero_point)) * tensor.scale[0]).astype(np.float32)
+
+
 def quantized(tensor: Tensor, values: np.ndarray) -> np.ndarray:
     """Values in a tensor's own type: codes where it is int8."""
     if tensor.dtype != np.int8 or not tensor.scale.size:
