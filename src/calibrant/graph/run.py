@@ -49,7 +49,7 @@ class Runner:
         Tensor → function that is called with its values, on the caller's thread, once per batch. The array is only
         valid during the call. What it raises is raised again when the batch is done, the first in this order.
     optimized : bool
-        Let TensorFlow fuse operations first, which takes longer than a few batches of a network of many small layers.
+        Let TensorFlow rewrite the graph first, which takes longer than a few batches of a network of many small layers.
     hint : str
         What to do about a batch that the graph does not take.
     """
