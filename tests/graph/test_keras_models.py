@@ -276,3 +276,21 @@ def test_lists_within_a_dictionary_of_outputs(saved, tmp_path):
     assert set(found) == {"z", "a_0", "a_1", "b"}
     for key, array in (("z", wanted["z"]), ("a_0", wanted["a"][0]), ("a_1", wanted["a"][1]["q"]), ("b", wanted["b"])):
         np.testing.assert_allclose(found[key], array, atol=1e-5)
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_convolution_in_three_dimensions_with_groups(saved, tmp_path):
+    keras.utils.set_random_seed(1)
+    x = keras.Input([4, 5, 5, 4], name="x")
+    y = keras.layers.Conv3D(6, 2, groups=2, padding="same", name="conv")(x)
+    model = keras.Model(x, keras.layers.Dense(2)(keras.layers.Flatten()(keras.layers.ReLU()(y))))
+    data = numbers(3, 4, 5, 5, 4)
+    if saved:
+        model.export(tmp_path / "saved", verbose=False)
+    graph = load(tmp_path / "saved" if saved else model)
+    np.testing.assert_allclose(run_once(graph, {"x": data})[0], model(data, training=False), atol=1e-5)
+    layers, _ = find_layers(graph)
+    assert [layer.type for layer in layers] == ["Conv3D", "Conv3D", "MatMul"]
+    result = quantize(graph, data=data, export=["ascend", "tflite"])
+    found = run_once(result.fakequant, {"x": data})[0]
+    assert np.square(found - model(data, training=False)).sum() < 0.01 * np.square(found).sum()

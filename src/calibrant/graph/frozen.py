@@ -19,6 +19,7 @@ from calibrant.graph.control_flow import needed_library
 from calibrant.graph.controls import without_idle_controls, without_unfed_controls
 from calibrant.graph.cut import cut, stand_in
 from calibrant.graph.graph import Graph, ordered
+from calibrant.graph.grouped_conv3d import split_groups
 from calibrant.graph.inference_mode import deterministic, for_inference, proposal, undecided
 from calibrant.graph.inline import CALLS, inline_calls
 from calibrant.graph.pieces import read_graph_def
@@ -172,7 +173,7 @@ def _select(
     checks.norm_statistics(inference)
     if not inputs:
         undecided(inference)
-    return inference
+    return split_groups(inference)
 
 
 def all_nodes(graph_def: GraphDef, source: str) -> Graph:
