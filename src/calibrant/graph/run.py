@@ -19,6 +19,7 @@ OPTIMIZERS = ("function", "arithmetic")
 and a bias or norm of the other data format, of instance norms. The others, and a second round, gain nothing measurable.
 """
 
+_NOT_HERE = ("only supports", "not supported on CPU")
 _NO_KERNEL = (
     "this TensorFlow has no such operation for this processor; more of them, also channels first, are there with "
     "TF_ENABLE_ONEDNN_OPTS=1 in the environment"
@@ -105,7 +106,7 @@ class Runner:
             fetched = self._call(*feeds)[: len(self.fetches)]
         except (self._error, ValueError) as error:
             operation, reason = getattr(error, "op", None), reason_of(error)
-            missing = isinstance(error, self._no_kernel) or "only supports" in reason
+            missing = isinstance(error, self._no_kernel) or any(text in reason for text in _NOT_HERE)
             raise ModelError(
                 Problem(
                     f"running the graph failed: {reason}",
