@@ -15,11 +15,15 @@ from calibrant.graph.tf_core import NodeDef, dtypes
 
 def split_groups(graph: Graph) -> Graph:
     """The graph with a Conv3D for each group of channels; the parts are put together under the name of the whole."""
+    convolutions = [node for node in graph.nodes.values() if node.op == "Conv3D"]
+    groups = {node.name: _groups(graph, node) for node in convolutions}
+    if not any(number > 1 for number in groups.values()):
+        return graph
     edit = graph.edit()
-    found = [node for node in graph.nodes.values() if node.op == "Conv3D" and _groups(graph, node) > 1]
-    for node in found:
-        _split(edit, node, _groups(graph, node))
-    return edit.finish() if found else graph
+    for node in convolutions:
+        if groups[node.name] > 1:
+            _split(edit, node, groups[node.name])
+    return edit.finish()
 
 
 def _groups(graph: Graph, node: NodeDef) -> int:

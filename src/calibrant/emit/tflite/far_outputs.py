@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from calibrant.algorithms.finite_pair import finite_pair
-from calibrant.algorithms.sqnr import sqnr_db
+from calibrant.algorithms.sqnr import arrays_sqnr_db
 from calibrant.graph.graph import Graph
 from calibrant.graph.run import run_once
 
@@ -32,8 +31,7 @@ def far_outputs(fakequant: Graph, sample: Mapping[int, np.ndarray], outputs: Seq
     for at, pair in enumerate(zip(wanted, outputs, strict=True)):
         if pair[0].dtype.kind != "f" or pair[0].shape != pair[1].shape:
             continue
-        first, second = finite_pair(*pair)
-        ratio = sqnr_db(float(np.square(first).sum()), float(np.square(first - second).sum()))
+        ratio = arrays_sqnr_db(*pair)
         if ratio < FAR:
             found[at] = ratio
     return found

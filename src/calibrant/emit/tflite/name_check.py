@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from calibrant.algorithms.finite_pair import finite_pair
+from calibrant.algorithms.sqnr import arrays_sqnr_db
 from calibrant.emit.tflite.float_file import FloatFile
 from calibrant.emit.tflite.sample import fits
 from calibrant.emit.tflite.trial import tried
@@ -19,8 +19,8 @@ from calibrant.errors import ModelError, Problem
 from calibrant.graph.graph import Graph
 from calibrant.graph.run import readable, run_once
 
-MOST_NOISE = 0.1
-"""Share of the squares of an output that may be wrong: what decides between numbers may decide otherwise."""
+LEAST = 10.0
+"""dB of SQNR that an output has at least: what decides between numbers may decide otherwise."""
 CLOSE = 0.01
 """Relative difference up to which two numbers are the same one, computed in another order."""
 
@@ -57,10 +57,11 @@ def without_wrong_names(made: FloatFile, graph: Graph, sample: Mapping[int, np.n
     values = tried(made.file.content(), sample, [*index_of.values(), *ends], False, graph.source)
     batch = {key: sample[at] for at, key in enumerate(graph.input_keys)}
     wanted = run_once(graph, batch, [*index_of, *graph.outputs])
-    for index, name, real in zip(ends, graph.outputs, wanted[len(index_of) :], strict=True):
+    inner, results = wanted[: len(index_of)], wanted[len(index_of) :]
+    for index, name, real in zip(ends, graph.outputs, results, strict=True):
         _refuse_other_numbers(values[index], real, name, graph.source)
     wrong = {
-        name for (name, index), real in zip(index_of.items(), wanted, strict=False) if not _is_same(values[index], real)
+        name for (name, index), real in zip(index_of.items(), inner, strict=True) if not _is_same(values[index], real)
     }
     return replace(
         made,
@@ -72,13 +73,12 @@ def without_wrong_names(made: FloatFile, graph: Graph, sample: Mapping[int, np.n
 def _refuse_other_numbers(found: np.ndarray, wanted: np.ndarray, name: str, source: str) -> None:
     if wanted.dtype.kind != "f" or found.shape != wanted.shape:
         return
-    first, second = finite_pair(wanted, found)
-    noise, signal = np.square(first - second).sum(), np.square(first).sum()
-    if noise > MOST_NOISE * signal:
+    ratio = arrays_sqnr_db(wanted, found)
+    if ratio < LEAST:
         raise ModelError(
             Problem(
                 "TensorFlow's converter makes a LiteRT file of it that computes other numbers (relative difference "
-                f"{np.sqrt(noise / signal) if signal else np.inf:.2g})",
+                f"{10 ** (-ratio / 20):.2g})",
                 file=source,
                 path=readable(name),
                 hint="export another format",
