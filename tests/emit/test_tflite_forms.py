@@ -76,6 +76,14 @@ def first_with_exact_gelu():
     return first(0.5 * y * (1 + tf.math.erf(y * np.float32(0.5**0.5))), 3, "two", seed=3)
 
 
+def first_dilated():
+    """As TensorFlow 1 writes dilated convolutions: the space between taps becomes more samples."""
+    y = tf.nn.relu(first(image(4, 8, 6), 4, "one"))
+    y = tf.space_to_batch(y, [1, 2, 2], [[0, 0], [2, 2], [2, 2]])
+    y = tf.nn.conv2d(y, tf.constant(numbers(3, 3, 4, 4, seed=4, scale=0.3)), 1, "VALID", name="two", **FIRST)
+    return first(tf.nn.relu(tf.batch_to_space(y, [1, 2, 2], [[0, 0]] * 3)), 3, "three", seed=6)
+
+
 def network(build):
     return graph_def(lambda: tf.identity(build(), name="out"))
 
@@ -92,6 +100,7 @@ def network(build):
         first_depthwise,
         first_transposed,
         first_with_exact_gelu,
+        first_dilated,
     ],
 )
 def test_channels_first(build):
@@ -168,6 +177,18 @@ def test_several_inputs_and_outputs(build, io, batch):
         assert found.shape == wanted.shape and np.ptp(wanted) > 10 * point.scale[0]
         apart = np.abs(found - wanted) / point.scale[0]
         assert apart.max() <= 1.001 and np.mean(apart <= 0.01) >= 0.95
+
+
+def test_an_input_without_axes_is_the_same_for_all_samples(tmp_path):
+    def build():
+        factor, y = placeholder([], "factor"), tf.nn.relu(conv(placeholder([None, 8, 8, 4]), name="one"))
+        conv(y * factor, 3, name="out", seed=4)
+
+    data = [{"factor": np.float32(1.5 + turn), "x": numbers(3, 8, 8, 4, seed=turn)} for turn in range(2)]
+    calibrant.quantize(graph_def(build), "batch_num: 2", data, tmp_path, outputs=["out"], export="tflite", name="two")
+    found = calibrant.verify(tmp_path, data)
+    assert found.passed and all(model.samples == 6 for model in found.models)
+    assert calibrant.golden(tmp_path, data)
 
 
 def gated():

@@ -38,8 +38,41 @@ def sum_of_three(y):
     return tf.add_n([y, y * 2.0, tf.nn.relu(y)])
 
 
+def larger_of_two(y):
+    return tf.maximum(y, 10.0 * conv(y, name="two", seed=6))
+
+
+def attention(y, masked):
+    """Attention to pixels; the last ones of each image are masked."""
+    tokens = tf.reshape(y, [-1, 64, 4])
+    scores = tf.matmul(tokens, tokens, transpose_b=True)
+    shares = tf.nn.softmax(tf.reshape(masked(scores), [-1, 8, 8, 64]))
+    return tf.reshape(tf.matmul(tf.reshape(shares, [-1, 64, 64]), tokens), [-1, 8, 8, 4])
+
+
+def masked_by_a_sum(y):
+    return attention(y, lambda scores: scores + np.array([0.0] * 40 + [-1e9] * 24, np.float32))
+
+
+def masked_by_a_choice(y):
+    return attention(y, lambda scores: tf.where(tf.sequence_mask([40], 64)[:, None], scores, -1e4))
+
+
+def masked_by_order(y):
+    return attention(y, lambda scores: scores + np.triu(np.full((64, 64), -1e9, np.float32), 1))
+
+
+def gated(y):
+    far = np.array([0.0, 0.0, 1e3, -1e3], np.float32)  # gates that are open or closed for good
+    return tf.sigmoid(conv(y, name="gate", seed=6) + far) * conv(y, name="two", seed=7)
+
+
 @pytest.mark.parametrize(
-    "build", [both_signs, parts_of_two_sizes, largest_beside_all, enlarged, sum_of_two, sum_of_three]
+    "build",
+    [
+        *(both_signs, parts_of_two_sizes, largest_beside_all, enlarged, sum_of_two, sum_of_three),
+        *(larger_of_two, masked_by_a_sum, masked_by_a_choice, masked_by_order, gated),
+    ],
 )
 def test_the_file_is_close_to_the_float_model(build):
     def network():

@@ -19,6 +19,7 @@ from calibrant.evaluation.comparison_points import comparison_points, require_on
 from calibrant.evaluation.divergence import ROUNDING, OutputDivergence, TensorDivergence
 from calibrant.evaluation.layer_divergence import LayerDivergence, first_parting
 from calibrant.evaluation.result_folder import FAKEQUANT, FLOAT, LOWERED, SIMULATION, TFLITE, ResultModels
+from calibrant.evaluation.sample_range import sample_count
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.evaluation.verification import Limits, ModelScore, PairScore, Verification
 from calibrant.graph.graph import Graph
@@ -76,7 +77,7 @@ class Comparison:
             is_first = self._done == 0
             values[TFLITE] = [self._run_file(file, fed, is_first and not at) for at, fed in enumerate(self._batches)]
         for at, fed in enumerate(self._batches):
-            self._compare({name: answers[at] for name, answers in values.items()}, len(fed[0]))
+            self._compare({name: answers[at] for name, answers in values.items()}, sample_count(fed))
         self._batches, self._first_answers = [], []
 
     def _compare(self, values: Mapping[str, Sequence[np.ndarray]], size: int) -> None:
@@ -92,7 +93,7 @@ class Comparison:
 
     def _run_file(self, file: TfliteRunner, fed: Mapping[int, np.ndarray], is_first: bool) -> list[np.ndarray]:
         values = run_file(file, self._points[TFLITE], fed)
-        if is_first and SIMULATION in self._models.known and file.fixed_batch in (None, len(fed[0])):
+        if is_first and SIMULATION in self._models.known and file.fixed_batch in (None, sample_count(fed)):
             self._parting = first_parting(self._models.graph(SIMULATION), file, fed)
         return values
 

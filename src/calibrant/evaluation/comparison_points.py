@@ -15,6 +15,7 @@ from calibrant.emit.tflite.file_parts import Tensor
 from calibrant.emit.tflite.simulation import safe_name
 from calibrant.errors import DataError, Problem
 from calibrant.evaluation.layer_divergence import BETWEEN
+from calibrant.evaluation.sample_range import sample_count, sample_range
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import softmax_input
@@ -75,13 +76,13 @@ def _simulated(graph: Graph, tensors: Iterable[Tensor | None]) -> str | None:
 
 def run_graph(runner: Runner, fed: Mapping[int, np.ndarray]) -> list[np.ndarray]:
     """The compared tensors of a graph for one batch, each [samples, values]; in pieces if its batch is fixed."""
-    total, graph = len(fed[0]), runner.graph
-    fixed = (graph.shape(graph.inputs[0]) or (None,))[0]
+    total, graph = sample_count(fed), runner.graph
+    fixed = next((shape[0] for shape in map(graph.shape, graph.inputs) if shape), None)
     size = fixed if fixed and total % fixed == 0 else total
     pieces = []
     for start in range(0, total, size):
-        part = (values[start : start + size] for values in fed.values())
-        values = runner(dict(zip(graph.input_keys, part, strict=True)))
+        part = sample_range(fed, start, size)
+        values = runner({key: part[at] for at, key in enumerate(graph.input_keys)})
         pieces.append([_rows(np.array(value), size) for value in values])
     return [np.concatenate(parts) for parts in zip(*pieces, strict=True)] if len(pieces) > 1 else pieces[0]
 
@@ -94,7 +95,7 @@ def run_file(runner: TfliteRunner, points: ComparisonPoints, fed: Mapping[int, n
     DataError
         The batch is no multiple of the file's.
     """
-    total = len(fed[0])
+    total = sample_count(fed)
     size = runner.fixed_batch or total
     if total % size:
         raise DataError(
@@ -102,7 +103,7 @@ def run_file(runner: TfliteRunner, points: ComparisonPoints, fed: Mapping[int, n
         )
     chunks = []
     for start in range(0, total, size):
-        runner.run({index: values[start : start + size] for index, values in fed.items()})
+        runner.run(sample_range(fed, start, size))
         chunks.append([_rows(runner.real(tensor), size) for tensor in points.file])
     for parts in zip(*chunks, strict=True):
         require_one_width(parts)

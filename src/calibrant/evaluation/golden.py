@@ -22,6 +22,7 @@ from calibrant.emit.tflite.simulation import BETWEEN, holds_codes, safe_name
 from calibrant.errors import DataError, ModelError, Problem
 from calibrant.evaluation import check_golden
 from calibrant.evaluation.result_folder import FAKEQUANT, SIMULATION, TFLITE, open_models
+from calibrant.evaluation.sample_range import sample_count, sample_range
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.graph import Graph
 from calibrant.graph.run import run_once
@@ -152,13 +153,12 @@ def _runs(batches: Any, graph: Graph, size: int, count: int) -> Iterator[list[np
     """The inputs of every run, by position."""
     done = 0
     for batch in batches:
-        values = [np.asarray(batch[key]) for key in graph.input_keys]
-        total = max(len(value) for value in values if value.ndim)
-        for start in range(0, total - size + 1, size):
+        fed = {at: np.asarray(batch[key]) for at, key in enumerate(graph.input_keys)}
+        for start in range(0, sample_count(fed) - size + 1, size):
             if done == count:
                 return
             done += 1
-            yield [value[start : start + size] if value.ndim else value for value in values]
+            yield list(sample_range(fed, start, size).values())
 
 
 def _in_file(tensor: Tensor, values: np.ndarray) -> np.ndarray:

@@ -37,7 +37,7 @@ class TfliteRunner:
         except (ValueError, RuntimeError, IndexError, KeyError, TypeError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ModelError(Problem(f"the interpreter does not take it: {reason}", file=source)) from None
-        self._batch: int | None = None
+        self._shapes: list[tuple[int, ...]] = []
 
     def run(self, values: Mapping[int, np.ndarray]) -> None:
         """Run one batch; ``values`` are the inputs by position, float32 [N, ...], quantized where the file wants it.
@@ -50,17 +50,16 @@ class TfliteRunner:
         ModelError
             The interpreter does not take the batch; with its reason.
         """
-        count = len(values[0])
+        shapes = [np.shape(values[at]) for at in range(len(values))]
         try:
-            if self._batch is not None and self.file.has_subgraphs:
-                self._interpreter, self._batch = new_interpreter(self._content), None
+            if self._shapes and self.file.has_subgraphs:
+                self._interpreter, self._shapes = new_interpreter(self._content), []
             details = self._interpreter.get_input_details()
-            if count != self._batch:
-                for position, detail in enumerate(details):
-                    shape = [count, *values[position].shape[1:]]
+            if shapes != self._shapes:
+                for detail, shape in zip(details, shapes, strict=True):
                     self._interpreter.resize_tensor_input(detail["index"], shape, strict=True)
                 self._interpreter.allocate_tensors()
-                self._batch = count
+                self._shapes = shapes
             for position, (detail, tensor) in enumerate(zip(details, self.file.inputs(), strict=True)):
                 self._interpreter.set_tensor(detail["index"], quantized(tensor, values[position]))
             self._interpreter.invoke()
@@ -80,8 +79,9 @@ class TfliteRunner:
     @property
     def fixed_batch(self) -> int | None:
         """The batch dimension where the file fixes it."""
-        signature = self._interpreter.get_input_details()[0]["shape_signature"]
-        return int(signature[0]) if len(signature) and signature[0] > 0 else None
+        signatures = (detail["shape_signature"] for detail in self._interpreter.get_input_details())
+        first = next((int(signature[0]) for signature in signatures if len(signature)), 0)
+        return first if first > 0 else None
 
     def softmax_input(self, output: Tensor) -> Tensor | None:
         """What the SOFTMAX reads from which an output comes; None where it comes from none."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from calibrant.graph import nodes as nd
+from calibrant.graph.builder import NodeBuilder
 from calibrant.graph.tensorflow import tensorflow
-from calibrant.graph.tf_core import FunctionDefLibrary, GraphDef, NodeDef, VersionDef
+from calibrant.graph.tf_core import FunctionDefLibrary, GraphDef, NodeDef, VersionDef, dtypes
 
 LARGE = 1024  # elements
 
@@ -17,14 +20,16 @@ def infer_shapes(
 ) -> dict[str, tuple[nd.OpenShape | None, Any]]:
     """Shape and dtype of every output of every node. Large constants take part as placeholders of their shape."""
     tf = tensorflow()
-    skeleton = GraphDef(versions=versions, library=library)
-    for node in nodes:
-        skeleton.node.append(_light(node))
+    skeleton = NodeBuilder({node.name: _light(node) for node in nodes})
+    names = list(skeleton.nodes)
+    for name in names:
+        _split_gathered_sizes(skeleton, name)
     with tf.Graph().as_default() as imported:
-        tf.graph_util.import_graph_def(skeleton, name="")
+        graph_def = GraphDef(node=skeleton.nodes.values(), versions=versions, library=library)
+        tf.graph_util.import_graph_def(graph_def, name="")
     result = {}
-    for operation in imported.get_operations():
-        for tensor in operation.outputs:
+    for name in names:
+        for tensor in imported.get_operation_by_name(name).outputs:
             shape = tuple(tensor.shape.as_list()) if tensor.shape.rank is not None else None
             result[tensor.name] = (shape, tensor.dtype)
     return result
@@ -36,3 +41,26 @@ def _light(node: NodeDef) -> NodeDef:
     placeholder = nd.make_node("Placeholder", node.name, [], dtype=node.attr["dtype"])
     placeholder.attr["shape"].shape.CopyFrom(node.attr["value"].tensor.tensor_shape)
     return placeholder
+
+
+def _split_gathered_sizes(skeleton: NodeBuilder, name: str) -> None:
+    """Write sizes that are gathered out of a shape, as tf.tensordot does, one by one: so TensorFlow follows them."""
+    node = skeleton.nodes[name]
+    if node.op not in ("Gather", "GatherV2") or node.attr["Tparams"].type != dtypes.int32.as_datatype_enum:
+        return
+    read = [skeleton.nodes.get(nd.node_name(tensor)) for tensor in nd.data_inputs(node)]
+    ops = [each.op if each is not None else None for each in read]
+    if ops not in (["Shape", "Const"], ["Shape", "Const", "Const"]):
+        return
+    sizes = nd.data_inputs(node)[0]
+    indices, *axis = (nd.constant_value(each) for each in read[1:] if each is not None)
+    if indices.ndim != 1 or not indices.size or any(np.any(value) for value in axis):
+        return
+    step = skeleton.add_constant(f"{name}/step", np.array([1], np.int32))
+    found = []
+    for index in indices.tolist():
+        ends = [skeleton.add_constant(f"{name}/{end}", np.array([end], np.int32)) for end in (index, index + 1)]
+        kinds = {"T": dtypes.int32, "Index": dtypes.int32, "shrink_axis_mask": 1}
+        found.append(skeleton.add("StridedSlice", f"{name}/size", [sizes, *ends, step], **kinds))
+    controls = (f"^{control}" for control in nd.control_inputs(node))
+    skeleton.put(nd.make_node("Pack", name, [*found, *controls], T=dtypes.int32, N=len(found), axis=0))

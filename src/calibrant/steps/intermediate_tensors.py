@@ -32,17 +32,18 @@ def intermediate_tensors(
     layers: Collection[Layer],
     places: Collection[tuple[str, int]],
     settings: TfliteSettings,
-) -> dict[str, bool]:
+) -> tuple[dict[str, bool], frozenset[str]]:
     """The tensors that have to be observed for a LiteRT file, besides those that layers read.
 
     Returns
     -------
-    dict[str, bool]
-        Tensor → whether nothing of its range may be cut off.
+    tuple[dict[str, bool], frozenset[str]]
+        Tensor → whether nothing of its range may be cut off; those of which a saturating function needs only a part.
     """
     if not isinstance(lite, FloatFile):
-        return {}
-    return make_plan(PlanInputs(lite, graph, layers, tuple(places), settings.ops == "all")).observed
+        return {}, frozenset()
+    plan = make_plan(PlanInputs(lite, graph, layers, tuple(places), settings.ops == "all"))
+    return plan.observed, plan.saturating
 
 
 def search_intermediate(

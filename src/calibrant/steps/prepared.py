@@ -30,6 +30,7 @@ from calibrant.steps.joint import with_joint_places, with_joint_settings
 from calibrant.steps.narrow_range import holdable_weights
 from calibrant.steps.planned import Planned
 from calibrant.steps.round_weights import GramPlace, gram_statistics
+from calibrant.steps.saturating_reads import saturating_reads
 from calibrant.steps.weight_only import quantize_weight_only, with_weight_only
 from calibrant.steps.weights import LayerWeights, quantize_all_weights, with_quantized_weights
 
@@ -64,6 +65,8 @@ class Prepared:
         (node, input index) → settings of every activation that gets a quantizer.
     intermediate : Mapping[str, bool]
         Further tensors for which an export needs scales → whether nothing of their range may be cut off.
+    seen : Mapping[str, str]
+        Tensor → the one that is observed in its place.
     lite : FloatFile | CalibrantError | None
         The network as a float LiteRT file, or why it cannot be one; None where no format asks for it.
     weight_only : tuple[QuantizedWeightOnly, ...]
@@ -90,6 +93,7 @@ class Prepared:
     observed: Graph
     places: Mapping[tuple[str, int], ActivationPlan]
     intermediate: Mapping[str, bool]
+    seen: Mapping[str, str]
     lite: FloatFile | CalibrantError | None
     weight_only: tuple[QuantizedWeightOnly, ...]
     histograms: Mapping[str, Histogram]
@@ -100,7 +104,9 @@ class Prepared:
     @cached_property
     def statistics(self) -> Statistics:
         """Tensor → what is collected about it; histograms first, because they refuse values that are not finite."""
-        result: dict[str, list[Statistic]] = {tensor: [histogram] for tensor, histogram in self.histograms.items()}
+        result: dict[str, list[Statistic]] = {
+            self.seen.get(tensor, tensor): [histogram] for tensor, histogram in self.histograms.items()
+        }
         for (tensor, _), patch in self.patches.items():
             result.setdefault(tensor, []).append(patch)
         for (tensor, _, _), gram in self.grams.items():
@@ -127,9 +133,12 @@ def prepare_balanced(planned: Planned, balanced: Balanced, options: Options, wat
     if "tflite" in options.export.formats:
         with watch.step("convert"):
             lite = float_lite_file(graph, chosen, places, options.export.tflite)
-    intermediate = intermediate_tensors(lite, graph, chosen, places, options.export.tflite)
+    intermediate, saturating = intermediate_tensors(lite, graph, chosen, places, options.export.tflite)
     floating = options.calibration.bias_correction or options.calibration.round_weights
-    tensors = (*(read_tensor(graph, place) for place in places), *intermediate)
+    tensors = tuple(read_tensor(graph, place) for place in places)
+    observed = graph if floating else with_quantized_weights(graph, layers, weights)
+    between = [tensor for tensor in intermediate if tensor not in tensors]
+    observed, seen = saturating_reads(observed, [tensor for tensor in between if tensor in saturating])
     return Prepared(
         original=planned.original,
         folded=planned.folded,
@@ -140,12 +149,13 @@ def prepare_balanced(planned: Planned, balanced: Balanced, options: Options, wat
         layers=layers,
         weights=weights,
         channel_weights=channel_weights,
-        observed=graph if floating else with_quantized_weights(graph, layers, weights),
+        observed=observed,
         places=places,
         intermediate=intermediate,
+        seen=seen,
         lite=lite,
         weight_only=weight_only,
-        histograms={tensor: Histogram() for tensor in tensors},
+        histograms={tensor: Histogram() for tensor in (*tensors, *intermediate)},
         patches=patch_statistics(graph, layers, weights) if options.calibration.bias_correction else {},
         grams=gram_statistics(graph, layers, weights) if options.calibration.round_weights else {},
     )

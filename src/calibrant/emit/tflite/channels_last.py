@@ -55,6 +55,8 @@ class _Rewrite:
                 self._reduced(node)
             elif node.op in ("Pad", "PadV2", "MirrorPad"):
                 self._padded(node)
+            elif node.op in ("SpaceToBatchND", "BatchToSpaceND") and shape is not None and len(shape) == 4:
+                self._divided(node)
         return self.twins
 
     def _last(self, tensor: str, rank: int) -> str:
@@ -167,6 +169,21 @@ class _Rewrite:
         rank = len(shape)
         name = self.edit.add_constant(f"{node.name}/paddings_last", value[list(TO_LAST[rank])])
         self._put(node, nd.copy_node(node, [self.twins[tensor], name, *others]), rank)
+
+    def _divided(self, node: NodeDef) -> None:
+        """Space and batch; with channels first the channels are an axis that is not divided."""
+        tensor, *others = nd.data_inputs(node)
+        sizes, edges = (self.graph.constant(each) for each in others)
+        shape = self.graph.shape(tensor)
+        if sizes is None or edges is None or shape is None or len(shape) != 4 or len(sizes) != 3:
+            return
+        if sizes[0] != 1 or edges[0].any():
+            return
+        size, edge = (
+            self.edit.add_constant(f"{node.name}/{name}_last", value[1:])
+            for name, value in (("sizes", sizes), ("edges", edges))
+        )
+        self._put(node, nd.copy_node(node, [self._last(tensor, 4), size, edge]), 4)
 
 
 def _is_first(node: NodeDef) -> bool:

@@ -41,6 +41,8 @@ class FilePlan:
         allows that is seen when it is known.
     whole : frozenset[str]
         Tensors of the graph of whose range nothing may be cut off.
+    saturating : frozenset[str]
+        Tensors of the graph of which a saturating function needs only a part.
     """
 
     layers: Mapping[int, str]
@@ -50,6 +52,7 @@ class FilePlan:
     wide: WideOperators = WideOperators()
     parts: tuple[str, ...] = ()
     whole: frozenset[str] = frozenset()
+    saturating: frozenset[str] = frozenset()
 
     @property
     def observed(self) -> dict[str, bool]:
@@ -143,8 +146,8 @@ class _Planner:
             for at, each in enumerate(self.wiring.operators)
             if at not in self.integer and (self._computes(each) or at in self.given.barred)
         }
-        whole = self.sources.whole(sources)
-        return FilePlan(self.layers, frozenset(self.integer), sources, floats, self.wide, parts, whole)
+        cut = self.sources.whole(sources), self.sources.saturating(sources)
+        return FilePlan(self.layers, frozenset(self.integer), sources, floats, self.wide, parts, *cut)
 
     def _layers(self) -> dict[int, str]:
         found: dict[int, str] = {}

@@ -11,7 +11,7 @@ from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.emit.tflite.file_parts import Operator, Tensor
 from calibrant.emit.tflite.kernels import KERNELS, LAYER_INPUT, Result
 from calibrant.emit.tflite.plan import FilePlan, PlanInputs, make_plan
-from calibrant.emit.tflite.sources import Observed, SameAs, own_source
+from calibrant.emit.tflite.sources import REARRANGING, SATURATING, Observed, SameAs, own_source
 from calibrant.emit.tflite.wide import widened
 from calibrant.graph import nodes as nd
 from calibrant.quantized_network import QuantizedLayer, QuantizedNetwork
@@ -39,6 +39,8 @@ class Scales:
     def __init__(self, given: PlanInputs, plan: FilePlan, network: QuantizedNetwork):
         self.plan = plan
         self.operators = list(given.file.operators())
+        self.barred = given.barred
+        self._makers = {made.index: at for at, each in enumerate(self.operators) for made in each.outputs}
         self._readers: dict[int, list[Operator]] = {}
         for each in self.operators:
             for tensor in each.inputs:
@@ -100,6 +102,19 @@ class Scales:
         found = self.of(tensor.index)
         return symmetric(found) if each.name == "BATCH_MATMUL" and position == 1 else found
 
+    def in_float(self, at: int) -> str | None:
+        """The operator whose numbers an operator reads, where its scales keep it in float.
+
+        These may be more than 2^31 steps, of which QUANTIZE makes any codes.
+        """
+        while (maker := self._makers.get(self.operators[at].read(self.positions(at)[0]).index)) is not None:
+            if maker in self.barred:
+                return self.operators[maker].name
+            if self.operators[maker].name not in REARRANGING:
+                break
+            at = maker
+        return None
+
     def ends_in_result(self, at: int) -> bool:
         """Whether nothing computes with what an operator makes: it is only moved to where it is a result."""
         waiting = [tensor.index for tensor in self.operators[at].outputs]
@@ -135,8 +150,9 @@ def plan_with_scales(given: PlanInputs, network: QuantizedNetwork) -> tuple[File
     barred = dict(given.barred)
     given = replace(given, barred={}, before=make_plan(replace(given, barred={}, known=None, wide=())).sources)
     while True:
-        plan = make_plan(replace(given, barred=dict(barred)))
-        scales = Scales(given, plan, network)
+        turn = replace(given, barred=dict(barred))
+        plan = make_plan(turn)
+        scales = Scales(turn, plan, network)
         found = {at: reason for at in sorted(plan.integer) for reason in _reasons(at, scales, network)}
         if not found:
             return plan, scales
@@ -163,6 +179,8 @@ def _reasons(at: int, scales: Scales, network: QuantizedNetwork) -> Iterator[str
         if ratio >= kernel.below:
             size = "far apart" if made else "large"
             yield f"its scales are too {size} for the kernel of {each.name} ({ratio:.3g})"
+    if each.name in SATURATING and (found := scales.in_float(at)) is not None:
+        yield f"what it reads is far beyond its range, and in float ({found})"
     if each.name in ("CONCATENATION", "PACK") and scales.ends_in_result(at):
         parts = [_own_scale(scales, network, tensor) for tensor in tensors.values() if tensor.values is None]
         finest = min((part for part in parts if part is not None), default=None)

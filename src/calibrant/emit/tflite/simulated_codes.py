@@ -75,6 +75,6 @@ def real_values(tensor: Tensor, values: np.ndarray) -> np.ndarray:
 def quantized(tensor: Tensor, values: np.ndarray) -> np.ndarray:
     """Values in a tensor's own type: codes where it is int8."""
     if tensor.dtype != np.int8 or not tensor.scale.size:
-        return np.ascontiguousarray(values, tensor.dtype)
+        return np.asarray(values, tensor.dtype, order="C")
     codes = np.rint(values.astype(np.float32) * (np.float32(1) / tensor.scale[0])) + tensor.zero_point
     return np.clip(codes, -128, 127).astype(np.int8)

@@ -16,7 +16,7 @@ import numpy as np
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.emit.tflite.file_parts import Operator
 from calibrant.emit.tflite.kernels import KERNELS, Result
-from calibrant.emit.tflite.wiring import CLIPPING, Wiring, looks_up
+from calibrant.emit.tflite.wiring import CLIPPING, Wiring, carried, looks_up
 
 NodeInput = tuple[str, int]
 REARRANGING = frozenset({"RESHAPE", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS"})
@@ -28,6 +28,8 @@ KEEPING = REARRANGING | frozenset(
     }
 )
 """Operators whose result has all numbers of their inputs, so that its range is theirs or wider."""
+SATURATING = frozenset({"SOFTMAX", "LOGISTIC", "TANH"})
+"""Operators to which numbers beyond some range are all the same."""
 ADDING_UP = frozenset({"MEAN", "SUM", "AVERAGE_POOL_2D", "CUMSUM"})
 EXPANDING = frozenset({"SQUARE", "SQUARED_DIFFERENCE", "POW", "EXP"})
 
@@ -163,13 +165,14 @@ class Sources:
         elif (end := self._clipped(index)) is not None:
             known[index] = SameAs(end)
         elif kernel is not None and (kernel.result is Result.SAME or name in CLIPPING):
-            own = name in ("CONCATENATION", "PACK") or self.wiring.clips(at) or looks_up(self.wiring.operators[at])
+            each = self.wiring.operators[at]
+            own = len(carried(each)) > 1 or self.wiring.clips(at) or looks_up(each)
             own = own or any(self._rearranged(tensor.index) == index for tensor in self.wiring.data(at))
             if self._is_observed(index) and own:
                 known[index] = Observed(self.names[index])
             elif name in CLIPPING and (end := self._rearranged(index)) is not None:
                 known[index] = SameAs(end)
-            elif looks_up(self.wiring.operators[at]):
+            elif looks_up(each):
                 known[index] = self.before[index]
             else:
                 known[index] = SameAs(self.wiring.data(at)[0].index)
@@ -243,6 +246,34 @@ class Sources:
                     if isinstance(source, Observed):
                         found.add(source.tensor)
         return frozenset(found)
+
+    def saturating(self, sources: Mapping[int, Source]) -> frozenset[str]:
+        """Tensors whose scale is for nothing but what one saturating function reads."""
+        sharing: dict[int, set[int]] = {}
+        for index in sources:
+            sharing.setdefault(own_source(index, sources)[0], set()).add(index)
+        found = set()
+        for at in self.integer:
+            if self.wiring.operators[at].name not in SATURATING:
+                continue
+            read = self._read_by(at)
+            for index in read:
+                own, source = own_source(index, sources)
+                if isinstance(source, Observed) and sharing[own] <= read:
+                    found.add(source.tensor)
+        return frozenset(found)
+
+    def _read_by(self, at: int) -> set[int]:
+        """The tensors that are read by one operator alone, at once or rearranged."""
+        found: set[int] = set()
+        index = self.wiring.data(at)[0].index
+        while self.wiring.only_reader(index) == at:
+            found.add(index)
+            at = self.wiring.maker.get(index, -1)
+            if at not in self.integer or self.wiring.operators[at].name not in REARRANGING:
+                break
+            index = self.wiring.data(at)[0].index
+        return found
 
 
 def own_source(index: int, sources: Mapping[int, Source]) -> tuple[int, Source | None]:

@@ -1,0 +1,94 @@
+"""Step: tensors that only a saturating function reads are observed no further than that function can tell apart.
+
+Masks add -1e9 to what a softmax reads, and gates get numbers far from zero. A range that holds them all has no codes
+left for the numbers that matter. What a final softmax or sigmoid reads are scores that people look at: these stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Edit, Graph
+from calibrant.graph.tf_core import NodeDef, dtypes
+
+REARRANGING = frozenset({"Identity", "Reshape", "Squeeze", "ExpandDims", "Transpose"})
+DEPTH = 16.0
+"""How far below the largest number of its row another adds nothing to a softmax: exp(-16) is 1e-7."""
+ENDS = {"Sigmoid": 8.0, "Tanh": 4.5}
+"""From where on a function is nearer to its limit than half a code of the 8 bits with which it is written."""
+
+
+def saturating_reads(graph: Graph, tensors: Collection[str]) -> tuple[Graph, Mapping[str, str]]:
+    """Add what is observed instead of such tensors.
+
+    Parameters
+    ----------
+    graph : Graph
+        That is run on the data.
+    tensors : Collection[str]
+        To be observed; all that is done with them is to let a saturating function read them.
+
+    Returns
+    -------
+    tuple[Graph, Mapping[str, str]]
+        The graph, and tensor → the tensor in it that is observed instead.
+    """
+    edit = graph.edit()
+    found: dict[str, str] = {}
+    for tensor in tensors:
+        reader = _reader(graph, tensor)
+        if reader is None or _is_result(graph, reader.name):
+            continue
+        if graph.dtype(f"{reader.name}:0") == dtypes.float32:
+            found[tensor] = _seen_by(edit, reader)
+    if not found:
+        return graph, {}
+    finished = edit.finish(outputs=(*graph.outputs, *found.values()))
+    return replace(finished, outputs=graph.outputs), found
+
+
+def _reader(graph: Graph, tensor: str) -> NodeDef | None:
+    """The saturating function that alone reads a tensor, directly or rearranged."""
+    name, index = nd.split_tensor(tensor)
+    while index == 0:
+        reader = graph.only_consumer(name)
+        if reader is None or reader[1] != 0:
+            return None
+        if reader[0].op == "Softmax" or reader[0].op in ENDS:
+            return reader[0]
+        if reader[0].op not in REARRANGING:
+            return None
+        name = reader[0].name
+    return None
+
+
+def _is_result(graph: Graph, name: str) -> bool:
+    """Whether a node makes an output, if only rearranged."""
+    while name not in graph.output_nodes:
+        reader = graph.only_consumer(name)
+        if reader is None or reader[0].op not in REARRANGING:
+            return False
+        name = reader[0].name
+    return True
+
+
+def _seen_by(edit: Edit, reader: NodeDef) -> str:
+    """What matters of the numbers that a function reads."""
+    [read] = nd.data_inputs(reader)
+    name = f"{reader.name}/seen"
+    if reader.op in ENDS:
+        low, high = (
+            edit.add_constant(f"{name}/{end}", np.float32(value))
+            for end, value in (("low", -ENDS[reader.op]), ("high", ENDS[reader.op]))
+        )
+        return edit.add("ClipByValue", name, [read, low, high], T=dtypes.float32)
+    axis = edit.add_constant(f"{name}/axis", np.array([-1], np.int32))
+    kinds = {"T": dtypes.float32, "Tidx": dtypes.int32, "keep_dims": True}
+    largest = edit.add("Max", f"{name}/largest", [read, axis], **kinds)
+    depth = edit.add_constant(f"{name}/depth", np.float32(DEPTH))
+    lowest = edit.add("Sub", f"{name}/lowest", [largest, depth], T=dtypes.float32)
+    return edit.add("Maximum", name, [read, lowest], T=dtypes.float32)
