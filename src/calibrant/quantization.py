@@ -33,6 +33,7 @@ from calibrant.steps.measured import Measured, measured
 from calibrant.steps.observed import Calibrated, search
 from calibrant.steps.prepare import channels_are_open, is_configured, plan_with_data, prepare
 from calibrant.steps.refine import refined
+from calibrant.steps.refine_between import refined_between
 from calibrant.steps.second_pass import SecondPass, check_readable_again, left_out_if
 from calibrant.steps.sensitivity import sensitivities
 from calibrant.steps.whole_errors import WholeErrors
@@ -212,6 +213,7 @@ def build_result(
     if again is not None and again.refine and whole is not None:
         with watch.step("refine"), left_out_if(again.by_default):
             network = refined(prepared, network, whole, track, again.by_default)
+            network = refined_between(prepared, network, whole, again.batches, track, again.by_default)
         whole.clear()
     with watch.step("emit"):
         fakequant = fake_quantized(network)

@@ -85,7 +85,7 @@ def refined(
     changed: dict[tuple[str, int], QuantizedInput] = {}
     for unit, before, after in zip(units, ranges, moved, strict=True):
         for entry in unit if after != before else ():
-            search = _result(entry.search, after, histogram_of(entry))
+            search = with_range(entry.search, after, histogram_of(entry))
             changed[entry.node, entry.index] = replace(entry, search=search, unrefined=entry.search)
     if not changed:
         return network
@@ -101,7 +101,8 @@ def is_default(entry: LayerPlan) -> bool:
     return dict(entry.sources).get("activation") == "default"
 
 
-def _result(search: SearchResult, moved: ClippingRange, histogram: Histogram) -> SearchResult:
+def with_range(search: SearchResult, moved: ClippingRange, histogram: Histogram) -> SearchResult:
+    """A search that came to another range."""
     quantizer = moved.quantizer
     scale, offset = np.array([quantizer.scale]), np.array([quantizer.offset])
     error = quantization_errors(histogram, scale, offset, quantizer.bits)

@@ -1,0 +1,99 @@
+"""Step: ranges between layers, for an export that has codes there too, chosen as those of layers are.
+
+They move where rounding between the layers costs the outputs more than a little, on top of the rounded layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import replace
+
+from calibrant.algorithms.search_result import SearchResult
+from calibrant.data.open_data import Batches
+from calibrant.graph.graph import Graph
+from calibrant.progress import LOG, ProgressFn, no_progress
+from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
+from calibrant.steps.prepared import Prepared
+from calibrant.steps.range_errors import RangeErrors
+from calibrant.steps.range_search import ClippingRange, confirmed, is_better, search_ranges
+from calibrant.steps.refine import FEWEST, SMALL, with_range
+from calibrant.steps.whole_errors import WholeErrors
+
+LITTLE = 1.1
+"""Error of the outputs with everything rounded, in errors with rounded layers, up to which nothing moves."""
+
+
+def refined_between(
+    prepared: Prepared,
+    network: QuantizedNetwork,
+    whole: WholeErrors,
+    batches: Batches,
+    track: ProgressFn = no_progress,
+    by_default: bool = False,
+) -> QuantizedNetwork:
+    """The network with the ranges between layers whose outputs are nearest to the float network's.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        The plan, and what was observed.
+    network : QuantizedNetwork
+        With the ranges of its layers as they stay.
+    whole : WholeErrors
+        Compares networks on the first samples.
+    batches : Batches
+        Calibration data, restartable.
+    track : ProgressFn
+        Shows progress.
+    by_default : bool
+        As in :func:`calibrant.steps.refine.refined`.
+    """
+    units = list(_readers(network.graph, {tensor: network.intermediate[tensor] for tensor in prepared.intermediate}))
+    if not units or not whole.samples or (by_default and whole.samples < FEWEST):
+        return network
+    rounded = _rounded(network, units)
+    everything = WholeErrors(rounded, batches)
+    before = everything.mean(rounded)
+    if before < LITTLE * whole.mean(network) or (by_default and before < SMALL):
+        return network
+    ranges = [_range(unit[0], prepared.plan.activation_offset) for unit in units]
+    with closing(RangeErrors(rounded, units, ranges, (), everything, False, track)) as errors:
+        found = search_ranges(ranges, errors.of_some)
+        moved = confirmed([[old, *new] for old, new in zip(ranges, found, strict=True)], errors.of_all)
+    changed = [
+        [replace(entry, search=with_range(entry.search, after, prepared.histograms[entry.tensor])) for entry in unit]
+        for unit, before, after in zip(units, ranges, moved, strict=True)
+        if after != before
+    ]
+    if not changed:
+        return network
+    searches = {unit[0].tensor: unit[0].search for unit in changed}
+    others = [unit for unit in units if unit[0].tensor not in searches]
+    better = _rounded(network, [*others, *changed])
+    plain, other = everything.of(rounded), everything.of(better)
+    LOG.debug(
+        "refine: %d ranges between layers moved, error %.4g, before %.4g", *(len(changed), other.mean(), plain.mean())
+    )
+    if not is_better(other, plain):
+        return network
+    return replace(network, intermediate={**network.intermediate, **searches})
+
+
+def _readers(graph: Graph, searches: Mapping[str, SearchResult]) -> list[list[QuantizedInput]]:
+    """For each tensor, the places where it is read; without those that nothing reads."""
+    units = (
+        [QuantizedInput(node.name, index, tensor, search, None) for node, index in graph.consumers(tensor)]
+        for tensor, search in searches.items()
+    )
+    return [unit for unit in units if unit]
+
+
+def _rounded(network: QuantizedNetwork, units: list[list[QuantizedInput]]) -> QuantizedNetwork:
+    """The network with these tensors rounded as well."""
+    return replace(network, tensors=(*network.tensors, *(entry for unit in units for entry in unit)))
+
+
+def _range(entry: QuantizedInput, asymmetric: bool) -> ClippingRange:
+    low, high = min(entry.search.low, 0.0), max(entry.search.high, 0.0)
+    return ClippingRange(low, high, entry.quantizer.bits, asymmetric)

@@ -1,0 +1,62 @@
+"""Ranges between layers, chosen for the outputs of a file that has codes there too."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import calibrant
+from calibrant.evaluation.tflite_runner import TfliteRunner
+from calibrant.graph.run import run_once
+from graphs import conv, graph_def, numbers, placeholder, tf
+
+
+def unheard():
+    """A sum with a channel of large numbers that nobody needs."""
+    x = placeholder([None, 8, 8, 4])
+    y = tf.nn.relu(conv(x, name="one")) + conv(x, name="two", seed=4) * np.array([1, 1, 1, 100], np.float32)
+    return conv(y * np.array([1, 1, 1, 0], np.float32), name="out", seed=6)
+
+
+def quantized(**options):
+    data = [numbers(4, 8, 8, 4, seed=turn) for turn in range(8)]
+    return calibrant.quantize(
+        graph_def(unheard), "batch_num: 8", data, outputs=["out"], export="tflite", bias_correction=False, **options
+    )
+
+
+def closeness(result):
+    """SQNR of the LiteRT file on other samples, in dB."""
+    [content] = [value for name, value in result.exported.items() if name.endswith(".tflite")]
+    x = numbers(32, 8, 8, 4, seed=99)
+    [wanted] = run_once(result.original, {"x": x})
+    runner = TfliteRunner(content)
+    runner.run({0: x})
+    found = runner.real(runner.file.outputs()[0])
+    return 10 * np.log10(np.square(wanted).sum() / np.square(wanted - found).sum())
+
+
+@pytest.mark.parametrize("refine", [True, None])
+def test_numbers_that_no_output_needs_are_cut_off(refine):
+    plain, refined = quantized(refine=False), quantized(refine=refine)
+    assert closeness(refined) > closeness(plain) + 6
+    layers = [[entry.quantizer for entry in result.network.every_input()] for result in (plain, refined)]
+    assert layers[0] == layers[1]
+    moved = {
+        tensor
+        for tensor, search in refined.network.intermediate.items()
+        if search.quantizer != plain.network.intermediate[tensor].quantizer
+    }
+    assert moved and "one:0" not in moved
+
+
+def test_ranges_of_a_file_that_loses_nothing_between_layers_stay():
+    def build():
+        return conv(tf.nn.relu(conv(placeholder([None, 8, 8, 4]), name="one")), name="out", seed=6)
+
+    data = [numbers(4, 8, 8, 4, seed=turn) for turn in range(8)]
+    plain, refined = (
+        calibrant.quantize(graph_def(build), "batch_num: 8", data, outputs=["out"], export="tflite", refine=refine)
+        for refine in (False, True)
+    )
+    assert plain.network.intermediate == refined.network.intermediate
