@@ -155,6 +155,8 @@ class QuantizedNetwork:
         The fake-quantized model uses scale_d rounded to float16.
     intermediate : Mapping[str, SearchResult]
         Tensor that no layer reads → its quantizer; for exports that run on integers between layers as well.
+    too_coarse : frozenset[str]
+        Those of ``intermediate`` for which 8 bits are too few, so that exports leave them in float.
     weight_only : tuple[QuantizedWeightOnly, ...]
         Layers inside loops and branches of which ``graph`` has the quantized weights already.
     output_tensors : tuple[str, ...]
@@ -167,6 +169,7 @@ class QuantizedNetwork:
     tensors: tuple[QuantizedInput, ...] = ()
     force_float16_scale: bool = False
     intermediate: Mapping[str, SearchResult] = field(default_factory=dict)
+    too_coarse: frozenset[str] = frozenset()
     weight_only: tuple[QuantizedWeightOnly, ...] = ()
     output_tensors: tuple[str, ...] = ()
 

@@ -101,6 +101,26 @@ def test_the_error_function_is_written_with_operators_that_litert_has():
     assert np.abs(np.sign(values) * (1 - polynomial * np.exp(-(values**2))) - erf(values)).max() < 2e-7
 
 
+def test_the_rest_of_the_error_function_is_written_with_operators_that_litert_has():
+    result, x = exported(graph_def(lambda: conv(tf.math.erfc(conv(image(), name="one")), name="out", seed=3)))
+    [made], [wanted], names = computed(result, x)
+    assert "ERFC" not in names and "EXP" in names
+    assert np.mean((made - wanted) ** 2) < 1e-4 * np.mean(wanted**2)
+
+
+@pytest.mark.parametrize("form", ["erf", "erfc"])
+def test_a_gelu_with_factors_of_a_balanced_layer_is_one_still(form):
+    def build():
+        x = dense(placeholder([None, 8]), 8, name="one")
+        rest = 1.0 + tf.math.erf(x / np.sqrt(2.0)) if form == "erf" else tf.math.erfc(-x * np.sqrt(0.5))
+        dense(0.5 * x * rest, 4, name="out", seed=3)
+
+    balanced = "common_config { dmq_balancer { migration_strength : 0.5 } }"
+    result, x = exported(graph_def(build), f"batch_num: 4 {balanced}")
+    _, _, names = computed(result, x)
+    assert "GELU" in names and not names & {"EXP", "DIV", "SIGN"}
+
+
 def test_a_learned_slope_is_one_operator():
     def build():
         y = conv(image(), name="one")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import calibrant
+from calibrant.algorithms.sqnr import arrays_sqnr_db
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.run import run_once
 from graphs import conv, graph_def, numbers, placeholder, tf
@@ -18,27 +19,34 @@ def unheard():
     return conv(y * np.array([1, 1, 1, 0], np.float32), name="out", seed=6)
 
 
-def quantized(**options):
-    data = [numbers(4, 8, 8, 4, seed=turn) for turn in range(8)]
+SIZES = np.array([0.01, 1, 100, 1e4], np.float32)
+
+
+def normalized():
+    """Features of many sizes, which the network itself brings to one."""
+    return conv((placeholder([None, 8, 8, 4]) - SIZES) / SIZES, name="out", seed=6)
+
+
+def quantized(build, sizes=1.0, **options):
+    data = [sizes * numbers(4, 8, 8, 4, seed=turn) for turn in range(8)]
     return calibrant.quantize(
-        graph_def(unheard), "batch_num: 8", data, outputs=["out"], export="tflite", bias_correction=False, **options
+        graph_def(build), "batch_num: 8", data, outputs=["out"], export="tflite", bias_correction=False, **options
     )
 
 
-def closeness(result):
+def closeness(result, sizes=1.0):
     """SQNR of the LiteRT file on other samples, in dB."""
     [content] = [value for name, value in result.exported.items() if name.endswith(".tflite")]
-    x = numbers(32, 8, 8, 4, seed=99)
+    x = sizes * numbers(32, 8, 8, 4, seed=99)
     [wanted] = run_once(result.original, {"x": x})
     runner = TfliteRunner(content)
     runner.run({0: x})
-    found = runner.real(runner.file.outputs()[0])
-    return 10 * np.log10(np.square(wanted).sum() / np.square(wanted - found).sum())
+    return arrays_sqnr_db(wanted, runner.real(runner.file.outputs()[0]))
 
 
 @pytest.mark.parametrize("refine", [True, None])
 def test_numbers_that_no_output_needs_are_cut_off(refine):
-    plain, refined = quantized(refine=False), quantized(refine=refine)
+    plain, refined = quantized(unheard, refine=False), quantized(unheard, refine=refine)
     assert closeness(refined) > closeness(plain) + 6
     layers = [[entry.quantizer for entry in result.network.every_input()] for result in (plain, refined)]
     assert layers[0] == layers[1]
@@ -50,13 +58,17 @@ def test_numbers_that_no_output_needs_are_cut_off(refine):
     assert moved and "one:0" not in moved
 
 
+def test_what_has_too_few_codes_stays_in_float():
+    result = quantized(normalized, SIZES, refine=True)
+    assert closeness(result, SIZES) > 30 > 20 > closeness(quantized(normalized, SIZES, refine=False), SIZES)
+    floats = result.export_notes["tflite"]["operators_in_float"]
+    assert {row["operator"] for row in floats} == {"SUB", "MUL"}
+    assert any("would cost the outputs more" in row["reason"] for row in floats)
+
+
 def test_ranges_of_a_file_that_loses_nothing_between_layers_stay():
     def build():
         return conv(tf.nn.relu(conv(placeholder([None, 8, 8, 4]), name="one")), name="out", seed=6)
 
-    data = [numbers(4, 8, 8, 4, seed=turn) for turn in range(8)]
-    plain, refined = (
-        calibrant.quantize(graph_def(build), "batch_num: 8", data, outputs=["out"], export="tflite", refine=refine)
-        for refine in (False, True)
-    )
+    plain, refined = (quantized(build, refine=refine) for refine in (False, True))
     assert plain.network.intermediate == refined.network.intermediate

@@ -1,6 +1,7 @@
 """Step: ranges between layers, for an export that has codes there too, chosen as those of layers are.
 
-They move where rounding between the layers costs the outputs more than a little, on top of the rounded layers.
+They move where rounding between the layers costs the outputs more than a little, on top of the rounded layers. A tensor
+that costs more than all layers together has no codes: what makes and reads it stays in float.
 """
 
 from __future__ import annotations
@@ -61,23 +62,24 @@ def refined_between(
     with closing(RangeErrors(rounded, units, ranges, (), everything, False, track)) as errors:
         found = search_ranges(ranges, errors.of_some)
         moved = confirmed([[old, *new] for old, new in zip(ranges, found, strict=True)], errors.of_all)
-    changed = [
-        [replace(entry, search=with_range(entry.search, after, prepared.histograms[entry.tensor])) for entry in unit]
-        for unit, before, after in zip(units, ranges, moved, strict=True)
-        if after != before
-    ]
-    if not changed:
-        return network
-    searches = {unit[0].tensor: unit[0].search for unit in changed}
-    others = [unit for unit in units if unit[0].tensor not in searches]
-    better = _rounded(network, [*others, *changed])
-    plain, other = everything.of(rounded), everything.of(better)
-    LOG.debug(
-        "refine: %d ranges between layers moved, error %.4g, before %.4g", *(len(changed), other.mean(), plain.mean())
-    )
-    if not is_better(other, plain):
-        return network
-    return replace(network, intermediate={**network.intermediate, **searches})
+        better = [_moved(unit, entry, prepared) for unit, entry in zip(units, moved, strict=True)]
+        plain, other = everything.of(rounded), everything.of(_rounded(network, better))
+        LOG.debug("refine: error with ranges between layers moved %.4g, before %.4g", other.mean(), plain.mean())
+        if is_better(other, plain):
+            units, ranges = better, list(moved)
+        costs = errors.of_all({place: [entry.quantizer] for place, entry in enumerate(ranges)})
+    most = whole.of(network).mean()
+    coarse = frozenset(units[place][0].tensor for place, cost in costs.items() if cost.mean() > most)
+    searches = {unit[0].tensor: unit[0].search for unit in units}
+    return replace(network, intermediate={**network.intermediate, **searches}, too_coarse=coarse)
+
+
+def _moved(unit: list[QuantizedInput], entry: ClippingRange, prepared: Prepared) -> list[QuantizedInput]:
+    """The readers of a tensor with another range."""
+    if entry == _range(unit[0], prepared.plan.activation_offset):
+        return unit
+    search = with_range(unit[0].search, entry, prepared.histograms[unit[0].tensor])
+    return [replace(each, search=search) for each in unit]
 
 
 def _readers(graph: Graph, searches: Mapping[str, SearchResult]) -> list[list[QuantizedInput]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from calibrant.emit.tflite.channels_last import channels_last
+from calibrant.emit.tflite.filled import filled_as_numbers
 from calibrant.emit.tflite.float_kernels import powers_as_products, same_reciprocal_roots
 from calibrant.emit.tflite.replacements import replace_what_does_not_convert
 from calibrant.emit.tflite.settings import TfliteSettings
@@ -32,6 +33,7 @@ def float_graph(graph: Graph, settings: TfliteSettings) -> tuple[Graph, Mapping[
     arrays_as_lists(edit)
     elements_of_the_batch(edit)
     replace_what_does_not_convert(edit)
+    filled_as_numbers(edit)
     edit = edit.finish().edit()
     powers_as_products(edit)
     edit = edit.finish().edit()

@@ -76,6 +76,7 @@ _CHOOSE_ALL = Kernel(Result.SAME, None)
 _UNARY = Kernel(Result.OWN)
 _COMPARE = Kernel(Result.OTHER_TYPE, None, below=1.0)
 
+COMPARING = ("EQUAL", "NOT_EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL")
 KERNELS: dict[str, Kernel] = {
     **dict.fromkeys(("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "MAX_POOL_2D", "PAD", "SLICE"), _MOVE),
     **dict.fromkeys(("STRIDED_SLICE", "SPLIT_V", "SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND", "SPACE_TO_DEPTH"), _MOVE),
@@ -107,7 +108,7 @@ KERNELS: dict[str, Kernel] = {
     "TANH": Kernel(Result.FIXED, fixed=_SIGNED),
     "L2_NORMALIZATION": Kernel(Result.FIXED, fixed=_SIGNED),
     **dict.fromkeys(("ARG_MAX", "ARG_MIN"), Kernel(Result.OTHER_TYPE, below=math.inf)),
-    **dict.fromkeys(("EQUAL", "NOT_EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL"), _COMPARE),
+    **dict.fromkeys(COMPARING, _COMPARE),
 }
 
 LAYER_KERNELS = {

@@ -155,7 +155,7 @@ def _draft(
 ) -> _Draft:
     places = [(found.node, found.index) for found in network.every_input()]
     layers = [layer.layer for layer in network.layers]
-    known = frozenset(network.intermediate)
+    known = network.intermediate.keys() - network.too_coarse
     wide = [(found.node, found.index) for found in network.every_input() if found.quantizer.bits == 16]
     given = PlanInputs(float_file, network.graph, layers, places, settings.ops == "all", barred, known=known, wide=wide)
     plan, scales = plan_with_scales(given, network)
@@ -213,10 +213,26 @@ def _wrong_operators(
         for difference in found:
             if _is_wrong(difference, exact):
                 at = draft.origin.get(difference.position)
-                if at is None or at not in draft.plan.integer:
+                if at is not None and at in draft.plan.integer:
+                    wrong[at] = f"its kernel is {difference.steps:.0f} steps beside its formula"
+                    continue
+                readers = _integer_readers(draft, difference) if difference.name == "QUANTIZE" else ()
+                if not readers:
                     raise ModelError(_unexplained(difference, source))
-                wrong[at] = f"its kernel is {difference.steps:.0f} steps beside its formula"
+                wrong.update(dict.fromkeys(readers, "it reads numbers beyond those that QUANTIZE has codes for"))
     return wrong
+
+
+def _integer_readers(draft: _Draft, made: OperatorDifference) -> list[int]:
+    """The operators of the float file that read what an operator of the draft makes, those on integers."""
+    operators = list(draft.file.operators())
+    [result] = operators[made.position].outputs
+    readers = (
+        draft.origin.get(position)
+        for position, each in enumerate(operators)
+        if any(tensor is not None and tensor.index == result.index for tensor in each.inputs)
+    )
+    return [at for at in readers if at is not None and at in draft.plan.integer]
 
 
 def _is_wrong(found: OperatorDifference, exact: bool) -> bool:
@@ -233,8 +249,9 @@ def _not_simulated(error: NotSimulated, source: str) -> Problem:
 
 
 def _unexplained(found: OperatorDifference, source: str) -> Problem:
+    apart = f"{found.steps:.0f} apart" if found.steps else f"relative difference {found.relative:.2g}"
     return Problem(
-        f"LiteRT's {found.name} computes other numbers than TensorFlow does (relative difference {found.relative:.2g})",
+        f"LiteRT's {found.name} computes other numbers than TensorFlow does ({apart})",
         file=source,
         path=found.tensor,
         hint="export another format",

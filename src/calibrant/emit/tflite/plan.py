@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from calibrant.emit.tflite.exact_reads import only_read_exactly
 from calibrant.emit.tflite.file_parts import Operator
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.float_file import FloatFile, layer_end
@@ -126,6 +127,7 @@ class _Planner:
             for layer in find_layers(given.graph)[0]
             if layer.name not in {each.name for each in given.layers}
         }
+        self.exact = only_read_exactly(self.wiring, self.layers, given.float_file.tensors)
         self.integer: set[int] = set()
 
     def plan(self) -> FilePlan:
@@ -215,6 +217,8 @@ class _Planner:
             self.why[at] = "the layer is left in float by the configuration"
         elif kernel is None:
             self.why[at] = f"LiteRT has no integer kernel for {each.name}"
+        elif at in self.exact:
+            self.why[at] = "what it makes is divided or rounded to whole numbers, for which 8 bits are too few"
         elif not (self.given.all_operators or kernel.between_layers):
             self.why[at] = "only layers and what is between them run on integers (--tflite-ops layers)"
         else:

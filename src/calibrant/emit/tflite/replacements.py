@@ -30,8 +30,10 @@ def replace_what_does_not_convert(edit: Edit) -> None:
             edit.put(nd.make_node("Maximum", node.name, [bounded, low, *controls], T=node.attr["T"]))
         elif node.op == "AddN" and len(nd.data_inputs(node)) == 2:
             edit.put(nd.make_node("AddV2", node.name, [*nd.data_inputs(node), *controls], T=node.attr["T"]))
-        elif node.op == "Erf" and not _is_in_gelu(edit, node):
+        elif node.op in ("Erf", "Erfc") and not _is_in_gelu(edit, node):
             _error_function(edit, node)
+        elif node.op == "Mul":
+            _factors_behind_gelu(edit, node)
         elif node.op in SELECTING:
             plain_boxes_and_scores(edit, node)
         elif node.op == "Roll":
@@ -45,8 +47,10 @@ def replace_what_does_not_convert(edit: Edit) -> None:
 
 
 def _is_in_gelu(edit: Edit, node: NodeDef) -> bool:
-    """Whether one is added to the result, so that the converter may find a GELU."""
+    """Whether one is added to the result, or Erfc is multiplied, so that the converter may find a GELU."""
     for reader, _ in edit.graph.consumers(f"{node.name}:0"):
+        if node.op == "Erfc":
+            return reader.op == "Mul"
         constants = [edit.graph.constant(tensor) for tensor in nd.data_inputs(reader)]
         if reader.op in ("Add", "AddV2") and any(value is not None and np.all(value == 1) for value in constants):
             return True
@@ -54,7 +58,9 @@ def _is_in_gelu(edit: Edit, node: NodeDef) -> bool:
 
 
 def _error_function(edit: Edit, node: NodeDef) -> None:
-    """Abramowitz and Stegun's 7.1.26: sign(x) (1 - t (a1 + t (a2 + …)) exp(-x²)), 1.5e-7 off at most."""
+    """Abramowitz and Stegun's 7.1.26: sign(x) (1 - t (a1 + t (a2 + …)) exp(-x²)), 1.5e-7 off at most; Erfc is the rest
+    to one.
+    """
 
     def put(op: str, name: str, *inputs: str) -> str:
         return edit.add(op, f"{node.name}/{name}", inputs, T=node.attr["T"])
@@ -73,7 +79,35 @@ def _error_function(edit: Edit, node: NodeDef) -> None:
     rest = put("Mul", "rest", put("Mul", "polynomial", total, t), put("Exp", "bell", negative))
     inputs = [put("Sign", "sign", x), put("Sub", "positive", one, rest)]
     inputs += [f"^{name}" for name in nd.control_inputs(node)]
-    edit.put(nd.make_node("Mul", node.name, inputs, T=node.attr["T"]))
+    if node.op == "Erf":
+        edit.put(nd.make_node("Mul", node.name, inputs, T=node.attr["T"]))
+        return
+    value = edit.add("Mul", f"{node.name}/erf", inputs, T=node.attr["T"])
+    edit.put(nd.make_node("Sub", node.name, [one, value], T=node.attr["T"]))
+
+
+def _factors_behind_gelu(edit: Edit, node: NodeDef) -> None:
+    """Take factors of channels, with which a layer is balanced, out of a GELU and put them behind it.
+
+    The converter knows x / 2 times 1 + erf(x / √2), or times erfc(-x / √2), with a half that is one number.
+    """
+    graph = edit.graph
+    for halved, rest in (nd.data_inputs(node), reversed(nd.data_inputs(node))):
+        inner, outer = graph.producer(halved), graph.producer(rest)
+        is_gelu = outer.op == "Erfc" or any(graph.producer(each).op == "Erf" for each in nd.data_inputs(outer))
+        if inner.op != "Mul" or not is_gelu:
+            continue
+        for factors, x in (nd.data_inputs(inner), reversed(nd.data_inputs(inner))):
+            value = graph.constant(factors)
+            if value is None or value.size == 1:
+                continue
+            kind, half = node.attr["T"], np.array(0.5, value.dtype)
+            product = edit.add("Mul", f"{node.name}/half", [x, edit.add_constant(f"{node.name}/0.5", half)], T=kind)
+            found = edit.add("Mul", f"{node.name}/gelu", [product, rest], T=kind)
+            behind = edit.add_constant(f"{node.name}/factors", value / half)
+            controls = (f"^{name}" for name in nd.control_inputs(node))
+            edit.put(nd.make_node("Mul", node.name, [found, behind, *controls], T=kind))
+            return
 
 
 def _roll_as_slices(edit: Edit, node: NodeDef) -> None:

@@ -23,6 +23,8 @@ LARGEST_MULTIPLIER = 2.0**8
 LARGEST_WIDE_MULTIPLIER = 2.0**7
 """The same where it reads and makes 16 bits."""
 LOWEST_WEIGHT = -127
+UNOBSERVED = "no range was observed for one of its tensors"
+TOO_COARSE = "8 bits for one of its tensors would cost the outputs more than all layers do"
 
 
 class Scales:
@@ -78,16 +80,18 @@ class Scales:
             return effective(self._network, self._network.intermediate[tensor].quantizer)
         return read
 
-    def unknown(self, at: int) -> bool:
-        """Whether a tensor of an operator has a scale that was not observed."""
+    def unknown(self, at: int) -> str | None:
+        """Why a tensor of an operator has no scale; None where all have one."""
         each = self.operators[at]
         for tensor in (*each.inputs, *each.outputs):
             source = own_source(tensor.index, self.plan.sources)[1] if tensor is not None else None
             if isinstance(source, SameAs):
-                return True
+                return UNOBSERVED
+            if isinstance(source, Observed) and source.tensor in self._network.too_coarse:
+                return TOO_COARSE
             if isinstance(source, Observed) and source.tensor not in self._network.intermediate:
-                return True
-        return False
+                return UNOBSERVED
+        return None
 
     def read(self, at: int, position: int, tensor: Tensor) -> Quantizer:
         """With which scale and zero point an operator on integers reads one of its activations."""
@@ -162,8 +166,8 @@ def plan_with_scales(given: PlanInputs, network: QuantizedNetwork) -> tuple[File
 def _reasons(at: int, scales: Scales, network: QuantizedNetwork) -> Iterator[str]:
     """Why an operator has to stay in float with these scales."""
     each, layer = scales.operators[at], scales.plan.layers.get(at)
-    if scales.unknown(at):
-        yield "no range was observed for one of its tensors"
+    if (unknown := scales.unknown(at)) is not None:
+        yield unknown
         return
     made = [scales.made(at, tensor.index) for tensor in each.outputs if tensor.index in scales.plan.sources]
     tensors = {position: tensor for position in scales.positions(at) if (tensor := each.inputs[position]) is not None}

@@ -15,7 +15,7 @@ import numpy as np
 
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.emit.tflite.file_parts import Operator
-from calibrant.emit.tflite.kernels import KERNELS, Result
+from calibrant.emit.tflite.kernels import COMPARING, KERNELS, Result
 from calibrant.emit.tflite.wiring import CLIPPING, Wiring, carried, looks_up
 
 NodeInput = tuple[str, int]
@@ -85,6 +85,7 @@ class Sources:
     ):
         self.wiring, self.names, self.demands, self.layers = wiring, names, demands, layers
         self.integer, self.known, self.before = integer, known, before
+        self._compared = {index for at in range(len(wiring.operators)) for index in self._between_equals(at)}
 
     def all(self) -> dict[int, Source]:
         """Those of all tensors that operators on integers read or make."""
@@ -112,6 +113,24 @@ class Sources:
             return True
         data = self.wiring.data(at)
         return kernel.result in (Result.SAME, Result.KEPT) and bool(data) and all(self.has_scale(t.index) for t in data)
+
+    def _between_equals(self, at: int) -> set[int]:
+        """What was taken out of a tensor to be compared with it: with one scale, what is equal has equal codes."""
+        if self.wiring.operators[at].name not in (*COMPARING, "SUB"):
+            return set()
+        ways = [self._origins(tensor.index) for tensor in self.wiring.data(at)]
+        common = set(ways[0]).intersection(*ways[1:]) if len(ways) > 1 else set()
+        return {index for way in ways for index in way} - common if common else set()
+
+    def _origins(self, index: int) -> list[int]:
+        """A tensor, and those that it was taken out of."""
+        found = [index]
+        while (at := self.wiring.maker.get(found[-1])) is not None:
+            kernel = KERNELS.get(self.wiring.operators[at].name)
+            if kernel is None or kernel.result is not Result.SAME or len(self.wiring.data(at)) != 1:
+                break
+            found.append(self.wiring.data(at)[0].index)
+        return found
 
     def _is_observed(self, index: int) -> bool:
         name = self.names.get(index)
@@ -158,7 +177,11 @@ class Sources:
             known[index] = kernel.fixed
         elif kernel is not None and kernel.result is Result.KEPT:
             known[index] = self._kept(at)
-        elif kernel is not None and kernel.result is Result.SAME and self.wiring.makes_several(at):
+        elif (
+            kernel is not None
+            and kernel.result is Result.SAME
+            and (self.wiring.makes_several(at) or index in self._compared)
+        ):
             known[index] = SameAs(self.wiring.data(at)[0].index)
         elif (place := self._demanded(index)) is not None:
             known[index] = place

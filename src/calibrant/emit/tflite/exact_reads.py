@@ -1,0 +1,53 @@
+"""Operators that compute what has to be known better than 8 bits tell: quotients, and what is rounded to whole numbers.
+
+A small divisor has the code of zero, and the code of a position says no more than the neighbourhood. Where no operator
+that has an integer kernel reads such a tensor besides, what makes it runs in float, as does what leads there alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Container, Iterator
+
+import numpy as np
+
+from calibrant.emit.tflite.file_parts import Operator
+from calibrant.emit.tflite.kernels import KERNELS
+from calibrant.emit.tflite.wiring import Wiring
+
+EXACT = frozenset({"DIV", "FLOOR", "CEIL", "ROUND", "FLOOR_DIV", "FLOOR_MOD"})
+
+
+def only_read_exactly(wiring: Wiring, layers: Collection[int], known: Container[int]) -> frozenset[int]:
+    """Positions of the operators of which nothing is read but what has to be exact.
+
+    Parameters
+    ----------
+    wiring : Wiring
+        Of the float file.
+    layers : Collection[int]
+        Positions of quantized layers, which are none of them.
+    known : Container[int]
+        Indices of the tensors that are in the graph as well. The converter makes of x / sqrt(v) the product of x and a
+        reciprocal root that no graph has.
+    """
+    found: set[int] = set()
+    for at in range(len(wiring.operators) - 1, -1, -1):
+        used = [tensor.index for tensor in wiring.operators[at].outputs if wiring.is_used(tensor.index)]
+        if at in layers or not used or not wiring.results.isdisjoint(used):
+            continue
+        readers = [(reader, index) for index in used for reader in wiring.readers[index]]
+        exact = {reader for reader, index in readers if index in _exact(wiring.operators[reader], known)}
+        exact |= found.intersection(reader for reader, _ in readers)
+        others = (wiring.operators[reader].name for reader, _ in readers if reader not in exact)
+        if exact and KERNELS.keys().isdisjoint(others):
+            found.add(at)
+    return frozenset(found)
+
+
+def _exact(each: Operator, known: Container[int]) -> Iterator[int]:
+    """The tensors that an operator reads exactly."""
+    real = [tensor.index for tensor in each.inputs if tensor is not None and tensor.dtype == np.float32]
+    whole = all(tensor.dtype is not None and tensor.dtype.kind in "iu" for tensor in each.outputs)
+    divides = each.name == "RSQRT" and each.outputs[0].index not in known
+    if divides or each.name in EXACT or (each.name == "CAST" and whole):
+        yield from real
