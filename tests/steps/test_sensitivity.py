@@ -12,6 +12,7 @@ from calibrant.emit.fakequant import fake_quantized
 from calibrant.errors import DataError
 from calibrant.graph.run import run_once
 from fold.sketch import Sketch
+from graphs import conv, graph_def, numbers, placeholder, tf
 
 COARSE = "batch_num : 2  common_config { arq_quantize { channel_wise : false  quant_bits : 6 } }"
 
@@ -84,3 +85,18 @@ def test_without_asking_there_is_no_ranking(graph, batches):
 def test_data_that_can_be_read_only_once(graph, batches):
     with pytest.raises(DataError, match="only once"):
         calibrant.quantize(graph, COARSE, iter(batches), sensitivity=True)
+
+
+def test_the_shape_of_a_transposed_convolution_comes_from_the_network_s_input():
+    def build():
+        x = placeholder([None, 6, 6, 3])
+        weights = tf.constant(numbers(3, 3, 2, 4))
+        tf.nn.conv2d_transpose(tf.nn.relu(conv(x)), weights, [tf.shape(x)[0], 12, 12, 2], 2, name="larger")
+
+    data = numbers(8, 6, 6, 3)
+    result = calibrant.quantize(graph_def(build), "batch_num : 1", data, sensitivity=True)
+    (larger,) = [entry for entry in result.sensitivity if entry.layer == "larger"]
+    alone = tuple(layer for layer in result.network.layers if layer.layer.name == "larger")
+    graphs = result.network.graph, fake_quantized(replace(result.network, layers=alone))
+    reference, only = (run_once(graph, {"x": data}, ["larger:0"])[0].astype(float) for graph in graphs)
+    assert larger.only_db == pytest.approx(decibels(reference, only), abs=1e-3)

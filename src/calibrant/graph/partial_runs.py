@@ -37,9 +37,9 @@ class PartialRuns:
         for node in graph.nodes.values():
             for read in nd.data_inputs(node):
                 readers.setdefault(nd.node_name(read), []).append(node.name)
-        moving = _reached(readers, graph.input_nodes)
+        moving = nodes_reached(readers, graph.input_nodes)
         self._regions = control_flow_regions(graph.nodes)
-        self._reached = {tensor: _reached(readers, readers.get(nd.node_name(tensor), ())) for tensor in places}
+        self._reached = {tensor: nodes_reached(readers, readers.get(nd.node_name(tensor), ())) for tensor in places}
         # Loops wait for the inputs through control dependencies too, so these are always fed.
         self._border = {
             tensor: tuple(
@@ -146,8 +146,16 @@ class PartialRuns:
         self.close()
 
 
-def _reached(readers: Mapping[str, Sequence[str]], names: Iterable[str]) -> dict[str, None]:
-    """The nodes and all that depends on them, in a fixed order."""
+def nodes_reached(readers: Mapping[str, Sequence[str]], names: Iterable[str]) -> dict[str, None]:
+    """The nodes and all that depends on them, in a fixed order.
+
+    Parameters
+    ----------
+    readers : Mapping[str, Sequence[str]]
+        Name of a node → the nodes that read it.
+    names : Iterable[str]
+        Names of nodes.
+    """
     reached = dict.fromkeys(names)
     stack = list(reached)
     while stack:

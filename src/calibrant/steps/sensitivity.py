@@ -9,7 +9,7 @@ chain that is half a pass per layer instead of a whole one, and no part of the g
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +21,7 @@ from calibrant.emit.fakequant import fake_quantized
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import compared_tensors
-from calibrant.graph.partial_runs import PartialRuns
+from calibrant.graph.partial_runs import PartialRuns, nodes_reached
 from calibrant.progress import ProgressFn, no_progress
 from calibrant.quantized_network import QuantizedNetwork, Sensitivity
 
@@ -124,25 +124,41 @@ def with_exchanges(
     edit = base.edit()
     places = {}
     for name, end in ends.items():
-        added: dict[str, str] = {}
-        stack = [nd.node_name(end)]
-        while stack:
-            current = stack.pop()
-            if current in added:
-                continue
-            added[current] = edit.free_name(f"exchanged/{name}/{current}")
-            for tensor in nd.data_inputs(other.nodes[current]):
-                if tensor not in starts[name]:
-                    stack.append(nd.node_name(tensor))
+        own = _own_nodes(other, base, starts[name], end)
+        added = {current: edit.free_name(f"exchanged/{name}/{current}") for current in own}
         for current, copied in added.items():
             references = [
-                tensor if tensor in starts[name] else _moved(tensor, added)
+                _moved(tensor, added) if tensor not in starts[name] and nd.node_name(tensor) in added else tensor
                 for tensor in nd.data_inputs(other.nodes[current])
             ]
             edit.put(nd.copy_node(other.nodes[current], references, copied))
         places[end] = _moved(end, added)
     kept = edit.finish(outputs=(*base.outputs, *places.values()))
     return kept, places
+
+
+def _own_nodes(graph: Graph, base: Graph, starts: Container[str], end: str) -> list[str]:
+    """The nodes from a layer's starts to its end, and its constants.
+
+    What depends on the network's inputs but not on the starts, such as the shape that a transposed convolution makes,
+    is the same in both graphs.
+    """
+    readers: dict[str, list[str]] = {nd.node_name(end): []}
+    after_starts, waiting = [], list(readers)
+    while waiting:
+        current = waiting.pop()
+        for tensor in nd.data_inputs(graph.nodes[current]):
+            name = nd.node_name(tensor)
+            if tensor in starts:
+                after_starts.append(current)
+                continue
+            if name not in readers:
+                readers[name] = []
+                waiting.append(name)
+            readers[name].append(current)
+    fed = nodes_reached(readers, graph.input_nodes & readers.keys())
+    own = nodes_reached(readers, after_starts)
+    return [name for name in readers if name in own or name not in fed or name not in base.nodes]
 
 
 def _moved(tensor: str, names: Mapping[str, str]) -> str:
