@@ -64,3 +64,13 @@ def two_layers_in_float() -> None:
     rows = tf.reshape(dense(x, 4), [4, -1])
     y = tf.matmul(rows, tf.constant(numbers(4, 4)), transpose_a=True, name="transposed")
     tf.matmul(y, tf.reshape(tf.reduce_sum(y), [1, 1]) * tf.ones([4, 2]), name="dynamic")
+
+
+def weights_in_a_loop() -> None:
+    """x [?, 3] -> three rounds of tanh(x @ weights) -> out; there is no layer outside the loop."""
+    weights = tf.constant(numbers(3, 3, seed=2, scale=0.4), name="weights")
+
+    def body(i: Any, h: Any) -> Any:
+        return i + 1, tf.ensure_shape(tf.tanh(tf.matmul(h, weights)), [None, 3])
+
+    tf.identity(tf.while_loop(lambda i, h: i < 3, body, [0, placeholder([None, 3])])[1], name="out")

@@ -15,7 +15,7 @@ import pytest
 import calibrant
 from calibrant.cli import show
 from command_line import run, tree
-from graphs import graph_def, numbers, save, small_network, two_layers_in_float
+from graphs import graph_def, numbers, save, small_network, two_layers_in_float, weights_in_a_loop
 from reports import reproducible
 
 CONFIG = """# a comment
@@ -237,6 +237,15 @@ def test_what_is_left_to_refine_is_told(files, monkeypatch):
     for layers, told in (("", False), ("common_config { arq_quantize { } ifmr_quantize { } }", True)):
         (files / "quant.cfg").write_text(f"batch_num : 2 {layers}")
         assert (hint in run(*arguments(files)).out) == told
+
+
+def test_no_layer_to_rank(tmp_path):
+    model = save(graph_def(weights_in_a_loop), tmp_path / "loop.pb")
+    np.save(tmp_path / "data.npy", numbers(8, 3))
+    options = ("--data", tmp_path / "data.npy", "--out", tmp_path / "out", "--outputs", "out")
+    done = run("quantize", model, *options, "--sensitivity")
+    assert done.code == 0 and "no layer to rank" in done.out and "to repair the first" not in done.out
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["sensitivity"] == []
 
 
 def test_progress_is_a_plain_line_where_there_is_no_terminal(files, monkeypatch):

@@ -193,6 +193,9 @@ def show_sensitivity(rows: list[dict[str, Any]]) -> None:
     from calibrant.cli.show import decibels, table
 
     click.echo()
+    if not rows:
+        click.echo("sensitivity: no layer to rank, as none outside loops and branches is quantized")
+        return
     columns = ("layer", "type", "only this: SQNR dB", "cosine", "all but this: SQNR dB", "cosine")
     shown = [
         (

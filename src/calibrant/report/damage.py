@@ -11,7 +11,7 @@ def damage_by_layer(report: Mapping[str, Any]) -> dict[str, float]:
 
     A layer that makes no difference at all is left out.
     """
-    if "sensitivity" in report:
+    if report.get("sensitivity"):
         measured = {row["layer"]: row["only_signal_to_noise_db"] for row in report["sensitivity"]}
         return {name: value for name, value in measured.items() if value is not None}
     own = {f"{row['layer']}:{row['index']}": row["own_db"] for row in report.get("error_growth", {}).get("inputs", ())}

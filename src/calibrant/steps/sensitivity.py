@@ -31,10 +31,12 @@ ENOUGH_SAMPLES = 256
 def sensitivities(
     network: QuantizedNetwork, batches: Batches, track: ProgressFn = no_progress
 ) -> tuple[Sensitivity, ...]:
-    """Every quantized layer, the most harmful first.
+    """Every quantized layer, the most harmful first; none where only weights inside loops and branches are quantized.
 
     Uses the first batches, up to ENOUGH_SAMPLES samples, and every second one of them for the network without a layer.
     """
+    if not network.layers:
+        return ()
     with LayerExchanges(network) as exchanges:
         return exchanges.measure(batches, track)
 

@@ -92,7 +92,7 @@ def _head(name: str, report: Mapping[str, Any], sizes: Mapping[str, int], damage
         *((label, _bytes(size)) for label, size in sizes.items()),
     ]
     worst = sorted(damage, key=lambda layer: damage[layer])[:3]
-    basis = "measured at the outputs" if "sensitivity" in report else "of its own rounding"
+    basis = "measured at the outputs" if report.get("sensitivity") else "of its own rounding"
     listed = "".join(f"<li>{_link(layer)} {_decibels(damage[layer])}</li>" for layer in worst)
     return (
         f"<header><h1>{_text(name)}</h1><p class=verdict>{_text(report['verdict'])}</p>\n<dl class=facts>"
@@ -190,7 +190,7 @@ def _growth(report: Mapping[str, Any]) -> str:
     if not growth["inputs"]:
         return "<p>Not measured: the data could be read only once.</p>"
     ranking = ""
-    if "sensitivity" in report:
+    if report.get("sensitivity"):
         rows = [
             [
                 (_text(row["layer"]), row["layer"]),
