@@ -7,7 +7,7 @@ import calibrant
 from calibrant.graph.load import load
 from calibrant.graph.run import run_once
 from command_line import run, tree
-from graphs import graph_def, numbers, save, small_network
+from graphs import graph_def, numbers, save, small_network, weights_in_a_loop
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +46,16 @@ def test_a_float_graph_is_refused(folder, tmp_path):
     done = run("lower", folder / "net.pb", "--out", tmp_path / "lowered.pb")
     assert done.code == 2 and "holds none of the operators" in done.err and "AscendQuant" in done.err
     assert tree(tmp_path) == {}
+
+
+def test_weights_in_loops_alone_leave_nothing_to_lower(tmp_path):
+    model = save(graph_def(weights_in_a_loop), tmp_path / "loop.pb")
+    data = numbers(8, 3)
+    calibrant.quantize(model, data=data, out=tmp_path / "out", outputs="out", export="ascend")
+    file, copied = tmp_path / "out" / "loop_quantized.pb", tmp_path / "lowered.pb"
+    done = run("lower", file, "--out", copied, "--outputs", "out")
+    assert done.code == 0 and "nothing had to be lowered" in done.out, done.err
+    np.testing.assert_array_equal(*(run_once(load(path, outputs="out"), {"x": data})[0] for path in (file, copied)))
 
 
 @pytest.mark.parametrize("content", [b"", b"AscendQuant", b"\x0a\xff\xff\xff"], ids=["empty", "text", "cut"])

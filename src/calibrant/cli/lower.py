@@ -22,19 +22,22 @@ def lower(
 ) -> None:
     """Turn MODEL, a ..._quantized.pb of calibrant or of others, into stock TensorFlow operations.
 
-    Its outputs are those of the fake-quantized model, so that the file can be checked without the device.
+    Its outputs are those of the fake-quantized model, so that the file can be checked without the device. A file of
+    calibrant without such operations, as all its weights are in loops, is copied.
     """
     from calibrant.errors import ModelError, Problem
     from calibrant.graph.ascend.operators import LOWERINGS
     from calibrant.graph.load import load
     from calibrant.publish.writable import check_writable_file
     from calibrant.publish.write import write_file
+    from calibrant.steps.weight_only import QUANTIZED
 
     target = Path(out)
     check_writable_file(target, model)
     graph = load(model, inputs, outputs)
     content = Path(model).read_bytes() if Path(model).is_file() else b""
-    if not any(name.encode() in content for name in LOWERINGS):
+    is_lowered = any(name.encode() in content for name in LOWERINGS)
+    if not is_lowered and QUANTIZED.encode() not in content:
         raise ModelError(
             Problem("holds none of the operators that are lowered", file=model, allowed=", ".join(sorted(LOWERINGS)))
         )
@@ -43,4 +46,6 @@ def lower(
         print_json({"out": out, "nodes": len(graph.nodes)})
     elif not settings["quiet"]:
         click.echo(f"written to {out}: {len(graph.nodes)} nodes")
+        if not is_lowered:
+            click.echo("nothing had to be lowered: the file holds stock operations only, with quantized weights")
         click.echo(f"next: calibrant evaluate {out} --data DATA")

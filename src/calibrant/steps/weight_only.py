@@ -17,6 +17,9 @@ from calibrant.graph.weight_only import EnclosedConstant, weight_only_layers
 from calibrant.quantized_network import QuantizedWeightOnly
 from calibrant.steps.weights import quantize_by_plan
 
+QUANTIZED = "weights_quantized"
+"""Where the integers and scales are, below the name of what they take the place of."""
+
 
 def quantize_weight_only(graph: Graph, plans: Iterable[LayerPlan]) -> tuple[QuantizedWeightOnly, ...]:
     """The planned ones of these layers with their weights; layers that share a constant share one result.
@@ -59,7 +62,7 @@ def with_weight_only(graph: Graph, layers: Iterable[QuantizedWeightOnly]) -> Gra
 
 def _put(edit: Edit, constant: EnclosedConstant, weights: QuantizedWeights) -> None:
     node = edit.nodes[constant.node]
-    scope = edit.free_name(f"{node.name}/weights_quantized")
+    scope = edit.free_name(f"{node.name}/{QUANTIZED}")
     if constant.reads:
         for added in _dequantization(scope, scope, weights, ()):
             edit.put(added)
@@ -111,7 +114,7 @@ def _replace_constants(function: FunctionDef, constants: Mapping[str, QuantizedW
                 node.input[index] = f"{reference.split(':')[0]}:z:0"
     added: list[NodeDef] = []
     for name, weights in constants.items():
-        scope = f"{name}/weights_quantized"
+        scope = f"{name}/{QUANTIZED}"
         while any(other.startswith(f"{scope}/") for other in taken):
             scope += "_1"
         added += _dequantization(scope, name, weights, (), (":output:0", ":y:0"))
