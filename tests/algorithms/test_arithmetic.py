@@ -40,6 +40,10 @@ def test_a_range_of_zero_width_has_scale_one(asymmetric, offset):
     assert Quantizer.from_range(0.0, 0.0, asymmetric=asymmetric) == Quantizer(np.float32(1), offset)
 
 
+def test_a_range_of_zero_width_has_an_upper_code_of_scale_one_with_16_bits():
+    assert Quantizer.from_range(0.0, 0.0, 16, asymmetric=False).accumulator_scale == 1
+
+
 @pytest.mark.parametrize("asymmetric", [True, False])
 @given(low=st.floats(-10, 0), high=st.floats(0, 10), power=st.integers(-110, 100))
 @settings(max_examples=60, deadline=None)

@@ -83,6 +83,17 @@ def test_the_outputs_are_nearer_to_the_float_model():
     assert errors[1] < errors[0] / 2
 
 
+def test_the_bias_behind_an_activation_of_zeros_is_as_fine_as_with_8_bits():
+    def dead():
+        y = tf.nn.relu(dense(tf.reshape(placeholder([None, 6, 6, 2]), [-1, 72]), 4, "first") - 1e6)
+        dense(y, 4, "last")
+
+    results = [quantized(dead, config) for config in (None, WIDE)]
+    (reference,) = run_once(results[0].original, {"x": DATA})
+    errors = [np.abs(run_once(each.fakequant, {"x": DATA})[0] - reference).max() for each in results]
+    assert errors[1] <= errors[0] < 0.1 * np.abs(reference).max()
+
+
 def test_readers_of_one_tensor_share_the_rest_and_the_constant():
     result = quantized(branches, WIDE)
     operations = [node.op for node in result.fakequant.nodes.values()]

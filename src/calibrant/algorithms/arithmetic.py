@@ -10,6 +10,8 @@ import numpy as np
 
 SMALLEST_SCALE = float(np.finfo(np.float32).tiny)  # below it, a reciprocal or a product is denormal
 LARGEST_16_BIT_CODE = 127 * 256 + 127  # the largest sum of 256 times an INT8 code and another INT8 code
+SCALE_OF_ZEROS_16 = 1 / 256
+"""Of 16 bits where all values are zero: the upper INT8 code has scale 1, so biases have the steps they have with 8."""
 _SMALLEST_FLOAT16 = np.float16(2.0**-24)
 _LARGEST_FLOAT16 = np.finfo(np.float16).max
 
@@ -55,8 +57,8 @@ class Quantizer:
         """The quantizer for the real range [low, high], widened to contain zero.
 
         The scale is rounded to float32 first and the offset is computed from that scale. A range of zero width
-        (all-zero data) gets scale 1, with real zero at the lowest code when asymmetric, at 0 otherwise. Any other
-        range has its own scale, however small, down to SMALLEST_SCALE.
+        (all-zero data) gets scale 1, with 16 bits SCALE_OF_ZEROS_16, with real zero at the lowest code when asymmetric,
+        at 0 otherwise. Any other range has its own scale, however small, down to SMALLEST_SCALE.
 
         Raises
         ------
@@ -145,7 +147,8 @@ def qparams_from_ranges(
     else:
         scales = np.where(highs >= -lows, highs / highest, lows / lowest)
     empty = highs == lows
-    scales = np.where(empty, 1.0, np.maximum(scales, SMALLEST_SCALE)).astype(np.float32)
+    of_zeros = SCALE_OF_ZEROS_16 if bits == 16 else 1.0
+    scales = np.where(empty, of_zeros, np.maximum(scales, SMALLEST_SCALE)).astype(np.float32)
     if not asymmetric:
         return scales, np.zeros(scales.shape, np.int32)
     offsets = np.clip(np.rint(lowest - lows / scales.astype(np.float64)), lowest, highest)
