@@ -153,6 +153,8 @@ def quantize(
         "equalize": prepared.equalized,
         "round_weights": chosen.calibration.round_weights,
         "budget": budget,
+        "batch_size": chosen.data.batch_size,
+        "shuffle": chosen.data.shuffle,
         "refine": "default" if by_default else refine,
         "sensitivity": sensitivity,
         "export": list(chosen.export.formats),
@@ -210,6 +212,7 @@ def build_result(
             prepared, network = within_budget(prepared, network, again.batches, again.budget, track)
             changed = [entry for entry in prepared.plan.layers if {BUDGET, REFINE} & set(dict(entry.sources).values())]
             configuration = with_overrides(prepared.configuration, prepared.plan, changed)
+            configuration = replace(configuration, batch_num=prepared.plan.batch_num)
     if again is not None and again.refine and whole is not None:
         with watch.step("refine"), left_out_if(again.by_default):
             network = refined(prepared, network, whole, track, again.by_default)

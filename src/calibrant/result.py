@@ -283,10 +283,25 @@ def _budget(result: Result) -> dict[str, str]:
     if result.configuration is None:
         return {}
     comment = f"chosen by calibrant quantize with a budget of {100 * result.options['budget']:g} % for 16 bits"
-    refine = {True: "--refine ", False: "--no-refine "}.get(result.options.get("refine", False), "")
-    equalize = "--equalize" if result.options.get("equalize") else "--no-equalize"
-    comment += f"; for quantize {refine}{equalize}"
+    comment += f"; for quantize {' '.join(_same_options(result.options))}"
     return {f"{result.name}_budget.cfg": write_config(result.configuration, comment)}
+
+
+def _same_options(options: Mapping[str, Any]) -> list[str]:
+    """The command's options, beside model and data, with which a configuration gives the model of a run again."""
+    refine = {True: ["--refine"], False: ["--no-refine"]}.get(options.get("refine", False), [])
+    numbers = [
+        f"--{name.replace('_', '-')} {options[name]}"
+        for name in ("batch_size", "shuffle")
+        if options.get(name) is not None
+    ]
+    return [
+        *refine,
+        "--equalize" if options.get("equalize") else "--no-equalize",
+        *(["--round-weights"] if options.get("round_weights") else []),
+        *([] if options.get("bias_correction", True) else ["--no-bias-correction"]),
+        *numbers,
+    ]
 
 
 def _nuq_record(result: Result) -> dict[str, str]:

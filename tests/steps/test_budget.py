@@ -2,6 +2,7 @@
 
 from itertools import combinations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +11,8 @@ import calibrant
 from calibrant.errors import ConfigError, DataError
 from calibrant.result import result_files
 from calibrant.steps.budget import PARTS, best_within
-from graphs import graph_def, numbers, placeholder, tf
+from command_line import run
+from graphs import graph_def, numbers, placeholder, save, tf
 
 ITEMS = st.lists(st.tuples(st.floats(0.01, 100), st.integers(0, 1000)), max_size=7)
 
@@ -84,6 +86,31 @@ def test_an_int8_layer_is_as_without_a_budget():
         for budget in (None, 0.2)
     )
     assert budgeted["wide"] == plain["wide"] and budgeted["narrow"] != plain["narrow"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--no-refine", "--batch-size", "8"],
+        ["--no-refine", "--samples", "24"],
+        ["--refine", "--round-weights", "--no-bias-correction"],
+        ["--no-refine", "--equalize", "--config"],
+    ],
+    ids=" ".join,
+)
+def test_the_first_line_gives_the_same_files(options, tmp_path):
+    model, data = save(graph_def(network), tmp_path / "net.pb"), tmp_path / "data.npy"
+    np.save(data, DATA * np.array([30, *15 * [1]], np.float32))
+    given = tmp_path / "given.cfg"
+    given.write_text("common_config { hfmg_quantize { } }")
+    more = [given] if "--config" in options else []
+    assert run("quantize", model, "--data", data, "--out", tmp_path / "a", "--budget", "90%", *options, *more).code == 0
+    chosen = tmp_path / "a" / "net_budget.cfg"
+    again = chosen.read_text().splitlines()[0].partition("for quantize ")[2].split()
+    assert run("quantize", model, "--data", data, "--out", tmp_path / "b", "--config", chosen, *again).code == 0
+    for name in ("record.txt", "net_fakequant.pb"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
 @pytest.mark.parametrize("budget, hint", [(-0.1, ""), (25, "0.25 for 25 %"), (float("nan"), "")])

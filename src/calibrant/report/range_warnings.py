@@ -26,7 +26,9 @@ def _sentence(entry: QuantizedInput) -> str | None:
     if use is None:
         return None
     if use.is_constant:
-        known = f"scale {entry.quantizer.scale:g} was taken" if use.maximum == 0 else "nothing is known about other values"
+        known = (
+            f"scale {entry.quantizer.scale:g} was taken" if use.maximum == 0 else "nothing is known about other values"
+        )
         return f"its input {entry.tensor} was {use.maximum:g} throughout the calibration data; {known}"
     low, high = entry.quantizer.range
     codes = 2**entry.quantizer.bits
