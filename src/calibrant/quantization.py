@@ -32,7 +32,7 @@ from calibrant.steps.channels import REFINE, Channels, choose_channels
 from calibrant.steps.measured import Measured, measured
 from calibrant.steps.observed import Calibrated, search
 from calibrant.steps.prepare import channels_are_open, is_configured, plan_with_data, prepare
-from calibrant.steps.refine import refined
+from calibrant.steps.refine import is_default, refined
 from calibrant.steps.refine_between import refined_between
 from calibrant.steps.second_pass import SecondPass, check_readable_again, left_out_if
 from calibrant.steps.sensitivity import sensitivities
@@ -211,8 +211,12 @@ def build_result(
         with watch.step("budget"):
             prepared, network = within_budget(prepared, network, again.batches, again.budget, track)
             changed = [entry for entry in prepared.plan.layers if {BUDGET, REFINE} & set(dict(entry.sources).values())]
-            configuration = with_overrides(prepared.configuration, prepared.plan, changed)
-            configuration = replace(configuration, batch_num=prepared.plan.batch_num)
+            configuration = with_overrides(
+                replace(prepared.configuration, batch_num=prepared.plan.batch_num),
+                prepared.plan,
+                changed,
+                open_ranges=[entry.name for entry in changed if is_default(entry)],
+            )
     if again is not None and again.refine and whole is not None:
         with watch.step("refine"), left_out_if(again.by_default):
             network = refined(prepared, network, whole, track, again.by_default)

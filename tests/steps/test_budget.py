@@ -11,6 +11,7 @@ import calibrant
 from calibrant.errors import ConfigError, DataError
 from calibrant.result import result_files
 from calibrant.steps.budget import PARTS, best_within
+from calibrant.steps.refine import is_default
 from command_line import run
 from graphs import graph_def, numbers, placeholder, save, tf
 
@@ -134,4 +135,21 @@ def test_the_overrides_give_the_same_refined_model(refine, option):
     assert text.splitlines()[0].endswith(f"; for quantize {option}--no-equalize")
     assert first.network.layers[0].layer.name in text
     again = calibrant.quantize(graph_def(network), text, equalize=False, **keywords)
+    assert again.fakequant.serialized() == first.fakequant.serialized()
+
+
+def test_ranges_of_balanced_layers_are_refined_by_default_again():
+    loud = np.geomspace(1, 64, 16).astype(np.float32)
+
+    def uneven():
+        y = tf.nn.relu(tf.matmul(placeholder([None, 16]), tf.constant(numbers(16, 64) / loud[:, None]), name="wide"))
+        tf.matmul(y, tf.constant(numbers(64, 2, seed=2)), name="narrow")
+
+    data = np.random.default_rng(0).standard_t(2, (64, 16)) * loud
+    keywords = {"data": data.astype(np.float32), "refine": None}
+    first = calibrant.quantize(graph_def(uneven), budget=0.2, name="net", **keywords)
+    text = result_files(first)["net_budget.cfg"].decode()
+    again = calibrant.quantize(graph_def(uneven), text, equalize=False, **keywords)
+    (wide,) = [entry for entry in again.plan.layers if entry.name == "wide"]
+    assert wide.migration_strength and is_default(wide)
     assert again.fakequant.serialized() == first.fakequant.serialized()

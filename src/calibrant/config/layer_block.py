@@ -18,20 +18,27 @@ from calibrant.config.model import (
 from calibrant.config.plan import ActivationPlan, LayerPlan, Plan, WeightPlan
 
 
-def layer_block(plan: LayerPlan) -> OverrideLayer:
-    """An override that resolves to these settings, whatever else the configuration says."""
+def layer_block(plan: LayerPlan, open_range: bool = False) -> OverrideLayer:
+    """An override that resolves to these settings, whatever else the configuration says.
+
+    With ``open_range`` it says nothing about the range of the activations, which is then refined by default.
+    """
     return OverrideLayer(
         plan.name,
         CalibrationConfig.of(
             _weights(plan.weights),
-            _activation(plan.activation),
+            None if open_range else _activation(plan.activation),
             DMQBalancer(plan.migration_strength) if plan.migration_strength is not None else None,
         ),
     )
 
 
 def with_overrides(
-    given: Configuration, plan: Plan, changed: Collection[LayerPlan], in_float: Sequence[str] = ()
+    given: Configuration,
+    plan: Plan,
+    changed: Collection[LayerPlan],
+    in_float: Sequence[str] = (),
+    open_ranges: Collection[str] = (),
 ) -> Configuration:
     """The given configuration with overrides for changed layers, and further layers in ``skip_layers``.
 
@@ -43,6 +50,8 @@ def with_overrides(
         The new settings of some of its layers.
     in_float : Sequence[str]
         Names of layers that are to stay in float.
+    open_ranges : Collection[str]
+        Names of changed layers whose overrides leave the range of the activations as open as it was.
     """
     left = {entry.name for entry in changed} | set(in_float)
     skipped = given.skip_layers
@@ -53,7 +62,7 @@ def with_overrides(
         given,
         override_layer_configs=(
             *(block for block in given.override_layer_configs if block.layer_name not in left),
-            *(layer_block(entry) for entry in changed),
+            *(layer_block(entry, entry.name in open_ranges) for entry in changed),
         ),
         skip_layers=(*skipped, *in_float),
         listed=None,
