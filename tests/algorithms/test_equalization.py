@@ -1,6 +1,7 @@
 """Factors of cross-layer equalization: what they promise for any ranges."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -34,3 +35,9 @@ def test_a_clip_still_clips_the_same_values(wished, largest):
     near = MARGIN * largest >= 6.0
     assert (factors[near] == 1).all()
     assert (MARGIN * (largest / factors)[~near] <= 6.0 * (1 + 1e-12)).all() and (factors > 0).all()
+
+
+@pytest.mark.parametrize("odd", [np.inf, np.nan])
+def test_ranges_that_are_not_finite_ask_for_nothing(odd):
+    with np.errstate(invalid="raise"):
+        assert equalizing_factors([np.array([1.0, 2.0])], np.array([odd, 1.0])).tolist() == [1, 1]

@@ -1,6 +1,7 @@
 """Errors that are expected from gradients: against loops over all values, and against running the candidates."""
 
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -84,6 +85,32 @@ def test_nearly_equals_what_is_measured():
         assert row.shape == (4, 64)
     again = ExpectedErrors(found.graph, units, ranges, pieces, reference).measure(candidates, 32)
     assert all((again[place] == row[:, :32]).all() for place, row in expected.measure(candidates).items())
+
+
+def test_values_at_the_end_of_float32():
+    values, gradients = np.full((2, 8), 1e38, np.float32), [np.full((2, 8), 1e30, np.float32)] * 2
+    errors = _TensorErrors(ClippingRange(0.0, 5e37))
+    with np.errstate(over="raise", invalid="raise"):
+        errors.add(values, gradients)
+        narrow, wide = errors.squares([Quantizer(scale, -128) for scale in (1e30, 1e35)]).mean(axis=1)
+    assert np.isfinite(narrow) and narrow > wide > 0
+
+
+def test_of_values_that_are_not_finite_nothing_is_expected():
+    def build():
+        x = placeholder([None, 4])
+        masked = tf.where(x > 0, x, tf.fill(tf.shape(x), -np.inf), "masked")
+        tf.nn.softmax(tf.matmul(x, tf.constant(numbers(4, 4)), name="layer") + tf.nn.softmax(masked, name="shares"))
+
+    data = np.abs(numbers(16, 4)) * np.float32([1, 1, 1, -1])
+    found = calibrant.quantize(load(graph_def(build)), None, data, samples="all").network
+    (entry,) = found.every_input()
+    units = [[entry], [replace(entry, node="shares", index=0, tensor="masked:0")]]
+    ranges = [ClippingRange(unit[0].search.low, unit[0].search.high) for unit in units]
+    pieces = pieces_of(found.graph, open_data(data, inputs_of(found.graph)), 32, 64)
+    reference = outputs_of(found.graph, compared_tensors(found.graph), pieces)
+    with np.errstate(invalid="raise"):
+        assert ExpectedErrors(found.graph, units, ranges, pieces, reference).known == {0}
 
 
 def without_gradient():

@@ -22,7 +22,8 @@ def equalizing_factors(before: Sequence[np.ndarray], after: np.ndarray | None) -
     """The factors s by which channels are divided before a layer and its weights are multiplied.
 
     With u the largest share that a channel takes of any range before it, and v its share of the range of the weights
-    that read it, s = √(u / v): both shares become √(u v). Where one of them is zero, s = 1.
+    that read it, s = √(u / v): both shares become √(u v). Where one of them is zero, or their
+    range is not finite, s = 1.
 
     Parameters
     ----------
@@ -72,4 +73,4 @@ def within_clips(factors: np.ndarray, largest: np.ndarray, clip: float) -> np.nd
 
 def _shares(values: np.ndarray) -> np.ndarray:
     largest = values.max(initial=0.0)
-    return values / largest if largest > 0 else np.zeros(values.shape)
+    return values / largest if 0 < largest < np.inf else np.zeros(values.shape)

@@ -20,7 +20,7 @@ from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.graph.gradients import OutputGradients
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import compared_tensors
-from calibrant.progress import ProgressFn, no_progress
+from calibrant.progress import LOG, ProgressFn, no_progress
 from calibrant.quantized_network import QuantizedInput
 from calibrant.steps.output_errors import Piece, output_sizes, with_candidates
 from calibrant.steps.range_search import NARROWEST, STEP, WIDEST, ClippingRange
@@ -66,6 +66,7 @@ class ExpectedErrors:
         self._units: dict[int, list[_TensorErrors]] = {
             place: [_TensorErrors(ranges[place]) for _ in unit] for place, unit in enumerate(exchanges)
         }
+        self._names = [unit[0].tensor for unit in exchanges]
         tensors = [exchange.read_errors for unit in exchanges for exchange in unit]
         with closing(OutputGradients(changed, tensors, compared_tensors(graph))) as gradients:
             sizes = np.sqrt(output_sizes(reference, pieces))
@@ -77,9 +78,16 @@ class ExpectedErrors:
                     self._take(place, [found.get(exchange.read_errors) for exchange in exchanges[place]], piece.samples)
 
     def _take(self, place: int, found: Sequence[tuple[np.ndarray, list[np.ndarray]] | None], samples: int) -> None:
-        """Take in what was found of the tensors of a unit; one without gradients or samples is left out for good."""
+        """Take in what was found of the tensors of a unit.
+
+        One without gradients or samples, or with values that are not finite, such as masks, is left out for good.
+        """
         for tensor, known in zip(self._units[place], found, strict=True):
             if known is None or not known[0].ndim or len(known[0]) % samples:
+                del self._units[place]
+                return
+            if not np.isfinite(known[0]).all():
+                LOG.debug("refine: values of %s are not finite, its range stays", self._names[place])
                 del self._units[place]
                 return
             values, *slopes = (array.reshape(samples, -1) for array in (known[0], *known[1]))
@@ -126,7 +134,7 @@ class _TensorErrors:
 
     def squares(self, quantizers: Sequence[Quantizer]) -> np.ndarray:
         """Mean over the sums of the expected squared changes, [quantizers, samples]."""
-        scales = np.array([quantizer.scale for quantizer in quantizers])
+        scales = np.array([quantizer.scale for quantizer in quantizers], float)
         low, high = np.array([quantizer.range for quantizer in quantizers]).T
         rounded = np.square(scales)[:, None] / 12 * np.concatenate(self._slopes, axis=1).mean(axis=0)
         return rounded + np.square(self._above.lost(high) + self._below.lost(-low)).mean(axis=0)
@@ -160,8 +168,7 @@ class _Clipped:
                 for weights in (slopes, slopes * beyond)
             )
             lost = self._ends * sums - products
-            wide = np.promote_types(gradient.dtype, np.float32)
-            lost[:, 0] = -np.einsum("ij,ij->i", positive, gradient, dtype=wide)
+            lost[:, 0] = -np.einsum("ij,ij->i", positive, gradient, dtype=float)
             found.append(lost.T)
         self._lost.append(np.stack(found))
 
