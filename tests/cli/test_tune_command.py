@@ -1,9 +1,11 @@
 """``calibrant tune`` as it is typed."""
 
+import numpy as np
 import pytest
 
 from calibrant.cli.main import main
 from calibrant.config import load_config
+from graphs import graph_def, numbers, placeholder, save, tf
 
 ROUGH = "batch_num : 2  common_config { ifmr_quantize { max_percentile : 0.9 min_percentile : 0.9 } }"
 
@@ -54,3 +56,14 @@ def test_a_tolerance_that_cannot_be_met_is_exit_code_1(command, tmp_path, capsys
 def test_a_folder_is_no_configuration_file(command, tmp_path, capsys):
     assert run(*command, "--out", tmp_path) == 2
     assert "is a folder" in capsys.readouterr().err
+
+
+def test_equal_integers_have_a_loss_and_no_ratio(tmp_path, capsys):
+    def build():
+        tf.cast(tf.round(5 * tf.matmul(placeholder([None, 4]), tf.constant(numbers(4, 3)))), tf.int32, name="out")
+
+    np.save(tmp_path / "data.npy", numbers(64, 4, seed=1))
+    model, out = save(graph_def(build), tmp_path / "model.pb"), tmp_path / "tuned.cfg"
+    run("tune", model, "--data", tmp_path / "data.npy", "--out", out, "--no-repair", "--no-float-layers")
+    said = capsys.readouterr().out
+    assert "points" in said and "inf" not in said and "inf" not in out.read_text()

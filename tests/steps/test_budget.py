@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import calibrant
 from calibrant.errors import ConfigError, DataError
+from calibrant.graph.partial_runs import PartialRuns
 from calibrant.result import result_files
 from calibrant.steps.budget import PARTS, best_within
 from calibrant.steps.refine import is_default
@@ -119,6 +120,21 @@ def test_a_share_that_is_none(budget, hint):
     with pytest.raises(ConfigError, match="a budget of") as error:
         quantized(budget=budget)
     assert hint in str(error.value)
+
+
+def test_progress_is_that_of_the_work(monkeypatch):
+    steps = []
+
+    def track(items, description, total):
+        for item in items:
+            yield item
+            steps.append(description)
+
+    exchanged = PartialRuns.exchanged
+    monkeypatch.setattr(PartialRuns, "exchanged", lambda *given: steps.append("work") or exchanged(*given))
+    quantized(budget=0.9, track=track)
+    first = steps.index("budget")
+    assert "work" in steps[:first] and "work" in steps[first:]
 
 
 def test_data_that_can_be_read_once():

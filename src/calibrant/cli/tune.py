@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ def tune(
     )
     write_file(Path(out), found.text.encode())
     rows = [
-        (number, entry.what, entry.in_float, _points(entry.outcome.loss), f"{entry.outcome.sqnr_db:.2f}")
+        (number, entry.what, entry.in_float, _points(entry.outcome.loss), _ratio(entry.outcome.sqnr_db))
         if entry.outcome.error is None
         else (number, entry.what, entry.in_float, None, entry.outcome.error)
         for number, entry in enumerate(found.tried, start=1)
@@ -107,8 +108,8 @@ def tune(
         click.echo()
     verdict = "meets" if found.met else "misses"
     click.echo(
-        f"{out} {verdict} the tolerance of {tolerance:g} points: lost {_points(found.outcome.loss)}, "
-        f"{found.outcome.sqnr_db:.1f} dB, {len(found.in_float)} more layers in float"
+        f"{out} {verdict} the tolerance of {tolerance:g} points: {found.outcome.summary}, "
+        f"{len(found.in_float)} more layers in float"
     )
     ready = f"calibrant quantize {model} --config {out} --data {data} --out OUT --{'' if refine else 'no-'}refine"
     click.echo(f"next: {ready}" if found.met else "next: more calibration data, --refine, or a larger --tolerance")
@@ -122,3 +123,7 @@ def _measured(outcome: Any) -> dict[str, Any]:
 
 def _points(loss: float) -> str:
     return f"{100 * loss:.2f}"
+
+
+def _ratio(decibels: float) -> str | None:
+    return f"{decibels:.2f}" if math.isfinite(decibels) else None

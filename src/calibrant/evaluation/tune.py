@@ -65,8 +65,8 @@ class Tuned:
     def text(self) -> str:
         """The configuration file."""
         verdict = "meets" if self.met else "does not meet"
-        comment = f"found by calibrant tune; {verdict} the tolerance: lost {100 * self.outcome.loss:.2f} points"
-        comment += f", {self.outcome.sqnr_db:.1f} dB" + f"; for quantize --{'' if self.refine else 'no-'}refine"
+        comment = f"found by calibrant tune; {verdict} the tolerance: {self.outcome.summary}"
+        comment += f"; for quantize --{'' if self.refine else 'no-'}refine"
         return write_config(self.configuration, comment)
 
 

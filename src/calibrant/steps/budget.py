@@ -53,7 +53,7 @@ def within_budget(
     with OutputErrors(network.graph, units, network.force_float16_scale) as errors:
         present = {place: [unit[0].quantizer] for place, unit in enumerate(units)}
         pieces = pieces_of(network.graph, batches, PIECE, ENOUGH_SAMPLES)
-        sizes = errors.measure(present, list(track(pieces, "budget", len(pieces))))
+        sizes = errors.measure(present, track(pieces, "budget", len(pieces)))
     squares = np.array([float(np.square(sizes[place]).sum()) for place in range(len(units))])
     counts = count_products(network.graph).counts
     whole = sum(counts.values())

@@ -6,7 +6,7 @@ out by chance, and the nodes before a tensor run once for all its candidates.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -146,7 +146,7 @@ class OutputErrors:
         self._started: dict[Piece, _Started] = {}
         self._measured: dict[tuple[int, Quantizer, Piece], np.ndarray] = {}
 
-    def measure(self, candidates: Mapping[int, Sequence[Quantizer]], pieces: Sequence[Piece]) -> dict[int, np.ndarray]:
+    def measure(self, candidates: Mapping[int, Sequence[Quantizer]], pieces: Iterable[Piece]) -> dict[int, np.ndarray]:
         """Number of a unit → sizes of its candidates' errors, float64 [candidates, samples]."""
         errors: dict[int, list[np.ndarray]] = {unit: [] for unit in candidates}
         signal = np.zeros(len(self._outputs))
