@@ -68,6 +68,15 @@ def masked_by_a_filled_choice(y):
     return attention(y, lambda scores: tf.where(mask, scores, -1e20 * tf.ones_like(scores)))
 
 
+def masked_by_infinity(y):
+    mask = tf.sequence_mask([40], 64)[:, None]
+    return attention(y, lambda scores: scores + tf.where(mask, 0.0, -np.inf))
+
+
+def masked_by_an_infinite_choice(y):
+    return attention(y, lambda scores: tf.where(tf.sequence_mask([40], 64)[:, None], scores, -np.inf))
+
+
 def shares_by_hand(y):
     """A softmax that nothing knows as one."""
     scores = conv(y, 64, name="scores", seed=6)
@@ -103,7 +112,7 @@ def gated(y):
     [
         *(both_signs, parts_of_two_sizes, largest_beside_all, enlarged, sum_of_two, sum_of_three),
         *(larger_of_two, masked_by_a_sum, masked_by_a_choice, masked_by_a_filled_choice, masked_by_order, gated),
-        *(shares_by_hand, peaks, largest_alone, normalized_samples),
+        *(masked_by_infinity, masked_by_an_infinite_choice, shares_by_hand, peaks, largest_alone, normalized_samples),
     ],
 )
 def test_the_file_is_close_to_the_float_model(build):

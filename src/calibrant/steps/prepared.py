@@ -25,6 +25,7 @@ from calibrant.steps.activations import quantized_places
 from calibrant.steps.balance import Balanced
 from calibrant.steps.bias_correction import patch_statistics, with_biases
 from calibrant.steps.dense_channels import dense_channel_weights
+from calibrant.steps.infinite_tensors import infinite_tensors
 from calibrant.steps.intermediate_tensors import float_lite_file, intermediate_tensors
 from calibrant.steps.joint import with_joint_places, with_joint_settings
 from calibrant.steps.narrow_range import holdable_weights
@@ -139,6 +140,8 @@ def prepare_balanced(planned: Planned, balanced: Balanced, options: Options, wat
     observed = graph if floating else with_quantized_weights(graph, layers, weights)
     between = [tensor for tensor in intermediate if tensor not in tensors]
     observed, seen = saturating_reads(observed, [tensor for tensor in between if tensor in saturating])
+    unseen = infinite_tensors(graph).difference(seen) if between else frozenset()
+    intermediate = {tensor: whole for tensor, whole in intermediate.items() if tensor not in unseen}
     return Prepared(
         original=planned.original,
         folded=planned.folded,

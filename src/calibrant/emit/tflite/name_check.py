@@ -92,6 +92,9 @@ def _is_same(first: np.ndarray, second: np.ndarray) -> bool:
         return False
     if first.dtype != np.float32:
         return True
-    size = float(np.abs(second).max(initial=0))
-    one, other = ((values.min(initial=0), values.max(initial=0), values.std()) for values in (first, second))
-    return bool(np.allclose(one, other, rtol=0, atol=CLOSE * size, equal_nan=True))
+    first, second = (values[np.isfinite(values)].astype(float) for values in (first, second))
+    if first.size != second.size or not first.size:
+        return first.size == second.size
+    size = float(np.abs(second).max())
+    one, other = ((values.min(), values.max(), values.std()) for values in (first, second))
+    return bool(np.allclose(one, other, rtol=0, atol=CLOSE * size))
