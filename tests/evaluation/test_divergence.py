@@ -40,3 +40,8 @@ def test_lost_numbers_of_all_outputs_count():
     found = OutputDivergence([1.0, 1.0])
     found.update([np.ones((2, 3)), np.ones((2, 1))], [np.full((2, 3), NAN), np.ones((2, 1))])
     assert found.lost == 6 and found.largest == INF
+
+
+def test_outputs_without_values_are_equal():
+    found = parted([], [])
+    assert (found.largest, found.agreement, found.share_equal, found.samples) == (0.0, 1.0, 1.0, 1)

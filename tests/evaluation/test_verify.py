@@ -215,6 +215,17 @@ def test_an_output_without_samples_is_compared(tmp_path):
     assert verify(tmp_path, data, model=model, outputs=outputs).passed
 
 
+def test_outputs_of_strings_alone_are_one_error(tmp_path):
+    def build():
+        chosen = tf.argmax(dense(placeholder([None, 6])), 1)
+        tf.gather(tf.constant(["a", "b", "c"]), chosen, name="out")
+
+    data = numbers(16, 6)
+    calibrant.quantize(graph_def(build), None, data, tmp_path, export="ascend", name="net")
+    with pytest.raises(DataError, match="net_fakequant.pb: all outputs are strings"):
+        verify(tmp_path, data)
+
+
 def test_an_output_whose_size_depends_on_values_is_named_as_such():
     require_one_width([np.zeros((4, 3)), np.ones((4, 3))])
     with pytest.raises(DataError, match="an output has 2 and 3 values: its size depends on what is in it"):

@@ -41,7 +41,13 @@ class ComparisonPoints:
 
 
 def comparison_points(models: Mapping[str, Model]) -> dict[str, ComparisonPoints]:
-    """Name of each model → its tensors to compare, in the order of the outputs."""
+    """Name of each model → its tensors to compare, in the order of the outputs.
+
+    Raises
+    ------
+    DataError
+        All outputs are strings.
+    """
     graphs = {name: model for name, model in models.items() if isinstance(model, Graph)}
     files = {name: model for name, model in models.items() if isinstance(model, TfliteRunner)}
     reference = next(iter(graphs.values()))
@@ -62,6 +68,11 @@ def comparison_points(models: Mapping[str, Model]) -> dict[str, ComparisonPoints
             chosen[name].append((logits[name] if everywhere else None) or tensor)
         for name, file in files.items():
             tensors[name].append((scores[name] if everywhere else None) or file.quantized_output(ends[name]))
+    if not any(chosen.values()):
+        hint = "quantize with the tensors that the strings are made from as outputs: --outputs"
+        raise DataError(
+            Problem("all outputs are strings, so there is nothing to compare", file=reference.source, hint=hint)
+        )
     return {
         **{name: ComparisonPoints(graph=tuple(found)) for name, found in chosen.items()},
         **{name: ComparisonPoints(file=tuple(found)) for name, found in tensors.items()},

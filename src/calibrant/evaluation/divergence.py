@@ -49,7 +49,10 @@ class TensorDivergence:
         self.largest = max(self.largest, float(steps.max(initial=0.0)))
         self.reach = max(self.reach, float(np.abs(first).max(initial=0.0, where=np.isfinite(first))))
         self.samples += len(first)
-        self.same += int(np.count_nonzero(first.argmax(axis=1) == second.argmax(axis=1)))
+        if first.shape[1]:
+            self.same += int(np.count_nonzero(first.argmax(axis=1) == second.argmax(axis=1)))
+        else:
+            self.same += len(first)
 
     @property
     def share_within(self) -> float:
