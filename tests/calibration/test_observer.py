@@ -69,6 +69,11 @@ def test_what_is_not_finite_is_told_with_tensor_reader_and_batch(graph):
     assert "in batch 2 at 'flat', which dense reads" in str(raised.value)
 
 
+def test_what_is_not_finite_and_read_by_nothing_is_told_as_an_output(graph):
+    with pytest.raises(DataError, match="12 NaN .* at 'out', an output of the model"):
+        observe_histograms(graph, ("out:0",), batches_of(graph, np.full((4, 6, 6, 2), 3e38, np.float32)))
+
+
 def test_watchers_are_called_once_a_batch_on_the_thread_that_runs_it(graph):
     seen = []
     with Runner(graph, watched={"relu:0": lambda values: seen.append((threading.get_ident(), values.sum()))}) as runner:

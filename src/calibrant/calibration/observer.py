@@ -138,9 +138,10 @@ class Observer:
 
     def _not_finite(self, error: NonFiniteError, tensor: str) -> DataError:
         readers = ", ".join(sorted({node.name for node, _ in self.graph.consumers(tensor)}))
+        role = f"which {readers} reads" if readers else "an output of the model"
         return DataError(
             Problem(
-                f"{error} in batch {self._thread.batch} at {readable(tensor)!r}, which {readers} reads",
+                f"{error} in batch {self._thread.batch} at {readable(tensor)!r}, {role}",
                 file=self.graph.source,
                 hint="check the data and the preprocessing; the float model itself gives such values here",
             )
