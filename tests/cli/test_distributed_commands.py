@@ -40,3 +40,10 @@ def test_mistakes_are_told_without_a_traceback(digits, tmp_path):
     assert run("merge", tmp_path / "absent", "--model", model, "--out", tmp_path / "out").code == 2
     assert run("quantize", model, *rest, "--out", tmp_path / "out", "--workers", "0").code == 2
     assert not (tmp_path / "out").exists()
+
+
+def test_parts_that_were_observed_for_other_files_are_told_with_the_option(digits, tmp_path):
+    model = digits["model"]
+    assert run("observe", model, "--data", digits["data"], "--state", tmp_path / "a").code == 0
+    merged = run("merge", tmp_path / "a", "--model", model, "--out", tmp_path / "out", "--export", "tflite")
+    assert merged.code == 2 and "such as --export" in merged.err

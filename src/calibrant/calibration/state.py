@@ -81,9 +81,10 @@ class State:
         if str(arrays["fingerprint"]) != self.fingerprint:
             raise DataError(
                 Problem(
-                    "was observed with another model, or a configuration that asks for other statistics",
+                    "was observed with another model, or a configuration or options that ask for other statistics",
                     file=str(path),
-                    hint="observe again with this model and configuration",
+                    hint="give the model, configuration and options that it was observed with, such as --export, "
+                    "--round-weights and --no-bias-correction; or observe again",
                 )
             )
         batches = _batches(arrays)
