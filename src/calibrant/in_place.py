@@ -77,7 +77,7 @@ class InPlaceCalibration:
         if balanced.factors:
             _write_balance_factors(self.record_file, balanced)
         else:
-            self.record_file.unlink(missing_ok=True)
+            self.record_file.resolve().unlink(missing_ok=True)
         notes_path(self.record_file).unlink(missing_ok=True)
 
     def _write(self) -> None:
@@ -134,7 +134,7 @@ class InPlaceBalancing:
         folded = planned.folded.graph
         self._maxima = ChannelMaxima.of(folded, [planned.layers[name] for name in self._strengths])
         self.run = InPlaceRun(planned.original.source, self._maxima.statistics, planned.plan.batch_num, self._write)
-        self.record_file.unlink(missing_ok=True)
+        self.record_file.resolve().unlink(missing_ok=True)
         watch(graph, planned, folded, Balanced(folded, planned.layers), self.run.watchers)
 
     def _write(self) -> None:

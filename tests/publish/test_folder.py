@@ -128,6 +128,21 @@ def test_a_link_to_a_folder_stays_a_link(out, tmp_path):
     assert ahead.is_symlink() and tree(tmp_path / "not there yet") == NEW
 
 
+def test_a_link_to_a_file_stays_a_link(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    for name, there in (("link", True), ("ahead", False)):
+        target, link = tmp_path / "elsewhere" / name, tmp_path / name
+        if there:
+            target.write_bytes(b"old")
+        link.symlink_to(Path("elsewhere") / name)
+        write.write_file(link, b"new")
+        assert link.is_symlink() and target.read_bytes() == b"new"
+    (tmp_path / "far").symlink_to(tmp_path / "not there" / "yet")
+    write.write_file(tmp_path / "far", b"new")
+    assert (tmp_path / "not there" / "yet").read_bytes() == b"new"
+    assert left_overs(tmp_path) == []
+
+
 def test_names_that_a_shell_would_expand(tmp_path):
     write_folder(tmp_path / "out[1]*?", OLD)
     write_folder(tmp_path / "out[1]*?", NEW)

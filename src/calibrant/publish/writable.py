@@ -66,7 +66,7 @@ def check_writable_file(path: Path, read: str | None = None) -> None:
         if read is not None and os.path.exists(read) and os.path.samestat(found, os.stat(read)):  # noqa: PTH110, PTH116
             hint = "choose another --out"
             raise OutputError(Problem("is the file that is read, which it would replace", file=str(path), hint=hint))
-    check_writable(path.absolute().parent)
+    check_writable(path.resolve().parent)
 
 
 def _write_nothing(folder: Path) -> None:

@@ -51,7 +51,7 @@ def write_folder(folder: Path, files: Mapping[str, Content]) -> tuple[Path, ...]
 
 
 def write_files(files: Mapping[Path, Content]) -> None:
-    """Write files in any folders, and the folders above them; all of them or none.
+    """Write files in any folders, and the folders above them; all of them or none. A link stays one to what is written.
 
     Raises
     ------
@@ -63,12 +63,13 @@ def write_files(files: Mapping[Path, Content]) -> None:
     with _all_or_nothing(*files) as made, ExitStack() as stack:
         stagings: dict[Path, Staging] = {}
         for path, content in files.items():
-            made += _make_parents(path.absolute())
-            place = path.parent.resolve()
+            target = path.resolve()
+            made += _make_parents(target)
+            place = target.parent
             if place not in stagings:
                 recover(place)
                 stagings[place] = stack.enter_context(staging_folder(place))
-            _stage(stagings[place].new / path.name, content)
+            _stage(stagings[place].new / target.name, content)
         for staging in stagings.values():
             flush_tree(staging.new)
         for place in sorted(stagings):
