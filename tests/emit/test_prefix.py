@@ -1,5 +1,9 @@
 """How the files of a result are called."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from calibrant.emit.prefix import file_prefix
@@ -40,3 +44,13 @@ def test_a_model_with_a_name_that_leaves_no_room_is_refused_at_once():
     with pytest.raises(OutputError, match="--name"):
         file_prefix(None, f"{'x' * 201}.pb")
     assert file_prefix("short", f"{'x' * 201}.pb") == "short"
+
+
+def test_names_of_utf8_are_such_in_a_locale_that_is_not():
+    """There, Python gives the bytes of a name as surrogates."""
+    code = "import os, sys; from calibrant.emit.prefix import file_prefix as of; "
+    code += "print(*(os.fsencode(name).hex() for name in (of(None, sys.argv[1]), of(sys.argv[2], 'x.pb'))))"
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-c", code, "ünï/mödel.pb", "hä"]
+    done = subprocess.run(command, env={**os.environ, **plain}, capture_output=True, text=True)
+    assert done.stdout.split() == ["mödel".encode().hex(), "hä".encode().hex()], done.stderr

@@ -58,8 +58,9 @@ def _own_name(path: Path) -> str:
 
 
 def _is_utf8(name: str) -> bool:
+    """Whether its bytes are, whatever the encoding of names that Python was started with."""
     try:
-        name.encode()
-    except UnicodeEncodeError:
+        os.fsencode(name).decode()
+    except UnicodeError:
         return False
     return True
