@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -99,6 +100,14 @@ def test_signals_reach_the_work(sent: signal.Signals, code: int) -> None:
     assert process.returncode == code
     assert bool(re.search("interrupted", errors)) == (sent == signal.SIGINT)
     assert not Path(f"/proc/{worker}").exists()
+
+
+def test_an_interrupt_of_the_start_is_quiet(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    command = [sys.executable, "-m", "calibrant", "--version"]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 def test_the_work_ends_with_the_command() -> None:

@@ -155,11 +155,11 @@ def amct_tensorflow(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _run(group: Commands, name: str, arguments: list[str] | None) -> NoReturn:
-    open_standard_streams()
-    collector.HAS_OWN_PROCESS = arguments is None
-    if arguments is None and guard.possible():
-        guard.fork(_died, saves=any(word.startswith("--resume") for word in sys.argv))
     try:
+        open_standard_streams()
+        collector.HAS_OWN_PROCESS = arguments is None
+        if arguments is None and guard.possible():
+            guard.fork(_died, saves=any(word.startswith("--resume") for word in sys.argv))
         _check_characters(arguments or ())
         code = group.main(arguments, prog_name=name, standalone_mode=False)
         sys.stdout.flush()
