@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import calibrant
+from calibrant.exports import EXPORTS
 from calibrant.graph.run import run_once
-from calibrant.result import result_files
+from calibrant.result import result_files, result_names
 from command_line import tree
 from graphs import conv, dense, graph_def, numbers, placeholder, save, small_network, tf
 from reports import reproducible
@@ -85,6 +86,16 @@ def test_nothing_is_written_without_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = calibrant.quantize(graph_def(small_network), CONFIG, DATA)
     assert result.files == () and tree(tmp_path) == {}
+
+
+def test_the_names_of_all_files_are_known_before(tmp_path):
+    """So that none of them replaces a file that is read."""
+    chosen = {"export": tuple(EXPORTS), "equalize": True, "budget": 1.0, "name": "net"}
+    calibrant.quantize(graph_def(small_network), None, DATA, tmp_path / "out", **chosen)
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    known = set(result_names("net", EXPORTS, budget=True))
+    assert written <= known
+    assert known - written <= {"net_fakequant", "net_equalized", "net_nuq_record.txt"}
 
 
 def test_the_result_can_be_used(tmp_path):

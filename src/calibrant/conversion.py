@@ -171,6 +171,11 @@ def without_layers(model: Any, record_file: Path, in_float: Collection[str], out
     return FewerRecords(recorded_network(load(model, None, outputs), kept, str(record_file), beside), files)
 
 
+def converted_names(prefix: str) -> list[str]:
+    """The names of the files that :class:`ConvertedModels` are written as."""
+    return [prefix + ending for ending in (*EXPORTS["ascend"].endings, "_fakequant.pb")]
+
+
 class ConvertedModels:
     """The files that a network with known factors is written as.
 
@@ -197,7 +202,7 @@ class ConvertedModels:
 
     def files(self) -> dict[str, Content]:
         """File name → content: the deployable model, its node map, and the fake-quantized model."""
-        return {**EXPORTS["ascend"](self), f"{self.name}_fakequant.pb": graph_file(self.fakequant)}
+        return {**EXPORTS["ascend"].files(self), f"{self.name}_fakequant.pb": graph_file(self.fakequant)}
 
     def write(
         self, folder: Path, more: Mapping[str, Content] | None = None, beside: Mapping[Path, Content] | None = None

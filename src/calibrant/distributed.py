@@ -21,6 +21,7 @@ from calibrant.progress import ProgressFn, Stopwatch, no_progress
 from calibrant.publish.writable import check_writable_file
 from calibrant.quantization import Destination, build_result
 from calibrant.result import Result
+from calibrant.steps.files_read import files_read
 from calibrant.steps.observed import search
 from calibrant.steps.prepare import prepare_merge, prepare_part
 
@@ -72,7 +73,7 @@ def observe(
     >>> observe("digits.pb", "quant.cfg", "calibration.npz", "part2.npz", (2, 4))  # doctest: +SKIP
     >>> merge(["part1.npz", "part2.npz"], "digits.pb", "quant.cfg", out="out")  # doctest: +SKIP
     """
-    check_writable_file(Path(state), str(model) if isinstance(model, (str, Path)) else None)
+    check_writable_file(Path(state), files_read(model, config, data))
     chosen = Options.of(TO_QUANTIZE, options, keywords)
     runner = CalibrationRunner(chosen.calibration.workers, chosen.calibration.threads)
     prepared, source = prepare_part(model, config, data, chosen, Stopwatch())
@@ -119,7 +120,7 @@ def merge(
     """
     watch = Stopwatch()
     chosen = Options.of(TO_QUANTIZE, options, keywords)
-    output = Destination.of(out, chosen.export, model)
+    output = Destination.of(out, chosen.export, model, files_read(model, config, list(states)))
     prepared = prepare_merge(model, config, chosen, watch)
     with watch.step("merge"):
         state = State(fingerprint(prepared.observed, prepared.statistics), prepared.statistics)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from calibrant.errors import CalibrantError, ConfigError, Problem, did_you_mean
@@ -79,13 +80,29 @@ def _saved_model(result: Any) -> dict[str, Content]:
     return {f"{result.name}_saved_model": writer(result.fakequant)}
 
 
-EXPORTS: dict[str, Callable[[Any], dict[str, Content]]] = {
-    "tflite": _tflite,
-    "ascend": _ascend,
-    "saved_model": _saved_model,
+@dataclass(frozen=True)
+class Export:
+    """A format.
+
+    Parameters
+    ----------
+    endings : tuple[str, ...]
+        What follows the prefix in the names of its files and folders.
+    files : Callable[[Any], dict[str, Content]]
+        From a :class:`calibrant.result.Result` to file name → bytes, or → a function that writes the file or folder at
+        a path.
+    """
+
+    endings: tuple[str, ...]
+    files: Callable[[Any], dict[str, Content]]
+
+
+EXPORTS = {
+    "tflite": Export(("_int8.tflite", "_int8_fakequant.pb", "_int8_quant.json"), _tflite),
+    "ascend": Export(("_quantized.pb", "_quant.json"), _ascend),
+    "saved_model": Export(("_saved_model",), _saved_model),
 }
-"""Format → function that takes a :class:`calibrant.result.Result` and gives file name → bytes, or → a function that
-writes the file or folder at a path."""
+"""Name of a format → what it writes."""
 
 
 def checked_exports(names: str | Sequence[str]) -> tuple[str, ...]:

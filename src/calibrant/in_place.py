@@ -27,6 +27,7 @@ from calibrant.records.beside_record import CalibrationNotes, notes_path, notes_
 from calibrant.records.layer_record import LayerRecord
 from calibrant.records.record_file import read_records, write_records
 from calibrant.steps.balance import Balanced, ChannelMaxima, balanced_by_factors, balanced_by_maxima
+from calibrant.steps.files_read import files_read
 from calibrant.steps.observed import observed_network
 from calibrant.steps.planned import Planned, plan_model
 from calibrant.steps.prepared import prepare_balanced
@@ -61,7 +62,7 @@ class InPlaceCalibration:
 
     def __init__(self, graph: Any, config: Any, record_file: str | Path, outputs: Sequence[str] | None = None):
         self.record_file = Path(record_file)
-        check_writable_file(self.record_file)
+        check_writable_file(self.record_file, files_read(None, config))
         planned = _planned(graph, config, outputs)
         balanced = _balanced(planned, self.record_file)
         self.prepared = prepare_balanced(planned, balanced, Options(), Stopwatch())
@@ -121,7 +122,7 @@ class InPlaceBalancing:
 
     def __init__(self, graph: Any, config: Any, record_file: str | Path, outputs: Sequence[str] | None = None):
         self.record_file = Path(record_file)
-        check_writable_file(self.record_file)
+        check_writable_file(self.record_file, files_read(None, config))
         self._planned = planned = _planned(graph, config, outputs)
         self._strengths = {
             entry.name: entry.migration_strength

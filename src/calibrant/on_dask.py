@@ -16,8 +16,10 @@ from calibrant.distributed import merge, observe
 from calibrant.errors import DataError, DependencyError, Problem
 from calibrant.options import TO_QUANTIZE, OptionGroup, Options, takes_keywords
 from calibrant.publish.write import scratch_folder
+from calibrant.quantization import Destination
 from calibrant.result import Result
 from calibrant.steps.calibration_data import open_calibration
+from calibrant.steps.files_read import files_read
 from calibrant.steps.planned import load_model
 
 
@@ -70,6 +72,7 @@ def quantize(
         with local_client() as own:
             return quantize(own, model, config, data, out, *options, parts=parts, **keywords)
     chosen = Options.of(TO_QUANTIZE, options, keywords)
+    Destination.of(out, chosen.export, model, files_read(model, config, data))  # raises before anything is observed
     ranges = _ranges(_batches(model, config, data, chosen), parts or 2 * max(len(client.nthreads()), 1))
     futures = [
         client.submit(observed_part, model, config, data, batches, chosen.groups, pure=False) for batches in ranges

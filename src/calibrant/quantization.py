@@ -5,7 +5,7 @@ model ─► load ─► fold ─► plan ─► (equalize) ─► balance ─�
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,15 @@ from calibrant.graph.logits import can_be_compared, compared_tensors
 from calibrant.graph.node_input import NodeInput
 from calibrant.options import TO_QUANTIZE, ExportOptions, OptionGroup, Options, takes_keywords
 from calibrant.progress import LOG, ProgressFn, Stopwatch, no_progress
-from calibrant.publish.writable import check_writable
+from calibrant.publish.kept import Kept
+from calibrant.publish.writable import check_writable, check_writable_file
 from calibrant.publish.write import write_folder
 from calibrant.quantized_network import QuantizedInput
-from calibrant.result import Pictured, Result, result_files
+from calibrant.result import Pictured, Result, result_files, result_names
 from calibrant.steps.activations import search_all
 from calibrant.steps.budget import BUDGET, within_budget
 from calibrant.steps.channels import REFINE, Channels, choose_channels
+from calibrant.steps.files_read import files_read
 from calibrant.steps.measured import Measured, measured
 from calibrant.steps.observed import Calibrated, search
 from calibrant.steps.prepare import channels_are_open, is_configured, plan_with_data, prepare
@@ -103,8 +105,11 @@ def quantize(
     """
     chosen = Options.of(TO_QUANTIZE, options, keywords)
     watch, runner = Stopwatch(), CalibrationRunner(chosen.calibration.workers, chosen.calibration.threads)
-    output = Destination.of(out, chosen.export, model)
     budget = chosen.calibration.budget
+    read = files_read(model, config, data)
+    output = Destination.of(out, chosen.export, model, read, budget is not None)
+    if resume is not None:
+        check_writable_file(Path(resume), read)
     check_readable_again(
         not isinstance(data, Iterator), bool(refine), sensitivity, budget
     )  # before the first item is read
@@ -180,17 +185,37 @@ class Destination:
     prefix: str
 
     @classmethod
-    def of(cls, out: str | Path | None, export: ExportOptions, model: Any) -> Destination:
+    def of(
+        cls,
+        out: str | Path | None,
+        export: ExportOptions,
+        model: Any,
+        read: Iterable[Kept] = (),
+        budget: bool = False,
+    ) -> Destination:
         """The destination that was asked for.
+
+        Parameters
+        ----------
+        out : str | Path | None
+            The folder.
+        export : ExportOptions
+            What is written, and its name.
+        model : Any
+            As for :func:`quantize`.
+        read : Iterable[Kept]
+            Files that must not be replaced.
+        budget : bool
+            Whether a configuration with what a budget chose is written too.
 
         Raises
         ------
         OutputError
-            Nothing can be written there.
+            Nothing can be written there, or a file that is read would be replaced.
         """
         prefix = file_prefix(export.name, model)
         if out is not None:
-            check_writable(Path(out))
+            check_writable(Path(out), result_names(prefix, export.formats, budget), read)
         return cls(None if out is None else Path(out), prefix)
 
 
@@ -258,7 +283,7 @@ def build_result(
     for form in export.formats:
         with watch.step(form):
             try:
-                result.exported.update(EXPORTS[form](result))
+                result.exported.update(EXPORTS[form].files(result))
             except CalibrantError as error:
                 if output.folder is None and len(export.formats) == 1:
                     raise

@@ -22,6 +22,7 @@ from calibrant.emit.node_map import node_map
 from calibrant.emit.tflite.float_file import FloatFile
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.errors import CalibrantError
+from calibrant.exports import EXPORTS
 from calibrant.fold import Folded
 from calibrant.graph.graph import Graph
 from calibrant.publish.write import Content
@@ -271,6 +272,14 @@ def result_files(result: Result) -> dict[str, Content]:
         shown |= {name: len(content) for name, content in result.exported.items() if isinstance(content, Sized)}
         files["report.html"] = result.page(content, shown).encode(errors="backslashreplace")
     return files
+
+
+def result_names(prefix: str, formats: Iterable[str], budget: bool) -> list[str]:
+    """The names of all files and folders that a quantization to these formats may write."""
+    endings = ["_fakequant.pb", "_fakequant", "_equalized.pb", "_equalized", "_quant.json", "_nuq_record.txt"]
+    endings += [ending for form in formats for ending in EXPORTS[form].endings]
+    endings += ["_budget.cfg"] if budget else []
+    return ["config.json", "record.txt", "report.json", "report.html", *(prefix + ending for ending in endings)]
 
 
 def _model(name: str, graph: Graph) -> dict[str, Content]:

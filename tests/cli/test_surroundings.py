@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from calibrant.cli.surroundings import shortage
-from command_line import run
+from command_line import run, tree
 
 
 @pytest.fixture
@@ -103,19 +103,40 @@ def test_paths_that_are_no_files(kind, model, config, tmp_path):
         assert "Traceback" not in done.err and not out.exists()
 
 
-def test_the_model_is_not_written_over(model, tmp_path):
-    data, copy = model.parent / "calibration.npz", tmp_path / "model.pb"
-    copy.write_bytes(model.read_bytes())
-    (tmp_path / "link").symlink_to(copy)
-    for arguments in (
-        ("tune", copy, "--data", data, "--out", tmp_path / "link"),
-        ("init", copy, "--force", "--out", copy),
-        ("lower", copy, "--out", copy),
-        ("observe", copy, "--data", data, "--state", copy),
+def test_what_is_read_is_not_written_over(model, config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    files = {"net_fakequant.pb": model, "x.npz": model.parent / "calibration.npz", "record.txt": config}
+    files |= dict.fromkeys(("report.json", "config.json", "y.txt"), config)
+    files |= {"golden.npz": files["x.npz"], "net_record.txt": config}
+    for name, source in files.items():
+        Path(name).write_bytes(source.read_bytes())
+    Path("link").symlink_to(tmp_path)
+    net = "net_fakequant.pb"
+    (tmp_path / "link.pb").symlink_to(net)
+    before = tree(tmp_path)
+    for line in (
+        f"tune {net} --data x.npz --out link.pb",
+        f"tune {net} --data x.npz --out link/x.npz",
+        f"tune {net} --data x.npz --test-data golden.npz --out golden.npz",
+        f"tune {net} --data x.npz --labels y.txt --out y.txt",
+        f"tune {net} --data x.npz --config record.txt --out record.txt",
+        f"init {net} --force --out {net}",
+        f"lower {net} --out {net}",
+        f"observe {net} --data x.npz --state {net}",
+        f"observe {net} --data x.npz --state x.npz",
+        f"quantize {net} --data x.npz --out new --resume x.npz",
+        f"quantize {net} --data x.npz --name net --out .",
+        f"quantize {net} --data x.npz --config record.txt --out {tmp_path / 'link'}",
+        f"merge report.json --model {net} --out .",
+        "golden . --data golden.npz --out link",
+        "compare . new --page report.json",
+        "compare new . --page link/config.json",
+        f"convert --model {net} --outputs y --save_path net",
+        f"convert --model x.npz --outputs y --record_file {net} --save_path net",
     ):
-        done = run(*arguments)
-        assert done.code == 2 and "is the file that is read" in done.err, (arguments, done)
-    assert copy.read_bytes() == model.read_bytes()
+        done = run(*line.split())
+        assert done.code == 2 and "would replace '" in done.err, (line, done)
+    assert tree(tmp_path) == before
 
 
 def test_what_a_system_refuses_is_one_line():

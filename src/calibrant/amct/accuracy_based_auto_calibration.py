@@ -29,7 +29,9 @@ from calibrant.evaluation.tune_search import STRATEGIES
 from calibrant.graph.graph import Graph
 from calibrant.graph.load import load
 from calibrant.in_place import watch
+from calibrant.publish.writable import check_writable
 from calibrant.publish.write import Content, write_file
+from calibrant.steps.files_read import files_read
 from calibrant.steps.recorded import Recorded
 
 __all__ = ["AutoCalibrationEvaluatorBase", "accuracy_based_auto_calibration"]
@@ -79,9 +81,11 @@ def accuracy_based_auto_calibration(
         not even accept the original; or no network with a quantized layer is good enough.
     """
     model, config = path_of("model_file", model_file), path_of("config_file", config_file)
-    record = file_to_write("record_file", record_file)
+    record = file_to_write("record_file", record_file, files_read(model, config))
     names = names_of("outputs", outputs)
     folder, prefix = save_target(save_dir, model)
+    final_config, ranking_file = f"{prefix}_final_config.json", f"{prefix}_ranking_information.json"
+    check_writable(folder, (final_config, ranking_file), files_read(model, config))
     _check_evaluator(evaluator)
     chosen = _chosen("strategy", strategy, STRATEGIES, ("initialize", "update_quant_config"))
     similarity = _chosen("sensitivity", sensitivity, SENSITIVITIES, ("compare",))
@@ -103,8 +107,8 @@ def accuracy_based_auto_calibration(
     if not search.met:
         raise _not_good_enough(search, metric, model)
     more: dict[str, Content] = {
-        f"{prefix}_final_config.json": write_config_json(_final(plan, search.in_float)).encode(),
-        f"{prefix}_ranking_information.json": (json.dumps(list(ranking.items()), indent=4) + "\n").encode(),
+        final_config: write_config_json(_final(plan, search.in_float)).encode(),
+        ranking_file: (json.dumps(list(ranking.items()), indent=4) + "\n").encode(),
     }
     final = without_layers(model, record, search.in_float, names)
     write_models(final.recorded, folder, prefix, "accuracy_based_auto_calibration", more, final.files)

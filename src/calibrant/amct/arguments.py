@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from calibrant.conversion import converted_names
 from calibrant.emit.prefix import file_prefix
 from calibrant.errors import ConfigError, ModelError, Problem
+from calibrant.publish.kept import Kept
 from calibrant.publish.writable import check_writable, check_writable_file
+from calibrant.steps.files_read import files_read
 
 
 def path_of(name: str, value: Any) -> Path:
@@ -20,10 +23,10 @@ def path_of(name: str, value: Any) -> Path:
     return Path(text)
 
 
-def file_to_write(name: str, value: Any) -> Path:
-    """The path of a file that can be written."""
+def file_to_write(name: str, value: Any, kept: Iterable[Kept] = ()) -> Path:
+    """The path of a file that can be written, and is none of those that are read."""
     path = path_of(name, value)
-    check_writable_file(path)
+    check_writable_file(path, kept)
     return path
 
 
@@ -43,10 +46,14 @@ def names_of(name: str, value: Any) -> list[str]:
     return list(names)
 
 
-def save_target(value: Any, model: Path) -> tuple[Path, str]:
-    """Folder and prefix of a ``save_path``; one that ends with a slash has the name of the model as prefix."""
+def save_target(value: Any, model: Path, kept: Iterable[Kept] = ()) -> tuple[Path, str]:
+    """Folder and prefix of a ``save_path``; one that ends with a slash has the name of the model as prefix.
+
+    The models that are written there replace neither the model nor other files that are read.
+    """
     path = path_of("save_path", value)
     is_folder = str(value).endswith(("/", os.sep)) or os.path.isdir(path)  # noqa: PTH112 - False for a name too long
     folder, prefix = (path, None) if is_folder else (path.parent, path.name)
-    check_writable(folder)
-    return folder, file_prefix(prefix, model)
+    prefix = file_prefix(prefix, model)
+    check_writable(folder, converted_names(prefix), (*files_read(model), *kept))
+    return folder, prefix

@@ -9,8 +9,10 @@ from calibrant.amct.arguments import file_to_write, names_of, path_of, save_targ
 from calibrant.amct.log import LOGGER
 from calibrant.amct.quantization import check_all_batches_were_run
 from calibrant.conversion import ConvertedModels, convert_records, convert_trained
+from calibrant.publish.kept import Kept
 from calibrant.publish.write import Content
 from calibrant.records.mapping_file import nuq_record_text
+from calibrant.steps.files_read import files_read
 from calibrant.steps.recorded import Recorded
 
 NUQ_RECORD = "amct_tensorflow_nuq_record.txt"
@@ -83,7 +85,7 @@ def convert_qat_model(pb_model: str, outputs: Sequence[str], save_path: str, rec
         With every problem of the model; FakeQuant nodes of other widths. Nothing is written then.
     """
     model, names = path_of("pb_model", pb_model), names_of("outputs", outputs)
-    record = None if record_file is None else file_to_write("record_file", record_file)
+    record = None if record_file is None else file_to_write("record_file", record_file, files_read(model))
     folder, prefix = save_target(save_path, model)
     recorded, text = convert_trained(model, outputs=names)
     beside: dict[Path, Content] = {} if record is None else {record: text.encode()}
@@ -92,7 +94,7 @@ def convert_qat_model(pb_model: str, outputs: Sequence[str], save_path: str, rec
 
 def _convert(pb_model: str, outputs: Sequence[str], record: Path, save_path: str, called: str, complete: bool) -> None:
     model, names = path_of("pb_model", pb_model), names_of("outputs", outputs)
-    folder, prefix = save_target(save_path, model)
+    folder, prefix = save_target(save_path, model, [Kept(record)])
     recorded = convert_records(model, record, outputs=names, complete=complete)
     write_models(recorded, folder, prefix, called)
 

@@ -17,6 +17,7 @@ from calibrant.in_place import InPlaceBalancing, InPlaceCalibration
 from calibrant.options import ModelOptions
 from calibrant.progress import Stopwatch
 from calibrant.publish.write import write_file
+from calibrant.steps.files_read import files_read
 from calibrant.steps.planned import plan_model
 
 _runs: dict[Path, InPlaceRun] = {}
@@ -52,11 +53,11 @@ def create_quant_config(
     CalibrantError
         With every problem of the arguments, the graph or the configuration file.
     """
-    path, graph = file_to_write("config_file", config_file), graph_of(graph)
     if config_defination is not None:
         configuration: Any = path_of("config_defination", config_defination)
     else:
         configuration = _configuration(skip_layers, batch_num, activation_offset)
+    path, graph = file_to_write("config_file", config_file, files_read(None, configuration)), graph_of(graph)
     options = ModelOptions(outputs=network_outputs(graph))
     plan = plan_model(graph, configuration, options, Stopwatch()).joint_plan
     write_file(path, write_config_json(plan).encode())

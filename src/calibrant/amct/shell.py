@@ -19,6 +19,7 @@ from calibrant.graph.load import load
 from calibrant.options import ModelOptions
 from calibrant.progress import Stopwatch
 from calibrant.publish.write import scratch_folder
+from calibrant.steps.files_read import files_read
 from calibrant.steps.planned import plan_model
 
 
@@ -46,7 +47,7 @@ def calibrate(
         With every problem that was found. Nothing is written then.
     """
     path, names = path_of("model", model), names_of("outputs", outputs)
-    folder, prefix = save_target(save_path, path)
+    folder, prefix = save_target(save_path, path, files_read(None, config))
     original = load(path, outputs=names)
     with scratch_folder() as temporary:
         record = temporary / "record.txt"

@@ -19,10 +19,10 @@ def compare(first: str, second: str, page: str | None, as_json: bool) -> None:
     """Compare two folders of `calibrant quantize`: configuration, factors and what each layer loses."""
     from calibrant.publish.writable import check_writable_file
     from calibrant.publish.write import write_file
-    from calibrant.report.comparison import compare_runs, read_run
+    from calibrant.report.comparison import compare_runs, read_run, run_files
 
     if page is not None:
-        check_writable_file(Path(page))
+        check_writable_file(Path(page), run_files(Path(first)) + run_files(Path(second)))
     found = compare_runs(read_run(Path(first)), read_run(Path(second)))
     if page is not None:
         from calibrant.report.page.comparison_page import comparison_page

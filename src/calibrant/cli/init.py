@@ -28,10 +28,11 @@ def init(
     from calibrant.options import ModelOptions
     from calibrant.publish.writable import check_writable_file
     from calibrant.publish.write import write_file
+    from calibrant.steps.files_read import files_read
     from calibrant.steps.planned import folded_model, load_model
 
     if out != "-":
-        check_writable_file(Path(out), model)
+        check_writable_file(Path(out), files_read(model))
         if not force and Path(out).exists():
             hint = "--out another name, or --force to replace it"
             raise OutputError(Problem("is there already", file=out, hint=hint))

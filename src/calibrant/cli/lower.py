@@ -30,10 +30,11 @@ def lower(
     from calibrant.graph.load import load
     from calibrant.publish.writable import check_writable_file
     from calibrant.publish.write import write_file
+    from calibrant.steps.files_read import files_read
     from calibrant.steps.weight_only import QUANTIZED
 
     target = Path(out)
-    check_writable_file(target, model)
+    check_writable_file(target, files_read(model))
     graph = load(model, inputs, outputs)
     content = Path(model).read_bytes() if Path(model).is_file() else b""
     is_lowered = any(name.encode() in content for name in LOWERINGS)

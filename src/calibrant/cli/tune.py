@@ -72,11 +72,13 @@ def tune(
     from calibrant.evaluation.tune import tune as run
     from calibrant.publish.writable import check_writable_file
     from calibrant.publish.write import write_file
+    from calibrant.steps.files_read import files_read
 
-    check_writable_file(Path(out), model)
+    config_file = Path(config) if config is not None else None
+    check_writable_file(Path(out), files_read(model, config_file, data, test_data, labels))
     found = run(
         model,
-        Path(config) if config is not None else None,
+        config_file,
         data,
         tolerance=tolerance / 100,
         test_data=test_data,

@@ -16,6 +16,7 @@ from calibrant.config.parse import parse
 from calibrant.config.problems import ProblemList
 from calibrant.config.schema import ROOT, messages
 from calibrant.config.tree import ParsedMessage
+from calibrant.errors import ConfigError
 from calibrant.regular_file import is_file
 from calibrant.text_source import Source, check_size, read_source
 
@@ -85,6 +86,16 @@ def read_config(source: str | os.PathLike[str] | Configuration | None = None) ->
         problems.add(foreign)
         return configuration, problems
     return _find_mapping_file(configuration, problems), problems
+
+
+def config_files(source: str | os.PathLike[str] | Configuration | None) -> tuple[Path, ...]:
+    """The files that a configuration is read from: its own and the mapping file; none for one that cannot be read."""
+    try:
+        configuration, _ = read_config(source)
+    except ConfigError:
+        return ()
+    own = configuration.source.name if configuration.source else None
+    return tuple(Path(name) for name in (own, configuration.mapping_path) if name)
 
 
 def _as_text(source: str | os.PathLike[str]) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ KINDS = (
     "a folder of .bin files, a folder of images, .npy, .npz (FILE.npz:NAME chooses one array), idx (.gz); "
     "FILE[start:stop] chooses samples"
 )
+FOLDER_ENDINGS = (".bin", ".npy", *IMAGE_SUFFIXES)
+"""How the names of the files end that are read where a folder is given."""
 _RECORD_SUFFIXES = (".tfrecord", ".tfrecords")
 _WINDOW = re.compile(r"\[(\d*):(\d*)\]$")
 _MEMBER = re.compile(r"^(.+?\.npz):(.+)$")
@@ -92,8 +95,8 @@ def columns_of(
     DataError
         The path does not exist, the kind of file is unknown, a folder is empty, or an input has no data.
     """
-    words = [word.strip() for word in str(source).split(";") if word.strip()]
-    if len(words) > 1 and not _exists(source):
+    words = _words(source)
+    if len(words) > 1:
         return columns_in_order(words, inputs, dtypes, options)
     selection = Selection.parse(source)
     if len(inputs) == 1:
@@ -106,6 +109,19 @@ def columns_of(
     names = ", ".join(spec.name for spec in inputs)
     message = f"this is data for one input, the model has {len(inputs)}: {names}"
     raise DataError(Problem(message, file=selection.word, hint="name one source per input, separated by ';'"))
+
+
+def paths_of(source: str | Path) -> tuple[Path, ...]:
+    """The files and folders that are named as for :func:`columns_of`; those that are not there are left out."""
+    paths = []
+    for word in _words(source):
+        with suppress(DataError):
+            paths.append(Selection.parse(word).path)
+    return tuple(paths)
+
+
+def _words(source: str | Path) -> list[str | Path]:
+    return [source] if _exists(source) else [word.strip() for word in str(source).split(";") if word.strip()]
 
 
 def columns_in_order(
@@ -196,9 +212,7 @@ def _folder(path: Path, spec: InputSpec, dtypes: dict[str, np.dtype], options: I
             Problem(f"several arrays: {listed}", word, path=f"input {spec.name!r}", hint="name one of them")
         )
     what = "the folder is empty" if not files else f"none of the {len(files)} files of the folder is data"
-    raise DataError(
-        Problem(what, word, path=f"input {spec.name!r}", allowed=", ".join((".bin", *IMAGE_SUFFIXES, ".npy")))
-    )
+    raise DataError(Problem(what, word, path=f"input {spec.name!r}", allowed=", ".join(FOLDER_ENDINGS)))
 
 
 _MOST_OTHERS = 50_000

@@ -28,8 +28,11 @@ from calibrant.graph.graph import Graph
 from calibrant.graph.run import run_once
 from calibrant.options import OptionGroup, Options, takes_keywords
 from calibrant.progress import ProgressFn, no_progress
+from calibrant.publish.writable import check_writable
 from calibrant.publish.write import write_folder
+from calibrant.steps.files_read import files_read
 
+ARRAYS, ABOUT, CHECKER = "golden.npz", "golden.json", "check_golden.py"
 FLOAT_SLACK = 1e-4
 """How far, relative to the largest number, a result in float may be from the expected one on another processor."""
 
@@ -91,6 +94,8 @@ def golden(
         raise DataError(Problem(f"samples is {samples}", allowed="a number above 0"))
     reading = Options.of((DataOptions,), options, keywords).data.keywords()
     folder = Path(folder)
+    target = Path(out) if out is not None else folder / "golden"
+    check_writable(target, (ARRAYS, ABOUT, CHECKER), files_read(None, None, data))
     models = open_models(folder)
     runner, fake = models.file, models.known[FAKEQUANT]
     simulation = models.graph(SIMULATION) if SIMULATION in models.known else None
@@ -126,12 +131,12 @@ def golden(
         "tensors": [{**row, "allowed": most} for row, most in zip(rows, allowed, strict=True)],
     }
     return write_folder(
-        Path(out) if out is not None else folder / "golden",
+        target,
         {
             path.name: content,
-            "golden.npz": _npz(arrays),
-            "golden.json": (json.dumps(about, indent=1) + "\n").encode(),
-            "check_golden.py": Path(check_golden.__file__).read_bytes(),
+            ARRAYS: _npz(arrays),
+            ABOUT: (json.dumps(about, indent=1) + "\n").encode(),
+            CHECKER: Path(check_golden.__file__).read_bytes(),
         },
     )
 

@@ -5,19 +5,31 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from calibrant.errors import OutputError, Problem
+from calibrant.publish.kept import Kept, refuse_replacing
 from calibrant.publish.staging import ATTEMPTS, LEFT_OVER
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, names: Iterable[str] = (), kept: Iterable[Kept] = ()) -> None:
     """Check that files can be written to a folder, which need not exist; leaves no trace.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    names : Iterable[str]
+        The names of the files that are to be written.
+    kept : Iterable[Kept]
+        What is read and must not be replaced by them.
 
     Raises
     ------
     OutputError
-        The folder, or its nearest existing parent, is a file or cannot be written to.
+        The folder, or its nearest existing parent, is a file or cannot be written to; or a file that is read would be
+        replaced.
     """
     try:
         existing = folder.resolve()
@@ -34,23 +46,23 @@ def check_writable(folder: Path) -> None:
         _write_nothing(existing)
     except OSError as error:
         raise _unwritable(existing, error) from None
+    refuse_replacing((folder / name for name in names), kept)
 
 
-def check_writable_file(path: Path, read: str | None = None) -> None:
+def check_writable_file(path: Path, kept: Iterable[Kept] = ()) -> None:
     """Check that a file can be written, with the folders above it; leaves no trace.
 
     Parameters
     ----------
     path : Path
         The file to write.
-    read : str | None
-        A file that is read and must not be replaced.
+    kept : Iterable[Kept]
+        What is read and must not be replaced.
 
     Raises
     ------
     OutputError
-        It is a folder or a device, its name is too long, it is the file that is read, or its folder cannot be written
-        to.
+        It is a folder or a device, its name is too long, it is a file that is read, or its folder cannot be written to.
     """
     try:
         found = path.stat()
@@ -63,9 +75,7 @@ def check_writable_file(path: Path, read: str | None = None) -> None:
             raise OutputError(Problem("is a folder", file=str(path), allowed="the name of a file"))
         if not stat.S_ISREG(found.st_mode):
             raise OutputError(Problem("is a device or pipe", file=str(path), allowed="the name of a file"))
-        if read is not None and os.path.exists(read) and os.path.samestat(found, os.stat(read)):  # noqa: PTH110, PTH116
-            hint = "choose another --out"
-            raise OutputError(Problem("is the file that is read, which it would replace", file=str(path), hint=hint))
+        refuse_replacing([path], kept)
     check_writable(path.resolve().parent)
 
 
