@@ -9,6 +9,7 @@ import pytest
 
 from calibrant import amct
 from calibrant.errors import CalibrantError
+from command_line import tree
 from graphs import graph_def, numbers, save, small_network, tf
 
 DATA = numbers(16, 6, 6, 2)
@@ -105,6 +106,25 @@ def test_one_error_and_no_file(message, files):
     with pytest.raises(CalibrantError, match=message):
         CALLS[message]()
     assert sorted(files.rglob("*")) == before
+
+
+def test_what_is_read_is_not_written_over(files):
+    config, record, net = "config.json", "record.txt", "net.pb"
+    (files / "a_final_config.json").write_bytes((files / config).read_bytes())
+    (files / "a_quant.json").write_bytes((files / record).read_bytes())
+    before = tree(files)
+    for call in (
+        lambda: amct.create_quant_config(config, graph_of(), config_defination=config),
+        lambda: amct.quantize_model(graph_of(), config, config),
+        lambda: amct.quantize_preprocess(graph_of(), config, config),
+        lambda: amct.convert_model(net, ["out"], "a_quant.json", "a"),
+        lambda: amct.convert_qat_model(net, ["out"], "new/net", net),
+        auto(record_file=net),
+        auto(config_file="a_final_config.json", save_dir="a"),
+    ):
+        with pytest.raises(CalibrantError, match="would replace '"):
+            call()
+    assert tree(files) == before
 
 
 def test_too_few_batches_are_counted(files):
