@@ -73,6 +73,13 @@ def test_operators_in_float_are_computed_as_tensorflow_does():
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4, err_msg=name)
 
 
+@pytest.mark.parametrize("kind", [tf.uint8, tf.int8, tf.int16])
+def test_numbers_beyond_a_narrow_integer_type_are_cast_as_the_kernel_does(kind):
+    result, x = exported(graph_def(lambda: tf.cast(conv(image(), name="one") * 300.0, kind, name="out")))
+    [made], [simulated], _ = computed(result, x)
+    np.testing.assert_array_equal(made, simulated)
+
+
 def test_a_transposed_convolution_of_volumes():
     def build():
         x = placeholder([2, 4, 4, 4, 4])

@@ -19,7 +19,7 @@ OPTIMIZERS = ("function", "arithmetic")
 and a bias or norm of the other data format, of instance norms. The others, and a second round, gain nothing measurable.
 """
 
-_NOT_HERE = ("only supports", "not supported on CPU")
+_NOT_HERE = ("only supports", "not supported on CPU", "No OpKernel")
 _NO_KERNEL = (
     "this TensorFlow has no such operation for this processor; more of them, also channels first, are there with "
     "TF_ENABLE_ONEDNN_OPTS=1 in the environment"

@@ -16,6 +16,7 @@ from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
+from calibrant.graph.tf_core import dtypes
 
 DIGITS = "0123456789"
 WITH_KERNELS = frozenset({"TFLite_Detection_PostProcess"})
@@ -71,6 +72,7 @@ def float_file(
     ModelError
         The converter does not take the graph.
     """
+    _refuse_strings(graph)
     plain, twins = float_graph(graph, settings)
     read = [nd.data_inputs(graph.nodes[name])[index] for name, index in places]
     made = [layer_end(graph, layer) for layer in layers]
@@ -127,6 +129,25 @@ def _refuse_unknown(file: File, graph: Graph) -> None:
     ]
     if problems:
         raise ModelError(*problems)
+
+
+def _refuse_strings(graph: Graph) -> None:
+    texts = [key for key, tensor in zip(graph.output_keys, graph.outputs, strict=True) if _is_text(graph, tensor)]
+    others = [tensor for tensor in graph.outputs if not _is_text(graph, tensor)]
+    if texts:
+        raise ModelError(
+            Problem(
+                f"the output {', '.join(texts)} holds strings, which no simulation could check",
+                file=graph.source,
+                hint=f"quantize without it, --outputs {','.join(map(nd.input_reference, others))}"
+                if others
+                else "quantize with the tensors that the strings are made from as outputs, --outputs",
+            )
+        )
+
+
+def _is_text(graph: Graph, tensor: str) -> bool:
+    return graph.dtype(tensor) == dtypes.string
 
 
 def layer_end(graph: Graph, layer: Layer) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from calibrant.algorithms.sqnr import arrays_sqnr_db
 from calibrant.emit.tflite.float_file import FloatFile
 from calibrant.emit.tflite.sample import fits
+from calibrant.emit.tflite.simulated_codes import quantized
 from calibrant.emit.tflite.trial import tried
 from calibrant.errors import ModelError, Problem
 from calibrant.graph.graph import Graph
@@ -54,7 +55,8 @@ def without_wrong_names(made: FloatFile, graph: Graph, sample: Mapping[int, np.n
         return made
     index_of = {name: index for index, name in made.tensors.items() if index in made.unsure}
     ends = [tensor.index for tensor in made.file.outputs()]
-    values = tried(made.file.content(), sample, [*index_of.values(), *ends], False, graph.source)
+    fed = {at: quantized(tensor, sample[at]) for at, tensor in enumerate(made.file.inputs())}
+    values = tried(made.file.content(), fed, [*index_of.values(), *ends], False, graph.source)
     batch = {key: sample[at] for at, key in enumerate(graph.input_keys)}
     wanted = run_once(graph, batch, [*index_of, *graph.outputs])
     inner, results = wanted[: len(index_of)], wanted[len(index_of) :]

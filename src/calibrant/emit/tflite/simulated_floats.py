@@ -78,7 +78,10 @@ def _arg(function: str) -> Row:
 
 
 def _cast(s: Any, o: Operator) -> Any:
-    return tensorflow().cast(s.real(o.read(0)), o.outputs[0].dtype)
+    values, kind = s.real(o.read(0)), o.outputs[0].dtype
+    if values.dtype.is_floating and kind in SATURATED:
+        values = tensorflow().clip_by_value(values, np.iinfo(kind).min, np.iinfo(kind).max)
+    return tensorflow().cast(values, kind)
 
 
 def _shape(s: Any, o: Operator) -> Any:
@@ -131,6 +134,8 @@ def _if(s: Any, o: Operator) -> Any:
     return tensorflow().cond(tensorflow().reshape(chosen, []), *runs)
 
 
+SATURATED = (np.dtype(np.uint8), np.dtype(np.int16))
+"""Types to which the kernel casts the nearest number; of others, numbers beyond the type lose their upper bits."""
 _SEGMENTS = ("SEGMENT_MAX", "SEGMENT_MIN", "SEGMENT_PROD", "SEGMENT_SUM")
 _BOXES = ("boxes", "scores", "max_output_size", "iou_threshold", "score_threshold")
 
