@@ -17,8 +17,6 @@ OPERATOR_SAMPLES = 16
 OPEN_SIZE = 64
 INTEGERS_BELOW = 20
 WILD: Mapping[str, Mapping[str, Any]] = {
-    "deepbrain_v1.pb": {"constants": {"training": False}, "sizes": 32},
-    "cutkum_lstm.pb": {"constants": {"keep_prob": 1.0}, "sizes": 16},
     "fer_emotion.hdf5": {},
     "fsrcnn_x2.pb": {"shape": (32, 32, 1), "fixed": True},
     "mlnet_mnist_conv": {},

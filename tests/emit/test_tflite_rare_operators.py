@@ -93,6 +93,22 @@ def test_a_transposed_convolution_of_volumes():
     np.testing.assert_allclose(made[0], simulated[0], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize("pool", [tf.nn.max_pool3d, tf.nn.avg_pool3d])
+def test_pools_of_volumes(pool, padding):
+    def build():
+        x = placeholder([None, 6, 7, 5, 3])
+        y = tf.nn.conv3d(x, tf.constant(numbers(2, 2, 2, 3, 4, scale=0.3)), [1] * 5, "SAME", name="one")
+        dense(tf.reduce_mean(pool(y, [3, 2, 2], [2, 2, 1], padding), [1, 2, 3]), name="out")
+
+    result, x = exported(graph_def(build), count=8)
+    made, simulated, names = computed(result, x)
+    assert names >= {"CONV_3D", "MAX_POOL_2D" if pool is tf.nn.max_pool3d else "AVERAGE_POOL_2D"}
+    np.testing.assert_array_equal(made[0], simulated[0])
+    [wanted] = run_once(result.original, {"x": x})
+    assert np.mean((made[0] - wanted) ** 2) < 0.002 * np.mean(wanted**2)
+
+
 def test_the_error_function_is_written_with_operators_that_litert_has():
     def build():
         tf.math.erf(conv(image(), name="one") * 2.0, name="out")

@@ -8,6 +8,7 @@ from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.pooling import image_axes, is_global_pool
 from calibrant.emit.tflite.schema import schema
 from calibrant.emit.tflite.selected_boxes import SELECTING, plain_boxes_and_scores
+from calibrant.emit.tflite.volume_pools import POOLS_OF_VOLUMES, pool_by_axes
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit
 from calibrant.graph.tf_core import NodeDef, dtypes
@@ -34,6 +35,8 @@ def replace_what_does_not_convert(edit: Edit) -> None:
             _error_function(edit, node)
         elif node.op == "Mul":
             _factors_behind_gelu(edit, node)
+        elif node.op in POOLS_OF_VOLUMES:
+            pool_by_axes(edit, node)
         elif node.op in SELECTING:
             plain_boxes_and_scores(edit, node)
         elif node.op == "Roll":
