@@ -29,8 +29,9 @@ def _tflite(result: Any) -> dict[str, Content]:
     for at, ratio in far.items():
         LOG.warning(
             "%s_int8.tflite: output %s has %.1f dB SQNR beside the fake-quantized model on one batch, as tensors "
-            "between layers have 8 bits too; --tflite-ops layers keeps them in float",
+            "between layers have 8 bits too; --tflite-ops layers keeps them in float%s",
             *(result.name, result.original.output_keys[at], ratio),
+            ", --refine those that cost most" if result.options.get("refine") is False else "",
         )
     node_map = tflite_node_map(made, result.network.graph, result.original, result.absorbed)
     files: dict[str, Content] = {
