@@ -66,6 +66,11 @@ def test_what_has_too_few_codes_stays_in_float():
     assert any("would cost the outputs more" in row["reason"] for row in floats)
 
 
+def test_an_input_with_too_few_codes_cannot_be_int8():
+    with pytest.raises(calibrant.CalibrantError, match="the input x is float, as 8 bits would cost the outputs more"):
+        quantized(normalized, SIZES, refine=True, tflite_io="int8")
+
+
 def test_ranges_of_a_file_that_loses_nothing_between_layers_stay():
     def build():
         return conv(tf.nn.relu(conv(placeholder([None, 8, 8, 4]), name="one")), name="out", seed=6)

@@ -119,7 +119,7 @@ def lite_file(
             break
         barred |= wrong
     if settings.io == "int8":
-        _refuse_float_ends(draft, float_file, network.graph)
+        _refuse_float_ends(draft, float_file, network)
     outputs = [real_values(tensor, runs[0][tensor.index]) for tensor in draft.file.outputs()]
     made = simulation.graph(network.graph.source)
     return LiteFile(draft.content, draft.file, made, draft.plan, draft.origin, float_file, outputs)
@@ -258,13 +258,15 @@ def _unexplained(found: OperatorDifference, source: str) -> Problem:
     )
 
 
-def _refuse_float_ends(draft: _Draft, float_file: FloatFile, graph: Graph) -> None:
-    file, wide = draft.file, {float_file.tensors.get(index) for index in draft.plan.wide.tensors}
+def _refuse_float_ends(draft: _Draft, float_file: FloatFile, network: QuantizedNetwork) -> None:
+    file, graph = draft.file, network.graph
+    reasons = dict.fromkeys(network.too_coarse, "8 bits would cost the outputs more than all layers do")
+    reasons |= {float_file.tensors.get(index, ""): "it is read with 16 bits" for index in draft.plan.wide.tensors}
     ends = (("input", file.inputs(), graph.inputs), ("output", file.outputs(), graph.outputs))
     problems = [
         Problem(
             f"the {role} {name.removesuffix(':0')} is float, as "
-            + ("it is read with 16 bits" if name in wide else f"what {verb} it has no integer kernel with its scale"),
+            + reasons.get(name, f"what {verb} it has no integer kernel with its scale"),
             file=graph.source,
             hint="leave inputs and outputs in float with --tflite-io float32",
         )
