@@ -103,6 +103,15 @@ def _to_file(base: Path) -> None:
     write_file(base / "out" / "a.pb", NEW["a.pb"])
 
 
+def _linked(base: Path) -> None:
+    _two_places(base)
+    (base / "link").symlink_to(base / "other" / "record.txt")
+
+
+def _to_link(base: Path) -> None:
+    write_file(base / "link", b"new record")
+
+
 def _where(module: Any, name: str, answer: Callable[..., Any], run: Run) -> Run:
     """A run in a child, where a function of a module is another one."""
 
@@ -144,6 +153,7 @@ SCENARIOS = {
     "two places": Scenario(_two_places, _to_two_places, False),
     "two places, from the second": Scenario(_two_places, _to_two_places, False, ("other", ".", "out")),
     "a file": Scenario(_result, _to_file),
+    "a link to a file": Scenario(_linked, _to_link),
     "a file, no links": Scenario(_result, _where(journal, "_link", _no, _to_file), False),
 }
 
