@@ -144,3 +144,8 @@ def test_links_lead_somewhere(repository):
         if "://" not in target and not (path.parent / target).exists()
     ]
     assert wrong == []
+
+
+def test_no_page_holds_two_versions_of_itself(repository):
+    marks = ("<" * 7, ">" * 7)
+    assert not [path.name for path, text in pages(repository) if any(f"{mark} " in text for mark in marks)]

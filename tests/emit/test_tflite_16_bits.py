@@ -21,6 +21,7 @@ from tflite_networks import (
     transposed,
 )
 
+import calibrant
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.emit.tflite.flatbuffer import File, empty_file
 from calibrant.emit.tflite.operator_check import operator_differences, run_file
@@ -283,3 +284,20 @@ def test_every_sum_is_multiplied_as_the_kernel_does(kernel, channels, per_channe
     runs = [run_file(file.content(), {0: codes}, file.used(), delegate) for delegate in (True, False)]
     for [found] in operator_differences(file, simulate(file, {0: "x:0"}), runs):
         assert found.steps == 0
+
+
+@pytest.mark.parametrize("layer", ["MatMul", "MatMul_1", "MatMul_2"])
+def test_one_of_several_readers_of_a_tensor_beside_a_mask(layer):
+    def build():
+        x, m = placeholder([None, 8, 16]), placeholder([None, 8], "mask")
+        x = x * tf.sigmoid(x)
+        rows = (tf.reshape(x, [-1, 16]) for _ in range(3))
+        weights = [tf.constant(numbers(16, 16, seed=seed, scale=0.3)) for seed in (3, 4, 5)]
+        q, k, v = (tf.reshape(tf.matmul(row, one), [-1, 8, 16]) for row, one in zip(rows, weights, strict=True))
+        scores = tf.matmul(q, k, transpose_b=True) + tf.reshape((1.0 - m) * -1e9, [-1, 1, 8])
+        tf.identity(dense(tf.reshape(tf.matmul(tf.nn.softmax(scores), v), [-1, 128])), name="out")
+
+    mask = np.tile(np.arange(8) < 5, (4, 1)).astype(np.float32)
+    data = [{"x": numbers(4, 8, 16, seed=turn), "mask": mask} for turn in range(4)]
+    result = calibrant.quantize(graph_def(build), f"batch_num: 4 {wide(layer)}", data, export="tflite")
+    assert not result.refused and any(name.endswith(".tflite") for name in result.exported)

@@ -313,6 +313,16 @@ def test_narrower_floats_become_float32(dtype):
     assert {tensor.dtype for tensor in file.tensors()} <= {np.dtype(kind) for kind in ("int8", "int32", "float32")}
 
 
+def test_an_input_that_is_divided_may_be_int8():
+    def build():
+        x = image()
+        conv(x / (tf.reduce_max(tf.abs(x), [1, 2, 3], keepdims=True) + 1.0), name="out")
+
+    result, _ = exported(graph_def(build), tflite_io="int8")
+    file = File(contents(result)[0])
+    assert {tensor.dtype for tensor in (*file.inputs(), *file.outputs())} == {np.dtype(np.int8)}
+
+
 def test_a_narrow_input_is_fed_as_the_file_wants_it(tmp_path):
     def build():
         x = tf.compat.v1.placeholder(tf.float16, [None, 8], "x")

@@ -10,11 +10,11 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.tf_core import NodeDef
 
-COMPUTING = frozenset({"Select", "SelectV2", "Add", "AddV2", "Sub"})
+COMPUTING = frozenset({"Select", "SelectV2", "Add", "AddV2", "Sub", "Mul", "Fill"})
 CARRYING = COMPUTING | frozenset(
     {
         *("Identity", "Reshape", "Squeeze", "ExpandDims", "Transpose", "Tile", "BroadcastTo"),
-        *("ConcatV2", "Pack", "StridedSlice", "Slice"),
+        *("ConcatV2", "Pack", "StridedSlice", "Slice", "GatherV2", "Cast"),
     }
 )
 

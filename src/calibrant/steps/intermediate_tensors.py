@@ -42,7 +42,8 @@ def intermediate_tensors(
     """
     if not isinstance(lite, FloatFile):
         return {}, frozenset()
-    plan = make_plan(PlanInputs(lite, graph, layers, tuple(places), settings.ops == "all"))
+    chosen = settings.ops == "all", settings.io == "int8"
+    plan = make_plan(PlanInputs(lite, graph, layers, tuple(places), *chosen))
     return plan.observed, plan.saturating
 
 

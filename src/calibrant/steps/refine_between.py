@@ -6,6 +6,7 @@ that costs more than all layers together has no codes: what makes and reads it s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -68,8 +69,9 @@ def refined_between(
         if is_better(other, plain):
             units, ranges = better, list(moved)
         costs = errors.of_all({place: [entry.quantizer] for place, entry in enumerate(ranges)})
-    most = whole.of(network).mean()
+    most = max(whole.of(network).mean(), SMALL / math.sqrt(everything.samples))
     coarse = frozenset(units[place][0].tensor for place, cost in costs.items() if cost.mean() > most)
+    LOG.debug("refine: %d tensors between layers stay in float", len(coarse))
     searches = {unit[0].tensor: unit[0].search for unit in units}
     return replace(network, intermediate={**network.intermediate, **searches}, too_coarse=coarse)
 

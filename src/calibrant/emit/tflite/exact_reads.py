@@ -1,4 +1,4 @@
-"""Operators that compute what has to be known better than 8 bits tell: quotients, and what is rounded to whole numbers.
+"""Operators that compute what has to be known better than 8 bits tell: divisors, and what is rounded to whole numbers.
 
 A small divisor has the code of zero, and the code of a position says no more than the neighbourhood. Where no operator
 that has an integer kernel reads such a tensor besides, what makes it runs in float, as does what leads there alone.
@@ -6,7 +6,7 @@ that has an integer kernel reads such a tensor besides, what makes it runs in fl
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterator
+from collections.abc import Collection, Container
 
 import numpy as np
 
@@ -14,10 +14,13 @@ from calibrant.emit.tflite.file_parts import Operator
 from calibrant.emit.tflite.kernels import KERNELS
 from calibrant.emit.tflite.wiring import Wiring
 
-EXACT = frozenset({"DIV", "FLOOR", "CEIL", "ROUND", "FLOOR_DIV", "FLOOR_MOD"})
+ROUNDING = frozenset({"FLOOR", "CEIL", "ROUND"})
+DIVIDING = frozenset({"DIV", "FLOOR_DIV", "FLOOR_MOD"})
 
 
-def only_read_exactly(wiring: Wiring, layers: Collection[int], known: Container[int]) -> frozenset[int]:
+def only_read_exactly(
+    wiring: Wiring, layers: Collection[int], known: Container[int], coded: Collection[int] = ()
+) -> frozenset[int]:
     """Positions of the operators of which nothing is read but what has to be exact.
 
     Parameters
@@ -29,11 +32,14 @@ def only_read_exactly(wiring: Wiring, layers: Collection[int], known: Container[
     known : Container[int]
         Indices of the tensors that are in the graph as well. The converter makes of x / sqrt(v) the product of x and a
         reciprocal root that no graph has.
+    coded : Collection[int]
+        Indices of tensors that have codes all the same, so that what reads them runs on integers.
     """
     found: set[int] = set()
     for at in range(len(wiring.operators) - 1, -1, -1):
         used = [tensor.index for tensor in wiring.operators[at].outputs if wiring.is_used(tensor.index)]
-        if at in layers or not used or not wiring.results.isdisjoint(used):
+        reads = [tensor.index for tensor in wiring.data(at)]
+        if at in layers or not used or not wiring.results.isdisjoint(used) or not set(coded).isdisjoint(reads):
             continue
         readers = [(reader, index) for index in used for reader in wiring.readers[index]]
         exact = {reader for reader, index in readers if index in _exact(wiring.operators[reader], known)}
@@ -44,10 +50,11 @@ def only_read_exactly(wiring: Wiring, layers: Collection[int], known: Container[
     return frozenset(found)
 
 
-def _exact(each: Operator, known: Container[int]) -> Iterator[int]:
+def _exact(each: Operator, known: Container[int]) -> list[int]:
     """The tensors that an operator reads exactly."""
     real = [tensor.index for tensor in each.inputs if tensor is not None and tensor.dtype == np.float32]
-    whole = all(tensor.dtype is not None and tensor.dtype.kind in "iu" for tensor in each.outputs)
+    if each.name in DIVIDING:
+        return real[1:]
     divides = each.name == "RSQRT" and each.outputs[0].index not in known
-    if divides or each.name in EXACT or (each.name == "CAST" and whole):
-        yield from real
+    to_whole = each.name == "CAST" and all(made.dtype is not None and made.dtype.kind in "iu" for made in each.outputs)
+    return real if divides or to_whole or each.name in ROUNDING else []

@@ -157,7 +157,8 @@ def _draft(
     layers = [layer.layer for layer in network.layers]
     known = network.intermediate.keys() - network.too_coarse
     wide = [(found.node, found.index) for found in network.every_input() if found.quantizer.bits == 16]
-    given = PlanInputs(float_file, network.graph, layers, places, settings.ops == "all", barred, known=known, wide=wide)
+    chosen = settings.ops == "all", settings.io == "int8"
+    given = PlanInputs(float_file, network.graph, layers, places, *chosen, barred, known=known, wide=wide)
     plan, scales = plan_with_scales(given, network)
     file = float_file.file.copy()
     origin = quantized_file(file, dict(float_file.tensors), plan, scales, network, settings.io)

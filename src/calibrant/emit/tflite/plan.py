@@ -78,6 +78,8 @@ class PlanInputs:
         Every (node, input index) whose activation is quantized, those of layers first.
     all_operators : bool
         Whether operators beside layers run on integers wherever they can, or only between layers.
+    integer_ends : bool
+        Whether the inputs are to be codes, whatever that costs.
     barred : Mapping[int, str]
         Position of an operator → why it has to stay in float.
     known : Collection[str] | None
@@ -93,6 +95,7 @@ class PlanInputs:
     layers: Collection[Layer]
     places: Collection[NodeInput]
     all_operators: bool = True
+    integer_ends: bool = False
     barred: Mapping[int, str] = field(default_factory=dict)
     known: Collection[str] | None = None
     before: Mapping[int, Source] = field(default_factory=dict)
@@ -127,7 +130,9 @@ class _Planner:
             for layer in find_layers(given.graph)[0]
             if layer.name not in {each.name for each in given.layers}
         }
-        self.exact = only_read_exactly(self.wiring, self.layers, given.float_file.tensors)
+        self.exact = only_read_exactly(
+            self.wiring, self.layers, given.float_file.tensors, self.wiring.fed if given.integer_ends else ()
+        )
         self.integer: set[int] = set()
 
     def plan(self) -> FilePlan:
@@ -218,7 +223,7 @@ class _Planner:
         elif kernel is None:
             self.why[at] = f"LiteRT has no integer kernel for {each.name}"
         elif at in self.exact:
-            self.why[at] = "what it makes is divided or rounded to whole numbers, for which 8 bits are too few"
+            self.why[at] = "what it makes divides or is rounded to whole numbers, for which 8 bits are too few"
         elif not (self.given.all_operators or kernel.between_layers):
             self.why[at] = "only layers and what is between them run on integers (--tflite-ops layers)"
         else:
@@ -257,6 +262,8 @@ class _Planner:
         return True
 
     def _is_made_on_integers(self, index: int) -> bool:
+        if self.given.integer_ends and index in self.wiring.fed:
+            return True
         return self.wiring.maker.get(index) in self.integer
 
     def _is_read_on_integers(self, index: int) -> bool:

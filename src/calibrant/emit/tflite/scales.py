@@ -84,8 +84,10 @@ class Scales:
         """Why a tensor of an operator has no scale; None where all have one."""
         each = self.operators[at]
         for tensor in (*each.inputs, *each.outputs):
-            source = own_source(tensor.index, self.plan.sources)[1] if tensor is not None else None
-            if isinstance(source, SameAs):
+            if tensor is None or tensor.index not in self.plan.sources:
+                continue
+            source = own_source(tensor.index, self.plan.sources)[1]
+            if source is None or isinstance(source, SameAs):
                 return UNOBSERVED
             if isinstance(source, Observed) and source.tensor in self._network.too_coarse:
                 return TOO_COARSE
