@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from tensorflow.python.util import _pywrap_util_port
 
 import calibrant
 
@@ -18,3 +19,8 @@ def skipped_without_the_operation() -> Iterator[None]:
         if "TF_ENABLE_ONEDNN_OPTS" not in (problem.hint or ""):
             raise
         pytest.skip(f"not in this TensorFlow on this processor: {problem.message}")
+
+
+def has_onednn() -> bool:
+    """Whether TensorFlow computes with oneDNN's kernels, whose last digits are others."""
+    return bool(_pywrap_util_port.IsMklEnabled())

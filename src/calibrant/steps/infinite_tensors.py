@@ -9,14 +9,11 @@ import numpy as np
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.tf_core import NodeDef
+from calibrant.steps.saturating_reads import REARRANGING
 
 COMPUTING = frozenset({"Select", "SelectV2", "Add", "AddV2", "Sub", "Mul", "Fill"})
-CARRYING = COMPUTING | frozenset(
-    {
-        *("Identity", "Reshape", "Squeeze", "ExpandDims", "Transpose", "Tile", "BroadcastTo"),
-        *("ConcatV2", "Pack", "StridedSlice", "Slice", "GatherV2", "Cast"),
-    }
-)
+CHOOSING = frozenset({"Tile", "BroadcastTo", "ConcatV2", "Pack", "StridedSlice", "Slice", "GatherV2", "Cast"})
+CARRYING = COMPUTING | REARRANGING | CHOOSING
 
 
 def infinite_tensors(graph: Graph) -> frozenset[str]:

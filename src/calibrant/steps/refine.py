@@ -67,7 +67,7 @@ def refined(
         units = [unit for unit in units if all(entry.node in free for entry in unit)]
     if not units or not whole.samples or (by_default and (whole.samples < FEWEST or whole.mean(network) < SMALL)):
         return network
-    ranges = [_range(unit[0], prepared) for unit in units]
+    ranges = [range_of(unit[0], prepared.places[unit[0].node, unit[0].index].asymmetric) for unit in units]
     merged = joint_histograms(network.graph, prepared.plan.groups, prepared.histograms)
 
     def histogram_of(entry: QuantizedInput) -> Histogram:
@@ -137,7 +137,7 @@ def units_of(network: QuantizedNetwork, prepared: Prepared) -> list[list[Quantiz
     return list(units.values())
 
 
-def _range(entry: QuantizedInput, prepared: Prepared) -> ClippingRange:
-    asymmetric = prepared.places[entry.node, entry.index].asymmetric
+def range_of(entry: QuantizedInput, asymmetric: bool) -> ClippingRange:
+    """The present range of an activation, with zero in it."""
     low, high = min(entry.search.low, 0.0), max(entry.search.high, 0.0)
     return ClippingRange(low, high, entry.quantizer.bits, asymmetric)

@@ -19,7 +19,7 @@ from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
 from calibrant.steps.prepared import Prepared
 from calibrant.steps.range_errors import RangeErrors
 from calibrant.steps.range_search import ClippingRange, confirmed, is_better, search_ranges
-from calibrant.steps.refine import FEWEST, SMALL, with_range
+from calibrant.steps.refine import FEWEST, SMALL, range_of, with_range
 from calibrant.steps.whole_errors import WholeErrors
 
 LITTLE = 1.1
@@ -59,7 +59,7 @@ def refined_between(
     before = everything.mean(rounded)
     if before < LITTLE * whole.mean(network) or (by_default and before < SMALL):
         return network
-    ranges = [_range(unit[0], prepared.plan.activation_offset) for unit in units]
+    ranges = [range_of(unit[0], prepared.plan.activation_offset) for unit in units]
     with closing(RangeErrors(rounded, units, ranges, (), everything, False, track)) as errors:
         found = search_ranges(ranges, errors.of_some)
         moved = confirmed([[old, *new] for old, new in zip(ranges, found, strict=True)], errors.of_all)
@@ -78,7 +78,7 @@ def refined_between(
 
 def _moved(unit: list[QuantizedInput], entry: ClippingRange, prepared: Prepared) -> list[QuantizedInput]:
     """The readers of a tensor with another range."""
-    if entry == _range(unit[0], prepared.plan.activation_offset):
+    if entry == range_of(unit[0], prepared.plan.activation_offset):
         return unit
     search = with_range(unit[0].search, entry, prepared.histograms[unit[0].tensor])
     return [replace(each, search=search) for each in unit]
@@ -96,8 +96,3 @@ def _readers(graph: Graph, searches: Mapping[str, SearchResult]) -> list[list[Qu
 def _rounded(network: QuantizedNetwork, units: list[list[QuantizedInput]]) -> QuantizedNetwork:
     """The network with these tensors rounded as well."""
     return replace(network, tensors=(*network.tensors, *(entry for unit in units for entry in unit)))
-
-
-def _range(entry: QuantizedInput, asymmetric: bool) -> ClippingRange:
-    low, high = min(entry.search.low, 0.0), max(entry.search.high, 0.0)
-    return ClippingRange(low, high, entry.quantizer.bits, asymmetric)

@@ -7,6 +7,7 @@ that has an integer kernel reads such a tensor besides, what makes it runs in fl
 from __future__ import annotations
 
 from collections.abc import Collection, Container
+from collections.abc import Set as AbstractSet
 
 import numpy as np
 
@@ -19,7 +20,7 @@ DIVIDING = frozenset({"DIV", "FLOOR_DIV", "FLOOR_MOD"})
 
 
 def only_read_exactly(
-    wiring: Wiring, layers: Collection[int], known: Container[int], coded: Collection[int] = ()
+    wiring: Wiring, layers: Collection[int], known: Container[int], coded: AbstractSet[int] = frozenset()
 ) -> frozenset[int]:
     """Positions of the operators of which nothing is read but what has to be exact.
 
@@ -32,14 +33,14 @@ def only_read_exactly(
     known : Container[int]
         Indices of the tensors that are in the graph as well. The converter makes of x / sqrt(v) the product of x and a
         reciprocal root that no graph has.
-    coded : Collection[int]
+    coded : AbstractSet[int]
         Indices of tensors that have codes all the same, so that what reads them runs on integers.
     """
     found: set[int] = set()
     for at in range(len(wiring.operators) - 1, -1, -1):
         used = [tensor.index for tensor in wiring.operators[at].outputs if wiring.is_used(tensor.index)]
         reads = [tensor.index for tensor in wiring.data(at)]
-        if at in layers or not used or not wiring.results.isdisjoint(used) or not set(coded).isdisjoint(reads):
+        if at in layers or not used or not wiring.results.isdisjoint(used) or not coded.isdisjoint(reads):
             continue
         readers = [(reader, index) for index in used for reader in wiring.readers[index]]
         exact = {reader for reader, index in readers if index in _exact(wiring.operators[reader], known)}

@@ -11,7 +11,7 @@ from calibrant.graph.graph import Graph
 from calibrant.graph.run import run_once
 
 FAR = 10.0
-"""dB of SQNR below which an output is worth a word."""
+"""dB of SQNR below which an output is another one: more than a tenth of its squares differ."""
 
 
 def far_outputs(fakequant: Graph, sample: Mapping[int, np.ndarray], outputs: Sequence[np.ndarray]) -> dict[int, float]:
@@ -26,12 +26,19 @@ def far_outputs(fakequant: Graph, sample: Mapping[int, np.ndarray], outputs: Seq
     outputs : Sequence[np.ndarray]
         What the file gives for them, real numbers.
     """
-    wanted = run_once(fakequant, {key: sample[at] for at, key in enumerate(fakequant.input_keys)})
-    found = {}
-    for at, pair in enumerate(zip(wanted, outputs, strict=True)):
-        if pair[0].dtype.kind != "f" or pair[0].shape != pair[1].shape:
-            continue
-        ratio = arrays_sqnr_db(*pair)
-        if ratio < FAR:
-            found[at] = ratio
-    return found
+    return far_apart(run_once(fakequant, {key: sample[at] for at, key in enumerate(fakequant.input_keys)}), outputs)
+
+
+def far_apart(wanted: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> dict[int, float]:
+    """Position of a pair → its SQNR in dB, for those below FAR; only real numbers of equal shapes are compared.
+
+    Parameters
+    ----------
+    wanted, found : Sequence[np.ndarray]
+        The outputs of two models.
+    """
+    pairs = enumerate(zip(wanted, found, strict=True))
+    ratios = {
+        at: arrays_sqnr_db(*pair) for at, pair in pairs if pair[0].dtype.kind == "f" and pair[0].shape == pair[1].shape
+    }
+    return {at: ratio for at, ratio in ratios.items() if ratio < FAR}

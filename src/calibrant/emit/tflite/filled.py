@@ -5,13 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
-from calibrant.graph.tf_core import NodeDef
 
 LIKE = {"ZerosLike": 0.0, "OnesLike": 1.0}
 ARITHMETIC = {"Add": np.add, "AddV2": np.add, "Sub": np.subtract, "Mul": np.multiply}
@@ -38,6 +35,8 @@ def filled_as_numbers(edit: Edit) -> None:
 
 def _filled(graph: Graph, tensor: str, like: str) -> np.ndarray | None:
     """The number with which a tensor is filled in the shape of another one."""
+    if graph.constant(tensor) is not None:
+        return None
     node = graph.producer(tensor)
     if node.op in LIKE and nd.data_inputs(node)[0] == like:
         return np.array(LIKE[node.op], graph.dtype(tensor).as_numpy_dtype)
@@ -48,17 +47,14 @@ def _filled(graph: Graph, tensor: str, like: str) -> np.ndarray | None:
     if node.op == "Identity":
         return _filled(graph, nd.data_inputs(node)[0], like)
     if node.op in ARITHMETIC:
-        return next(_computed(graph, node, like), None)
+        first, second = (_number(graph, each, like) for each in nd.data_inputs(node))
+        return None if first is None or second is None else np.asarray(ARITHMETIC[node.op](first, second))
     return None
 
 
-def _computed(graph: Graph, node: NodeDef, like: str) -> Iterator[np.ndarray]:
-    """The result of a number and a tensor that is filled."""
-    first, second = nd.data_inputs(node)
-    for turn, (tensor, other) in enumerate(((first, second), (second, first))):
-        number, value = graph.constant(other), None
-        if number is not None and number.size == 1:
-            value = _filled(graph, tensor, like)
-        if number is not None and value is not None:
-            pair = (value, number.reshape(())) if not turn else (number.reshape(()), value)
-            yield np.asarray(ARITHMETIC[node.op](*pair), value.dtype)
+def _number(graph: Graph, tensor: str, like: str) -> np.ndarray | None:
+    """The one number that a tensor holds, or is filled with."""
+    value = graph.constant(tensor)
+    if value is None:
+        return _filled(graph, tensor, like)
+    return value.reshape(()) if value.size == 1 else None

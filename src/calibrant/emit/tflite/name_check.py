@@ -6,13 +6,12 @@ of the node, and would get the scale of other numbers. Its outputs have to be th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from calibrant.algorithms.sqnr import arrays_sqnr_db
+from calibrant.emit.tflite.far_outputs import far_apart
 from calibrant.emit.tflite.float_file import FloatFile
 from calibrant.emit.tflite.sample import fits
 from calibrant.emit.tflite.simulated_codes import quantized
@@ -22,8 +21,6 @@ from calibrant.graph.graph import Graph
 from calibrant.graph.run import readable, run_once
 from calibrant.progress import LOG
 
-LEAST = 10.0
-"""dB of SQNR that an output has at least: what decides between numbers may decide otherwise."""
 MOVE = 1e-6
 """Relative change of the inputs, as much as rounding makes on the way."""
 CLOSE = 0.01
@@ -64,13 +61,9 @@ def without_wrong_names(made: FloatFile, graph: Graph, sample: Mapping[int, np.n
     batch = {key: sample[at] for at, key in enumerate(graph.input_keys)}
     wanted = run_once(graph, batch, [*index_of, *graph.outputs])
     inner, results = wanted[: len(index_of)], wanted[len(index_of) :]
-    far = {
-        name: ratio
-        for index, name, real in zip(ends, graph.outputs, results, strict=True)
-        if (ratio := _ratio(real, values[index])) < LEAST
-    }
+    far = far_apart(results, [values[index] for index in ends])
     if far and not _is_chaotic(graph, batch, results):
-        raise _other_numbers(far, graph.source)
+        raise _other_numbers({graph.outputs[at]: ratio for at, ratio in far.items()}, graph.source)
     if far:
         LOG.warning(
             "%s: its outputs are others where its inputs change by a millionth, so those of the LiteRT file are not "
@@ -87,20 +80,13 @@ def without_wrong_names(made: FloatFile, graph: Graph, sample: Mapping[int, np.n
     )
 
 
-def _ratio(wanted: np.ndarray, found: np.ndarray) -> float:
-    """SQNR in dB; that of other things than real numbers is infinite."""
-    if wanted.dtype.kind != "f" or found.shape != wanted.shape:
-        return math.inf
-    return arrays_sqnr_db(wanted, found)
-
-
 def _is_chaotic(graph: Graph, batch: Mapping[str, np.ndarray], results: Sequence[np.ndarray]) -> bool:
     """Whether rounding decides the outputs: deep networks without trained weights are like that."""
     moved = {
         key: values * values.dtype.type(1 + MOVE) if values.dtype.kind == "f" else values
         for key, values in batch.items()
     }
-    return any(_ratio(*pair) < LEAST for pair in zip(results, run_once(graph, moved), strict=True))
+    return bool(far_apart(results, run_once(graph, moved)))
 
 
 def _other_numbers(far: Mapping[str, float], source: str) -> ModelError:

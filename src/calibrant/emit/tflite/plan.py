@@ -131,7 +131,7 @@ class _Planner:
             if layer.name not in {each.name for each in given.layers}
         }
         self.exact = only_read_exactly(
-            self.wiring, self.layers, given.float_file.tensors, self.wiring.fed if given.integer_ends else ()
+            self.wiring, self.layers, given.float_file.tensors, self.wiring.fed if given.integer_ends else frozenset()
         )
         self.integer: set[int] = set()
 
