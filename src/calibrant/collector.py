@@ -12,13 +12,21 @@ HAS_OWN_PROCESS = False
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Keep it from going through modules time and again while they load, and also later in a process of our own."""
+    """Keep it from going through objects time and again while many are made that all stay."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if was_enabled:
-            if HAS_OWN_PROCESS:
-                gc.freeze()
             gc.enable()
+
+
+@contextmanager
+def never_collected() -> Iterator[None]:
+    """Keep it from what is loaded meanwhile, and in a process of our own for good."""
+    was_enabled = gc.isenabled()
+    with collector_paused():
+        yield
+        if was_enabled and HAS_OWN_PROCESS:
+            gc.freeze()

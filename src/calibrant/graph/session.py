@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from calibrant.collector import collector_paused
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
@@ -43,7 +44,7 @@ def open_session(graph: Graph, config: Any = None) -> Any:
         else:
             definition.node.append(whole(node))
     config = tf.compat.v1.ConfigProto() if config is None else config
-    with tf.Graph().as_default() as imported:
+    with collector_paused(), tf.Graph().as_default() as imported:
         try:
             tf.graph_util.import_graph_def(definition, name="")
         except (ValueError, TypeError, tf.errors.OpError) as error:

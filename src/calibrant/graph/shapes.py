@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from calibrant.collector import collector_paused
 from calibrant.graph import nodes as nd
 from calibrant.graph.builder import NodeBuilder
 from calibrant.graph.tensorflow import tensorflow
@@ -24,14 +25,15 @@ def infer_shapes(
     names = list(skeleton.nodes)
     for name in names:
         _split_gathered_sizes(skeleton, name)
-    with tf.Graph().as_default() as imported:
-        graph_def = GraphDef(node=skeleton.nodes.values(), versions=versions, library=library)
-        tf.graph_util.import_graph_def(graph_def, name="")
-    result = {}
-    for name in names:
-        for tensor in imported.get_operation_by_name(name).outputs:
-            shape = tuple(tensor.shape.as_list()) if tensor.shape.rank is not None else None
-            result[tensor.name] = (shape, tensor.dtype)
+    with collector_paused():
+        with tf.Graph().as_default() as imported:
+            graph_def = GraphDef(node=skeleton.nodes.values(), versions=versions, library=library)
+            tf.graph_util.import_graph_def(graph_def, name="")
+        result = {}
+        for name in names:
+            for tensor in imported.get_operation_by_name(name).outputs:
+                shape = tuple(tensor.shape.as_list()) if tensor.shape.rank is not None else None
+                result[tensor.name] = (shape, tensor.dtype)
     return result
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager, nullcontext
 from types import ModuleType
 from typing import IO
 
-from calibrant.collector import collector_paused
+from calibrant.collector import never_collected
 from calibrant.errors import DependencyError, Problem
 
 MINIMUM = (2, 16)
@@ -33,7 +33,7 @@ def tensorflow() -> ModuleType:
             import tensorflow as tf
         else:
             shown = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") in ("0", "1")
-            with nullcontext() if shown else _without_start_up_messages(), collector_paused():
+            with nullcontext() if shown else _without_start_up_messages(), never_collected():
                 import tensorflow as tf
     except ModuleNotFoundError as error:
         if error.name != "tensorflow":
