@@ -19,5 +19,6 @@ def test_no_orphans(command, campaign, tmp_path):
         campaign.runs, campaign.longest = campaign.runs + 1, max(campaign.longest, ended.seconds)
         noise = [word for word in NOISE if word in ended.said]
         if ended.left or noise:
-            campaign.wrong.append(f"run {number}: {ended.left} processes left of {ended.at_work}, {noise}: {ended.said}")
+            left = f"{ended.left} processes left of {ended.at_work}"
+            campaign.wrong.append(f"run {number}: {left}, {noise}: {ended.said}")
     assert campaign.wrong == []
