@@ -8,6 +8,7 @@ from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.pooling import image_axes, is_global_pool
 from calibrant.emit.tflite.schema import schema
 from calibrant.emit.tflite.selected_boxes import SELECTING, plain_boxes_and_scores
+from calibrant.emit.tflite.unread_edges import CONVOLUTIONS, pad_in_numbers
 from calibrant.emit.tflite.volume_pools import POOLS_OF_VOLUMES, pool_by_axes
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit
@@ -33,6 +34,8 @@ def replace_what_does_not_convert(edit: Edit) -> None:
             edit.put(nd.make_node("AddV2", node.name, [*nd.data_inputs(node), *controls], T=node.attr["T"]))
         elif node.op in ("Erf", "Erfc") and not _is_in_gelu(edit, node):
             _error_function(edit, node)
+        elif node.op in CONVOLUTIONS:
+            pad_in_numbers(edit, node)
         elif node.op == "Mul":
             _factors_behind_gelu(edit, node)
         elif node.op in POOLS_OF_VOLUMES:
