@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tflite_networks import contents, exported, image, steps_apart
 
+from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.float_file import float_file
 from calibrant.emit.tflite.name_check import without_wrong_names
 from calibrant.emit.tflite.settings import TfliteSettings
@@ -88,8 +89,12 @@ def test_outputs_that_rounding_decides_are_not_compared(caplog):
         y = tf.sigmoid(conv(image(), name="one"))
         for _ in range(60):  # the logistic map, which doubles a difference in each step
             y = 3.99 * y * (1.0 - y)
-        tf.identity(y, name="out")
+        y = conv(y, name="two")
+        y = y * tf.sigmoid(y)
+        tf.identity(y * tf.sigmoid(tf.reduce_mean(y, [1, 2], keepdims=True)), name="out")
 
     with caplog.at_level(logging.WARNING):
-        exported(graph_def(build))
+        result, _ = exported(graph_def(build))
     assert any("where its inputs change by a millionth" in record.getMessage() for record in caplog.records)
+    names = [each.name for each in File(contents(result)[0]).operators() if each.is_integer]
+    assert (names.count("LOGISTIC"), names.count("MEAN")) == (3, 1)  # known by what the convolution makes

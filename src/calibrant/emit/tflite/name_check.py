@@ -61,6 +61,7 @@ def without_wrong_names(made: FloatFile, graph: Graph, sample: Mapping[int, np.n
     batch = {key: sample[at] for at, key in enumerate(graph.input_keys)}
     wanted = run_once(graph, batch, [*index_of, *graph.outputs])
     inner, results = wanted[: len(index_of)], wanted[len(index_of) :]
+    found = [values[index] for index in index_of.values()]
     far = far_apart(results, [values[index] for index in ends])
     if far and not _is_chaotic(graph, batch, results):
         raise _other_numbers({graph.outputs[at]: ratio for at, ratio in far.items()}, graph.source)
@@ -70,14 +71,33 @@ def without_wrong_names(made: FloatFile, graph: Graph, sample: Mapping[int, np.n
             "compared with them",
             graph.source,
         )
-    wrong = {
-        name for (name, index), real in zip(index_of.items(), inner, strict=True) if not _is_same(values[index], real)
-    }
+        found, inner = _piece_by_piece(made, graph, fed, batch, index_of)
+    wrong = {name for name, one, other in zip(index_of, found, inner, strict=True) if not _is_same(one, other)}
     return replace(
         made,
         tensors={index: name for index, name in made.tensors.items() if name not in wrong},
         indices={name: index for name, index in made.indices.items() if name not in wrong},
     )
+
+
+def _piece_by_piece(
+    made: FloatFile,
+    graph: Graph,
+    fed: Mapping[int, np.ndarray],
+    batch: Mapping[str, np.ndarray],
+    index_of: Mapping[str, int],
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The tensors of the file and of the graph, which goes on from what the file has wherever tensors are known."""
+    known = {name: index for name, index in made.indices.items() if name not in index_of and name not in graph.inputs}
+    values = tried(made.file.content(), fed, [*index_of.values(), *known.values()], False, graph.source)
+    shapes = {name: graph.shape(name) for name in known}
+    given = {
+        name: values[index]
+        for name, index in known.items()
+        if (shape := shapes[name]) is not None and fits(values[index].shape, shape)
+    }
+    pieces = replace(graph, inputs=(*graph.inputs, *given), input_keys=(*graph.input_keys, *given))
+    return [values[index] for index in index_of.values()], run_once(pieces, {**batch, **given}, list(index_of))
 
 
 def _is_chaotic(graph: Graph, batch: Mapping[str, np.ndarray], results: Sequence[np.ndarray]) -> bool:
