@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tflite_networks import contents, exported, image
+from tflite_networks import contents, exported, image, steps_apart
 
 from calibrant.algorithms.sqnr import arrays_sqnr_db
 from calibrant.evaluation.tflite_runner import TfliteRunner
@@ -153,3 +153,24 @@ def test_an_enlarged_copy_decides_the_scale_of_its_image():
     operators = TfliteRunner(contents(result)[0]).file.operators()
     rounded_twice = [each for each in operators if each.name == "QUANTIZE" and each.read(0).dtype == np.int8]
     assert not rounded_twice
+
+
+def test_what_is_always_zero_has_a_scale_that_sums_can_read():
+    """As the state with which an unrolled loop begins."""
+
+    def build():
+        y = conv(image(), name="one") * 0.001
+        nothing = tf.nn.relu(-1.0 - tf.abs(y))
+        tf.identity(tf.sigmoid(y) * nothing + y * tf.sigmoid(y), name="out")
+
+    result, x = exported(graph_def(build))
+    apart, file = steps_apart(result, x)
+    assert apart.max() <= 0.01
+    [total] = [each for each in file.operators() if each.name == "ADD" and "out" in each.outputs[0].name]
+    assert total.is_integer
+    codes = [tensor.raw.quantization.scale[0] for tensor in total.inputs]
+    assert max(codes) < 128 * total.outputs[0].scale[0]
+    [wanted] = run_once(result.original, {"x": x})
+    made = TfliteRunner(contents(result)[0])
+    made.run({0: x})
+    assert arrays_sqnr_db(wanted, made.real(made.file.outputs()[0])) > 25

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -66,9 +67,12 @@ class Scales:
 
     def of(self, index: int) -> Quantizer:
         """Scale and zero point of a tensor of the float file as codes of 8 bits."""
-        source = own_source(index, self.plan.sources)[1]
+        index, source = own_source(index, self.plan.sources)
         if isinstance(source, Observed):
-            found = self._network.intermediate[source.tensor].quantizer
+            result = self._network.intermediate[source.tensor]
+            found = result.quantizer
+            if result.low == result.high == 0:
+                found = replace(found, scale=np.float32(min(float(found.scale), self._coarsest(index))))
             return effective(self._network, symmetric(found) if source.symmetric else found)
         if isinstance(source, Quantizer):
             return source
@@ -79,6 +83,15 @@ class Scales:
             tensor = nd.data_inputs(self._network.graph.nodes[source[0]])[source[1]]
             return effective(self._network, self._network.intermediate[tensor].quantizer)
         return read
+
+    def _coarsest(self, index: int) -> float:
+        """The coarsest scale with which sums can read a tensor: one that is always 0 has no need of its own scale."""
+        found = math.inf
+        for each in self._readers.get(index, ()):
+            made = each.outputs[0].index
+            if each.name in ("ADD", "SUB") and isinstance(own_source(made, self.plan.sources)[1], Observed | tuple):
+                found = min(found, float(self.of(made).scale) * KERNELS[each.name].below / 2)
+        return found
 
     def unknown(self, at: int) -> str | None:
         """Why a tensor of an operator has no scale; None where all have one."""
