@@ -15,6 +15,9 @@ from calibrant.errors import CalibrantError
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
 
+FEW = 1_000_000
+"""Of fewer values, the default percentiles of IFMR leave none out."""
+
 
 def float_lite_file(
     graph: Graph, layers: Collection[Layer], places: Collection[tuple[str, int]], settings: TfliteSettings
@@ -50,7 +53,17 @@ def intermediate_tensors(
 def search_intermediate(
     histograms: Mapping[str, Histogram], tensors: Mapping[str, bool], asymmetric: bool
 ) -> dict[str, SearchResult]:
-    """Their scales, by IFMR: with its default settings, or with bounds that are not within those of the data."""
-    plain = ifmr.IfmrSettings(asymmetric=asymmetric)
-    whole = replace(plain, search_range_start=1.0)
-    return {tensor: ifmr.search(histograms[tensor], whole if tensors[tensor] else plain) for tensor in tensors}
+    """Their scales, by IFMR: with its default settings, or with bounds that are not within those of the data.
+
+    Of few values no range is tried that is wider than theirs: it would only be found where they happen to be near the
+    codes, as the numbers of the file are not.
+    """
+    found = {}
+    for tensor, is_whole in tensors.items():
+        settings = ifmr.IfmrSettings(asymmetric=asymmetric)
+        if is_whole:
+            settings = replace(settings, search_range_start=1.0)
+        if histograms[tensor].count < FEW:
+            settings = replace(settings, search_range_end=1.0)
+        found[tensor] = ifmr.search(histograms[tensor], settings)
+    return found

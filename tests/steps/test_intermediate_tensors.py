@@ -1,0 +1,19 @@
+"""Ranges of tensors between layers."""
+
+import numpy as np
+import pytest
+
+from calibrant.algorithms.histogram import Histogram
+from calibrant.steps.intermediate_tensors import search_intermediate
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("whole", [False, True])
+def test_of_few_values_no_range_is_wider_than_theirs(seed, whole):
+    values = np.random.default_rng(seed).standard_normal(64).astype(np.float32)
+    histogram = Histogram()
+    histogram.update(values)
+    found = search_intermediate({"y:0": histogram}, {"y:0": whole}, True)["y:0"]
+    widest = (max(values.max(), 0) - min(values.min(), 0)) / 255
+    assert found.quantizer.scale <= widest * 1.001
+    assert found.quantizer.scale >= widest * (0.999 if whole else 0.69)
