@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from tflite_networks import exported, image
+from tflite_networks import contents, exported, image
 
 import calibrant
+from calibrant.evaluation.tflite_runner import TfliteRunner
+from calibrant.graph.run import run_once
 from graphs import conv, graph_def, numbers, tf
 
 
@@ -35,6 +37,25 @@ def test_equal_scores_and_empty_boxes_are_selected_as_tensorflow_does(tmp_path):
     result, x = exported(graph_def(lambda: tf.identity(with_scores(), name="out")), out=tmp_path / "out", name="model")
     assert not result.refused
     assert calibrant.verify(tmp_path / "out", numbers(1, 8, 8, 4, seed=5)).passed
+
+
+def test_an_overlap_that_is_the_threshold_is_kept_as_in_tensorflow():
+    """Boxes of codes overlap by a half or a third now and then; here the second one by exactly a half."""
+
+    def build():
+        scores = tf.sigmoid(tf.reshape(conv(image(8, 8, 4), name="one")[0, 0, :2, 0], [-1]))
+        boxes = tf.constant([[0, 0, 2, 2], [0, 0, 2, 1]], tf.float32)
+        chosen, best = tf.image.non_max_suppression_with_scores(boxes, scores, 2, 0.5)
+        tf.concat([tf.cast(chosen, tf.float32), best], 0, name="out")
+
+    result, x = exported(graph_def(build))
+    assert not result.refused
+    content, simulation = contents(result, result.export_notes["tflite"]["simulation_outputs"])
+    runner = TfliteRunner(content)
+    runner.run({0: x[:1]})
+    made = runner.real(runner.file.outputs()[0])
+    assert made.size == run_once(result.original, {"x": x[:1]})[0].size == 4
+    np.testing.assert_array_equal(made, run_once(simulation, {simulation.input_keys[0]: x[:1]})[0])
 
 
 def test_selecting_in_a_loop(tmp_path):

@@ -15,7 +15,7 @@ from calibrant.emit.tflite.file_parts import DTYPES, Operator
 from calibrant.emit.tflite.float_kernels import mean_in_kernel_order
 from calibrant.emit.tflite.simulated_float_layers import FLOAT_LAYERS
 from calibrant.emit.tflite.simulated_moves import MOVES, number
-from calibrant.emit.tflite.simulated_rows import Row, activated, binary, of_all, of_list, raw, reduction, unary
+from calibrant.emit.tflite.simulated_rows import Row, activated, binary, of_all, of_list, reduction, unary
 from calibrant.graph.tensorflow import tensorflow
 from calibrant.graph.tf_core import dtypes
 
@@ -139,6 +139,15 @@ SATURATED = (np.dtype(np.uint8), np.dtype(np.int16))
 _SEGMENTS = ("SEGMENT_MAX", "SEGMENT_MIN", "SEGMENT_PROD", "SEGMENT_SUM")
 _BOXES = ("boxes", "scores", "max_output_size", "iou_threshold", "score_threshold")
 
+
+def _selected(s: Any, o: Operator, operation: str, *names: str) -> Any:
+    """The kernel drops a box whose overlap is the threshold, where TensorFlow drops what is above it."""
+    tf = tensorflow()
+    read = dict(zip(names, map(s.real, o.inputs), strict=True))
+    below = tf.math.nextafter(read.pop("iou_threshold"), tf.constant(0.0))
+    return getattr(tf.raw_ops, operation)(**read, iou_threshold=below, pad_to_max_output_size=True)
+
+
 FLOATS: dict[str, Row] = {
     **FLOAT_LAYERS,
     **MOVES,
@@ -183,8 +192,8 @@ FLOATS: dict[str, Row] = {
     "ARG_MIN": _arg("argmin"),
     "TOPK_V2": of_all("math.top_k"),
     "UNIQUE": _unique,
-    "NON_MAX_SUPPRESSION_V4": raw("NonMaxSuppressionV4", *_BOXES, pad_to_max_output_size=True),
-    "NON_MAX_SUPPRESSION_V5": raw("NonMaxSuppressionV5", *_BOXES, "soft_nms_sigma", pad_to_max_output_size=True),
+    "NON_MAX_SUPPRESSION_V4": lambda s, o: _selected(s, o, "NonMaxSuppressionV4", *_BOXES),
+    "NON_MAX_SUPPRESSION_V5": lambda s, o: _selected(s, o, "NonMaxSuppressionV5", *_BOXES, "soft_nms_sigma"),
     "CUMSUM": _cumsum,
     "BUCKETIZE": lambda s, o: tensorflow().raw_ops.Bucketize(
         input=s.real(o.read(0)), boundaries=[float(each) for each in o.options.boundaries]
