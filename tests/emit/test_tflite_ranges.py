@@ -174,3 +174,35 @@ def test_what_is_always_zero_has_a_scale_that_sums_can_read():
     made = TfliteRunner(contents(result)[0])
     made.run({0: x})
     assert arrays_sqnr_db(wanted, made.real(made.file.outputs()[0])) > 25
+
+
+@pytest.mark.parametrize("size", [[11, 13], [16, 16]])
+def test_an_image_is_averaged_before_its_peaks_are_cut_off(size):
+    """Between the pixels of an image, where only some of them remain, numbers are smaller than the largest pixels."""
+
+    def build():
+        y = tf.nn.relu(conv(image(), name="one"))
+        y = tf.raw_ops.ResizeBilinear(images=y, size=size, align_corners=False, half_pixel_centers=False)
+        tf.identity(conv(y, name="two", seed=5), name="out")
+
+    result, x = exported(graph_def(build))
+    apart, file = steps_apart(result, x)
+    assert apart.max() <= 0.01
+    [resize] = [each for each in file.operators() if each.name == "RESIZE_BILINEAR"]
+    [reads] = [each for each in file.operators() if each.name == "CONV_2D" and "two" in each.outputs[0].name]
+    shares = resize.outputs[0].scale[0] == reads.read(0).scale[0]
+    assert resize.is_integer and shares == (size == [16, 16])
+
+
+@pytest.mark.parametrize(("size", "is_integer"), [(1.0, True), (20.0, False)])
+def test_logarithms_below_what_the_kernel_makes_are_computed_in_float(size, is_integer):
+    result, x = exported(
+        graph_def(lambda: tf.nn.log_softmax(tf.reshape(conv(image(), name="one") * size, [-1, 256]), name="out"))
+    )
+    runner = TfliteRunner(contents(result)[0])
+    runner.run({0: x})
+    [found] = [each for each in runner.file.operators() if each.name == "LOG_SOFTMAX"]
+    [wanted] = run_once(result.original, {"x": x})
+    assert found.is_integer == is_integer
+    assert (wanted.min() < -16) != is_integer
+    assert arrays_sqnr_db(wanted, runner.real(runner.file.outputs()[0])) > 25

@@ -24,6 +24,8 @@ LARGEST_MULTIPLIER = 2.0**8
 LARGEST_WIDE_MULTIPLIER = 2.0**7
 """The same where it reads and makes 16 bits."""
 LOWEST_WEIGHT = -127
+LOWEST_LOG = 16
+"""The kernel of LOG_SOFTMAX makes nothing below its negative."""
 UNOBSERVED = "no range was observed for one of its tensors"
 TOO_COARSE = "8 bits for one of its tensors would cost the outputs more than all layers do"
 
@@ -200,6 +202,8 @@ def _reasons(at: int, scales: Scales, network: QuantizedNetwork) -> Iterator[str
             yield f"its scales are too {size} for the kernel of {each.name} ({ratio:.3g})"
     if each.name in SATURATING and (found := scales.in_float(at)) is not None:
         yield f"what it reads is far beyond its range, and in float ({found})"
+    if each.name == "LOG_SOFTMAX" and any(high - low > LOWEST_LOG for low, high in (q.range for q in read.values())):
+        yield f"what it reads goes so far that results would be below -{LOWEST_LOG}, where its kernel ends"
     if each.name in ("CONCATENATION", "PACK") and scales.ends_in_result(at):
         parts = [_own_scale(scales, network, tensor) for tensor in tensors.values() if tensor.values is None]
         finest = min((part for part in parts if part is not None), default=None)

@@ -166,7 +166,7 @@ class Sources:
             return False
         if each.name in KEEPING or (each.name == "RESIZE_NEAREST_NEIGHBOR" and _enlarges(each)):
             return True
-        between = each.name == "RESIZE_BILINEAR" and not each.options.halfPixelCenters and _enlarges(each)
+        between = each.name == "RESIZE_BILINEAR" and not each.options.halfPixelCenters and _puts_between(each)
         return alone and (each.name in CLIPPING or between or KERNELS[each.name].result is Result.SAME)
 
     def _source(self, index: int, known: dict[int, Source]) -> None:
@@ -312,3 +312,13 @@ def _enlarges(each: Operator) -> bool:
     """Whether an image becomes no smaller in height and width, so that all its pixels, or numbers near them, remain."""
     sizes = zip(each.read(0).signature[1:3], each.outputs[0].signature[1:3], strict=True)
     return all(read is not None and made is not None and made >= read for read, made in sizes)
+
+
+def _puts_between(each: Operator) -> bool:
+    """Whether a larger image has all pixels of the image, and others between them: otherwise its peaks are averaged."""
+    ends = 1 if each.options.alignCorners else 0
+    sizes = zip(each.read(0).signature[1:3], each.outputs[0].signature[1:3], strict=True)
+    return _enlarges(each) and all(
+        read is not None and made is not None and read > ends and (made - ends) % (read - ends) == 0
+        for read, made in sizes
+    )
