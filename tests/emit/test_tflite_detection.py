@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from tflite_networks import contents, exported, image
+from tflite_networks import computed, exported, image
 
 import calibrant
-from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.run import run_once
 from graphs import conv, graph_def, numbers, tf
 
@@ -50,12 +49,9 @@ def test_an_overlap_that_is_the_threshold_is_kept_as_in_tensorflow():
 
     result, x = exported(graph_def(build))
     assert not result.refused
-    content, simulation = contents(result, result.export_notes["tflite"]["simulation_outputs"])
-    runner = TfliteRunner(content)
-    runner.run({0: x[:1]})
-    made = runner.real(runner.file.outputs()[0])
+    [made], [simulated], _ = computed(result, x[:1])
     assert made.size == run_once(result.original, {"x": x[:1]})[0].size == 4
-    np.testing.assert_array_equal(made, run_once(simulation, {simulation.input_keys[0]: x[:1]})[0])
+    np.testing.assert_array_equal(made, simulated)
 
 
 def test_selecting_in_a_loop(tmp_path):

@@ -5,24 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.special import erf
-from tflite_networks import contents, exported, image
+from tflite_networks import computed, contents, exported, image
 
 import calibrant
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.replacements import A, P
-from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.run import run_once
 from graphs import conv, dense, graph_def, numbers, placeholder, tf
-
-
-def computed(result, x):
-    """The outputs of the file and those of the simulation, and the names of the file's operators."""
-    content, simulation = contents(result, result.export_notes["tflite"]["simulation_outputs"])
-    runner = TfliteRunner(content)
-    runner.run({0: x})
-    made = [runner.real(tensor) for tensor in runner.file.outputs()]
-    names = {each.name for each in File(content).operators()}
-    return made, run_once(simulation, dict.fromkeys(simulation.input_keys, x)), names
 
 
 def row_of(y, size=8):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tflite_networks import contents, exported
+from tflite_networks import computed, exported
 
-from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.run import run_once
 from graphs import conv, dense, graph_def, numbers, placeholder, tf
 
@@ -26,11 +25,7 @@ def test_no_window_reads_beyond_the_image(height, width, window, stride, depthwi
         dense(tf.reduce_mean(tf.nn.relu(y), [1, 2]), name="out")
 
     result, x = exported(graph_def(build), count=8)
-    content, simulation = contents(result, result.export_notes["tflite"]["simulation_outputs"])
-    runner = TfliteRunner(content)
-    runner.run({0: x})
-    made = [runner.real(tensor) for tensor in runner.file.outputs()]
-    simulated = run_once(simulation, dict.fromkeys(simulation.input_keys, x))
+    made, simulated, _ = computed(result, x)
     np.testing.assert_array_equal(made[0], simulated[0])
     [wanted] = run_once(result.original, {"x": x})
     assert np.mean((made[0] - wanted) ** 2) < 0.002 * np.mean(wanted**2)

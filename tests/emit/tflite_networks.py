@@ -150,6 +150,16 @@ def contents(result, outputs=None):
     return tflite, load(GraphDef.FromString(simulation), outputs and result.network.graph.inputs, outputs)
 
 
+def computed(result, x):
+    """The outputs of the file and those of the simulation, and the names of the file's operators."""
+    content, simulation = contents(result, result.export_notes["tflite"]["simulation_outputs"])
+    runner = TfliteRunner(content)
+    runner.run({0: x})
+    made = [runner.real(tensor) for tensor in runner.file.outputs()]
+    names = {each.name for each in File(content).operators()}
+    return made, run_once(simulation, dict.fromkeys(simulation.input_keys, x)), names
+
+
 def layer_operators(result):
     """Layer → the operator of the file that runs it, by the node map."""
     [content] = [value for name, value in result.exported.items() if name.endswith("_int8_quant.json")]

@@ -60,6 +60,8 @@ class Scales:
             if found.quantizer.bits == 16 and found.tensor in given.float_file.indices:
                 index = given.float_file.indices[found.tensor]
                 self._read_wide.setdefault(index, effective(network, found.quantizer))
+        self._coarsest: dict[int, float] = {}
+        self._note_coarsest()
 
     def made(self, at: int, index: int) -> Quantizer:
         """Scale and zero point with which an operator on integers makes a tensor of the float file."""
@@ -74,7 +76,7 @@ class Scales:
             result = self._network.intermediate[source.tensor]
             found = result.quantizer
             if result.low == result.high == 0:
-                found = replace(found, scale=np.float32(min(float(found.scale), self._coarsest(index))))
+                found = replace(found, scale=np.float32(min(float(found.scale), self._coarsest.get(index, math.inf))))
             return effective(self._network, symmetric(found) if source.symmetric else found)
         if isinstance(source, Quantizer):
             return source
@@ -86,14 +88,20 @@ class Scales:
             return effective(self._network, self._network.intermediate[tensor].quantizer)
         return read
 
-    def _coarsest(self, index: int) -> float:
-        """The coarsest scale with which sums can read a tensor: one that is always 0 has no need of its own scale."""
-        found = math.inf
-        for each in self._readers.get(index, ()):
-            made = each.outputs[0].index
-            if each.name in ("ADD", "SUB") and isinstance(own_source(made, self.plan.sources)[1], Observed | tuple):
-                found = min(found, float(self.of(made).scale) * KERNELS[each.name].below / 2)
-        return found
+    def _note_coarsest(self) -> None:
+        """Find the coarsest scale with which sums can read a tensor: one that is always 0 has no need of its own.
+
+        From the results on, so that a sum's own scale is final before those of what it reads.
+        """
+        for at in reversed(range(len(self.operators))):
+            each = self.operators[at]
+            made = each.outputs[0].index if each.name in ("ADD", "SUB") else None
+            if made is None or made not in self.plan.sources or self.unknown(at) is not None:
+                continue
+            limit = float(self.of(made).scale) * KERNELS[each.name].below / 2
+            for tensor in each.inputs:
+                if tensor is not None:
+                    self._coarsest[tensor.index] = min(self._coarsest.get(tensor.index, math.inf), limit)
 
     def unknown(self, at: int) -> str | None:
         """Why a tensor of an operator has no scale; None where all have one."""
