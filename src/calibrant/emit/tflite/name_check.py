@@ -6,7 +6,7 @@ of the node, and would get the scale of other numbers. Its outputs have to be th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -61,7 +61,6 @@ def without_wrong_names(made: FloatFile, graph: Graph, sample: Mapping[int, np.n
     batch = {key: sample[at] for at, key in enumerate(graph.input_keys)}
     wanted = run_once(graph, batch, [*index_of, *graph.outputs])
     inner, results = wanted[: len(index_of)], wanted[len(index_of) :]
-    found = [values[index] for index in index_of.values()]
     far = far_apart(results, [values[index] for index in ends])
     if far and not _is_chaotic(graph, batch, results):
         raise _other_numbers({graph.outputs[at]: ratio for at, ratio in far.items()}, graph.source)
@@ -71,8 +70,10 @@ def without_wrong_names(made: FloatFile, graph: Graph, sample: Mapping[int, np.n
             "compared with them",
             graph.source,
         )
-        found, inner = _piece_by_piece(made, graph, fed, batch, index_of)
-    wrong = {name for name, one, other in zip(index_of, found, inner, strict=True) if not _is_same(one, other)}
+        inner = _piece_by_piece(made, graph, fed, batch, index_of)
+    wrong = {
+        name for (name, index), real in zip(index_of.items(), inner, strict=True) if not _is_same(values[index], real)
+    }
     return replace(
         made,
         tensors={index: name for index, name in made.tensors.items() if name not in wrong},
@@ -85,19 +86,18 @@ def _piece_by_piece(
     graph: Graph,
     fed: Mapping[int, np.ndarray],
     batch: Mapping[str, np.ndarray],
-    index_of: Mapping[str, int],
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """The tensors of the file and of the graph, which goes on from what the file has wherever tensors are known."""
-    known = {name: index for name, index in made.indices.items() if name not in index_of and name not in graph.inputs}
-    values = tried(made.file.content(), fed, [*index_of.values(), *known.values()], False, graph.source)
-    shapes = {name: graph.shape(name) for name in known}
-    given = {
-        name: values[index]
-        for name, index in known.items()
-        if (shape := shapes[name]) is not None and fits(values[index].shape, shape)
-    }
+    unsure: Collection[str],
+) -> list[np.ndarray]:
+    """The tensors that are known by name alone, computed from what the file has where its tensors are sure."""
+    sure = {name: index for name, index in made.indices.items() if name not in unsure and name not in graph.inputs}
+    values = tried(made.file.content(), fed, list(sure.values()), False, graph.source)
+    given = {}
+    for name, index in sure.items():
+        shape = graph.shape(name)
+        if shape is not None and fits(values[index].shape, shape):
+            given[name] = values[index]
     pieces = replace(graph, inputs=(*graph.inputs, *given), input_keys=(*graph.input_keys, *given))
-    return [values[index] for index in index_of.values()], run_once(pieces, {**batch, **given}, list(index_of))
+    return run_once(pieces, {**batch, **given}, list(unsure))
 
 
 def _is_chaotic(graph: Graph, batch: Mapping[str, np.ndarray], results: Sequence[np.ndarray]) -> bool:
