@@ -199,3 +199,17 @@ def test_loops_and_branches_without_weights_stay_in_float(name, build):
     np.testing.assert_allclose(made[0], simulated[0], atol=1e-4)
     [wanted] = run_once(result.original, {"x": x})
     assert np.mean((made[0] - wanted) ** 2) < 0.005 * np.mean(wanted**2)
+
+
+def test_logarithms_of_sums_over_volumes_with_a_shape_without_axes():
+    """What the converter makes of IsFinite over five axes reads a constant that has no elements."""
+
+    def build():
+        y = tf.reshape(conv(image(8, 8, 6), name="one"), [-1, 8, 4, 2, 4])
+        tf.exp(y - tf.reduce_logsumexp(y, [-2, -1], keepdims=True), name="out")
+
+    result, x = exported(graph_def(build))
+    operators = File(contents(result)[0]).operators()
+    assert any(0 in tensor.shape for each in operators for tensor in each.inputs if tensor is not None)
+    [made], [simulated], _ = computed(result, x)
+    np.testing.assert_allclose(made, simulated, rtol=1e-4)

@@ -70,6 +70,18 @@ def test_models_of_many_weights_run_one_after_the_other(demo, kept, monkeypatch)
     assert len(started) == 3 * (3 if kept == 1 else 1)
 
 
+@pytest.mark.parametrize("batch_size", [None, 6, 5])
+def test_a_file_of_a_fixed_batch_runs_on_batches_of_any_size(repository, tmp_path, batch_size):
+    digits = repository / "examples" / "digits"
+    data = f"{digits / 'test.npz'}:x[:50]"
+    calibrant.quantize(digits / "digits.pb", "batch_num : 1", data, tmp_path / "any", export="tflite")
+    calibrant.quantize(digits / "digits.pb", "batch_num : 1", data, tmp_path / "three", export="tflite", tflite_batch=3)
+    any_batch = verify(tmp_path / "any", data, batch_size=batch_size)
+    three = verify(tmp_path / "three", data, batch_size=batch_size)
+    assert three.passed and three.models[0].samples == 50
+    assert three.pairs == any_batch.pairs
+
+
 def test_limits_are_limits(demo):
     digits, out = demo
     data = f"{digits / 'test.npz'}:x[:32]"

@@ -6,7 +6,7 @@ are not compared.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from calibrant.emit.tflite.file_parts import Tensor
 from calibrant.emit.tflite.simulation import safe_name
 from calibrant.errors import DataError, Problem
 from calibrant.evaluation.layer_divergence import BETWEEN
-from calibrant.evaluation.sample_range import sample_count, sample_range
+from calibrant.evaluation.sample_range import sample_count, whole_pieces
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import softmax_input
@@ -87,38 +87,35 @@ def _simulated(graph: Graph, tensors: Iterable[Tensor | None]) -> str | None:
 
 def run_graph(runner: Runner, fed: Mapping[int, np.ndarray]) -> list[np.ndarray]:
     """The compared tensors of a graph for one batch, each [samples, values]; in pieces if its batch is fixed."""
-    total, graph = sample_count(fed), runner.graph
+    graph = runner.graph
     fixed = next((shape[0] for shape in map(graph.shape, graph.inputs) if shape), None)
-    size = fixed if fixed and total % fixed == 0 else total
-    pieces = []
-    for start in range(0, total, size):
-        part = sample_range(fed, start, size)
-        values = runner({key: part[at] for at, key in enumerate(graph.input_keys)})
-        pieces.append([_rows(np.array(value), size) for value in values])
-    return [np.concatenate(parts) for parts in zip(*pieces, strict=True)] if len(pieces) > 1 else pieces[0]
+
+    def run(piece: Mapping[int, np.ndarray]) -> list[np.ndarray]:
+        return runner({key: piece[at] for at, key in enumerate(graph.input_keys)})
+
+    return _in_pieces(run, fed, fixed)
 
 
 def run_file(runner: TfliteRunner, points: ComparisonPoints, fed: Mapping[int, np.ndarray]) -> list[np.ndarray]:
-    """The compared tensors of a LiteRT file for one batch, each [samples, values]; in pieces if its batch is fixed.
+    """The compared tensors of a LiteRT file for one batch, each [samples, values]; in pieces if its batch is fixed."""
 
-    Raises
-    ------
-    DataError
-        The batch is no multiple of the file's.
-    """
-    total = sample_count(fed)
-    size = runner.fixed_batch or total
-    if total % size:
-        raise DataError(
-            Problem(f"batches of {total} samples do not fit the .tflite, which takes {size} a run", hint="--batch-size")
-        )
-    chunks = []
-    for start in range(0, total, size):
-        runner.run(sample_range(fed, start, size))
-        chunks.append([_rows(runner.real(tensor), size) for tensor in points.file])
-    for parts in zip(*chunks, strict=True):
+    def run(piece: Mapping[int, np.ndarray]) -> list[np.ndarray]:
+        runner.run(piece)
+        return [runner.real(tensor) for tensor in points.file]
+
+    return _in_pieces(run, fed, runner.fixed_batch)
+
+
+def _in_pieces(
+    run: Callable[[Mapping[int, np.ndarray]], list[np.ndarray]], fed: Mapping[int, np.ndarray], fixed: int | None
+) -> list[np.ndarray]:
+    size = fixed or sample_count(fed)
+    pieces = []
+    for piece, kept in whole_pieces(fed, size):
+        pieces.append([_rows(np.array(values), size)[:kept] for values in run(piece)])
+    for parts in zip(*pieces, strict=True):
         require_one_width(parts)
-    return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
+    return [np.concatenate(parts) for parts in zip(*pieces, strict=True)] if len(pieces) > 1 else pieces[0]
 
 
 def _rows(values: np.ndarray, samples: int) -> np.ndarray:

@@ -93,8 +93,10 @@ class Tensor:
 
     @property
     def values(self) -> np.ndarray | None:
-        """The constant that the tensor holds; None where it is computed."""
+        """The constant that the tensor holds, as one without elements always does; None where it is computed."""
         data = self._file.model.buffers[self._raw.buffer].data
+        if self.dtype is not None and 0 in self.shape:
+            return np.empty(self.shape, self.dtype)
         if data is None or len(data) == 0 or self.dtype is None:
             return None
         return np.frombuffer(np.asarray(data, np.uint8).tobytes(), self.dtype).reshape(self.shape)

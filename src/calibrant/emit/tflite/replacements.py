@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from calibrant.emit.tflite.flatbuffer import File
+from calibrant.emit.tflite.plain_einsum import einsum_as_sums
 from calibrant.emit.tflite.pooling import image_axes, is_global_pool
 from calibrant.emit.tflite.schema import schema
 from calibrant.emit.tflite.selected_boxes import SELECTING, plain_boxes_and_scores
@@ -19,7 +20,7 @@ A = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
 
 
 def replace_what_does_not_convert(edit: Edit) -> None:
-    """ClipByValue, AddN, Roll, Erf, sign bits, boxes and AvgPool over whole images become others that mean the same.
+    """What ClipByValue, AddN, Roll, Erf, Einsum, sign bits, boxes and AvgPool over whole images mean, in other words.
 
     The kernel of AvgPool keeps its input's factors, which are several times too coarse for an average over a whole
     image; the one of Mean rounds once, to the factors of what comes next.
@@ -42,6 +43,8 @@ def replace_what_does_not_convert(edit: Edit) -> None:
             pool_by_axes(edit, node)
         elif node.op in SELECTING:
             plain_boxes_and_scores(edit, node)
+        elif node.op == "Einsum":
+            einsum_as_sums(edit, node)
         elif node.op == "Roll":
             _roll_as_slices(edit, node)
         elif node.op == "BitwiseAnd":

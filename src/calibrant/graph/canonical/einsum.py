@@ -40,23 +40,29 @@ class Product:
 
 def read_equation(graph: Graph, node: NodeDef) -> tuple[Labels, Labels, Labels] | str:
     """The labels of both operands and of the result, one a dimension; or the reason why they are not to be had."""
-    tensors = nd.data_inputs(node)
+    terms = read_terms(graph, node)
+    if isinstance(terms, str):
+        return terms
+    operands, result = terms
+    if len(operands) != 2:
+        return f"{nd.attribute(node, 'equation')!r} is not a product of two tensors"
+    return operands[0], operands[1], result
+
+
+def read_terms(graph: Graph, node: NodeDef) -> tuple[list[Labels], Labels] | str:
+    """The labels of every operand and of the result, one a dimension; or the reason why they are not to be had."""
     equation = nd.attribute(node, "equation") or ""
-    if len(tensors) != 2 or "->" not in equation:
-        return f"{equation!r} is not a product of two tensors"
-    terms, result = equation.replace(" ", "").split("->")
-    known = (graph.shape(tensor) for tensor in tensors)
+    if "->" not in equation:
+        return f"{equation!r} does not name its result"
+    written, result = equation.replace(" ", "").split("->")
+    terms = written.split(",")
+    known = (graph.shape(tensor) for tensor in nd.data_inputs(node))
     shapes = [shape for shape in known if shape is not None]
-    if len(shapes) < 2:
+    if len(shapes) < len(terms):
         return "the number of axes of its operands is not known"
-    operands = []
-    for term, shape in zip(terms.split(","), shapes, strict=True):
-        more = len(shape) - len(term.replace("...", ""))
-        operands.append(tuple(term.replace("...", _unnamed(more))))
-    dots = max(
-        (len(labels) - len(term.replace("...", ""))) for labels, term in zip(operands, terms.split(","), strict=True)
-    )
-    return operands[0], operands[1], tuple(result.replace("...", _unnamed(dots)))
+    dots = [len(shape) - len(term.replace("...", "")) for term, shape in zip(terms, shapes, strict=True)]
+    operands = [tuple(term.replace("...", _unnamed(more))) for term, more in zip(terms, dots, strict=True)]
+    return operands, tuple(result.replace("...", _unnamed(max(dots))))
 
 
 def _unnamed(count: int) -> str:
