@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tflite_networks import exported, image, steps_apart
 
+import calibrant
 from calibrant.emit.tflite import fallback
 from calibrant.emit.tflite.fallback import offenders
 from calibrant.emit.tflite.kernels import KERNELS, Kernel, Result
@@ -73,3 +74,20 @@ def test_few_operators_are_named_after_few_trials(culprits, expected):
 def test_a_file_that_does_not_run_in_float_either():
     plan = FilePlan({}, frozenset({0}), {}, {})
     assert offenders(plan, [SimpleNamespace(name="ADD")], lambda _: False) == ()
+
+
+def test_what_no_kernel_takes_is_said_without_places_in_its_source():
+    """STRIDED_SLICE takes five axes at most."""
+
+    def build():
+        y = tf.reshape(conv(image(8, 8, 8), name="one"), [-1, 4, 2, 4, 2, 8])
+        tf.identity(y[:, 1:, :, :, :1, ::2], name="out")
+
+    with pytest.raises(calibrant.ModelError) as caught:
+        exported(graph_def(build))
+    [problem] = caught.value.problems
+    assert problem.message == (
+        "the LiteRT file that was made does not run with the built-in kernels: "
+        "STRIDED_SLICE: StridedSlice op only supports 1D-5D input arrays"
+    )
+    assert problem.hint

@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import os
 import pickle
+import re
 import signal
 import tempfile
 import time
@@ -14,10 +15,12 @@ from typing import IO
 import numpy as np
 
 from calibrant.child_process import end_with_parent
+from calibrant.emit.tflite.convert import OTHERWISE
 from calibrant.emit.tflite.operator_check import run_file
 from calibrant.errors import ModelError, Problem
 
 SECONDS = 600
+REFUSAL = re.compile(r"(?:\S+\.(?:cc|h)(?::\d+)?:? )?(?P<reason>.*?)\.?\s*Node number \d+ \((?P<operator>\w+)\) failed")
 
 
 class TrialError(ModelError):
@@ -30,7 +33,7 @@ class TrialError(ModelError):
     """
 
     def __init__(self, reason: str, source: str):
-        super().__init__(Problem(f"the LiteRT file that was made {reason}", file=source))
+        super().__init__(Problem(f"the LiteRT file that was made {reason}", file=source, hint=OTHERWISE))
         self.reason = reason
 
 
@@ -61,11 +64,17 @@ def tried(
         found = pickle.loads(answered) if answered and not status else None
     how = "XNNPACK" if delegate else "the built-in kernels"
     if isinstance(found, str):
-        raise TrialError(f"does not run with {how}: {found}", source)
+        raise TrialError(f"does not run with {how}: {refusal(found)}", source)
     if found is None or status:
         reason = signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else f"exit code {status}"
         raise TrialError(f"ends the process with {how} ({reason})", source)
     return found
+
+
+def refusal(text: str) -> str:
+    """What an interpreter said, as the operator and the reason alone."""
+    said = REFUSAL.match(text)
+    return f"{said['operator']}: {said['reason']}" if said else text
 
 
 def _run_and_exit(
