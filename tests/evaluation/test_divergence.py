@@ -45,3 +45,16 @@ def test_lost_numbers_of_all_outputs_count():
 def test_outputs_without_values_are_equal():
     found = parted([], [])
     assert (found.largest, found.agreement, found.share_equal, found.samples) == (0.0, 1.0, 1.0, 1)
+
+
+def test_of_maps_of_classes_each_place_counts():
+    """And not where the largest number of a class is first met."""
+    found = TensorDivergence(1.0)
+    found.update(np.array([[1, 1, 7, 7], [2, 2, 2, 2]]), np.array([[7, 1, 7, 7], [2, 2, 2, 2]]))
+    assert (found.agreement, found.share_equal) == (7 / 8, 7 / 8)
+
+
+def test_a_class_that_is_another_does_not_agree():
+    found = TensorDivergence(1.0)
+    found.update(np.array([[3], [4]]), np.array([[3], [5]]))
+    assert found.agreement == 0.5

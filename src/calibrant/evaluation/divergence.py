@@ -27,7 +27,7 @@ class TensorDivergence:
     equal: int = field(default=0, init=False)
     largest: float = field(default=0.0, init=False)
     samples: int = field(default=0, init=False)
-    same: int = field(default=0, init=False)
+    same: float = field(default=0, init=False)
     reach: float = field(default=0.0, init=False)
     whole: bool = field(default=False, init=False)
     """Whether values are whole numbers or truth values, such as those of classes: one is equal or not."""
@@ -49,10 +49,12 @@ class TensorDivergence:
         self.largest = max(self.largest, float(steps.max(initial=0.0)))
         self.reach = max(self.reach, float(np.abs(first).max(initial=0.0, where=np.isfinite(first))))
         self.samples += len(first)
-        if first.shape[1]:
-            self.same += int(np.count_nonzero(first.argmax(axis=1) == second.argmax(axis=1)))
-        else:
+        if not first.shape[1]:
             self.same += len(first)
+        elif self.whole:
+            self.same += float(np.mean(same, axis=1).sum())
+        else:
+            self.same += int(np.count_nonzero(first.argmax(axis=1) == second.argmax(axis=1)))
 
     @property
     def share_within(self) -> float:
@@ -66,7 +68,7 @@ class TensorDivergence:
 
     @property
     def agreement(self) -> float:
-        """Share of the samples whose largest output is the same."""
+        """Share of the samples whose largest output is the same; of whole numbers, share that is equal."""
         return self.same / self.samples if self.samples else 1.0
 
     @property
@@ -104,7 +106,7 @@ class OutputDivergence:
 
     @property
     def agreement(self) -> float:
-        """Share of the samples whose largest value is the same, over all outputs."""
+        """Share of the samples whose largest value is the same, over all outputs; whole numbers as they are."""
         return self._share("same", "samples")
 
     @property

@@ -17,7 +17,7 @@ class Limits:
         Least share of outputs of the LiteRT file within one step of its simulation; of whole numbers, such as those
         of classes, equal to it.
     agreement : float
-        Least share of samples with the same largest output in both.
+        Least share of samples with the same largest output in both; of whole numbers, of equal ones.
     relative : float
         Largest difference of the lowered model to the fake-quantized one, over the largest output.
     file_relative : float
@@ -54,7 +54,7 @@ class PairScore:
     relative : float
         Largest difference over the largest output.
     agreement : float
-        Share of the samples with the same largest output.
+        Share of the samples with the same largest output; of whole numbers, of equal ones.
     passed : bool | None
         Whether they are within the limits; None for pairs that are only shown.
     divergence : LayerDivergence | None
