@@ -98,6 +98,18 @@ def test_the_names_of_all_files_are_known_before(tmp_path):
     assert known - written <= {"net_fakequant", "net_equalized", "net_nuq_record.txt"}
 
 
+def test_what_an_earlier_run_has_left_under_the_same_name_is_said(tmp_path, caplog):
+    """It is kept, as it may have been written on purpose, and nobody takes it for a part of this result."""
+    call = {"model": graph_def(small_network), "config": CONFIG, "data": DATA, "out": tmp_path, "name": "net"}
+    calibrant.quantize(**call, export=("ascend", "saved_model"))
+    (tmp_path / "other.txt").write_text("mine")
+    assert not caplog.records
+    calibrant.quantize(**call, export="ascend")
+    [record] = caplog.records
+    assert record.getMessage() == f"not of this run, but of an earlier one: net_saved_model in {tmp_path}"
+    assert (tmp_path / "net_saved_model").is_dir()
+
+
 def test_the_result_can_be_used(tmp_path):
     result = calibrant.quantize(graph_def(small_network), CONFIG, DATA, tmp_path / "out", name="mine")
     assert [path.name for path in result.files] == [

@@ -5,7 +5,8 @@ model ─► load ─► fold ─► plan ─► (equalize) ─► balance ─�
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -293,4 +294,17 @@ def build_result(
         with watch.step("write"):
             result.files = write_folder(output.folder, result_files(result))
         LOG.debug("written: %s", ", ".join(map(str, result.files)))
+        _note_older_files(output.folder, output.prefix, result.files)
     return result
+
+
+def _note_older_files(folder: Path, prefix: str, written: Collection[Path]) -> None:
+    """Warn of what an earlier run has written under this name and this one has not."""
+    names = {path.name for path in written}
+    older = [
+        name
+        for name in dict.fromkeys(result_names(prefix, EXPORTS, budget=False))
+        if name not in names and os.path.lexists(folder / name)
+    ]
+    if older:
+        LOG.warning("not of this run, but of an earlier one: %s in %s", ", ".join(older), folder)

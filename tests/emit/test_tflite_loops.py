@@ -58,19 +58,57 @@ def old_loop():
     return dense(tf.reshape(written.stack(), [6, 4]), 3, "two", seed=7)
 
 
-def test_the_arrays_of_an_old_loop(tmp_path):
+def loop_behind_a_loop():
+    """The second reads what the first has written, whose shape only the first's list tells."""
+
+    def each(x, operation):
+        read = tf.TensorArray(tf.float32, 6, infer_shape=False).unstack(x)
+        first = (0, tf.TensorArray(tf.float32, 6, infer_shape=False))
+        step = lambda time, written: (time + 1, written.write(time, operation(read.read(time))))  # noqa: E731
+        return tf.compat.v1.while_loop(lambda time, *_: time < 6, step, first)[1].stack()
+
+    x = tf.reshape(dense(tf.reshape(placeholder([1, 6, 4]), [6, 4]), 4, "one"), [6, 1, 4])
+    weights = tf.constant(numbers(4, 4, seed=5, scale=0.5))
+    once = each(x, lambda row: tf.tanh(tf.matmul(tf.ensure_shape(row, [1, 4]), weights)))
+    return tf.reshape(each(once, tf.nn.relu), [6, 4])
+
+
+def old_model(build):
     tf.compat.v1.disable_control_flow_v2()
     try:
-        model = graph_def(lambda: tf.identity(old_loop(), name="out"))
+        model = graph_def(lambda: tf.identity(build(), name="out"))
     finally:
         tf.compat.v1.enable_control_flow_v2()
     assert "TensorArrayReadV3" in [node.op for node in model.node]
+    return model
+
+
+@pytest.mark.parametrize("build", [old_loop, loop_behind_a_loop])
+def test_the_arrays_of_an_old_loop(build, tmp_path):
     x = numbers(1, 6, 4, seed=3)
     out = tmp_path / "out"
-    result = calibrant.quantize(model, "batch_num: 1", [x], out, export="tflite", name="model", outputs=["out"])
+    call = {"export": "tflite", "name": "model", "outputs": ["out"]}
+    result = calibrant.quantize(old_model(build), "batch_num: 1", [x], out, **call)
     assert not result.refused
     assert "WHILE" in [each.name for each in File((tmp_path / "out" / "model_int8.tflite").read_bytes()).operators()]
     assert calibrant.verify(tmp_path / "out", x).passed
+
+
+def test_an_array_of_unknown_elements_is_refused_in_one_line_with_what_helps():
+    def build():
+        x = dense(placeholder([None, 4]), 4, "one")
+        read = tf.TensorArray(tf.float32, 6).unstack(tf.reshape(x, [6, -1, 4]))
+        written = tf.TensorArray(tf.float32, 6)
+        step = lambda time, written: (time + 1, written.write(time, tf.tanh(read.read(time))))  # noqa: E731
+        return tf.compat.v1.while_loop(lambda time, *_: time < 6, step, (0, written))[1].stack()
+
+    x = numbers(6, 4, seed=3)
+    with pytest.raises(calibrant.ModelError, match="TensorArrayV3") as caught:
+        calibrant.quantize(old_model(build), "batch_num: 1", [x], export="tflite", outputs=["out"])
+    [problem] = caught.value.problems
+    assert problem.hint == "the size of its elements is not known: fix the inputs, --tflite-shape x=SIZE,SIZE,…"
+    options = {"export": "tflite", "outputs": ["out"], "tflite_shape": {"x": (6, 4)}}
+    assert not calibrant.quantize(old_model(build), "batch_num: 1", [x], **options).refused
 
 
 def test_a_simulated_loop_has_the_same_bytes_whatever_was_traced_before():

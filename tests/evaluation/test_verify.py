@@ -82,6 +82,16 @@ def test_a_file_of_a_fixed_batch_runs_on_batches_of_any_size(repository, tmp_pat
     assert three.pairs == any_batch.pairs
 
 
+def test_files_of_two_runs_are_not_compared(repository, tmp_path):
+    digits = repository / "examples" / "digits"
+    data, call = f"{digits / 'test.npz'}:x[:8]", {"out": tmp_path, "name": "net"}
+    calibrant.quantize(digits / "digits.pb", "batch_num : 1", data, **call, export="tflite")
+    calibrant.quantize(digits / "digits.pb", "batch_num : 1\nactivation_offset : false", data, **call)
+    for check in (verify, calibrant.golden):
+        with pytest.raises(ModelError, match=r"net_int8.tflite: is of another run than net_fakequant.pb"):
+            check(tmp_path, data)
+
+
 def test_limits_are_limits(demo):
     digits, out = demo
     data = f"{digits / 'test.npz'}:x[:32]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,7 @@ from calibrant.evaluation.tflite_runner import TfliteRunner, open_tflite
 from calibrant.graph.graph import Graph
 from calibrant.graph.load import load
 from calibrant.graph.skeleton import large_constants, skeleton
+from calibrant.json_text import read_json
 from calibrant.options import ModelOptions
 from calibrant.publish.write import finish_earlier_run
 from calibrant.regular_file import is_folder
@@ -20,6 +22,7 @@ from calibrant.steps.planned import load_model
 
 FAKEQUANT, SIMULATION, TFLITE, LOWERED = "_fakequant.pb", "_int8_fakequant.pb", "_int8.tflite", "_quantized.pb"
 FLOAT = "float"
+REPORT, METADATA, CONFIGURATION = "report.json", "calibrant", "configuration_sha256"
 LARGE = 1 << 28  # bytes of weights of a graph that is read again when it is needed
 
 
@@ -99,8 +102,26 @@ def open_models(folder: Path, model: Any = None, options: ModelOptions | None = 
         if is_large:
             unread[kind] = read
     if has_file:
-        known[TFLITE] = open_tflite(paths[TFLITE])
+        known[TFLITE] = file = open_tflite(paths[TFLITE])
+        _refuse_other_run(file, folder, fakes[0])
     return ResultModels(known, unread)
+
+
+def _refuse_other_run(file: TfliteRunner, folder: Path, fake: Path) -> None:
+    """What a folder holds of two runs cannot be compared: they differ in their configuration."""
+    try:
+        of_folder = read_json(folder / REPORT)["run"][CONFIGURATION]
+        of_file = json.loads(file.file.metadata(METADATA) or b"{}")[CONFIGURATION]
+    except (OSError, ValueError, LookupError, TypeError):
+        return
+    if of_file != of_folder:
+        raise ModelError(
+            Problem(
+                f"is of another run than {fake.name}, with another configuration",
+                file=file.source,
+                hint="quantize again with --export tflite, or remove the file",
+            )
+        )
 
 
 def _without_many_weights(read: Callable[[], Graph]) -> tuple[Graph, bool]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from calibrant.emit.tflite.convert import UNROLLED, convert
+from calibrant.emit.tflite.convert import MOST_NODES, UNROLLED, convert
 from calibrant.emit.tflite.file_parts import Tensor
 from calibrant.emit.tflite.flatbuffer import OPERATORS, File
 from calibrant.emit.tflite.float_graph import float_graph
@@ -23,6 +23,7 @@ WITH_KERNELS = frozenset({"TFLite_Detection_PostProcess"})
 """Custom operators that interpreters bring along."""
 ACTIVATIONS = frozenset({"Relu", "Relu6"})
 LOOPS = frozenset({"UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "LSTM", "RNN"})
+ARRAY = "TensorArrayV3"
 FAKE_QUANTIZED = frozenset({"QUANTIZE", "DEQUANTIZE"})
 """What the converter makes of a FakeQuant node."""
 _UNSIMULATED = "a LiteRT file with {} is not written, as no simulation could check it"
@@ -111,24 +112,35 @@ def _refuse_unknown(file: File, graph: Graph) -> None:
     from calibrant.emit.tflite.simulated_floats import FLOATS
 
     known = {*OPERATORS.values(), *WITH_KERNELS}
+    unknown: dict[str, list[str]] = {}
+    for part in file.subgraphs():
+        for each in part.operators():
+            if each.name not in known or each.name not in {*FLOATS, *FAKE_QUANTIZED}:
+                unknown.setdefault(each.name, []).extend(made.name.split(";")[0] for made in each.outputs[:1])
+    if ARRAY in unknown:
+        unknown = {name: places for name, places in unknown.items() if name == ARRAY or name[:11] != ARRAY[:11]}
     inputs = zip(graph.input_keys, graph.inputs, strict=True)
-    unranked = [f"--tflite-shape {key}=SIZE,SIZE,…" for key, tensor in inputs if graph.shape(tensor) is None]
-    otherwise = "export another format"
-    if unranked:
-        otherwise = f"the model does not say the shape of its input, fix it with {' '.join(unranked)}"
-    problems = [
-        Problem(
-            _UNSIMULATED.format(each.name) if each.name in known else f"LiteRT has no operator for {each.name}",
-            file=graph.source,
-            path=each.outputs[0].name.split(";")[0] if each.outputs else None,
-            hint=UNROLLED if each.name in LOOPS else otherwise,
-        )
-        for part in file.subgraphs()
-        for each in part.operators()
-        if each.name not in known or each.name not in {*FLOATS, *FAKE_QUANTIZED}
-    ]
+    shapes = {key: graph.shape(tensor) for key, tensor in inputs}
+    unranked = [key for key, shape in shapes.items() if shape is None]
+    open_inputs = [key for key, shape in shapes.items() if shape is None or None in shape]
+    problems = []
+    for name, places in unknown.items():
+        hint = "export another format"
+        if name in LOOPS:
+            hint = UNROLLED
+        elif name == ARRAY and open_inputs:
+            hint = f"the size of its elements is not known: fix the inputs, {_shape_options(open_inputs)}"
+        elif unranked:
+            hint = f"the model does not say the shape of its input, fix it with {_shape_options(unranked)}"
+        message = _UNSIMULATED.format(name) if name in known else f"LiteRT has no operator for {name}"
+        place = ", ".join(places[:MOST_NODES]) + (" …" if len(places) > MOST_NODES else "")
+        problems.append(Problem(message, file=graph.source, path=place or None, hint=hint))
     if problems:
         raise ModelError(*problems)
+
+
+def _shape_options(keys: Collection[str]) -> str:
+    return " ".join(f"--tflite-shape {key}=SIZE,SIZE,…" for key in keys)
 
 
 def _refuse_strings(graph: Graph) -> None:

@@ -30,7 +30,8 @@ def float_graph(graph: Graph, settings: TfliteSettings) -> tuple[Graph, Mapping[
     _set_shapes(edit, with_batch_of_lists(graph, settings))
     edit = edit.finish().edit()
     _fold_constants(edit)
-    arrays_as_lists(edit)
+    while arrays_as_lists(edit):
+        edit = edit.finish().edit()
     elements_of_the_batch(edit)
     replace_what_does_not_convert(edit)
     filled_as_numbers(edit)

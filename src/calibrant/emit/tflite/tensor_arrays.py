@@ -17,17 +17,21 @@ HANDED_ON = frozenset({"Enter", "RefEnter", "Merge", "Switch", "Identity", "Next
 FLOW = {"TensorArrayWriteV3": 3, "TensorArrayScatterV3": 3, "TensorArrayReadV3": 2, "TensorArrayGatherV3": 2}
 FLOW |= {"TensorArraySizeV3": 1}
 """Which input is the flow; the one that is stored is in front of it."""
+STORES = frozenset({"TensorArrayWriteV3", "TensorArrayScatterV3"})
+"""Their result is the flow."""
 Shape = tuple[int | None, ...]
 
 
-def arrays_as_lists(edit: Edit) -> None:
-    """Rewrite every array of which the shape of an element is known."""
-    for node in list(edit.graph.nodes.values()):
-        if node.op == "TensorArrayV3":
-            _array_as_list(edit, node)
+def arrays_as_lists(edit: Edit) -> bool:
+    """Rewrite every array of which the shape of an element is known; whether there was one.
+
+    The shape of what comes out of a list is known then, so that other arrays may follow.
+    """
+    rewritten = [_array_as_list(edit, node) for node in edit.graph.nodes.values() if node.op == "TensorArrayV3"]
+    return any(rewritten)
 
 
-def _array_as_list(edit: Edit, array: NodeDef) -> None:
+def _array_as_list(edit: Edit, array: NodeDef) -> bool:
     graph = edit.graph
     flow = [f"{array.name}:1"]
     users: list[NodeDef] = []
@@ -39,10 +43,11 @@ def _array_as_list(edit: Edit, array: NodeDef) -> None:
                 flow += [f"{node.name}:0", f"{node.name}:1"]
             elif FLOW.get(node.op) == index and node not in users:
                 users.append(node)
-                flow.append(f"{node.name}:0")
+                if node.op in STORES:
+                    flow.append(f"{node.name}:0")
     shape = _element(edit, array, users)
     if shape is None:
-        return
+        return False
     whole = edit.add_constant(f"{array.name}/element", np.array(shape, np.int32))
     size = nd.data_inputs(array)[0]
     made = {"element_dtype": array.attr["dtype"], "shape_type": dtypes.int32}
@@ -53,6 +58,7 @@ def _array_as_list(edit: Edit, array: NodeDef) -> None:
         changed = nd.copy_node(node, [_listed(tensor, array) for tensor in node.input])
         changed.attr["T"].type = dtypes.variant.as_datatype_enum
         edit.put(changed)
+    return True
 
 
 def _listed(tensor: str, array: NodeDef) -> str:
@@ -66,7 +72,7 @@ def _element(edit: Edit, array: NodeDef, users: list[NodeDef]) -> Shape | None:
     if not said.unknown_rank and said.dim and all(dim.size >= 0 for dim in said.dim):
         return tuple(dim.size for dim in said.dim)
     for node in users:
-        if node.op in ("TensorArrayWriteV3", "TensorArrayScatterV3"):
+        if node.op in STORES:
             shape = edit.graph.shape(nd.data_inputs(node)[2])
             if shape is not None and node.op == "TensorArrayScatterV3":
                 shape = shape[1:]
