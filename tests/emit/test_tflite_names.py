@@ -37,6 +37,27 @@ def test_the_last_operator_made_of_a_node_has_its_name(name):
     assert np.mean((made - wanted) ** 2) < 0.003 * np.mean(wanted**2)  # 25 dB
 
 
+def test_a_name_that_ends_in_a_digit_is_known_with_the_converters_digits():
+    """FusedBatchNormV3 alone becomes a product and a sum, called FusedBatchNormV32 and FusedBatchNormV33."""
+
+    def build():
+        y = tf.nn.relu(conv(image(), name="one"))
+        scale, offset, mean = (tf.constant(numbers(4, seed=seed)) for seed in (3, 4, 5))
+        y = tf.raw_ops.FusedBatchNormV3(
+            x=y,
+            scale=scale,
+            offset=offset,
+            mean=mean,
+            variance=scale * scale,
+            is_training=False,
+            name="FusedBatchNormV3",
+        )[0]
+        tf.identity(tf.pad(y[:, 1:], [[0, 0], [1, 1], [0, 0], [0, 0]]), name="out")
+
+    result, _ = exported(graph_def(build))
+    assert result.export_notes["tflite"]["operators_in_float"] == []
+
+
 def test_a_name_with_other_numbers_is_forgotten():
     graph = load(graph_def(lambda: tf.cos(tf.tanh(tf.sin(image(), name="wave"), name="bent"), name="out")))
     made = float_file(graph, (), (), TfliteSettings())

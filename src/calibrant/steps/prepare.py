@@ -15,6 +15,7 @@ from calibrant.steps.balance import Balanced, balance
 from calibrant.steps.calibration_data import open_planned
 from calibrant.steps.channels import Channels
 from calibrant.steps.equalize import equalize
+from calibrant.steps.plain_norms import with_plain_norms
 from calibrant.steps.planned import Planned, plan_model
 from calibrant.steps.prepared import Prepared, prepare_balanced
 
@@ -45,7 +46,7 @@ def prepare(
             planned = equalize(planned, batches, track, runner)
     with watch.step("balance"):
         balanced = balance(planned.folded.graph, planned.layers, planned.plan, batches, track, runner)
-    return replace(prepare_balanced(planned, balanced, options, watch), equalized=channels.equalized)
+    return replace(_prepared(planned, balanced, options, watch), equalized=channels.equalized)
 
 
 def channels_are_open(planned: Planned, options: Options) -> bool:
@@ -62,14 +63,20 @@ def prepare_part(model: Any, config: Any, data: Any, options: Options, watch: St
     """As :func:`prepare`, where other processes observe other parts of the data."""
     _refuse_equalize(options)
     planned, batches = open_planned(_plan_feedable(model, config, options, watch), data, options, config is not None)
-    return prepare_balanced(planned, _unbalanced(planned), options, watch), batches
+    return _prepared(planned, _unbalanced(planned), options, watch), batches
 
 
 def prepare_merge(model: Any, config: Any, options: Options, watch: Stopwatch) -> Prepared:
     """As :func:`prepare_part`, for parts that have been observed."""
     _refuse_equalize(options)
     planned = _plan_feedable(model, config, options, watch)
-    return prepare_balanced(planned, _unbalanced(planned), options, watch)
+    return _prepared(planned, _unbalanced(planned), options, watch)
+
+
+def _prepared(planned: Planned, balanced: Balanced, options: Options, watch: Stopwatch) -> Prepared:
+    if "tflite" in options.export.formats:
+        balanced = replace(balanced, graph=with_plain_norms(balanced.graph))
+    return prepare_balanced(planned, balanced, options, watch)
 
 
 def _plan_feedable(model: Any, config: Any, options: Options, watch: Stopwatch) -> Planned:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from calibrant.emit.tflite.convert import MOST_NODES, UNROLLED, convert
@@ -190,7 +190,7 @@ def _named(file: File, graph: Graph, original: Graph, first: Mapping[str, str]) 
 def _tensor_of(made: Tensor, graph: Graph, order: Mapping[str, int]) -> str | None:
     candidates = []
     for part in made.name.split(";"):
-        for name in (part, part.rstrip(DIGITS)):
+        for name in _without_digits(part):
             node, index = nd.split_tensor(nd.tensor_name(name)) if name else ("", 0)
             if node in order and graph.constant(f"{node}:{index}") is None:
                 candidates.append((order[node], f"{node}:{index}"))
@@ -201,6 +201,14 @@ def _tensor_of(made: Tensor, graph: Graph, order: Mapping[str, int]) -> str | No
     if tensor not in graph.tensors or not _same_shape(made.signature, graph.shape(tensor)):
         return None
     return tensor
+
+
+def _without_digits(name: str) -> Iterator[str]:
+    """The name, and without one, two … of the digits at its end, some of which the converter adds."""
+    yield name
+    while name and name[-1] in DIGITS:
+        name = name[:-1]
+        yield name
 
 
 def _same_shape(found: tuple[int | None, ...], wanted: tuple[int | None, ...] | None) -> bool:

@@ -1,0 +1,44 @@
+"""Step: a FusedBatchNorm that no layer has absorbed becomes a product and a sum.
+
+Between both, as an integer kernel computes them, there is a tensor whose range has to be observed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from calibrant.fold import fused_norm
+from calibrant.fold.channel_op import ChannelOp
+from calibrant.fold.layout import layout_for
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Graph
+from calibrant.graph.tf_core import dtypes
+
+
+def with_plain_norms(graph: Graph) -> Graph:
+    """The graph with every norm in inference mode whose parameters are constant as x · a + b; the same up to rounding.
+
+    The sum has the norm's name.
+    """
+    edit, found = graph.edit(), False
+    for node in graph.nodes.values():
+        if node.op not in fused_norm.FUSED_NORMS or node.name in graph.regions:
+            continue
+        data, gamma, *_ = nd.data_inputs(node)
+        parameter, rank = graph.constant(gamma), len(graph.shape(data) or ())
+        if parameter is None or nd.attribute(node, "T") != dtypes.float32 or graph.constant(data) is not None:
+            continue
+        layout = layout_for(nd.attribute(node, "data_format"), rank or 4, parameter.size)
+        norm = None if layout is None else fused_norm.recognise(graph, node, 0, layout)
+        if layout is None or not isinstance(norm, ChannelOp) or norm.scale is None or norm.shift is None:
+            continue
+        found = True
+        shape = (-1,) + (1,) * (-1 - layout.axis)
+        scale, shift = (
+            edit.add_constant(f"{node.name}/{part}", value.astype(np.float32).reshape(shape))
+            for part, value in (("scale", norm.scale), ("shift", norm.shift))
+        )
+        product = edit.add("Mul", f"{node.name}/product", [data, scale], T=dtypes.float32)
+        controls = (f"^{name}" for name in nd.control_inputs(node))
+        edit.put(nd.make_node("AddV2", node.name, [product, shift, *controls], T=dtypes.float32))
+    return edit.finish() if found else graph
