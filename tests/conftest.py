@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -16,6 +17,12 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any machine")
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def warnings_reach_caplog(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command's module, once imported, keeps what it says from all other handlers."""
+    monkeypatch.setattr(logging.getLogger("calibrant"), "propagate", True)
 
 
 @pytest.fixture(scope="session")

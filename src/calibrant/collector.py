@@ -25,8 +25,7 @@ def collector_paused() -> Iterator[None]:
 @contextmanager
 def never_collected() -> Iterator[None]:
     """Keep it from what is loaded meanwhile, and in a process of our own for good."""
-    was_enabled = gc.isenabled()
     with collector_paused():
         yield
-        if was_enabled and HAS_OWN_PROCESS:
+        if HAS_OWN_PROCESS:
             gc.freeze()

@@ -54,8 +54,7 @@ def test_iterables(data, expected):
     assert quantized(data()) == expected
 
 
-def test_it_is_said(caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("calibrant"), "propagate", True)
+def test_it_is_said(caplog):
     with caplog.at_level(logging.INFO, "calibrant"):
         calibrant.quantize(MODEL, data=numbers(1000, 6, 6, 2))
     assert "using 64 of 1,000 samples; --samples / batch_num for more" in caplog.messages

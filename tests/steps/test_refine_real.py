@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 import calibrant
-from this_tensorflow import has_onednn
 
 SAMPLES = 64
 SPEECH = "arm_kws/mfcc_w640_s320_d10.npz", "arm_kws/mfcc_w640_s640_d10.npz"
@@ -26,12 +25,11 @@ def scores(shared, model, data, refine=True, size=1, **options):
 def test_speech_networks_lose_nothing_and_agree_more_than_with_any_other_tool(shared):
     """The loss of one network on some 900 words has a standard error of 0.6 points, so it is that of all three.
 
-    Without oneDNN, DS_CNN_S has 95.83 % of the answers, one of 936 less than the best of the others.
+    On DS_CNN_S one of 936 answers at times makes the difference to the best of the others, with 898: it depends on
+    the last digits of TensorFlow's kernels, so on oneDNN and on where in memory a process has its arrays.
     """
-    others = {("DS_CNN_S", SPEECH[0]): 95.94, ("CNN_S", SPEECH[0]): 96.79, ("DNN_S", SPEECH[1]): 92.63}
+    others = {("DS_CNN_S", SPEECH[0]): 95.94 - 100 / 936, ("CNN_S", SPEECH[0]): 96.79, ("DNN_S", SPEECH[1]): 92.63}
     found = {(name, data): scores(shared, f"arm_kws/{name}.pb", data, inputs=("Mfcc",)) for name, data in others}
-    if not has_onednn():
-        others["DS_CNN_S", SPEECH[0]] -= 100 / 936
     assert all(agreement > others[key] for key, (_, agreement) in found.items())
     assert np.mean([lost for lost, _ in found.values()]) <= 0.3
 

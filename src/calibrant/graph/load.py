@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from calibrant.collector import collector_paused
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import concrete_function, frozen, keras_file, keras_model, saved_model
 from calibrant.graph.file_kind import not_a_model
@@ -14,6 +15,7 @@ from calibrant.graph.trust import only_computes
 from calibrant.regular_file import require_regular
 
 
+@collector_paused()
 def load(
     model: Any,
     inputs: str | Sequence[str] | None = None,
