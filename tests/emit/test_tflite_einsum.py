@@ -57,8 +57,9 @@ def test_two_operands_that_are_computed():
     np.testing.assert_allclose(run_once(edit.finish(), x)[0], run_once(graph, x)[0], rtol=1e-5, atol=1e-5)
 
 
-def test_a_diagonal_of_unknown_size_is_left_alone():
-    graph = load(graph_def(lambda: einsum("aab->b", (None, 3), ())))
+@pytest.mark.parametrize(("equation", "shape"), [("aab->b", (None, 3)), ("ab->abb", (3,))])
+def test_a_diagonal_of_unknown_size_or_in_the_result_is_left_alone(equation, shape):
+    graph = load(graph_def(lambda: einsum(equation, shape, ())))
     edit = graph.edit()
     einsum_as_sums(edit, graph.nodes["out"])
     assert edit.finish().nodes["out"].op == "Einsum"

@@ -22,6 +22,8 @@ def einsum_as_sums(edit: Edit, node: NodeDef) -> None:
     if isinstance(terms, str):
         return
     operands, result = terms
+    if len(set(result)) < len(result):
+        return
     everything = dict.fromkeys(label for term in operands for label in term)
     summed = [label for label in everything if label not in result and sum(label in term for term in operands) > 1]
     arranged = []
