@@ -105,7 +105,7 @@ def test_what_an_earlier_run_has_left_under_the_same_name_is_said(tmp_path, capl
     (tmp_path / "other.txt").write_text("mine")
     assert "not of this run" not in caplog.text
     calibrant.quantize(**call, export="ascend")
-    [said] = [record.getMessage() for record in caplog.records if record.name == "calibrant"]
+    [said] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert said == f"not of this run, but of an earlier one: net_saved_model in {tmp_path}"
     assert (tmp_path / "net_saved_model").is_dir()
 
