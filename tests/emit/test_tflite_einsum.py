@@ -48,7 +48,7 @@ def test_products_of_elements_and_sums_have_the_same_values(equation, first, con
 def test_two_operands_that_are_computed():
     def build():
         x = placeholder([None, 4, 5])
-        tf.raw_ops.Einsum(inputs=[x, tf.nn.relu(x)], equation="abc,adc->bda", name="out")
+        tf.raw_ops.Einsum(inputs=[x, tf.nn.relu(x[:, :, 0])], equation="abc,ad->bda", name="out")
 
     graph = load(graph_def(build))
     edit = graph.edit()
@@ -60,6 +60,27 @@ def test_two_operands_that_are_computed():
 @pytest.mark.parametrize(("equation", "shape"), [("aab->b", (None, 3)), ("ab->abb", (3,))])
 def test_a_diagonal_of_unknown_size_or_in_the_result_is_left_alone(equation, shape):
     graph = load(graph_def(lambda: einsum(equation, shape, ())))
+    edit = graph.edit()
+    einsum_as_sums(edit, graph.nodes["out"])
+    assert edit.finish().nodes["out"].op == "Einsum"
+
+
+def shared_key():
+    return tf.raw_ops.Einsum(
+        inputs=[placeholder([None, 2, 6, 4]), placeholder([None, 1, 5, 4], "k")],
+        equation="...qd,...kd->...qk",
+        name="out",
+    )
+
+
+def whole_numbers():
+    x = tf.cast(placeholder([None, 4, 4]), tf.int32)
+    return tf.raw_ops.Einsum(inputs=[x], equation="abb->ab", name="out")
+
+
+@pytest.mark.parametrize("build", [shared_key, whole_numbers])
+def test_products_of_matrices_and_other_types_are_left_to_the_converter(build):
+    graph = load(graph_def(build))
     edit = graph.edit()
     einsum_as_sums(edit, graph.nodes["out"])
     assert edit.finish().nodes["out"].op == "Einsum"

@@ -111,6 +111,19 @@ def test_an_array_of_unknown_elements_is_refused_in_one_line_with_what_helps():
     assert not calibrant.quantize(old_model(build), "batch_num: 1", [x], **options).refused
 
 
+@pytest.mark.parametrize(("size", "end"), [(0, "stack"), (6, "concat")])
+def test_an_array_that_grows_or_is_put_together_is_refused(size, end):
+    def build():
+        x = tf.reshape(dense(placeholder([6, 4]), 4, "one"), [6, 1, 4])
+        read = tf.TensorArray(tf.float32, 6).unstack(x)
+        written = tf.TensorArray(tf.float32, size, dynamic_size=not size)
+        step = lambda time, written: (time + 1, written.write(time, tf.tanh(read.read(time))))  # noqa: E731
+        return getattr(tf.compat.v1.while_loop(lambda time, *_: time < 6, step, (0, written))[1], end)()
+
+    with pytest.raises(calibrant.ModelError, match="LiteRT has no operator for TensorArrayV3"):
+        calibrant.quantize(old_model(build), "batch_num: 1", [numbers(6, 4)], export="tflite", outputs=["out"])
+
+
 def test_a_simulated_loop_has_the_same_bytes_whatever_was_traced_before():
     keras.utils.set_random_seed(0)
     model, x = network(layers.SimpleRNN), numbers(4, 6, 4, seed=3)

@@ -28,7 +28,9 @@ def with_plain_norms(graph: Graph) -> Graph:
         parameter, rank = graph.constant(gamma), len(graph.shape(data) or ())
         if parameter is None or nd.attribute(node, "T") != dtypes.float32 or graph.constant(data) is not None:
             continue
-        layout = layout_for(nd.attribute(node, "data_format"), rank or 4, parameter.size)
+        if not rank:  # which the norm alone says
+            continue
+        layout = layout_for(nd.attribute(node, "data_format"), rank, parameter.size)
         norm = None if layout is None else fused_norm.recognise(graph, node, 0, layout)
         if layout is None or not isinstance(norm, ChannelOp) or norm.scale is None or norm.shift is None:
             continue

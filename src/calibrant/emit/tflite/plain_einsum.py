@@ -22,10 +22,13 @@ def einsum_as_sums(edit: Edit, node: NodeDef) -> None:
     if isinstance(terms, str):
         return
     operands, result = terms
-    if len(set(result)) < len(result):
+    if len(set(result)) < len(result) or nd.attribute(node, "T") != dtypes.float32:
         return
     everything = dict.fromkeys(label for term in operands for label in term)
     summed = [label for label in everything if label not in result and sum(label in term for term in operands) > 1]
+    alone = any(label not in result and label not in summed for label in everything)
+    if summed and not alone and all(len(set(term)) == len(term) for term in operands):
+        return  # a product of matrices, which the converter makes of it
     arranged = []
     for number, (tensor, term) in enumerate(zip(nd.data_inputs(node), operands, strict=True)):
         operand = _Operand(edit, node, f"{node.name}/{number}", tensor, term)
