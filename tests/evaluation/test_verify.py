@@ -261,3 +261,11 @@ def test_a_damaged_lite_file_is_one_error():
     for end in (8, 50, 100):
         with pytest.raises(ModelError, match="damaged LiteRT file"):
             TfliteRunner(bytes(content[:end]), "x.tflite")
+
+
+@pytest.mark.parametrize("said", [b"[" * 100_000, b"[1]", b"\xff", b""])
+def test_what_a_foreign_file_says_of_itself_may_be_anything(demo, said):
+    file = TfliteRunner((demo[1] / "demo_int8.tflite").read_bytes()).file.copy()
+    file.model.metadata = None
+    file.add_metadata("calibrant", said)
+    assert TfliteRunner(file.content()).about == {}

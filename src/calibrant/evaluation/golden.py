@@ -125,7 +125,7 @@ def golden(
     about = {
         "model": path.name,
         "sha256": hashlib.sha256(content).hexdigest(),
-        **json.loads(runner.file.metadata("calibrant") or b"{}"),
+        **runner.about,
         "runs": len(fed),
         "inputs": [{"name": tensor.name, "key": f"input_{at}"} for at, tensor in enumerate(runner.file.inputs())],
         "tensors": [{**row, "allowed": most} for row, most in zip(rows, allowed, strict=True)],

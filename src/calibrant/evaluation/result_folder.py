@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +21,7 @@ from calibrant.steps.planned import load_model
 
 FAKEQUANT, SIMULATION, TFLITE, LOWERED = "_fakequant.pb", "_int8_fakequant.pb", "_int8.tflite", "_quantized.pb"
 FLOAT = "float"
-REPORT, METADATA, CONFIGURATION = "report.json", "calibrant", "configuration_sha256"
+REPORT, CONFIGURATION = "report.json", "configuration_sha256"
 LARGE = 1 << 28  # bytes of weights of a graph that is read again when it is needed
 
 
@@ -111,10 +110,9 @@ def _refuse_other_run(file: TfliteRunner, folder: Path, fake: Path) -> None:
     """What a folder holds of two runs cannot be compared: they differ in their configuration."""
     try:
         of_folder = read_json(folder / REPORT)["run"][CONFIGURATION]
-        of_file = json.loads(file.file.metadata(METADATA) or b"{}")[CONFIGURATION]
     except (OSError, ValueError, LookupError, TypeError):
         return
-    if of_file != of_folder:
+    if file.about.get(CONFIGURATION) not in (None, of_folder):
         raise ModelError(
             Problem(
                 f"is of another run than {fake.name}, with another configuration",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from calibrant.emit.tflite.file_parts import Tensor
-from calibrant.emit.tflite.flatbuffer import File
+from calibrant.emit.tflite.flatbuffer import METADATA, File
 from calibrant.emit.tflite.interpreter import new_interpreter
 from calibrant.emit.tflite.simulated_codes import quantized, real_values
 from calibrant.errors import ModelError, Problem
+from calibrant.json_text import parse_json
 
 SAME_NUMBERS = frozenset({"DEQUANTIZE", "RESHAPE"})
 
@@ -67,6 +69,15 @@ class TfliteRunner:
             raise ModelError(
                 Problem(f"the interpreter does not run it: {str(error).splitlines()[0]}", file=self.source)
             ) from None
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the export says of itself in the file; empty in files of other origin."""
+        try:
+            found = parse_json(self.file.metadata(METADATA) or b"{}")
+        except (ValueError, LookupError, TypeError, AttributeError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def codes(self, tensor: Tensor) -> np.ndarray:
         """What a tensor holds after a run."""

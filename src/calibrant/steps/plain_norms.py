@@ -28,7 +28,7 @@ def with_plain_norms(graph: Graph) -> Graph:
         parameter, rank = graph.constant(gamma), len(graph.shape(data) or ())
         if parameter is None or nd.attribute(node, "T") != dtypes.float32 or graph.constant(data) is not None:
             continue
-        if not rank:  # which the norm alone says
+        if not rank:  # nothing but the norm says it
             continue
         layout = layout_for(nd.attribute(node, "data_format"), rank, parameter.size)
         norm = None if layout is None else fused_norm.recognise(graph, node, 0, layout)

@@ -16,6 +16,8 @@ from calibrant.emit.tflite.schema import flatbuffer_utils, schema
 from calibrant.errors import ModelError, Problem
 
 OPERATORS = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+METADATA = "calibrant"
+"""The entry of what a file says about its making."""
 
 
 class File:

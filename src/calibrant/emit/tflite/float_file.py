@@ -118,7 +118,9 @@ def _refuse_unknown(file: File, graph: Graph) -> None:
             if each.name not in known or each.name not in {*FLOATS, *FAKE_QUANTIZED}:
                 unknown.setdefault(each.name, []).extend(made.name.split(";")[0] for made in each.outputs[:1])
     if ARRAY in unknown:
-        unknown = {name: places for name, places in unknown.items() if name == ARRAY or name[:11] != ARRAY[:11]}
+        unknown = {
+            name: places for name, places in unknown.items() if name == ARRAY or not name.startswith("TensorArray")
+        }
     inputs = zip(graph.input_keys, graph.inputs, strict=True)
     shapes = {key: graph.shape(tensor) for key, tensor in inputs}
     unranked = [key for key, shape in shapes.items() if shape is None]

@@ -12,7 +12,7 @@ import numpy as np
 
 from calibrant.emit.tflite.fallback import offenders
 from calibrant.emit.tflite.file_parts import Operator
-from calibrant.emit.tflite.flatbuffer import File
+from calibrant.emit.tflite.flatbuffer import METADATA, File
 from calibrant.emit.tflite.float_file import FloatFile
 from calibrant.emit.tflite.name_check import without_wrong_names
 from calibrant.emit.tflite.operator_check import OperatorDifference, operator_differences
@@ -28,7 +28,6 @@ from calibrant.errors import ModelError, Problem
 from calibrant.graph.graph import Graph
 from calibrant.quantized_network import QuantizedNetwork
 
-METADATA = "calibrant"
 SIGNATURE = "serving_default"
 NEAR = 1e-3
 """How far, relative to the largest number, kernels in float may be from TensorFlow's."""

@@ -45,7 +45,7 @@ def _array_as_list(edit: Edit, array: NodeDef) -> bool:
                 users.append(node)
                 if node.op in STORES:
                     flow.append(f"{node.name}:0")
-            elif node.op not in HANDED_ON and node.op.startswith("TensorArray") and node not in users:
+            elif node.op.startswith("TensorArray") and node.op not in FLOW:
                 return False  # as TensorArrayConcatV3
     if nd.attribute(array, "dynamic_size", False):
         return False
