@@ -6,6 +6,7 @@ import hashlib
 import html
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -230,11 +231,19 @@ class Result:
         """Layer → the original nodes that were folded into it; and the node that stands for a moved result."""
         return self.folded.absorbed
 
+    @cached_property
+    def record(self) -> str:
+        """The record file."""
+        return write_records(layer_records(self.network, self.plan.unfused_layers))
+
     @property
     def signature(self) -> dict[str, str]:
-        """What tells this result from others in files that have room for it: a hash of the resolved configuration."""
-        configuration = write_config_json(self.plan).encode()
-        return {"configuration_sha256": hashlib.sha256(configuration).hexdigest()}
+        """What tells this result from others: hashes of the resolved configuration and of the record file.
+
+        Of the model's graph there is none, as names of its functions depend on what was traced before.
+        """
+        texts = {"configuration_sha256": write_config_json(self.plan), "record_sha256": self.record}
+        return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
 
 
 def _samples(data: DataUse) -> str:
@@ -255,7 +264,7 @@ def result_files(result: Result) -> dict[str, Content]:
     content = {**result.report, "run": result.run}
     texts = {
         "config.json": write_config_json(result.plan),
-        "record.txt": write_records(layer_records(result.network, result.plan.unfused_layers)),
+        "record.txt": result.record,
         f"{result.name}_quant.json": node_map(result.fakequant, result.original, result.absorbed),
         **_nuq_record(result),
         **_budget(result),

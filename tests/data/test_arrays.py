@@ -105,10 +105,13 @@ def test_a_fixed_batch_of_one_input_cuts_those_of_all():
     assert [(len(batch["steps"]), len(batch["state"])) for batch in open_data(data, [STEPS, STATE])] == [(1, 1)] * 9
 
 
-@pytest.mark.parametrize(("state", "size"), [((2, 4, 2), None), ((1, 4, 2), 3)])
-def test_other_numbers_of_samples_are_refused(state, size):
+@pytest.mark.parametrize(
+    ("state", "size", "message"),
+    [((2, 4, 2), None, "need the same number"), ((1, 4, 2), 3, "without a batch size, the arrays are one batch")],
+)
+def test_other_numbers_of_samples_are_refused(state, size, message):
     data = {"steps": np.zeros((9, 4, 3), np.float32), "state": np.zeros(state, np.float32)}
-    with pytest.raises(DataError):
+    with pytest.raises(DataError, match=message):
         open_data(data, [STEPS, STATE], batch_size=size)
 
 

@@ -125,7 +125,7 @@ def test_settings_that_do_not_exist_are_refused():
 def test_the_file_says_who_made_it_and_of_what():
     result, _ = exported(definition("conv"))
     about = File(contents(result)[0]).metadata("calibrant")
-    assert result.signature["configuration_sha256"].encode() in about
+    assert all(result.signature[key].encode() in about for key in ("configuration_sha256", "record_sha256"))
     assert b'"calibrant"' in about
 
 

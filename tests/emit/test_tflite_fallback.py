@@ -12,7 +12,7 @@ from tflite_networks import exported, image, steps_apart
 import calibrant
 from calibrant.emit.tflite import fallback
 from calibrant.emit.tflite.fallback import offenders
-from calibrant.emit.tflite.kernels import KERNELS, Kernel, Result
+from calibrant.emit.tflite.kernels import COMPARING, KERNELS, Kernel, Result
 from calibrant.emit.tflite.plan import FilePlan
 from graphs import conv, graph_def, tf
 
@@ -50,6 +50,26 @@ def test_scales_that_comparisons_do_not_take():
     [found] = result.export_notes["tflite"]["operators_in_float"]
     assert found["operator"] == "GREATER"
     assert "too large" in found["reason"]
+
+
+@pytest.mark.parametrize("beside", [-0.0012, -0.0008, 0.0008, 0.0012])
+@pytest.mark.parametrize("operation", [tf.greater, tf.greater_equal, tf.less, tf.less_equal, tf.equal, tf.not_equal])
+def test_a_comparison_resolves_what_its_kernel_does(operation, beside):
+    """Kernels compare in steps of 1/256, so that a threshold close to a code counts as that code or not."""
+    result, x = exported(between(lambda y: tf.where(operation(y, 1.5), y, y * 0.1)))
+    step = next(each for each in steps_apart(result, x)[1].operators() if each.name in COMPARING).inputs[0].scale[0]
+    threshold = float(np.round(1.5 / step) * step + beside)
+    result, x = exported(between(lambda y: tf.where(operation(y, threshold), y, y * 0.1)))
+    apart, file = steps_apart(result, x)
+    [compared] = [each for each in file.operators() if each.name in COMPARING]
+    assert all(tensor.dtype == np.int8 for tensor in compared.inputs)
+    assert np.mean(apart <= 0.01) >= 0.999
+
+
+def test_comparisons_in_small_units_stay_in_float():
+    result, _ = exported(between(lambda y: tf.where(y * 1e-3 > 1e-3, y, y * 0.5)))
+    [found] = [each for each in result.export_notes["tflite"]["operators_in_float"] if each["operator"] == "GREATER"]
+    assert "too small for the kernel of GREATER, which compares in steps of 1/256" in found["reason"]
 
 
 KINDS = ["CONV_2D", "RESHAPE", "ADD", "MUL", "TANH", "MUL", "TRANSPOSE", "ADD", "CONV_2D", "SOFTMAX"]

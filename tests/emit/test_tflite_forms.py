@@ -280,7 +280,7 @@ def test_integer_inputs_and_outputs_of_a_fixed_batch(name):
     float_runner.run({0: x[:5]})
     runner.run({0: x[:5]})
     [tensor], [expected] = runner.file.outputs(), float_runner.file.outputs()
-    assert runner.file.inputs()[0].shape[0] == 5 and runner.fixed_batch == 5
+    assert runner.file.inputs()[0].shape[0] == 5 and runner.first_sizes == {0: 5}
     assert tensor.dtype == np.int8
     np.testing.assert_array_equal(runner.real(tensor), float_runner.real(expected))
 

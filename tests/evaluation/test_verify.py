@@ -92,6 +92,44 @@ def test_files_of_two_runs_are_not_compared(repository, tmp_path):
             check(tmp_path, data)
 
 
+def test_files_of_two_models_or_data_are_not_compared(tmp_path):
+    def network(seed):
+        return lambda: tf.identity(dense(placeholder([None, 6]), seed=seed), name="out")
+
+    x, call = numbers(8, 6), {"out": tmp_path, "name": "net"}
+    calibrant.quantize(graph_def(network(2)), "batch_num : 1", x, **call, export="tflite")
+    assert verify(tmp_path, x).passed
+    calibrant.quantize(graph_def(network(3)), "batch_num : 1", x, **call)
+    with pytest.raises(ModelError, match="other quantization factors"):
+        verify(tmp_path, x)
+    calibrant.quantize(graph_def(network(2)), "batch_num : 1", 2 * x, **call)
+    with pytest.raises(ModelError, match="other quantization factors"):
+        verify(tmp_path, x)
+
+
+@pytest.mark.parametrize("order", [("mask", "x"), ("x", "mask")])
+@pytest.mark.parametrize("batch", [None, 3])
+@pytest.mark.parametrize("axes", [(), (1,)])
+def test_an_input_that_is_no_sample_belongs_to_all(tmp_path, order, batch, axes):
+    """A mask of the shape of one sample, and a result that does not count samples."""
+    shapes = {"mask": [*axes, 6], "x": [None, 6]}
+    data = {"mask": numbers(*axes, 6, seed=3), "x": numbers(20, 6)}
+
+    def network():
+        fed = {name: placeholder(shapes[name], name) for name in order}
+        y = dense(fed["x"], 6, "first") * fed["mask"]
+        tf.identity(dense(y), name="out")
+        tf.reduce_mean(y, 0, name="mean")
+
+    out = tmp_path / "out"
+    calibrant.quantize(
+        graph_def(network), "batch_num : 1", data, out, export="tflite", tflite_batch=batch, outputs=["out", "mean"]
+    )
+    found = verify(out, data)
+    assert found.passed and found.models[0].samples == 20
+    calibrant.golden(out, data, samples=4)
+
+
 def test_limits_are_limits(demo):
     digits, out = demo
     data = f"{digits / 'test.npz'}:x[:32]"

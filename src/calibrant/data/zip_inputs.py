@@ -85,9 +85,11 @@ def _batches_for(sample_limit: int, count: int, samples: int, size: int | None) 
 
 def _batch_sizes(columns: dict[str, InputSource], inputs: Sequence[InputSpec], chosen: int | None) -> dict[str, int]:
     cut = [spec for spec in inputs if columns[spec.name].cut]
-    if chosen is None and _is_one_batch(columns, cut):
+    is_one = _is_one_batch(columns, cut)
+    if chosen is None and is_one:
         return {spec.name: (*columns[spec.name].shape, 1)[0] for spec in inputs}
-    common = fixed_batch(cut, chosen) or chosen or DEFAULT_BATCH_SIZE
+    hint = "without a batch size, the arrays are one batch" if is_one else None
+    common = fixed_batch(cut, chosen, hint) or chosen or DEFAULT_BATCH_SIZE
     return {spec.name: spec.fixed_batch or common for spec in inputs}
 
 
@@ -106,7 +108,7 @@ def _is_one_batch(columns: dict[str, InputSource], cut: Sequence[InputSpec]) -> 
     )
 
 
-def fixed_batch(inputs: Sequence[InputSpec], chosen: int | None) -> int | None:
+def fixed_batch(inputs: Sequence[InputSpec], chosen: int | None, hint: str | None = None) -> int | None:
     """The batch size that the model fixes, or None.
 
     Raises
@@ -115,7 +117,11 @@ def fixed_batch(inputs: Sequence[InputSpec], chosen: int | None) -> int | None:
         Another batch size was chosen.
     """
     problems = [
-        Problem(f"batch_size is {chosen}, the model's is fixed at {spec.fixed_batch}", path=f"input {spec.name!r}")
+        Problem(
+            f"batch_size is {chosen}, the model's is fixed at {spec.fixed_batch}",
+            path=f"input {spec.name!r}",
+            hint=hint,
+        )
         for spec in inputs
         if chosen is not None and spec.fixed_batch not in (None, chosen)
     ]

@@ -15,11 +15,11 @@ import numpy as np
 from calibrant.emit.tflite.file_parts import Tensor
 from calibrant.errors import DataError, Problem
 from calibrant.evaluation.accuracy import LabelCount
-from calibrant.evaluation.comparison_points import comparison_points, require_one_width, run_file, run_graph
+from calibrant.evaluation.comparison_points import Pieces, comparison_points, require_one_width
 from calibrant.evaluation.divergence import ROUNDING, OutputDivergence, TensorDivergence
 from calibrant.evaluation.layer_divergence import LayerDivergence, first_parting
 from calibrant.evaluation.result_folder import FAKEQUANT, FLOAT, LOWERED, SIMULATION, TFLITE, ResultModels
-from calibrant.evaluation.sample_range import sample_count
+from calibrant.evaluation.sample_range import Fed
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.evaluation.verification import Limits, ModelScore, PairScore, Verification
 from calibrant.graph.graph import Graph
@@ -40,9 +40,10 @@ class Comparison:
     ):
         self._models = models
         self._points = comparison_points(models.known)
+        self._pieces = Pieces.of(models.known, models.fake, self._points[FAKEQUANT].graph)
         self._graphs = [name for name, entry in models.known.items() if isinstance(entry, Graph)]
         self._runners: dict[str, Runner] = {}
-        self._batches: list[Mapping[int, np.ndarray]] = []
+        self._batches: list[Fed] = []
         self._first_answers: list[list[np.ndarray]] = []
         self._parting: LayerDivergence | None = None
         steps = [_step(point) for point in self._points[TFLITE].file] if models.file is not None else []
@@ -55,11 +56,11 @@ class Comparison:
         self._counts = {name: LabelCount(ignore_labels) for name in models.known}
         self._done = 0
 
-    def update(self, fed: Mapping[int, np.ndarray]) -> None:
+    def update(self, fed: Fed) -> None:
         """Take in one batch, inputs by position."""
         waits = bool(self._models.unread)
         self._batches.append({index: np.array(values) for index, values in fed.items()} if waits else fed)
-        self._first_answers.append(run_graph(self._runner(self._graphs[0]), fed))
+        self._first_answers.append(self._pieces.run_graph(self._runner(self._graphs[0]), fed))
         arrays = [*(values for batch in self._batches for values in batch.values()), *chain(*self._first_answers)]
         if not waits or sum(values.nbytes for values in arrays) > KEPT:
             self.finish()
@@ -70,14 +71,14 @@ class Comparison:
         values = {first: self._first_answers}
         self._release(first)
         for name in others if self._batches else ():
-            values[name] = [run_graph(self._runner(name), fed) for fed in self._batches]
+            values[name] = [self._pieces.run_graph(self._runner(name), fed) for fed in self._batches]
             self._release(name)
         file = self._models.file
         if file is not None:
             is_first = self._done == 0
             values[TFLITE] = [self._run_file(file, fed, is_first and not at) for at, fed in enumerate(self._batches)]
         for at, fed in enumerate(self._batches):
-            self._compare({name: answers[at] for name, answers in values.items()}, sample_count(fed))
+            self._compare({name: answers[at] for name, answers in values.items()}, self._pieces.axes.count(fed))
         self._batches, self._first_answers = [], []
 
     def _compare(self, values: Mapping[str, Sequence[np.ndarray]], size: int) -> None:
@@ -91,9 +92,11 @@ class Comparison:
                 count.update(values[name][self._labelled], labels)
         self._done += size
 
-    def _run_file(self, file: TfliteRunner, fed: Mapping[int, np.ndarray], is_first: bool) -> list[np.ndarray]:
-        values = run_file(file, self._points[TFLITE], fed)
-        if is_first and SIMULATION in self._models.known and file.fixed_batch in (None, sample_count(fed)):
+    def _run_file(self, file: TfliteRunner, fed: Fed, is_first: bool) -> list[np.ndarray]:
+        values = self._pieces.run_file(file, self._points[TFLITE], fed)
+        axes = self._pieces.axes
+        fits = axes.fixed(file.first_sizes) in (None, axes.count(fed))
+        if is_first and fits and SIMULATION in self._models.known:
             self._parting = first_parting(self._models.graph(SIMULATION), file, fed)
         return values
 

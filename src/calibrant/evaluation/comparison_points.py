@@ -6,7 +6,7 @@ are not compared.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from calibrant.emit.tflite.file_parts import Tensor
 from calibrant.emit.tflite.simulation import safe_name
 from calibrant.errors import DataError, Problem
 from calibrant.evaluation.layer_divergence import BETWEEN
-from calibrant.evaluation.sample_range import sample_count, whole_pieces
+from calibrant.evaluation.sample_range import Fed, SampleAxes
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import softmax_input
@@ -85,42 +85,78 @@ def _simulated(graph: Graph, tensors: Iterable[Tensor | None]) -> str | None:
     return next((f"{name}:0" for name in names if name in graph.nodes), None)
 
 
-def run_graph(runner: Runner, fed: Mapping[int, np.ndarray]) -> list[np.ndarray]:
-    """The compared tensors of a graph for one batch, each [samples, values]; in pieces if its batch is fixed."""
-    graph = runner.graph
-    fixed = next((shape[0] for shape in map(graph.shape, graph.inputs) if shape), None)
+@dataclass(frozen=True)
+class Pieces:
+    """How batches are divided for models that take a fixed number of samples, and how results are put together.
 
-    def run(piece: Mapping[int, np.ndarray]) -> list[np.ndarray]:
-        return runner({key: piece[at] for at, key in enumerate(graph.input_keys)})
+    Parameters
+    ----------
+    axes : SampleAxes
+        Which inputs hold samples.
+    common : int | None
+        Samples in a piece for all models, where what one of them gives depends on which samples it runs at once.
+    ends : tuple[bool | None, ...]
+        For each output, whether its first axis counts samples; None where that is not known.
+    """
 
-    return _in_pieces(run, fed, fixed)
+    axes: SampleAxes
+    common: int | None
+    ends: tuple[bool | None, ...]
+
+    @classmethod
+    def of(cls, models: Mapping[str, Model], reference: Graph, tensors: Sequence[str]) -> Pieces:
+        """Of models of one network, one of which leaves open what it can: ``tensors`` are its outputs."""
+        axes = SampleAxes.of(reference)
+        is_open = axes.fixed(_first_sizes(reference)) is None
+        ends = tuple(_counts_samples(reference.shape(tensor), is_open) for tensor in tensors)
+        sizes = (axes.fixed(_first_sizes(model)) for model in models.values())
+        common = next(filter(None, sizes), None) if False in ends else None
+        return cls(axes, common, ends)
+
+    def run_graph(self, runner: Runner, fed: Fed) -> list[np.ndarray]:
+        """The compared tensors of a graph for one batch, each [samples, values]."""
+        graph = runner.graph
+
+        def run(piece: Fed) -> list[np.ndarray]:
+            return runner({key: piece[at] for at, key in enumerate(graph.input_keys)})
+
+        return self._run(run, fed, self.axes.fixed(_first_sizes(graph)))
+
+    def run_file(self, runner: TfliteRunner, points: ComparisonPoints, fed: Fed) -> list[np.ndarray]:
+        """The compared tensors of a LiteRT file for one batch, each [samples, values]."""
+
+        def run(piece: Fed) -> list[np.ndarray]:
+            runner.run(piece)
+            return [runner.real(tensor) for tensor in points.file]
+
+        return self._run(run, fed, self.axes.fixed(runner.first_sizes))
+
+    def _run(self, run: Callable[[Fed], list[np.ndarray]], fed: Fed, fixed: int | None) -> list[np.ndarray]:
+        size = self.common or fixed or self.axes.count(fed)
+        pieces = []
+        for piece, kept in self.axes.whole_pieces(fed, size):
+            values = zip(run(piece), self.ends, strict=True)
+            pieces.append([_rows(np.array(found), size, counts)[:kept] for found, counts in values])
+        for parts in zip(*pieces, strict=True):
+            require_one_width(parts)
+        return [np.concatenate(parts) for parts in zip(*pieces, strict=True)] if len(pieces) > 1 else pieces[0]
 
 
-def run_file(runner: TfliteRunner, points: ComparisonPoints, fed: Mapping[int, np.ndarray]) -> list[np.ndarray]:
-    """The compared tensors of a LiteRT file for one batch, each [samples, values]; in pieces if its batch is fixed."""
-
-    def run(piece: Mapping[int, np.ndarray]) -> list[np.ndarray]:
-        runner.run(piece)
-        return [runner.real(tensor) for tensor in points.file]
-
-    return _in_pieces(run, fed, runner.fixed_batch)
+def _first_sizes(model: Model) -> dict[int, int | None]:
+    if isinstance(model, TfliteRunner):
+        return model.first_sizes
+    return {at: shape[0] for at, shape in enumerate(map(model.shape, model.inputs)) if shape}
 
 
-def _in_pieces(
-    run: Callable[[Mapping[int, np.ndarray]], list[np.ndarray]], fed: Mapping[int, np.ndarray], fixed: int | None
-) -> list[np.ndarray]:
-    size = fixed or sample_count(fed)
-    pieces = []
-    for piece, kept in whole_pieces(fed, size):
-        pieces.append([_rows(np.array(values), size)[:kept] for values in run(piece)])
-    for parts in zip(*pieces, strict=True):
-        require_one_width(parts)
-    return [np.concatenate(parts) for parts in zip(*pieces, strict=True)] if len(pieces) > 1 else pieces[0]
+def _counts_samples(shape: tuple[int | None, ...] | None, is_open: bool) -> bool | None:
+    if shape is None or not is_open:
+        return None
+    return bool(shape) and shape[0] is None
 
 
-def _rows(values: np.ndarray, samples: int) -> np.ndarray:
+def _rows(values: np.ndarray, samples: int, counts_samples: bool | None) -> np.ndarray:
     """[samples, values]; a tensor without an axis of samples is the same for all of them."""
-    if values.size % samples:
+    if counts_samples is False or values.size % samples:
         return np.tile(values.reshape(1, -1), (samples, 1))
     return values.reshape(samples, -1)
 

@@ -15,7 +15,8 @@ from calibrant.evaluation.labels import labels_by_output
 from calibrant.evaluation.side_by_side import SideBySide
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import is_sigmoid
-from calibrant.graph.run import Runner, input_shapes
+from calibrant.graph.run import Runner
+from calibrant.graph.sample_axis import inputs_with_samples
 from calibrant.options import TO_READ, OptionGroup, Options, takes_keywords
 from calibrant.progress import LOG, ProgressFn, no_progress
 from calibrant.steps.planned import load_model
@@ -132,9 +133,8 @@ def _output(arrays: Sequence[np.ndarray], place: int, name: str) -> np.ndarray:
 
 def _fixed_batch(graphs: Sequence[Graph]) -> int | None:
     """The batch that some of the models ask for."""
-    sizes = {
-        shape[0] for graph in graphs for shape, _ in input_shapes(graph).values() if shape and shape[0] is not None
-    }
+    shapes = [graph.shape(graph.inputs[at]) for graph in graphs for at in inputs_with_samples(graph)]
+    sizes = {shape[0] for shape in shapes if shape and shape[0] is not None}
     if len(sizes) > 1:
         found = " and ".join(str(size) for size in sorted(sizes))
         raise DataError(Problem(f"the models have fixed batches of {found}, so they cannot be run on the same batches"))

@@ -21,8 +21,8 @@ from calibrant.emit.tflite.simulated_codes import quantized
 from calibrant.emit.tflite.simulation import BETWEEN, holds_codes, safe_name
 from calibrant.errors import DataError, ModelError, Problem
 from calibrant.evaluation import check_golden
-from calibrant.evaluation.result_folder import FAKEQUANT, SIMULATION, TFLITE, open_models
-from calibrant.evaluation.sample_range import sample_count, sample_range
+from calibrant.evaluation.result_folder import SIMULATION, TFLITE, open_models
+from calibrant.evaluation.sample_range import SampleAxes
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.graph import Graph
 from calibrant.graph.run import run_once
@@ -97,18 +97,21 @@ def golden(
     target = Path(out) if out is not None else folder / "golden"
     check_writable(target, (ARRAYS, ABOUT, CHECKER), files_read(None, None, data))
     models = open_models(folder)
-    runner, fake = models.file, models.known[FAKEQUANT]
+    runner, axes = models.file, SampleAxes.of(models.fake)
     simulation = models.graph(SIMULATION) if SIMULATION in models.known else None
     if runner is None or simulation is None:
         missing = TFLITE if runner is None else SIMULATION
         raise ModelError(Problem(f"has no NAME{missing}", file=str(folder), hint="quantize with --export tflite"))
-    size = runner.fixed_batch or 1
-    batches = open_data(data, inputs_of(simulation, like=fake if isinstance(fake, Graph) else None), **reading)
+    size = axes.fixed(runner.first_sizes) or 1
+    shapes = map(models.fake.shape, models.fake.inputs)
+    all_hold_samples = all(at in axes.inputs for at, shape in enumerate(shapes) if shape != ())
+    specs = inputs_of(simulation, like=models.fake) if all_hold_samples else inputs_of(models.fake)
+    batches = open_data(data, specs, **reading)
     tensors = list(_expected(runner, simulation))
     fed: list[list[np.ndarray]] = []
     expected: list[list[np.ndarray]] = []
     count = -(-samples // size)
-    for values in track(_runs(batches, simulation, size, count), "golden", count):
+    for values in track(_runs(batches, simulation, axes, size, count), "golden", count):
         made = run_once(
             simulation,
             dict(zip(simulation.input_keys, values, strict=True)),
@@ -116,6 +119,8 @@ def golden(
         )
         fed.append([quantized(tensor, value) for tensor, value in zip(runner.file.inputs(), values, strict=True)])
         expected.append([_in_file(each.tensor, value) for each, value in zip(tensors, made, strict=True)])
+    if not fed:
+        raise DataError(Problem(f"there are no {size} samples, which the file takes at once", file=str(data)))
     path = Path(runner.source)
     content = path.read_bytes()
     rows = [_row(at, each, runner) for at, each in enumerate(tensors)]
@@ -154,16 +159,16 @@ def _expected(runner: TfliteRunner, simulation: Graph) -> Iterator[_Expected]:
                 yield _Expected(tensor, operator.name, results[tensor.index], True)
 
 
-def _runs(batches: Any, graph: Graph, size: int, count: int) -> Iterator[list[np.ndarray]]:
+def _runs(batches: Any, graph: Graph, axes: SampleAxes, size: int, count: int) -> Iterator[list[np.ndarray]]:
     """The inputs of every run, by position."""
     done = 0
     for batch in batches:
         fed = {at: np.asarray(batch[key]) for at, key in enumerate(graph.input_keys)}
-        for start in range(0, sample_count(fed) - size + 1, size):
+        for start in range(0, axes.count(fed) - size + 1, size):
             if done == count:
                 return
             done += 1
-            yield list(sample_range(fed, start, size).values())
+            yield list(axes.part(fed, start, size).values())
 
 
 def _in_file(tensor: Tensor, values: np.ndarray) -> np.ndarray:

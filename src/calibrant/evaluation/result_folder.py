@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +24,7 @@ from calibrant.steps.planned import load_model
 FAKEQUANT, SIMULATION, TFLITE, LOWERED = "_fakequant.pb", "_int8_fakequant.pb", "_int8.tflite", "_quantized.pb"
 FLOAT = "float"
 REPORT, CONFIGURATION = "report.json", "configuration_sha256"
+RECORD, FACTORS = "record.txt", "record_sha256"
 LARGE = 1 << 28  # bytes of weights of a graph that is read again when it is needed
 
 
@@ -51,6 +54,13 @@ class ResultModels:
         found = self.unread[kind]() if kind in self.unread else self.known[kind]
         if not isinstance(found, Graph):
             raise KeyError(kind)
+        return found
+
+    @property
+    def fake(self) -> Graph:
+        """The fake-quantized model, which every result has; a large one without its weights."""
+        found = self.known[FAKEQUANT]
+        assert isinstance(found, Graph)
         return found
 
     @property
@@ -107,15 +117,18 @@ def open_models(folder: Path, model: Any = None, options: ModelOptions | None = 
 
 
 def _refuse_other_run(file: TfliteRunner, folder: Path, fake: Path) -> None:
-    """What a folder holds of two runs cannot be compared: they differ in their configuration."""
-    try:
-        of_folder = read_json(folder / REPORT)["run"][CONFIGURATION]
-    except (OSError, ValueError, LookupError, TypeError):
-        return
-    if file.about.get(CONFIGURATION) not in (None, of_folder):
+    """What a folder holds of two runs cannot be compared."""
+    known: dict[str, str | None] = {}
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        known[CONFIGURATION] = read_json(folder / REPORT)["run"][CONFIGURATION]
+    with suppress(OSError):
+        known[FACTORS] = hashlib.sha256((folder / RECORD).read_bytes()).hexdigest()
+    differing = [key for key, found in known.items() if file.about.get(key) not in (None, found)]
+    if differing:
+        what = "another configuration" if CONFIGURATION in differing else "other quantization factors"
         raise ModelError(
             Problem(
-                f"is of another run than {fake.name}, with another configuration",
+                f"is of another run than {fake.name}, with {what}",
                 file=file.source,
                 hint="quantize again with --export tflite, or remove the file",
             )

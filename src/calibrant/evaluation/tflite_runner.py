@@ -88,11 +88,10 @@ class TfliteRunner:
         return real_values(tensor, self.codes(tensor))
 
     @property
-    def fixed_batch(self) -> int | None:
-        """The batch dimension where the file fixes it."""
-        signatures = (detail["shape_signature"] for detail in self._interpreter.get_input_details())
-        first = next((int(signature[0]) for signature in signatures if len(signature)), 0)
-        return first if first > 0 else None
+    def first_sizes(self) -> dict[int, int | None]:
+        """Position of an input → the first size that the file fixes for it, None where it is open."""
+        shapes = [detail["shape_signature"] for detail in self._interpreter.get_input_details()]
+        return {at: int(shape[0]) if shape[0] > 0 else None for at, shape in enumerate(shapes) if len(shape)}
 
     def softmax_input(self, output: Tensor) -> Tensor | None:
         """What the SOFTMAX reads from which an output comes; None where it comes from none."""

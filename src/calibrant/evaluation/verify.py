@@ -18,7 +18,7 @@ from calibrant.data.open_data import open_data
 from calibrant.errors import DataError, Problem
 from calibrant.evaluation.comparison import Comparison
 from calibrant.evaluation.labels import labelled_output, read_labels
-from calibrant.evaluation.result_folder import FAKEQUANT, FLOAT, open_models
+from calibrant.evaluation.result_folder import FLOAT, open_models
 from calibrant.evaluation.verification import Limits, Verification
 from calibrant.graph.graph import Graph
 from calibrant.json_text import read_json
@@ -74,8 +74,7 @@ def verify(
     opened = open_models(Path(folder), model, chosen.model)
     models = opened.known
     reference = next(entry for entry in models.values() if isinstance(entry, Graph))
-    fake = models[FAKEQUANT]
-    specs = inputs_of(reference, like=fake if isinstance(fake, Graph) else None)
+    specs = inputs_of(reference, like=opened.fake)
     batches = open_data(data, specs, **chosen.data.keywords())
     truth = read_labels(labels, label_offset, ignore_labels)
     if truth is not None and truth.dtype.kind == "f":

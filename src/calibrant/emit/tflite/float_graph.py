@@ -14,6 +14,7 @@ from calibrant.emit.tflite.tensor_arrays import arrays_as_lists
 from calibrant.emit.tflite.tensor_lists import elements_of_the_batch, with_batch_of_lists
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
+from calibrant.graph.sample_axis import inputs_with_samples
 from calibrant.graph.tf_core import TensorShapeProto
 
 
@@ -58,7 +59,8 @@ def _fold_constants(edit: Edit) -> None:
 
 
 def _set_shapes(edit: Edit, settings: TfliteSettings) -> None:
-    for key, tensor in zip(edit.graph.input_keys, edit.graph.inputs, strict=True):
+    with_samples = inputs_with_samples(edit.graph)
+    for at, (key, tensor) in enumerate(zip(edit.graph.input_keys, edit.graph.inputs, strict=True)):
         node = nd.copy_node(edit.nodes[nd.node_name(tensor)])
         shape = settings.shape.get(key) or settings.shape.get(node.name)
         if node.op != "Placeholder":
@@ -66,6 +68,6 @@ def _set_shapes(edit: Edit, settings: TfliteSettings) -> None:
         slot = node.attr["shape"].shape
         if shape is not None:
             slot.CopyFrom(TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in shape]))
-        if settings.batch is not None and slot.dim:
+        if settings.batch is not None and slot.dim and at in with_samples:
             slot.dim[0].size = settings.batch
         edit.put(node)

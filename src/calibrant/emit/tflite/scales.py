@@ -10,7 +10,7 @@ import numpy as np
 
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.emit.tflite.file_parts import Operator, Tensor
-from calibrant.emit.tflite.kernels import KERNELS, LAYER_INPUT, Result
+from calibrant.emit.tflite.kernels import COMPARING, KERNELS, LAYER_INPUT, Result
 from calibrant.emit.tflite.plan import FilePlan, PlanInputs, make_plan
 from calibrant.emit.tflite.sources import REARRANGING, SATURATING, Observed, SameAs, own_source
 from calibrant.emit.tflite.wide import widened
@@ -26,6 +26,8 @@ LARGEST_WIDE_MULTIPLIER = 2.0**7
 LOWEST_WEIGHT = -127
 LOWEST_LOG = 16
 """The kernel of LOG_SOFTMAX makes nothing below its negative."""
+COMPARED_STEP = 2.0**-8
+"""The difference of real numbers that kernels resolve which compare."""
 UNOBSERVED = "no range was observed for one of its tensors"
 TOO_COARSE = "8 bits for one of its tensors would cost the outputs more than all layers do"
 
@@ -208,6 +210,8 @@ def _reasons(at: int, scales: Scales, network: QuantizedNetwork) -> Iterator[str
         if ratio >= kernel.below:
             size = "far apart" if made else "large"
             yield f"its scales are too {size} for the kernel of {each.name} ({ratio:.3g})"
+    if each.name in COMPARING and max(float(quantizer.scale) for quantizer in read.values()) < COMPARED_STEP:
+        yield f"its scales are too small for the kernel of {each.name}, which compares in steps of 1/256"
     if each.name in SATURATING and (found := scales.in_float(at)) is not None:
         yield f"what it reads is far beyond its range, and in float ({found})"
     if each.name == "LOG_SOFTMAX" and any(high - low > LOWEST_LOG for low, high in (q.range for q in read.values())):

@@ -20,6 +20,7 @@ import numpy as np
 
 from calibrant.emit.tflite.file_parts import Operator, Tensor
 from calibrant.emit.tflite.kernel_tables import table_of_one, table_of_two
+from calibrant.emit.tflite.kernels import COMPARING
 from calibrant.emit.tflite.simulated_codes import (
     activation_ends,
     away_from_zero,
@@ -62,11 +63,18 @@ def prelu(s: Any, o: Operator) -> Any:
 
 def by_pairs(s: Any, o: Operator) -> Any:
     """Two codes at a time."""
+    return _of_pairs(s, o, table_of_two(o).astype(np.float32) - np.float32(o.outputs[0].zero_point))
+
+
+def compare(s: Any, o: Operator) -> Any:
+    """Two codes at a time: what they stand for is compared in whole multiples of 1/256."""
+    return _of_pairs(s, o, table_of_two(o).astype(bool))
+
+
+def _of_pairs(s: Any, o: Operator, table: np.ndarray) -> Any:
     tf = tensorflow()
-    first, second = o.read(0), o.read(1)
-    table = (table_of_two(o).astype(np.float32) - np.float32(o.outputs[0].zero_point)).ravel()
-    place = [tf.cast(s.codes(t) + np.float32(t.zero_point + 128), tf.int32) for t in (first, second)]
-    return tf.gather(tf.constant(table), place[0] * 256 + place[1])
+    place = [tf.cast(s.codes(t) + np.float32(t.zero_point + 128), tf.int32) for t in (o.read(0), o.read(1))]
+    return tf.gather(tf.constant(table.ravel()), place[0] * 256 + place[1])
 
 
 def add(s: Any, o: Operator) -> Any:
@@ -187,23 +195,13 @@ _TABLES = (
     *("LOGISTIC", "TANH", "ELU", "LEAKY_RELU", "HARD_SWISH", "GELU", "ABS", "EXP", "LOG", "RSQRT"),
     *("RELU", "RELU6", "RELU_N1_TO_1"),
 )
-_VALUES = (
-    "ARG_MAX",
-    "ARG_MIN",
-    "EQUAL",
-    "NOT_EQUAL",
-    "GREATER",
-    "GREATER_EQUAL",
-    "LESS",
-    "LESS_EQUAL",
-    "SHAPE",
-    "RANK",
-)
+_VALUES = ("ARG_MAX", "ARG_MIN", "SHAPE", "RANK")
 
 INTEGERS = {
     **dict.fromkeys(_MOVING, move),
     **dict.fromkeys(_TABLES, by_table),
     **dict.fromkeys(_VALUES, by_value),
+    **dict.fromkeys(COMPARING, compare),
     "QUANTIZE": quantize,
     "DEQUANTIZE": dequantize,
     "CONV_2D": conv,
