@@ -8,7 +8,7 @@ setup(
     ext_modules=[
         Extension(
             "calibrant.algorithms._native",
-            [f"{NATIVE}/{name}.c" for name in ("add", "bins", "bucketize", "module", "sums", "walk")],
+            [f"{NATIVE}/{name}.c" for name in ("add", "between", "bins", "bucketize", "module", "sums", "walk")],
             depends=[f"{NATIVE}/{name}.h" for name in ("bucketize", "layout", "loops")],
             extra_compile_args=["-O3", "-ffp-contract=off", "-fvisibility=hidden"],
             optional=True,

@@ -172,3 +172,24 @@ def test_without_it_numpy_is_used(monkeypatch):
     monkeypatch.setitem(sys.modules, "calibrant.algorithms.kernels_native", None)
     monkeypatch.delattr("calibrant.algorithms.kernels_native")
     assert kernels.kernels.__wrapped__() is kernels_numpy
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_both_forms_sum_between_edges_alike(data):
+    generator = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    shape = data.draw(st.sampled_from([(1, 1), (3, 511), (2, 1500), (4, 0)]))
+    values = (generator.normal(size=shape) * (generator.random(shape) < 0.7)).astype(np.float32)
+    gradients = tuple(generator.normal(size=shape).astype(np.float32) for _ in range(2))
+    if data.draw(st.booleans()):
+        gradients[1][generator.random(shape) < 0.1] = data.draw(st.sampled_from([np.nan, np.inf, -np.inf]))
+    edges = generator.normal(size=data.draw(st.sampled_from([0, 1, 40]))) * data.draw(st.sampled_from([1e-3, 1, 1e37]))
+    edges = np.sort(np.append(edges, 0).astype(np.float32))
+    found, expected = (form.sums_between(values, gradients, edges) for form in (native, kernels_numpy))
+    assert found.tobytes() == expected.tobytes()
+    for value in (np.nan, np.inf):
+        if values.size:
+            values[0, -1] = value
+            assert not any(
+                np.isfinite(form.sums_between(values, gradients, edges)).all() for form in (native, kernels_numpy)
+            )

@@ -102,6 +102,25 @@ def add_rows(rows: np.ndarray, sums: np.ndarray) -> None:
     _native.add_rows(rows.ctypes.data, count, columns, sums.ctypes.data)
 
 
+def sums_between(values: np.ndarray, gradients: tuple[np.ndarray, np.ndarray], edges: np.ndarray) -> np.ndarray:
+    """See `kernels_numpy.sums_between`."""
+    values, edges = np.ascontiguousarray(values, np.float32), np.ascontiguousarray(edges, np.float32)
+    first, second = (np.ascontiguousarray(each, np.float32) for each in gradients)
+    samples, elements = values.shape
+    sums = np.empty((2, samples, len(edges) + 1, 3))
+    _native.sums_between(
+        values.ctypes.data,
+        first.ctypes.data,
+        second.ctypes.data,
+        samples,
+        elements,
+        edges.ctypes.data,
+        edges.size,
+        sums.ctypes.data,
+    )
+    return sums
+
+
 def gains(scales: np.ndarray, levels: np.ndarray, table: np.ndarray, first_key: int) -> np.ndarray:
     """See `kernels_numpy.gains`."""
     scales, levels, table = _ready(scales, levels, table)

@@ -171,6 +171,40 @@ def add_rows(rows: np.ndarray, sums: np.ndarray) -> None:
         sums[:] = np.add.accumulate(np.vstack([sums, rows[start : start + at_once]]), axis=0)[-1]
 
 
+def sums_between(values: np.ndarray, gradients: tuple[np.ndarray, np.ndarray], edges: np.ndarray) -> np.ndarray:
+    """Sums of g², g and g·v over the values v between two edges, and their gradients g.
+
+    Zeros count nowhere, gradients that are not finite count as zero. One value that is not finite makes a sum so.
+
+    Parameters
+    ----------
+    values : np.ndarray
+        float32 [samples, elements].
+    gradients : tuple[np.ndarray, np.ndarray]
+        Two arrays like it.
+    edges : np.ndarray
+        Ascending, float32 [edges].
+
+    Returns
+    -------
+    np.ndarray
+        float64 [2, samples, edges + 1, 3]; the first interval ends with the first edge, which is in it.
+    """
+    samples, intervals = len(values), len(edges) + 2
+    cells = np.where(values == 0, intervals - 1, np.searchsorted(edges, values))
+    cells = (cells + intervals * np.arange(samples)[:, None]).reshape(-1)
+    exact = values.reshape(-1).astype(np.float64)
+    sums = np.empty((2, samples, intervals - 1, 3))
+    for found, gradient in zip(sums, gradients, strict=True):
+        slopes = np.nan_to_num(gradient.reshape(-1).astype(np.float64), nan=0, posinf=0, neginf=0)
+        with np.errstate(invalid="ignore"):
+            products = slopes * exact
+        for place, weights in enumerate((slopes * slopes, slopes, products)):
+            counted = np.bincount(cells, weights, samples * intervals).reshape(samples, intervals)
+            found[..., place] = counted[:, :-1]
+    return sums
+
+
 def gains(scales: np.ndarray, levels: np.ndarray, table: np.ndarray, first_key: int) -> np.ndarray:
     """How much the squared error falls when values x > 0 may take the levels scale * (1 ... levels) beside zero.
 

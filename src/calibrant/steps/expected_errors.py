@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from functools import cached_property
 
 import numpy as np
 
 from calibrant.algorithms.arithmetic import Quantizer
+from calibrant.algorithms.kernels import kernels
 from calibrant.graph.gradients import OutputGradients
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import compared_tensors
@@ -86,12 +88,14 @@ class ExpectedErrors:
             if known is None or not known[0].ndim or len(known[0]) % samples:
                 del self._units[place]
                 return
-            if not np.isfinite(known[0]).all():
+            with np.errstate(over="ignore"):
+                values, *slopes = (
+                    array.reshape(samples, -1).astype(np.float32, copy=False) for array in (known[0], *known[1])
+                )
+            if not tensor.add(values, slopes):
                 LOG.debug("refine: values of %s are not finite, its range stays", self._names[place])
                 del self._units[place]
                 return
-            values, *slopes = (array.reshape(samples, -1) for array in (known[0], *known[1]))
-            tensor.add(values, [np.nan_to_num(each, posinf=0, neginf=0) for each in slopes])
 
     @property
     def known(self) -> frozenset[int]:
@@ -122,65 +126,60 @@ class _TensorErrors:
 
     def __init__(self, present: ClippingRange):
         low, high = present.quantizer.range
-        self._below, self._above = _Clipped(-low), _Clipped(high)
-        self._slopes: list[np.ndarray] = []
+        self._above, self._below = _ends(high), _ends(-low)
+        self._edges = np.concatenate([-self._below[:0:-1], self._above]).astype(np.float32)
+        self._parts: list[tuple[np.ndarray, ...]] = []
 
-    def add(self, values: np.ndarray, gradients: Sequence[np.ndarray]) -> None:
-        """Take in samples: values [samples, elements], and gradients by them for each sum."""
-        moves = values != 0
-        self._slopes.append(np.stack([np.einsum("ij,ij,ij->i", each, each, moves, dtype=float) for each in gradients]))
-        self._above.add(values, gradients)
-        self._below.add(-values, [-each for each in gradients])
+    def add(self, values: np.ndarray, gradients: Sequence[np.ndarray]) -> bool:
+        """Take in samples, float32: values [samples, elements], and gradients by them for each of the two sums.
+
+        False where a value is not finite; gradients that are not count as zero.
+        """
+        first, second = gradients
+        table = kernels().sums_between(values, (first, second), self._edges)
+        if not np.isfinite(table).all():
+            return False
+        slopes = table[..., 0].sum(axis=2)
+        above, below = table[:, :, len(self._below) :, 1:], table[:, :, : len(self._below), 1:]
+        self._parts.append((slopes, _lost(above, self._above), _lost(below[:, :, ::-1], -self._below)))
+        return True
+
+    @cached_property
+    def _whole(self) -> tuple[np.ndarray, ...]:
+        """Squared gradients [sums, samples], and what is lost above and below with each end [sums, samples, ends]."""
+        return tuple(np.concatenate(parts, axis=1) for parts in zip(*self._parts, strict=True))
 
     def squares(self, quantizers: Sequence[Quantizer]) -> np.ndarray:
-        """Mean over the sums of the expected squared changes, [quantizers, samples]."""
+        """Mean over the sums of the expected squared changes, [quantizers, samples], once all samples are there."""
+        slopes, above, below = self._whole
         scales = np.array([quantizer.scale for quantizer in quantizers], float)
         low, high = np.array([quantizer.range for quantizer in quantizers]).T
-        rounded = np.square(scales)[:, None] / 12 * np.concatenate(self._slopes, axis=1).mean(axis=0)
-        return rounded + np.square(self._above.lost(high) + self._below.lost(-low)).mean(axis=0)
+        rounded = np.square(scales)[:, None] / 12 * slopes.mean(axis=0)
+        clipped = _at(high, self._above, above) + _at(-low, self._below, below)
+        return rounded + np.square(clipped).mean(axis=0)
 
 
-class _Clipped:
-    """What clipping at one end of a range does to the weighted sums, as a function of that end; none is negative."""
+def _ends(present: float) -> np.ndarray:
+    """The grid of ends on one side of zero, as float32 holds them; the first is 0."""
+    factors = STEP ** np.arange(NARROWEST, WIDEST + 1, dtype=float)
+    ends = np.array([0.0, *(present * factors)]) if present else np.zeros(1)
+    return np.minimum(ends, np.finfo(np.float32).max).astype(np.float32).astype(float)
 
-    def __init__(self, present: float):
-        factors = STEP ** np.arange(NARROWEST, WIDEST + 1, dtype=float)
-        self._ends = np.array([0.0, *(present * factors)]) if present else np.zeros(1)
-        self._lost: list[np.ndarray] = []
 
-    def add(self, values: np.ndarray, gradients: Sequence[np.ndarray]) -> None:
-        """Take in the values above 0, [samples, elements], and the gradients by them for each sum."""
-        number, samples = len(self._ends), len(values)
-        if values.max(initial=0) <= 0:
-            self._lost.append(np.zeros((len(gradients), number, samples)))
-            return
-        positive, least = np.maximum(values, 0), self._ends[min(1, number - 1)]
-        places = np.flatnonzero(values > least)
-        beyond = values.ravel()[places].astype(float)
-        powers = np.log(beyond / least) / np.log(STEP) if least else np.zeros(len(beyond))
-        reached = np.minimum(powers, number - 2).astype(int) + 1  # the last end that a value is beyond
-        cells = places // values.shape[1] * number + reached
-        found = []
-        for gradient in gradients:
-            slopes = gradient.ravel()[places].astype(float)
-            sums, products = (
-                np.bincount(cells, weights, samples * number).reshape(samples, number)[:, ::-1].cumsum(axis=1)[:, ::-1]
-                for weights in (slopes, slopes * beyond)
-            )
-            lost = self._ends * sums - products
-            lost[:, 0] = -np.einsum("ij,ij->i", positive, gradient, dtype=float)
-            found.append(lost.T)
-        self._lost.append(np.stack(found))
+def _lost(table: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """What clipping at each end does, from sums over intervals of gradients, and of those times values."""
+    beyond = table[:, :, ::-1].cumsum(axis=2)[:, :, ::-1]
+    return ends * beyond[..., 0] - beyond[..., 1]
 
-    def lost(self, ends: np.ndarray) -> np.ndarray:
-        """The changes with some ends, [sums, ends, samples]: between those of the grid, in proportion."""
-        lost = np.concatenate(self._lost, axis=2)
-        last = len(self._ends) - 1
-        above = np.clip(np.searchsorted(self._ends, ends), 0, last)
-        below = np.maximum(above - 1, 0)
-        width = self._ends[above] - self._ends[below]
-        share = np.divide(ends - self._ends[below], width, out=np.ones(len(ends)), where=width > 0).clip(0, 1)[:, None]
-        return lost[:, below] * (1 - share) + lost[:, above] * share
+
+def _at(wanted: np.ndarray, ends: np.ndarray, lost: np.ndarray) -> np.ndarray:
+    """The changes with some ends, [sums, ends, samples]: between those of the grid, in proportion."""
+    last = len(ends) - 1
+    above = np.clip(np.searchsorted(ends, wanted), 0, last)
+    below = np.maximum(above - 1, 0)
+    width = ends[above] - ends[below]
+    share = np.divide(wanted - ends[below], width, out=np.ones(len(wanted)), where=width > 0).clip(0, 1)
+    return np.swapaxes(lost[:, :, below] * (1 - share) + lost[:, :, above] * share, 1, 2)
 
 
 def _signs(random: np.random.Generator, output: np.ndarray, size: float) -> np.ndarray:

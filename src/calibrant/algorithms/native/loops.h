@@ -15,6 +15,8 @@ void calibrant_spread_below(const int64_t *codes, const int64_t *counts, const d
                             double *below);
 int calibrant_limit_forms(int places);
 void calibrant_add_rows(const float *rows, int64_t count, int64_t columns, double *sums);
+int calibrant_sums_between(const float *values, const float *first, const float *second, int64_t samples,
+                           int64_t elements, const float *edges, int64_t count, double *sums);
 void calibrant_excess(int64_t count, const double *scales, int64_t levels, const double *table, int64_t first_key,
                       double *sums);
 void calibrant_gains(int64_t candidates, const double *scales, const int64_t *levels, const double *table,

@@ -75,6 +75,20 @@ static PyObject *add_rows(PyObject *module, PyObject *arguments)
     Py_RETURN_NONE;
 }
 
+static PyObject *sums_between(PyObject *module, PyObject *arguments)
+{
+    address values, first, second, edges, sums;
+    long long samples, elements, count;
+    if (!PyArg_ParseTuple(arguments, "KKKLLKLK", &values, &first, &second, &samples, &elements, &edges, &count, &sums))
+        return NULL;
+    int failed;
+    LOCK_FREE(failed = calibrant_sums_between(AT(const float, values), AT(const float, first), AT(const float, second),
+                                              samples, elements, AT(const float, edges), count, AT(double, sums)));
+    if (failed)
+        return PyErr_NoMemory();
+    Py_RETURN_NONE;
+}
+
 static PyObject *excess(PyObject *module, PyObject *arguments)
 {
     address scales, table, sums;
@@ -132,6 +146,7 @@ static PyMethodDef methods[] = {
     {"sums_outwards", sums_outwards, METH_VARARGS, NULL},
     {"spread_below", spread_below, METH_VARARGS, NULL},
     {"add_rows", add_rows, METH_VARARGS, NULL},
+    {"sums_between", sums_between, METH_VARARGS, NULL},
     {"excess", excess, METH_VARARGS, NULL},
     {"gains", gains, METH_VARARGS, NULL},
     {"gains_of_uniform_bins", gains_of_uniform_bins, METH_VARARGS, NULL},
