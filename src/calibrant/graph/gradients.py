@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from calibrant.errors import ModelError, Problem
 from calibrant.graph.control_flow import control_flow_regions
 from calibrant.graph.graph import Graph
+from calibrant.graph.own_gradients import with_own_gradients
+from calibrant.graph.partial_runs import node_readers, nodes_reached
 from calibrant.graph.run import reason_of
 from calibrant.graph.session import close_session, open_session
 from calibrant.graph.tensorflow import tensorflow
@@ -16,6 +19,8 @@ from calibrant.graph.tensorflow import tensorflow
 
 class OutputGradients:
     """A graph made ready to tell the gradients of weighted sums of its outputs.
+
+    The nodes run once for all sums: what the gradients read of them is kept and fed.
 
     Parameters
     ----------
@@ -39,7 +44,8 @@ class OutputGradients:
         config.graph_options.rewrite_options.disable_meta_optimizer = True
         self._graph = graph
         self._failures = (tf.errors.OpError, ValueError)
-        self._session = open_session(graph, config)
+        moving = nodes_reached(node_readers(graph), graph.input_nodes)
+        self._session = open_session(with_own_gradients(graph, moving), config)
         imported = self._session.graph
         by, ends = ([imported.get_tensor_by_name(name) for name in names] for names in (tensors, outputs))
         with imported.as_default():
@@ -52,9 +58,13 @@ class OutputGradients:
                 raise _without_gradient(graph, str(error)) from None
         known = {name: gradient for name, gradient in zip(tensors, found, strict=True) if gradient is not None}
         self._by = tuple(known)
-        self._run = self._session.make_callable(
-            [*map(imported.get_tensor_by_name, self._by), *known.values()], feed_list=[*graph.inputs, *weights]
+        read = [tensor for tensor in _read_ahead(known.values(), graph.nodes) if tensor.op.name in moving]
+        kept = [tensor.name for tensor in read if imported.is_feedable(tensor) and tensor.name not in graph.inputs]
+        feeds = list(graph.inputs)
+        self._ahead = self._session.make_callable(
+            list(map(imported.get_tensor_by_name, [*self._by, *kept])), feed_list=feeds
         )
+        self._back = self._session.make_callable(list(known.values()), feed_list=[*feeds, *kept, *weights])
 
     def __call__(
         self, batch: Mapping[str, np.ndarray], weights: Sequence[Sequence[np.ndarray]]
@@ -74,20 +84,31 @@ class OutputGradients:
             TensorFlow has no kernel for a gradient.
         """
         feeds, many = [batch[key] for key in self._graph.input_keys], len(self._by)
-        values: list[np.ndarray] = []
-        gradients = []
         try:
-            for each in weights:
-                found = self._run(*feeds, *each)
-                values = found[:many]
-                gradients.append(found[many:])
+            found = self._ahead(*feeds)
+            gradients = [self._back(*feeds, *found[many:], *each) for each in weights]
         except self._failures as error:
             raise _without_gradient(self._graph, reason_of(error)) from None
-        return {name: (value, slopes) for name, value, *slopes in zip(self._by, values, *gradients, strict=True)}
+        return {name: (value, slopes) for name, value, *slopes in zip(self._by, found[:many], *gradients, strict=True)}
 
     def close(self) -> None:
         """Free the session."""
         close_session(self._session)
+
+
+def _read_ahead(gradients: Iterable[Any], nodes: Container[str]) -> list[Any]:
+    """What gradients read of the graph itself, which has these nodes."""
+    read: dict[str, Any] = {}
+    waiting = [gradient.op for gradient in gradients]
+    seen = {operation.name for operation in waiting}
+    while waiting:
+        for tensor in waiting.pop().inputs:
+            if tensor.op.name in nodes:
+                read[tensor.name] = tensor
+            elif tensor.op.name not in seen:
+                seen.add(tensor.op.name)
+                waiting.append(tensor.op)
+    return list(read.values())
 
 
 def _refuse_functions(graph: Graph) -> None:
