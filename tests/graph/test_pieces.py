@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import calibrant
 from calibrant.errors import ModelError
-from calibrant.graph import constants, pieces
+from calibrant.graph import constants, pieces, session
 from calibrant.graph.load import load
 from calibrant.graph.nodes import constant_value
 from calibrant.graph.pieces import is_in_pieces, read_graph_def, whole
@@ -37,6 +37,7 @@ def small_pieces(monkeypatch) -> pytest.MonkeyPatch:
     """Pieces of 1,000 bytes, which end inside a number's row."""
     monkeypatch.setattr(pieces, "PIECE", 1000)
     monkeypatch.setattr(constants, "LARGE", 10000)
+    monkeypatch.setattr(session, "FEW", 0)
     return monkeypatch
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from calibrant.graph import session as session_module
 from calibrant.graph.load import load
 from calibrant.graph.run import run_once
 from calibrant.graph.session import LARGE, is_large_constant, open_session
@@ -21,7 +22,8 @@ def large_network():
     tf.identity(y + half, name="out")
 
 
-def test_large_constants_become_variables_with_the_same_results():
+def test_large_constants_become_variables_with_the_same_results(monkeypatch):
+    monkeypatch.setattr(session_module, "FEW", 0)
     graph = load(graph_def(large_network))
     large = [name for name, node in graph.nodes.items() if is_large_constant(node)]
     assert {"weights", "table", "resident/w"} <= set(large)
@@ -34,6 +36,12 @@ def test_large_constants_become_variables_with_the_same_results():
     with open_session(graph) as session:
         operations = session.graph.get_operations()
     assert {operation.type for operation in operations if operation.name in large} == {"ReadVariableOp"}
+
+
+def test_few_large_constants_stay():
+    graph = load(graph_def(large_network))
+    with open_session(graph) as session:
+        assert not {"ReadVariableOp"} & {operation.type for operation in session.graph.get_operations()}
 
 
 def test_a_constant_of_a_loop_stays_a_constant():

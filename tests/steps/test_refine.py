@@ -9,6 +9,7 @@ import calibrant
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.errors import DataError, ModelError, Problem
 from calibrant.graph.load import load
+from calibrant.graph.refed import RefedRunner
 from calibrant.graph.run import run_once
 from calibrant.steps import channels, range_errors, refine, whole_errors
 from calibrant.steps.output_errors import Piece
@@ -155,19 +156,26 @@ def test_a_number_of_samples_that_only_nodes_hold_is_told():
 
 
 def test_the_plain_network_runs_once_for_both_steps(monkeypatch):
-    judged, original = [], whole_errors.whole_errors
+    judged, original, opened = [], whole_errors.fake_quantized, []
 
-    def counted(network, *rest):
+    def counted(network):
         judged.append(network)
-        return original(network, *rest)
+        return original(network)
 
-    monkeypatch.setattr(whole_errors, "whole_errors", counted)
+    class Opened(RefedRunner):
+        def __init__(self, *rest):
+            opened.append(self)
+            super().__init__(*rest)
+
+    monkeypatch.setattr(whole_errors, "fake_quantized", counted)
+    monkeypatch.setattr(whole_errors, "RefedRunner", Opened)
     monkeypatch.setattr(channels, "SMALL", np.inf)
     data = [*batches_of(8, loud=LOUD), *batches_of(8, loud=LOUD, seed=1)]
     found = calibrant.quantize(two_products(), None, data, samples="all", refine=True)
     plain, moved = judged
     assert [entry.unrefined is None for entry in plain.every_input()] == [True, True]
     assert moved.every_input() == found.network.every_input()
+    assert len(opened) == 1
 
 
 def test_outputs_whose_sizes_depend_on_values_are_not_compared():

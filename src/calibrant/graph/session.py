@@ -22,6 +22,8 @@ from calibrant.graph.tf_core import GraphDef, NodeDef, dtypes
 
 LARGE = 4096  # elements
 AT_ONCE = 1 << 26  # bytes
+FEW = 1 << 20
+"""Bytes of large constants that are copied faster than variables are set."""
 
 _KINDS = frozenset("biufcV")  # of NumPy; V: bfloat16 and the 8-bit floats
 
@@ -36,6 +38,8 @@ def open_session(graph: Graph, config: Any = None) -> Any:
     """
     tf = tensorflow()
     resident = {name: node for name, node in graph.nodes.items() if is_large_constant(node)}
+    if sum(map(constant_bytes, resident.values())) <= FEW:
+        resident = {}
     prefix = _free_prefix(graph)
     definition = GraphDef(versions=graph.versions, library=graph.library)
     for name, node in graph.nodes.items():

@@ -11,7 +11,9 @@ import numpy as np
 
 from calibrant.data.open_data import Batches
 from calibrant.emit.fakequant import fake_quantized
+from calibrant.graph.graph import Graph
 from calibrant.graph.logits import compared_tensors
+from calibrant.graph.refed import RefedRunner
 from calibrant.quantized_network import QuantizedNetwork
 from calibrant.steps.expected_errors import SUMS
 from calibrant.steps.output_errors import Piece, outputs_of, pieces_of, sample_errors
@@ -40,6 +42,7 @@ class WholeErrors:
         self._graph, self._batches = network.graph, batches
         self._tensors = {entry.tensor for entry in network.every_input()}
         self._last: tuple[QuantizedNetwork, np.ndarray] | None = None
+        self._runner: RefedRunner | None = None
 
     @cached_property
     def pieces(self) -> list[Piece]:
@@ -62,8 +65,27 @@ class WholeErrors:
     def of(self, network: QuantizedNetwork) -> np.ndarray:
         """Sizes of the samples' errors, float64 [samples]; those of the network asked for last are kept."""
         if self._last is None or self._last[0] is not network:
-            self._last = network, whole_errors(network, self.reference, self.pieces)
+            expected, quantized = self.reference, _quantized(network)
+            runner = self._runner_of(network, quantized)
+            try:
+                outputs = [runner(quantized, piece.batch) for piece in self.pieces]
+            finally:
+                if not runner.can_be_refed:
+                    self._close()
+            self._last = network, sample_errors(expected, outputs, self.pieces)
         return self._last[1]
+
+    def _runner_of(self, network: QuantizedNetwork, quantized: Graph) -> RefedRunner:
+        """The session of the network asked for last, if only scales differ."""
+        if self._runner is None or not self._runner.takes(quantized):
+            self._close()
+            self._runner = RefedRunner(quantized, compared_tensors(network.graph), network.graph.nodes.keys())
+        return self._runner
+
+    def _close(self) -> None:
+        if self._runner is not None:
+            self._runner.close()
+        self._runner = None
 
     def mean(self, network: QuantizedNetwork) -> float:
         """The mean error of the samples, relative to the outputs' size."""
@@ -72,6 +94,7 @@ class WholeErrors:
     def clear(self) -> None:
         """Free the samples and what was found."""
         self._last = None
+        self._close()
         for kept in ("pieces", "reference"):
             self.__dict__.pop(kept, None)
 
@@ -91,5 +114,8 @@ def whole_errors(
         The pieces.
     """
     points = compared_tensors(network.graph)
-    quantized = fake_quantized(replace(network, output_tensors=()))
-    return sample_errors(reference, outputs_of(quantized, points, pieces), pieces)
+    return sample_errors(reference, outputs_of(_quantized(network), points, pieces), pieces)
+
+
+def _quantized(network: QuantizedNetwork) -> Graph:
+    return fake_quantized(replace(network, output_tensors=()))
