@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from calibrant.collector import collector_paused
 from calibrant.errors import ModelError, Problem
 from calibrant.graph.control_flow import control_flow_regions
 from calibrant.graph.graph import Graph
@@ -48,7 +49,7 @@ class OutputGradients:
         self._session = open_session(with_own_gradients(graph, moving), config)
         imported = self._session.graph
         by, ends = ([imported.get_tensor_by_name(name) for name in names] for names in (tensors, outputs))
-        with imported.as_default():
+        with collector_paused(), imported.as_default():
             weights = [tf.compat.v1.placeholder(end.dtype) for end in ends]
             real = [place for place, end in enumerate(ends) if end.dtype.is_floating]
             try:

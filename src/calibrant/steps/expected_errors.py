@@ -12,13 +12,16 @@ All outputs of a sample become one number with random signs, whose square is in 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import cached_property
+from itertools import repeat
 
 import numpy as np
 
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.algorithms.kernels import kernels
+from calibrant.calibration.observer import available_cpus
 from calibrant.graph.gradients import OutputGradients
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import compared_tensors
@@ -76,8 +79,10 @@ class ExpectedErrors:
             for piece, outputs in track(list(zip(pieces, reference, strict=True)), "refining", len(pieces)):
                 weights = [[_signs(random, *pair) for pair in zip(outputs, sizes, strict=True)] for _ in range(SUMS)]
                 found = gradients(piece.batch, weights)
-                for place in list(self._units):
-                    self._take(place, [found.get(exchange.read_errors) for exchange in exchanges[place]], piece.samples)
+                places = list(self._units)
+                of_units = [[found.get(exchange.read_errors) for exchange in exchanges[place]] for place in places]
+                with ThreadPoolExecutor(available_cpus()) as pool:  # the loops in C leave Python to others
+                    list(pool.map(self._take, places, of_units, repeat(piece.samples)))
 
     def _take(self, place: int, found: Sequence[tuple[np.ndarray, list[np.ndarray]] | None], samples: int) -> None:
         """Take in what was found of the tensors of a unit.

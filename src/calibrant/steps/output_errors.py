@@ -214,8 +214,18 @@ def outputs_of(graph: Graph, points: Sequence[str], pieces: Sequence[Piece]) -> 
     pieces : Sequence[Piece]
         The pieces.
     """
-    with Runner(graph, list(points), optimized=False, hint=OTHER_NUMBERS) as runner:
-        return [[np.array(array) for array in runner(piece.batch)] for piece in pieces]
+    with runner_of(graph, points) as runner:
+        return run_all(runner, pieces)
+
+
+def runner_of(graph: Graph, points: Sequence[str]) -> Runner:
+    """A graph made ready for a few pieces."""
+    return Runner(graph, list(points), optimized=False, hint=OTHER_NUMBERS)
+
+
+def run_all(runner: Runner, pieces: Sequence[Piece]) -> list[list[np.ndarray]]:
+    """Values for each piece."""
+    return [[np.array(array) for array in runner(piece.batch)] for piece in pieces]
 
 
 def sample_errors(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 
@@ -16,7 +18,7 @@ from calibrant.graph.logits import compared_tensors
 from calibrant.graph.refed import RefedRunner
 from calibrant.quantized_network import QuantizedNetwork
 from calibrant.steps.expected_errors import SUMS
-from calibrant.steps.output_errors import Piece, outputs_of, pieces_of, sample_errors
+from calibrant.steps.output_errors import Piece, outputs_of, pieces_of, run_all, runner_of, sample_errors
 
 CHOOSE = 32
 CONFIRM = 32
@@ -65,8 +67,10 @@ class WholeErrors:
     def of(self, network: QuantizedNetwork) -> np.ndarray:
         """Sizes of the samples' errors, float64 [samples]; those of the network asked for last are kept."""
         if self._last is None or self._last[0] is not network:
-            expected, quantized = self.reference, _quantized(network)
-            runner = self._runner_of(network, quantized)
+            with self._reference_meanwhile():
+                quantized = _quantized(network)
+                runner = self._runner_of(network, quantized)
+            expected = self.reference
             try:
                 outputs = [runner(quantized, piece.batch) for piece in self.pieces]
             finally:
@@ -74,6 +78,18 @@ class WholeErrors:
                     self._close()
             self._last = network, sample_errors(expected, outputs, self.pieces)
         return self._last[1]
+
+    @contextmanager
+    def _reference_meanwhile(self) -> Iterator[None]:
+        """Let the float network run while Python puts the quantized one together."""
+        if "reference" in self.__dict__:
+            yield
+            return
+        pieces = self.pieces
+        with runner_of(self._graph, compared_tensors(self._graph)) as runner, ThreadPoolExecutor(1) as another:
+            found = another.submit(run_all, runner, pieces)
+            yield
+            self.reference = found.result()
 
     def _runner_of(self, network: QuantizedNetwork, quantized: Graph) -> RefedRunner:
         """The session of the network asked for last, if only scales differ."""
