@@ -9,6 +9,7 @@ import numpy as np
 
 from calibrant.collector import collector_paused
 from calibrant.errors import ModelError, Problem
+from calibrant.graph import nodes as nd
 from calibrant.graph.control_flow import control_flow_regions
 from calibrant.graph.graph import Graph
 from calibrant.graph.own_gradients import with_own_gradients
@@ -59,13 +60,18 @@ class OutputGradients:
                 raise _without_gradient(graph, str(error)) from None
         known = {name: gradient for name, gradient in zip(tensors, found, strict=True) if gradient is not None}
         self._by = tuple(known)
-        read = [tensor for tensor in _read_ahead(known.values(), graph.nodes) if tensor.op.name in moving]
-        kept = [tensor.name for tensor in read if imported.is_feedable(tensor) and tensor.name not in graph.inputs]
+        read = [tensor for tensor in _read_ahead(known.values(), graph.nodes) if imported.is_feedable(tensor)]
+        fed = [tensor.name for tensor in read if tensor.op.name not in graph.nodes or tensor.op.name in moving]
+        fed = [name for name in fed if name not in graph.inputs]
+        copies = [name for name in known if graph.producer(name).op == "Identity"]
+        same = {nd.data_inputs(graph.producer(name))[0]: name for name in copies}
+        self._sources = [same.get(name, name) for name in fed]
+        self._fetched = tuple(dict.fromkeys([*self._by, *self._sources]))  # what is fetched twice would be copied
         feeds = list(graph.inputs)
         self._ahead = self._session.make_callable(
-            list(map(imported.get_tensor_by_name, [*self._by, *kept])), feed_list=feeds
+            list(map(imported.get_tensor_by_name, self._fetched)), feed_list=feeds
         )
-        self._back = self._session.make_callable(list(known.values()), feed_list=[*feeds, *kept, *weights])
+        self._back = self._session.make_callable(list(known.values()), feed_list=[*feeds, *fed, *weights])
 
     def __call__(
         self, batch: Mapping[str, np.ndarray], weights: Sequence[Sequence[np.ndarray]]
@@ -84,13 +90,14 @@ class OutputGradients:
         ModelError
             TensorFlow has no kernel for a gradient.
         """
-        feeds, many = [batch[key] for key in self._graph.input_keys], len(self._by)
+        feeds = [batch[key] for key in self._graph.input_keys]
         try:
-            found = self._ahead(*feeds)
-            gradients = [self._back(*feeds, *found[many:], *each) for each in weights]
+            values = dict(zip(self._fetched, self._ahead(*feeds), strict=True))
+            kept = [values[name] for name in self._sources]
+            gradients = [self._back(*feeds, *kept, *each) for each in weights]
         except self._failures as error:
             raise _without_gradient(self._graph, reason_of(error)) from None
-        return {name: (value, slopes) for name, value, *slopes in zip(self._by, found[:many], *gradients, strict=True)}
+        return {name: (values[name], slopes) for name, *slopes in zip(self._by, *gradients, strict=True)}
 
     def close(self) -> None:
         """Free the session."""
@@ -98,17 +105,19 @@ class OutputGradients:
 
 
 def _read_ahead(gradients: Iterable[Any], nodes: Container[str]) -> list[Any]:
-    """What gradients read of the graph itself, which has these nodes."""
+    """What gradients read of the graph itself, which has these nodes; of some only the shapes."""
     read: dict[str, Any] = {}
     waiting = [gradient.op for gradient in gradients]
     seen = {operation.name for operation in waiting}
     while waiting:
         for tensor in waiting.pop().inputs:
-            if tensor.op.name in nodes:
+            operation = tensor.op
+            is_shape = operation.type in ("Shape", "ShapeN") and all(each.op.name in nodes for each in operation.inputs)
+            if operation.name in nodes or is_shape:
                 read[tensor.name] = tensor
-            elif tensor.op.name not in seen:
-                seen.add(tensor.op.name)
-                waiting.append(tensor.op)
+            elif operation.name not in seen:
+                seen.add(operation.name)
+                waiting.append(operation)
     return list(read.values())
 
 
