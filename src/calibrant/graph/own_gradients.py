@@ -1,8 +1,8 @@
 """Gradients of layers by their data alone.
 
-TensorFlow's functions make those by the weights as well, which nobody fetches here. In a MatMul the product with
-transposed weights would be another kernel, for which oneDNN generates code for twenty milliseconds; so the weights are
-transposed by themselves.
+TensorFlow's functions make those by the weights as well, which nobody fetches here. In a MatMul the weights are
+transposed by themselves: the product is then the kernel that the network itself has started, which saves some 8 ms on
+ds_cnn, once in a process.
 """
 
 from __future__ import annotations
