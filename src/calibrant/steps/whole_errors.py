@@ -16,10 +16,12 @@ from calibrant.emit.fakequant import fake_quantized
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import compared_tensors
 from calibrant.graph.refed import RefedRunner
+from calibrant.graph.skeleton import large_constants
 from calibrant.quantized_network import QuantizedNetwork
 from calibrant.steps.expected_errors import SUMS
 from calibrant.steps.output_errors import Piece, outputs_of, pieces_of, run_all, runner_of, sample_errors
 
+LARGE = 1 << 26  # bytes of weights of which there is one session at a time
 CHOOSE = 32
 CONFIRM = 32
 """Numbers of samples that choose, and of those that have a say in the end."""
@@ -81,8 +83,8 @@ class WholeErrors:
 
     @contextmanager
     def _reference_meanwhile(self) -> Iterator[None]:
-        """Let the float network run while Python puts the quantized one together."""
-        if "reference" in self.__dict__:
+        """Let the float network run while Python puts the quantized one together, if both fit in memory at once."""
+        if "reference" in self.__dict__ or large_constants(self._graph) > LARGE:
             yield
             return
         pieces = self.pieces
