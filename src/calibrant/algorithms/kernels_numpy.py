@@ -179,16 +179,16 @@ def sums_between(values: np.ndarray, gradients: tuple[np.ndarray, np.ndarray], e
     Parameters
     ----------
     values : np.ndarray
-        float32 [samples, elements].
+        Shape [samples, elements], float32.
     gradients : tuple[np.ndarray, np.ndarray]
         Two arrays like it.
     edges : np.ndarray
-        Ascending, float32 [edges].
+        Ascending, [edges], float32.
 
     Returns
     -------
     np.ndarray
-        float64 [2, samples, edges + 1, 3]; the first interval ends with the first edge, which is in it.
+        Shape [2, samples, edges + 1, 3], float64; the first interval ends with the first edge, which is in it.
     """
     samples, intervals = len(values), len(edges) + 2
     cells = np.where(values == 0, intervals - 1, np.searchsorted(edges, values))
