@@ -92,6 +92,8 @@ def read_source(path: str | os.PathLike[str], kind: str, limit: int) -> Source:
 
 
 def _read_bytes(name: str, kind: str, limit: int) -> bytes:
+    if not name:
+        raise ConfigError(Problem(f"the name of the {kind} is empty"))
     try:
         path = Path(name)
         mode = path.stat().st_mode

@@ -58,6 +58,48 @@ def old_loop():
     return dense(tf.reshape(written.stack(), [6, 4]), 3, "two", seed=7)
 
 
+def loop_of_an_open_batch(result):
+    """As ``dynamic_rnn`` is frozen: elements begin with the open batch, and what is written comes through a Merge."""
+    x = dense(tf.reshape(placeholder([None, 6, 4]), [-1, 4]), 4, "one")
+    time_first = tf.transpose(tf.reshape(x, [-1, 6, 4]), [1, 0, 2])
+    read = tf.TensorArray(tf.float32, 6, element_shape=[None, 4], infer_shape=False).unstack(time_first)
+    recurrent = tf.constant(numbers(4, 4, seed=5, scale=0.5))
+
+    def step(time, state, written):
+        state = tf.tanh(read.read(time) + tf.matmul(state, recurrent))
+        return time + 1, state, written.write(time, state)
+
+    first = (0, time_first[0] * 0.0, tf.TensorArray(tf.float32, 6, element_shape=[None, 4], infer_shape=False))
+    shapes = (tf.TensorShape([]), tf.TensorShape([None, 4]), None)
+    _, state, written = tf.compat.v1.while_loop(lambda time, *_: time < 6, step, first, shape_invariants=shapes)
+    if result == "state":
+        return state
+    return tf.transpose(written.stack(), [1, 0, 2], name="out")
+
+
+@pytest.mark.parametrize("result", ["state", "stack"])
+def test_an_old_loop_of_an_open_batch_takes_one_sample(result, tmp_path):
+    """Its result may be what leaves the loop itself."""
+
+    def network():
+        tf.compat.v1.disable_control_flow_v2()
+        try:
+            ends.append(loop_of_an_open_batch(result).name)
+        finally:
+            tf.compat.v1.enable_control_flow_v2()
+
+    ends: list[str] = []
+    definition = graph_def(network)
+    assert (definition.node[[node.name for node in definition.node].index(ends[0][:-2])].op == "Exit") == (
+        result == "state"
+    )
+    x = numbers(4, 6, 4, seed=3)
+    options = {"export": "tflite", "name": "model", "outputs": ends}
+    assert not calibrant.quantize(definition, "batch_num : 1", [x], tmp_path / "out", **options).refused
+    assert File((tmp_path / "out" / "model_int8.tflite").read_bytes()).inputs()[0].signature == (1, 6, 4)
+    assert calibrant.verify(tmp_path / "out", x).passed
+
+
 def loop_behind_a_loop():
     """The second reads what the first has written, whose shape only the first's list tells."""
 

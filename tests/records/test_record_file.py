@@ -243,6 +243,7 @@ def test_an_unknown_field_is_answered_with_the_nearest_ones(written):
 def test_files_that_cannot_be_read(tmp_path, written):
     assert "does not exist" in problems_of(tmp_path / "none.txt")[0].message
     assert "this is a directory" in problems_of(tmp_path)[0].message
+    assert "the name of the record file is empty" in problems_of("")[0].message
     assert "not UTF-8" in problems_of(written(b"record {\n \xff"))[0].message
     too_large = tmp_path / "large.txt"
     with too_large.open("wb") as file:

@@ -8,6 +8,7 @@ import logging
 import re
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 from calibrant.errors import ModelError, Problem
 from calibrant.graph.graph import Graph
@@ -34,11 +35,15 @@ def convert(graph: Graph) -> bytes:
     graph_def = with_unique_functions(graph.graph_def())
     with _silence():
         try:
-            function = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(graph_def, name=""), [])
-            pruned = function.prune(
-                [function.graph.as_graph_element(tensor) for tensor in graph.inputs],
-                [function.graph.as_graph_element(tensor) for tensor in graph.outputs],
-            )
+            ends: list[Any] = []
+
+            def imported() -> None:
+                found = tf.graph_util.import_graph_def(graph_def, return_elements=list(graph.outputs), name="")
+                # As the converter rewrites loops, it looks for their Exit nodes in vain.
+                ends.extend(tf.identity(end) if end.op.type == "Exit" else end for end in found)
+
+            function = tf.compat.v1.wrap_function(imported, [])
+            pruned = function.prune([function.graph.as_graph_element(tensor) for tensor in graph.inputs], ends)
             converter = tf.lite.TFLiteConverter.from_concrete_functions([pruned], None)
             converter.allow_custom_ops = True
             return converter.convert()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from calibrant.emit.tflite.tensor_lists import fixed_batch
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit
 from calibrant.graph.tf_core import NodeDef, dtypes
@@ -71,18 +72,33 @@ def _listed(tensor: str, array: NodeDef) -> str:
 
 
 def _element(edit: Edit, array: NodeDef, users: list[NodeDef]) -> Shape | None:
-    """The shape of what is stored, with sizes that are all known."""
-    said = array.attr["element_shape"].shape
-    if not said.unknown_rank and said.dim and all(dim.size >= 0 for dim in said.dim):
-        return tuple(dim.size for dim in said.dim)
-    for node in users:
+    """The shape of what is stored, with sizes that are all known.
+
+    Where an element begins with an open size, that is the number of samples, as in the loops that TensorFlow 1.x makes
+    over sequences; an interpreter refuses what does not have it.
+    """
+    found = _said(array)
+    for node in users if found is None or None in found else ():
         if node.op in STORES:
             shape = edit.graph.shape(nd.data_inputs(node)[2])
             if shape is not None and node.op == "TensorArrayScatterV3":
                 shape = shape[1:]
-            if shape is not None and None not in shape:
-                return shape
-    return None
+            if shape is not None:
+                found = shape if found is None else _merged(found, shape)
+    if found and found[0] is None:
+        found = (fixed_batch(edit.graph), *found[1:])
+    return None if found is None or None in found else found
+
+
+def _said(array: NodeDef) -> Shape | None:
+    said = array.attr["element_shape"].shape
+    return None if said.unknown_rank or not said.dim else tuple(dim.size if dim.size >= 0 else None for dim in said.dim)
+
+
+def _merged(first: Shape, second: Shape) -> Shape:
+    if len(first) != len(second):
+        return first
+    return tuple(b if a is None else a for a, b in zip(first, second, strict=True))
 
 
 def _on_list(edit: Edit, node: NodeDef, array: NodeDef, whole: str, shape: np.ndarray) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
+from calibrant.graph.tf_core import NodeDef
 
 SHAPES = {"TensorListReserve": 0, "TensorListFromTensor": 1, "TensorListStack": 1}
 """Input that says the shape of an element, whose first size is that of the batch."""
@@ -16,16 +17,21 @@ SHAPES = {"TensorListReserve": 0, "TensorListFromTensor": 1, "TensorListStack": 
 
 def with_batch_of_lists(graph: Graph, settings: TfliteSettings) -> TfliteSettings:
     """The settings with one sample a run, where there is such a loop and nobody says how many."""
-    loops = any(node.op in SHAPES for node in graph.nodes.values())
+    loops = any(node.op in SHAPES or _is_open_array(node) for node in graph.nodes.values())
     sizes = {shape[0] for shape in map(graph.shape, graph.inputs) if shape}
     return replace(settings, batch=1) if loops and settings.batch is None and None in sizes else settings
 
 
+def fixed_batch(graph: Graph) -> int | None:
+    """The number of samples of a graph; None where it is open, or inputs differ in it."""
+    sizes = {shape[0] for shape in map(graph.shape, graph.inputs) if shape}
+    return sizes.pop() if len(sizes) == 1 else None
+
+
 def elements_of_the_batch(edit: Edit) -> None:
     """Let lists know the number of samples, which their elements begin with."""
-    graph = edit.graph
-    sizes = {shape[0] for shape in map(graph.shape, graph.inputs) if shape}
-    if len(sizes) != 1 or None in sizes:
+    graph, size = edit.graph, fixed_batch(edit.graph)
+    if size is None:
         return
     for node in graph.nodes.values():
         index = SHAPES.get(node.op)
@@ -33,5 +39,11 @@ def elements_of_the_batch(edit: Edit) -> None:
             continue
         shape = graph.constant(nd.data_inputs(node)[index])
         if shape is not None and shape.ndim == 1 and shape.size and shape[0] < 0:
-            known = np.concatenate([np.array(list(sizes), shape.dtype), shape[1:]])
+            known = np.array([size, *shape[1:]], shape.dtype)
             edit.set_input(node.name, index, edit.add_constant(f"{node.name}/element", known))
+
+
+def _is_open_array(node: NodeDef) -> bool:
+    """Whether elements of an array of TensorFlow 1.x begin with a size that nobody knows."""
+    sizes = node.attr["element_shape"].shape.dim
+    return node.op == "TensorArrayV3" and len(sizes) > 0 and sizes[0].size < 0
