@@ -93,7 +93,7 @@ def read_source(path: str | os.PathLike[str], kind: str, limit: int) -> Source:
 
 def _read_bytes(name: str, kind: str, limit: int) -> bytes:
     if not name:
-        raise ConfigError(Problem(f"the name of the {kind} is empty"))
+        raise ConfigError(Problem(f"the name of the {kind} is empty", file=name))
     try:
         path = Path(name)
         mode = path.stat().st_mode

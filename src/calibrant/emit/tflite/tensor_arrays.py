@@ -91,6 +91,8 @@ def _element(edit: Edit, array: NodeDef, users: list[NodeDef]) -> Shape | None:
 
 
 def _said(array: NodeDef) -> Shape | None:
+    if "element_shape" not in array.attr:  # reading would add it
+        return None
     said = array.attr["element_shape"].shape
     return None if said.unknown_rank or not said.dim else tuple(dim.size if dim.size >= 0 else None for dim in said.dim)
 

@@ -45,5 +45,7 @@ def elements_of_the_batch(edit: Edit) -> None:
 
 def _is_open_array(node: NodeDef) -> bool:
     """Whether elements of an array of TensorFlow 1.x begin with a size that nobody knows."""
+    if node.op != "TensorArrayV3" or "element_shape" not in node.attr:  # reading would add it
+        return False
     sizes = node.attr["element_shape"].shape.dim
-    return node.op == "TensorArrayV3" and len(sizes) > 0 and sizes[0].size < 0
+    return len(sizes) > 0 and sizes[0].size < 0
