@@ -16,7 +16,7 @@ from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.load import load
 from calibrant.graph.run import run_once
-from graphs import conv, graph_def, numbers, tf
+from graphs import conv, graph_def, numbers, placeholder, tf
 
 
 def variance(y):
@@ -119,3 +119,20 @@ def test_outputs_that_rounding_decides_are_not_compared(caplog):
     assert any("where its inputs change by a millionth" in record.getMessage() for record in caplog.records)
     names = [each.name for each in File(contents(result)[0]).operators() if each.is_integer]
     assert (names.count("LOGISTIC"), names.count("MEAN")) == (3, 1)  # known by what the convolution makes
+
+
+def test_sums_in_front_of_which_the_converter_has_moved_a_squeeze():
+    """A convolution over a sequence is one over an image of height 1: its sums get that axis as well."""
+    weights = [numbers(1, 4, 4, seed=seed) for seed in range(5)]
+
+    def network():
+        x = tf.nn.conv1d(placeholder([None, 8, 4]), weights[0], 1, "SAME", name="first")
+        y = tf.add_n([tf.nn.conv1d(x, each, 1, "SAME") for each in weights[1:3]])
+        y = y + tf.nn.conv1d(x, weights[3], 1, "SAME")
+        tf.identity(tf.nn.conv1d(tf.nn.relu(y), weights[4], 1, "SAME"), name="out")
+
+    result, x = exported(graph_def(network))
+    apart, file = steps_apart(result, x)
+    assert apart.max() <= 0.01
+    sums = [each for each in file.operators() if each.name == "ADD"]
+    assert len(sums) == 2 and all(each.is_integer and len(each.outputs[0].signature) == 4 for each in sums)
