@@ -1,6 +1,8 @@
 """Processes that answer requests: what they raise is raised here, and they end with whoever started them."""
 
+import io
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from calibrant.child_process import ChildProcess
+from calibrant.child_process import ChildProcess, serve
 from calibrant.errors import DataError, DependencyError
 
 
@@ -47,6 +49,20 @@ def test_answers_and_errors(child):
     assert child.ask(3) == 43
     with pytest.raises(DependencyError, match=r"before its time \(exit code 7\)"):
         child.ask("die")
+
+
+def test_a_caller_that_goes_while_it_sends_is_no_error():
+    """Wherever the stream of requests ends; answers are those to what is whole."""
+    messages = [pickle.dumps(message, protocol=5) for message in (("", ""), (adding, (40,)), 1, 2)]
+    sent, expected = b"".join(messages), [None, 41, 42]
+    for end in range(len(sent) + 1):
+        answers = io.BytesIO()
+        serve(io.BytesIO(sent[:end]), answers)
+        whole = sum(end >= len(b"".join(messages[:count])) for count in range(1, len(messages) + 1))
+        written, found = io.BytesIO(answers.getvalue()), []
+        while written.tell() < len(answers.getvalue()):
+            found.append(pickle.load(written))
+        assert found == expected[: max(whole - 1, 0)]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT for one process")

@@ -27,6 +27,8 @@ from calibrant.errors import CalibrantError, DependencyError, Problem
 
 PR_SET_PDEATHSIG = 1
 WATCH_EVERY = 0.5  # seconds
+CUT_OFF = ("Ran out of input", "pickle data was truncated")
+"""What is said of a stream that has ended."""
 _is_child = False
 
 
@@ -192,30 +194,44 @@ def _import_main(name: str, file: str) -> None:
         module.__dict__.update(found)
 
 
+class _CallerGoneError(Exception):
+    """The stream of requests ended, which it may do within one."""
+
+
+def _read(unpickler: pickle.Unpickler) -> Any:
+    try:
+        return unpickler.load()
+    except (EOFError, pickle.UnpicklingError) as error:
+        if str(error) in CUT_OFF:  # others are those of what is imported
+            raise _CallerGoneError from None
+        raise
+
+
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
-    """Answer requests until the caller closes the stream."""
+    """Answer requests until the caller closes the stream, wherever in it an interrupt finds the caller."""
 
     def answer(message: Any) -> None:
         pickle.dump(message, answers, protocol=5)
         answers.flush()
 
-    main_module = pickle.load(requests)
-    try:
-        serving, arguments = _Unpickler(requests, main_module).load()
-        with serving(*arguments) as handler:
-            answer(None)
-            while True:
-                try:
-                    request = _Unpickler(requests, main_module).load()
-                except EOFError:
-                    return
-                try:
-                    found = handler(request)
-                except CalibrantError as error:
-                    found = error
-                answer(found)
-    except CalibrantError as error:  # of the beginning
-        answer(error)
+    with contextlib.suppress(_CallerGoneError):
+        main_module = _read(pickle.Unpickler(requests))
+        try:
+            serving, arguments = _read(_Unpickler(requests, main_module))
+            with serving(*arguments) as handler:
+                answer(None)
+                while True:
+                    try:
+                        request = _read(_Unpickler(requests, main_module))
+                    except _CallerGoneError:
+                        return
+                    try:
+                        found = handler(request)
+                    except CalibrantError as error:
+                        found = error
+                    answer(found)
+        except CalibrantError as error:  # of the beginning
+            answer(error)
 
 
 def main() -> None:

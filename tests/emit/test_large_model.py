@@ -10,7 +10,7 @@ import pytest
 from calibrant import quantize
 from calibrant.emit import large_model
 from calibrant.evaluation.verify import verify
-from calibrant.graph import saved_model
+from calibrant.graph import saved_model, session
 from calibrant.graph.load import load
 from calibrant.graph.run import run_once
 from graphs import dense, graph_def, numbers, placeholder, tf
@@ -23,6 +23,7 @@ def low_limit(monkeypatch):
     """Models of more than 50 kB are too large."""
     monkeypatch.setattr(large_model, "LIMIT", 50_000)
     monkeypatch.setattr(large_model, "_ROOM", 0)
+    monkeypatch.setattr(session, "FEW", 0)
 
 
 @pytest.fixture
