@@ -77,6 +77,27 @@ def loop_of_an_open_batch(result):
     return tf.transpose(written.stack(), [1, 0, 2], name="out")
 
 
+def test_a_loop_beside_an_input_that_is_no_sample(tmp_path):
+    keras.utils.set_random_seed(0)
+
+    class Masked(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = network(layers.LSTM)
+
+        @tf.function(input_signature=[tf.TensorSpec([None, 6, 4], name="x"), tf.TensorSpec([6, 4], name="mask")])
+        def __call__(self, x, mask):
+            return {"out": self.model(x * mask)}
+
+    tf.saved_model.save(Masked(), str(tmp_path / "model"))
+    data = {"x": numbers(5, 6, 4, seed=3), "mask": numbers(6, 4, seed=4)}
+    result = calibrant.quantize(tmp_path / "model", "batch_num: 1", data, tmp_path / "out", export="tflite")
+    assert not result.refused
+    file = File((tmp_path / "out" / "model_int8.tflite").read_bytes())
+    assert sorted(tensor.signature for tensor in file.inputs()) == [(1, 6, 4), (6, 4)]
+    assert calibrant.verify(tmp_path / "out", data).passed
+
+
 @pytest.mark.parametrize("result", ["state", "stack"])
 def test_an_old_loop_of_an_open_batch_takes_one_sample(result, tmp_path):
     """Its result may be what leaves the loop itself."""

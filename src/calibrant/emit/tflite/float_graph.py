@@ -11,7 +11,7 @@ from calibrant.emit.tflite.replacements import replace_what_does_not_convert
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.emit.tflite.single_precision import single_precision
 from calibrant.emit.tflite.tensor_arrays import arrays_as_lists
-from calibrant.emit.tflite.tensor_lists import elements_of_the_batch, with_batch_of_lists
+from calibrant.emit.tflite.tensor_lists import elements_of_the_batch, fixed_batch, with_batch_of_lists
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
 from calibrant.graph.sample_axis import inputs_with_samples
@@ -28,12 +28,14 @@ def float_graph(graph: Graph, settings: TfliteSettings) -> tuple[Graph, Mapping[
     """
     edit = graph.edit()
     single_precision(edit)
-    _set_shapes(edit, with_batch_of_lists(graph, settings))
+    settings = with_batch_of_lists(graph, settings)
+    _set_shapes(edit, settings)
     edit = edit.finish().edit()
+    batch = settings.batch or fixed_batch(edit.graph)
     _fold_constants(edit)
-    while arrays_as_lists(edit):
+    while arrays_as_lists(edit, batch):
         edit = edit.finish().edit()
-    elements_of_the_batch(edit)
+    elements_of_the_batch(edit, batch)
     replace_what_does_not_convert(edit)
     filled_as_numbers(edit)
     edit = edit.finish().edit()

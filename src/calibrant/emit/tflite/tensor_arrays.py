@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from calibrant.emit.tflite.tensor_lists import fixed_batch
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit
 from calibrant.graph.tf_core import NodeDef, dtypes
@@ -23,16 +22,17 @@ STORES = frozenset({"TensorArrayWriteV3", "TensorArrayScatterV3"})
 Shape = tuple[int | None, ...]
 
 
-def arrays_as_lists(edit: Edit) -> bool:
+def arrays_as_lists(edit: Edit, batch: int | None) -> bool:
     """Rewrite every array of which the shape of an element is known; whether there was one.
 
-    The shape of what comes out of a list is known then, so that other arrays may follow.
+    The shape of what comes out of a list is known then, so that other arrays may follow. ``batch`` is the number of
+    samples, where it is fixed.
     """
-    rewritten = [_array_as_list(edit, node) for node in edit.graph.nodes.values() if node.op == "TensorArrayV3"]
+    rewritten = [_array_as_list(edit, node, batch) for node in edit.graph.nodes.values() if node.op == "TensorArrayV3"]
     return any(rewritten)
 
 
-def _array_as_list(edit: Edit, array: NodeDef) -> bool:
+def _array_as_list(edit: Edit, array: NodeDef, batch: int | None) -> bool:
     graph = edit.graph
     flow = [f"{array.name}:1"]
     users: list[NodeDef] = []
@@ -50,7 +50,7 @@ def _array_as_list(edit: Edit, array: NodeDef) -> bool:
                 return False  # as TensorArrayConcatV3
     if nd.attribute(array, "dynamic_size", False):
         return False
-    shape = _element(edit, array, users)
+    shape = _element(edit, array, users, batch)
     if shape is None:
         return False
     whole = edit.add_constant(f"{array.name}/element", np.array(shape, np.int32))
@@ -71,7 +71,7 @@ def _listed(tensor: str, array: NodeDef) -> str:
     return f"{array.name}:0" if tensor == f"{array.name}:1" else tensor
 
 
-def _element(edit: Edit, array: NodeDef, users: list[NodeDef]) -> Shape | None:
+def _element(edit: Edit, array: NodeDef, users: list[NodeDef], batch: int | None) -> Shape | None:
     """The shape of what is stored, with sizes that are all known.
 
     Where an element begins with an open size, that is the number of samples, as in the loops that TensorFlow 1.x makes
@@ -86,7 +86,7 @@ def _element(edit: Edit, array: NodeDef, users: list[NodeDef]) -> Shape | None:
             if shape is not None:
                 found = shape if found is None else _merged(found, shape)
     if found and found[0] is None:
-        found = (fixed_batch(edit.graph), *found[1:])
+        found = (batch, *found[1:])
     return None if found is None or None in found else found
 
 

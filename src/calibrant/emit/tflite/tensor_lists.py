@@ -28,9 +28,9 @@ def fixed_batch(graph: Graph) -> int | None:
     return sizes.pop() if len(sizes) == 1 else None
 
 
-def elements_of_the_batch(edit: Edit) -> None:
+def elements_of_the_batch(edit: Edit, size: int | None) -> None:
     """Let lists know the number of samples, which their elements begin with."""
-    graph, size = edit.graph, fixed_batch(edit.graph)
+    graph = edit.graph
     if size is None:
         return
     for node in graph.nodes.values():
