@@ -11,6 +11,7 @@ import calibrant
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.interpreter import new_interpreter
 from calibrant.evaluation import tflite_runner
+from calibrant.graph.run import run_once
 from graphs import dense, graph_def, numbers, placeholder, tf
 
 
@@ -211,3 +212,23 @@ def test_a_file_with_loops_runs_once_in_each_interpreter(cell, made, tmp_path, m
     for _ in range(3):
         runner.run({0: x[:1]})
     assert len(interpreters) == made
+
+
+def test_an_array_whose_elements_have_different_ranges():
+    """The converter makes a concatenation of the writes, which the graph does not have."""
+
+    def build():
+        y = dense(placeholder([1, 6]), 6, "one")
+        array = tf.TensorArray(tf.float32, 2, element_shape=[1, 6]).write(0, y).write(1, 8.0 * y)
+        return array.read(1) * tf.cast(array.size(), tf.float32)
+
+    x = numbers(40, 6, seed=3)
+    made = calibrant.quantize(old_model(build), "batch_num: 40", x, export="tflite", outputs=["out"])
+    lite = new_interpreter(made.exported["model_int8.tflite"])
+    lite.allocate_tensors()
+    [fed], [out] = lite.get_input_details(), lite.get_output_details()
+    for row in x:
+        lite.set_tensor(fed["index"], row[None])
+        lite.invoke()
+        [wanted] = run_once(made.fakequant, {made.fakequant.input_keys[0]: row[None]})
+        np.testing.assert_allclose(lite.get_tensor(out["index"]), wanted, atol=0.02 * np.abs(wanted).max())

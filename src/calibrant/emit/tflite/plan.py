@@ -254,7 +254,7 @@ class _Planner:
         if not all(self.sources.has_scale(tensor.index) for tensor in data):
             self.why[at] = "one of its inputs is not known in the graph, so that it has no scale"
             return False
-        if (kernel.result is Result.OWN or not data) and not all(
+        if (kernel.result is Result.OWN or not data or self.sources.joins(at)) and not all(
             self.sources.has_scale(tensor.index) for tensor in each.outputs
         ):
             self.why[at] = "its result is not known in the graph, so that it has no scale"
