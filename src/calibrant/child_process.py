@@ -207,6 +207,12 @@ def _read(unpickler: pickle.Unpickler) -> Any:
         raise
 
 
+def _until_the_end(requests: BinaryIO, main_module: tuple[str, str]) -> Iterator[Any]:
+    with contextlib.suppress(_CallerGoneError):
+        while True:
+            yield _read(_Unpickler(requests, main_module))
+
+
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     """Answer requests until the caller closes the stream, wherever in it an interrupt finds the caller."""
 
@@ -220,11 +226,7 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
             serving, arguments = _read(_Unpickler(requests, main_module))
             with serving(*arguments) as handler:
                 answer(None)
-                while True:
-                    try:
-                        request = _read(_Unpickler(requests, main_module))
-                    except _CallerGoneError:
-                        return
+                for request in _until_the_end(requests, main_module):
                     try:
                         found = handler(request)
                     except CalibrantError as error:

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from calibrant.collector import collector_paused
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.control_flow import control_flow_regions
 from calibrant.graph.graph import Graph
 from calibrant.graph.own_gradients import with_own_gradients
-from calibrant.graph.partial_runs import node_readers, nodes_reached
+from calibrant.graph.partial_runs import nodes_reached
 from calibrant.graph.run import reason_of
 from calibrant.graph.session import close_session, open_session
 from calibrant.graph.tensorflow import tensorflow
@@ -46,11 +45,11 @@ class OutputGradients:
         config.graph_options.rewrite_options.disable_meta_optimizer = True
         self._graph = graph
         self._failures = (tf.errors.OpError, ValueError)
-        moving = nodes_reached(node_readers(graph), graph.input_nodes)
+        moving = nodes_reached(nd.readers(graph.nodes), graph.input_nodes)
         self._session = open_session(with_own_gradients(graph, moving), config)
         imported = self._session.graph
         by, ends = ([imported.get_tensor_by_name(name) for name in names] for names in (tensors, outputs))
-        with collector_paused(), imported.as_default():
+        with imported.as_default():
             weights = [tf.compat.v1.placeholder(end.dtype) for end in ends]
             real = [place for place, end in enumerate(ends) if end.dtype.is_floating]
             try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,15 @@ def input_reference(tensor: str) -> str:
 def data_inputs(node: NodeDef) -> tuple[str, ...]:
     """Canonical names of the tensors a node reads, control inputs left out."""
     return tuple(tensor_name(reference) for reference in node.input if not reference.startswith("^"))
+
+
+def readers(nodes: Mapping[str, NodeDef]) -> dict[str, list[str]]:
+    """Name of a node → the nodes that read a tensor of it, once for each input that does."""
+    found: dict[str, list[str]] = {}
+    for node in nodes.values():
+        for tensor in data_inputs(node):
+            found.setdefault(node_name(tensor), []).append(node.name)
+    return found
 
 
 def control_inputs(node: NodeDef) -> tuple[str, ...]:

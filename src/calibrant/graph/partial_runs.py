@@ -33,7 +33,7 @@ class PartialRuns:
         self._graph = graph
         self._places = dict(places)
         self._outputs = tuple(outputs)
-        readers = node_readers(graph)
+        readers = nd.readers(graph.nodes)
         moving = nodes_reached(readers, graph.input_nodes)
         self._regions = control_flow_regions(graph.nodes)
         self._reached = {tensor: nodes_reached(readers, readers.get(nd.node_name(tensor), ())) for tensor in places}
@@ -141,15 +141,6 @@ class PartialRuns:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def node_readers(graph: Graph) -> dict[str, list[str]]:
-    """Name of a node → the nodes that read it."""
-    readers: dict[str, list[str]] = {}
-    for node in graph.nodes.values():
-        for read in nd.data_inputs(node):
-            readers.setdefault(nd.node_name(read), []).append(node.name)
-    return readers
 
 
 def nodes_reached(readers: Mapping[str, Sequence[str]], names: Iterable[str]) -> dict[str, None]:

@@ -24,7 +24,6 @@ WITH_KERNELS = frozenset({"TFLite_Detection_PostProcess"})
 ACTIVATIONS = frozenset({"Relu", "Relu6"})
 LOOPS = frozenset({"UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "LSTM", "RNN"})
 ARRAY = "TensorArrayV3"
-Shape = tuple["int | None", ...]
 FAKE_QUANTIZED = frozenset({"QUANTIZE", "DEQUANTIZE"})
 """What the converter makes of a FakeQuant node."""
 _UNSIMULATED = "a LiteRT file with {} is not written, as no simulation could check it"
@@ -214,7 +213,7 @@ def _without_digits(name: str) -> Iterator[str]:
         yield name
 
 
-def _same_shape(found: Shape, wanted: Shape | None) -> bool:
+def _same_shape(found: nd.OpenShape, wanted: nd.OpenShape | None) -> bool:
     """Whether both have the same sizes; axes of size 1 may have been added, as the converter moves reshapes."""
     if wanted is None:
         return True

@@ -19,7 +19,6 @@ FLOW |= {"TensorArraySizeV3": 1}
 """Which input is the flow; the one that is stored is in front of it."""
 STORES = frozenset({"TensorArrayWriteV3", "TensorArrayScatterV3"})
 """Their result is the flow."""
-Shape = tuple[int | None, ...]
 
 
 def arrays_as_lists(edit: Edit, batch: int | None) -> bool:
@@ -71,7 +70,7 @@ def _listed(tensor: str, array: NodeDef) -> str:
     return f"{array.name}:0" if tensor == f"{array.name}:1" else tensor
 
 
-def _element(edit: Edit, array: NodeDef, users: list[NodeDef], batch: int | None) -> Shape | None:
+def _element(edit: Edit, array: NodeDef, users: list[NodeDef], batch: int | None) -> nd.OpenShape | None:
     """The shape of what is stored, with sizes that are all known.
 
     Where an element begins with an open size, that is the number of samples, as in the loops that TensorFlow 1.x makes
@@ -90,14 +89,14 @@ def _element(edit: Edit, array: NodeDef, users: list[NodeDef], batch: int | None
     return None if found is None or None in found else found
 
 
-def _said(array: NodeDef) -> Shape | None:
+def _said(array: NodeDef) -> nd.OpenShape | None:
     if "element_shape" not in array.attr:  # reading would add it
         return None
     said = array.attr["element_shape"].shape
     return None if said.unknown_rank or not said.dim else tuple(dim.size if dim.size >= 0 else None for dim in said.dim)
 
 
-def _merged(first: Shape, second: Shape) -> Shape:
+def _merged(first: nd.OpenShape, second: nd.OpenShape) -> nd.OpenShape:
     if len(first) != len(second):
         return first
     return tuple(b if a is None else a for a, b in zip(first, second, strict=True))

@@ -31,10 +31,7 @@ def widen(pieces: ScopedBuilder, dequantized: Collection[str]) -> None:
 
 
 def _integer_part(pieces: ScopedBuilder, dequantized: Collection[str]) -> tuple[str, ...]:
-    readers: dict[str, list[str]] = {}
-    for node in pieces.nodes.values():
-        for tensor in nd.data_inputs(node):
-            readers.setdefault(nd.node_name(tensor), []).append(node.name)
+    readers = nd.readers(pieces.nodes)
     waiting = deque(node.name for node in pieces.nodes.values() if node.op in BEGINS)
     part: dict[str, None] = {}
     while waiting:
