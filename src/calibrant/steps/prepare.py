@@ -15,6 +15,7 @@ from calibrant.steps.balance import Balanced, balance
 from calibrant.steps.calibration_data import open_planned
 from calibrant.steps.channels import Channels
 from calibrant.steps.equalize import equalize
+from calibrant.steps.plain_functions import with_plain_functions
 from calibrant.steps.plain_norms import with_plain_norms
 from calibrant.steps.planned import Planned, plan_model
 from calibrant.steps.prepared import Prepared, prepare_balanced
@@ -75,7 +76,7 @@ def prepare_merge(model: Any, config: Any, options: Options, watch: Stopwatch) -
 
 def _prepared(planned: Planned, balanced: Balanced, options: Options, watch: Stopwatch) -> Prepared:
     if "tflite" in options.export.formats:
-        balanced = replace(balanced, graph=with_plain_norms(balanced.graph))
+        balanced = replace(balanced, graph=with_plain_functions(with_plain_norms(balanced.graph)))
     return prepare_balanced(planned, balanced, options, watch)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from calibrant.emit.tflite.convert import MOST_NODES, UNROLLED, convert
-from calibrant.emit.tflite.file_parts import Tensor
+from calibrant.emit.tflite.converter_names import named_tensors
 from calibrant.emit.tflite.flatbuffer import OPERATORS, File
 from calibrant.emit.tflite.float_graph import float_graph
 from calibrant.emit.tflite.marks import take_out_marks, with_marks
@@ -18,7 +18,6 @@ from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
 from calibrant.graph.tf_core import dtypes
 
-DIGITS = "0123456789"
 WITH_KERNELS = frozenset({"TFLite_Detection_PostProcess"})
 """Custom operators that interpreters bring along."""
 ACTIVATIONS = frozenset({"Relu", "Relu6"})
@@ -101,7 +100,7 @@ def _converted(
     while True:
         marked, marks = with_marks(plain, places)
         file = File(convert(marked))
-        named = _named(file, plain, graph, {twin: tensor for tensor, twin in twins.items()})
+        named = named_tensors(file, plain, graph, {twin: tensor for tensor, twin in twins.items()})
         indices = take_out_marks(file, marked, marks)
         if len(indices) == len(places):
             return file, named, indices
@@ -169,56 +168,3 @@ def layer_end(graph: Graph, layer: Layer) -> str:
     end = layer.bias or layer.name
     reader = graph.only_consumer(end) if layer.weight_input is not None else None
     return f"{reader[0].name if reader is not None and reader[0].op in ACTIVATIONS else end}:0"
-
-
-def _named(file: File, graph: Graph, original: Graph, first: Mapping[str, str]) -> dict[int, str]:
-    """The tensors whose names say what they are: an operator's result has the names of the nodes it was made of.
-
-    Of several operators that were made of one node, the last one makes its result.
-    """
-    order = {name: place for place, name in enumerate(graph.nodes)}
-    last: dict[str, int] = {}
-    for operator in file.operators():
-        for made in operator.outputs:
-            found = _tensor_of(made, graph, order)
-            found = first.get(found, found) if found is not None else None
-            node = nd.node_name(found) if found is not None else ""
-            if found is not None and node in original.nodes and node not in original.regions:
-                last[found] = made.index
-    fed = {tensor.index: name for tensor, name in zip(file.inputs(), graph.inputs, strict=True)}
-    return {index: name for name, index in last.items() if name not in fed.values()} | fed
-
-
-def _tensor_of(made: Tensor, graph: Graph, order: Mapping[str, int]) -> str | None:
-    candidates = []
-    for part in made.name.split(";"):
-        for name in _without_digits(part):
-            node, index = nd.split_tensor(nd.tensor_name(name)) if name else ("", 0)
-            if node in order and graph.constant(f"{node}:{index}") is None:
-                candidates.append((order[node], f"{node}:{index}"))
-                break
-    if not candidates:
-        return None
-    tensor = max(candidates)[1]
-    if tensor not in graph.tensors or not _same_shape(made.signature, graph.shape(tensor)):
-        return None
-    return tensor
-
-
-def _without_digits(name: str) -> Iterator[str]:
-    """The name, and without one, two … of the digits at its end, some of which the converter adds."""
-    yield name
-    while name and name[-1] in DIGITS:
-        name = name[:-1]
-        yield name
-
-
-def _same_shape(found: nd.OpenShape, wanted: nd.OpenShape | None) -> bool:
-    """Whether both have the same sizes; axes of size 1 may have been added, as the converter moves reshapes."""
-    if wanted is None:
-        return True
-    if len(found) != len(wanted):
-        found, wanted = (tuple(size for size in shape if size != 1) for shape in (found, wanted))
-    return len(found) == len(wanted) and all(
-        None in (size, other) or size == other for size, other in zip(found, wanted, strict=True)
-    )

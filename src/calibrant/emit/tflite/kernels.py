@@ -99,7 +99,7 @@ KERNELS: dict[str, Kernel] = {
     "SUM": Kernel(Result.OWN, below=2.0**16),
     "RELU": Kernel(Result.OWN, between_layers=True),
     "RELU6": Kernel(Result.OWN, between_layers=True),
-    **dict.fromkeys(("RELU_N1_TO_1", "LEAKY_RELU", "ELU", "GELU", "ABS", "EXP", "LOG", "RSQRT"), _UNARY),
+    **dict.fromkeys(("RELU_N1_TO_1", "LEAKY_RELU", "ELU", "GELU", "ABS", "EXP", "LOG", "SQRT", "RSQRT"), _UNARY),
     "HARD_SWISH": Kernel(Result.OWN, below=2.0**6),
     "PRELU": _UNARY,
     "LOGISTIC": Kernel(Result.FIXED, fixed=_SHARE),

@@ -1,0 +1,103 @@
+"""Which tensors of a float file are which of the graph, as far as the converter's names say so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from calibrant.emit.tflite.file_parts import Operator, Tensor
+from calibrant.emit.tflite.flatbuffer import File
+from calibrant.emit.tflite.kernels import KERNELS, Result
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Graph
+from calibrant.graph.tf_core import NodeDef
+
+DIGITS = "0123456789"
+VERSION = f"V{DIGITS}"
+
+
+def named_tensors(file: File, graph: Graph, original: Graph, first: Mapping[str, str]) -> dict[int, str]:
+    """Index of a tensor → the tensor of the graph whose name it has: an operator's has those of its nodes.
+
+    Of several operators that were made of the same nodes, the last one makes the last node's result; one before it
+    makes another's where it computes what that node does.
+
+    Parameters
+    ----------
+    file : File
+        The float file.
+    graph : Graph
+        What was converted.
+    original : Graph
+        The model; only its tensors are looked for.
+    first : Mapping[str, str]
+        Tensors of ``graph`` that stand for one of ``original``.
+    """
+    order = {name: place for place, name in enumerate(graph.nodes)}
+    known: dict[str, int] = {}
+    passed_on: set[str] = set()
+    for operator in reversed(list(file.operators())):
+        for made in operator.outputs:
+            possible = (first.get(tensor, tensor) for tensor in _possible(operator, made, graph, order))
+            found = next((tensor for tensor in possible if tensor not in known and tensor not in passed_on), None)
+            if found is not None:
+                known[found] = made.index
+                passed_on.update(_passed_on(found, graph))
+    fed = {tensor.index: name for tensor, name in zip(file.inputs(), graph.inputs, strict=True)}
+    known = {name: index for name, index in known.items() if _is_of(original, name) and name not in fed.values()}
+    return {index: name for name, index in reversed(known.items())} | fed
+
+
+def _possible(operator: Operator, made: Tensor, graph: Graph, order: Mapping[str, int]) -> Iterator[str]:
+    for place, tensor in enumerate(_tensors_of(made, graph, order)):
+        is_told = place == 0 or _computes(operator, graph.nodes[nd.node_name(tensor)])
+        if is_told and tensor in graph.tensors and _same_shape(made.signature, graph.shape(tensor)):
+            yield tensor
+
+
+def _tensors_of(made: Tensor, graph: Graph, order: Mapping[str, int]) -> list[str]:
+    """Results of the nodes whose names a tensor has, that of the last node first."""
+    found = set()
+    for part in made.name.split(";"):
+        for name in _without_digits(part):
+            node, index = nd.split_tensor(nd.tensor_name(name)) if name else ("", 0)
+            if node in order and graph.constant(f"{node}:{index}") is None:
+                found.add((order[node], f"{node}:{index}"))
+                break
+    return [tensor for _, tensor in sorted(found, reverse=True)]
+
+
+def _without_digits(name: str) -> Iterator[str]:
+    """The name, and without one, two … of the digits at its end, some of which the converter adds."""
+    yield name
+    while name and name[-1] in DIGITS:
+        name = name[:-1]
+        yield name
+
+
+def _computes(operator: Operator, node: NodeDef) -> bool:
+    """Whether an operator is of the kind of a node; of those that move values, the converter changes the order."""
+    kernel = KERNELS.get(operator.name)
+    return operator.name == node.op.rstrip(VERSION).upper() and kernel is not None and kernel.result is Result.OWN
+
+
+def _passed_on(tensor: str, graph: Graph) -> Iterator[str]:
+    """What a tensor is the identity of, and so on."""
+    while (node := graph.nodes.get(nd.node_name(tensor))) is not None and node.op == "Identity":
+        tensor = nd.data_inputs(node)[0]
+        yield tensor
+
+
+def _is_of(model: Graph, tensor: str) -> bool:
+    node = nd.node_name(tensor)
+    return node in model.nodes and node not in model.regions
+
+
+def _same_shape(found: nd.OpenShape, wanted: nd.OpenShape | None) -> bool:
+    """Whether both have the same sizes; axes of size 1 may have been added, as the converter moves reshapes."""
+    if wanted is None:
+        return True
+    if len(found) != len(wanted):
+        found, wanted = (tuple(size for size in shape if size != 1) for shape in (found, wanted))
+    return len(found) == len(wanted) and all(
+        None in (size, other) or size == other for size, other in zip(found, wanted, strict=True)
+    )

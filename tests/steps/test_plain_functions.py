@@ -1,0 +1,92 @@
+"""Softplus, Selu, Log1p, Expm1 and quotients by roots as operations that have integer kernels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import calibrant
+from calibrant.algorithms.sqnr import arrays_sqnr_db
+from calibrant.graph.load import load
+from calibrant.graph.run import run_once
+from calibrant.steps.plain_functions import with_plain_functions
+from graphs import conv, graph_def, numbers, placeholder, tf
+
+FUNCTIONS = {"Softplus": tf.nn.softplus, "Selu": tf.nn.selu, "Log1p": tf.math.log1p, "Expm1": tf.math.expm1}
+
+
+@pytest.mark.parametrize("op", FUNCTIONS)
+def test_values_and_names_stay(op):
+    graph = load(graph_def(lambda: tf.identity(FUNCTIONS[op](placeholder((None, 5)), name="a"), name="out")))
+    plain = with_plain_functions(graph)
+    assert op not in {node.op for node in plain.nodes.values()} and "a" in plain.nodes
+    x = np.float32(
+        [[-1e30, -100, -87, -20, -3], [-1, -0.1, -1e-6, -0.0, 0], [1e-6, 0.1, 1, 3, 20], [87, 88, 89, 1e4, 1e30]]
+    )
+    [wanted], [found] = (run_once(each, {each.input_keys[0]: x}) for each in (graph, plain))
+    np.testing.assert_allclose(found, wanted, rtol=2e-6, atol=2e-7)
+
+
+def test_a_quotient_by_a_root_is_a_product():
+    def build():
+        x = placeholder((None, 4))
+        return tf.identity(x / tf.sqrt(tf.square(x) + 0.5), name="out")
+
+    graph = load(graph_def(build))
+    plain = with_plain_functions(graph)
+    assert {"RealDiv", "Rsqrt"} & {node.op for node in plain.nodes.values()} == {"Rsqrt"}
+    x = {graph.input_keys[0]: numbers(3, 4)}
+    np.testing.assert_allclose(run_once(plain, x)[0], run_once(graph, x)[0], rtol=1e-6)
+
+
+def halves():
+    return tf.cast(tf.nn.selu(tf.cast(placeholder((None, 4)), tf.float16)), tf.float32)
+
+
+def constant():
+    return placeholder((None, 4)) + tf.raw_ops.Softplus(features=tf.constant(numbers(4)))
+
+
+def quotient():
+    x = placeholder((None, 4))
+    return x / (tf.sqrt(tf.square(x) + 0.5) + 1.0)
+
+
+@pytest.mark.parametrize("build", [halves, constant, quotient])
+def test_others_stay(build):
+    graph = load(graph_def(lambda: tf.identity(build(), name="out")))
+    assert with_plain_functions(graph) is graph
+
+
+def between_layers(activation, shift=0.0):
+    def build():
+        y = tf.nn.bias_add(conv(placeholder((None, 8, 8, 4)), name="one"), np.full(4, shift, np.float32))
+        return tf.identity(conv(activation(y), name="two", seed=4), name="out")
+
+    return graph_def(build)
+
+
+def instance_norm(x):
+    mean, variance = tf.nn.moments(x, [1, 2], keepdims=True)
+    return (x - mean) / tf.sqrt(variance + 1e-3)
+
+
+def mish(x):
+    return x * tf.tanh(tf.nn.softplus(x))
+
+
+@pytest.mark.parametrize("activation", [tf.nn.softplus, tf.nn.selu, mish, instance_norm])
+def test_they_run_on_integers_in_a_litert_file(activation):
+    model, x = between_layers(activation), numbers(16, 8, 8, 4, seed=5)
+    lite = calibrant.quantize(model, "batch_num : 1", [x], export="tflite")
+    assert lite.export_notes["tflite"]["operators_in_float"] == []
+    [found], [wanted] = (run_once(each, {"x": x}) for each in (lite.fakequant, load(model)))
+    assert arrays_sqnr_db(wanted, found) > 30
+
+
+def test_a_softplus_of_small_numbers_keeps_its_logarithm_in_float():
+    """A sigmoid has steps of 1/256; a result that has finer ones would lose its numbers."""
+    model, x = between_layers(tf.nn.softplus, -8.0), numbers(16, 8, 8, 4, seed=5)
+    lite = calibrant.quantize(model, "batch_num : 1", [x], export="tflite")
+    floats = {each["operator"] for each in lite.export_notes["tflite"]["operators_in_float"]}
+    assert floats == {"LOGISTIC", "LOG"}
