@@ -232,3 +232,27 @@ def test_an_array_whose_elements_have_different_ranges():
         lite.invoke()
         [wanted] = run_once(made.fakequant, {made.fakequant.input_keys[0]: row[None]})
         np.testing.assert_allclose(lite.get_tensor(out["index"]), wanted, atol=0.02 * np.abs(wanted).max())
+
+
+class Stepping(tf.Module):
+    """A loop written with AutoGraph, whose weights are constants of its body."""
+
+    def __init__(self, product):
+        self.product, self.weights = product, tf.Variable(numbers(4, 6, seed=1, scale=0.3))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 5, 4], name="x")])
+    def __call__(self, x):
+        state = tf.zeros([tf.shape(x)[0], 6])
+        for step in tf.range(5):
+            state = tf.tanh(self.product(x[:, step], self.weights) + state)
+        return {"out": tf.matmul(state, tf.constant(numbers(6, 3, seed=2)))}
+
+
+@pytest.mark.parametrize("product", [tf.matmul, lambda a, b: tf.einsum("bi,ij->bj", a, b)], ids=["matmul", "einsum"])
+def test_a_loop_whose_weights_are_quantized_has_a_file(product, tmp_path):
+    module, x = Stepping(product), numbers(8, 5, 4, seed=3)
+    tf.saved_model.save(module, str(tmp_path / "model"), signatures=module.__call__.get_concrete_function())
+    result = calibrant.quantize(tmp_path / "model", "batch_num: 1", [x], tmp_path / "out", export="tflite")
+    assert not result.refused
+    assert b"weights_quantized" in result.fakequant.graph_def().SerializeToString()
+    assert calibrant.verify(tmp_path / "out", x).passed

@@ -39,6 +39,27 @@ def test_other_content_has_another_name():
     )
 
 
+def inner_nodes(definition):
+    return [node for function in definition.library.function for node in function.node_def]
+
+
+def test_nodes_are_in_the_order_in_which_they_get_ready_with_all_attributes():
+    """As TensorFlow writes a function that it traces: nodes at the front of a body get behind what is ready before."""
+    definition = graph_def(looped)
+    body = next(each for each in definition.library.function if len(each.node_def) > 3)
+    body.node_def.sort(key=lambda node: node.op != "Conv2D")
+    for node in body.node_def:
+        node.attr.pop("dilations", None)
+    written = with_unique_functions(definition)
+    names = [node.name for node in inner_nodes(written)]
+    for node in inner_nodes(written):
+        made_before = [reference.partition(":")[0] for reference in node.input if reference.partition(":")[0] in names]
+        assert all(names.index(name) < names.index(node.name) for name in made_before)
+    assert all("dilations" in node.attr for node in inner_nodes(written) if node.op == "Conv2D")
+    again = with_unique_functions(written)
+    assert [node.name for node in inner_nodes(again)] == names
+
+
 def test_a_graph_without_functions_is_left_alone():
     definition = graph_def(lambda: tf.identity(placeholder([2]), name="out"))
     assert with_unique_functions(definition) is definition

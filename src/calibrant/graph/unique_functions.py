@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Mapping, Sequence
 
-from calibrant.graph.tf_core import GraphDef, NodeDef
+from calibrant.graph import nodes as nd
+from calibrant.graph.tf_core import FunctionDef, GraphDef, NodeDef, op_def_registry
 
 NUMBER = re.compile(r"_(\d+)$")
 """What TensorFlow appends: a count of all that the process has traced before."""
@@ -16,12 +18,15 @@ def with_unique_functions(graph_def: GraphDef) -> GraphDef:
     """The graph with its functions named by their content, whatever the process has traced before.
 
     TensorFlow keeps the functions that a process has traced in one register, and refuses another one of the same name.
-    A rewritten loop still has the name of the loop it came from, which may be alive there.
+    A rewritten loop still has the name of the loop it came from, which may be alive there. The converter traces them
+    once more, so they are written as TensorFlow does it then: as another function of one name it would refuse that.
     """
     if not graph_def.library.function:
         return graph_def
     renamed = GraphDef()
     renamed.CopyFrom(graph_def)
+    for function in renamed.library.function:
+        _write_as_traced(function)
     order = sorted((entry.signature.name for entry in graph_def.library.function), key=_place)
     _rename_all(renamed, {name: f"{NUMBER.sub('', name)}_{place}" for place, name in enumerate(order)})
     functions = sorted(renamed.library.function, key=lambda entry: entry.signature.name)
@@ -30,6 +35,42 @@ def with_unique_functions(graph_def: GraphDef) -> GraphDef:
     content = hashlib.sha256(renamed.library.SerializeToString(deterministic=True)).hexdigest()[:12]
     _rename_all(renamed, {entry.signature.name: f"{entry.signature.name}_{content}" for entry in functions})
     return renamed
+
+
+def _write_as_traced(function: FunctionDef) -> None:
+    """Nodes in the order in which they could run, in turn, with all their attributes."""
+    for node in function.node_def:
+        operation = op_def_registry.get(node.op)
+        for attribute in operation.attr if operation is not None else ():
+            if attribute.HasField("default_value") and attribute.name not in node.attr:
+                node.attr[attribute.name].CopyFrom(attribute.default_value)
+    order = [nd.copy_node(node) for node in _as_they_get_ready(list(function.node_def))]
+    del function.node_def[:]
+    function.node_def.extend(order)
+
+
+def _as_they_get_ready(nodes: Sequence[NodeDef]) -> list[NodeDef]:
+    """All nodes, each in turn behind the ones that wait for nothing any more when the last of its inputs has run."""
+    places = {node.name: place for place, node in enumerate(nodes)}
+    readers: list[list[int]] = [[] for _ in nodes]
+    waits_for = [0] * len(nodes)
+    for place, node in enumerate(nodes):
+        makers = (reference.removeprefix("^").partition(":")[0] for reference in node.input)
+        read = [places[name] for name in makers if name in places]
+        waits_for[place] = len(read)
+        for maker in read:
+            readers[maker].append(place)
+    ready = deque(place for place, count in enumerate(waits_for) if not count)
+    order = dict[int, None]()
+    while ready:
+        maker = ready.popleft()
+        order[maker] = None
+        for reader in readers[maker]:
+            waits_for[reader] -= 1
+            if not waits_for[reader]:
+                ready.append(reader)
+    in_cycles = (place for place in range(len(nodes)) if place not in order)
+    return [nodes[place] for place in (*order, *in_cycles)]
 
 
 def _place(name: str) -> tuple[str, int]:

@@ -73,14 +73,11 @@ def converter_problem(text: str, graph: Graph) -> Problem:
     place = ", ".join(nodes[:MOST_NODES]) + (" …" if len(nodes) > MOST_NODES else "")
     if operator is not None:
         reason = f"{operator}: {reason}"
-    rewritten = "duplicate function" in text  # the converter traces it again, and finds it written in another order
-    if rewritten:
-        reason = "WHILE or IF: it does not take a loop or branch in which weights are quantized"
     return Problem(
         f"TensorFlow's converter does not make a LiteRT file of it ({reason[:LONGEST_REASON]})",
         file=graph.source,
         path=place or None,
-        hint=UNROLLED if rewritten or "TensorList" in reason else OTHERWISE,
+        hint=UNROLLED if "TensorList" in reason else OTHERWISE,
     )
 
 
