@@ -128,3 +128,11 @@ def test_types_that_are_taken():
 def test_one_tensor_may_be_given_as_a_text():
     graph = load(MODEL, inputs="image", outputs="Identity")
     assert (graph.inputs, graph.outputs) == (("image:0",), ("Identity:0",))
+
+
+@pytest.mark.parametrize("setting", [{"tflite_batch": 2}, {"tflite_io": "int8"}, {"tflite_shape": {"x": (1, 4)}}])
+def test_settings_of_a_file_that_is_not_written(setting):
+    with pytest.raises(calibrant.ConfigError, match=f"{next(iter(setting))}: no .tflite is written") as refused:
+        ExportOptions(export="ascend", **setting)
+    assert "--export tflite" in str(refused.value)
+    assert ExportOptions(export="ascend,tflite", **setting).formats == ("ascend", "tflite")

@@ -128,7 +128,7 @@ class ExportOptions:
     DataError
         A value of a type that is not allowed.
     ConfigError
-        A format or a setting of the ``.tflite`` file that does not exist.
+        A format or a setting of the ``.tflite`` file that does not exist, or such a setting where none is written.
     """
 
     export: str | Sequence[str] = ()
@@ -143,7 +143,11 @@ class ExportOptions:
     def __post_init__(self) -> None:
         check_types(self)
         object.__setattr__(self, "export", checked_exports(self.export))
-        _ = self.tflite
+        if self.tflite != TfliteSettings() and "tflite" not in self.export:
+            given = [field.name for field in fields(self) if field.name.startswith("tflite_")]
+            given = [name for name in given if getattr(self, name) != getattr(type(self), name)]
+            message = f"{', '.join(given)}: no .tflite is written"
+            raise ConfigError(Problem(message, hint="ask for it, --export tflite (export='tflite')"))
 
     @property
     def formats(self) -> tuple[str, ...]:

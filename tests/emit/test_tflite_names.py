@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from tflite_networks import contents, exported, image, steps_apart
 
+import calibrant
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.float_file import float_file
 from calibrant.emit.tflite.name_check import without_wrong_names
 from calibrant.emit.tflite.settings import TfliteSettings
-from calibrant.evaluation.tflite_runner import TfliteRunner
+from calibrant.evaluation.tflite_runner import TfliteRunner, open_tflite
 from calibrant.graph.load import load
 from calibrant.graph.run import run_once
 from graphs import conv, graph_def, numbers, placeholder, tf
@@ -95,6 +96,42 @@ def test_a_roll_becomes_slices():
     apart, file = steps_apart(result, x)
     assert apart.max() <= 0.01
     assert {o.is_integer for o in file.operators() if o.name in ("SLICE", "STRIDED_SLICE", "CONCATENATION")} == {True}
+
+
+def no_step(y):
+    return tf.roll(y, [0, 8, 1], [1, 2, 2])
+
+
+def empty_part(y):
+    return tf.concat([y[:, :0], y], 1)
+
+
+def empty_parts(y):
+    return tf.concat([y[:, :0], y, y[:, 3:3], y], 1)
+
+
+@pytest.mark.parametrize("moved", [no_step, empty_part, empty_parts])
+def test_what_has_no_elements_is_left_out(moved, tmp_path):
+    model = graph_def(lambda: tf.identity(tf.nn.relu(moved(conv(image(), name="one"))), name="out"))
+    x = numbers(8, 8, 8, 4, seed=3)
+    result = calibrant.quantize(model, "batch_num: 1", [x], tmp_path / "out", export="tflite")
+    assert not result.refused
+    assert calibrant.verify(tmp_path / "out", x).passed
+    assert all(0 not in made.signature for each in File(contents(result)[0]).operators() for made in each.outputs)
+
+
+def test_a_tensor_without_elements_is_compared(tmp_path):
+    def build():
+        y = conv(image(), name="one")
+        return tf.identity(tf.nn.relu(y), name="out"), tf.identity(tf.nn.relu(y[:, 8:]), name="none")
+
+    x = numbers(8, 8, 8, 4, seed=3)
+    calibrant.quantize(
+        graph_def(build), "batch_num: 1", [x], tmp_path / "out", export="tflite", outputs=["out", "none"]
+    )
+    runner = open_tflite(next((tmp_path / "out").glob("*.tflite")))
+    runner.run({0: x})
+    assert [runner.real(end).shape for end in runner.file.outputs()] == [(8, 8, 8, 4), (8, 0, 8, 4)]
 
 
 def test_a_mark_behind_which_nothing_is_left():

@@ -48,6 +48,20 @@ def test_a_saved_model_keeps_the_names_of_its_signature(saved, io):
             assert np.abs(found[name] - expected[name]).max() <= 0.1 * np.abs(expected[name]).max()
 
 
+class Waves(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([None, 4], name="near")])
+    def run(self, near):
+        return {"wave": tf.sin(tf.matmul(near, tf.constant(numbers(4, 3, seed=5)))), "plain": near + 1.0}
+
+
+def test_ends_that_cannot_be_codes_are_called_as_the_user_calls_them(tmp_path):
+    module = Waves()
+    tf.saved_model.save(module, str(tmp_path / "waves"), signatures={"serving_default": module.run})
+    with pytest.raises(calibrant.ModelError) as refused:
+        calibrant.quantize(tmp_path / "waves", "batch_num: 1", [FIRST], export="tflite", tflite_io="int8")
+    assert [problem.message.split(" is float")[0] for problem in refused.value.problems] == ["the output wave"]
+
+
 def test_a_frozen_graph_has_the_names_of_its_nodes():
     result = calibrant.quantize(
         graph_def(lambda: dense(placeholder([None, 4]))), "batch_num: 1", [numbers(8, 4)], export="tflite"

@@ -192,7 +192,9 @@ def _tensors(levels: Levels) -> tuple[TensorPlan, ...]:
 def _nothing_left(configuration: Configuration, info: GraphInfo) -> Problem:
     if not info.layers and not info.weight_only:
         message = "the graph has no quantizable layer and no tensor_quantize is given"
-        hint = f"left out: {info.rejected[0][0]} ({info.rejected[0][2]})" if info.rejected else None
+        hint = "an input of a MaxPool or Add can be quantized with tensor_quantize"
+        if info.rejected:
+            hint = f"left out: {info.rejected[0][0]} ({info.rejected[0][2]})"
         return Problem(message, file=configuration.source.name if configuration.source else None, hint=hint)
     field = "skip_layer_types" if configuration.skip_layer_types else "skip_layers"
     message = (

@@ -110,12 +110,14 @@ def run_once(
     for detail, values in pairs:
         interpreter.set_tensor(detail["index"], values)
     interpreter.invoke()
-    by_name = {detail["name"]: detail["index"] for detail in reversed(interpreter.get_tensor_details())}
-    return {
-        each["key"]: np.array(interpreter.get_tensor(by_name[each["name"]]))
-        for each in wanted
-        if each["name"] in by_name
-    }
+    by_name = {detail["name"]: detail for detail in reversed(interpreter.get_tensor_details())}
+
+    def held(detail: Mapping[str, Any]) -> np.ndarray:
+        if 0 in detail["shape"]:  # which get_tensor refuses
+            return np.empty(detail["shape"], detail["dtype"])
+        return np.array(interpreter.get_tensor(detail["index"]))
+
+    return {each["key"]: held(by_name[each["name"]]) for each in wanted if each["name"] in by_name}
 
 
 def difference(expected: np.ndarray, found: np.ndarray | None, allowed: float) -> str | None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from calibrant.emit.tflite.file_parts import Tensor
 from calibrant.emit.tflite.flatbuffer import METADATA, File
-from calibrant.emit.tflite.interpreter import new_interpreter
+from calibrant.emit.tflite.interpreter import empty_tensors, new_interpreter
 from calibrant.emit.tflite.simulated_codes import quantized, real_values
 from calibrant.errors import ModelError, Problem
 from calibrant.json_text import parse_json
@@ -81,7 +81,12 @@ class TfliteRunner:
 
     def codes(self, tensor: Tensor) -> np.ndarray:
         """What a tensor holds after a run."""
-        return np.array(self._interpreter.get_tensor(tensor.index))
+        try:
+            return np.array(self._interpreter.get_tensor(tensor.index))
+        except ValueError:
+            if (empty := empty_tensors(self._interpreter).get(tensor.index)) is None:
+                raise
+            return empty
 
     def real(self, tensor: Tensor) -> np.ndarray:
         """The float32 numbers that a tensor stands for."""

@@ -8,7 +8,8 @@ from dataclasses import replace
 from calibrant.algorithms import ifmr
 from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.search_result import SearchResult
-from calibrant.emit.tflite.float_file import FloatFile, float_file
+from calibrant.emit.tflite.float_file import FloatFile
+from calibrant.emit.tflite.open_sizes import float_file_with_known_sizes
 from calibrant.emit.tflite.plan import PlanInputs, make_plan
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.errors import CalibrantError
@@ -24,7 +25,7 @@ def float_lite_file(
 ) -> FloatFile | CalibrantError:
     """The network as a float LiteRT file, or why there is none: other formats can still be written then."""
     try:
-        return float_file(graph, layers, places, settings)
+        return float_file_with_known_sizes(graph, layers, places, settings)
     except CalibrantError as error:
         return error
 

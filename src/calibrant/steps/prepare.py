@@ -7,6 +7,7 @@ from typing import Any
 
 from calibrant.calibration.runner import CalibrationRunner
 from calibrant.data.open_data import Batches
+from calibrant.emit.tflite.open_sizes import check_shapes
 from calibrant.errors import ConfigError, Problem
 from calibrant.graph.cut_proposal import check_feedable
 from calibrant.options import Options
@@ -84,6 +85,7 @@ def _plan_feedable(model: Any, config: Any, options: Options, watch: Stopwatch) 
     """As :func:`calibrant.steps.planned.plan_model`, for a model that data can be fed to."""
     planned = plan_model(model, config, options.model, watch)
     check_feedable(planned.original)
+    check_shapes(planned.original, options.export.tflite)
     return planned
 
 

@@ -70,10 +70,15 @@ def float_file(
     Raises
     ------
     ModelError
-        The converter does not take the graph.
+        The converter does not take the graph, or the graph not the sizes that are fixed.
     """
     _refuse_strings(graph)
-    plain, twins = float_graph(graph, settings)
+    try:
+        plain, twins = float_graph(graph, settings)
+        _ = plain.tensors if settings.batch or settings.shape else None
+    except ValueError as error:  # of TensorFlow, which infers the shapes of all tensors
+        message = f"it does not take the sizes that are fixed for the LiteRT file: {str(error).splitlines()[0]}"
+        raise ModelError(Problem(message, file=graph.source, hint="fix other sizes, --tflite-shape")) from None
     read = [nd.data_inputs(graph.nodes[name])[index] for name, index in places]
     made = [layer_end(graph, layer) for layer in layers]
     wanted = {tensor: twins.get(tensor, tensor) for tensor in (*read, *made) if graph.constant(tensor) is None}

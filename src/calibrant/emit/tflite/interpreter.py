@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import numpy as np
+
 from calibrant.graph.tensorflow import tensorflow
 
 
@@ -30,3 +32,9 @@ def new_interpreter(content: bytes, delegate: bool = True, threads: int | None =
             experimental_op_resolver_type=kind,
             num_threads=threads,
         )
+
+
+def empty_tensors(interpreter: Any) -> dict[int, np.ndarray]:
+    """The tensors without elements by index, which an interpreter does not hand out."""
+    details = (detail for detail in interpreter.get_tensor_details() if 0 in detail["shape"])
+    return {detail["index"]: np.empty(detail["shape"], detail["dtype"]) for detail in details}

@@ -262,16 +262,19 @@ def _refuse_float_ends(draft: _Draft, float_file: FloatFile, network: QuantizedN
     file, graph = draft.file, network.graph
     reasons = dict.fromkeys(network.too_coarse, "8 bits would cost the outputs more than all layers do")
     reasons |= {float_file.tensors.get(index, ""): "it is read with 16 bits" for index in draft.plan.wide.tensors}
-    ends = (("input", file.inputs(), graph.inputs), ("output", file.outputs(), graph.outputs))
+    ends = (
+        ("input", "reads", file.inputs(), graph.inputs, graph.input_keys),
+        ("output", "makes", file.outputs(), graph.outputs, graph.output_keys),
+    )
     problems = [
         Problem(
-            f"the {role} {name.removesuffix(':0')} is float, as "
+            f"the {role} {key} is float, as "
             + reasons.get(name, f"what {verb} it has no integer kernel with its scale"),
             file=graph.source,
             hint="leave inputs and outputs in float with --tflite-io float32",
         )
-        for (role, tensors, names), verb in zip(ends, ("reads", "makes"), strict=True)
-        for tensor, name in zip(tensors, names, strict=True)
+        for role, verb, tensors, names, keys in ends
+        for tensor, name, key in zip(tensors, names, keys, strict=True)
         if tensor.dtype == np.float32
     ]
     if problems:

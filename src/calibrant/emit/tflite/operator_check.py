@@ -9,7 +9,7 @@ import numpy as np
 
 from calibrant.emit.tflite.file_parts import Operator, Tensor
 from calibrant.emit.tflite.flatbuffer import File
-from calibrant.emit.tflite.interpreter import new_interpreter
+from calibrant.emit.tflite.interpreter import empty_tensors, new_interpreter
 from calibrant.emit.tflite.simulation import Simulation, holds_codes
 from calibrant.graph.tensorflow import tensorflow
 
@@ -51,11 +51,7 @@ def run_file(
     for position, detail in enumerate(details):
         interpreter.set_tensor(detail["index"], fed[position])
     interpreter.invoke()
-    empty = {
-        detail["index"]: np.empty(detail["shape"], detail["dtype"])
-        for detail in interpreter.get_tensor_details()
-        if 0 in detail["shape"]
-    }  # which get_tensor refuses
+    empty = empty_tensors(interpreter)
     return {index: empty[index] if index in empty else np.array(interpreter.get_tensor(index)) for index in wanted}
 
 

@@ -11,7 +11,7 @@ from calibrant.emit.tflite.exact_reads import only_read_exactly
 from calibrant.emit.tflite.file_parts import Operator
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.float_file import FloatFile, layer_end
-from calibrant.emit.tflite.kernels import KERNELS, LAYER_KERNELS, Result
+from calibrant.emit.tflite.kernels import KERNELS, LAYER_KERNELS, WITHOUT_KERNEL, Result
 from calibrant.emit.tflite.sources import NodeInput, Observed, Source, Sources
 from calibrant.emit.tflite.wide import IN_FRONT, KERNELS_OF_16_BITS, WideOperators, wide_operators
 from calibrant.emit.tflite.wiring import Wiring, looks_up
@@ -221,7 +221,7 @@ class _Planner:
         elif any(made.index in self.left_in_float for made in each.outputs):
             self.why[at] = "the layer is left in float by the configuration"
         elif kernel is None:
-            self.why[at] = f"LiteRT has no integer kernel for {each.name}"
+            self.why[at] = WITHOUT_KERNEL.get(each.name, f"LiteRT has no integer kernel for {each.name}")
         elif at in self.exact:
             self.why[at] = "what it makes divides or is rounded to whole numbers, for which 8 bits are too few"
         elif not (self.given.all_operators or kernel.between_layers):

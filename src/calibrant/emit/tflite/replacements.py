@@ -20,7 +20,7 @@ A = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
 
 
 def replace_what_does_not_convert(edit: Edit) -> None:
-    """What ClipByValue, AddN, Roll, Erf, Einsum, sign bits, boxes and AvgPool over whole images mean, in other words.
+    """Put other operations in the place of ClipByValue, AddN, Roll, Erf, Einsum, AvgPool over whole images and others.
 
     The kernel of AvgPool keeps its input's factors, which are several times too coarse for an average over a whole
     image; the one of Mean rounds once, to the factors of what comes next.
@@ -47,6 +47,8 @@ def replace_what_does_not_convert(edit: Edit) -> None:
             einsum_as_sums(edit, node)
         elif node.op == "Roll":
             _roll_as_slices(edit, node)
+        elif node.op == "ConcatV2":
+            _without_empty_parts(edit, node)
         elif node.op == "BitwiseAnd":
             _sign_bit_as_comparison(edit, node)
         elif node.op == "AvgPool" and is_global_pool(edit.graph, edit.graph.nodes[node.name]):
@@ -132,7 +134,9 @@ def _roll_as_slices(edit: Edit, node: NodeDef) -> None:
         size, axis = shape[int(axis)], int(axis) % len(shape)
         if size is None:
             return
-        rest = (size - int(shift)) % size
+        rest = (size - int(shift)) % size if size else 0
+        if rest == 0:
+            continue
         parts = []
         for name, start, count in (("last", rest, size - rest), ("first", 0, rest)):
             begin, sizes = np.zeros(len(shape), np.int32), np.full(len(shape), -1, np.int32)
@@ -148,6 +152,20 @@ def _roll_as_slices(edit: Edit, node: NodeDef) -> None:
         )
     controls = (f"^{name}" for name in nd.control_inputs(node))
     edit.put(nd.make_node("Identity", node.name, [made, *controls], T=node.attr["T"]))
+
+
+def _without_empty_parts(edit: Edit, node: NodeDef) -> None:
+    """Join what has elements: of a slice without any, XNNPACK makes the whole."""
+    *parts, axis = nd.data_inputs(node)
+    full = [part for part in parts if 0 not in (edit.graph.shape(part) or ())]
+    if not 0 < len(full) < len(parts):
+        return
+    controls = (f"^{name}" for name in nd.control_inputs(node))
+    kinds = {key: node.attr[key] for key in ("T", "Tidx")}
+    if len(full) == 1:
+        edit.put(nd.make_node("Identity", node.name, [*full, *controls], T=node.attr["T"]))
+    else:
+        edit.put(nd.make_node("ConcatV2", node.name, [*full, axis, *controls], **kinds, N=len(full)))
 
 
 def _sign_bit_as_comparison(edit: Edit, node: NodeDef) -> None:

@@ -1,0 +1,122 @@
+"""Models that leave sizes open which the converter or a kernel has to know."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from calibrant.emit.tflite.float_file import FloatFile, float_file
+from calibrant.emit.tflite.sample import fits
+from calibrant.emit.tflite.settings import TfliteSettings
+from calibrant.errors import ConfigError, ModelError, Problem, did_you_mean
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Graph
+from calibrant.graph.layers import Layer
+
+TRIED_SIZE = 16
+
+
+def float_file_with_known_sizes(
+    graph: Graph, layers: Collection[Layer], places: Collection[tuple[str, int]], settings: TfliteSettings
+) -> FloatFile:
+    """Convert a graph; with one sample a run where it is not converted with any number of them.
+
+    The parameters are those of :func:`calibrant.emit.tflite.float_file.float_file`.
+
+    Raises
+    ------
+    ModelError
+        The converter does not take the graph; with the option that helps where it takes it with all sizes fixed.
+    """
+    try:
+        return float_file(graph, layers, places, settings)
+    except ModelError as error:
+        if settings.shape or not _open_inputs(graph):
+            raise
+        one = _converted(graph, layers, places, replace(settings, batch=1)) if settings.batch is None else None
+        if one is not None:
+            return one
+        fixed = {key: tuple(_guess(axis, size) for axis, size in enumerate(shape)) for key, shape in _ranked(graph)}
+        if _converted(graph, layers, places, replace(settings, shape=fixed)) is None:
+            raise
+        raise with_shape_hint(error, graph) from None
+
+
+def check_shapes(graph: Graph, settings: TfliteSettings) -> None:
+    """Refuse fixed shapes that the inputs cannot have.
+
+    Raises
+    ------
+    ConfigError
+        An input that does not exist, or a shape that does not fit the model's; with what is allowed.
+    """
+    shapes = {nd.node_name(tensor): graph.shape(tensor) for tensor in graph.inputs} | dict(_shapes(graph))
+    problems = []
+    for key, given in settings.shape.items():
+        message = f"tflite_shape of {key!r} is {list(given)}"
+        if key not in shapes:
+            keys = ", ".join(graph.input_keys)
+            problems.append(
+                Problem(f"{message}: there is no such input", allowed=keys, hint=did_you_mean(key, graph.input_keys))
+            )
+        elif (shape := shapes[key]) is not None and not fits(given, shape):
+            allowed = ", ".join("any" if size is None else str(size) for size in shape)
+            problems.append(Problem(message, file=graph.source, allowed=f"[{allowed}]"))
+    if problems:
+        raise ConfigError(*problems)
+
+
+def with_shape_hint(error: ModelError, graph: Graph, data: Sequence[np.ndarray] | None = None) -> ModelError:
+    """The error with the option that fixes the shapes of the inputs; as it is where they are fixed.
+
+    Parameters
+    ----------
+    data : Sequence[np.ndarray] | None
+        A batch, one array an input, which says the sizes.
+    """
+    open_inputs = _open_inputs(graph)
+    options = []
+    for at, (key, shape) in enumerate(_shapes(graph)):
+        if key not in open_inputs:
+            continue
+        found = data[at].shape if data is not None else None
+        sizes = shape if shape is not None else found
+        if sizes is None:
+            options.append(f"--tflite-shape {key}=SIZE,SIZE,…")
+            continue
+        known = (
+            found[axis] if size is None and found is not None and axis else size for axis, size in enumerate(sizes)
+        )
+        written = ("1" if not axis else "SIZE" if size is None else str(size) for axis, size in enumerate(known))
+        options.append(f"--tflite-shape {key}={','.join(written)}")
+    if not options:
+        return error
+    hint = f"fix the sizes of its inputs, {' '.join(options)}"
+    return ModelError(*(replace(problem, hint=hint) for problem in error.problems))
+
+
+def _shapes(graph: Graph) -> list[tuple[str, tuple[int | None, ...] | None]]:
+    return [(key, graph.shape(tensor)) for key, tensor in zip(graph.input_keys, graph.inputs, strict=True)]
+
+
+def _ranked(graph: Graph) -> list[tuple[str, tuple[int | None, ...]]]:
+    return [(key, shape) for key, shape in _shapes(graph) if shape]
+
+
+def _open_inputs(graph: Graph) -> set[str]:
+    return {key for key, shape in _shapes(graph) if shape is None or None in shape}
+
+
+def _guess(axis: int, size: int | None) -> int:
+    return size if size is not None else TRIED_SIZE if axis else 1
+
+
+def _converted(
+    graph: Graph, layers: Collection[Layer], places: Collection[tuple[str, int]], settings: TfliteSettings
+) -> FloatFile | None:
+    try:
+        return float_file(graph, layers, places, settings)
+    except ModelError:
+        return None

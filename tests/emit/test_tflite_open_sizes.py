@@ -1,0 +1,88 @@
+"""Models whose sizes are open: files of one sample a run, and what to do where that is not enough."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from tflite_networks import contents
+
+import calibrant
+from calibrant.emit.tflite.flatbuffer import File
+from graphs import conv, dense, graph_def, numbers, placeholder, tf
+
+
+def spectrum():
+    x = placeholder([None, 256])
+    mel = tf.matmul(tf.abs(tf.signal.stft(x, 64, 32)), tf.constant(np.abs(numbers(33, 8, seed=7))))
+    y = tf.nn.relu(conv(mel[..., None], 3, "one"))
+    tf.identity(dense(tf.reduce_mean(y, [1, 2]), 3, "two"), name="out")
+
+
+def test_a_graph_that_is_not_converted_with_an_open_batch_takes_one_sample_a_run(tmp_path):
+    x = numbers(4, 256, seed=3)
+    result = calibrant.quantize(
+        graph_def(spectrum), "batch_num: 1", [x], tmp_path / "out", export="tflite", outputs=["out"]
+    )
+    assert not result.refused
+    assert File(contents(result)[0]).inputs()[0].signature == (1, 256)
+    assert calibrant.verify(tmp_path / "out", x).passed
+
+
+def test_a_batch_that_is_chosen_stays(tmp_path):
+    x, model = numbers(4, 256, seed=3), graph_def(spectrum)
+    result = calibrant.quantize(
+        model, "batch_num: 1", [x], tmp_path / "out", export="tflite", outputs=["out"], tflite_batch=2
+    )
+    assert File(contents(result)[0]).inputs()[0].signature == (2, 256)
+
+
+def test_open_sizes_that_the_converter_has_to_know_are_asked_for():
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((None, 4), name="x")
+    attended = keras.layers.MultiHeadAttention(2, 4)(inputs, inputs, use_causal_mask=True)
+    model, x = keras.Model(inputs, keras.layers.Dense(3)(attended)), numbers(4, 6, 4, seed=3)
+    with pytest.raises(calibrant.ModelError) as refused:
+        calibrant.quantize(model, "batch_num: 1", [x], export="tflite")
+    hints = {problem.hint for problem in refused.value.problems}
+    assert hints == {"fix the sizes of its inputs, --tflite-shape x=1,SIZE,4"}
+    assert not calibrant.quantize(model, "batch_num: 1", [x], export="tflite", tflite_shape={"x": (1, 6, 4)}).refused
+
+
+def test_an_input_without_a_rank_that_a_kernel_has_to_know():
+    def build():
+        x = tf.compat.v1.placeholder(tf.float32, None, name="x")
+        tf.identity(dense(tf.reshape(x, [-1, 8]), 3, "one"), name="out")
+
+    model, x = graph_def(build), numbers(4, 8, seed=3)
+    with pytest.raises(calibrant.ModelError) as refused:
+        calibrant.quantize(model, "batch_num: 1", [x], export="tflite")
+    assert refused.value.problems[0].hint == "fix the sizes of its inputs, --tflite-shape x=1,8"
+    assert not calibrant.quantize(model, "batch_num: 1", [x], export="tflite", tflite_shape={"x": (1, 8)}).refused
+
+
+@pytest.mark.parametrize(
+    ("shapes", "said", "allowed"),
+    [
+        ({"x": (1, 5)}, "tflite_shape of 'x' is [1, 5]", "[any, 8]"),
+        ({"x": (1, 8, 1)}, "tflite_shape of 'x' is [1, 8, 1]", "[any, 8]"),
+        ({"y": (1, 8)}, "tflite_shape of 'y' is [1, 8]: there is no such input", "x"),
+    ],
+)
+def test_shapes_that_the_inputs_cannot_have(shapes, said, allowed):
+    model = graph_def(lambda: tf.identity(dense(placeholder([None, 8]), 3, "one"), name="out"))
+    with pytest.raises(calibrant.ConfigError) as refused:
+        calibrant.quantize(model, "batch_num: 1", [numbers(4, 8)], export="tflite", tflite_shape=shapes)
+    [problem] = refused.value.problems
+    assert (problem.message, problem.allowed) == (said, allowed)
+
+
+def test_a_batch_that_the_operations_do_not_take():
+    def build():
+        tf.identity(dense(tf.reshape(placeholder([None, 4]), [-1, 8]), 3, "one"), name="out")
+
+    model, x = graph_def(build), numbers(4, 4, seed=3)
+    with pytest.raises(calibrant.ModelError, match="does not take the sizes that are fixed") as refused:
+        calibrant.quantize(model, "batch_num: 1", [x], export="tflite", tflite_batch=1)
+    assert "--tflite-shape" in str(refused.value)
+    assert not calibrant.quantize(model, "batch_num: 1", [x], export="tflite", tflite_shape={"x": (2, 4)}).refused
