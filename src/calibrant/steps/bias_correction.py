@@ -51,6 +51,8 @@ def with_biases(graph: Graph, layers: Mapping[str, Layer], names: list[str]) -> 
             edit.set_input(reader.name, index, bias)
         result[name] = replace(layer, bias=nd.node_name(bias))
         renamed[tensor] = bias
+    if not renamed:
+        return graph, result
     outputs = tuple(renamed.get(nd.tensor_name(output), output) for output in graph.outputs)
     return edit.finish(outputs=outputs), result
 
