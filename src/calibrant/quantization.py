@@ -35,7 +35,7 @@ from calibrant.steps.files_read import files_read
 from calibrant.steps.measured import Measured, measured
 from calibrant.steps.observed import Calibrated, search
 from calibrant.steps.prepare import channels_are_open, is_configured, plan_with_data, prepare
-from calibrant.steps.refine import is_default, refined
+from calibrant.steps.refine import is_default, refined, units_of
 from calibrant.steps.refine_between import refined_between
 from calibrant.steps.second_pass import SecondPass, check_readable_again, left_out_if
 from calibrant.steps.sensitivity import sensitivities
@@ -143,7 +143,7 @@ def quantize(
 
     plain = Channels(planned, bool(chosen.calibration.equalize))
     found = calibrated(plain, resume)
-    whole = WholeErrors(found.network, batches)
+    whole = WholeErrors(found.network, batches, units_of(found.network, found.prepared))
     use = DataUse.of(batches)
     if batches.samples is None:
         LOG.info(used_sentence(use.samples, use.available, batches.place))

@@ -5,8 +5,10 @@ from contextlib import closing
 import numpy as np
 import pytest
 
+from calibrant.errors import ModelError
 from calibrant.graph.gradients import OutputGradients
 from calibrant.graph.load import load
+from calibrant.graph.run import run_once
 from graphs import conv, graph_def, numbers, placeholder, tf
 
 
@@ -27,7 +29,18 @@ def products():
     tf.matmul(turned, both, name="out")
 
 
-@pytest.mark.parametrize("build", [layers, products])
+def common():
+    x = placeholder([None, 6, 6, 2])
+    first = tf.nn.relu(tf.nn.bias_add(conv(x, name="first"), numbers(4)), name="behind")
+    deep = tf.nn.depthwise_conv2d(tf.identity(first), numbers(3, 3, 4, 1, seed=2), [1, 2, 2, 1], "SAME")
+    pooled = tf.nn.avg_pool2d(first, 3, 2, "SAME", name="pooled")
+    both = tf.squeeze(tf.reshape(tf.raw_ops.AddV2(x=tf.nn.relu6(deep), y=pooled), [-1, 3, 3, 1, 4]), [3])
+    once = tf.raw_ops.AddV2(x=tf.nn.avg_pool2d(both, 3, 1, "VALID"), y=both)
+    flat = tf.reshape(tf.raw_ops.AddV2(x=tf.constant(numbers(1, 3, 3, 4)), y=once), [-1, 36])
+    tf.matmul(flat, numbers(36, 3, seed=5), name="out")
+
+
+@pytest.mark.parametrize("build", [layers, products, common])
 def test_they_are_those_of_tensorflow(build):
     definition = graph_def(build)
     graph = load(definition)
@@ -41,8 +54,39 @@ def test_they_are_those_of_tensorflow(build):
         slopes = [tf.gradients(out, by, tf.constant(each)) for each in weights]
         values, expected = session.run([by, slopes], {"x:0": batch})
     with closing(OutputGradients(graph, tensors, ["out:0"])) as gradients:
-        found = gradients({"x": batch}, [[each] for each in weights])
+        found = gradients.back({"x": batch}, gradients.ahead({"x": batch}), [[each] for each in weights])
     for place, name in enumerate(tensors):
         np.testing.assert_array_equal(found[name][0], values[place])
         for one, other in zip(found[name][1], expected, strict=True):
             np.testing.assert_allclose(one, other[place], rtol=1e-5, atol=1e-6)
+
+
+def test_operations_whose_gradients_are_made_quickly():
+    graph = load(graph_def(common))
+    OutputGradients(graph, ["x:0", "behind:0"], ["out:0"], quickly=True).close()
+    for build in (layers, products):
+        with pytest.raises(ModelError, match="the outputs have no gradients: TensorFlow has to make them"):
+            OutputGradients(load(graph_def(build)), ["behind:0"], ["out:0"], quickly=True)
+
+
+def test_what_is_not_between_the_tensors_and_the_outputs_may_be_anything():
+    def build():
+        first = tf.tanh(placeholder([None, 4]), name="first")
+        tf.nn.softmax(tf.matmul(tf.identity(first, "read"), numbers(4, 3), name="scores"), name="out")
+
+    graph = load(graph_def(build))
+    batch, weights = {"x": numbers(2, 4)}, numbers(2, 3)
+    with closing(OutputGradients(graph, ["read:0"], ["scores:0"], quickly=True)) as gradients:
+        ahead = gradients.ahead(batch)
+        values, (slopes,) = gradients.back(batch, ahead, [[weights]])["read:0"]
+    for one, other in zip([values, *ahead.outputs], run_once(graph, batch, ["first:0", "scores:0"]), strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_allclose(slopes, weights @ numbers(4, 3).T, rtol=1e-6)
+
+
+def test_a_batch_that_the_graph_does_not_take():
+    graph = load(graph_def(common))
+    wrong = {"x": numbers(2, 6, 6, 3)}
+    gradients = OutputGradients(graph, ["behind:0"], ["out:0"])
+    with closing(gradients), pytest.raises(ModelError, match="running the graph failed: "):
+        gradients.ahead(wrong)

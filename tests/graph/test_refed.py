@@ -30,7 +30,7 @@ def test_other_constants_in_the_same_session():
     with closing(RefedRunner(graph, graph.outputs, ())) as runner:
         assert runner.takes(other)
         for each in (graph, other, graph):
-            assert runner(each, batch)[0].tobytes() == run_once(each, batch)[0].tobytes()
+            assert runner(each, [batch])[0][0].tobytes() == run_once(each, batch)[0].tobytes()
 
 
 def test_what_else_differs_needs_a_session_of_its_own():
@@ -47,4 +47,4 @@ def test_many_constants_are_not_fed(monkeypatch):
     graph, batch = load(graph_def(network)), {"x": numbers(3, 6, 6, 2)}
     with closing(RefedRunner(graph, graph.outputs, ())) as runner:
         assert not runner.can_be_refed and not runner.takes(changed(graph, factor=3.0))
-        assert runner(graph, batch)[0].tobytes() == run_once(graph, batch)[0].tobytes()
+        assert runner(graph, [batch])[0][0].tobytes() == run_once(graph, batch)[0].tobytes()

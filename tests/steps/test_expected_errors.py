@@ -15,6 +15,7 @@ from calibrant.graph.gradients import OutputGradients
 from calibrant.graph.load import load
 from calibrant.graph.logits import compared_tensors
 from calibrant.steps.expected_errors import ExpectedErrors, _TensorErrors
+from calibrant.steps.float_runs import FloatRuns
 from calibrant.steps.output_errors import OutputErrors, outputs_of, pieces_of
 from calibrant.steps.range_search import NARROWEST, STEP, WIDEST, ClippingRange
 from graphs import conv, graph_def, numbers, placeholder, tf
@@ -76,14 +77,14 @@ def test_nearly_equals_what_is_measured():
         for place, entry in enumerate(ranges)
     }
     reference = outputs_of(found.graph, compared_tensors(found.graph), pieces)
-    expected = ExpectedErrors(found.graph, units, ranges, pieces, reference)
+    expected = ExpectedErrors(FloatRuns(found.graph, units), ranges, pieces, reference)
     with OutputErrors(found.graph, units) as errors:
         measured = errors.measure(candidates, pieces)
     for place, row in expected.measure(candidates).items():
         sums = [np.square(each).sum(axis=1) for each in (row, measured[place])]
         assert sums[0] == pytest.approx(sums[1], rel=0.6)
         assert row.shape == (4, 64)
-    again = ExpectedErrors(found.graph, units, ranges, pieces, reference).measure(candidates, 32)
+    again = ExpectedErrors(FloatRuns(found.graph, units), ranges, pieces, reference).measure(candidates, 32)
     assert all((again[place] == row[:, :32]).all() for place, row in expected.measure(candidates).items())
 
 
@@ -110,7 +111,7 @@ def test_of_values_that_are_not_finite_nothing_is_expected():
     pieces = pieces_of(found.graph, open_data(data, inputs_of(found.graph)), 32, 64)
     reference = outputs_of(found.graph, compared_tensors(found.graph), pieces)
     with np.errstate(invalid="raise"):
-        assert ExpectedErrors(found.graph, units, ranges, pieces, reference).known == {0}
+        assert ExpectedErrors(FloatRuns(found.graph, units), ranges, pieces, reference).known == {0}
 
 
 def without_gradient():
@@ -136,6 +137,7 @@ def test_a_tensor_that_no_real_number_depends_on_has_none():
 
     graph = load(graph_def(build))
     with closing(OutputGradients(graph, ["ArgMax:0", "other:0"], graph.outputs)) as gradients:
-        found = gradients({"x": np.ones((2, 3), np.float32)}, [[np.full(2, 2, np.float32)]])
+        batch = {"x": np.ones((2, 3), np.float32)}
+        found = gradients.back(batch, gradients.ahead(batch), [[np.full(2, 2, np.float32)]])
     assert list(found) == ["other:0"]
     assert found["other:0"][1][0].tolist() == [[2.0] * 3] * 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,29 @@ from calibrant.graph.control_flow import control_flow_regions
 from calibrant.graph.graph import Graph
 from calibrant.graph.own_gradients import with_own_gradients
 from calibrant.graph.partial_runs import nodes_reached
-from calibrant.graph.run import reason_of
+from calibrant.graph.run import OTHER_NUMBERS, failed_run, fetchable, reason_of
 from calibrant.graph.session import close_session, open_session
 from calibrant.graph.tensorflow import tensorflow
 
 
+@dataclass(frozen=True, eq=False)
+class Ahead:
+    """What the run of a batch gave.
+
+    Parameters
+    ----------
+    outputs : list[np.ndarray]
+        The outputs.
+    values : dict[str, np.ndarray]
+        Tensor → what gradients need of it.
+    """
+
+    outputs: list[np.ndarray]
+    values: dict[str, np.ndarray]
+
+
 class OutputGradients:
-    """A graph made ready to tell the gradients of weighted sums of its outputs.
+    """A graph made ready to tell its outputs, and the gradients of weighted sums of them.
 
     The nodes run once for all sums: what the gradients read of them is kept and fed.
 
@@ -31,33 +48,33 @@ class OutputGradients:
         What the gradients are by.
     outputs : Sequence[str]
         Tensors that are summed up; those that do not hold real numbers count as constant.
+    quickly : bool
+        Refuse a graph whose gradients TensorFlow's functions would have to make, which takes long.
 
     Raises
     ------
     ModelError
-        The graph has loops, branches, functions or an operation whose gradient TensorFlow does not know.
+        The graph has loops, branches, functions or an operation whose gradient is not known.
     """
 
-    def __init__(self, graph: Graph, tensors: Sequence[str], outputs: Sequence[str]):
+    def __init__(self, graph: Graph, tensors: Sequence[str], outputs: Sequence[str], quickly: bool = False):
         _refuse_functions(graph)
+        own = with_own_gradients(graph, tensors, outputs)
+        if own is None and quickly:
+            raise _without_gradient(graph, "TensorFlow has to make them")
         tf = tensorflow()
         config = tf.compat.v1.ConfigProto()
         config.graph_options.rewrite_options.disable_meta_optimizer = True
-        self._graph = graph
+        self._graph, self._outputs = graph, tuple(outputs)
         self._failures = (tf.errors.OpError, ValueError)
-        moving = nodes_reached(nd.readers(graph.nodes), graph.input_nodes)
-        self._session = open_session(with_own_gradients(graph, moving), config)
+        self._session = open_session(graph if own is None else own.graph, config)
         imported = self._session.graph
-        by, ends = ([imported.get_tensor_by_name(name) for name in names] for names in (tensors, outputs))
-        with imported.as_default():
-            weights = [tf.compat.v1.placeholder(end.dtype) for end in ends]
-            real = [place for place, end in enumerate(ends) if end.dtype.is_floating]
-            try:
-                found = tf.gradients([ends[place] for place in real], by, [weights[place] for place in real])
-            except Exception as error:  # each operation has a Python function of its own that makes its gradient
-                self.close()
-                raise _without_gradient(graph, str(error)) from None
-        known = {name: gradient for name, gradient in zip(tensors, found, strict=True) if gradient is not None}
+        if own is None:
+            known, weights = self._differentiated(tensors, outputs)
+        else:
+            known = {name: imported.get_tensor_by_name(gradient) for name, gradient in own.by.items()}
+            weights = list(own.weights)
+        moving = nodes_reached(nd.readers(graph.nodes), graph.input_nodes)
         self._by = tuple(known)
         read = [tensor for tensor in _read_ahead(known.values(), graph.nodes) if imported.is_feedable(tensor)]
         fed = [tensor.name for tensor in read if tensor.op.name not in graph.nodes or tensor.op.name in moving]
@@ -67,13 +84,43 @@ class OutputGradients:
         self._sources = [same.get(name, name) for name in fed]
         self._fetched = tuple(dict.fromkeys([*self._by, *self._sources]))  # what is fetched twice would be copied
         feeds = list(graph.inputs)
-        self._ahead = self._session.make_callable(
-            list(map(imported.get_tensor_by_name, self._fetched)), feed_list=feeds
-        )
+        ends = fetchable(self._session, outputs)
+        ahead = [*ends, *map(imported.get_tensor_by_name, self._fetched)]
+        self._ahead = self._session.make_callable(ahead, feed_list=feeds)
         self._back = self._session.make_callable(list(known.values()), feed_list=[*feeds, *fed, *weights])
 
-    def __call__(
-        self, batch: Mapping[str, np.ndarray], weights: Sequence[Sequence[np.ndarray]]
+    def _differentiated(self, tensors: Sequence[str], outputs: Sequence[str]) -> tuple[dict[str, Any], list[Any]]:
+        """Tensor → its gradient by TensorFlow's functions, and the weights of the outputs."""
+        tf, imported = tensorflow(), self._session.graph
+        by, ends = ([imported.get_tensor_by_name(name) for name in names] for names in (tensors, outputs))
+        with imported.as_default():
+            weights = [tf.compat.v1.placeholder(end.dtype) for end in ends]
+            real = [place for place, end in enumerate(ends) if end.dtype.is_floating]
+            try:
+                found = tf.gradients([ends[place] for place in real], by, [weights[place] for place in real])
+            except Exception as error:  # each operation has a Python function of its own that makes its gradient
+                self.close()
+                raise _without_gradient(self._graph, str(error)) from None
+        known = zip(tensors, found, strict=True)
+        return {name: gradient for name, gradient in known if gradient is not None}, weights
+
+    def ahead(self, batch: Mapping[str, np.ndarray]) -> Ahead:
+        """Run a batch, by input key.
+
+        Raises
+        ------
+        ModelError
+            TensorFlow could not run the batch.
+        """
+        try:
+            found = self._ahead(*(batch[key] for key in self._graph.input_keys))
+        except self._failures as error:
+            raise failed_run(self._graph, error, OTHER_NUMBERS) from None
+        number = len(self._outputs)
+        return Ahead(found[:number], dict(zip(self._fetched, found[number:], strict=True)))
+
+    def back(
+        self, batch: Mapping[str, np.ndarray], ahead: Ahead, weights: Sequence[Sequence[np.ndarray]]
     ) -> dict[str, tuple[np.ndarray, list[np.ndarray]]]:
         """Tensor → its values and, for each sum, the gradient; without those that no real number depends on.
 
@@ -81,6 +128,8 @@ class OutputGradients:
         ----------
         batch : Mapping[str, np.ndarray]
             Input key → values.
+        ahead : Ahead
+            What its run gave.
         weights : Sequence[Sequence[np.ndarray]]
             For each sum, the weights of all outputs, of their shapes.
 
@@ -90,13 +139,12 @@ class OutputGradients:
             TensorFlow has no kernel for a gradient.
         """
         feeds = [batch[key] for key in self._graph.input_keys]
+        kept = [ahead.values[name] for name in self._sources]
         try:
-            values = dict(zip(self._fetched, self._ahead(*feeds), strict=True))
-            kept = [values[name] for name in self._sources]
             gradients = [self._back(*feeds, *kept, *each) for each in weights]
         except self._failures as error:
             raise _without_gradient(self._graph, reason_of(error)) from None
-        return {name: (values[name], slopes) for name, *slopes in zip(self._by, *gradients, strict=True)}
+        return {name: (ahead.values[name], slopes) for name, *slopes in zip(self._by, *gradients, strict=True)}
 
     def close(self) -> None:
         """Free the session."""

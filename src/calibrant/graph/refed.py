@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -52,10 +52,10 @@ class RefedRunner:
             for name, node in nodes.items()
         )
 
-    def __call__(self, graph: Graph, batch: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """Run a batch with the constants of a graph that it takes."""
+    def __call__(self, graph: Graph, batches: Iterable[Mapping[str, np.ndarray]]) -> list[list[np.ndarray]]:
+        """Run batches with the constants of a graph that it takes."""
         constants = {f"{name}:0": nd.constant_value(graph.nodes[name]) for name in self._fed}
-        return [np.array(array) for array in self._runner({**batch, **constants})]
+        return [[np.array(array) for array in self._runner({**batch, **constants})] for batch in batches]
 
     def close(self) -> None:
         """Free the session."""

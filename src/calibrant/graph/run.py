@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -85,11 +86,9 @@ class Runner:
                 )
                 for tensor, function in (watched or {}).items()
             ]
-            fetched = [self._session.graph.get_tensor_by_name(fetch) for fetch in self.fetches]
-            # TensorFlow fuses Sigmoid and the product behind it with oneDNN even where Sigmoid is fetched.
-            fetched = [tf.identity(tensor) if tensor.consumers() else tensor for tensor in fetched]
+        fetched = fetchable(self._session, self.fetches)
         self._call = self._session.make_callable([*fetched, *watchers], feed_list=list(graph.inputs))
-        self._error, self._no_kernel = tf.errors.OpError, tf.errors.UnimplementedError
+        self._error = tf.errors.OpError
 
     def __call__(self, batch: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Run one batch, given by input key or tensor name; the fetched arrays may be views of TensorFlow's memory.
@@ -105,16 +104,7 @@ class Runner:
         try:
             fetched = self._call(*feeds)[: len(self.fetches)]
         except (self._error, ValueError) as error:
-            operation, reason = getattr(error, "op", None), reason_of(error)
-            missing = isinstance(error, self._no_kernel) or any(text in reason for text in _NOT_HERE)
-            raise ModelError(
-                Problem(
-                    f"running the graph failed: {reason}",
-                    file=self.graph.source,
-                    path=operation.name if operation is not None else None,
-                    hint=_NO_KERNEL if missing else self._hint,
-                )
-            ) from None
+            raise failed_run(self.graph, error, self._hint) from None
         for tensor in self._watched:
             if tensor in failures:
                 raise failures[tensor]
@@ -144,6 +134,39 @@ def run_once(graph: Graph, batch: Mapping[str, np.ndarray], fetches: Sequence[st
     """Fetch tensors for a single batch."""
     with Runner(graph, fetches) as runner:
         return [np.array(value) for value in runner(batch)]
+
+
+def fetchable(session: Any, tensors: Sequence[str]) -> list[Any]:
+    """Tensors of a session's graph, to be fetched: TensorFlow fuses Sigmoid and a product even where it is fetched."""
+    tf = tensorflow()
+    found = [session.graph.get_tensor_by_name(name) for name in tensors]
+    with session.graph.as_default():
+        return [tf.identity(tensor) if tensor.consumers() else tensor for tensor in found]
+
+
+def failed_run(graph: Graph, error: Exception, hint: str) -> ModelError:
+    """The error of a graph that TensorFlow could not run.
+
+    Parameters
+    ----------
+    graph : Graph
+        The graph.
+    error : Exception
+        What TensorFlow raised.
+    hint : str
+        What to do about a batch that the graph does not take.
+    """
+    operation, reason = getattr(error, "op", None), reason_of(error)
+    unimplemented = isinstance(error, tensorflow().errors.UnimplementedError)
+    missing = unimplemented or any(text in reason for text in _NOT_HERE)
+    return ModelError(
+        Problem(
+            f"running the graph failed: {reason}",
+            file=graph.source,
+            path=operation.name if operation is not None else None,
+            hint=_NO_KERNEL if missing else hint,
+        )
+    )
 
 
 def reason_of(error: Exception) -> str:

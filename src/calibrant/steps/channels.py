@@ -78,6 +78,7 @@ def choose_channels(
     if not middle or whole.mean(network) < SMALL:
         return plain
     expected = whole.reference
+    whole.make_room()
     turns = [
         _Turn(pieces[middle:], pieces[:middle], expected[:middle]),
         _Turn(pieces[:middle], pieces[middle:], expected[middle:]),

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from functools import cached_property
 from itertools import repeat
 
@@ -22,12 +21,9 @@ import numpy as np
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.algorithms.kernels import kernels
 from calibrant.calibration.observer import available_cpus
-from calibrant.graph.gradients import OutputGradients
-from calibrant.graph.graph import Graph
-from calibrant.graph.logits import compared_tensors
 from calibrant.progress import LOG, ProgressFn, no_progress
-from calibrant.quantized_network import QuantizedInput
-from calibrant.steps.output_errors import Piece, output_sizes, with_candidates
+from calibrant.steps.float_runs import FloatRuns
+from calibrant.steps.output_errors import Piece, output_sizes
 from calibrant.steps.range_search import NARROWEST, STEP, WIDEST, ClippingRange
 
 SUMS = 2
@@ -39,10 +35,8 @@ class ExpectedErrors:
 
     Parameters
     ----------
-    graph : Graph
-        The float network.
-    units : Sequence[Sequence[QuantizedInput]]
-        The activations of each quantizer; for several tensors their squared errors are added.
+    runs : FloatRuns
+        Of the float network, by the activations of each quantizer; for several tensors their squared errors are added.
     ranges : Sequence[ClippingRange]
         The present range of each; others may be 0.1 to 1.75 times as wide.
     pieces : Sequence[Piece]
@@ -55,34 +49,29 @@ class ExpectedErrors:
     Raises
     ------
     ModelError
-        The outputs have no gradients.
+        TensorFlow has no kernel for a gradient.
     """
 
     def __init__(
         self,
-        graph: Graph,
-        units: Sequence[Sequence[QuantizedInput]],
+        runs: FloatRuns,
         ranges: Sequence[ClippingRange],
         pieces: Sequence[Piece],
         reference: Sequence[Sequence[np.ndarray]],
         track: ProgressFn = no_progress,
     ):
-        changed, exchanges = with_candidates(graph, units)
         self._units: dict[int, list[_TensorErrors]] = {
-            place: [_TensorErrors(ranges[place]) for _ in unit] for place, unit in enumerate(exchanges)
+            place: [_TensorErrors(ranges[place]) for _ in unit] for place, unit in enumerate(runs.exchanges)
         }
-        self._names = [unit[0].tensor for unit in exchanges]
-        tensors = [exchange.read_errors for unit in exchanges for exchange in unit]
-        with closing(OutputGradients(changed, tensors, compared_tensors(graph))) as gradients:
-            sizes = np.sqrt(output_sizes(reference, pieces))
-            random = np.random.default_rng(SEED)
-            for piece, outputs in track(list(zip(pieces, reference, strict=True)), "refining", len(pieces)):
-                weights = [[_signs(random, *pair) for pair in zip(outputs, sizes, strict=True)] for _ in range(SUMS)]
-                found = gradients(piece.batch, weights)
-                places = list(self._units)
-                of_units = [[found.get(exchange.read_errors) for exchange in exchanges[place]] for place in places]
-                with ThreadPoolExecutor(available_cpus()) as pool:  # the loops in C leave Python to others
-                    list(pool.map(self._take, places, of_units, repeat(piece.samples)))
+        self._names = [unit[0].tensor for unit in runs.exchanges]
+        sizes = np.sqrt(output_sizes(reference, pieces))
+        random = np.random.default_rng(SEED)
+        for piece, outputs in track(list(zip(pieces, reference, strict=True)), "refining", len(pieces)):
+            weights = [[_signs(random, *pair) for pair in zip(outputs, sizes, strict=True)] for _ in range(SUMS)]
+            found = runs.gradients(piece, weights)
+            places = list(self._units)
+            with ThreadPoolExecutor(available_cpus()) as pool:  # the loops in C leave Python to others
+                list(pool.map(self._take, places, [found[place] for place in places], repeat(piece.samples)))
 
     def _take(self, place: int, found: Sequence[tuple[np.ndarray, list[np.ndarray]] | None], samples: int) -> None:
         """Take in what was found of the tensors of a unit.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import cached_property
 
@@ -58,7 +59,8 @@ class RangeErrors:
         self._tried = range(len(units)) if may_take_long else outliers
         reference = whole.reference
         try:
-            self._expected = ExpectedErrors(network.graph, units, ranges, whole.pieces, reference, track)
+            with closing(whole.take_runs(network.graph, units)) as runs:
+                self._expected = ExpectedErrors(runs, ranges, whole.pieces, reference, track)
             self._told = frozenset(place for place in self._expected.known if place not in outliers)
         except ModelError as error:
             LOG.debug("refine: ranges are tried one by one: %s", error)

@@ -55,7 +55,7 @@ def refined_between(
     if not units or not whole.samples or (by_default and whole.samples < FEWEST):
         return network
     rounded = _rounded(network, units)
-    everything = WholeErrors(rounded, batches)
+    everything = WholeErrors(rounded, batches, units)
     before = everything.mean(rounded)
     if before < LITTLE * whole.mean(network) or (by_default and before < SMALL):
         return network

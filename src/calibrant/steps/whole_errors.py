@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
 from calibrant.data.open_data import Batches
 from calibrant.emit.fakequant import fake_quantized
+from calibrant.errors import ModelError
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import compared_tensors
 from calibrant.graph.refed import RefedRunner
 from calibrant.graph.skeleton import large_constants
-from calibrant.quantized_network import QuantizedNetwork
+from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
 from calibrant.steps.expected_errors import SUMS
+from calibrant.steps.float_runs import FloatRuns
 from calibrant.steps.output_errors import Piece, outputs_of, pieces_of, run_all, runner_of, sample_errors
 
+FEW = 1 << 22  # bytes of weights of which a session stays until gradients are asked for
 LARGE = 1 << 26  # bytes of weights of which there is one session at a time
 CHOOSE = 32
 CONFIRM = 32
 """Numbers of samples that choose, and of those that have a say in the end."""
+AT_ONCE = 1 << 23
+"""Elements of a piece's tensors up to which the float network and the quantized one run at once."""
 MOST_BYTES = 1 << 28
 """Of tensors and their gradients that are there at once; those of one sample always are."""
 
@@ -40,10 +45,13 @@ class WholeErrors:
         One of them, with the float network; samples run in pieces by the sizes of the tensors that it quantizes.
     batches : Batches
         Calibration data, restartable; the first CHOOSE and CONFIRM samples are read.
+    units : Sequence[Sequence[QuantizedInput]]
+        Activations of that network, by quantizer: the gradients by them may be asked for, see :meth:`take_runs`.
     """
 
-    def __init__(self, network: QuantizedNetwork, batches: Batches):
-        self._graph, self._batches = network.graph, batches
+    def __init__(self, network: QuantizedNetwork, batches: Batches, units: Sequence[Sequence[QuantizedInput]]):
+        self._graph, self._batches, self._units = network.graph, batches, units
+        self._runs: FloatRuns | None = None
         self._tensors = {entry.tensor for entry in network.every_input()}
         self._last: tuple[QuantizedNetwork, np.ndarray] | None = None
         self._runner: RefedRunner | None = None
@@ -51,10 +59,18 @@ class WholeErrors:
     @cached_property
     def pieces(self) -> list[Piece]:
         """The samples."""
+        return pieces_of(self._graph, self._batches, self._size, CHOOSE + CONFIRM)
+
+    @cached_property
+    def _elements(self) -> int:
+        """Of a sample, in all tensors that are quantized."""
         shapes = map(self._graph.shape, self._tensors)
-        elements = sum(math.prod(size or 1 for size in shape[1:]) for shape in shapes if shape)
-        size = min(CHOOSE, max(MOST_BYTES // (4 * (1 + SUMS) * max(elements, 1)), 1))
-        return pieces_of(self._graph, self._batches, size, CHOOSE + CONFIRM)
+        return sum(math.prod(size or 1 for size in shape[1:]) for shape in shapes if shape)
+
+    @property
+    def _size(self) -> int:
+        """Most samples of a piece."""
+        return min(CHOOSE, max(MOST_BYTES // (4 * (1 + SUMS) * max(self._elements, 1)), 1))
 
     @property
     def samples(self) -> int:
@@ -64,34 +80,64 @@ class WholeErrors:
     @cached_property
     def reference(self) -> list[list[np.ndarray]]:
         """The float outputs, before a final Softmax, by piece."""
-        return outputs_of(self._graph, compared_tensors(self._graph), self.pieces)
+        with self._float_network() as run:
+            return run(self.pieces)
+
+    @contextmanager
+    def _float_network(self) -> Iterator[Callable[[Sequence[Piece]], list[list[np.ndarray]]]]:
+        """What runs it, with what gradients read where that takes hardly longer."""
+        if self._units and large_constants(self._graph) <= FEW:
+            with suppress(ModelError):
+                self._runs = FloatRuns(self._graph, self._units, quickly=True)
+        if self._runs is not None:
+            yield self._runs.outputs
+            return
+        with runner_of(self._graph, compared_tensors(self._graph)) as runner:
+            yield partial(run_all, runner)
+
+    def take_runs(self, graph: Graph, units: Sequence[Sequence[QuantizedInput]]) -> FloatRuns:
+        """The runs of a float network by these activations, which the caller closes: those of the reference if they do.
+
+        Raises
+        ------
+        ModelError
+            The outputs have no gradients.
+        """
+        runs, self._runs = self._runs, None
+        if runs is not None and not runs.serve(graph, units):
+            runs.close()
+            runs = None
+        return runs or FloatRuns(graph, units)
 
     def of(self, network: QuantizedNetwork) -> np.ndarray:
         """Sizes of the samples' errors, float64 [samples]; those of the network asked for last are kept."""
         if self._last is None or self._last[0] is not network:
-            with self._reference_meanwhile():
+            with self._reference_meanwhile() as wait:
                 quantized = _quantized(network)
                 runner = self._runner_of(network, quantized)
-            expected = self.reference
-            try:
-                outputs = [runner(quantized, piece.batch) for piece in self.pieces]
-            finally:
-                if not runner.can_be_refed:
-                    self._close()
-            self._last = network, sample_errors(expected, outputs, self.pieces)
+                if self._elements * self._size > AT_ONCE:
+                    wait()
+                try:
+                    outputs = runner(quantized, [piece.batch for piece in self.pieces])
+                finally:
+                    if not runner.can_be_refed:
+                        self._close()
+            self._last = network, sample_errors(self.reference, outputs, self.pieces)
         return self._last[1]
 
     @contextmanager
-    def _reference_meanwhile(self) -> Iterator[None]:
-        """Let the float network run while Python puts the quantized one together, if both fit in memory at once."""
+    def _reference_meanwhile(self) -> Iterator[Callable[[], object]]:
+        """Let the float network run while the quantized one is put together, if both fit in memory at once."""
         if "reference" in self.__dict__ or large_constants(self._graph) > LARGE:
-            yield
+            yield lambda: self.reference
             return
         pieces = self.pieces
-        with runner_of(self._graph, compared_tensors(self._graph)) as runner, ThreadPoolExecutor(1) as another:
-            found = another.submit(run_all, runner, pieces)
-            yield
-            self.reference = found.result()
+        with self._float_network() as run, ThreadPoolExecutor(1) as another:
+            found = another.submit(run, pieces)
+            try:
+                yield found.result
+            finally:
+                self.reference = found.result()
 
     def _runner_of(self, network: QuantizedNetwork, quantized: Graph) -> RefedRunner:
         """The session of the network asked for last, if only scales differ."""
@@ -109,10 +155,18 @@ class WholeErrors:
         """The mean error of the samples, relative to the outputs' size."""
         return float(self.of(network).mean()) * math.sqrt(self.samples)
 
+    def make_room(self) -> None:
+        """Free what is kept for gradients, which will be computed again: other networks are about to run."""
+        if self._runs is not None:
+            self._runs.make_room()
+
     def clear(self) -> None:
         """Free the samples and what was found."""
         self._last = None
         self._close()
+        if self._runs is not None:
+            self._runs.close()
+        self._runs = None
         for kept in ("pieces", "reference"):
             self.__dict__.pop(kept, None)
 
