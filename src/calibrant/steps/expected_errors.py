@@ -140,15 +140,16 @@ class _TensorErrors:
 
     @cached_property
     def _whole(self) -> tuple[np.ndarray, ...]:
-        """Squared gradients [sums, samples], and what is lost above and below with each end [sums, samples, ends]."""
-        return tuple(np.concatenate(parts, axis=1) for parts in zip(*self._parts, strict=True))
+        """Squared gradients [samples], and what is lost above and below with each end [sums, samples, ends]."""
+        slopes, above, below = (np.concatenate(parts, axis=1) for parts in zip(*self._parts, strict=True))
+        return slopes.mean(axis=0), above, below
 
     def squares(self, quantizers: Sequence[Quantizer]) -> np.ndarray:
         """Mean over the sums of the expected squared changes, [quantizers, samples], once all samples are there."""
         slopes, above, below = self._whole
         scales = np.array([quantizer.scale for quantizer in quantizers], float)
         low, high = np.array([quantizer.range for quantizer in quantizers]).T
-        rounded = np.square(scales)[:, None] / 12 * slopes.mean(axis=0)
+        rounded = np.square(scales)[:, None] / 12 * slopes
         clipped = _at(high, self._above, above) + _at(-low, self._below, below)
         return rounded + np.square(clipped).mean(axis=0)
 
@@ -169,7 +170,7 @@ def _lost(table: np.ndarray, ends: np.ndarray) -> np.ndarray:
 def _at(wanted: np.ndarray, ends: np.ndarray, lost: np.ndarray) -> np.ndarray:
     """The changes with some ends, [sums, ends, samples]: between those of the grid, in proportion."""
     last = len(ends) - 1
-    above = np.clip(np.searchsorted(ends, wanted), 0, last)
+    above = np.minimum(np.searchsorted(ends, wanted), last)
     below = np.maximum(above - 1, 0)
     width = ends[above] - ends[below]
     share = np.divide(wanted - ends[below], width, out=np.ones(len(wanted)), where=width > 0).clip(0, 1)
