@@ -16,7 +16,7 @@ def _tflite(result: Any) -> dict[str, Content]:
     from calibrant.emit.tflite.far_outputs import far_outputs
     from calibrant.emit.tflite.model import lite_file
     from calibrant.emit.tflite.node_map import tflite_node_map
-    from calibrant.emit.tflite.open_sizes import with_shape_hint
+    from calibrant.emit.tflite.open_sizes import samples_a_run, with_shape_hint
     from calibrant.emit.tflite.sample import from_batch, made_up
     from calibrant.emit.tflite.trial import TrialError
 
@@ -50,6 +50,7 @@ def _tflite(result: Any) -> dict[str, Content]:
         "files": list(files),
         "io": result.tflite.io,
         "batch": result.tflite.batch,
+        "samples_a_run": samples_a_run(made.file, result.original),
         "ops": result.tflite.ops,
         "dense_per_channel": result.tflite.dense_per_channel,
         "weight_codes": [-127, 127],

@@ -26,6 +26,7 @@ def test_a_graph_that_is_not_converted_with_an_open_batch_takes_one_sample_a_run
     )
     assert not result.refused
     assert File(contents(result)[0]).inputs()[0].signature == (1, 256)
+    assert result.export_notes["tflite"]["samples_a_run"] == 1
     assert calibrant.verify(tmp_path / "out", x).passed
 
 

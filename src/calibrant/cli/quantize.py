@@ -132,7 +132,7 @@ def show_result(result: Any, out: str) -> None:
         click.echo()
         left = [(entry["layer"], entry["type"], entry["reason"]) for entry in report["left_in_float"]]
         table("left in float", ("layer", "type", "reason"), left)
-    _show_float_operators(report.get("exports", {}).get("tflite", {}))
+    _show_lite_file(report.get("exports", {}).get("tflite", {}))
     if "sensitivity" in report:
         show_sensitivity(report["sensitivity"])
     totals = report["totals"]
@@ -177,8 +177,8 @@ def show_weight_only(rows: list[dict[str, Any]]) -> None:
         table("weights only: inside a loop or a branch, where activations cannot be observed", columns, shown)
 
 
-def _show_float_operators(notes: dict[str, Any]) -> None:
-    """What the LiteRT file computes in float, by kind and reason."""
+def _show_lite_file(notes: dict[str, Any]) -> None:
+    """What the LiteRT file computes in float, by kind and reason, and how it is fed."""
     from calibrant.cli.show import table
 
     kinds = Counter((entry["operator"], entry["reason"]) for entry in notes.get("operators_in_float", ()))
@@ -186,6 +186,8 @@ def _show_float_operators(notes: dict[str, Any]) -> None:
         click.echo()
         rows = [(operator, count, reason) for (operator, reason), count in kinds.items()]
         table("in float in the LiteRT file", ("operator", "how many", "reason"), rows)
+    if (samples := notes.get("samples_a_run")) is not None:
+        click.echo(f"\n{notes['files'][0]} takes {samples} sample{'s' * (samples > 1)} a run")
 
 
 def show_sensitivity(rows: list[dict[str, Any]]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.float_file import FloatFile, float_file
 from calibrant.emit.tflite.sample import fits
 from calibrant.emit.tflite.settings import TfliteSettings
@@ -42,6 +43,13 @@ def float_file_with_known_sizes(
         if _converted(graph, layers, places, replace(settings, shape=fixed)) is None:
             raise
         raise with_shape_hint(error, graph) from None
+
+
+def samples_a_run(file: File, graph: Graph) -> int | None:
+    """The number of samples that a file takes at once; None where it is open, or the model fixes it too."""
+    pairs = zip(file.inputs(), _shapes(graph), strict=True)
+    fixed = (tensor.signature[:1] for tensor, (_, shape) in pairs if shape is None or shape[:1] == (None,))
+    return next((size for first in fixed for size in first if size is not None), None)
 
 
 def check_shapes(graph: Graph, settings: TfliteSettings) -> None:
