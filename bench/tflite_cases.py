@@ -38,16 +38,16 @@ WILD: Mapping[str, Mapping[str, Any]] = {
 }
 REAL: Mapping[str, Mapping[str, Any]] = {
     "resnet8_cifar10/resnet8.pb": {"data": "resnet8_cifar10/cifar10_part.npz:x_calibration[:8]"},
-    "ds_cnn_kws/ds_cnn.pb": {"data": "ds_cnn_kws/mfcc.npz:x[:8]"},
-    "arm_kws/DS_CNN_S.pb": {"inputs": ["Mfcc:0"], "data": "arm_kws/mfcc_w640_s320_d10.npz:x[:8]"},
-    "arm_kws/CNN_S.pb": {"inputs": ["Mfcc:0"], "data": "arm_kws/mfcc_w640_s320_d10.npz:x[:8]"},
-    "arm_kws/DNN_S.pb": {"inputs": ["Mfcc:0"], "data": "arm_kws/mfcc_w640_s640_d10.npz:x[:8]"},
-    "arm_kws/LSTM_S.pb": {"inputs": ["Mfcc:0"], "data": "arm_kws/mfcc_w640_s640_d10.npz:x[:8]"},
-    "kwt1/kwt1.pb": {"data": "kwt1/features_98x40.npz:x[:8]"},
+    "ds_cnn_kws/ds_cnn.pb": {"data": "ds_cnn_kws/mfcc.npz:x"},
+    "arm_kws/DS_CNN_S.pb": {"inputs": ["Mfcc:0"], "data": "arm_kws/mfcc_w640_s320_d10.npz:x"},
+    "arm_kws/CNN_S.pb": {"inputs": ["Mfcc:0"], "data": "arm_kws/mfcc_w640_s320_d10.npz:x"},
+    "arm_kws/DNN_S.pb": {"inputs": ["Mfcc:0"], "data": "arm_kws/mfcc_w640_s640_d10.npz:x"},
+    "arm_kws/LSTM_S.pb": {"inputs": ["Mfcc:0"], "data": "arm_kws/mfcc_w640_s640_d10.npz:x"},
+    "kwt1/kwt1.pb": {"data": "kwt1/features_98x40.npz:x"},
     "mnist/fc_layers.pb": {"range": (0, 1)},
     "autoencoder/ad01.pb": {},
     "autoencoder/ad01.h5": {},
-    "wake_word/wake_word.pb": {"data": "wake_word/calibration_samples.npz:specs[:8]"},
+    "wake_word/wake_word.pb": {"data": "wake_word/calibration_samples.npz:specs"},
 }
 OPERATORS = "cases/17_tflite_ops_matrix.py"
 """Where the table ``OPS`` of operators is: name → what makes of a Keras tensor another one."""
@@ -89,11 +89,13 @@ def names(group: str, shared: Path) -> Sequence[str]:
     return [name for name in known if name not in missing]
 
 
-def case(group: str, name: str, shared: Path, seed: int) -> Case:
-    """One of them, with its data."""
+def case(group: str, name: str, shared: Path, seed: int, count: int = SAMPLES) -> Case:
+    """One of them, with so many samples; operators have OPERATOR_SAMPLES."""
     if group == "operators":
         return _operator(name, shared, seed)
-    return _stored(group, name, shared) if group in ("real", "wild") else _keras_network(group, name, seed)
+    if group in ("real", "wild"):
+        return _stored(group, name, shared, count)
+    return _keras_network(group, name, seed, count)
 
 
 def _operators(shared: Path) -> dict[str, Any]:
@@ -127,7 +129,7 @@ def _operator(name: str, shared: Path, seed: int) -> Case:
     return Case(model, {model.inputs[0].name: values})
 
 
-def _keras_network(group: str, name: str, seed: int) -> Case:
+def _keras_network(group: str, name: str, seed: int, count: int) -> Case:
     import keras
 
     from calibrant.graph.load import load
@@ -135,13 +137,13 @@ def _keras_network(group: str, name: str, seed: int) -> Case:
     keras.utils.set_random_seed(seed)
     model = application(name) if group == "applications" else {**MODERN, **MORE}[name]()
     takes_bytes = name.lower().startswith(("mobilenetv3", "mobilenet_v3", "efficientnet", "convnext"))
-    fed = samples(load(model), {"range": (0, 255)} if takes_bytes else {})
+    fed = samples(load(model), {"range": (0, 255)} if takes_bytes else {}, count)
     by_tensor = dict(zip((tensor.name for tensor in model.inputs), fed.values(), strict=True))
     enliven(model, by_tensor)
     return Case(model, fed, fixed=name in ONE_SAMPLE)
 
 
-def _stored(group: str, name: str, shared: Path) -> Case:
+def _stored(group: str, name: str, shared: Path, count: int) -> Case:
     from calibrant.data.input_spec import inputs_of
     from calibrant.data.open_data import open_data
     from calibrant.graph.load import load
@@ -151,19 +153,19 @@ def _stored(group: str, name: str, shared: Path) -> Case:
     path = shared / group / name
     graph = load(path, **loading)
     if "data" in options:
-        batches = list(open_data(str(shared / group / options["data"]), inputs_of(graph)))
+        batches = list(open_data(f"{shared / group / options['data']}[:{count}]", inputs_of(graph)))
         fed = {key: np.concatenate([batch[key] for batch in batches]) for key in batches[0]}
     else:
-        fed = samples(graph, options)
+        fed = samples(graph, options, count)
     return Case(path, fed, loading, bool(options.get("fixed")))
 
 
-def samples(graph: Any, options: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def samples(graph: Any, options: Mapping[str, Any], count: int) -> dict[str, np.ndarray]:
     """Smooth noise, or small whole numbers, for every input."""
     from calibrant.graph.run import input_shapes
 
     random, low_high = np.random.default_rng(0), options.get("range", (-1.0, 1.0))
-    count = options.get("samples", SAMPLES)
+    count = max(count, options.get("samples", 0))
     fed: dict[str, np.ndarray] = {}
     for key, (shape, dtype) in input_shapes(graph).items():
         shape = (None, *options["shape"]) if shape is None else shape

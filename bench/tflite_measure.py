@@ -81,7 +81,7 @@ def integers(content: bytes) -> tuple[int, int]:
     return sum(whole), len(operators)
 
 
-def measure(case: Case, dense_per_channel: bool = False) -> dict[str, Any]:
+def measure(case: Case, dense_per_channel: bool = False, refine: bool | None = False) -> dict[str, Any]:
     """Everything about one network."""
     import calibrant
     from calibrant.graph.load import load
@@ -109,6 +109,7 @@ def measure(case: Case, dense_per_channel: bool = False) -> dict[str, Any]:
                 export="tflite",
                 name="model",
                 bias_correction=False,
+                refine=refine,
                 tflite_dense_per_channel=dense_per_channel,
                 tflite_shape={key: values.shape for key, values in batches[0].items()} if case.fixed else None,
                 **case.loading,

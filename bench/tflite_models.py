@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from children import answer, rows
-from tflite_cases import GROUPS, PLACES, case, names
+from tflite_cases import GROUPS, PLACES, SAMPLES, case, names
 from tflite_measure import measure
 
 COLUMNS = ("network", "verify", "on integers", "kB", "ms", "dB")
@@ -96,15 +96,20 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=900, help="time that one network may take")
     parser.add_argument("--rows", type=Path, help="rows of an earlier run, JSON lines; new ones are added")
     parser.add_argument("--dense-per-channel", action="store_true", help="as the stock converter does")
+    parser.add_argument("--samples", type=int, default=SAMPLES, help="of a network, not of an operator")
+    parser.add_argument("--refine", action="store_true", help="where it would help, as the command does by default")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--answer", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        found = functools.partial(case, options.child, shared=options.shared, seed=options.seed)
-        answer(options.answer, lambda name: measure(found(name), options.dense_per_channel))
+        found = functools.partial(case, options.child, shared=options.shared, seed=options.seed, count=options.samples)
+        refine = None if options.refine else False
+        answer(options.answer, lambda name: measure(found(name), options.dense_per_channel, refine))
         return
     command = [sys.executable, __file__, "--shared", str(options.shared), "--seed", str(options.seed)]
+    command += ["--samples", str(options.samples)]
     command += ["--dense-per-channel"] if options.dense_per_channel else []
+    command += ["--refine"] if options.refine else []
     for group in options.groups.split(","):
         wanted = [name for name in names(group, options.shared) if not options.only or name in options.only.split(",")]
         together = 20 if group == "operators" else 1

@@ -9,6 +9,8 @@ from tflite_networks import contents
 
 import calibrant
 from calibrant.emit.tflite.flatbuffer import File
+from calibrant.emit.tflite.open_sizes import with_shape_hint
+from calibrant.graph.load import load
 from graphs import conv, dense, graph_def, numbers, placeholder, tf
 
 
@@ -60,6 +62,23 @@ def test_an_input_without_a_rank_that_a_kernel_has_to_know():
         calibrant.quantize(model, "batch_num: 1", [x], export="tflite")
     assert refused.value.problems[0].hint == "fix the sizes of its inputs, --tflite-shape x=1,8"
     assert not calibrant.quantize(model, "batch_num: 1", [x], export="tflite", tflite_shape={"x": (1, 8)}).refused
+
+
+@pytest.mark.parametrize(
+    ("shape", "data", "wanted"),
+    [
+        ((None, None, 4), None, "1,SIZE,4"),
+        ((None, None, 4), (32, 6, 4), "1,6,4"),
+        ((3, None), (3, 5), "3,5"),
+        (None, (32, 8), "1,8"),
+        (None, None, "SIZE,SIZE,…"),
+    ],
+)
+def test_what_is_known_of_a_shape_is_in_the_option(shape, data, wanted):
+    model = graph_def(lambda: tf.identity(tf.compat.v1.placeholder(tf.float32, shape, name="x"), name="out"))
+    batch = None if data is None else [np.zeros(data, np.float32)]
+    error = with_shape_hint(calibrant.ModelError("refused"), load(model), batch)
+    assert error.problems[0].hint == f"fix the sizes of its inputs, --tflite-shape x={wanted}"
 
 
 @pytest.mark.parametrize(

@@ -85,31 +85,32 @@ def with_shape_hint(error: ModelError, graph: Graph, data: Sequence[np.ndarray] 
         A batch, one array an input, which says the sizes.
     """
     open_inputs = _open_inputs(graph)
-    options = []
-    for at, (key, shape) in enumerate(_shapes(graph)):
-        if key not in open_inputs:
-            continue
-        found = data[at].shape if data is not None else None
-        sizes = shape if shape is not None else found
-        if sizes is None:
-            options.append(f"--tflite-shape {key}=SIZE,SIZE,…")
-            continue
-        known = (
-            found[axis] if size is None and found is not None and axis else size for axis, size in enumerate(sizes)
-        )
-        written = ("1" if not axis else "SIZE" if size is None else str(size) for axis, size in enumerate(known))
-        options.append(f"--tflite-shape {key}={','.join(written)}")
+    options = [
+        f"--tflite-shape {key}={_sizes(shape, None if data is None else data[at].shape)}"
+        for at, (key, shape) in enumerate(_shapes(graph))
+        if key in open_inputs
+    ]
     if not options:
         return error
     hint = f"fix the sizes of its inputs, {' '.join(options)}"
     return ModelError(*(replace(problem, hint=hint) for problem in error.problems))
 
 
-def _shapes(graph: Graph) -> list[tuple[str, tuple[int | None, ...] | None]]:
+def _sizes(shape: nd.OpenShape | None, found: Sequence[int] | None) -> str:
+    """A shape with one sample, and with the sizes of data where it is open."""
+    if shape is None:
+        shape = None if found is None else (None,) * len(found)
+    if shape is None:
+        return "SIZE,SIZE,…"
+    known = ["SIZE"] * len(shape) if found is None else list(map(str, found))
+    return ",".join(str(size or (known[axis] if axis else 1)) for axis, size in enumerate(shape))
+
+
+def _shapes(graph: Graph) -> list[tuple[str, nd.OpenShape | None]]:
     return [(key, graph.shape(tensor)) for key, tensor in zip(graph.input_keys, graph.inputs, strict=True)]
 
 
-def _ranked(graph: Graph) -> list[tuple[str, tuple[int | None, ...]]]:
+def _ranked(graph: Graph) -> list[tuple[str, nd.OpenShape]]:
     return [(key, shape) for key, shape in _shapes(graph) if shape]
 
 
