@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.special import erf
-from tflite_networks import computed, contents, exported, image
+from tflite_networks import computed, contents, exported, image, steps_apart
 
 import calibrant
 from calibrant.emit.tflite.flatbuffer import File
@@ -173,6 +173,22 @@ def test_nothing_is_cut_off_what_is_squared_or_added_up(reader):
     found = result.network.intermediate[tensor]
     values = [run_once(result.original, {"x": numbers(*x.shape, seed=20 + at)}, [tensor])[0] for at in range(4)]
     assert found.low <= 0.99 * np.min(values) and found.high >= 0.99 * np.max(values)
+
+
+@pytest.mark.parametrize(("on", "off", "axis"), [(1.0, 0.0, -1), (3.0, -0.5, 1)])
+def test_marked_places_are_codes(on, off, axis):
+    def build():
+        chosen = tf.argmax(conv(image(), name="one"), 3, output_type=tf.int32)
+        marked = tf.one_hot(chosen, 4, on, off, axis)
+        tf.identity(conv(marked if axis == -1 else tf.transpose(marked, [0, 2, 3, 1]), name="two"), name="out")
+
+    result, x = exported(graph_def(build))
+    apart, file = steps_apart(result, x)
+    assert apart.max() <= 0.01
+    [found] = [each for each in file.operators() if each.name == "ONE_HOT"]
+    assert found.outputs[0].dtype == np.int8
+    codes = (np.array([on, off]) / found.outputs[0].scale[0]).round() + found.outputs[0].zero_point
+    assert [found.read(position).constant.item() for position in (2, 3)] == list(codes)
 
 
 def repeated(y):

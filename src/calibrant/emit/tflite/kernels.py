@@ -83,6 +83,7 @@ KERNELS: dict[str, Kernel] = {
     **dict.fromkeys(("DEPTH_TO_SPACE", "UNPACK", "GATHER", "TILE", "MIRROR_PAD", "RESIZE_NEAREST_NEIGHBOR"), _MOVE),
     **dict.fromkeys(("SPLIT", "FILL"), _MOVE_SECOND),
     "PADV2": Kernel(Result.SAME, (0, 2), between_layers=True),
+    "ONE_HOT": Kernel(Result.SAME, (2, 3), between_layers=True),
     "CONCATENATION": _MOVE_ALL,
     "PACK": _MOVE_ALL,
     **dict.fromkeys(("GATHER_ND", "REVERSE_V2", "BROADCAST_TO", "REDUCE_MAX", "REDUCE_MIN", "TOPK_V2"), _CHOOSE),

@@ -64,8 +64,8 @@ class Wiring:
 
 
 def looks_up(each: Operator) -> bool:
-    """Whether an operator takes its numbers out of a constant: rows of a table, or what fills a tensor."""
-    source = {"GATHER": 0, "FILL": 1, "TILE": 0, "BROADCAST_TO": 0}.get(each.name)
+    """Whether an operator takes its numbers out of a constant: rows of a table, what fills a tensor or marks places."""
+    source = {"GATHER": 0, "FILL": 1, "TILE": 0, "BROADCAST_TO": 0, "ONE_HOT": 2}.get(each.name)
     return source is not None and each.read(source).values is not None and each.outputs[0].dtype == np.float32
 
 
