@@ -5,6 +5,7 @@ import pytest
 
 import calibrant
 from calibrant.graph.run import run_once
+from calibrant.steps import channels
 from calibrant.steps.channels import STRENGTH, _middle, is_nearer
 from fold.sketch import Sketch
 
@@ -75,6 +76,7 @@ def test_one_sample_does_not_decide():
     errors[5] = 2.0
     assert errors.mean() > others.mean() and is_nearer(errors, others)
     assert not is_nearer(others * 0.98, others)
+    assert is_nearer(others * 0.93, others) and not is_nearer(others * 0.93, others, 0.9)
     assert not is_nearer(np.zeros(4), np.zeros(4))
 
 
@@ -105,6 +107,14 @@ def test_uneven_channels_of_the_input_are_balanced():
     written = f"{config} common_config {{ dmq_balancer {{ migration_strength : {STRENGTH} }} }}"
     same = calibrant.quantize(product(loud), written, data, refine=True)
     assert same.fakequant.graph_def() == found.fakequant.graph_def()
+
+
+@pytest.mark.parametrize(("export", "wanted"), [((), STRENGTH), (("ascend",), STRENGTH), (("tflite",), None)])
+def test_products_in_float_between_integer_operators_have_to_be_worth_it(export, wanted, monkeypatch):
+    monkeypatch.setattr(channels, "WORTH_A_PRODUCT", 1e-9)
+    loud = np.geomspace(1, 100, 8).astype(np.float32)
+    found = calibrant.quantize(product(loud), "batch_num : 4", samples(8, loud=loud), refine=True, export=export)
+    assert strengths(found) == [wanted]
 
 
 def test_even_channels_stay():

@@ -38,8 +38,11 @@ SMALL = 0.04
 """Mean error of the outputs, relative to their size, below which few answers change (28 dB)."""
 WORTH = 0.97
 """Share of the error that has to be left."""
+WORTH_A_PRODUCT = 0.9
+"""The same for balancing, whose products are in float between the integer operators of a LiteRT file."""
 NOTHING = 1e-6
 """Relative error that counts as none."""
+BALANCED = "balanced"
 REFINE = "refine"
 """Where the balancer of a layer comes from that is balanced by this step."""
 
@@ -90,22 +93,25 @@ def choose_channels(
             break
         errors = _errors(way, turns, options)
         LOG.debug("refine: error %.4g with channels %s, %.4g before", errors.mean(), name, least.mean())
-        if is_nearer(errors, least):
+        adds_products = name == BALANCED and "tflite" in options.export.formats
+        if is_nearer(errors, least, WORTH_A_PRODUCT if adds_products else WORTH):
             best, least, taken = way, errors, name
     if taken:
         LOG.info("refine: channels are %s: error %.2g of the outputs instead of %.2g", taken, least.mean(), before)
     return best
 
 
-def is_nearer(errors: np.ndarray, others: np.ndarray) -> bool:
+def is_nearer(errors: np.ndarray, others: np.ndarray, worth: float = WORTH) -> bool:
     """Whether errors are clearly smaller than others of the same samples: most of them, by what share it may be.
 
     Parameters
     ----------
     errors, others : np.ndarray
         Relative sizes of the errors, [samples].
+    worth : float
+        Share of the others that counts as no difference, 0 … 1.
     """
-    return is_better(np.log(errors + NOTHING), np.log(WORTH * others + NOTHING))
+    return is_better(np.log(errors + NOTHING), np.log(worth * others + NOTHING))
 
 
 def _middle(sizes: Sequence[int]) -> int:
@@ -122,7 +128,7 @@ def _ways(planned: Planned) -> dict[str, Channels]:
         ways["equalized"] = Channels(planned, equalized=True)
     if any(entry.can_be_balanced for entry in planned.plan.layers):
         layers = tuple(map(_balanced, planned.plan.layers))
-        ways["balanced"] = Channels(replace(planned, plan=replace(planned.plan, layers=layers)))
+        ways[BALANCED] = Channels(replace(planned, plan=replace(planned.plan, layers=layers)))
     return ways
 
 
