@@ -16,7 +16,7 @@ def _tflite(result: Any) -> dict[str, Content]:
     from calibrant.emit.tflite.far_outputs import far_outputs
     from calibrant.emit.tflite.model import lite_file
     from calibrant.emit.tflite.node_map import tflite_node_map
-    from calibrant.emit.tflite.open_sizes import samples_a_run, with_shape_hint
+    from calibrant.emit.tflite.open_sizes import samples_a_run, with_tried_shape_hint
     from calibrant.emit.tflite.sample import from_batch, made_up
     from calibrant.emit.tflite.trial import TrialError
 
@@ -29,9 +29,8 @@ def _tflite(result: Any) -> dict[str, Content]:
     try:
         made = lite_file(result.network, result.lite, result.tflite, tried, _about(result))
     except TrialError as error:
-        graph = result.network.graph
         batch = None if result.batches is None else next(iter(result.batches))
-        raise with_shape_hint(error, graph, batch and [batch[key] for key in graph.input_keys]) from None
+        raise with_tried_shape_hint(error, result.network, result.tflite, batch) from None
     far = {} if sample is None else far_outputs(result.fakequant, sample, made.outputs)
     for at, ratio in far.items():
         LOG.warning(

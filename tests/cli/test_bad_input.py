@@ -353,3 +353,12 @@ def test_one_clear_error_and_nothing_left_behind(what, good, tmp_path):
         assert text in outcome.err
     assert len(outcome.err) < 4000
     assert tree(tmp_path) == before
+
+
+def test_a_shape_that_is_given_twice(good, tmp_path):
+    shapes = ["--tflite-shape", "x=1,6,6,2", "--tflite-shape", "x:0=2,6,6,2"]
+    paths = [good / "model.pb", "--data", good / "data.npy", "--out", tmp_path / OUT]
+    outcome = run("quantize", *paths, "--export", "tflite", *shapes)
+    assert outcome.code == 2
+    assert "x is given twice" in outcome.err
+    assert not (tmp_path / OUT).exists()

@@ -120,6 +120,19 @@ def test_what_has_no_elements_is_left_out(moved, tmp_path):
     assert all(0 not in made.signature for each in File(contents(result)[0]).operators() for made in each.outputs)
 
 
+def test_a_slice_without_elements_that_is_a_result_is_refused():
+    """XNNPACK makes the whole of it."""
+
+    def build():
+        y = conv(image(), name="one")
+        return tf.nn.relu(y, name="out"), tf.identity(y[:, :0], name="none")
+
+    with pytest.raises(calibrant.ModelError, match="of another shape"):
+        calibrant.quantize(
+            graph_def(build), "batch_num: 1", [numbers(8, 8, 8, 4)], export="tflite", outputs=["out", "none"]
+        )
+
+
 def test_a_tensor_without_elements_is_compared(tmp_path):
     def build():
         y = conv(image(), name="one")

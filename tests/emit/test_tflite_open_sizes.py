@@ -97,6 +97,37 @@ def test_shapes_that_the_inputs_cannot_have(shapes, said, allowed):
     assert (problem.message, problem.allowed) == (said, allowed)
 
 
+@pytest.mark.parametrize("cell", [keras.layers.LSTM, keras.layers.GRU])
+def test_a_loop_over_an_open_sequence(cell, tmp_path):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((None, 4), name="x")
+    y = cell(4, return_sequences=True)(keras.layers.Dense(4)(inputs))
+    model, x = keras.Model(inputs, keras.layers.Dense(3)(y)), numbers(4, 6, 4, seed=3)
+    result = calibrant.quantize(model, "batch_num: 1", [x], tmp_path / "out", export="tflite")
+    assert File(contents(result)[0]).inputs()[0].signature == (1, None, 4)
+    assert calibrant.verify(tmp_path / "out", x).passed
+    fixed = calibrant.quantize(model, "batch_num: 1", [x], export="tflite", tflite_shape={"x": (2, 6, 4)})
+    assert File(contents(fixed)[0]).inputs()[0].signature == (2, 6, 4)
+
+
+def test_a_shape_and_a_batch_that_contradict_each_other():
+    model = graph_def(lambda: tf.identity(dense(placeholder([None, 8]), 3, "one"), name="out"))
+    with pytest.raises(calibrant.ConfigError, match=r"is \[4, 8\], and tflite_batch is 2"):
+        calibrant.quantize(
+            model, "batch_num: 1", [numbers(4, 8)], export="tflite", tflite_batch=2, tflite_shape={"x": (4, 8)}
+        )
+
+
+def test_a_file_that_does_not_run_with_fixed_sizes_either_has_no_hint_to_fix_them():
+    def build():
+        frames = tf.abs(tf.signal.stft(placeholder([None, 64]), 14, 7, fft_length=14))
+        tf.identity(dense(tf.reshape(frames, [-1, 64]), 3, "one"), name="out")
+
+    with pytest.raises(calibrant.ModelError, match="does not run") as refused:
+        calibrant.quantize(graph_def(build), "batch_num: 1", [numbers(4, 64)], export="tflite", outputs=["out"])
+    assert "--tflite-shape" not in str(refused.value)
+
+
 def test_a_batch_that_the_operations_do_not_take():
     def build():
         tf.identity(dense(tf.reshape(placeholder([None, 4]), [-1, 8]), 3, "one"), name="out")

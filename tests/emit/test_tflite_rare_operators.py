@@ -191,6 +191,16 @@ def test_marked_places_are_codes(on, off, axis):
     assert [found.read(position).constant.item() for position in (2, 3)] == list(codes)
 
 
+def test_a_root_of_what_is_computed_in_float_is_no_code():
+    def build():
+        y = conv(image(), name="one")
+        tf.identity(tf.sqrt(tf.abs(y) + 0.1) + tf.sqrt(tf.square(y)), name="out")
+
+    result, _ = exported(graph_def(build))
+    floats = [row["operator"] for row in result.export_notes["tflite"]["operators_in_float"]]
+    assert sorted(floats) == ["SQRT", "SQUARE"]
+
+
 def repeated(y):
     return tf.while_loop(lambda at, _: at < 3, lambda at, z: (at + 1, z * 0.5 + 1.0), [tf.constant(0), y])[1]
 

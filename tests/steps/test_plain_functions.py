@@ -52,10 +52,32 @@ def quotient():
     return x / (tf.sqrt(tf.square(x) + 0.5) + 1.0)
 
 
-@pytest.mark.parametrize("build", [halves, constant, quotient])
+def logarithm():
+    return tf.math.log(2.0 * tf.nn.softplus(placeholder((None, 4))))
+
+
+def divisor():
+    x = placeholder((None, 4))
+    return x / tf.reshape(tf.nn.softplus(x), [-1, 4])
+
+
+def exponential():
+    return tf.math.log1p(tf.exp(placeholder((None, 4))))
+
+
+@pytest.mark.parametrize("build", [halves, constant, quotient, logarithm, divisor, exponential])
 def test_others_stay(build):
     graph = load(graph_def(lambda: tf.identity(build(), name="out")))
     assert with_plain_functions(graph) is graph
+
+
+@pytest.mark.parametrize("reader", [lambda y: tf.math.log(y + 1e-3), lambda y: 1.0 - y])
+def test_a_softplus_whose_smallest_numbers_do_not_count_is_rewritten(reader):
+    graph = load(graph_def(lambda: tf.identity(reader(tf.nn.softplus(placeholder((None, 4)))), name="out")))
+    plain = with_plain_functions(graph)
+    assert "Softplus" not in {node.op for node in plain.nodes.values()}
+    x = {graph.input_keys[0]: np.float32([[-100, -20, -16, 3]])}
+    np.testing.assert_allclose(run_once(plain, x)[0], run_once(graph, x)[0], rtol=2e-4)
 
 
 def between_layers(activation, shift=0.0):

@@ -18,7 +18,10 @@ def read_shapes(
         try:
             if not equals or not name:
                 raise ValueError
-            found[name.removesuffix(":0")] = tuple(int(size) for size in sizes.replace("x", ",").split(","))
+            key = name.removesuffix(":0")
+            if key in found:
+                raise click.BadParameter(f"{key} is given twice", param_hint="--tflite-shape")
+            found[key] = tuple(int(size) for size in sizes.replace("x", ",").split(","))
         except ValueError:
             raise click.BadParameter(f"{value!r} is not NAME=1,224,224,3", param_hint="--tflite-shape") from None
     return found or None

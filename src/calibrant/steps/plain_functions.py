@@ -14,16 +14,24 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.builder import NodeBuilder
 from calibrant.graph.graph import Graph
 from calibrant.graph.tf_core import NodeDef, dtypes
+from calibrant.layer_kinds import KINDS
 
+ZERO_NEAR_ZERO = frozenset({"Softplus", "Log1p", "Expm1"})
+"""What is 0 in the other form where it is less than half of float32's last digit of 1."""
+LEAST = 1e-5
+"""Of a constant beside which that is nothing."""
+ENLARGING = frozenset({"Log", "Rsqrt", "Sqrt", "Pow", "Reciprocal", "Inv"})
+DIVIDING = frozenset({"RealDiv", "Div", "DivNoNan", "Xdivy", "FloorDiv", "FloorMod"})
 SELU_SCALE = 1.0507009873554805
 SELU_ALPHA = 1.6732632423543772
 """G. Klambauer et al., Self-Normalizing Neural Networks (2017), as TensorFlow's kernel has them."""
 
 
 def with_plain_functions(graph: Graph) -> Graph:
-    """The graph without these operations; the same up to rounding.
+    """The graph without these operations; the same up to the rounding of numbers near 1.
 
-    The last operation has the name of the one that it stands for.
+    The last operation has the name of the one that it stands for. A Softplus whose smallest numbers are divided by, or
+    whose logarithm is taken, stays.
     """
     edit = graph.edit()
     found = [node for node in graph.nodes.values() if _is_rewritten(graph, node)]
@@ -36,8 +44,33 @@ def _is_rewritten(graph: Graph, node: NodeDef) -> bool:
     if node.op not in REWRITES or node.name in graph.regions or nd.attribute(node, "T") != dtypes.float32:
         return False
     *_, read = nd.data_inputs(node)
-    divides = node.op not in QUOTIENTS or graph.nodes[nd.node_name(read)].op == "Sqrt"
-    return divides and graph.constant(read) is None
+    if graph.constant(read) is not None:
+        return False
+    maker = graph.producer(read).op
+    if node.op in QUOTIENTS:
+        return maker == "Sqrt"
+    if node.op == "Log1p" and maker == "Exp":  # a Softplus: eight bits cannot hold the exponential
+        return False
+    return node.op not in ZERO_NEAR_ZERO or not _has_to_be_positive(graph, node)
+
+
+def _has_to_be_positive(graph: Graph, node: NodeDef) -> bool:
+    """Whether a node's result may be read, before a layer does, by what makes much of the smallest numbers."""
+    seen = {node.name}
+    waiting = [f"{node.name}:0"]
+    for tensor in waiting:
+        for reader, place in graph.consumers(tensor):
+            if reader.op in ENLARGING or (reader.op in DIVIDING and place == 1):
+                return True
+            if reader.name not in seen and reader.op not in KINDS and not _adds_a_constant(graph, reader):
+                seen.add(reader.name)
+                waiting += [f"{reader.name}:{index}" for index in graph.read_outputs(reader.name)]
+    return False
+
+
+def _adds_a_constant(graph: Graph, node: NodeDef) -> bool:
+    constants = [graph.constant(tensor) for tensor in nd.data_inputs(node)] if node.op in ("Add", "AddV2") else []
+    return any(value is not None and value.size and value.min() > LEAST for value in constants)
 
 
 def _softplus(edit: NodeBuilder, node: NodeDef) -> None:

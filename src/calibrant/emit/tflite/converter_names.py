@@ -9,7 +9,7 @@ from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.kernels import KERNELS, Result
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
-from calibrant.graph.tf_core import NodeDef
+from calibrant.graph.tf_core import NodeDef, dtypes
 
 DIGITS = "0123456789"
 VERSION = f"V{DIGITS}"
@@ -50,7 +50,9 @@ def named_tensors(file: File, graph: Graph, original: Graph, first: Mapping[str,
 def _possible(operator: Operator, made: Tensor, graph: Graph, order: Mapping[str, int]) -> Iterator[str]:
     for place, tensor in enumerate(_tensors_of(made, graph, order)):
         is_told = place == 0 or _computes(operator, graph.nodes[nd.node_name(tensor)])
-        if is_told and tensor in graph.tensors and _same_shape(made.signature, graph.shape(tensor)):
+        if not is_told or tensor not in graph.tensors or graph.dtype(tensor) in (dtypes.variant, dtypes.resource):
+            continue
+        if _same_shape(made.signature, graph.shape(tensor)):
             yield tensor
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -250,6 +251,7 @@ def _not_simulated(error: NotSimulated, source: str) -> Problem:
 
 def _unexplained(found: OperatorDifference, source: str) -> Problem:
     apart = f"{found.steps:.0f} apart" if found.steps else f"relative difference {found.relative:.2g}"
+    apart = "of another shape" if math.isinf(found.steps) else apart
     return Problem(
         f"LiteRT's {found.name} computes other numbers than TensorFlow does ({apart})",
         file=source,

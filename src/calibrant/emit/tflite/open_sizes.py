@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.float_file import FloatFile, float_file
-from calibrant.emit.tflite.sample import fits
+from calibrant.emit.tflite.sample import fits, from_batch
 from calibrant.emit.tflite.settings import TfliteSettings
+from calibrant.emit.tflite.simulated_codes import quantized
+from calibrant.emit.tflite.trial import tried
 from calibrant.errors import ConfigError, ModelError, Problem, did_you_mean
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
+from calibrant.quantized_network import QuantizedNetwork
 
 TRIED_SIZE = 16
 
@@ -72,8 +75,37 @@ def check_shapes(graph: Graph, settings: TfliteSettings) -> None:
         elif (shape := shapes[key]) is not None and not fits(given, shape):
             allowed = ", ".join("any" if size is None else str(size) for size in shape)
             problems.append(Problem(message, file=graph.source, allowed=f"[{allowed}]"))
+        elif settings.batch is not None and shape is not None and shape[:1] == (None,) and given[0] != settings.batch:
+            problems.append(Problem(f"{message}, and tflite_batch is {settings.batch}", allowed="one of them"))
     if problems:
         raise ConfigError(*problems)
+
+
+def with_tried_shape_hint(
+    error: ModelError, network: QuantizedNetwork, settings: TfliteSettings, batch: Mapping[str, np.ndarray] | None
+) -> ModelError:
+    """The error of a file that does not run, with the option that fixes its shapes where the float file runs then.
+
+    Parameters
+    ----------
+    batch : Mapping[str, np.ndarray] | None
+        Calibration data by input.
+    """
+    graph = network.graph
+    if settings.shape or batch is None:
+        return error
+    arrays = {key: np.asarray(batch[key]) for key in graph.input_keys}
+    fixed = {key: (1, *arrays[key].shape[1:]) for key in _open_inputs(graph) if arrays[key].ndim}
+    places = [(found.node, found.index) for found in network.every_input()]
+    try:
+        known = replace(settings, shape=fixed, batch=None)
+        file = float_file(graph, [layer.layer for layer in network.layers], places, known).file
+        sample = from_batch(graph, arrays, file) or {}
+        fed = {at: quantized(tensor, sample[at]) for at, tensor in enumerate(file.inputs()) if at in sample}
+        tried(file.content(), fed, (), False, graph.source)
+    except (ModelError, KeyError):
+        return error
+    return with_shape_hint(error, graph, list(arrays.values()))
 
 
 def with_shape_hint(error: ModelError, graph: Graph, data: Sequence[np.ndarray] | None = None) -> ModelError:

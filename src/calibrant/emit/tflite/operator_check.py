@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,7 +26,7 @@ class OperatorDifference:
     position : int
         Among the operators of the file.
     steps : float
-        Largest difference of codes; nan where the result is none.
+        Largest difference of codes; nan where the result is none, infinite where it has another shape.
     relative : float
         Largest difference over the largest result, of floating-point results; of sums and means over the largest
         number that they read or make.
@@ -78,6 +79,8 @@ def operator_differences(
     operators = list(file.operators())
     tensors = {tensor.index: tensor for tensor in (*file.inputs(), *(made for o in operators for made in o.outputs))}
     there = {index for index in simulation.made if all(index in values for values in runs)}
+    odd = {index for index in there if any(not _fits(simulation, index, values) for values in runs)}
+    there -= odd
     compared = [(at, o, made) for at, o in enumerate(operators) for made in o.outputs if made.index in there]
     found: list[list[OperatorDifference]] = []
     with tensorflow().compat.v1.Session(graph=simulation.definition) as session:
@@ -94,7 +97,18 @@ def operator_differences(
                     for (at, operator, tensor), simulated in zip(compared, made, strict=True)
                 ]
             )
-    return found
+    other_shapes = [
+        OperatorDifference(at, o.name, made.name, math.inf, math.inf)
+        for at, o in enumerate(operators)
+        for made in o.outputs
+        if made.index in odd
+    ]
+    return [other_shapes + differences for differences in found]
+
+
+def _fits(simulation: Simulation, index: int, values: Mapping[int, np.ndarray]) -> bool:
+    """Whether a tensor has a shape that its simulation can have."""
+    return bool(simulation.made[index].shape.is_compatible_with(values[index].shape))
 
 
 def _as_read(tensor: Tensor, values: np.ndarray) -> np.ndarray:
