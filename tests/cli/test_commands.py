@@ -271,6 +271,38 @@ def test_quiet_prints_nothing(files):
     assert "quant.cfg:1:13" in run("-q", *arguments(files)).err
 
 
+def test_quiet_does_not_say_what_to_do_next(files):
+    assert run(*arguments(files, "--export", "tflite")).code == 0
+    out, model, data = files / "out", files / "model.pb", f"{files / 'data.npz'}:x"
+    commands = [
+        ("check", files / "quant.cfg"),
+        ("check", files / "quant.cfg", "--model", model),
+        ("init", model, "--out", files / "new.cfg", "--force"),
+        ("inspect", model),
+        ("verify", out, "--data", data),
+        ("golden", out, "--data", data, "--out", files / "golden"),
+        ("compare", out, out),
+    ]
+    for words in commands:
+        loud, quiet = run(*words), run("-q", *words)
+        assert (loud.code, quiet.code) == (0, 0), (words, loud.err, quiet.err)
+        assert "next: " in loud.out and "next: " not in quiet.out, words
+
+
+def test_without_a_litert_file_nothing_is_checked_on_a_device(files):
+    run(*arguments(files, "--export", "ascend"))
+    told = run("verify", files / "out", "--data", f"{files / 'data.npz'}:x").out
+    assert "the files can be deployed" in told and "golden" not in told
+
+
+def test_what_is_observed_is_merged_with_the_same_options(files):
+    paths = ["--config", files / "quant.cfg", "--data", f"{files / 'data.npz'}:x", "--state", files / "part.npz"]
+    told = run("observe", files / "model.pb", *paths, "--export", "tflite").out
+    assert f"--config {files / 'quant.cfg'} --export tflite" in told
+    words = told.partition("next: calibrant ")[2].partition(",")[0].replace(" ...", "").split()
+    assert run(*[files / "merged" if word == "OUT" else word for word in words]).code == 0
+
+
 def test_verbose_speaks_of_this_run_alone(files):
     outcome = run("-v", *arguments(files))
     assert outcome.code == 0 and len(outcome.err.splitlines()) < 25, outcome.err[:3000]

@@ -41,6 +41,11 @@ def test_shape_and_type_that_the_user_adds(tmp_path):
     assert read["x:0"].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]] and read["x:0"].dtype == np.float32
 
 
+def test_one_input_in_a_sub_folder_named_after_it(tmp_path):
+    write(tmp_path / "image", {"1.bin": batch(2), "0.bin": batch(1)})
+    assert [array["image"].max() for array in open_data(tmp_path, [IMAGE])] == [1.0, 2.0]
+
+
 def test_several_inputs_in_sub_folders_named_after_them(tmp_path):
     write(tmp_path / "image", {"0.bin": batch(1)})
     write(tmp_path / "code", {"0.bin": np.ones((2, 3))}, "<i4")

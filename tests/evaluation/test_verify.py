@@ -221,9 +221,22 @@ def test_each_output_is_counted_in_its_own_steps():
 
 def score(first, second, step=None):
     """Whether a LiteRT file with these outputs passes beside its simulation."""
-    divergence = OutputDivergence([step or 1.0])
+    divergence = OutputDivergence([step])
     divergence.update([np.asarray(first, float)], [np.asarray(second, float)])
-    return pair_score(("_int8_fakequant.pb", "_int8.tflite"), divergence, step, Limits(), None, False).passed
+    return pair_score(("_int8_fakequant.pb", "_int8.tflite"), divergence, Limits(), None, False).passed
+
+
+@pytest.mark.parametrize("steps", [(None, 0.1), (0.1, None), (0.1, 0.1)])
+def test_every_output_that_has_codes_keeps_to_the_limit(steps):
+    equal, apart = np.tile([0.5, 0.0], (1000, 50)), np.tile([0.5, 0.0], (100, 1))
+    divergence = OutputDivergence(steps)
+    other = apart.copy()
+    other[:5, 1] += 0.2
+    pair = [equal, apart] if steps[1] else [apart, equal]
+    divergence.update(pair, [equal, other] if steps[1] else [other, equal])
+    found = pair_score(("_int8_fakequant.pb", "_int8.tflite"), divergence, Limits(), None, False)
+    assert not found.passed and found.step == 0.1
+    assert found.share_within == (0.975 if None in steps else 1 - 5 / 100_200)
 
 
 def test_one_column_cannot_pass_by_agreement_alone():

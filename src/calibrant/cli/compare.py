@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from calibrant.cli.json_output import json_option, print_json
+from calibrant.cli.next_step import say_next
 
 
 @click.command()
@@ -32,7 +33,7 @@ def compare(first: str, second: str, page: str | None, as_json: bool) -> None:
         print_json(found)
         return
     _show(found)
-    click.echo(f"next: open {page}" if page else "next: --page FILE.html writes this as a page")
+    say_next(f"open {page}" if page else "--page FILE.html writes this as a page")
 
 
 def _show(found: dict[str, Any]) -> None:

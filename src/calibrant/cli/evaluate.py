@@ -9,6 +9,7 @@ import click
 
 from calibrant.cli.data_options import data_options, label_options, library_keywords
 from calibrant.cli.json_output import json_option, print_json
+from calibrant.cli.next_step import say_next
 from calibrant.cli.options import model_options
 
 SHARES = frozenset({"top1", "top5", "mean_iou", "agreement"})
@@ -74,7 +75,7 @@ def evaluate(
     rows = [[_shown(key, getattr(score, key)) for key in columns] for score in scores]
     table("evaluation", [TITLES.get(key, key) for key in columns], rows)
     if len(models) > 1 and not settings["quiet"]:
-        click.echo("next: if too much is lost, calibrant quantize --sensitivity names the layer, or calibrant tune")
+        say_next("if too much is lost, calibrant quantize --sensitivity names the layer, or calibrant tune")
 
 
 def _shown(key: str, value: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from calibrant.cli.next_step import say_next
 from calibrant.cli.options import model_options
 
 
@@ -44,4 +45,4 @@ def init(
         return
     write_file(Path(out), text.encode(errors="backslashreplace"))
     click.echo(f"written: {out}, {len(layers)} layers")
-    click.echo(f"next: calibrant quantize {model} --config {out} --data DATA --out out")
+    say_next(f"calibrant quantize {model} --config {out} --data DATA --out out")

@@ -9,6 +9,7 @@ import click
 
 from calibrant.cli.data_options import data_options, library_keywords, samples_option
 from calibrant.cli.json_output import json_option, print_json
+from calibrant.cli.next_step import say_next
 from calibrant.cli.options import model_options
 from calibrant.cli.parallel_options import parallel_options
 from calibrant.cli.tflite_options import tflite_options
@@ -46,6 +47,7 @@ def observe(
     import calibrant
     from calibrant.cli.show import tracker
 
+    exports = [("export", name) for name in options["export"]]
     path = calibrant.observe(
         model,
         config=Path(config) if config is not None else None,
@@ -59,7 +61,8 @@ def observe(
         print_json({"state": str(path)})
     elif not settings["quiet"]:
         click.echo(f"written to {path}")
-        click.echo(f"next: calibrant merge {path} ... --model {model} --out OUT")
+        chosen = "".join(f" --{name} {value}" for name, value in (("config", config), *exports) if value)
+        say_next(f"calibrant merge {path} ... --model {model}{chosen} --out OUT, with all options that were given here")
 
 
 def _range(text: str | None) -> tuple[int, int] | None:

@@ -10,6 +10,7 @@ import click
 
 from calibrant.cli.data_options import data_options, label_options, library_keywords
 from calibrant.cli.json_output import json_option, print_json
+from calibrant.cli.next_step import say_next
 from calibrant.cli.options import model_options
 
 
@@ -61,14 +62,19 @@ def verify(
     else:
         _show(found)
         if found.passed:
-            click.echo(f"next: the files can be deployed; calibrant golden {folder} --data DATA checks on the device")
+            golden = f"; calibrant golden {folder} --data DATA checks on the device" if _has_lite_file(found) else ""
+            say_next(f"the files can be deployed{golden}")
         else:
-            click.echo(
-                "next: quantize with --tflite-ops layers, which leaves more of the .tflite in float; or look at the "
+            say_next(
+                "quantize with --tflite-ops layers, which leaves more of the .tflite in float; or look at the "
                 "first layer that differs; or allow more with --least-within and --least-agreement"
             )
     if not found.passed:
         sys.exit(1)
+
+
+def _has_lite_file(found: Any) -> bool:
+    return any(model.name == "TFLite" for model in found.models)
 
 
 def _show(found: Any) -> None:

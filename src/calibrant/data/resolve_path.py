@@ -201,6 +201,12 @@ def _folder(path: Path, spec: InputSpec, dtypes: dict[str, np.dtype], options: I
         )
     if kinds[".bin"]:
         return BinSource(kinds[".bin"], word, spec, dtypes[spec.name])
+    inner = path / plain(spec.name)
+    if not any(kinds.values()) and inner.is_dir():
+        with read_errors(str(inner)):
+            found = sorted(file for file in inner.iterdir() if _visible_file(file) and file.suffix == ".bin")
+        if found:
+            return BinSource(found, str(inner), spec, dtypes[spec.name])
     if kinds["image"]:
         return ImageSource(options.order.of(kinds["image"]), word, spec, options)
     arrays = [file for file in kinds[".npy"] if file.stem == plain(spec.name)] or kinds[".npy"]

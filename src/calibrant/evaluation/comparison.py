@@ -46,12 +46,10 @@ class Comparison:
         self._batches: list[Fed] = []
         self._first_answers: list[list[np.ndarray]] = []
         self._parting: LayerDivergence | None = None
-        steps = [_step(point) for point in self._points[TFLITE].file] if models.file is not None else []
-        self._step = steps[0] if steps else None
-        compared = len(self._points[FAKEQUANT].graph)
-        self._divergences = {
-            pair: OutputDivergence([step or 1.0 for step in steps] or [1.0] * compared) for pair in _pairs(models.known)
-        }
+        steps: list[float | None] = [None] * len(self._points[FAKEQUANT].graph)
+        if models.file is not None:
+            steps = [_step(point) for point in self._points[TFLITE].file]
+        self._divergences = {pair: OutputDivergence(steps) for pair in _pairs(models.known)}
         self._truth, self._labelled = truth, labelled
         self._counts = {name: LabelCount(ignore_labels) for name in models.known}
         self._done = 0
@@ -117,7 +115,7 @@ class Comparison:
             for name, count in self._counts.items()
         )
         pairs = tuple(
-            pair_score(pair, divergence, self._step, limits, self._parting, rounded_scales)
+            pair_score(pair, divergence, limits, self._parting, rounded_scales)
             for pair, divergence in self._divergences.items()
         )
         return Verification(models, pairs)
@@ -146,7 +144,6 @@ def _pairs(models: Mapping[str, Any]) -> list[tuple[str, str]]:
 def pair_score(
     pair: tuple[str, str],
     divergence: OutputDivergence,
-    step: float | None,
     limits: Limits,
     parting: LayerDivergence | None,
     rounded_scales: bool,
@@ -157,10 +154,11 @@ def pair_score(
         passed = divergence.relative <= limits.relative
     elif pair == (SIMULATION, TFLITE):
         passed = divergence.agreement >= limits.agreement
-        passed = passed and (step is None or divergence.share_within >= limits.share_within)
-        passed = passed and all(_is_close(output, step, limits) for output in divergence.outputs)
+        passed = passed and all(output.share_within >= limits.share_within for output in divergence.in_steps)
+        passed = passed and all(_is_close(output, limits) for output in divergence.outputs)
     elif pair == (FAKEQUANT, TFLITE) and divergence.lost:
         passed = False
+    step = next((output.step for output in divergence.in_steps), None)
     return PairScore(
         _title(pair[0]),
         _title(pair[1]),
@@ -175,10 +173,10 @@ def pair_score(
     )
 
 
-def _is_close(output: TensorDivergence, step: float | None, limits: Limits) -> bool:
+def _is_close(output: TensorDivergence, limits: Limits) -> bool:
     if output.whole:
         return output.share_equal >= limits.share_within
-    return output.relative <= limits.file_relative or (step is not None and output.largest <= 2 + ROUNDING)
+    return output.relative <= limits.file_relative or (output.step is not None and output.largest <= 2 + ROUNDING)
 
 
 def _title(kind: str) -> str:

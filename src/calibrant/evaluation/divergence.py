@@ -17,11 +17,11 @@ class TensorDivergence:
 
     Parameters
     ----------
-    step : float
-        What one step is in real units, > 0.
+    step : float | None
+        What one step is in real units, > 0; None for numbers that are not counted in steps.
     """
 
-    step: float
+    step: float | None
     values: int = field(default=0, init=False)
     within: int = field(default=0, init=False)
     equal: int = field(default=0, init=False)
@@ -41,7 +41,7 @@ class TensorDivergence:
         same = (first == second) | (np.isnan(first) & np.isnan(second))
         both = np.isfinite(first) & np.isfinite(second)
         difference = np.where(both, np.abs(np.subtract(first, second, where=both, out=np.zeros(first.shape))), np.inf)
-        steps = np.where(same, 0.0, difference) / self.step
+        steps = np.where(same, 0.0, difference) / (self.step or 1.0)
         self.lost += int(np.count_nonzero(np.isfinite(first) & ~both))
         self.values += steps.size
         self.within += int(np.count_nonzero(steps <= 1 + ROUNDING))
@@ -74,7 +74,8 @@ class TensorDivergence:
     @property
     def relative(self) -> float:
         """Largest difference over the largest number."""
-        return self.largest * self.step / self.reach if self.reach else self.largest * self.step
+        largest = self.largest * (self.step or 1.0)
+        return largest / self.reach if self.reach else largest
 
 
 class OutputDivergence:
@@ -82,12 +83,17 @@ class OutputDivergence:
 
     Parameters
     ----------
-    steps : Sequence[float]
-        What one step of each output is in real units, > 0.
+    steps : Sequence[float | None]
+        What one step of each output is in real units, > 0; None for those that are not counted in steps.
     """
 
-    def __init__(self, steps: Sequence[float]):
+    def __init__(self, steps: Sequence[float | None]):
         self.outputs = tuple(TensorDivergence(step) for step in steps)
+
+    @property
+    def in_steps(self) -> tuple[TensorDivergence, ...]:
+        """The outputs that are counted in steps."""
+        return tuple(divergence for divergence in self.outputs if divergence.step is not None)
 
     def update(self, first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> None:
         """Take in the outputs of both for one batch."""
@@ -96,23 +102,23 @@ class OutputDivergence:
 
     @property
     def share_within(self) -> float:
-        """Share of all values that are at most one step apart."""
-        return self._share("within", "values")
+        """Share of the values counted in steps that are at most one apart."""
+        return self._share(self.in_steps, "within", "values")
 
     @property
     def share_equal(self) -> float:
-        """Share of all values that are equal."""
-        return self._share("equal", "values")
+        """Share of the values counted in steps that are equal."""
+        return self._share(self.in_steps, "equal", "values")
 
     @property
     def agreement(self) -> float:
         """Share of the samples whose largest value is the same, over all outputs; whole numbers as they are."""
-        return self._share("same", "samples")
+        return self._share(self.outputs, "same", "samples")
 
     @property
     def largest(self) -> float:
-        """Largest difference in steps of any output."""
-        return max(divergence.largest for divergence in self.outputs)
+        """Largest difference in steps of any output counted so."""
+        return max((divergence.largest for divergence in self.in_steps), default=0.0)
 
     @property
     def relative(self) -> float:
@@ -124,6 +130,6 @@ class OutputDivergence:
         """Number of values of all outputs that are finite in the first model alone."""
         return sum(divergence.lost for divergence in self.outputs)
 
-    def _share(self, part: str, whole: str) -> float:
-        total = sum(getattr(divergence, whole) for divergence in self.outputs)
-        return sum(getattr(divergence, part) for divergence in self.outputs) / total if total else 1.0
+    def _share(self, outputs: Sequence[TensorDivergence], part: str, whole: str) -> float:
+        total = sum(getattr(divergence, whole) for divergence in outputs)
+        return sum(getattr(divergence, part) for divergence in outputs) / total if total else 1.0

@@ -48,9 +48,9 @@ class PairScore:
     first, second : str
         Their names.
     step : float | None
-        One step of the first output in real units; None where nothing is counted in steps. Others have their own.
+        One step of the first output that has codes, in real units; None where none has. Others have their own.
     share_within, share_equal, largest_steps : float | None
-        Of the outputs, in steps; None without steps.
+        Of the outputs that have codes, in steps; None without steps. Each of them has to keep to the limit.
     relative : float
         Largest difference over the largest output.
     agreement : float
