@@ -244,7 +244,7 @@ def test_no_layer_to_rank(tmp_path):
     np.save(tmp_path / "data.npy", numbers(8, 3))
     options = ("--data", tmp_path / "data.npy", "--out", tmp_path / "out", "--outputs", "out")
     done = run("quantize", model, *options, "--sensitivity")
-    assert done.code == 0 and "no layer to rank" in done.out and "to repair the first" not in done.out
+    assert done.code == 0 and "no layer to rank" in done.out and "settings of the first" not in done.out
     assert json.loads((tmp_path / "out" / "report.json").read_text())["sensitivity"] == []
 
 

@@ -212,4 +212,6 @@ def show_sensitivity(rows: list[dict[str, Any]]) -> None:
         for row in rows
     ]
     table("sensitivity: what each layer costs at the outputs, the most harmful first", columns, shown)
-    click.echo(f"\nto repair the first, or to leave it in float:\n\n{rows[0]['override']}\n{rows[0]['skip']}")
+    click.echo(
+        f"\nto change the settings of the first, or to leave it in float:\n\n{rows[0]['override']}\n{rows[0]['skip']}"
+    )

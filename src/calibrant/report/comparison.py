@@ -88,7 +88,8 @@ def compare_runs(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[st
 
 
 def _layers(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[dict[str, Any]]:
-    damages = [damage_by_layer(run) for run in (first, second)]
+    both = all(run.get("sensitivity") for run in (first, second))  # which measures something else
+    damages = [damage_by_layer(run if both else {**run, "sensitivity": None}) for run in (first, second)]
     inputs = [
         {(row["layer"], entry["index"]): entry for row in run["layers"] for entry in row["inputs"]}
         for run in (first, second)

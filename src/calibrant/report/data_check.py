@@ -10,7 +10,8 @@ from calibrant.quantized_network import RangeMove
 MUCH_DB = 1.0
 """Loss of a tensor from which more data would have helped."""
 FEW = 0.02
-"""Share of the tensors that may lose more without a word, one in any case."""
+"""Share of the tensors that may lose more without a word, one in any case where it does not lose GREAT_DB."""
+GREAT_DB = 6.0
 
 
 def data_check_rows(moves: Sequence[RangeMove] | None) -> dict[str, Any] | None:
@@ -18,7 +19,8 @@ def data_check_rows(moves: Sequence[RangeMove] | None) -> dict[str, Any] | None:
     if not moves:
         return None
     losing = [row for row in moves if row.loss_db >= MUCH_DB]
-    enough = len(losing) <= max(1, FEW * len(moves))
+    is_great = any(row.loss_db >= GREAT_DB for row in losing)
+    enough = len(losing) <= max(0 if is_great else 1, FEW * len(moves))
     worst = max(row.moved for row in moves)
     if enough:
         sentence = f"Enough data: with half of them {len(losing)} of {len(moves)} ranges would be worse"
