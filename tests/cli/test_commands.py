@@ -303,6 +303,14 @@ def test_what_is_observed_is_merged_with_the_same_options(files):
     assert run(*[files / "merged" if word == "OUT" else word for word in words]).code == 0
 
 
+def test_what_to_do_next_reads_the_model_in_the_same_way(files):
+    options = ("--outputs", "pool", "--inputs", "x:0")
+    told = run("inspect", files / "model.pb", *options).out
+    assert f"next: calibrant init {files / 'model.pb'} --inputs x:0 --outputs pool writes" in told
+    told = run("init", files / "model.pb", *options, "--out", files / "new.cfg").out
+    assert f"next: calibrant quantize {files / 'model.pb'} --inputs x:0 --outputs pool --config" in told
+
+
 def test_verbose_speaks_of_this_run_alone(files):
     outcome = run("-v", *arguments(files))
     assert outcome.code == 0 and len(outcome.err.splitlines()) < 25, outcome.err[:3000]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from calibrant.cli.json_output import json_option
-from calibrant.cli.next_step import say_next
+from calibrant.cli.next_step import model_words, say_next
 from calibrant.cli.options import model_options
 from calibrant.errors import CalibrantError, ConfigError
 
@@ -47,7 +47,7 @@ def check(config: str, model: str | None, as_json: bool, **model_choice: Any) ->
         say_next(f"calibrant check {config} --model MODEL shows what it does to a model")
     else:
         _show(checked.plan)
-        say_next(f"calibrant quantize {model} --config {config} --data DATA --out OUT")
+        say_next(f"calibrant quantize {model}{model_words()} --config {config} --data DATA --out OUT")
     if model is None or not as_json:
         for warning in checked.warnings:
             click.echo(f"warning: {warning}", err=True)

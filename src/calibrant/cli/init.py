@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from calibrant.cli.next_step import say_next
+from calibrant.cli.next_step import model_words, say_next
 from calibrant.cli.options import model_options
 
 
@@ -45,4 +45,4 @@ def init(
         return
     write_file(Path(out), text.encode(errors="backslashreplace"))
     click.echo(f"written: {out}, {len(layers)} layers")
-    say_next(f"calibrant quantize {model} --config {out} --data DATA --out out")
+    say_next(f"calibrant quantize {model}{model_words()} --config {out} --data DATA --out out")

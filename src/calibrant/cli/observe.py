@@ -9,7 +9,7 @@ import click
 
 from calibrant.cli.data_options import data_options, library_keywords, samples_option
 from calibrant.cli.json_output import json_option, print_json
-from calibrant.cli.next_step import say_next
+from calibrant.cli.next_step import model_words, say_next
 from calibrant.cli.options import model_options
 from calibrant.cli.parallel_options import parallel_options
 from calibrant.cli.tflite_options import tflite_options
@@ -47,7 +47,6 @@ def observe(
     import calibrant
     from calibrant.cli.show import tracker
 
-    exports = [("export", name) for name in options["export"]]
     path = calibrant.observe(
         model,
         config=Path(config) if config is not None else None,
@@ -61,7 +60,8 @@ def observe(
         print_json({"state": str(path)})
     elif not settings["quiet"]:
         click.echo(f"written to {path}")
-        chosen = "".join(f" --{name} {value}" for name, value in (("config", config), *exports) if value)
+        words = [("config", config), *(("export", name) for name in options["export"])]
+        chosen = model_words() + "".join(f" --{name} {value}" for name, value in words if value)
         say_next(f"calibrant merge {path} ... --model {model}{chosen} --out OUT, with all options that were given here")
 
 
