@@ -22,14 +22,13 @@ def _tflite(result: Any) -> dict[str, Content]:
 
     if isinstance(result.lite, CalibrantError):
         raise result.lite
-    plain, sample = result.lite.file, None
-    if result.batches is not None:
-        sample = from_batch(result.network.graph, next(iter(result.batches)), plain)
+    plain = result.lite.file
+    batch = None if result.batches is None else next(iter(result.batches))
+    sample = None if batch is None else from_batch(result.network.graph, batch, plain)
     tried = made_up(result.network, plain) if sample is None else sample
     try:
         made = lite_file(result.network, result.lite, result.tflite, tried, _about(result))
     except TrialError as error:
-        batch = None if result.batches is None else next(iter(result.batches))
         raise with_tried_shape_hint(error, result.network, result.tflite, batch) from None
     far = {} if sample is None else far_outputs(result.fakequant, sample, made.outputs)
     for at, ratio in far.items():

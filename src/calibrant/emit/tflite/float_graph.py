@@ -64,7 +64,7 @@ def _set_shapes(edit: Edit, settings: TfliteSettings) -> None:
     with_samples = inputs_with_samples(edit.graph)
     for at, (key, tensor) in enumerate(zip(edit.graph.input_keys, edit.graph.inputs, strict=True)):
         node = nd.copy_node(edit.nodes[nd.node_name(tensor)])
-        shape = settings.shape.get(key) or settings.shape.get(node.name)
+        shape = settings.shape_of(key, node.name)
         if node.op != "Placeholder":
             continue
         slot = node.attr["shape"].shape

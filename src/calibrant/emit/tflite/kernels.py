@@ -56,6 +56,8 @@ class Kernel:
         The scales of its data and of its result (1 where that has none) → a number that is limited.
     below : float
         What ``ratio`` has to be less than. Beyond it kernels fail, overflow or end the process.
+    of_codes : bool
+        Runs on integers only where what it reads has codes anyway, as it makes much of the smallest numbers.
     """
 
     result: Result
@@ -64,6 +66,7 @@ class Kernel:
     between_layers: bool = False
     ratio: Callable[[Sequence[float], float], float] = _largest
     below: float = 2.0**8
+    of_codes: bool = False
 
 
 _SHARE = Quantizer(np.float32(1 / 256), -128)
@@ -100,7 +103,8 @@ KERNELS: dict[str, Kernel] = {
     "SUM": Kernel(Result.OWN, below=2.0**16),
     "RELU": Kernel(Result.OWN, between_layers=True),
     "RELU6": Kernel(Result.OWN, between_layers=True),
-    **dict.fromkeys(("RELU_N1_TO_1", "LEAKY_RELU", "ELU", "GELU", "ABS", "EXP", "LOG", "SQRT", "RSQRT"), _UNARY),
+    **dict.fromkeys(("RELU_N1_TO_1", "LEAKY_RELU", "ELU", "GELU", "ABS", "EXP", "LOG", "RSQRT"), _UNARY),
+    "SQRT": Kernel(Result.OWN, of_codes=True),
     "HARD_SWISH": Kernel(Result.OWN, below=2.0**6),
     "PRELU": _UNARY,
     "LOGISTIC": Kernel(Result.FIXED, fixed=_SHARE),

@@ -19,9 +19,10 @@ from calibrant.emit.tflite.name_check import without_wrong_names
 from calibrant.emit.tflite.operator_check import OperatorDifference, operator_differences
 from calibrant.emit.tflite.plan import FilePlan, PlanInputs
 from calibrant.emit.tflite.quantized_file import quantized_file
+from calibrant.emit.tflite.sample import as_fed
 from calibrant.emit.tflite.scales import plan_with_scales
 from calibrant.emit.tflite.settings import TfliteSettings
-from calibrant.emit.tflite.simulated_codes import quantized, real_values
+from calibrant.emit.tflite.simulated_codes import real_values
 from calibrant.emit.tflite.simulated_integers import WITHIN_A_STEP
 from calibrant.emit.tflite.simulation import NotSimulated, Simulation, simulate
 from calibrant.emit.tflite.trial import TrialError, tried
@@ -173,7 +174,7 @@ def _signed(file: File, graph: Graph, about: Mapping[str, Any] | None) -> bytes:
 
 def _runs(draft: _Draft, sample: Mapping[int, np.ndarray], source: str) -> list[dict[int, np.ndarray]]:
     """All tensors with XNNPACK's kernels and with the built-in ones."""
-    fed = {at: quantized(tensor, sample[at]) for at, tensor in enumerate(draft.file.inputs())}
+    fed = as_fed(draft.file, sample)
     wanted = draft.file.used()
     return [tried(draft.content, fed, wanted, delegate, source) for delegate in (True, False)]
 

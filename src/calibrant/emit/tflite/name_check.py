@@ -13,8 +13,7 @@ import numpy as np
 
 from calibrant.emit.tflite.far_outputs import far_apart
 from calibrant.emit.tflite.float_file import FloatFile
-from calibrant.emit.tflite.sample import fits
-from calibrant.emit.tflite.simulated_codes import quantized
+from calibrant.emit.tflite.sample import as_fed, fits
 from calibrant.emit.tflite.trial import tried
 from calibrant.errors import ModelError, Problem
 from calibrant.graph.graph import Graph
@@ -56,7 +55,7 @@ def without_wrong_names(made: FloatFile, graph: Graph, sample: Mapping[int, np.n
         return made
     index_of = {name: index for index, name in made.tensors.items() if index in made.unsure}
     ends = [tensor.index for tensor in made.file.outputs()]
-    fed = {at: quantized(tensor, sample[at]) for at, tensor in enumerate(made.file.inputs())}
+    fed = as_fed(made.file, sample)
     values = tried(made.file.content(), fed, [*index_of.values(), *ends], False, graph.source)
     batch = {key: sample[at] for at, key in enumerate(graph.input_keys)}
     wanted = run_once(graph, batch, [*index_of, *graph.outputs])

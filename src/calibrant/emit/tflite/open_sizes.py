@@ -9,9 +9,8 @@ import numpy as np
 
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.float_file import FloatFile, float_file
-from calibrant.emit.tflite.sample import fits, from_batch
+from calibrant.emit.tflite.sample import as_fed, fits, from_batch
 from calibrant.emit.tflite.settings import TfliteSettings
-from calibrant.emit.tflite.simulated_codes import quantized
 from calibrant.emit.tflite.trial import tried
 from calibrant.errors import ConfigError, ModelError, Problem, did_you_mean
 from calibrant.graph import nodes as nd
@@ -100,10 +99,11 @@ def with_tried_shape_hint(
     try:
         known = replace(settings, shape=fixed, batch=None)
         file = float_file(graph, [layer.layer for layer in network.layers], places, known).file
-        sample = from_batch(graph, arrays, file) or {}
-        fed = {at: quantized(tensor, sample[at]) for at, tensor in enumerate(file.inputs()) if at in sample}
-        tried(file.content(), fed, (), False, graph.source)
-    except (ModelError, KeyError):
+        sample = from_batch(graph, arrays, file)
+        if sample is None:
+            return error
+        tried(file.content(), as_fed(file, sample), (), False, graph.source)
+    except ModelError:
         return error
     return with_shape_hint(error, graph, list(arrays.values()))
 

@@ -247,10 +247,8 @@ class _Planner:
             at_home = read and all(ok or tensor.index in self.wiring.fed for ok, tensor in zip(made, data, strict=True))
         elif kernel.result in (Result.SAME, Result.OTHER_TYPE):
             at_home = any(made) or (read and kernel.result is Result.SAME)
-        elif each.name == "SQRT":  # which makes much of small numbers: their codes are worth it where they are there
-            at_home = any(made)
         else:
-            at_home = True
+            at_home = any(made) or not kernel.of_codes
         if not at_home:
             return False
         if not all(self.sources.has_scale(tensor.index) for tensor in data):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from calibrant.emit.tflite.flatbuffer import File
+from calibrant.emit.tflite.simulated_codes import quantized
 from calibrant.graph.graph import Graph
 from calibrant.quantized_network import QuantizedNetwork
 
@@ -37,6 +38,11 @@ def made_up(network: QuantizedNetwork, file: File) -> dict[int, np.ndarray]:
         real = tensor.dtype is not None and tensor.dtype.kind == "f"
         found[at] = random.uniform(low, high, shape).astype(np.float32) if real else np.zeros(shape, tensor.dtype)
     return found
+
+
+def as_fed(file: File, sample: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
+    """Real numbers by position as the inputs of a file hold them."""
+    return {at: quantized(tensor, sample[at]) for at, tensor in enumerate(file.inputs())}
 
 
 def _sizes(signature: tuple[int | None, ...]) -> Iterable[int]:

@@ -155,12 +155,10 @@ class Scales:
         made = [each.outputs[0].index for each in self._readers.get(index, ())]
         return min((float(self.of(made).scale) for made in made if made in self.plan.sources), default=math.inf)
 
-    def float_logarithm(self, at: int) -> str | None:
-        """The only reader of an operator, where that is a logarithm that its scales keep in float."""
+    def is_read_by_float_logarithm(self, at: int) -> bool:
+        """Whether the only reader of an operator is a logarithm that its scales keep in float."""
         readers = self._readers.get(self.operators[at].outputs[0].index, [])
-        positions = [self._makers[each.outputs[0].index] for each in readers]
-        alone = len(positions) == 1 and positions[0] in self.barred and readers[0].name == "LOG"
-        return readers[0].name if alone else None
+        return [each.name for each in readers] == ["LOG"] and self._makers[readers[0].outputs[0].index] in self.barred
 
     def ends_in_result(self, at: int) -> bool:
         """Whether nothing computes with what an operator makes: it is only moved to where it is a result."""
@@ -232,8 +230,8 @@ def _reasons(at: int, scales: Scales, network: QuantizedNetwork) -> Iterator[str
         yield f"what it reads is far beyond its range, and in float ({found})"
     if each.name == "LOG" and scales.reads_shares(at) and read[0].scale > scales.finest_made_of(each.outputs[0].index):
         yield "the steps that it reads are too coarse for what is made of it"
-    if each.name == "LOGISTIC" and (found := scales.float_logarithm(at)) is not None:
-        yield f"8 bits are too few for what reads it ({found})"
+    if each.name == "LOGISTIC" and scales.is_read_by_float_logarithm(at):
+        yield "8 bits are too few for what reads it (LOG)"
     if each.name == "LOG_SOFTMAX" and any(high - low > LOWEST_LOG for low, high in (q.range for q in read.values())):
         yield f"what it reads goes so far that results would be below -{LOWEST_LOG}, where its kernel ends"
     if each.name in ("CONCATENATION", "PACK") and scales.ends_in_result(at):

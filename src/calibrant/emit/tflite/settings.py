@@ -43,6 +43,10 @@ class TfliteSettings:
     shape: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     dense_per_channel: bool = False
 
+    def shape_of(self, key: str, node: str) -> tuple[int, ...] | None:
+        """The fixed shape of an input, by its key or its node; None where it has none."""
+        return self.shape.get(key) or self.shape.get(node)
+
     def __post_init__(self) -> None:
         if self.io not in IO_TYPES:
             raise ConfigError(Problem(f"tflite_io is {self.io!r}", allowed=" or ".join(IO_TYPES)))

@@ -120,8 +120,7 @@ class Sources:
         """Whether numbers of several tensors come together: their range is that of none of them."""
         if KERNELS[self.wiring.operators[at].name].result is not Result.SAME:
             return False
-        parts = [tensor.index for tensor in self.wiring.data(at) if tensor.values is None]
-        return len({self._origins(index)[-1] for index in parts}) > 1
+        return len({self._origins(tensor.index)[-1] for tensor in self.wiring.data(at)}) > 1
 
     def _between_equals(self, at: int) -> set[int]:
         """What was taken out of a tensor to be compared with it: with one scale, what is equal has equal codes."""

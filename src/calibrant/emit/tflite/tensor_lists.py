@@ -18,9 +18,8 @@ SHAPES = {"TensorListReserve": 0, "TensorListFromTensor": 1, "TensorListStack": 
 def with_batch_of_lists(graph: Graph, settings: TfliteSettings) -> TfliteSettings:
     """The settings with one sample a run, where there is such a loop and nobody says how many."""
     loops = any(node.op in SHAPES or _is_open_array(node) for node in graph.nodes.values())
-    fixed = {nd.tensor_name(name) for name in settings.shape} | settings.shape.keys()
     inputs = zip(graph.input_keys, graph.inputs, strict=True)
-    shapes = (graph.shape(tensor) for key, tensor in inputs if fixed.isdisjoint((key, tensor)))
+    shapes = (graph.shape(tensor) for key, tensor in inputs if settings.shape_of(key, nd.node_name(tensor)) is None)
     is_open = any(shape and shape[0] is None for shape in shapes)
     return replace(settings, batch=1) if loops and settings.batch is None and is_open else settings
 
