@@ -41,6 +41,10 @@ CASES = {
         lambda: tf.matmul(placeholder([7, 3]), constant(7, 5), transpose_a=True, name="layer"),
         3 * 7 * 5,
     ),
+    "of a tensor without a known shape": (
+        lambda: raw.MatMul(a=v1.placeholder(tf.float32, None), b=constant(5, 7), transpose_b=True, name="layer"),
+        7 * 5,
+    ),
     "of two activations": (
         lambda: raw.BatchMatMulV2(x=placeholder([None, 2, 3, 4]), y=placeholder([None, 2, 4, 5], "y"), name="layer"),
         2 * 3 * 4 * 5,

@@ -74,7 +74,9 @@ def evaluate(
     columns.sort(key=lambda key: FIRST.index(key) if key in FIRST else len(FIRST))
     rows = [[_shown(key, getattr(score, key)) for key in columns] for score in scores]
     table("evaluation", [TITLES.get(key, key) for key in columns], rows)
-    if len(models) > 1:
+    if any(model.endswith(".tflite") for model in models):
+        say_next("calibrant verify OUT holds a .tflite to what the simulation says of it")
+    elif len(models) > 1:
         say_next("if too much is lost, calibrant quantize --sensitivity names the layer, or calibrant tune")
 
 

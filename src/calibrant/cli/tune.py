@@ -107,7 +107,7 @@ def tune(
         print_json({"out": out, "met": found.met, **_measured(found.outcome), **layers, "tried": tried})
         sys.exit(0 if found.met else 1)
     if not settings["quiet"]:
-        table("tried", ("", "what", "in float", "lost, points", "SQNR dB"), rows)
+        table("tried", ("", "what", "in float", "lost, points", "median dB"), rows)
         click.echo()
     verdict = "meets" if found.met else "misses"
     click.echo(

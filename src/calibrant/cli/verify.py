@@ -83,17 +83,17 @@ def _show(found: Any) -> None:
     scores = [(score.name, score.samples, _percent(score.top1)) for score in found.models]
     table("models", ("model", "samples", "top-1"), scores)
     click.echo()
-    columns = ("first", "second", "same top-1", "within a step", "equal", "largest steps", "relative", "verdict")
+    columns = ("first", "second", "verdict", "same top-1", "within a step", "equal", "largest steps", "relative")
     rows = [
         (
             pair.first,
             pair.second,
+            {True: "passes", False: "exceeds the limit", None: "shown only"}[pair.passed],
             _percent(pair.agreement),
             _percent(pair.share_within),
             _percent(pair.share_equal),
             pair.largest_steps,
             pair.relative,
-            {True: "passes", False: "exceeds the limit", None: "shown only"}[pair.passed],
         )
         for pair in found.pairs
     ]

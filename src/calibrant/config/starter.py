@@ -46,6 +46,10 @@ def starter_text(model: str, layers: Sequence[tuple[str, str]]) -> str:
     parts = [
         write_config(defaults, head),
         _comment(
+            "Calibration reads one batch, so 16 samples where the model takes any number. 64 serve most networks better:",
+            write_config(Configuration(batch_num=4)),
+        ),
+        _comment(
             "Settings for all layers, with the defaults. A range is what its search finds where this or another entry\n"
             "has ifmr_quantize or hfmg_quantize; calibrant quantize refines the others:",
             write_config(every),

@@ -39,8 +39,8 @@ class Outcome:
 
     @property
     def summary(self) -> str:
-        """``lost 0.50 points, 31.2 dB``; the loss alone where most samples have equal outputs, as integers may be."""
-        ratio = f", {self.sqnr_db:.1f} dB" if math.isfinite(self.sqnr_db) else ""
+        """``lost 0.50 points, 31.2 dB for the median sample``; the loss alone where most samples have equal outputs."""
+        ratio = f", {self.sqnr_db:.1f} dB for the median sample" if math.isfinite(self.sqnr_db) else ""
         return f"lost {100 * self.loss:.2f} points{ratio}"
 
 

@@ -61,6 +61,8 @@ def multiply_accumulates(node: NodeDef, shape: ShapeOf) -> int | None:
         return 0
     tensors = nd.data_inputs(node)
     result = shape(f"{node.name}:0")
+    if node.op == "MatMul" and result is not None:
+        return _known(*result, _summed(node, *map(shape, tensors)))
     shapes = [known for known in map(shape, tensors) if known is not None]
     if result is None or len(shapes) < len(tensors):
         return None
@@ -76,6 +78,13 @@ def multiply_accumulates(node: NodeDef, shape: ShapeOf) -> int | None:
         return _known(*result, shapes[0][-2 if first else -1])
     window = [size for axis, size in enumerate(shapes[kind.weights.input_index]) if axis not in kind.channel_axes]
     return _known(*result, *window)
+
+
+def _summed(node: NodeDef, first: nd.OpenShape | None, second: nd.OpenShape | None) -> int | None:
+    """The axis that a MatMul sums over; behind a loop only the weights may say how long it is."""
+    rows = first[-2 if nd.attribute(node, "transpose_a") else -1] if first else None
+    columns = second[-1 if nd.attribute(node, "transpose_b") else -2] if second else None
+    return rows if rows is not None else columns
 
 
 def _known(*sizes: int | None) -> int | None:
