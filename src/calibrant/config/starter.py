@@ -46,7 +46,7 @@ def starter_text(model: str, layers: Sequence[tuple[str, str]]) -> str:
     parts = [
         write_config(defaults, head),
         _comment(
-            "Calibration reads one batch, so 16 samples where the model takes any number. 64 serve most networks better:",
+            "Calibration reads one batch, 16 samples of a model with an open batch. 64 are better for most networks:",
             write_config(Configuration(batch_num=4)),
         ),
         _comment(
