@@ -70,6 +70,12 @@ def test_what_fits_and_costs_most_gets_16_bits():
     assert (totals["wide_layers"], totals["wide_multiply_accumulates"]) == (2, 1152)
 
 
+def test_an_int8_input_keeps_8_bits():
+    result = quantized(budget=1.0, export="tflite", tflite_io="int8", tflite_batch=1)
+    assert bits(result) == {"wide": 8, "narrow": 16}
+    assert any(name.endswith(".tflite") for name in result_files(result))
+
+
 def test_the_overrides_give_the_same_model_without_a_budget(tmp_path):
     first = quantized(budget=0.9, name="net")
     text = result_files(first)["net_budget.cfg"].decode()

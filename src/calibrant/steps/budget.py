@@ -33,7 +33,12 @@ BUDGET = "budget"
 
 
 def within_budget(
-    prepared: Prepared, network: QuantizedNetwork, batches: Batches, budget: float, track: ProgressFn = no_progress
+    prepared: Prepared,
+    network: QuantizedNetwork,
+    batches: Batches,
+    budget: float,
+    int8_inputs: bool = False,
+    track: ProgressFn = no_progress,
 ) -> tuple[Prepared, QuantizedNetwork]:
     """The plan and the network with 16 bits where they gain most; joint groups, and what has no weights, keep 8.
 
@@ -47,7 +52,10 @@ def within_budget(
         Calibration data, restartable; the first ENOUGH_SAMPLES samples are read.
     budget : float
         Share, 0...1, of the multiply-accumulates that activations of 16 bits may take.
+    int8_inputs : bool
+        Whether inputs of the network have no more than 8 bits to give.
     """
+    given = network.graph.inputs if int8_inputs else ()
     weighted = {layer.layer.name for layer in network.layers if layer.weights is not None}
     units = units_of(network, prepared)
     with OutputErrors(network.graph, units, network.force_float16_scale) as errors:
@@ -62,7 +70,11 @@ def within_budget(
         for place, unit in enumerate(units)
         if squares[place] > MATTERS * squares.sum()
         and all(
-            entry.group is None and entry.quantizer.bits == 8 and entry.node in weighted and entry.node in counts
+            entry.group is None
+            and entry.quantizer.bits == 8
+            and entry.tensor not in given
+            and entry.node in weighted
+            and entry.node in counts
             for entry in unit
         )
     ]
