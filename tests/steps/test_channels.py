@@ -117,6 +117,22 @@ def test_products_in_float_between_integer_operators_have_to_be_worth_it(export,
     assert strengths(found) == [wanted]
 
 
+def behind_elu(loud):
+    """Two products; nothing absorbs factors in front of the second, which reads channels of different sizes."""
+    sketch = Sketch()
+    weights = sketch.constant("first/weights", sketch.values(4, 8) * loud)
+    elu = sketch.node("Elu", "elu", sketch.node("MatMul", "first", sketch.input(4), weights))
+    return sketch.graph(sketch.node("MatMul", "second", elu, sketch.constant("second/weights", sketch.values(8, 4))))
+
+
+@pytest.mark.parametrize(("export", "wanted"), [((), STRENGTH), (("tflite",), None)])
+def test_what_was_an_integer_before_it_is_divided_gains_nothing(export, wanted, monkeypatch):
+    monkeypatch.setattr(channels, "SMALL", 0)
+    loud = np.geomspace(1, 100, 8).astype(np.float32)
+    found = calibrant.quantize(behind_elu(loud), "batch_num : 4", samples(4), refine=True, export=export)
+    assert strengths(found)[1] == wanted
+
+
 def test_even_channels_stay():
     found = calibrant.quantize(uneven(1.0), "batch_num : 4", samples(3, 3, 4), refine=True)
     assert not found.options["equalize"] and strengths(found) == [None, None]

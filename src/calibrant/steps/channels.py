@@ -15,10 +15,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from calibrant.algorithms.histogram import Histogram
 from calibrant.calibration.runner import CalibrationRunner
 from calibrant.config.plan import LayerPlan
 from calibrant.data.input_spec import inputs_of
 from calibrant.data.open_data import open_data
+from calibrant.graph import nodes as nd
+from calibrant.graph.node_input import read_tensor
 from calibrant.options import ExportOptions, Options
 from calibrant.progress import LOG, ProgressFn, Stopwatch, no_progress, only_warnings
 from calibrant.quantized_network import QuantizedNetwork
@@ -27,8 +30,9 @@ from calibrant.steps.equalize import equalize, find_pairs
 from calibrant.steps.observed import observed_network, with_rounding
 from calibrant.steps.output_errors import Piece
 from calibrant.steps.planned import Planned
-from calibrant.steps.prepared import prepare_balanced
+from calibrant.steps.prepared import Prepared, prepare_balanced
 from calibrant.steps.range_search import is_better
+from calibrant.steps.refine_between import readers_of, with_rounded
 from calibrant.steps.whole_errors import WholeErrors, whole_errors
 
 FEWEST = 16
@@ -162,5 +166,22 @@ def _held_out_errors(way: Channels, turn: _Turn, options: Options) -> np.ndarray
         planned = equalize(planned, batches, runner=runner)
     balanced = balance(planned.folded.graph, planned.layers, planned.plan, batches, runner=runner)
     prepared = prepare_balanced(planned, balanced, replace(options, export=ExportOptions(page=False)), Stopwatch())
+    if "tflite" in options.export.formats:
+        prepared = _with_observed_factors(prepared)
     runner.observe(prepared.observed, prepared.statistics, batches)
-    return whole_errors(observed_network(with_rounding(prepared)), turn.expected, turn.judging)
+    network = observed_network(with_rounding(prepared))
+    network = with_rounded(network, readers_of(network.graph, network.intermediate))
+    return whole_errors(network, turn.expected, turn.judging)
+
+
+def _with_observed_factors(prepared: Prepared) -> Prepared:
+    """Observe what is divided by a product of its own: in a LiteRT file it was an integer before, of one scale."""
+    graph, balanced = prepared.graph, prepared.balanced
+    divided = [
+        nd.data_inputs(graph.producer(read_tensor(graph, (name, balanced.layers[name].data_inputs[0]))))[0]
+        for name in balanced.factors
+        if not balanced.absorbed.get(name)
+    ]
+    between = dict.fromkeys((tensor for tensor in divided if tensor not in graph.inputs), False)
+    histograms = {tensor: Histogram() for tensor in between} | dict(prepared.histograms)
+    return replace(prepared, intermediate=between, histograms=histograms)

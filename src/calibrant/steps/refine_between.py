@@ -7,7 +7,7 @@ that costs more than all layers together has no codes: what makes and reads it s
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import replace
 
@@ -51,10 +51,10 @@ def refined_between(
     by_default : bool
         As in :func:`calibrant.steps.refine.refined`.
     """
-    units = list(_readers(network.graph, {tensor: network.intermediate[tensor] for tensor in prepared.intermediate}))
+    units = list(readers_of(network.graph, {tensor: network.intermediate[tensor] for tensor in prepared.intermediate}))
     if not units or not whole.samples or (by_default and whole.samples < FEWEST):
         return network
-    rounded = _rounded(network, units)
+    rounded = with_rounded(network, units)
     everything = WholeErrors(rounded, batches, units)
     before = everything.mean(rounded)
     if before < LITTLE * whole.mean(network) or (by_default and before < SMALL):
@@ -64,7 +64,7 @@ def refined_between(
         found = search_ranges(ranges, errors.of_some)
         moved = confirmed([[old, *new] for old, new in zip(ranges, found, strict=True)], errors.of_all)
         better = [_moved(unit, entry, prepared) for unit, entry in zip(units, moved, strict=True)]
-        plain, other = everything.of(rounded), everything.of(_rounded(network, better))
+        plain, other = everything.of(rounded), everything.of(with_rounded(network, better))
         LOG.debug("refine: error with ranges between layers moved %.4g, before %.4g", other.mean(), plain.mean())
         if is_better(other, plain):
             units, ranges = better, list(moved)
@@ -84,8 +84,16 @@ def _moved(unit: list[QuantizedInput], entry: ClippingRange, prepared: Prepared)
     return [replace(each, search=search) for each in unit]
 
 
-def _readers(graph: Graph, searches: Mapping[str, SearchResult]) -> list[list[QuantizedInput]]:
-    """For each tensor, the places where it is read; without those that nothing reads."""
+def readers_of(graph: Graph, searches: Mapping[str, SearchResult]) -> list[list[QuantizedInput]]:
+    """For each tensor, the places where it is read; without those that nothing reads.
+
+    Parameters
+    ----------
+    graph : Graph
+        The network.
+    searches : Mapping[str, SearchResult]
+        Tensor → its quantizer.
+    """
     units = (
         [QuantizedInput(node.name, index, tensor, search, None) for node, index in graph.consumers(tensor)]
         for tensor, search in searches.items()
@@ -93,6 +101,14 @@ def _readers(graph: Graph, searches: Mapping[str, SearchResult]) -> list[list[Qu
     return [unit for unit in units if unit]
 
 
-def _rounded(network: QuantizedNetwork, units: list[list[QuantizedInput]]) -> QuantizedNetwork:
-    """The network with these tensors rounded as well."""
+def with_rounded(network: QuantizedNetwork, units: Iterable[Iterable[QuantizedInput]]) -> QuantizedNetwork:
+    """The network with these tensors rounded as well.
+
+    Parameters
+    ----------
+    network : QuantizedNetwork
+        The network.
+    units : Iterable[Iterable[QuantizedInput]]
+        Their readers, by tensor.
+    """
     return replace(network, tensors=(*network.tensors, *(entry for unit in units for entry in unit)))
