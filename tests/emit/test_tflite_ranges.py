@@ -63,6 +63,31 @@ def masked_by_order(y):
     return attention(y, lambda scores: scores + np.triu(np.full((64, 64), -1e9, np.float32), 1))
 
 
+def masked_before_they_are_scaled(y):
+    return attention(y, lambda scores: (scores + np.triu(np.full((64, 64), -1e9, np.float32), 1)) / 8.0)
+
+
+def masked_twice(y):
+    padding = np.array([0.0] * 40 + [-1e9] * 24, np.float32)
+    return attention(y, lambda scores: scores + np.triu(np.full((64, 64), -1e9, np.float32), 1) + padding)
+
+
+def masked_by_a_chosen_sum(y):
+    """As Keras' Attention does."""
+    mask = tf.sequence_mask([40], 64)[:, None]
+    return attention(y, lambda scores: tf.where(mask, scores, scores - 1e9))
+
+
+def masked_in_double_precision(y):
+    def masked(scores):
+        mask = np.triu(np.full((64, 64), -1e9), 1)
+        return tf.nn.softmax(tf.cast(scores, tf.float64) + mask)
+
+    tokens = tf.reshape(y, [-1, 64, 4])
+    shares = tf.cast(masked(tf.matmul(tokens, tokens, transpose_b=True)), tf.float32)
+    return tf.reshape(tf.matmul(shares, tokens), [-1, 8, 8, 4])
+
+
 def masked_by_a_filled_choice(y):
     mask = tf.sequence_mask([40], 64)[:, None]
     return attention(y, lambda scores: tf.where(mask, scores, -1e20 * tf.ones_like(scores)))
@@ -128,11 +153,26 @@ def outputs_of(build):
         *(both_signs, parts_of_two_sizes, largest_beside_all, enlarged, sum_of_two, sum_of_three),
         *(larger_of_two, masked_by_a_sum, masked_by_a_choice, masked_by_a_filled_choice, masked_by_order, gated),
         *(masked_by_infinity, masked_by_an_infinite_choice, shares_by_hand, normalized_samples),
+        *(masked_before_they_are_scaled, masked_twice, masked_in_double_precision, masked_by_a_chosen_sum),
     ],
 )
 def test_the_file_is_close_to_the_float_model(build):
     wanted, _, made = outputs_of(build)
     assert np.mean((made - wanted) ** 2) < 0.005 * np.mean(wanted**2)  # 23 dB
+
+
+MASKED = [
+    *(masked_by_a_sum, masked_by_order, masked_before_they_are_scaled, masked_twice),
+    *(masked_in_double_precision, masked_by_a_chosen_sum),
+]
+
+
+@pytest.mark.parametrize("build", MASKED)
+def test_a_mask_is_added_on_integers(build):
+    result, _ = exported(graph_def(lambda: tf.identity(conv(build(conv(image(), name="one")), name="two"), "out")))
+    names = ("ADD", "SUB", "MUL", "SOFTMAX")
+    found = [each for each in TfliteRunner(contents(result)[0]).file.operators() if each.name in names]
+    assert len(found) >= 2 and all(each.is_integer for each in found)
 
 
 @pytest.mark.parametrize("build", [peaks, largest_alone])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.algorithms.histogram import Histogram
 from calibrant.steps.intermediate_tensors import search_intermediate
 
@@ -17,3 +18,15 @@ def test_of_few_values_no_range_is_wider_than_theirs(seed, whole):
     widest = (max(values.max(), 0) - min(values.min(), 0)) / 255
     assert found.quantizer.scale <= widest * 1.001
     assert found.quantizer.scale >= widest * (0.999 if whole else 0.69)
+
+
+@pytest.mark.parametrize("asymmetric", [False, True])
+@pytest.mark.parametrize("value", [1.0, -1e9, 0.1, -3e-5])
+def test_a_mask_is_held_exactly(value, asymmetric):
+    values = np.array([0, value, value, 0, 0], np.float32)
+    histogram = Histogram()
+    histogram.update(values)
+    found = search_intermediate({"y:0": histogram}, {"y:0": False}, asymmetric)["y:0"]
+    assert (found.quantizer.fake_quantize(values) == values).all() and found.mean_squared_error == 0
+    again = Quantizer.from_range(found.low, found.high, asymmetric=asymmetric)
+    assert again == found.quantizer

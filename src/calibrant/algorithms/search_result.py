@@ -28,6 +28,8 @@ class SearchResult:
         Number of ranges that were compared.
     use : CodeUse | None
         The values' use of codes; None if it was not asked for.
+    reach : float
+        The largest magnitude of the values, where the range was cut to a part of theirs; else 0.
     """
 
     quantizer: Quantizer
@@ -39,3 +41,4 @@ class SearchResult:
     high_is_exact: bool
     candidates: int
     use: CodeUse | None = None
+    reach: float = 0.0

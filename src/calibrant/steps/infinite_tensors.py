@@ -30,4 +30,4 @@ def _infinities(graph: Graph, node: NodeDef) -> Iterator[bool]:
     if node.op in COMPUTING:
         for tensor in nd.data_inputs(node):
             value = graph.constant(tensor)
-            yield value is not None and value.dtype == np.float32 and bool(np.isinf(value).any())
+            yield value is not None and value.dtype.kind == "f" and bool(np.isinf(value).any())

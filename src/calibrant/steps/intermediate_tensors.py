@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from calibrant.algorithms import ifmr
+from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.search_result import SearchResult
 from calibrant.emit.tflite.float_file import FloatFile
@@ -66,5 +67,18 @@ def search_intermediate(
             settings = replace(settings, search_range_start=1.0)
         if histograms[tensor].count < FEW:
             settings = replace(settings, search_range_end=1.0)
-        found[tensor] = ifmr.search(histograms[tensor], settings)
+        found[tensor] = _with_exact_value(ifmr.search(histograms[tensor], settings), histograms[tensor])
     return found
+
+
+def _with_exact_value(search: SearchResult, histogram: Histogram) -> SearchResult:
+    """The search's result; for a tensor of only 0 and another number, as masks are, a scale that divides it."""
+    means = histogram.bins()[0]
+    if means.size != 2 or 0 not in means or set(means) != {histogram.minimum, histogram.maximum}:
+        return search
+    [value] = means[means != 0]
+    codes = 255 / 2 if search.quantizer.offset != 0 else 127 if value > 0 else 128
+    size = value * codes / 64
+    low, high = min(size, 0.0), max(size, 0.0)
+    quantizer = Quantizer.from_range(low, high, asymmetric=search.quantizer.offset != 0)
+    return replace(search, quantizer=quantizer, low=low, high=high, mean_squared_error=0.0)

@@ -15,6 +15,7 @@ from calibrant.quantized_network import ChannelWeights, QuantizedInput, Quantize
 from calibrant.steps.activations import search_all
 from calibrant.steps.bias_correction import bias_corrections
 from calibrant.steps.bias_range import with_held_biases
+from calibrant.steps.counted_ranges import with_counted_ranges
 from calibrant.steps.exact_scales import with_exact_scales
 from calibrant.steps.float16_scales import refuse_float16_scales
 from calibrant.steps.intermediate_tensors import search_intermediate
@@ -68,6 +69,9 @@ def observed_network(prepared: Prepared) -> QuantizedNetwork:
     """Search the factors in what was observed, and put together what is known of every layer."""
     intermediate = search_intermediate(prepared.histograms, prepared.intermediate, prepared.plan.activation_offset)
     activations = search_all(prepared.graph, prepared.places, prepared.histograms, prepared.plan.groups)
+    if intermediate:
+        read = {entry.tensor: entry.quantizer for entry in activations.values()}
+        intermediate = with_counted_ranges(prepared.graph, intermediate, read)
     return with_activations(prepared, activations, intermediate)
 
 

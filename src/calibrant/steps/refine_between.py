@@ -51,7 +51,9 @@ def refined_between(
     by_default : bool
         As in :func:`calibrant.steps.refine.refined`.
     """
-    units = list(readers_of(network.graph, {tensor: network.intermediate[tensor] for tensor in prepared.intermediate}))
+    between = {tensor: network.intermediate[tensor] for tensor in prepared.intermediate}
+    rounding = {tensor: search for tensor, search in between.items() if search.mean_squared_error != 0}
+    units = readers_of(network.graph, rounding)
     if not units or not whole.samples or (by_default and whole.samples < FEWEST):
         return network
     rounded = with_rounded(network, units)

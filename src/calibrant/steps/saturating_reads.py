@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -43,8 +44,7 @@ def saturating_reads(graph: Graph, tensors: Collection[str]) -> tuple[Graph, Map
         reader = _reader(graph, tensor)
         if reader is None or _is_result(graph, reader.name):
             continue
-        if graph.dtype(f"{reader.name}:0") == dtypes.float32:
-            found[tensor] = _seen_by(edit, reader)
+        found[tensor] = _seen_by(edit, reader, graph.dtype(f"{reader.name}:0"))
     if not found:
         return graph, {}
     finished = edit.finish(outputs=(*graph.outputs, *found.values()))
@@ -76,19 +76,19 @@ def _is_result(graph: Graph, name: str) -> bool:
     return True
 
 
-def _seen_by(edit: Edit, reader: NodeDef) -> str:
+def _seen_by(edit: Edit, reader: NodeDef, kind: Any) -> str:
     """What matters of the numbers that a function reads."""
     [read] = nd.data_inputs(reader)
     name = f"{reader.name}/seen"
     if reader.op in ENDS:
         low, high = (
-            edit.add_constant(f"{name}/{end}", np.float32(value))
+            edit.add_constant(f"{name}/{end}", kind.as_numpy_dtype(value))
             for end, value in (("low", -ENDS[reader.op]), ("high", ENDS[reader.op]))
         )
-        return edit.add("ClipByValue", name, [read, low, high], T=dtypes.float32)
+        return edit.add("ClipByValue", name, [read, low, high], T=kind)
     axis = edit.add_constant(f"{name}/axis", np.array([-1], np.int32))
-    kinds = {"T": dtypes.float32, "Tidx": dtypes.int32, "keep_dims": True}
+    kinds = {"T": kind, "Tidx": dtypes.int32, "keep_dims": True}
     largest = edit.add("Max", f"{name}/largest", [read, axis], **kinds)
-    depth = edit.add_constant(f"{name}/depth", np.float32(DEPTH))
-    lowest = edit.add("Sub", f"{name}/lowest", [largest, depth], T=dtypes.float32)
-    return edit.add("Maximum", name, [read, lowest], T=dtypes.float32)
+    depth = edit.add_constant(f"{name}/depth", kind.as_numpy_dtype(DEPTH))
+    lowest = edit.add("Sub", f"{name}/lowest", [largest, depth], T=kind)
+    return edit.add("Maximum", name, [read, lowest], T=kind)

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from calibrant.algorithms.arithmetic import Quantizer
+from calibrant.algorithms.counted_range import MOST_STEPS, counted
 from calibrant.emit.tflite.file_parts import Operator, Tensor
 from calibrant.emit.tflite.kernels import COMPARING, KERNELS, LAYER_INPUT, Result
 from calibrant.emit.tflite.plan import FilePlan, PlanInputs, make_plan
@@ -105,6 +106,17 @@ class Scales:
                 if tensor is not None:
                     self._coarsest[tensor.index] = min(self._coarsest.get(tensor.index, math.inf), limit)
 
+    def _counted(self, each: Operator, position: int, values: np.ndarray) -> np.ndarray:
+        """A sum's constant operand without what is farther off than where the sum is at an end of its range."""
+        other = each.inputs[1 - position]
+        if other is None or any(index not in self.plan.sources for index in (other.index, each.outputs[0].index)):
+            return values
+        finite = values[np.isfinite(values)]
+        own = float(finite.min(initial=0)), float(finite.max(initial=0))
+        made = self.of(each.outputs[0].index).range
+        low, high = counted(each.name.capitalize(), position, own, self.of(other.index).range, made)
+        return values.clip(np.float32(low), np.float32(high))
+
     def unknown(self, at: int) -> str | None:
         """Why a tensor of an operator has no scale; None where all have one."""
         each = self.operators[at]
@@ -127,16 +139,17 @@ class Scales:
             layer = self.layers[self.plan.layers[at]]
             return effective(self._network, layer.inputs[position if layer.layer.is_dynamic else 0].quantizer)
         if tensor.values is not None and KERNELS[each.name].result is not Result.SAME:
-            return constant_quantizer(tensor.values)
+            is_sum = each.name in ("ADD", "SUB")
+            return constant_quantizer(self._counted(each, position, tensor.values) if is_sum else tensor.values)
         if KERNELS[each.name].result is Result.SAME:
             return self.of(each.outputs[0].index)
         found = self.of(tensor.index)
         return symmetric(found) if each.name == "BATCH_MATMUL" and position == 1 else found
 
     def in_float(self, at: int) -> str | None:
-        """The operator whose numbers an operator reads, where its scales keep it in float.
+        """The operator whose numbers a saturating one reads, where its scales keep it in float.
 
-        These may be more than 2^31 steps, of which QUANTIZE makes any codes.
+        These may be more than MOST_STEPS, of which QUANTIZE makes any codes.
         """
         while (maker := self._makers.get(self.operators[at].read(self.positions(at)[0]).index)) is not None:
             if maker in self.barred:
@@ -145,6 +158,15 @@ class Scales:
                 break
             at = maker
         return None
+
+    def too_far(self, index: int) -> str | None:
+        """The operator that makes a tensor in float whose numbers are more than MOST_STEPS."""
+        index, source = own_source(index, self.plan.sources)
+        maker = self._makers.get(index)
+        if not isinstance(source, Observed) or maker is None or maker in self.plan.integer:
+            return None
+        reach = self._network.intermediate[source.tensor].reach
+        return self.operators[maker].name if reach > MOST_STEPS * float(self.of(index).scale) else None
 
     def reads_shares(self, at: int) -> bool:
         """Whether an operator reads what has the same scale in every model."""
@@ -226,7 +248,8 @@ def _reasons(at: int, scales: Scales, network: QuantizedNetwork) -> Iterator[str
             yield f"its scales are too {size} for the kernel of {each.name} ({ratio:.3g})"
     if each.name in COMPARING and max(float(quantizer.scale) for quantizer in read.values()) < COMPARED_STEP:
         yield f"its scales are too small for the kernel of {each.name}, which compares in steps of 1/256"
-    if each.name in SATURATING and (found := scales.in_float(at)) is not None:
+    far = (maker for tensor in tensors.values() if (maker := scales.too_far(tensor.index)) is not None)
+    if (found := next(far, None)) is not None or (each.name in SATURATING and (found := scales.in_float(at))):
         yield f"what it reads is far beyond its range, and in float ({found})"
     if each.name == "LOG" and scales.reads_shares(at) and read[0].scale > scales.finest_made_of(each.outputs[0].index):
         yield "the steps that it reads are too coarse for what is made of it"
