@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
+import pytest
+from keras import layers
 from tflite_networks import contents, exported, image, steps_apart
 
 import calibrant
@@ -116,3 +119,13 @@ def test_an_activation_between_a_layer_and_a_reshape_has_the_scale_of_its_reader
     assert apart.max() <= 1
     made = [operator.outputs[0] for operator in file.operators() if operator.name == "FULLY_CONNECTED"]
     assert made[0].zero_point == -128
+
+
+@pytest.mark.parametrize("padding", ["same", "valid", "causal"])
+def test_convolutions_in_groups_over_sequences(padding):
+    """Keras calls them in a function of their own, where their weights are computed."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((16, 6))
+    y = layers.Conv1D(8, 3, groups=2, padding=padding)(layers.Conv1D(8, 3)(inputs))
+    result = calibrant.quantize(keras.Model(inputs, y), data=numbers(16, 16, 6), samples=16, export="tflite")
+    assert not result.refused and result.report["totals"]["layers_left_in_float"] == 0

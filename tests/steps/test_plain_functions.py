@@ -39,6 +39,18 @@ def test_a_quotient_by_a_root_is_a_product():
     np.testing.assert_allclose(run_once(plain, x)[0], run_once(graph, x)[0], rtol=1e-6)
 
 
+@pytest.mark.parametrize("limit", [1e12, 3.0, 1e18])
+def test_a_bounded_root_is_that_of_what_is_bounded(limit):
+    def build():
+        return tf.minimum(tf.constant([limit], tf.float32), tf.math.rsqrt(placeholder((None, 6))), name="out")
+
+    graph = load(graph_def(build))
+    plain = with_plain_functions(graph)
+    assert "Minimum" not in {node.op for node in plain.nodes.values()}
+    x = {graph.input_keys[0]: np.float32([[0, 1e-38, 1e-20, 0.05, 1, 1e30]])}
+    np.testing.assert_allclose(run_once(plain, x)[0], run_once(graph, x)[0], rtol=1e-6)
+
+
 def halves():
     return tf.cast(tf.nn.selu(tf.cast(placeholder((None, 4)), tf.float16)), tf.float32)
 
@@ -61,11 +73,21 @@ def divisor():
     return x / tf.reshape(tf.nn.softplus(x), [-1, 4])
 
 
+def root_without_bound():
+    return tf.minimum(tf.math.rsqrt(placeholder((None, 4))), tf.constant(numbers(4)))
+
+
+def bound_beyond_float32():
+    return tf.minimum(tf.math.rsqrt(placeholder((None, 4))), 1e30)
+
+
 def exponential():
     return tf.math.log1p(tf.exp(placeholder((None, 4))))
 
 
-@pytest.mark.parametrize("build", [halves, constant, quotient, logarithm, divisor, exponential])
+@pytest.mark.parametrize(
+    "build", [halves, constant, quotient, logarithm, divisor, exponential, root_without_bound, bound_beyond_float32]
+)
 def test_others_stay(build):
     graph = load(graph_def(lambda: tf.identity(build(), name="out")))
     assert with_plain_functions(graph) is graph

@@ -42,13 +42,13 @@ def with_counted_ranges(
         Tensor → quantizer, for tensors that layers read.
     """
     found = dict(searches)
+    quantizers = read | {tensor: search.quantizer for tensor, search in found.items()}
 
     def range_of(tensor: str) -> Range | None:
         values = graph.constant(tensor)
         if values is not None:
             values = values[np.isfinite(values)]
             return float(values.min(initial=0)), float(values.max(initial=0))
-        quantizers = read | {name: search.quantizer for name, search in found.items()}
         source = _origin(graph, tensor, quantizers)
         return None if source is None else quantizers[source].range
 
@@ -73,6 +73,7 @@ def with_counted_ranges(
             kept = counted_of(node, position, (search.low, search.high), made.quantizer.range)
             if kept is not None:
                 found[source] = _within(search, kept, graph.nodes[nd.node_name(source)].op in SUMS)
+                quantizers[source] = found[source].quantizer
     return found
 
 

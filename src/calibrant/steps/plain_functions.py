@@ -1,4 +1,4 @@
-"""Step: Softplus, Selu, Log1p, Expm1 and x / sqrt(y) become operations that have integer kernels.
+"""Step: Softplus, Selu, Log1p, Expm1, x / sqrt(y) and bounded 1 / sqrt(y) become operations with integer kernels.
 
 The converter rewrites them as well, but then the graph does not have the numbers between its operators; and it makes an
 exponential of the first two, whose numbers eight bits cannot hold.
@@ -11,8 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from calibrant.graph import nodes as nd
-from calibrant.graph.builder import NodeBuilder
-from calibrant.graph.graph import Graph
+from calibrant.graph.graph import Edit, Graph
 from calibrant.graph.tf_core import NodeDef, dtypes
 from calibrant.layer_kinds import KINDS
 
@@ -43,6 +42,8 @@ def with_plain_functions(graph: Graph) -> Graph:
 def _is_rewritten(graph: Graph, node: NodeDef) -> bool:
     if node.op not in REWRITES or node.name in graph.regions or nd.attribute(node, "T") != dtypes.float32:
         return False
+    if node.op == "Minimum":
+        return _bounded_root(graph, node) is not None
     *_, read = nd.data_inputs(node)
     if graph.constant(read) is not None:
         return False
@@ -73,7 +74,7 @@ def _adds_a_constant(graph: Graph, node: NodeDef) -> bool:
     return any(value is not None and value.size and value.min() > LEAST for value in constants)
 
 
-def _softplus(edit: NodeBuilder, node: NodeDef) -> None:
+def _softplus(edit: Edit, node: NodeDef) -> None:
     """relu(x) − log(sigmoid(max(x, −x))): the sigmoid is at least a half, so that codes of its logarithm are near.
 
     The kernel of ABS takes longer than those of a product and a maximum.
@@ -85,7 +86,7 @@ def _softplus(edit: NodeBuilder, node: NodeDef) -> None:
     _end(edit, "Sub", node, positive, _add(edit, "Log", node, "logarithm", share))
 
 
-def _selu(edit: NodeBuilder, node: NodeDef) -> None:
+def _selu(edit: Edit, node: NodeDef) -> None:
     """min(relu(x · scale), elu(x) · scale · alpha): where x > 0, the second is larger, as alpha is above 1."""
     [data] = nd.data_inputs(node)
     scale, both = (
@@ -97,36 +98,57 @@ def _selu(edit: NodeBuilder, node: NodeDef) -> None:
     _end(edit, "Minimum", node, positive, negative)
 
 
-def _log1p(edit: NodeBuilder, node: NodeDef) -> None:
+def _log1p(edit: Edit, node: NodeDef) -> None:
     one = edit.add_constant(f"{node.name}/one", np.float32(1))
     _end(edit, "Log", node, _add(edit, "AddV2", node, "sum", *nd.data_inputs(node), one))
 
 
-def _expm1(edit: NodeBuilder, node: NodeDef) -> None:
+def _expm1(edit: Edit, node: NodeDef) -> None:
     one = edit.add_constant(f"{node.name}/one", np.float32(1))
     _end(edit, "Sub", node, _add(edit, "Exp", node, "exponential", *nd.data_inputs(node)), one)
 
 
-def _divided_by_root(edit: NodeBuilder, node: NodeDef) -> None:
+def _divided_by_root(edit: Edit, node: NodeDef) -> None:
     data, root = nd.data_inputs(node)
     squares = nd.data_inputs(edit.nodes[nd.node_name(root)])
     _end(edit, "Mul", node, data, _add(edit, "Rsqrt", node, "reciprocal_root", *squares))
 
 
-def _add(edit: NodeBuilder, op: str, node: NodeDef, name: str, *inputs: str) -> str:
+def _bounded_root(graph: Graph, node: NodeDef) -> tuple[str, np.ndarray] | None:
+    """What a reciprocal root is taken of that a constant bounds, and the least of it that counts."""
+    for data, bound in (nd.data_inputs(node), nd.data_inputs(node)[::-1]):
+        limit, root = graph.constant(bound), graph.producer(data)
+        if limit is not None and limit.size == 1 and root.op == "Rsqrt":
+            with np.errstate(divide="ignore", over="ignore", under="ignore"):
+                least = 1 / np.square(limit.astype(np.float32))
+            if limit > 0 and np.finfo(np.float32).tiny <= least < np.inf:
+                return nd.data_inputs(root)[0], least
+    return None
+
+
+def _root_of_what_is_bounded(edit: Edit, node: NodeDef) -> None:
+    """rsqrt(max(y, 1 / bound²)): kernels of LiteRT do not make infinity of 0, and it knows this as a normalization."""
+    root = _bounded_root(edit.graph, node)
+    assert root is not None
+    least = edit.add_constant(f"{node.name}/least", root[1])
+    _end(edit, "Rsqrt", node, _add(edit, "Maximum", node, "bounded", root[0], least))
+
+
+def _add(edit: Edit, op: str, node: NodeDef, name: str, *inputs: str) -> str:
     return edit.add(op, f"{node.name}/{name}", inputs, T=dtypes.float32)
 
 
-def _end(edit: NodeBuilder, op: str, node: NodeDef, *inputs: str) -> None:
+def _end(edit: Edit, op: str, node: NodeDef, *inputs: str) -> None:
     controls = (f"^{name}" for name in nd.control_inputs(node))
     edit.put(nd.make_node(op, node.name, [*inputs, *controls], T=dtypes.float32))
 
 
 QUOTIENTS = ("RealDiv", "Div")
-REWRITES: dict[str, Callable[[NodeBuilder, NodeDef], None]] = {
+REWRITES: dict[str, Callable[[Edit, NodeDef], None]] = {
     "Softplus": _softplus,
     "Selu": _selu,
     "Log1p": _log1p,
     "Expm1": _expm1,
+    "Minimum": _root_of_what_is_bounded,
     **dict.fromkeys(QUOTIENTS, _divided_by_root),
 }

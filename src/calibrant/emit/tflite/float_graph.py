@@ -36,6 +36,7 @@ def float_graph(graph: Graph, settings: TfliteSettings) -> tuple[Graph, Mapping[
     while arrays_as_lists(edit, batch):
         edit = edit.finish().edit()
     elements_of_the_batch(edit, batch)
+    edit = edit.finish().edit()
     replace_what_does_not_convert(edit)
     filled_as_numbers(edit)
     edit = edit.finish().edit()
