@@ -58,3 +58,17 @@ def test_a_class_that_is_another_does_not_agree():
     found = TensorDivergence(1.0)
     found.update(np.array([[3], [4]]), np.array([[3], [5]]))
     assert found.agreement == 0.5
+
+
+@pytest.mark.parametrize(("step", "gap", "alike"), [(None, 0.004, 1), (None, 0.006, 0), (0.1, 0.1, 1), (0.1, 0.11, 0)])
+def test_another_largest_output_that_is_as_large_up_to_a_step(step, gap, alike):
+    found = TensorDivergence(step)
+    found.update(np.array([[0.0, 1.0 - gap, 1.0]]), np.array([[0.0, 1.0, 1.0 - gap]]))
+    assert (found.agreement, found.alike) == (0, alike)
+
+
+@pytest.mark.parametrize("lost", [NAN, INF])
+def test_what_is_lost_is_not_alike(lost):
+    found = TensorDivergence(None)
+    found.update(np.array([[0.0, 0.5, 1.0], [lost, 0.5, 1.0]]), np.array([[lost, 0.5, 0.2], [0.0, 0.5, 1.0]]))
+    assert found.alike == 0

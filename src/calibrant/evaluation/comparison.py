@@ -153,7 +153,7 @@ def pair_score(
     if pair == (FAKEQUANT, LOWERED) and not rounded_scales:
         passed = divergence.relative <= limits.relative
     elif pair == (SIMULATION, TFLITE):
-        passed = divergence.agreement >= limits.agreement
+        passed = divergence.alike >= limits.agreement
         passed = passed and all(output.share_within >= limits.share_within for output in divergence.in_steps)
         passed = passed and all(_is_close(output, limits) for output in divergence.outputs)
     elif pair == (FAKEQUANT, TFLITE) and divergence.lost:

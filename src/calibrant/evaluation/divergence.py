@@ -9,6 +9,8 @@ import numpy as np
 
 # float32 leaves a difference of exactly one step a little off.
 ROUNDING = 1e-3
+STEPS = 200
+"""Of a sample's range, where none is known: a little less than 8 bits have."""
 
 
 @dataclass
@@ -28,6 +30,7 @@ class TensorDivergence:
     largest: float = field(default=0.0, init=False)
     samples: int = field(default=0, init=False)
     same: float = field(default=0, init=False)
+    alike: float = field(default=0, init=False)
     reach: float = field(default=0.0, init=False)
     whole: bool = field(default=False, init=False)
     """Whether values are whole numbers or truth values, such as those of classes: one is equal or not."""
@@ -49,12 +52,21 @@ class TensorDivergence:
         self.largest = max(self.largest, float(steps.max(initial=0.0)))
         self.reach = max(self.reach, float(np.abs(first).max(initial=0.0, where=np.isfinite(first))))
         self.samples += len(first)
+        chosen = self._chosen_alike(first, second, same)
+        self.same += float(chosen[0].sum())
+        self.alike += float(chosen[1].sum())
+
+    def _chosen_alike(self, first: np.ndarray, second: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of each sample, whether its largest output is the same, and whether another one is as large up to a step."""
         if not first.shape[1]:
-            self.same += len(first)
-        elif self.whole:
-            self.same += float(np.mean(same, axis=1).sum())
-        else:
-            self.same += int(np.count_nonzero(first.argmax(axis=1) == second.argmax(axis=1)))
+            return np.ones(len(first)), np.ones(len(first))
+        if self.whole:
+            return np.mean(same, axis=1), np.mean(same, axis=1)
+        equal = first.argmax(axis=1) == second.argmax(axis=1)
+        with np.errstate(invalid="ignore"):
+            missing = first.max(axis=1) - np.take_along_axis(first, second.argmax(axis=1)[:, None], 1)[:, 0]
+            step = np.ptp(first, axis=1) / STEPS if self.step is None else self.step * (1 + ROUNDING)
+        return equal, equal | (np.isfinite(step) & (missing <= step))
 
     @property
     def share_within(self) -> float:
@@ -109,6 +121,11 @@ class OutputDivergence:
     def share_equal(self) -> float:
         """Share of the values counted in steps that are equal."""
         return self._share(self.in_steps, "equal", "values")
+
+    @property
+    def alike(self) -> float:
+        """The agreement, with a largest value that is another one counted where it is as large up to a step."""
+        return self._share(self.outputs, "alike", "samples")
 
     @property
     def agreement(self) -> float:

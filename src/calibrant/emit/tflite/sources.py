@@ -231,7 +231,8 @@ class Sources:
         if at is None or at not in self.integer or at in self.layers or not self.wiring.clips(at):
             return None
         end = self.wiring.operators[at].outputs[0].index
-        return end if self._is_observed(end) or self._rearranged(end) is not None else None
+        seen = self._is_observed(end) or self._rearranged(end) is not None or self._clipped(end) is not None
+        return end if seen else None
 
     def _wants_symmetry(self, index: int) -> bool:
         """Whether a product of two activations reads it as its second operand: its kernel has no code of zero there."""
