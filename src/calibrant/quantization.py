@@ -34,6 +34,7 @@ from calibrant.steps.channels import REFINE, Channels, choose_channels
 from calibrant.steps.files_read import files_read
 from calibrant.steps.measured import Measured, measured
 from calibrant.steps.observed import Calibrated, search
+from calibrant.steps.parts import with_parts_alike
 from calibrant.steps.prepare import channels_are_open, is_configured, plan_with_data, prepare
 from calibrant.steps.refine import is_default, refined, units_of
 from calibrant.steps.refine_between import refined_between
@@ -247,6 +248,7 @@ def build_result(
             )
     if again is not None and again.refine and whole is not None:
         with watch.step("refine"), left_out_if(again.by_default):
+            network = with_parts_alike(prepared, network)
             network = refined(prepared, network, whole, track, again.by_default)
             network = refined_between(prepared, network, whole, again.batches, track, again.by_default)
         whole.clear()

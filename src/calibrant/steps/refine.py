@@ -24,6 +24,7 @@ from calibrant.progress import LOG, ProgressFn, no_progress
 from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
 from calibrant.steps.joint import joint_histograms
 from calibrant.steps.observed import with_activations
+from calibrant.steps.parts import parts_of
 from calibrant.steps.prepared import Prepared
 from calibrant.steps.range_errors import RangeErrors
 from calibrant.steps.range_search import ClippingRange, confirmed, is_better, search_ranges, without_outliers
@@ -129,11 +130,14 @@ def _narrower(entry: ClippingRange, histogram: Histogram) -> list[ClippingRange]
 
 
 def units_of(network: QuantizedNetwork, prepared: Prepared) -> list[list[QuantizedInput]]:
-    """Activations that share one quantizer: joint groups, and readers of one tensor with the same settings."""
+    """Activations that share one quantizer: joint groups, readers of one tensor with the same settings, and parts."""
     units: dict[object, list[QuantizedInput]] = {}
+    parts = parts_of(network, prepared)
     for entry in network.every_input():
         settings = prepared.places[entry.node, entry.index]
-        units.setdefault(entry.group or (entry.tensor, settings), []).append(entry)
+        part = parts.get((entry.node, entry.index))
+        alike = None if part is None else (part, entry.quantizer)
+        units.setdefault(entry.group or alike or (entry.tensor, settings), []).append(entry)
     return list(units.values())
 
 
