@@ -406,3 +406,17 @@ def test_an_input_of_unknown_rank_needs_its_shape():
 def test_lists_of_tensors_that_the_converter_refuses_say_what_to_do():
     text = "error: 'tf.TensorListReserve' op requires element_shape to be static during TF Lite transformation pass"
     assert "unroll=True" in converter_problem(text, load(definition("conv"))).hint
+
+
+@pytest.mark.parametrize("kind", [tf.float16, tf.bfloat16, tf.float64])
+def test_a_gelu_of_another_precision_is_one(kind):
+    def build():
+        y = tf.cast(conv(image(), name="one"), kind)
+        root = tf.constant(np.sqrt(0.5), kind)
+        gelu = (tf.constant(0.5, kind) * y) * tf.math.erfc(-y * root)
+        tf.identity(conv(tf.cast(gelu, tf.float32), name="two", seed=5), name="out")
+
+    result, x = exported(graph_def(build))
+    apart, file = steps_apart(result, x)
+    assert apart.max() <= 1.01
+    assert "GELU" in [each.name for each in file.operators()]

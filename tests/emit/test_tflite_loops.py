@@ -256,3 +256,25 @@ def test_a_loop_whose_weights_are_quantized_has_a_file(product, tmp_path):
     assert not result.refused
     assert b"weights_quantized" in result.fakequant.graph_def().SerializeToString()
     assert calibrant.verify(tmp_path / "out", x).passed
+
+
+@pytest.mark.parametrize("policy", ["float16", "mixed_float16"])
+def test_a_loop_of_half_precision(policy, tmp_path):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((6, 4), dtype="float32")
+    x = layers.LSTM(4, dtype=policy)(layers.Dense(4, dtype=policy)(inputs))
+    model = keras.Model(inputs, layers.Dense(3, dtype=policy)(x))
+    x = numbers(16, 6, 4)
+    result = calibrant.quantize(model, data=x, samples=16, export="tflite", out=tmp_path / "out", name="model")
+    assert not result.refused
+    assert calibrant.verify(tmp_path / "out", x).passed
+
+
+def test_states_that_belong_to_one_sample(tmp_path):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input(batch_shape=(1, 6, 4))
+    model = keras.Model(inputs, layers.Dense(3)(layers.LSTM(4, stateful=True)(layers.Dense(4)(inputs))))
+    x = numbers(16, 6, 4)
+    result = calibrant.quantize(model, data=x, samples=16, export="tflite", out=tmp_path / "out", name="model")
+    assert not result.refused
+    assert calibrant.verify(tmp_path / "out", x).passed

@@ -261,3 +261,16 @@ def test_logarithms_below_what_the_kernel_makes_are_computed_in_float(size, is_i
     assert found.is_integer == is_integer
     assert (wanted.min() < -16) != is_integer
     assert arrays_sqnr_db(wanted, runner.real(runner.file.outputs()[0])) > 25
+
+
+def test_a_chain_of_bounds_in_front_of_a_result_is_on_integers():
+    """As Keras' ReLU with a maximum behind a layer with an activation."""
+
+    def build():
+        y = tf.nn.relu(tf.nn.relu(conv(conv(image(), name="one"), name="two", seed=5)))
+        tf.maximum(tf.minimum(y, 1.0), 0.0, name="out")
+
+    result, x = exported(graph_def(build))
+    apart, file = steps_apart(result, x)
+    assert apart.max() <= 0.01
+    assert all(each.is_integer for each in file.operators() if each.name not in ("QUANTIZE", "DEQUANTIZE"))

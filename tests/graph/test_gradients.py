@@ -2,6 +2,7 @@
 
 from contextlib import closing
 
+import keras
 import numpy as np
 import pytest
 
@@ -90,3 +91,20 @@ def test_a_batch_that_the_graph_does_not_take():
     gradients = OutputGradients(graph, ["behind:0"], ["out:0"])
     with closing(gradients), pytest.raises(ModelError, match="running the graph failed: "):
         gradients.ahead(wrong)
+
+
+def test_a_gradient_of_the_process_that_made_the_model_is_not_asked_for(tmp_path):
+    """Keras' swish names one by a number."""
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Dense(3, activation="swish")(inputs)))
+    model.save(tmp_path / "net.keras")
+    found = [load(source) for source in (model, tmp_path / "net.keras")]
+    assert not [node.name for graph in found for node in graph.nodes.values() if "_gradient_op_type" in node.attr]
+    with closing(OutputGradients(found[0], [found[0].inputs[0]], found[0].outputs)) as gradients:
+        batch = {found[0].input_keys[0]: numbers(3, 4)}
+        made = gradients.back(batch, gradients.ahead(batch), [[np.ones((3, 2), np.float32)]])
+    with tf.GradientTape() as tape:
+        x = tf.constant(numbers(3, 4))
+        tape.watch(x)
+        total = tf.reduce_sum(model(x))
+    np.testing.assert_allclose(made[found[0].inputs[0]][1][0], tape.gradient(total, x), rtol=1e-4, atol=1e-6)

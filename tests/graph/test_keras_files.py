@@ -85,6 +85,17 @@ def test_a_lambda_layer_is_not_run(tmp_path):
     assert len(load(tmp_path / "m.keras", trust_model=True).outputs) == 1
 
 
+def test_a_layer_that_loads_another_model_is_not_run(tmp_path):
+    inner = keras.Model(x := keras.Input([4]), keras.layers.Dense(3)(x))
+    inner.export(tmp_path / "inner", verbose=False)
+    x = keras.Input([4])
+    keras.Model(x, keras.layers.TFSMLayer(str(tmp_path / "inner"), "serve")(x)).save(tmp_path / "m.keras")
+    with pytest.raises(ModelError, match="TFSMLayer") as caught:
+        load(tmp_path / "m.keras")
+    assert "--trust-model" in str(caught.value)
+    assert len(load(tmp_path / "m.keras", trust_model=True).outputs) == 1
+
+
 def test_weights_only(tmp_path):
     model = keras.Sequential([keras.Input([4]), keras.layers.Dense(3, name="dense")])
     model.save_weights(tmp_path / "m.weights.h5")

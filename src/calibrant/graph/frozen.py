@@ -27,7 +27,9 @@ from calibrant.graph.plausible import plausible
 from calibrant.graph.tf_core import GraphDef, NodeDef, dtypes
 from calibrant.graph.written_ends import written_ends
 
-_OF_THE_RUN = ("_class", "_output_shapes")  # attributes; the shapes are inferred anew, and some files have wrong ones
+_OF_THE_RUN = ("_class", "_output_shapes", "_gradient_op_type")
+"""Attributes that mean something in the process that wrote them: devices, shapes that some files have wrong, and the
+number of a gradient, as of Keras' swish."""
 NEVER_OUTPUTS = frozenset(
     {
         "Assert",

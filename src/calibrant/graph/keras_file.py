@@ -171,6 +171,13 @@ def _problem(path: Path, error: Exception, keras: Any, version: str | None, miss
             file=str(path),
             hint=SWITCH,
         )
+    if "safe_mode=False" in text:
+        named = re.search(r"`(\w+)`", text)
+        return Problem(
+            f"has {f'a layer {named[1]}' if named else 'a layer'} that may run code of its own on loading",
+            file=str(path),
+            hint=SWITCH,
+        )
     return Problem(
         f"Keras {keras.__version__} cannot load it: {cause_of(error)}",
         file=str(path),

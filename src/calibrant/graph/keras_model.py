@@ -111,8 +111,13 @@ def _signature(model: Any, source: str) -> tuple[list[Any], Callable[[Sequence[A
                 hint="build it with a dense, padded input",
             )
         )
+    is_stateful = any(getattr(layer, "stateful", False) for layer in _layers(model))  # states belong to its own samples
     specifications = [
-        tf.TensorSpec([None, *tuple(tensor.shape)[1:]], tensor.dtype, name=_input_name(tensor, position))
+        tf.TensorSpec(
+            [tensor.shape[0] if is_stateful else None, *tuple(tensor.shape)[1:]],
+            tensor.dtype,
+            name=_input_name(tensor, position),
+        )
         for position, tensor in enumerate(flat)
     ]
     return specifications, lambda tensors: nest.pack_sequence_as(structure, list(tensors))
@@ -155,11 +160,15 @@ def unique(names: Iterable[str]) -> list[str]:
     return list(taken)
 
 
+def _layers(model: Any) -> Iterable[Any]:
+    """Those of a model, and of models in it."""
+    return model._flatten_layers() if hasattr(model, "_flatten_layers") else ()
+
+
 @contextmanager
 def _acceptable_layer_names(model: Any) -> Iterator[None]:
     """Meanwhile, layers whose names TensorFlow rejects have other ones."""
-    layers = model._flatten_layers() if hasattr(model, "_flatten_layers") else ()
-    rejected = [(layer, layer.name) for layer in layers if graph_name(layer.name) != layer.name]
+    rejected = [(layer, layer.name) for layer in _layers(model) if graph_name(layer.name) != layer.name]
     attribute = "_name" if rejected and hasattr(rejected[0][0], "_name") else "name"
     try:
         for layer, name in rejected:

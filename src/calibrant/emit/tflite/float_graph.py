@@ -9,7 +9,7 @@ from calibrant.emit.tflite.filled import filled_as_numbers
 from calibrant.emit.tflite.float_kernels import powers_as_products, same_reciprocal_roots
 from calibrant.emit.tflite.replacements import replace_what_does_not_convert
 from calibrant.emit.tflite.settings import TfliteSettings
-from calibrant.emit.tflite.single_precision import single_precision
+from calibrant.emit.tflite.single_precision import in_single_precision
 from calibrant.emit.tflite.tensor_arrays import arrays_as_lists
 from calibrant.emit.tflite.tensor_lists import elements_of_the_batch, fixed_batch, with_batch_of_lists
 from calibrant.graph import nodes as nd
@@ -26,8 +26,8 @@ def float_graph(graph: Graph, settings: TfliteSettings) -> tuple[Graph, Mapping[
     tuple[Graph, Mapping[str, str]]
         The graph, and tensor → the tensor that has its numbers with channels last, where it has channels first.
     """
+    graph = in_single_precision(graph)
     edit = graph.edit()
-    single_precision(edit)
     settings = with_batch_of_lists(graph, settings)
     _set_shapes(edit, settings)
     edit = edit.finish().edit()
