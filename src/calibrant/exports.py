@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from calibrant.errors import CalibrantError, ConfigError, Problem, did_you_mean
+from calibrant.errors import CalibrantError, ConfigError, ModelError, Problem, did_you_mean
 from calibrant.progress import LOG
 from calibrant.publish.write import Content
 from calibrant.version import __version__
@@ -20,15 +20,20 @@ def _tflite(result: Any) -> dict[str, Content]:
     from calibrant.emit.tflite.sample import from_batch, made_up
     from calibrant.emit.tflite.trial import TrialError
 
+    batch = None if result.batches is None else next(iter(result.batches))
+    if isinstance(result.lite, ModelError):
+        raise with_tried_shape_hint(result.lite, result.network, result.tflite, batch)
     if isinstance(result.lite, CalibrantError):
         raise result.lite
     plain = result.lite.file
-    batch = None if result.batches is None else next(iter(result.batches))
     sample = None if batch is None else from_batch(result.network.graph, batch, plain)
     tried = made_up(result.network, plain) if sample is None else sample
     try:
         made = lite_file(result.network, result.lite, result.tflite, tried, _about(result))
-    except TrialError as error:
+    except ModelError as error:
+        graph = result.network.graph
+        if not isinstance(error, TrialError) and all(graph.shape(tensor) is not None for tensor in graph.inputs):
+            raise
         raise with_tried_shape_hint(error, result.network, result.tflite, batch) from None
     far = {} if sample is None else far_outputs(result.fakequant, sample, made.outputs)
     for at, ratio in far.items():

@@ -9,6 +9,7 @@ from calibrant.emit.tflite.convert import MOST_NODES, UNROLLED, convert
 from calibrant.emit.tflite.converter_names import named_tensors
 from calibrant.emit.tflite.flatbuffer import OPERATORS, File
 from calibrant.emit.tflite.float_graph import float_graph
+from calibrant.emit.tflite.kernels import LAYER_KERNELS
 from calibrant.emit.tflite.marks import take_out_marks, with_marks
 from calibrant.emit.tflite.replacements import negations_as_products
 from calibrant.emit.tflite.settings import TfliteSettings
@@ -138,11 +139,23 @@ def _refuse_unknown(file: File, graph: Graph) -> None:
             hint = f"the size of its elements is not known: fix the inputs, {_shape_options(open_inputs)}"
         elif unranked:
             hint = f"the model does not say the shape of its input, fix it with {_shape_options(unranked)}"
-        message = _UNSIMULATED.format(name) if name in known else f"LiteRT has no operator for {name}"
+        message = _UNSIMULATED.format(name) if name in known else _unknown(name, graph)
+        nodes = [node.name for node in graph.nodes.values() if node.op == name]
+        places = places if set(places) <= set(nodes) else nodes or places
         place = ", ".join(places[:MOST_NODES]) + (" …" if len(places) > MOST_NODES else "")
         problems.append(Problem(message, file=graph.source, path=place or None, hint=hint))
     if problems:
         raise ModelError(*problems)
+
+
+def _unknown(name: str, graph: Graph) -> str:
+    """Why an operation is left in the file."""
+    nodes = [node for node in graph.nodes.values() if node.op == name]
+    if name == "Conv2DBackpropInput" and any(max(nd.attribute(node, "dilations") or [1]) > 1 for node in nodes):
+        return "LiteRT has no transposed convolution with dilations"
+    if name in LAYER_KERNELS:
+        return f"the converter makes no operator of this {name}, as where sizes of its input are not known"
+    return f"LiteRT has no operator for {name}"
 
 
 def _shape_options(keys: Collection[str]) -> str:
