@@ -398,7 +398,7 @@ def test_an_input_of_unknown_rank_needs_its_shape():
     with pytest.raises(ModelError) as refused:
         calibrant.quantize(graph_def(build), "batch_num: 1", data, export="tflite")
     [problem] = refused.value.problems
-    assert "--tflite-shape x=SIZE" in problem.hint
+    assert "--tflite-shape x=1,8,8,4" in problem.hint and problem.path == "one"
     shape = {"x": (2, 8, 8, 4)}
     assert calibrant.quantize(graph_def(build), "batch_num: 1", data, export="tflite", tflite_shape=shape).exported
 

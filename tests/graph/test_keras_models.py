@@ -294,3 +294,16 @@ def test_a_convolution_in_three_dimensions_with_groups(saved, tmp_path):
     result = quantize(graph, data=data, export=["ascend", "tflite"])
     found = run_once(result.fakequant, {"x": data})[0]
     assert np.square(found - model(data, training=False)).sum() < 0.01 * np.square(found).sum()
+
+
+def test_brain_floats_compute_as_float32():
+    keras.utils.set_random_seed(1)
+    x = keras.Input([6, 6, 2], dtype="float32")
+    y = keras.layers.Conv2D(4, 3, activation="swish", dtype="mixed_bfloat16")(x)
+    y = keras.layers.LayerNormalization(dtype="mixed_bfloat16")(keras.layers.Flatten()(y))
+    model = keras.Model(x, keras.layers.Dense(3, dtype="mixed_bfloat16")(y))
+    graph = load(model)
+    assert graph.dtype(graph.outputs[0]) == tf.float32
+    assert [layer.type for layer in find_layers(graph)[0]] == ["Conv2D", "MatMul"]
+    wanted = tf.cast(model(DATA, training=False), tf.float32)
+    np.testing.assert_allclose(run_once(graph, {graph.input_keys[0]: DATA})[0], wanted, atol=0.03)

@@ -24,6 +24,7 @@ from calibrant.graph.inference_mode import deterministic, for_inference, proposa
 from calibrant.graph.inline import CALLS, inline_calls
 from calibrant.graph.pieces import read_graph_def
 from calibrant.graph.plausible import plausible
+from calibrant.graph.single_precision import BRAIN, in_single_precision
 from calibrant.graph.tf_core import GraphDef, NodeDef, dtypes
 from calibrant.graph.written_ends import written_ends
 
@@ -175,7 +176,7 @@ def _select(
     checks.norm_statistics(inference)
     if not inputs:
         undecided(inference)
-    return split_groups(inference)
+    return split_groups(in_single_precision(inference, BRAIN))
 
 
 def all_nodes(graph_def: GraphDef, source: str) -> Graph:

@@ -9,12 +9,12 @@ from calibrant.emit.tflite.filled import filled_as_numbers
 from calibrant.emit.tflite.float_kernels import powers_as_products, same_reciprocal_roots
 from calibrant.emit.tflite.replacements import replace_what_does_not_convert
 from calibrant.emit.tflite.settings import TfliteSettings
-from calibrant.emit.tflite.single_precision import in_single_precision
 from calibrant.emit.tflite.tensor_arrays import arrays_as_lists
 from calibrant.emit.tflite.tensor_lists import elements_of_the_batch, fixed_batch, with_batch_of_lists
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
 from calibrant.graph.sample_axis import inputs_with_samples
+from calibrant.graph.single_precision import in_single_precision
 from calibrant.graph.tf_core import TensorShapeProto
 
 

@@ -1,4 +1,4 @@
-"""float32 in place of float16, bfloat16 and float64, which LiteRT's float kernels do not compute with."""
+"""float32 in place of other floating-point numbers: LiteRT's kernels do not compute with them, nor do our layers."""
 
 from __future__ import annotations
 
@@ -10,18 +10,24 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.tf_core import FunctionDef, FunctionDefLibrary, NodeDef, dtypes
 
-OTHERS = frozenset(kind.as_datatype_enum for kind in (dtypes.float16, dtypes.bfloat16, dtypes.float64))
+BRAIN = frozenset({dtypes.bfloat16.as_datatype_enum})
+OTHERS = BRAIN | {kind.as_datatype_enum for kind in (dtypes.float16, dtypes.float64)}
 FLOAT32 = dtypes.float32.as_datatype_enum
 
 
-def in_single_precision(graph: Graph) -> Graph:
-    """The graph in which everything that computes with narrower or wider floating-point numbers does so with float32.
+def in_single_precision(graph: Graph, others: frozenset[int] = OTHERS) -> Graph:
+    """The graph in which everything that computes with these types does so with float32, in loops and branches, too.
 
-    Loops and branches, which are functions, do so too.
+    Parameters
+    ----------
+    graph : Graph
+        The graph.
+    others : frozenset[int]
+        Numbers of narrower or wider floating-point types.
     """
-    changed = {name: made for name, node in graph.nodes.items() if (made := _converted(node)) is not node}
+    changed = {name: made for name, node in graph.nodes.items() if (made := _converted(node, others)) is not node}
     given = list(graph.library.function)
-    functions = [_converted_function(function) for function in given]
+    functions = [_converted_function(function, others) for function in given]
     if not changed and functions == given:
         return graph
     library = FunctionDefLibrary(function=functions, gradient=graph.library.gradient)
@@ -31,20 +37,20 @@ def in_single_precision(graph: Graph) -> Graph:
     return replace(edit.finish(), library=library)
 
 
-def _converted_function(function: FunctionDef) -> FunctionDef:
+def _converted_function(function: FunctionDef, others: frozenset[int]) -> FunctionDef:
     made = FunctionDef()
     made.CopyFrom(function)
     for argument in (*made.signature.input_arg, *made.signature.output_arg):
-        if argument.type in OTHERS:
+        if argument.type in others:
             argument.type = FLOAT32
     del made.node_def[:]
-    made.node_def.extend(map(_converted, function.node_def))
+    made.node_def.extend(_converted(node, others) for node in function.node_def)
     return made
 
 
-def _converted(node: NodeDef) -> NodeDef:
-    types = [key for key, value in node.attr.items() if value.type in OTHERS]
-    lists = [key for key, value in node.attr.items() if OTHERS.intersection(value.list.type)]
+def _converted(node: NodeDef, others: frozenset[int]) -> NodeDef:
+    types = [key for key, value in node.attr.items() if value.type in others]
+    lists = [key for key, value in node.attr.items() if not others.isdisjoint(value.list.type)]
     if not types and not lists:
         return node
     if node.op == "Const":
@@ -53,7 +59,7 @@ def _converted(node: NodeDef) -> NodeDef:
     for key in types:
         changed.attr[key].type = FLOAT32
     for key in lists:
-        kinds = [FLOAT32 if kind in OTHERS else kind for kind in node.attr[key].list.type]
+        kinds = [FLOAT32 if kind in others else kind for kind in node.attr[key].list.type]
         changed.attr[key].list.type[:] = kinds
     return changed
 
