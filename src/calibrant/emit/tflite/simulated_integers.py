@@ -38,6 +38,8 @@ from calibrant.graph.tensorflow import tensorflow
 
 ADDITION_BITS = 20
 ADDITION_RATIOS = (2.0**-10, 2.0**8)
+MOST_SLOPES = 1 << 15
+"""Each takes a table of 256 codes."""
 
 
 def by_table(s: Any, o: Operator) -> Any:
@@ -50,15 +52,15 @@ def by_table(s: Any, o: Operator) -> Any:
 
 
 def prelu(s: Any, o: Operator) -> Any:
-    """A table for each channel, where there is one slope for each."""
+    """A table for each slope; they are one a channel, or one a place of the image."""
     tf = tensorflow()
     read, slope, made = o.read(0), o.read(1), o.outputs[0]
-    if slope.values is None or slope.values.size != slope.shape[-1]:
+    if slope.values is None or slope.values.size > MOST_SLOPES:
         return rounded(s, o)
     table = (table_of_one(o, slope).astype(np.float32) - np.float32(made.zero_point)).ravel()
-    channels = slope.shape[-1]
+    count = slope.values.size
     codes = tf.cast(s.codes(read) + np.float32(read.zero_point + 128), tf.int32)
-    return tf.gather(tf.constant(table), codes * channels + tf.range(channels))
+    return tf.gather(tf.constant(table), codes * count + tf.reshape(tf.range(count), slope.shape))
 
 
 def by_pairs(s: Any, o: Operator) -> Any:
