@@ -320,3 +320,20 @@ def test_what_a_foreign_file_says_of_itself_may_be_anything(demo, said):
     file.model.metadata = None
     file.add_metadata("calibrant", said)
     assert TfliteRunner(file.content()).about == {}
+
+
+def test_a_file_that_computes_as_simulated_but_is_mostly_noise_is_told(tmp_path):
+    """A product by hundreds in front of the result: its numbers need more than 8 bits between the layers."""
+
+    def build():
+        y = dense(placeholder([None, 8]), 8, name="one")
+        total = tf.reduce_sum(y * y * 1e3, 1, keepdims=True)
+        tf.identity((total + y) - total, name="out")
+
+    data = numbers(32, 8)
+    calibrant.quantize(graph_def(build), data=data, samples="all", out=tmp_path, name="net", export="tflite")
+    found = calibrant.verify(tmp_path, data)
+    assert found.passed and [pair.sqnr_db < 10 for pair in found.noisy] == [True]
+    np.save(tmp_path / "x.npy", data)
+    told = run("verify", tmp_path, "--data", tmp_path / "x.npy")
+    assert told.code == 0 and "mostly noise" in told.err and "can be deployed" not in told.out

@@ -61,7 +61,15 @@ def verify(
         print_json({**asdict(found), "passed": found.passed})
     else:
         _show(found)
-        if found.passed:
+        for pair in found.noisy:
+            click.echo(
+                f"warning: the .tflite computes as simulated, but with {pair.sqnr_db:.1f} dB SQNR beside the "
+                "fake-quantized model its outputs are mostly noise",
+                err=True,
+            )
+        if found.passed and found.noisy:
+            say_next("quantize with --tflite-ops layers, or with --refine where that was not done")
+        elif found.passed:
             golden = f"; calibrant golden {folder} --data DATA checks on the device" if _has_lite_file(found) else ""
             say_next(f"the files can be deployed{golden}")
         else:
@@ -74,7 +82,9 @@ def verify(
 
 
 def _has_lite_file(found: Any) -> bool:
-    return any(model.name == "TFLite" for model in found.models)
+    from calibrant.evaluation.verification import LITE_FILE
+
+    return any(model.name == LITE_FILE for model in found.models)
 
 
 def _show(found: Any) -> None:

@@ -21,7 +21,7 @@ from calibrant.evaluation.layer_divergence import LayerDivergence, first_parting
 from calibrant.evaluation.result_folder import FAKEQUANT, FLOAT, LOWERED, SIMULATION, TFLITE, ResultModels
 from calibrant.evaluation.sample_range import Fed
 from calibrant.evaluation.tflite_runner import TfliteRunner
-from calibrant.evaluation.verification import Limits, ModelScore, PairScore, Verification
+from calibrant.evaluation.verification import FAKE_QUANTIZED, LITE_FILE, Limits, ModelScore, PairScore, Verification
 from calibrant.graph.graph import Graph
 from calibrant.graph.run import Runner
 
@@ -169,6 +169,7 @@ def pair_score(
         divergence.relative,
         divergence.agreement,
         passed,
+        divergence.sqnr_db,
         parting if pair == (SIMULATION, TFLITE) else None,
     )
 
@@ -182,9 +183,9 @@ def _is_close(output: TensorDivergence, limits: Limits) -> bool:
 def _title(kind: str) -> str:
     return {
         FLOAT: "float",
-        FAKEQUANT: "fake-quantized",
+        FAKEQUANT: FAKE_QUANTIZED,
         SIMULATION: "fake-quantized between layers too",
-        TFLITE: "TFLite",
+        TFLITE: LITE_FILE,
         LOWERED: "lowered",
     }[kind]
 

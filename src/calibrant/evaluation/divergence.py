@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from calibrant.algorithms.sqnr import sqnr_db
+
 # float32 leaves a difference of exactly one step a little off.
 ROUNDING = 1e-3
 STEPS = 200
@@ -36,6 +38,8 @@ class TensorDivergence:
     """Whether values are whole numbers or truth values, such as those of classes: one is equal or not."""
     lost: int = field(default=0, init=False)
     """Values that are finite in the first alone."""
+    signal: float = field(default=0.0, init=False)
+    noise: float = field(default=0.0, init=False)
 
     def update(self, first: np.ndarray, second: np.ndarray) -> None:
         """Take in a batch of both, [samples, values]; what is not finite in one of them alone is infinitely far."""
@@ -46,6 +50,8 @@ class TensorDivergence:
         difference = np.where(both, np.abs(np.subtract(first, second, where=both, out=np.zeros(first.shape))), np.inf)
         steps = np.where(same, 0.0, difference) / (self.step or 1.0)
         self.lost += int(np.count_nonzero(np.isfinite(first) & ~both))
+        self.signal += float(np.square(first, where=both, out=np.zeros(first.shape)).sum())
+        self.noise += float(np.square(difference, where=both, out=np.zeros(first.shape)).sum())
         self.values += steps.size
         self.within += int(np.count_nonzero(steps <= 1 + ROUNDING))
         self.equal += int(np.count_nonzero(steps <= ROUNDING))
@@ -82,6 +88,11 @@ class TensorDivergence:
     def agreement(self) -> float:
         """Share of the samples whose largest output is the same; of whole numbers, share that is equal."""
         return self.same / self.samples if self.samples else 1.0
+
+    @property
+    def sqnr_db(self) -> float:
+        """Signal-to-noise of the second, with the first as the signal, where both are finite."""
+        return sqnr_db(self.signal, self.noise)
 
     @property
     def relative(self) -> float:
@@ -141,6 +152,11 @@ class OutputDivergence:
     def relative(self) -> float:
         """Largest difference of any output over its largest number."""
         return max(divergence.relative for divergence in self.outputs)
+
+    @property
+    def sqnr_db(self) -> float | None:
+        """The lowest signal-to-noise of an output of real numbers; None without any."""
+        return min((divergence.sqnr_db for divergence in self.outputs if not divergence.whole), default=None)
 
     @property
     def lost(self) -> int:

@@ -6,6 +6,11 @@ from dataclasses import dataclass
 
 from calibrant.evaluation.layer_divergence import LayerDivergence
 
+FAKE_QUANTIZED, LITE_FILE = "fake-quantized", "TFLite"
+"""What these models are called."""
+NOISE_DB = 10.0
+"""Signal-to-noise below which answers are mostly noise."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -58,6 +63,8 @@ class PairScore:
         Share of the samples with the same largest output; of whole numbers, of equal ones.
     passed : bool | None
         Whether they are within the limits; None for pairs that are only shown.
+    sqnr_db : float | None
+        Signal-to-noise ratio of the second, the lowest of the outputs of real numbers; infinite where they are equal.
     divergence : LayerDivergence | None
         The first layer where they differ by more than a step; None if there is none or it was not looked for.
     """
@@ -71,6 +78,7 @@ class PairScore:
     relative: float
     agreement: float
     passed: bool | None
+    sqnr_db: float | None = None
     divergence: LayerDivergence | None = None
 
 
@@ -80,6 +88,12 @@ class Verification:
 
     models: tuple[ModelScore, ...]
     pairs: tuple[PairScore, ...]
+
+    @property
+    def noisy(self) -> tuple[PairScore, ...]:
+        """The files that compute as they should, but far from the fake-quantized model: below NOISE_DB."""
+        pairs = (pair for pair in self.pairs if (pair.first, pair.second) == (FAKE_QUANTIZED, LITE_FILE))
+        return tuple(pair for pair in pairs if pair.sqnr_db is not None and pair.sqnr_db < NOISE_DB)
 
     @property
     def passed(self) -> bool:
