@@ -48,7 +48,7 @@ def test_open_sizes_that_the_converter_has_to_know_are_asked_for():
     with pytest.raises(calibrant.ModelError) as refused:
         calibrant.quantize(model, "batch_num: 1", [x], export="tflite")
     hints = {problem.hint for problem in refused.value.problems}
-    assert hints == {"fix the sizes of its inputs, --tflite-shape x=1,SIZE,4"}
+    assert hints == {"fix the sizes of its inputs, --tflite-shape x=1,6,4"}
     assert not calibrant.quantize(model, "batch_num: 1", [x], export="tflite", tflite_shape={"x": (1, 6, 4)}).refused
 
 
