@@ -25,16 +25,27 @@ def in_single_precision(graph: Graph, others: frozenset[int] = OTHERS) -> Graph:
     others : frozenset[int]
         Numbers of narrower or wider floating-point types.
     """
-    changed = {name: made for name, node in graph.nodes.items() if (made := _converted(node, others)) is not node}
-    given = list(graph.library.function)
-    functions = [_converted_function(function, others) for function in given]
-    if not changed and functions == given:
+    changed = [_converted(node, others) for node in graph.nodes.values() if _is_of(node, others)]
+    found = [function for function in graph.library.function if _uses(function, others)]
+    if not changed and not found:
         return graph
-    library = FunctionDefLibrary(function=functions, gradient=graph.library.gradient)
     edit = graph.edit()
-    for node in changed.values():
+    for node in changed:
         edit.put(node)
+    names = {function.signature.name for function in found}
+    kept = (function for function in graph.library.function if function.signature.name not in names)
+    made = (_converted_function(function, others) for function in found)
+    library = FunctionDefLibrary(function=[*kept, *made], gradient=graph.library.gradient)
     return replace(edit.finish(), library=library)
+
+
+def _is_of(node: NodeDef, others: frozenset[int]) -> bool:
+    return any(value.type in others or not others.isdisjoint(value.list.type) for value in node.attr.values())
+
+
+def _uses(function: FunctionDef, others: frozenset[int]) -> bool:
+    arguments = (*function.signature.input_arg, *function.signature.output_arg)
+    return any(each.type in others for each in arguments) or any(_is_of(node, others) for node in function.node_def)
 
 
 def _converted_function(function: FunctionDef, others: frozenset[int]) -> FunctionDef:
@@ -43,24 +54,21 @@ def _converted_function(function: FunctionDef, others: frozenset[int]) -> Functi
     for argument in (*made.signature.input_arg, *made.signature.output_arg):
         if argument.type in others:
             argument.type = FLOAT32
+    nodes = [_converted(node, others) if _is_of(node, others) else node for node in function.node_def]
     del made.node_def[:]
-    made.node_def.extend(_converted(node, others) for node in function.node_def)
+    made.node_def.extend(nodes)
     return made
 
 
 def _converted(node: NodeDef, others: frozenset[int]) -> NodeDef:
-    types = [key for key, value in node.attr.items() if value.type in others]
-    lists = [key for key, value in node.attr.items() if not others.isdisjoint(value.list.type)]
-    if not types and not lists:
-        return node
     if node.op == "Const":
         return nd.constant_node(node.name, _as_meant(nd.constant_value(node)))
     changed = nd.copy_node(node)
-    for key in types:
-        changed.attr[key].type = FLOAT32
-    for key in lists:
-        kinds = [FLOAT32 if kind in others else kind for kind in node.attr[key].list.type]
-        changed.attr[key].list.type[:] = kinds
+    for value in changed.attr.values():
+        if value.type in others:
+            value.type = FLOAT32
+        if not others.isdisjoint(value.list.type):
+            value.list.type[:] = [FLOAT32 if kind in others else kind for kind in value.list.type]
     return changed
 
 
