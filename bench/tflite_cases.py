@@ -37,7 +37,7 @@ WILD: Mapping[str, Mapping[str, Any]] = {
     "basic_pitch": {},
 }
 REAL: Mapping[str, Mapping[str, Any]] = {
-    "resnet8_cifar10/resnet8.pb": {"data": "resnet8_cifar10/cifar10_part.npz:x_calibration[:8]"},
+    "resnet8_cifar10/resnet8.pb": {"data": "resnet8_cifar10/cifar10_part.npz:x_calibration"},
     "ds_cnn_kws/ds_cnn.pb": {"data": "ds_cnn_kws/mfcc.npz:x"},
     "arm_kws/DS_CNN_S.pb": {"inputs": ["Mfcc:0"], "data": "arm_kws/mfcc_w640_s320_d10.npz:x"},
     "arm_kws/CNN_S.pb": {"inputs": ["Mfcc:0"], "data": "arm_kws/mfcc_w640_s320_d10.npz:x"},
