@@ -9,7 +9,7 @@ from tflite_networks import computed, contents, exported, image, steps_apart
 from calibrant.algorithms.sqnr import arrays_sqnr_db
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.run import run_once
-from graphs import conv, graph_def, numbers, tf
+from graphs import conv, dense, graph_def, numbers, tf
 
 
 def both_signs(y):
@@ -274,3 +274,15 @@ def test_a_chain_of_bounds_in_front_of_a_result_is_on_integers():
     apart, file = steps_apart(result, x)
     assert apart.max() <= 0.01
     assert all(each.is_integer for each in file.operators() if each.name not in ("QUANTIZE", "DEQUANTIZE"))
+
+
+@pytest.mark.parametrize("refine", [False, True])
+@pytest.mark.parametrize("far", [-1e9, -1e4, float(np.finfo(np.float32).min)])
+def test_results_beside_masked_ones_are_not_lost(far, refine):
+    def build():
+        scores = dense(tf.reshape(conv(image(), name="one"), [-1, 256]), 10, "scores", seed=5)
+        tf.where(tf.constant([True] * 8 + [False] * 2), scores, far, name="out")
+
+    result, x = exported(graph_def(build), refine=refine)
+    [wanted], [made] = run_once(result.original, {"x": x}), computed(result, x)[0]
+    assert arrays_sqnr_db(wanted[:, :8], made[:, :8]) > 25 and (made[:, 8:] == wanted[:, 8:]).all()

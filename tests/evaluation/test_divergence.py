@@ -60,10 +60,24 @@ def test_a_class_that_is_another_does_not_agree():
     assert found.agreement == 0.5
 
 
-@pytest.mark.parametrize(("step", "gap", "alike"), [(None, 0.004, 1), (None, 0.006, 0), (0.1, 0.1, 1), (0.1, 0.11, 0)])
-def test_another_largest_output_that_is_as_large_up_to_a_step(step, gap, alike):
-    found = TensorDivergence(step)
+@pytest.mark.parametrize(("gap", "alike"), [(0.1, 1), (0.11, 0)])
+def test_another_largest_output_that_is_as_large_up_to_a_step(gap, alike):
+    found = TensorDivergence(0.1)
     found.update(np.array([[0.0, 1.0 - gap, 1.0]]), np.array([[0.0, 1.0, 1.0 - gap]]))
+    assert (found.agreement, found.alike) == (0, alike)
+
+
+@pytest.mark.parametrize("below", [0.0, -1e9])
+@pytest.mark.parametrize(("gap", "alike"), [(1e-4, 1), (0.01, 0)])
+def test_without_a_step_most_other_outputs_say_what_is_near(gap, alike, below):
+    """Not those of classes that are masked, be they one or many."""
+    values = np.linspace(0.0, 1.0, 100)
+    values[: 1 if below else 0] = below
+    other = values.copy()
+    other[-2:] = 1.0, 1.0 - gap
+    values[-2] = 1.0 - gap
+    found = TensorDivergence(None)
+    found.update(values[None], other[None])
     assert (found.agreement, found.alike) == (0, alike)
 
 

@@ -70,8 +70,17 @@ def test_what_fits_and_costs_most_gets_16_bits():
     assert (totals["wide_layers"], totals["wide_multiply_accumulates"]) == (2, 1152)
 
 
-def test_an_int8_input_keeps_8_bits():
-    result = quantized(budget=1.0, export="tflite", tflite_io="int8", tflite_batch=1)
+@pytest.mark.parametrize("moved", [False, True])
+def test_an_int8_input_keeps_8_bits(moved):
+    def rearranged():
+        x = tf.reshape(placeholder([None, 4, 4]), [-1, 16])
+        y = tf.nn.relu(tf.matmul(x, tf.constant(numbers(16, 64) / 4), name="wide"))
+        tf.matmul(y, tf.constant(numbers(64, 2, seed=2) / 8), name="narrow")
+
+    build, data = (rearranged, DATA.reshape(-1, 4, 4)) if moved else (network, DATA)
+    result = calibrant.quantize(
+        graph_def(build), data=data, samples="all", budget=1.0, export="tflite", tflite_io="int8", tflite_batch=1
+    )
     assert bits(result) == {"wide": 8, "narrow": 16}
     assert any(name.endswith(".tflite") for name in result_files(result))
 

@@ -42,12 +42,13 @@ def test_a_quotient_by_a_root_is_a_product():
 @pytest.mark.parametrize("limit", [1e12, 3.0, 1e18])
 def test_a_bounded_root_is_that_of_what_is_bounded(limit):
     def build():
-        return tf.minimum(tf.constant([limit], tf.float32), tf.math.rsqrt(placeholder((None, 6))), name="out")
+        size = tf.reduce_sum(tf.square(placeholder((None, 6, 1))), -1)
+        return tf.minimum(tf.constant([limit], tf.float32), tf.math.rsqrt(size), name="out")
 
     graph = load(graph_def(build))
     plain = with_plain_functions(graph)
     assert "Minimum" not in {node.op for node in plain.nodes.values()}
-    x = {graph.input_keys[0]: np.float32([[0, 1e-38, 1e-20, 0.05, 1, 1e30]])}
+    x = {graph.input_keys[0]: np.float32([[0, 1e-19, 1e-10, 0.05, 1, 1e15]])[..., None]}
     np.testing.assert_allclose(run_once(plain, x)[0], run_once(graph, x)[0], rtol=1e-6)
 
 
@@ -73,12 +74,20 @@ def divisor():
     return x / tf.reshape(tf.nn.softplus(x), [-1, 4])
 
 
-def root_without_bound():
-    return tf.minimum(tf.math.rsqrt(placeholder((None, 4))), tf.constant(numbers(4)))
+def squares():
+    return tf.math.rsqrt(tf.reduce_sum(tf.square(placeholder((None, 4))), -1, keepdims=True))
+
+
+def root_with_many_bounds():
+    return tf.minimum(squares(), tf.constant(numbers(4)))
 
 
 def bound_beyond_float32():
-    return tf.minimum(tf.math.rsqrt(placeholder((None, 4))), 1e30)
+    return tf.minimum(squares(), 1e30)
+
+
+def root_that_may_be_no_number():
+    return tf.minimum(tf.math.rsqrt(placeholder((None, 4))), 3.0)
 
 
 def exponential():
@@ -86,7 +95,18 @@ def exponential():
 
 
 @pytest.mark.parametrize(
-    "build", [halves, constant, quotient, logarithm, divisor, exponential, root_without_bound, bound_beyond_float32]
+    "build",
+    [
+        halves,
+        constant,
+        quotient,
+        logarithm,
+        divisor,
+        exponential,
+        root_with_many_bounds,
+        bound_beyond_float32,
+        root_that_may_be_no_number,
+    ],
 )
 def test_others_stay(build):
     graph = load(graph_def(lambda: tf.identity(build(), name="out")))

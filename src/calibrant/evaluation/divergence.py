@@ -11,8 +11,9 @@ from calibrant.algorithms.sqnr import sqnr_db
 
 # float32 leaves a difference of exactly one step a little off.
 ROUNDING = 1e-3
-STEPS = 200
-"""Of a sample's range, where none is known: a little less than 8 bits have."""
+MOST, STEPS = 0.9, 50
+"""Where no step is known, one is this part of how far the largest output is above most others; those far below, as of
+classes that are masked, do not count."""
 
 
 @dataclass
@@ -71,7 +72,9 @@ class TensorDivergence:
         equal = first.argmax(axis=1) == second.argmax(axis=1)
         with np.errstate(invalid="ignore"):
             missing = first.max(axis=1) - np.take_along_axis(first, second.argmax(axis=1)[:, None], 1)[:, 0]
-            step = np.ptp(first, axis=1) / STEPS if self.step is None else self.step * (1 + ROUNDING)
+            step = np.full(len(first), self.step or 0.0) * (1 + ROUNDING)
+            if self.step is None:
+                step = (first.max(axis=1) - np.quantile(first, MOST, axis=1)) / STEPS
         return equal, equal | (np.isfinite(step) & (missing <= step))
 
     @property

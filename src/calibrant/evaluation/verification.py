@@ -22,8 +22,8 @@ class Limits:
         Least share of outputs of the LiteRT file within one step of its simulation; of whole numbers, such as those
         of classes, equal to it.
     agreement : float
-        Least share of samples with the same largest output in both, or one that is as large up to a step, 1/200 of
-        the sample's range where none is known; of whole numbers, of equal ones.
+        Least share of samples with the same largest output in both, or one that is as large up to a step; of whole
+        numbers, of equal ones.
     relative : float
         Largest difference of the lowered model to the fake-quantized one, over the largest output.
     file_relative : float

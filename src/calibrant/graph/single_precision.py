@@ -12,11 +12,14 @@ from calibrant.graph.tf_core import FunctionDef, FunctionDefLibrary, NodeDef, dt
 
 BRAIN = frozenset({dtypes.bfloat16.as_datatype_enum})
 OTHERS = BRAIN | {kind.as_datatype_enum for kind in (dtypes.float16, dtypes.float64)}
+OF_BITS = frozenset({"Bitcast", "DecodeRaw", "DecodePaddedRaw"})
 FLOAT32 = dtypes.float32.as_datatype_enum
 
 
 def in_single_precision(graph: Graph, others: frozenset[int] = OTHERS) -> Graph:
     """The graph in which everything that computes with these types does so with float32, in loops and branches, too.
+
+    Where the bits of such numbers are taken as those of others, everything stays as it is.
 
     Parameters
     ----------
@@ -27,7 +30,8 @@ def in_single_precision(graph: Graph, others: frozenset[int] = OTHERS) -> Graph:
     """
     changed = [_converted(node, others) for node in graph.nodes.values() if _is_of(node, others)]
     found = [function for function in graph.library.function if _uses(function, others)]
-    if not changed and not found:
+    every = (*graph.nodes.values(), *(node for function in found for node in function.node_def))
+    if not (changed or found) or any(node.op in OF_BITS and _is_of(node, others) for node in every):
         return graph
     edit = graph.edit()
     for node in changed:

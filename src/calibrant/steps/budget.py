@@ -15,6 +15,8 @@ import numpy as np
 
 from calibrant.config.plan import ActivationPlan
 from calibrant.data.open_data import Batches
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Graph
 from calibrant.graph.multiply_accumulates import count_products
 from calibrant.progress import LOG, ProgressFn, no_progress
 from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
@@ -23,6 +25,7 @@ from calibrant.steps.observed import with_activations
 from calibrant.steps.output_errors import OutputErrors, pieces_of
 from calibrant.steps.prepared import Prepared
 from calibrant.steps.refine import units_of
+from calibrant.steps.trained import KEEPS_VALUES
 
 ENOUGH_SAMPLES, PIECE = 64, 16
 MATTERS = 0.005
@@ -72,7 +75,7 @@ def within_budget(
         and all(
             entry.group is None
             and entry.quantizer.bits == 8
-            and entry.tensor not in given
+            and _moved_from(network.graph, entry.tensor) not in given
             and entry.node in weighted
             and entry.node in counts
             for entry in unit
@@ -89,6 +92,13 @@ def within_budget(
         100 * share,
     )
     return _with_wide(prepared, network, [entry for place in sorted(taken) for entry in units[place]])
+
+
+def _moved_from(graph: Graph, tensor: str) -> str:
+    """The tensor whose numbers another one has, if only rearranged or padded."""
+    while (node := graph.producer(tensor)).op in KEEPS_VALUES:
+        tensor = nd.data_inputs(node)[0]
+    return tensor
 
 
 def best_within(values: Sequence[float], costs: Sequence[int], limit: float) -> list[int]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from calibrant.algorithms import ifmr
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.algorithms.histogram import Histogram
@@ -17,6 +19,8 @@ from calibrant.errors import CalibrantError
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
 
+FEWEST_STEPS = 16
+"""Numbers that are all smaller have 3 of 8 bits less than they could have."""
 FEW = 1_000_000
 """Of fewer values, the default percentiles of IFMR leave none out."""
 
@@ -72,13 +76,38 @@ def search_intermediate(
 
 
 def _with_exact_value(search: SearchResult, histogram: Histogram) -> SearchResult:
-    """The search's result; for a tensor of only 0 and another number, as masks are, a scale that divides it."""
+    """The search's result; for a tensor of 0 and one other number, as masks are, the finest scale that divides it."""
     means = histogram.bins()[0]
     if means.size != 2 or 0 not in means or set(means) != {histogram.minimum, histogram.maximum}:
         return search
     [value] = means[means != 0]
-    codes = 255 / 2 if search.quantizer.offset != 0 else 127 if value > 0 else 128
-    size = value * codes / 64
-    low, high = min(size, 0.0), max(size, 0.0)
-    quantizer = Quantizer.from_range(low, high, asymmetric=search.quantizer.offset != 0)
-    return replace(search, quantizer=quantizer, low=low, high=high, mean_squared_error=0.0)
+    asymmetric = search.quantizer.offset != 0
+    codes = 255 if asymmetric else 127 if value > 0 else 128
+    for used in range(codes, codes // 2, -1):  # of 64 and 128 the division is exact
+        size = value * codes / used
+        low, high = min(size, 0.0), max(size, 0.0)
+        quantizer = Quantizer.from_range(low, high, asymmetric=asymmetric)
+        if quantizer.fake_quantize(np.array([value], np.float32))[0] == np.float32(value):
+            return replace(search, quantizer=quantizer, low=low, high=high, mean_squared_error=0.0)
+    return search
+
+
+def without_codes(searches: Mapping[str, SearchResult], histograms: Mapping[str, Histogram]) -> frozenset[str]:
+    """The tensors that 8 bits cannot hold: beside numbers far below, as of what is masked, all are few steps large.
+
+    Parameters
+    ----------
+    searches : Mapping[str, SearchResult]
+        Tensor → its quantizer.
+    histograms : Mapping[str, Histogram]
+        Tensor → what was observed.
+    """
+    return frozenset(tensor for tensor, search in searches.items() if _is_without_codes(search, histograms[tensor]))
+
+
+def _is_without_codes(search: SearchResult, histogram: Histogram) -> bool:
+    lost, far = FEWEST_STEPS * float(search.quantizer.scale), -search.low / 2
+    ends = [end for end in (histogram.minimum, histogram.maximum) if abs(end) < lost]
+    means = np.append(histogram.bins()[0], ends)  # numbers far below the largest are in the bin of 0
+    near, between = (means != 0) & (np.abs(means) < lost), (means >= lost) | ((means <= -lost) & (means >= -far))
+    return bool(near.any() and (means < -far).any() and not between.any())

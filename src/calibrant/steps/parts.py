@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import reduce
 
-import numpy as np
-
 from calibrant.algorithms.histogram import Histogram
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
@@ -24,8 +22,8 @@ from calibrant.steps.saturating_reads import REARRANGING
 
 CUTTING = {"StridedSlice": 0, "Slice": 0, "Unpack": 0, "GatherV2": 0, "SplitV": 0, "Split": 1}
 """Operations that make parts, and the position of what they cut."""
-WIDER = 2.0
-"""Parts whose own ranges are that much narrower than all values' differ from each other."""
+LARGER = 2.0
+"""Parts of which one has numbers that much larger than another, in the quadratic mean, differ from each other."""
 
 
 def with_parts_alike(prepared: Prepared, network: QuantizedNetwork) -> QuantizedNetwork:
@@ -46,10 +44,12 @@ def with_parts_alike(prepared: Prepared, network: QuantizedNetwork) -> Quantized
     changed: dict[NodeInput, QuantizedInput] = {}
     for entries in of_part.values():
         tensors = dict.fromkeys(entry.tensor for entry in entries)
-        merged = reduce(Histogram.merge, [prepared.histograms[tensor] for tensor in tensors])
-        found = search(merged, prepared.places[entries[0].node, entries[0].index])
-        if float(found.quantizer.scale) > WIDER * float(np.median([entry.quantizer.scale for entry in entries])):
+        histograms = [prepared.histograms[tensor] for tensor in tensors]
+        powers = [histogram.power for histogram in histograms]
+        if max(powers) > LARGER**2 * min(powers):
             continue
+        merged = reduce(Histogram.merge, histograms)
+        found = search(merged, prepared.places[entries[0].node, entries[0].index])
         changed |= {(entry.node, entry.index): replace(entry, search=found) for entry in entries}
     if not changed:
         return network

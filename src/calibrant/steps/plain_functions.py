@@ -118,12 +118,21 @@ def _bounded_root(graph: Graph, node: NodeDef) -> tuple[str, np.ndarray] | None:
     """What a reciprocal root is taken of that a constant bounds, and the least of it that counts."""
     for data, bound in (nd.data_inputs(node), nd.data_inputs(node)[::-1]):
         limit, root = graph.constant(bound), graph.producer(data)
-        if limit is not None and limit.size == 1 and root.op == "Rsqrt":
+        if limit is not None and limit.size == 1 and root.op == "Rsqrt" and _is_sum_of_squares(graph, root):
             with np.errstate(divide="ignore", over="ignore", under="ignore"):
                 least = 1 / np.square(limit.astype(np.float32))
             if limit > 0 and np.finfo(np.float32).tiny <= least < np.inf:
                 return nd.data_inputs(root)[0], least
     return None
+
+
+def _is_sum_of_squares(graph: Graph, root: NodeDef) -> bool:
+    """Whether a root is of numbers that cannot be negative: of others it is NaN, whatever bounds it."""
+    [read] = nd.data_inputs(root)
+    node = graph.producer(read)
+    while node.op in ("Sum", "Mean", "Identity", "Reshape"):
+        node = graph.producer(nd.data_inputs(node)[0])
+    return node.op == "Square" or (node.op == "Mul" and len(set(nd.data_inputs(node))) == 1)
 
 
 def _root_of_what_is_bounded(edit: Edit, node: NodeDef) -> None:

@@ -52,8 +52,9 @@ def refined_between(
         As in :func:`calibrant.steps.refine.refined`.
     """
     between = {tensor: network.intermediate[tensor] for tensor in prepared.intermediate}
-    rounding = {tensor: search for tensor, search in between.items() if search.mean_squared_error != 0}
-    units = readers_of(network.graph, rounding)
+    exact = {tensor for tensor, search in between.items() if search.mean_squared_error == 0}
+    rounding = [tensor for tensor in between if tensor not in exact | network.too_coarse]
+    units = readers_of(network.graph, {tensor: between[tensor] for tensor in rounding})
     if not units or not whole.samples or (by_default and whole.samples < FEWEST):
         return network
     rounded = with_rounded(network, units)
@@ -75,7 +76,7 @@ def refined_between(
     coarse = frozenset(units[place][0].tensor for place, cost in costs.items() if cost.mean() > most)
     LOG.debug("refine: %d tensors between layers stay in float", len(coarse))
     searches = {unit[0].tensor: unit[0].search for unit in units}
-    return replace(network, intermediate={**network.intermediate, **searches}, too_coarse=coarse)
+    return replace(network, intermediate={**network.intermediate, **searches}, too_coarse=network.too_coarse | coarse)
 
 
 def _moved(unit: list[QuantizedInput], entry: ClippingRange, prepared: Prepared) -> list[QuantizedInput]:

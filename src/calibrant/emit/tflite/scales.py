@@ -214,7 +214,12 @@ def effective(network: QuantizedNetwork, quantizer: Quantizer) -> Quantizer:
 
 def plan_with_scales(given: PlanInputs, network: QuantizedNetwork) -> tuple[FilePlan, Scales]:
     """The plan in which no operator gets scales that its kernel does not take or that would ruin its numbers."""
-    barred = dict(given.barred)
+    names = given.float_file.tensors
+    barred = {
+        at: TOO_COARSE
+        for at, each in enumerate(given.file.operators())
+        if any(names.get(made.index) in network.too_coarse for made in each.outputs)
+    } | dict(given.barred)
     given = replace(given, barred={}, before=make_plan(replace(given, barred={}, known=None, wide=())).sources)
     while True:
         turn = replace(given, barred=dict(barred))
