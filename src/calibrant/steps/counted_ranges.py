@@ -72,7 +72,9 @@ def with_counted_ranges(
             search = found[source]
             kept = counted_of(node, position, (search.low, search.high), made.quantizer.range)
             if kept is not None:
-                found[source] = _within(search, kept, graph.nodes[nd.node_name(source)].op in SUMS)
+                found[source] = _within(
+                    search, kept, graph.nodes[nd.node_name(source)].op in SUMS.keys() | CHOICES.keys()
+                )
                 quantizers[source] = found[source].quantizer
     return found
 
@@ -103,13 +105,13 @@ def _of_product(graph: Graph, node: NodeDef, position: int, made: Range) -> Rang
     return made[0] * size, made[1] * size
 
 
-def _within(search: SearchResult, kept: Range, is_sum: bool) -> SearchResult:
+def _within(search: SearchResult, kept: Range, of_codes: bool) -> SearchResult:
     """The search's quantizer for a part of its range; its own where nearly all counts.
 
-    Of what no integer sum makes, numbers in float become codes.
+    Of what is not made of codes, numbers in float become some.
     """
     least, most = search.low, search.high
-    farthest = 0 if is_sum else 256 / MOST_STEPS
+    farthest = 0 if of_codes else 256 / MOST_STEPS
     low, high = min(kept[0], farthest * least), max(kept[1], farthest * most)
     if high - low > NEARLY_ALL * (most - least):
         return search
