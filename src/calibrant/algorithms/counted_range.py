@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 Range = tuple[float, float]
 """The lowest and the highest number, with 0 among them."""
 
@@ -9,6 +11,18 @@ MOST_STEPS = 2.0**30
 """A number of more steps overflows where it becomes a code."""
 MARGIN = 1 / 64
 """Of the range, beyond what counts: a few codes more, as codes are rounded."""
+
+
+def range_of(values: np.ndarray) -> Range:
+    """That of a constant's finite numbers.
+
+    Parameters
+    ----------
+    values : np.ndarray
+        Numbers of any shape.
+    """
+    finite = values[np.isfinite(values)]
+    return float(finite.min(initial=0)), float(finite.max(initial=0))
 
 
 def counted(operation: str, position: int, own: Range, other: Range, made: Range) -> Range:

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from calibrant.algorithms.arithmetic import Quantizer
-from calibrant.algorithms.counted_range import MOST_STEPS, Range, counted, part
+from calibrant.algorithms.counted_range import MOST_STEPS, Range, counted, part, range_of
 from calibrant.algorithms.search_result import SearchResult
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
@@ -23,6 +23,8 @@ SUMS = {"Add": "Add", "AddV2": "Add", "Sub": "Sub"}
 PRODUCTS = frozenset({"Mul", "RealDiv"})
 CHOICES = {"SelectV2": (1, 2), "Select": (1, 2), "Maximum": (0, 1), "Minimum": (0, 1)}
 """Operations that hand on numbers, and the positions of what they choose from."""
+OF_CODES = SUMS.keys() | CHOICES.keys()
+"""Operations whose kernels make codes of codes, however far off the numbers are."""
 NEARLY_ALL = 0.5
 """Share of a range for which a scale of its own would gain less than a bit."""
 
@@ -44,11 +46,10 @@ def with_counted_ranges(
     found = dict(searches)
     quantizers = read | {tensor: search.quantizer for tensor, search in found.items()}
 
-    def range_of(tensor: str) -> Range | None:
+    def known_range(tensor: str) -> Range | None:
         values = graph.constant(tensor)
         if values is not None:
-            values = values[np.isfinite(values)]
-            return float(values.min(initial=0)), float(values.max(initial=0))
+            return range_of(values)
         source = _origin(graph, tensor, quantizers)
         return None if source is None else quantizers[source].range
 
@@ -58,12 +59,12 @@ def with_counted_ranges(
         if node.op in PRODUCTS:
             limits = _of_product(graph, node, position, made)
             return None if limits is None else part(own, limits)
-        other = range_of(nd.data_inputs(node)[1 - position])
+        other = known_range(nd.data_inputs(node)[1 - position])
         return None if other is None else counted(SUMS[node.op], position, own, other, made)
 
     for node in reversed(list(graph.nodes.values())):
         made = found.get(f"{node.name}:0")
-        if made is None or made.low == made.high or node.op not in SUMS.keys() | PRODUCTS | CHOICES.keys():
+        if made is None or made.low == made.high or node.op not in OF_CODES | PRODUCTS:
             continue
         for position, tensor in enumerate(nd.data_inputs(node)):
             source = _origin(graph, tensor, found, alone=True)
@@ -72,9 +73,7 @@ def with_counted_ranges(
             search = found[source]
             kept = counted_of(node, position, (search.low, search.high), made.quantizer.range)
             if kept is not None:
-                found[source] = _within(
-                    search, kept, graph.nodes[nd.node_name(source)].op in SUMS.keys() | CHOICES.keys()
-                )
+                found[source] = _within(search, kept, graph.producer(source).op in OF_CODES)
                 quantizers[source] = found[source].quantizer
     return found
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from calibrant.algorithms.arithmetic import Quantizer
-from calibrant.algorithms.counted_range import MOST_STEPS, counted
+from calibrant.algorithms.counted_range import MOST_STEPS, counted, range_of
 from calibrant.emit.tflite.file_parts import Operator, Tensor
 from calibrant.emit.tflite.kernels import COMPARING, KERNELS, LAYER_INPUT, Result
 from calibrant.emit.tflite.plan import FilePlan, PlanInputs, make_plan
@@ -111,10 +111,8 @@ class Scales:
         other = each.inputs[1 - position]
         if other is None or any(index not in self.plan.sources for index in (other.index, each.outputs[0].index)):
             return values
-        finite = values[np.isfinite(values)]
-        own = float(finite.min(initial=0)), float(finite.max(initial=0))
-        made = self.of(each.outputs[0].index).range
-        low, high = counted(each.name.capitalize(), position, own, self.of(other.index).range, made)
+        made, read = self.of(each.outputs[0].index).range, self.of(other.index).range
+        low, high = counted(each.name.capitalize(), position, range_of(values), read, made)
         return values.clip(np.float32(low), np.float32(high))
 
     def unknown(self, at: int) -> str | None:
