@@ -13,6 +13,7 @@ from typing import Any
 
 from calibrant.calibration.runner import CalibrationRunner
 from calibrant.config.layer_block import with_overrides
+from calibrant.config.plan import is_default
 from calibrant.data.amount import DataUse, used_sentence
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.emit.large_model import is_too_large
@@ -36,7 +37,7 @@ from calibrant.steps.measured import Measured, measured
 from calibrant.steps.observed import Calibrated, search
 from calibrant.steps.parts import with_parts_alike
 from calibrant.steps.prepare import channels_are_open, is_configured, plan_with_data, prepare
-from calibrant.steps.refine import is_default, refined, units_of
+from calibrant.steps.refine import refined, units_of
 from calibrant.steps.refine_between import refined_between
 from calibrant.steps.second_pass import SecondPass, check_readable_again, left_out_if
 from calibrant.steps.sensitivity import sensitivities

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import calibrant
+from calibrant.config.plan import is_default
 from calibrant.errors import ConfigError, DataError
 from calibrant.graph.partial_runs import PartialRuns
 from calibrant.result import result_files
 from calibrant.steps.budget import PARTS, best_within
-from calibrant.steps.refine import is_default
 from command_line import run
 from graphs import graph_def, numbers, placeholder, save, tf
 

@@ -157,7 +157,7 @@ def show_result(result: Any, out: str) -> None:
 
 def _is_left_unrefined(result: Any) -> bool:
     """Whether ranges were not refined that ``--refine`` refines."""
-    from calibrant.steps.refine import is_default
+    from calibrant.config.plan import is_default
 
     refined = result.options.get("refine")
     return not refined or (refined == "default" and not all(map(is_default, result.plan.layers)))

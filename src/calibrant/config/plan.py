@@ -100,6 +100,11 @@ class LayerPlan:
     can_be_balanced: bool = field(default=False, compare=False)
 
 
+def is_default(entry: LayerPlan) -> bool:
+    """Whether the configuration says nothing about the range of a layer's activations."""
+    return dict(entry.sources).get("activation") == "default"
+
+
 @dataclass(frozen=True)
 class TensorPlan:
     """Quantization of one input of a MaxPool or Add node; ``origin`` is where its settings were written."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from calibrant.evaluation.layer_divergence import LayerDivergence
+from calibrant.report.output_sqnr import NOISE_DB
 
 FAKE_QUANTIZED, LITE_FILE = "fake-quantized", "TFLite"
 """What these models are called."""
-NOISE_DB = 10.0
-"""Signal-to-noise below which answers are mostly noise."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from calibrant.graph.multiply_accumulates import count_products
 from calibrant.progress import LOG, ProgressFn, no_progress
 from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
 from calibrant.steps.activations import search_all
-from calibrant.steps.observed import with_activations
+from calibrant.steps.observed import with_changed
 from calibrant.steps.output_errors import OutputErrors, pieces_of
 from calibrant.steps.prepared import Prepared
 from calibrant.steps.refine import units_of
@@ -146,9 +146,8 @@ def _with_wide(
         ),
     )
     changed = replace(prepared, plan=plan, places={**prepared.places, **wide})
-    every = {(entry.node, entry.index): entry for entry in network.every_input()}
     searched = search_all(prepared.graph, wide, prepared.histograms, prepared.plan.groups)
-    return changed, with_activations(changed, {**every, **searched}, network.intermediate)
+    return changed, with_changed(changed, network, searched)
 
 
 def _wide(settings: ActivationPlan) -> ActivationPlan:

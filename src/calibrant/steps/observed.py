@@ -86,6 +86,24 @@ def with_rounding(prepared: Prepared) -> Prepared:
     return replace(prepared, weights=rounded, channel_weights=in_channels)
 
 
+def with_changed(
+    prepared: Prepared, network: QuantizedNetwork, changed: Mapping[tuple[str, int], QuantizedInput]
+) -> QuantizedNetwork:
+    """The network with other quantizers of some activations.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        The plan, and what was observed.
+    network : QuantizedNetwork
+        The network.
+    changed : Mapping[tuple[str, int], QuantizedInput]
+        (node, input index) → quantized activation, for those that change.
+    """
+    every = {(entry.node, entry.index): entry for entry in network.every_input()}
+    return with_activations(prepared, {**every, **changed}, network.intermediate)
+
+
 def with_activations(
     prepared: Prepared, activations: Mapping[tuple[str, int], QuantizedInput], intermediate: Mapping[str, SearchResult]
 ) -> QuantizedNetwork:

@@ -11,12 +11,13 @@ from dataclasses import replace
 from functools import reduce
 
 from calibrant.algorithms.histogram import Histogram
+from calibrant.config.plan import is_default
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.node_input import NodeInput
 from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
 from calibrant.steps.activations import search
-from calibrant.steps.observed import with_activations
+from calibrant.steps.observed import with_changed
 from calibrant.steps.prepared import Prepared
 from calibrant.steps.saturating_reads import REARRANGING
 
@@ -51,15 +52,12 @@ def with_parts_alike(prepared: Prepared, network: QuantizedNetwork) -> Quantized
         merged = reduce(Histogram.merge, histograms)
         found = search(merged, prepared.places[entries[0].node, entries[0].index])
         changed |= {(entry.node, entry.index): replace(entry, search=found) for entry in entries}
-    if not changed:
-        return network
-    every = {(entry.node, entry.index): entry for entry in network.every_input()}
-    return with_activations(prepared, {**every, **changed}, network.intermediate)
+    return with_changed(prepared, network, changed) if changed else network
 
 
 def parts_of(network: QuantizedNetwork, prepared: Prepared) -> Mapping[NodeInput, object]:
     """For layers that share weights and read parts of one tensor with the same default settings, what they share."""
-    defaults = {entry.name for entry in prepared.plan.layers if dict(entry.sources).get("activation") == "default"}
+    defaults = {entry.name for entry in prepared.plan.layers if is_default(entry)}
     found: dict[NodeInput, object] = {}
     counts: dict[object, set[str]] = {}
     for layer in network.layers:

@@ -19,11 +19,11 @@ from calibrant.algorithms.code_use import code_use
 from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.ifmr import quantization_errors
 from calibrant.algorithms.search_result import SearchResult
-from calibrant.config.plan import LayerPlan
+from calibrant.config.plan import is_default
 from calibrant.progress import LOG, ProgressFn, no_progress
 from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
 from calibrant.steps.joint import joint_histograms
-from calibrant.steps.observed import with_activations
+from calibrant.steps.observed import with_changed
 from calibrant.steps.parts import parts_of
 from calibrant.steps.prepared import Prepared
 from calibrant.steps.range_errors import RangeErrors
@@ -90,16 +90,10 @@ def refined(
             changed[entry.node, entry.index] = replace(entry, search=search, unrefined=entry.search)
     if not changed:
         return network
-    every = {(entry.node, entry.index): entry for entry in network.every_input()}
-    better = with_activations(prepared, {**every, **changed}, network.intermediate)
+    better = with_changed(prepared, network, changed)
     plain, other = whole.of(network), whole.of(better)
     LOG.debug("refine: %d ranges moved, error %.4g, before %.4g", len(changed), other.mean(), plain.mean())
     return better if is_better(other, plain, bool(narrower)) else network
-
-
-def is_default(entry: LayerPlan) -> bool:
-    """Whether the configuration says nothing about the range of a layer's activations."""
-    return dict(entry.sources).get("activation") == "default"
 
 
 def with_range(search: SearchResult, moved: ClippingRange, histogram: Histogram) -> SearchResult:

@@ -17,7 +17,7 @@ from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
-from calibrant.graph.tf_core import dtypes
+from calibrant.graph.tf_core import NodeDef, dtypes
 
 WITH_KERNELS = frozenset({"TFLite_Detection_PostProcess"})
 """Custom operators that interpreters bring along."""
@@ -139,18 +139,18 @@ def _refuse_unknown(file: File, graph: Graph) -> None:
             hint = f"the size of its elements is not known: fix the inputs, {_shape_options(open_inputs)}"
         elif unranked:
             hint = f"the model does not say the shape of its input, fix it with {_shape_options(unranked)}"
-        message = _UNSIMULATED.format(name) if name in known else _unknown(name, graph)
-        nodes = [node.name for node in graph.nodes.values() if node.op == name]
-        places = places if set(places) <= set(nodes) else nodes or places
+        nodes = [node for node in graph.nodes.values() if node.op == name]
+        message = _UNSIMULATED.format(name) if name in known else _unknown(name, nodes)
+        named = [node.name for node in nodes]
+        places = places if set(places) <= set(named) else named or places
         place = ", ".join(places[:MOST_NODES]) + (" …" if len(places) > MOST_NODES else "")
         problems.append(Problem(message, file=graph.source, path=place or None, hint=hint))
     if problems:
         raise ModelError(*problems)
 
 
-def _unknown(name: str, graph: Graph) -> str:
+def _unknown(name: str, nodes: Collection[NodeDef]) -> str:
     """Why an operation is left in the file."""
-    nodes = [node for node in graph.nodes.values() if node.op == name]
     if name == "Conv2DBackpropInput" and any(max(nd.attribute(node, "dilations") or [1]) > 1 for node in nodes):
         return "LiteRT has no transposed convolution with dilations"
     if name in LAYER_KERNELS:
