@@ -76,6 +76,17 @@ def test_other_ends_pass_through() -> None:
     assert (code, errors) == (0, "F0000 1] not the last\nwords")
 
 
+def test_an_interrupt_in_the_callback_of_a_weak_reference_is_not_lost() -> None:
+    body = (
+        "import weakref; kept = {1}; reference = weakref.ref(kept, "
+        "lambda _: [os.kill(os.getpid(), signal.SIGINT), sum(range(1000))]); del kept; time.sleep(20); return 0"
+    )
+    begun = time.monotonic()
+    code, out, errors = ended(body, "--resume", "x")
+    assert (code, out) == (130, "") and "Exception ignored" not in errors
+    assert time.monotonic() - begun < 15
+
+
 @pytest.mark.parametrize(("options", "code"), [((), 130), (("--resume", "x"), 3)])
 def test_work_that_does_not_end_when_interrupted_is_killed_unless_it_saves(options: tuple[str, ...], code: int) -> None:
     deaf = "signal.signal(signal.SIGINT, signal.SIG_IGN); print(os.getpid(), flush=True); time.sleep(4); return 3"

@@ -31,6 +31,7 @@ _LAST_WORDS = re.compile(
 INTERRUPTED = "interrupted; the output folder holds one whole result or none"
 PATIENCE = 1.5  # seconds after an interrupt in which the work may end by itself
 _SAME = 0.5  # seconds within which two interrupts are one that came twice, to the process and to its group
+_SOON = 0.01  # seconds after which a callback that took an interrupt should have ended
 _SHOWN = 400
 _is_child = False
 
@@ -65,7 +66,7 @@ def fork(died: Callable[[str, str], NoReturn], saves: bool = False) -> None:
         os.close(reading)
         _keep_messages_direct(writing)
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, _interrupt_once())
+            _Interrupts().install()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return
     os.close(writing)
@@ -119,16 +120,37 @@ def _keep_messages_direct(writing: int) -> None:
     os.close(writing)
 
 
-def _interrupt_once() -> Callable[[int, Any], None]:
-    last = -_SAME
+class _Interrupts:
+    """One KeyboardInterrupt for each interrupt, and another one for each that Python could only print and forget.
 
-    def interrupt(number: int, frame: Any) -> None:
-        nonlocal last
-        again, last = time.monotonic() - last < _SAME, time.monotonic()
+    What is raised in the callback of a weak reference (the locks of the import system have some), or while an object
+    is deleted, ends nothing.
+    """
+
+    def __init__(self) -> None:
+        self._last = -_SAME
+        self._shown = sys.unraisablehook
+        self._thread = threading.get_ident()
+
+    def install(self) -> None:
+        """Take the place of Python's handler, and of what shows exceptions that end nothing."""
+        signal.signal(signal.SIGINT, self._interrupt)
+        sys.unraisablehook = self._lost
+
+    def _interrupt(self, number: int, frame: Any) -> None:
+        again, self._last = time.monotonic() - self._last < _SAME, time.monotonic()
         if not again:
             signal.default_int_handler(number, frame)
 
-    return interrupt
+    def _lost(self, exception: sys.UnraisableHookArgs) -> None:
+        if issubclass(exception.exc_type, KeyboardInterrupt):
+            threading.Timer(_SOON, self._raise_again).start()
+        else:
+            self._shown(exception)
+
+    def _raise_again(self) -> None:
+        self._last = -_SAME
+        signal.pthread_kill(self._thread, signal.SIGINT)
 
 
 def _status_of(child: int, passed_on: set[signal.Signals], patience: float | None) -> int | None:
