@@ -1,4 +1,4 @@
-"""Softplus, Selu, Log1p, Expm1 and quotients by roots as operations that have integer kernels."""
+"""Softplus, Selu, Log1p, Expm1, powers and quotients by roots as operations that have integer kernels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from calibrant.graph.run import run_once
 from calibrant.steps.plain_functions import with_plain_functions
 from graphs import conv, graph_def, numbers, placeholder, tf
 
-FUNCTIONS = {"Softplus": tf.nn.softplus, "Selu": tf.nn.selu, "Log1p": tf.math.log1p, "Expm1": tf.math.expm1}
+FUNCTIONS = {
+    "Softplus": tf.nn.softplus,
+    "Selu": tf.nn.selu,
+    "Log1p": tf.math.log1p,
+    "Expm1": tf.math.expm1,
+    "Square": tf.square,
+    "Pow": lambda x, name=None: tf.pow(x, 3, name=name),
+}
 
 
 @pytest.mark.parametrize("op", FUNCTIONS)
@@ -25,6 +32,15 @@ def test_values_and_names_stay(op):
     )
     [wanted], [found] = (run_once(each, {each.input_keys[0]: x}) for each in (graph, plain))
     np.testing.assert_allclose(found, wanted, rtol=2e-6, atol=2e-7)
+
+
+@pytest.mark.parametrize("logarithm", [lambda y: tf.math.log(1 + y), lambda y: tf.math.log(y + 1), tf.math.log1p])
+def test_a_softplus_that_is_written_by_hand_has_no_exponential(logarithm):
+    graph = load(graph_def(lambda: tf.identity(logarithm(tf.exp(placeholder((None, 9)))), name="out")))
+    plain = with_plain_functions(graph)
+    assert not {"Exp", "Log1p"} & {node.op for node in plain.nodes.values()}
+    x = {graph.input_keys[0]: np.float32([[-100, -20, -3, -1, 0, 1, 3, 20, 80]])}
+    np.testing.assert_allclose(run_once(plain, x)[0], run_once(graph, x)[0], rtol=2e-6, atol=2e-7)
 
 
 def test_a_quotient_by_a_root_is_a_product():
@@ -62,7 +78,7 @@ def constant():
 
 def quotient():
     x = placeholder((None, 4))
-    return x / (tf.sqrt(tf.square(x) + 0.5) + 1.0)
+    return x / (tf.sqrt(tf.abs(x) + 0.5) + 1.0)
 
 
 def logarithm():
@@ -90,8 +106,29 @@ def root_that_may_be_no_number():
     return tf.minimum(tf.math.rsqrt(placeholder((None, 4))), 3.0)
 
 
-def exponential():
-    return tf.math.log1p(tf.exp(placeholder((None, 4))))
+def sum_of_squares():
+    return tf.reduce_sum(tf.square(placeholder((None, 4))), -1)
+
+
+def squared_difference():
+    x = placeholder((None, 4))
+    return tf.square(x - tf.reduce_mean(x, -1, keepdims=True))
+
+
+def root_of_a_square():
+    return tf.sqrt(tf.maximum(tf.square(placeholder((None, 4))), 1e-3))
+
+
+def logarithm_of_a_cube():
+    return tf.math.log(tf.pow(placeholder((None, 4)), 3))
+
+
+def another_power():
+    return tf.pow(placeholder((None, 4)), 2.5)
+
+
+def logarithm_of_more_than_one():
+    return tf.math.log(1.5 + tf.exp(placeholder((None, 4))))
 
 
 @pytest.mark.parametrize(
@@ -102,7 +139,12 @@ def exponential():
         quotient,
         logarithm,
         divisor,
-        exponential,
+        sum_of_squares,
+        squared_difference,
+        root_of_a_square,
+        logarithm_of_a_cube,
+        another_power,
+        logarithm_of_more_than_one,
         root_with_many_bounds,
         bound_beyond_float32,
         root_that_may_be_no_number,
@@ -135,11 +177,19 @@ def instance_norm(x):
     return (x - mean) / tf.sqrt(variance + 1e-3)
 
 
+def tanh_gelu(x):
+    return 0.5 * x * (1 + tf.tanh(0.79788456 * (x + 0.044715 * x**3)))
+
+
+def squared_relu(x):
+    return tf.square(tf.nn.relu(x))
+
+
 def mish(x):
     return x * tf.tanh(tf.nn.softplus(x))
 
 
-@pytest.mark.parametrize("activation", [tf.nn.softplus, tf.nn.selu, mish, instance_norm])
+@pytest.mark.parametrize("activation", [tf.nn.softplus, tf.nn.selu, mish, tanh_gelu, squared_relu, instance_norm])
 def test_they_run_on_integers_in_a_litert_file(activation):
     model, x = between_layers(activation), numbers(16, 8, 8, 4, seed=5)
     lite = calibrant.quantize(model, "batch_num : 1", [x], export="tflite")

@@ -1,4 +1,6 @@
-"""Step: Softplus, Selu, Log1p, Expm1, x / sqrt(y) and bounded 1 / sqrt(y) become operations with integer kernels.
+"""Step: functions without an integer kernel become operations that have one.
+
+These are Softplus, Selu, Log1p, Expm1, squares, cubes, x / sqrt(y) and bounded 1 / sqrt(y).
 
 The converter rewrites them as well, but then the graph does not have the numbers between its operators; and it makes an
 exponential of the first two, whose numbers eight bits cannot hold.
@@ -21,6 +23,8 @@ LEAST = 1e-5
 """Of a constant beside which that is nothing."""
 ENLARGING = frozenset({"Log", "Rsqrt", "Sqrt", "Pow", "Reciprocal", "Inv"})
 DIVIDING = frozenset({"RealDiv", "Div", "DivNoNan", "Xdivy", "FloorDiv", "FloorMod"})
+AVERAGING = frozenset({"Mean"})
+"""What makes no number near zero of small and large ones."""
 SELU_SCALE = 1.0507009873554805
 SELU_ALPHA = 1.6732632423543772
 """G. Klambauer et al., Self-Normalizing Neural Networks (2017), as TensorFlow's kernel has them."""
@@ -44,26 +48,36 @@ def _is_rewritten(graph: Graph, node: NodeDef) -> bool:
         return False
     if node.op == "Minimum":
         return _bounded_root(graph, node) is not None
+    if node.op == "Pow":
+        return _power(graph, node) in (2, 3) and not _has_to_be_positive(graph, node, AVERAGING)
+    if node.op == "Log":
+        return _softplus_of(graph, node) is not None and not _has_to_be_positive(graph, node)
     *_, read = nd.data_inputs(node)
     if graph.constant(read) is not None:
         return False
-    maker = graph.producer(read).op
+    if node.op == "Square":
+        return not _is_part(graph, node) and not _has_to_be_positive(graph, node, AVERAGING)
     if node.op in QUOTIENTS:
-        return maker == "Sqrt"
-    if node.op == "Log1p" and maker == "Exp":  # a Softplus: eight bits cannot hold the exponential
-        return False
+        return graph.producer(read).op == "Sqrt"
     return node.op not in ZERO_NEAR_ZERO or not _has_to_be_positive(graph, node)
 
 
-def _has_to_be_positive(graph: Graph, node: NodeDef) -> bool:
-    """Whether a node's result may be read, before a layer does, by what makes much of the smallest numbers."""
+def _is_part(graph: Graph, square: NodeDef) -> bool:
+    """Whether the converter may make one operator of a square and its neighbours: a squared difference, or a norm."""
+    difference = graph.producer(nd.data_inputs(square)[0]).op == "Sub"
+    return difference or any(reader.op == "Sum" for reader, _ in graph.consumers(f"{square.name}:0"))
+
+
+def _has_to_be_positive(graph: Graph, node: NodeDef, ends: frozenset[str] = frozenset()) -> bool:
+    """Whether what makes much of the smallest numbers may read a result before a layer or an end does."""
     seen = {node.name}
     waiting = [f"{node.name}:0"]
     for tensor in waiting:
         for reader, place in graph.consumers(tensor):
             if reader.op in ENLARGING or (reader.op in DIVIDING and place == 1):
                 return True
-            if reader.name not in seen and reader.op not in KINDS and not _adds_a_constant(graph, reader):
+            ended = reader.op in KINDS or reader.op in ends or _adds_a_constant(graph, reader)
+            if reader.name not in seen and not ended:
                 seen.add(reader.name)
                 waiting += [f"{reader.name}:{index}" for index in graph.read_outputs(reader.name)]
     return False
@@ -79,11 +93,28 @@ def _softplus(edit: Edit, node: NodeDef) -> None:
 
     The kernel of ABS takes longer than those of a product and a maximum.
     """
-    [data] = nd.data_inputs(node)
+    data = _softplus_of(edit.graph, node) or nd.data_inputs(node)[0]
     positive = _add(edit, "Relu", node, "positive", data)
     negated = _add(edit, "Mul", node, "negated", data, edit.add_constant(f"{node.name}/minus_one", np.float32(-1)))
     share = _add(edit, "Sigmoid", node, "share", _add(edit, "Maximum", node, "absolute", data, negated))
     _end(edit, "Sub", node, positive, _add(edit, "Log", node, "logarithm", share))
+
+
+def _softplus_of(graph: Graph, node: NodeDef) -> str | None:
+    """What a logarithm is the Softplus of: it reads exp(x) + 1, of which eight bits cannot hold the exponential."""
+    maker = graph.producer(nd.data_inputs(node)[0])
+    summands = nd.data_inputs(maker)
+    if node.op == "Log1p":
+        exponential = maker
+    elif maker.op in ("Add", "AddV2") and node.op == "Log":
+        ones = [graph.constant(tensor) for tensor in summands]
+        at = next((at for at, one in enumerate(ones) if one is not None and one.size == 1 and one == 1), None)
+        if at is None:
+            return None
+        exponential = graph.producer(summands[1 - at])
+    else:
+        return None
+    return nd.data_inputs(exponential)[0] if exponential.op == "Exp" else None
 
 
 def _selu(edit: Edit, node: NodeDef) -> None:
@@ -99,6 +130,9 @@ def _selu(edit: Edit, node: NodeDef) -> None:
 
 
 def _log1p(edit: Edit, node: NodeDef) -> None:
+    if _softplus_of(edit.graph, node) is not None:
+        _softplus(edit, node)
+        return
     one = edit.add_constant(f"{node.name}/one", np.float32(1))
     _end(edit, "Log", node, _add(edit, "AddV2", node, "sum", *nd.data_inputs(node), one))
 
@@ -106,6 +140,21 @@ def _log1p(edit: Edit, node: NodeDef) -> None:
 def _expm1(edit: Edit, node: NodeDef) -> None:
     one = edit.add_constant(f"{node.name}/one", np.float32(1))
     _end(edit, "Sub", node, _add(edit, "Exp", node, "exponential", *nd.data_inputs(node)), one)
+
+
+def _power(graph: Graph, node: NodeDef) -> float | None:
+    """The constant exponent of a power."""
+    base, exponent = nd.data_inputs(node)
+    value = graph.constant(exponent)
+    return float(value.item()) if value is not None and value.size == 1 and value.ndim == 0 else None
+
+
+def _square_or_cube(edit: Edit, node: NodeDef) -> None:
+    data = nd.data_inputs(node)[0]
+    first = (
+        data if node.op == "Square" or _power(edit.graph, node) == 2 else _add(edit, "Mul", node, "square", data, data)
+    )
+    _end(edit, "Mul", node, first, data)
 
 
 def _divided_by_root(edit: Edit, node: NodeDef) -> None:
@@ -158,6 +207,9 @@ REWRITES: dict[str, Callable[[Edit, NodeDef], None]] = {
     "Selu": _selu,
     "Log1p": _log1p,
     "Expm1": _expm1,
+    "Log": _softplus,
+    "Square": _square_or_cube,
+    "Pow": _square_or_cube,
     "Minimum": _root_of_what_is_bounded,
     **dict.fromkeys(QUOTIENTS, _divided_by_root),
 }

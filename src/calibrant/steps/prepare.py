@@ -18,6 +18,7 @@ from calibrant.steps.channels import Channels
 from calibrant.steps.equalize import equalize
 from calibrant.steps.plain_functions import with_plain_functions
 from calibrant.steps.plain_norms import with_plain_norms
+from calibrant.steps.plain_softmax import with_plain_softmax
 from calibrant.steps.planned import Planned, plan_model
 from calibrant.steps.prepared import Prepared, prepare_balanced
 
@@ -77,7 +78,7 @@ def prepare_merge(model: Any, config: Any, options: Options, watch: Stopwatch) -
 
 def _prepared(planned: Planned, balanced: Balanced, options: Options, watch: Stopwatch) -> Prepared:
     if "tflite" in options.export.formats:
-        balanced = replace(balanced, graph=with_plain_functions(with_plain_norms(balanced.graph)))
+        balanced = replace(balanced, graph=with_plain_functions(with_plain_norms(with_plain_softmax(balanced.graph))))
     return prepare_balanced(planned, balanced, options, watch)
 
 
