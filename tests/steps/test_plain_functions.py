@@ -1,4 +1,4 @@
-"""Softplus, Selu, Log1p, Expm1, powers and quotients by roots as operations that have integer kernels."""
+"""Softplus, Selu, Log1p, Expm1, and powers as operations that have integer kernels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FUNCTIONS = {
 
 @pytest.mark.parametrize("op", FUNCTIONS)
 def test_values_and_names_stay(op):
-    graph = load(graph_def(lambda: tf.identity(FUNCTIONS[op](placeholder((None, 5)), name="a"), name="out")))
+    graph = load(graph_def(lambda: tf.negative(FUNCTIONS[op](placeholder((None, 5)), name="a"), name="out")))
     plain = with_plain_functions(graph)
     assert op not in {node.op for node in plain.nodes.values()} and "a" in plain.nodes
     x = np.float32(
@@ -41,18 +41,6 @@ def test_a_softplus_that_is_written_by_hand_has_no_exponential(logarithm):
     assert not {"Exp", "Log1p"} & {node.op for node in plain.nodes.values()}
     x = {graph.input_keys[0]: np.float32([[-100, -20, -3, -1, 0, 1, 3, 20, 80]])}
     np.testing.assert_allclose(run_once(plain, x)[0], run_once(graph, x)[0], rtol=2e-6, atol=2e-7)
-
-
-def test_a_quotient_by_a_root_is_a_product():
-    def build():
-        x = placeholder((None, 4))
-        return tf.identity(x / tf.sqrt(tf.square(x) + 0.5), name="out")
-
-    graph = load(graph_def(build))
-    plain = with_plain_functions(graph)
-    assert {"RealDiv", "Rsqrt"} & {node.op for node in plain.nodes.values()} == {"Rsqrt"}
-    x = {graph.input_keys[0]: numbers(3, 4)}
-    np.testing.assert_allclose(run_once(plain, x)[0], run_once(graph, x)[0], rtol=1e-6)
 
 
 @pytest.mark.parametrize("limit", [1e12, 3.0, 1e18])
@@ -74,11 +62,6 @@ def halves():
 
 def constant():
     return placeholder((None, 4)) + tf.raw_ops.Softplus(features=tf.constant(numbers(4)))
-
-
-def quotient():
-    x = placeholder((None, 4))
-    return x / (tf.sqrt(tf.abs(x) + 0.5) + 1.0)
 
 
 def logarithm():
@@ -115,6 +98,10 @@ def squared_difference():
     return tf.square(x - tf.reduce_mean(x, -1, keepdims=True))
 
 
+def square_as_a_result():
+    return tf.square(placeholder((None, 4)))
+
+
 def root_of_a_square():
     return tf.sqrt(tf.maximum(tf.square(placeholder((None, 4))), 1e-3))
 
@@ -136,11 +123,11 @@ def logarithm_of_more_than_one():
     [
         halves,
         constant,
-        quotient,
         logarithm,
         divisor,
         sum_of_squares,
         squared_difference,
+        square_as_a_result,
         root_of_a_square,
         logarithm_of_a_cube,
         another_power,

@@ -1,6 +1,6 @@
 """Step: functions without an integer kernel become operations that have one.
 
-These are Softplus, Selu, Log1p, Expm1, squares, cubes, x / sqrt(y) and bounded 1 / sqrt(y).
+These are Softplus, Selu, Log1p, Expm1, squares, cubes and bounded 1 / sqrt(y).
 
 The converter rewrites them as well, but then the graph does not have the numbers between its operators; and it makes an
 exponential of the first two, whose numbers eight bits cannot hold.
@@ -16,6 +16,7 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
 from calibrant.graph.tf_core import NodeDef, dtypes
 from calibrant.layer_kinds import KINDS
+from calibrant.steps.saturating_reads import is_result
 
 ZERO_NEAR_ZERO = frozenset({"Softplus", "Log1p", "Expm1"})
 """What is 0 in the other form where it is less than half of float32's last digit of 1."""
@@ -49,17 +50,20 @@ def _is_rewritten(graph: Graph, node: NodeDef) -> bool:
     if node.op == "Minimum":
         return _bounded_root(graph, node) is not None
     if node.op == "Pow":
-        return _power(graph, node) in (2, 3) and not _has_to_be_positive(graph, node, AVERAGING)
+        return _power(graph, node) in (2, 3) and _may_have_codes(graph, node)
     if node.op == "Log":
         return _softplus_of(graph, node) is not None and not _has_to_be_positive(graph, node)
     *_, read = nd.data_inputs(node)
     if graph.constant(read) is not None:
         return False
     if node.op == "Square":
-        return not _is_part(graph, node) and not _has_to_be_positive(graph, node, AVERAGING)
-    if node.op in QUOTIENTS:
-        return graph.producer(read).op == "Sqrt"
+        return not _is_part(graph, node) and _may_have_codes(graph, node)
     return node.op not in ZERO_NEAR_ZERO or not _has_to_be_positive(graph, node)
+
+
+def _may_have_codes(graph: Graph, power: NodeDef) -> bool:
+    """Whether a power's smallest numbers do not count; as a result of the network they do."""
+    return not is_result(graph, power.name) and not _has_to_be_positive(graph, power, AVERAGING)
 
 
 def _is_part(graph: Graph, square: NodeDef) -> bool:
@@ -94,10 +98,10 @@ def _softplus(edit: Edit, node: NodeDef) -> None:
     The kernel of ABS takes longer than those of a product and a maximum.
     """
     data = _softplus_of(edit.graph, node) or nd.data_inputs(node)[0]
-    positive = _add(edit, "Relu", node, "positive", data)
-    negated = _add(edit, "Mul", node, "negated", data, edit.add_constant(f"{node.name}/minus_one", np.float32(-1)))
-    share = _add(edit, "Sigmoid", node, "share", _add(edit, "Maximum", node, "absolute", data, negated))
-    _end(edit, "Sub", node, positive, _add(edit, "Log", node, "logarithm", share))
+    positive = add_inner(edit, "Relu", node, "positive", data)
+    negated = add_inner(edit, "Mul", node, "negated", data, edit.add_constant(f"{node.name}/minus_one", np.float32(-1)))
+    share = add_inner(edit, "Sigmoid", node, "share", add_inner(edit, "Maximum", node, "absolute", data, negated))
+    put_last(edit, "Sub", node, positive, add_inner(edit, "Log", node, "logarithm", share))
 
 
 def _softplus_of(graph: Graph, node: NodeDef) -> str | None:
@@ -124,9 +128,9 @@ def _selu(edit: Edit, node: NodeDef) -> None:
         edit.add_constant(f"{node.name}/{name}", np.float32(value))
         for name, value in (("scale", SELU_SCALE), ("scale_alpha", SELU_SCALE * SELU_ALPHA))
     )
-    positive = _add(edit, "Relu", node, "positive", _add(edit, "Mul", node, "scaled", data, scale))
-    negative = _add(edit, "Mul", node, "negative", _add(edit, "Elu", node, "elu", data), both)
-    _end(edit, "Minimum", node, positive, negative)
+    positive = add_inner(edit, "Relu", node, "positive", add_inner(edit, "Mul", node, "scaled", data, scale))
+    negative = add_inner(edit, "Mul", node, "negative", add_inner(edit, "Elu", node, "elu", data), both)
+    put_last(edit, "Minimum", node, positive, negative)
 
 
 def _log1p(edit: Edit, node: NodeDef) -> None:
@@ -134,12 +138,12 @@ def _log1p(edit: Edit, node: NodeDef) -> None:
         _softplus(edit, node)
         return
     one = edit.add_constant(f"{node.name}/one", np.float32(1))
-    _end(edit, "Log", node, _add(edit, "AddV2", node, "sum", *nd.data_inputs(node), one))
+    put_last(edit, "Log", node, add_inner(edit, "AddV2", node, "sum", *nd.data_inputs(node), one))
 
 
 def _expm1(edit: Edit, node: NodeDef) -> None:
     one = edit.add_constant(f"{node.name}/one", np.float32(1))
-    _end(edit, "Sub", node, _add(edit, "Exp", node, "exponential", *nd.data_inputs(node)), one)
+    put_last(edit, "Sub", node, add_inner(edit, "Exp", node, "exponential", *nd.data_inputs(node)), one)
 
 
 def _power(graph: Graph, node: NodeDef) -> float | None:
@@ -151,16 +155,8 @@ def _power(graph: Graph, node: NodeDef) -> float | None:
 
 def _square_or_cube(edit: Edit, node: NodeDef) -> None:
     data = nd.data_inputs(node)[0]
-    first = (
-        data if node.op == "Square" or _power(edit.graph, node) == 2 else _add(edit, "Mul", node, "square", data, data)
-    )
-    _end(edit, "Mul", node, first, data)
-
-
-def _divided_by_root(edit: Edit, node: NodeDef) -> None:
-    data, root = nd.data_inputs(node)
-    squares = nd.data_inputs(edit.nodes[nd.node_name(root)])
-    _end(edit, "Mul", node, data, _add(edit, "Rsqrt", node, "reciprocal_root", *squares))
+    is_cube = node.op == "Pow" and _power(edit.graph, node) == 3
+    put_last(edit, "Mul", node, add_inner(edit, "Mul", node, "square", data, data) if is_cube else data, data)
 
 
 def _bounded_root(graph: Graph, node: NodeDef) -> tuple[str, np.ndarray] | None:
@@ -189,19 +185,20 @@ def _root_of_what_is_bounded(edit: Edit, node: NodeDef) -> None:
     root = _bounded_root(edit.graph, node)
     assert root is not None
     least = edit.add_constant(f"{node.name}/least", root[1])
-    _end(edit, "Rsqrt", node, _add(edit, "Maximum", node, "bounded", root[0], least))
+    put_last(edit, "Rsqrt", node, add_inner(edit, "Maximum", node, "bounded", root[0], least))
 
 
-def _add(edit: Edit, op: str, node: NodeDef, name: str, *inputs: str) -> str:
+def add_inner(edit: Edit, op: str, node: NodeDef, name: str, *inputs: str) -> str:
+    """One of the operations that a node becomes, named after it; its result."""
     return edit.add(op, f"{node.name}/{name}", inputs, T=dtypes.float32)
 
 
-def _end(edit: Edit, op: str, node: NodeDef, *inputs: str) -> None:
+def put_last(edit: Edit, op: str, node: NodeDef, *inputs: str) -> None:
+    """The operation that takes a node's name and place."""
     controls = (f"^{name}" for name in nd.control_inputs(node))
     edit.put(nd.make_node(op, node.name, [*inputs, *controls], T=dtypes.float32))
 
 
-QUOTIENTS = ("RealDiv", "Div")
 REWRITES: dict[str, Callable[[Edit, NodeDef], None]] = {
     "Softplus": _softplus,
     "Selu": _selu,
@@ -211,5 +208,4 @@ REWRITES: dict[str, Callable[[Edit, NodeDef], None]] = {
     "Square": _square_or_cube,
     "Pow": _square_or_cube,
     "Minimum": _root_of_what_is_bounded,
-    **dict.fromkeys(QUOTIENTS, _divided_by_root),
 }

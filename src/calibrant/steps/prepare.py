@@ -18,6 +18,7 @@ from calibrant.steps.channels import Channels
 from calibrant.steps.equalize import equalize
 from calibrant.steps.plain_functions import with_plain_functions
 from calibrant.steps.plain_norms import with_plain_norms
+from calibrant.steps.plain_quotients import with_plain_quotients
 from calibrant.steps.plain_softmax import with_plain_softmax
 from calibrant.steps.planned import Planned, plan_model
 from calibrant.steps.prepared import Prepared, prepare_balanced
@@ -78,7 +79,10 @@ def prepare_merge(model: Any, config: Any, options: Options, watch: Stopwatch) -
 
 def _prepared(planned: Planned, balanced: Balanced, options: Options, watch: Stopwatch) -> Prepared:
     if "tflite" in options.export.formats:
-        balanced = replace(balanced, graph=with_plain_functions(with_plain_norms(with_plain_softmax(balanced.graph))))
+        graph = balanced.graph
+        for write_out in (with_plain_softmax, with_plain_norms, with_plain_functions, with_plain_quotients):
+            graph = write_out(graph)
+        balanced = replace(balanced, graph=graph)
     return prepare_balanced(planned, balanced, options, watch)
 
 

@@ -42,7 +42,7 @@ def saturating_reads(graph: Graph, tensors: Collection[str]) -> tuple[Graph, Map
     found: dict[str, str] = {}
     for tensor in tensors:
         reader = _reader(graph, tensor)
-        if reader is None or _is_result(graph, reader.name):
+        if reader is None or is_result(graph, reader.name):
             continue
         found[tensor] = _seen_by(edit, reader, graph.dtype(f"{reader.name}:0"))
     if not found:
@@ -66,7 +66,7 @@ def _reader(graph: Graph, tensor: str) -> NodeDef | None:
     return None
 
 
-def _is_result(graph: Graph, name: str) -> bool:
+def is_result(graph: Graph, name: str) -> bool:
     """Whether a node makes an output, if only rearranged."""
     while name not in graph.output_nodes:
         reader = graph.only_consumer(name)
