@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,10 +38,11 @@ def _tflite(result: Any) -> dict[str, Content]:
         raise with_tried_shape_hint(error, result.network, result.tflite, batch) from None
     far = {} if sample is None else far_outputs(result.fakequant, sample, made.outputs)
     for at, ratio in far.items():
+        how = f"has {ratio:.1f} dB SQNR beside" if math.isfinite(ratio) else "has nothing in common with"
         LOG.warning(
-            "%s_int8.tflite: output %s has %.1f dB SQNR beside the fake-quantized model on one batch, as tensors "
-            "between layers have 8 bits too; --tflite-ops layers keeps them in float%s",
-            *(result.name, result.original.output_keys[at], ratio),
+            "%s_int8.tflite: output %s %s the fake-quantized model on one batch, as tensors between layers have 8 bits "
+            "too; --tflite-ops layers keeps them in float%s",
+            *(result.name, result.original.output_keys[at], how),
             ", --refine those that cost most" if result.options.get("refine") is False else "",
         )
     node_map = tflite_node_map(made, result.network.graph, result.original, result.absorbed)

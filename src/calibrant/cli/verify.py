@@ -61,7 +61,14 @@ def verify(
         print_json({**asdict(found), "passed": found.passed})
     else:
         _show(found)
-        for pair in found.noisy:
+        for pair in found.pairs:
+            if pair.lost:
+                click.echo(
+                    f"warning: {pair.lost:,} outputs are numbers in the {pair.first} model, and infinite or no numbers "
+                    f"in the {pair.second} one",
+                    err=True,
+                )
+        for pair in found.noisy if found.passed else ():
             click.echo(
                 f"warning: the .tflite computes as simulated, but with {pair.sqnr_db:.1f} dB SQNR beside the "
                 "fake-quantized model its outputs are mostly noise",

@@ -171,6 +171,7 @@ def pair_score(
         passed,
         divergence.sqnr_db,
         parting if pair == (SIMULATION, TFLITE) else None,
+        divergence.lost,
     )
 
 

@@ -52,6 +52,7 @@ def first_parting(simulation: Graph, file: TfliteRunner, fed: Mapping[int, np.nd
         if found.size != real.size:
             continue
         scaled = np.rint(real.astype(np.float32) * (np.float32(1) / tensor.scale[0])) + tensor.zero_point
+        scaled = np.where(np.isnan(scaled), tensor.zero_point, scaled)
         difference = np.abs(found.reshape(-1) - np.clip(scaled, -128, 127).astype(np.int32).reshape(-1))
         largest = int(difference.max(initial=0))
         if largest > 1:

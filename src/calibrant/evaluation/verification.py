@@ -66,6 +66,8 @@ class PairScore:
         Signal-to-noise ratio of the second, the lowest of the outputs of real numbers; infinite where they are equal.
     divergence : LayerDivergence | None
         The first layer where they differ by more than a step; None if there is none or it was not looked for.
+    lost : int
+        Outputs that are numbers in the first, and infinite or no numbers in the second.
     """
 
     first: str
@@ -79,6 +81,7 @@ class PairScore:
     passed: bool | None
     sqnr_db: float | None = None
     divergence: LayerDivergence | None = None
+    lost: int = 0
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,16 @@ from calibrant.emit.tflite.wiring import Wiring
 
 ROUNDING = frozenset({"FLOOR", "CEIL", "ROUND"})
 DIVIDING = frozenset({"DIV", "FLOOR_DIV", "FLOOR_MOD"})
+INFINITE_AT_ZERO = frozenset({"RSQRT", "LOG"})
+"""What has an integer kernel that makes its lowest or highest code of a zero; in float, infinity spoils everything."""
 
 
 def only_read_exactly(
-    wiring: Wiring, layers: Collection[int], known: Container[int], coded: AbstractSet[int] = frozenset()
+    wiring: Wiring,
+    layers: Collection[int],
+    known: Container[int],
+    coded: AbstractSet[int] = frozenset(),
+    barred: Container[int] = (),
 ) -> frozenset[int]:
     """Positions of the operators of which nothing is read but what has to be exact.
 
@@ -35,6 +41,8 @@ def only_read_exactly(
         reciprocal root that no graph has.
     coded : AbstractSet[int]
         Indices of tensors that have codes all the same, so that what reads them runs on integers.
+    barred : Container[int]
+        Positions of operators that run in float although they have an integer kernel.
     """
     found: set[int] = set()
     for at in range(len(wiring.operators) - 1, -1, -1):
@@ -43,7 +51,9 @@ def only_read_exactly(
         if at in layers or not used or not wiring.results.isdisjoint(used) or not coded.isdisjoint(reads):
             continue
         readers = [(reader, index) for index in used for reader in wiring.readers[index]]
-        exact = {reader for reader, index in readers if index in _exact(wiring.operators[reader], known)}
+        exact = {
+            reader for reader, index in readers if index in _exact(wiring.operators[reader], known, reader in barred)
+        }
         exact |= found.intersection(reader for reader, _ in readers)
         others = (wiring.operators[reader].name for reader, _ in readers if reader not in exact)
         if exact and KERNELS.keys().isdisjoint(others):
@@ -51,11 +61,13 @@ def only_read_exactly(
     return frozenset(found)
 
 
-def _exact(each: Operator, known: Container[int]) -> list[int]:
+def _exact(each: Operator, known: Container[int], is_barred: bool) -> list[int]:
     """The tensors that an operator reads exactly."""
     real = [tensor.index for tensor in each.inputs if tensor is not None and tensor.dtype == np.float32]
     if each.name in DIVIDING:
         return real[1:]
-    divides = each.name == "RSQRT" and each.outputs[0].index not in known
+    divides = each.name in INFINITE_AT_ZERO and (
+        is_barred or (each.name == "RSQRT" and each.outputs[0].index not in known)
+    )
     to_whole = each.name == "CAST" and all(made.dtype is not None and made.dtype.kind in "iu" for made in each.outputs)
     return real if divides or to_whole or each.name in ROUNDING else []

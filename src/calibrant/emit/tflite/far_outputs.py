@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -38,7 +39,11 @@ def far_apart(wanted: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> dict
         The outputs of two models.
     """
     pairs = enumerate(zip(wanted, found, strict=True))
-    ratios = {
-        at: arrays_sqnr_db(*pair) for at, pair in pairs if pair[0].dtype.kind == "f" and pair[0].shape == pair[1].shape
-    }
+    ratios = {at: _ratio(*pair) for at, pair in pairs if pair[0].dtype.kind == "f" and pair[0].shape == pair[1].shape}
     return {at: ratio for at, ratio in ratios.items() if ratio < FAR}
+
+
+def _ratio(wanted: np.ndarray, found: np.ndarray) -> float:
+    """-inf where a number has become none."""
+    lost = np.isfinite(wanted) & ~np.isfinite(found)
+    return -math.inf if lost.any() else arrays_sqnr_db(wanted, found)

@@ -26,6 +26,7 @@ from calibrant.emit.tflite.simulated_codes import real_values
 from calibrant.emit.tflite.simulated_integers import WITHIN_A_STEP
 from calibrant.emit.tflite.simulation import NotSimulated, Simulation, simulate
 from calibrant.emit.tflite.trial import TrialError, tried
+from calibrant.emit.tflite.undefined import integer_makers, undefined
 from calibrant.errors import ModelError, Problem
 from calibrant.graph.graph import Graph
 from calibrant.quantized_network import QuantizedNetwork
@@ -116,6 +117,7 @@ def lite_file(
         except NotSimulated as error:
             raise ModelError(_not_simulated(error, network.graph.source)) from None
         wrong = _wrong_operators(draft, simulation, runs, network.graph.source)
+        wrong = wrong or _undefined(draft, float_file, runs[-1], sample, network.graph.source)
         if not wrong:
             break
         barred |= wrong
@@ -223,6 +225,26 @@ def _wrong_operators(
                     raise ModelError(_unexplained(difference, source))
                 wrong.update(dict.fromkeys(readers, "it reads numbers beyond those that QUANTIZE has codes for"))
     return wrong
+
+
+def _undefined(
+    draft: _Draft, float_file: FloatFile, run: Mapping[int, np.ndarray], sample: Mapping[int, np.ndarray], source: str
+) -> dict[int, str]:
+    """Operators on integers whose codes leave one in float without a number that the float network has, and why."""
+    suspects = {at: draft.origin[at] for at in undefined(draft.file, run) if at in draft.origin}
+    if not suspects:
+        return {}
+    float_operators = list(float_file.file.operators())
+    made = {at: [tensor.index for tensor in float_operators[origin].outputs] for at, origin in suspects.items()}
+    wanted = {index for found in made.values() for index in found}
+    exact = tried(float_file.file.content(), as_fed(float_file.file, sample), wanted, False, source)
+    lost = [at for at, found in made.items() if all(np.isfinite(exact[index]).all() for index in found)]
+    makers = {draft.origin.get(maker): name for at in lost for maker, name in integer_makers(draft.file, at)}
+    return {
+        at: f"its codes are too few for what is made of it ({name})"
+        for at, name in makers.items()
+        if at is not None and at in draft.plan.integer
+    }
 
 
 def _integer_readers(draft: _Draft, made: OperatorDifference) -> list[int]:

@@ -129,7 +129,8 @@ def _difference(
         size = _size(first)
         if operator.name in SUMS:  # of centred numbers only rounding is left
             size = max(size, _size(values[operator.read(0).index]))
-        apart = np.abs(first - second)
+        with np.errstate(invalid="ignore"):
+            apart = np.abs(first - second)
         relative = float(apart[np.isfinite(apart)].max(initial=0)) / size if size else 0.0
     else:
         steps = float(np.any(simulated.reshape(-1) != real.reshape(-1)))

@@ -130,9 +130,8 @@ class _Planner:
             for layer in find_layers(given.graph)[0]
             if layer.name not in {each.name for each in given.layers}
         }
-        self.exact = only_read_exactly(
-            self.wiring, self.layers, given.float_file.tensors, self.wiring.fed if given.integer_ends else frozenset()
-        )
+        coded = self.wiring.fed if given.integer_ends else frozenset()
+        self.exact = only_read_exactly(self.wiring, self.layers, given.float_file.tensors, coded, given.barred)
         self.integer: set[int] = set()
 
     def plan(self) -> FilePlan:

@@ -254,6 +254,8 @@ def _reasons(at: int, scales: Scales, network: QuantizedNetwork) -> Iterator[str
     far = (maker for tensor in tensors.values() if (maker := scales.too_far(tensor.index)) is not None)
     if (found := next(far, None)) is not None or (each.name in SATURATING and (found := scales.in_float(at))):
         yield f"what it reads is far beyond its range, and in float ({found})"
+    if each.name in ("RSQRT", "SQRT") and read[0].offset != read[0].lowest:
+        yield "its kernel ends at a negative number, and what it reads has codes of such"
     if each.name == "LOG" and scales.reads_shares(at) and read[0].scale > scales.finest_made_of(each.outputs[0].index):
         yield "the steps that it reads are too coarse for what is made of it"
     if each.name == "LOGISTIC" and scales.is_read_by_float_logarithm(at):
