@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import calibrant
 from calibrant.errors import DataError, ModelError
-from calibrant.evaluation import comparison, result_folder
+from calibrant.evaluation import comparison, kernel_steps, result_folder
 from calibrant.evaluation.comparison import pair_score
 from calibrant.evaluation.comparison_points import comparison_points, require_one_width
 from calibrant.evaluation.divergence import OutputDivergence, TensorDivergence
@@ -135,6 +136,53 @@ def test_limits_are_limits(demo):
     data = f"{digits / 'test.npz'}:x[:32]"
     assert not verify(out, data, limits=Limits(share_within=1.1)).passed
     assert not verify(out, data, limits=Limits(agreement=1.1)).passed
+
+
+@pytest.fixture
+def strict(monkeypatch):
+    """No file keeps to the limits."""
+    given = comparison.pair_score
+
+    def scored(*arguments):
+        found = given(*arguments)
+        return found if found.passed is None else replace(found, passed=False)
+
+    monkeypatch.setattr(comparison, "pair_score", scored)
+
+
+def test_steps_that_have_grown_pass_where_rounding_costs_as_much(demo, strict):
+    digits, out = demo
+    found = verify(out, f"{digits / 'test.npz'}:x[:32]")
+    assert found.passed and [pair.grown for pair in found.pairs if pair.passed] == [True]
+    assert not verify(out, f"{digits / 'test.npz'}:x[:32]", limits=Limits(share_within=1.0)).passed
+
+
+def test_an_operator_beside_its_formula_does_not_pass(demo, strict, monkeypatch):
+    digits, out = demo
+    given = kernel_steps.run_file
+
+    def moved(*arguments):
+        values = given(*arguments)
+        return {
+            index: found + found.dtype.type(3) if found.dtype == np.int8 else found for index, found in values.items()
+        }
+
+    monkeypatch.setattr(kernel_steps, "run_file", moved)
+    assert not verify(out, f"{digits / 'test.npz'}:x[:32]").passed
+
+
+def divergences(first, second):
+    found = OutputDivergence([0.1])
+    found.update([np.float32(first)], [np.float32(second)])
+    return found
+
+
+def test_kernels_may_change_outputs_as_much_as_rounding_does():
+    exact, rounded, parted, far = [[0, 1.0]], [[0.1, 1.1]], [[0.0, 1.1]], [[0.9, 0.2]]
+    rounding = divergences(exact, rounded)
+    assert kernel_steps.no_worse_than_rounding(divergences(rounded, parted), rounding, Limits())
+    assert not kernel_steps.no_worse_than_rounding(divergences(rounded, far), rounding, Limits())
+    assert not kernel_steps.no_worse_than_rounding(divergences(rounded, [[np.nan, 1.1]]), rounding, Limits())
 
 
 def test_a_changed_file_is_noticed_with_its_layer(demo, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -199,6 +201,8 @@ def test_random_by_design_stays_refused_with_the_cut_that_helps():
         load(graph_def(build))
     assert "--inputs noisy" in str(caught.value)
     assert load(graph_def(build), inputs=["noisy"]).inputs == ("noisy:0",)
+    [fed] = re.findall(r"fed as an input: --inputs ([^\s,]+,[^\s,]+)", str(caught.value))
+    assert len(load(graph_def(build), inputs=fed.split(",")).inputs) == 2
 
 
 @pytest.mark.parametrize(

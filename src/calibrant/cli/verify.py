@@ -120,6 +120,11 @@ def _show(found: Any) -> None:
     )
     if steps:
         click.echo(f"\none output step is {', '.join(steps)}")
+    if any(pair.grown for pair in found.pairs):
+        click.echo(
+            "every operator of the .tflite computes as simulated; the steps by which kernels differ grow on their way, "
+            "and change the outputs no more than rounding between layers does"
+        )
     for pair in found.pairs:
         if pair.divergence is not None:
             click.echo(

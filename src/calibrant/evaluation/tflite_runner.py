@@ -32,7 +32,7 @@ class TfliteRunner:
     def __init__(self, content: bytes, source: str = "model"):
         self.file = File(content, source)
         self.source = source
-        self._content = content
+        self.content = content
         try:
             self._interpreter = new_interpreter(content)
             self._makers = {made.index: operator for operator in self.file.operators() for made in operator.outputs}
@@ -55,7 +55,7 @@ class TfliteRunner:
         shapes = [np.shape(values[at]) for at in range(len(values))]
         try:
             if self._shapes and self.file.has_subgraphs:
-                self._interpreter, self._shapes = new_interpreter(self._content), []
+                self._interpreter, self._shapes = new_interpreter(self.content), []
             details = self._interpreter.get_input_details()
             if shapes != self._shapes:
                 for detail, shape in zip(details, shapes, strict=True):

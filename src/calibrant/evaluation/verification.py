@@ -68,6 +68,9 @@ class PairScore:
         The first layer where they differ by more than a step; None if there is none or it was not looked for.
     lost : int
         Outputs that are numbers in the first, and infinite or no numbers in the second.
+    grown : bool
+        Whether it passes beyond the limits: every operator of the file computes what it should of what it reads, and
+        the steps by which kernels differ change the outputs no more than rounding between layers does.
     """
 
     first: str
@@ -82,6 +85,7 @@ class PairScore:
     sqnr_db: float | None = None
     divergence: LayerDivergence | None = None
     lost: int = 0
+    grown: bool = False
 
 
 @dataclass(frozen=True)

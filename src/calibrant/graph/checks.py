@@ -177,7 +177,8 @@ def training_mode(graph: Graph) -> list[Problem]:
                     f"{node.op} makes the result random; a dropout or augmentation that is live looks like this",
                     file=graph.source,
                     path=node.name,
-                    hint="export the model for inference",
+                    hint="export the model for inference; noise that is meant is fed as an input: --inputs "
+                    + ",".join((*graph.input_keys, node.name)),
                 )
             )
     return problems

@@ -16,14 +16,13 @@ from calibrant.emit.tflite.file_parts import Operator
 from calibrant.emit.tflite.flatbuffer import METADATA, File
 from calibrant.emit.tflite.float_file import FloatFile
 from calibrant.emit.tflite.name_check import without_wrong_names
-from calibrant.emit.tflite.operator_check import OperatorDifference, operator_differences
+from calibrant.emit.tflite.operator_check import OperatorDifference, is_wrong, operator_differences
 from calibrant.emit.tflite.plan import FilePlan, PlanInputs
 from calibrant.emit.tflite.quantized_file import quantized_file
 from calibrant.emit.tflite.sample import as_fed
 from calibrant.emit.tflite.scales import plan_with_scales
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.emit.tflite.simulated_codes import real_values
-from calibrant.emit.tflite.simulated_integers import WITHIN_A_STEP
 from calibrant.emit.tflite.simulation import NotSimulated, Simulation, simulate
 from calibrant.emit.tflite.trial import TrialError, tried
 from calibrant.emit.tflite.undefined import integer_makers, undefined
@@ -32,8 +31,6 @@ from calibrant.graph.graph import Graph
 from calibrant.quantized_network import QuantizedNetwork
 
 SIGNATURE = "serving_default"
-NEAR = 1e-3
-"""How far, relative to the largest number, kernels in float may be from TensorFlow's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,7 +212,7 @@ def _wrong_operators(
     wrong: dict[int, str] = {}
     for exact, found in zip((True, False), operator_differences(draft.file, simulation, runs), strict=True):
         for difference in found:
-            if _is_wrong(difference, exact):
+            if is_wrong(difference, exact):
                 at = draft.origin.get(difference.position)
                 if at is not None and at in draft.plan.integer:
                     wrong[at] = f"its kernel is {difference.steps:.0f} steps beside its formula"
@@ -257,11 +254,6 @@ def _integer_readers(draft: _Draft, made: OperatorDifference) -> list[int]:
         if any(tensor is not None and tensor.index == result.index for tensor in each.inputs)
     )
     return [at for at in readers if at is not None and at in draft.plan.integer]
-
-
-def _is_wrong(found: OperatorDifference, exact: bool) -> bool:
-    most = 0 if exact and found.name not in WITHIN_A_STEP else 1
-    return found.steps > most or not found.relative <= NEAR
 
 
 def _not_simulated(error: NotSimulated, source: str) -> Problem:

@@ -11,10 +11,13 @@ import numpy as np
 from calibrant.emit.tflite.file_parts import Operator, Tensor
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.interpreter import empty_tensors, new_interpreter
+from calibrant.emit.tflite.simulated_integers import WITHIN_A_STEP
 from calibrant.emit.tflite.simulation import Simulation, holds_codes
 from calibrant.graph.tensorflow import tensorflow
 
 SUMS = frozenset({"SUM", "MEAN"})
+NEAR = 1e-3
+"""How far, relative to the largest number, kernels in float may be from TensorFlow's."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,18 @@ class OperatorDifference:
     tensor: str
     steps: float
     relative: float
+
+
+def is_wrong(found: OperatorDifference, exact: bool) -> bool:
+    """Whether an operator computes something else.
+
+    Parameters
+    ----------
+    exact : bool
+        Whether its kernel should compute what the simulation does, as XNNPACK's do, and not only within a step.
+    """
+    most = 0 if exact and found.name not in WITHIN_A_STEP else 1
+    return found.steps > most or not found.relative <= NEAR
 
 
 def run_file(

@@ -1,0 +1,53 @@
+"""Whether a LiteRT file computes every operator as its simulation does, given what the file has computed before it.
+
+Kernels may differ by a step, and a network may make much of it: a norm divides a whole group by one number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from calibrant.emit.tflite.operator_check import is_wrong, operator_differences, run_file
+from calibrant.emit.tflite.sample import as_fed
+from calibrant.emit.tflite.simulation import NotSimulated, simulate
+from calibrant.evaluation.divergence import OutputDivergence
+from calibrant.evaluation.tflite_runner import TfliteRunner
+from calibrant.evaluation.verification import Limits
+
+
+def operators_hold(runner: TfliteRunner, fed: Mapping[int, np.ndarray]) -> bool:
+    """Whether no operator is beside its formula, with the kernels that applications get by default.
+
+    Parameters
+    ----------
+    fed : Mapping[int, np.ndarray]
+        Values of the inputs by position, real numbers.
+    """
+    try:
+        simulation = simulate(runner.file, {at: f"input{at}" for at in range(len(fed))})
+    except NotSimulated:
+        return False
+    run = run_file(runner.content, as_fed(runner.file, fed), runner.file.used())
+    [differences] = operator_differences(runner.file, simulation, [run])
+    return not any(is_wrong(found, exact=True) for found in differences)
+
+
+def no_worse_than_rounding(kernels: OutputDivergence, rounding: OutputDivergence, limits: Limits) -> bool:
+    """Whether kernels change no output more than rounding between layers does.
+
+    Parameters
+    ----------
+    kernels : OutputDivergence
+        Of the file, beside its simulation.
+    rounding : OutputDivergence
+        Of the simulation, beside the fake-quantized model.
+    """
+    if kernels.lost or kernels.alike < min(limits.agreement, rounding.alike):
+        return False
+    pairs = zip(kernels.outputs, rounding.outputs, strict=True)
+    return all(
+        found.share_equal >= min(limits.share_within, other.share_equal) if found.whole else found.noise <= other.noise
+        for found, other in pairs
+    )
