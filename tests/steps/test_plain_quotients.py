@@ -25,6 +25,7 @@ OTHERS = {
     "by a constant": lambda x: x / tf.sqrt(tf.constant(numbers(4) ** 2 + 1)),
     "of another": lambda x: tf.reverse(x, [1]) / (1.0 + tf.abs(x)),
     "by more than one": lambda x: x / (2.0 + tf.abs(x)),
+    "by one minus another": lambda x: x / (1.0 + tf.negative(x)),
     "by a growing exponential": lambda x: x / (1.0 + tf.exp(x * x)),
     "of halves": lambda x: tf.cast(tf.nn.softsign(tf.cast(x, tf.float16)), tf.float32),
 }

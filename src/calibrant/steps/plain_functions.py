@@ -107,18 +107,25 @@ def _softplus(edit: Edit, node: NodeDef) -> None:
 def _softplus_of(graph: Graph, node: NodeDef) -> str | None:
     """What a logarithm is the Softplus of: it reads exp(x) + 1, of which eight bits cannot hold the exponential."""
     maker = graph.producer(nd.data_inputs(node)[0])
-    summands = nd.data_inputs(maker)
     if node.op == "Log1p":
         exponential = maker
-    elif maker.op in ("Add", "AddV2") and node.op == "Log":
-        ones = [graph.constant(tensor) for tensor in summands]
-        at = next((at for at, one in enumerate(ones) if one is not None and one.size == 1 and one == 1), None)
-        if at is None:
-            return None
-        exponential = graph.producer(summands[1 - at])
     else:
-        return None
+        beside = beside_one(graph, maker)
+        if beside is None:
+            return None
+        exponential = graph.producer(beside)
     return nd.data_inputs(exponential)[0] if exponential.op == "Exp" else None
+
+
+def beside_one(graph: Graph, node: NodeDef) -> str | None:
+    """The tensor to which a node adds 1."""
+    if node.op not in ("Add", "AddV2"):
+        return None
+    for tensor, other in (nd.data_inputs(node), nd.data_inputs(node)[::-1]):
+        one, shape = graph.constant(other), graph.shape(tensor)
+        if one is not None and one.size == 1 and one == 1 and one.ndim <= len(shape or ()):
+            return tensor
+    return None
 
 
 def _selu(edit: Edit, node: NodeDef) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
 from calibrant.graph.tf_core import NodeDef, dtypes
-from calibrant.steps.plain_functions import add_inner, put_last
+from calibrant.steps.plain_functions import add_inner, beside_one, put_last
 
 Rewrite = Callable[[Edit], None]
 
@@ -36,31 +36,18 @@ def _quotient(graph: Graph, node: NodeDef) -> Rewrite | None:
     maker = graph.producer(divisor)
     if maker.op == "Sqrt" and graph.constant(divisor) is None:
         [squares] = nd.data_inputs(maker)
-        return lambda edit: put_last(
-            edit, "Mul", node, data, add_inner(edit, "Rsqrt", node, "reciprocal_root", squares)
-        )
-    beside = _beside_one(graph, maker)
-    if beside is None:
+        return lambda edit: _product(edit, node, data, add_inner(edit, "Rsqrt", node, "reciprocal_root", squares))
+    tensor = beside_one(graph, maker)
+    if tensor is None:
         return None
+    beside = graph.producer(tensor)
     if beside.op == "Abs" and nd.data_inputs(beside)[0] == data:
         return lambda edit: _softsign(edit, node, data)
-    negated = graph.producer(nd.data_inputs(beside)[0]) if beside.op == "Exp" else beside
-    if negated.op != "Neg":
+    negated = graph.producer(nd.data_inputs(beside)[0]) if beside.op == "Exp" else None
+    if negated is None or negated.op != "Neg":
         return None
     [read] = nd.data_inputs(negated)
     return lambda edit: _product(edit, node, data, add_inner(edit, "Sigmoid", node, "share", read))
-
-
-def _beside_one(graph: Graph, node: NodeDef) -> NodeDef | None:
-    """What makes the tensor to which a node adds 1."""
-    if node.op not in ("Add", "AddV2"):
-        return None
-    first, second = nd.data_inputs(node)
-    for tensor, other in ((first, second), (second, first)):
-        one = graph.constant(other)
-        if one is not None and one.size == 1 and one == 1 and graph.constant(tensor) is None:
-            return graph.producer(tensor)
-    return None
 
 
 def _softsign(edit: Edit, node: NodeDef, data: str) -> None:

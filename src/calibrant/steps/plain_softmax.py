@@ -61,8 +61,8 @@ def _without_largest(graph: Graph, tensor: str) -> str | None:
 
 def _without_nothing(graph: Graph, total: NodeDef) -> NodeDef:
     for tensor, other in (nd.data_inputs(total), nd.data_inputs(total)[::-1]):
-        added = graph.constant(other)
-        if added is not None and added.size == 1 and 0 <= added <= NOTHING:
+        added, shape = graph.constant(other), graph.shape(tensor)
+        if added is not None and added.size == 1 and 0 <= added <= NOTHING and added.ndim <= len(shape or ()):
             return graph.producer(tensor)
     return total
 

@@ -51,8 +51,10 @@ def only_read_exactly(
         if at in layers or not used or not wiring.results.isdisjoint(used) or not coded.isdisjoint(reads):
             continue
         readers = [(reader, index) for index in used for reader in wiring.readers[index]]
+        # of a sigmoid only itself is put into float, by its scale
+        left = () if wiring.operators[at].name == "LOGISTIC" else barred
         exact = {
-            reader for reader, index in readers if index in _exact(wiring.operators[reader], known, reader in barred)
+            reader for reader, index in readers if index in _exact(wiring.operators[reader], known, reader in left)
         }
         exact |= found.intersection(reader for reader, _ in readers)
         others = (wiring.operators[reader].name for reader, _ in readers if reader not in exact)
