@@ -76,6 +76,12 @@ def test_other_ends_pass_through() -> None:
     assert (code, errors) == (0, "F0000 1] not the last\nwords")
 
 
+def test_what_libraries_tell_of_themselves_is_not_shown() -> None:
+    lines = ("INFO: Created TensorFlow Lite XNNPACK delegate for CPU.", "loc(a): error: x", "a.py:3:1: note: y", "kept")
+    said = "".join(f"{line}\\n" for line in lines)
+    assert ended(f"os.write(2, b'{said}'); return 0") == (0, "", "kept\n")
+
+
 def test_an_interrupt_in_the_callback_of_a_weak_reference_is_not_lost() -> None:
     body = (
         "import weakref; kept = {1}; reference = weakref.ref(kept, "

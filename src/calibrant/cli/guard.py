@@ -28,6 +28,10 @@ _LAST_WORDS = re.compile(
     rb"F\d{4} [^\]]*\] *(?P<new>.*)|[-\d]+ [:.\d]+: F [^\]]*\] *(?P<old>.*)|terminate called (?P<thrown>.*)"
     rb"|(?P<python>Fatal Python error: .*)"
 )
+_CHATTER = re.compile(
+    rb"INFO: Created TensorFlow Lite |loc\(|error: |note: |<unknown>:|\S+\.py:\d+:\d+: (error|note): "
+)
+"""What LiteRT and MLIR tell whoever runs them; the command says what of it concerns the model."""
 INTERRUPTED = "interrupted; the output folder holds one whole result or none"
 PATIENCE = 1.5  # seconds after an interrupt in which the work may end by itself
 _SAME = 0.5  # seconds within which two interrupts are one that came twice, to the process and to its group
@@ -177,7 +181,7 @@ def _status_of(child: int, passed_on: set[signal.Signals], patience: float | Non
 
 
 class _LastWords:
-    """What comes through a pipe is shown, but for the message with which a library ends the process."""
+    """What comes through a pipe is shown, but for chatter and the message with which a library ends the process."""
 
     def __init__(self, reading: int):
         self._reading = reading
@@ -212,7 +216,7 @@ class _LastWords:
     def _take(self, line: bytes) -> None:
         if self._held or _LAST_WORDS.match(line):
             self._held.append(line)
-        else:
+        elif not _CHATTER.match(line):
             _show(line)
 
 
