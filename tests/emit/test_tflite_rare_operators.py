@@ -242,3 +242,17 @@ def test_logarithms_of_sums_over_volumes_with_a_shape_without_axes():
     assert any(0 in tensor.shape for each in operators for tensor in each.inputs if tensor is not None)
     [made], [simulated], _ = computed(result, x)
     np.testing.assert_allclose(made, simulated, rtol=1e-4)
+
+
+def test_a_root_of_large_numbers_runs_on_integers():
+    """Scales of what it reads and makes may be as far apart as they are: kernels that are tables have no limit."""
+
+    def build():
+        y = conv(image(), name="one") * 300.0
+        size = tf.reduce_mean(tf.abs(y), -1, keepdims=True)
+        tf.identity(conv(y * tf.math.rsqrt(size * 100.0 + 1.0), name="two"), name="out")
+
+    result, x = exported(graph_def(build))
+    apart, _ = steps_apart(result, x)
+    assert apart.max() <= 0.01
+    assert result.export_notes["tflite"]["operators_in_float"] == []

@@ -77,6 +77,7 @@ _MOVE_ALL = Kernel(Result.SAME, None, between_layers=True)
 _CHOOSE = Kernel(Result.SAME)
 _CHOOSE_ALL = Kernel(Result.SAME, None)
 _UNARY = Kernel(Result.OWN)
+_TABLE = Kernel(Result.OWN, below=math.inf)
 _COMPARE = Kernel(Result.OTHER_TYPE, None, below=1.0)
 
 COMPARING = ("EQUAL", "NOT_EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL")
@@ -103,8 +104,9 @@ KERNELS: dict[str, Kernel] = {
     "SUM": Kernel(Result.OWN, below=2.0**16),
     "RELU": Kernel(Result.OWN, between_layers=True),
     "RELU6": Kernel(Result.OWN, between_layers=True),
-    **dict.fromkeys(("RELU_N1_TO_1", "LEAKY_RELU", "ELU", "GELU", "ABS", "EXP", "LOG", "RSQRT"), _UNARY),
-    "SQRT": Kernel(Result.OWN, of_codes=True),
+    **dict.fromkeys(("RELU_N1_TO_1", "LEAKY_RELU", "ELU", "GELU", "ABS"), _UNARY),
+    **dict.fromkeys(("EXP", "LOG", "RSQRT"), _TABLE),
+    "SQRT": Kernel(Result.OWN, below=math.inf, of_codes=True),
     "HARD_SWISH": Kernel(Result.OWN, below=2.0**6),
     "PRELU": _UNARY,
     "LOGISTIC": Kernel(Result.FIXED, fixed=_SHARE),
