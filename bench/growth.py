@@ -47,12 +47,12 @@ class Axis:
 
 
 AXES = {
-    "layers": Axis((10, 500, 1000, 2000), lambda size: (size, 0, 1, 2), STEPS[:-1]),
-    "layers (LiteRT)": Axis((10, 250, 500, 1000), lambda size: (size, 0, 1, 2), ("tflite",)),
-    "nodes": Axis((10, 2500, 5000, 10000), lambda size: (4, size, 1, 2), STEPS[:-1]),
-    "nodes (LiteRT)": Axis((10, 500, 1000, 2000), lambda size: (4, size, 1, 2), ("tflite",)),
-    "inputs": Axis((2, 200, 400, 800), lambda size: (4, 0, size, 2)),
-    "batches": Axis((4, 500, 1000, 2000), lambda size: (4, 0, 1, size), ("quantize", "verify")),
+    "layers": Axis((10, 40, 150, 500, 2000), lambda size: (size, 0, 1, 2), STEPS[:-1]),
+    "layers (LiteRT)": Axis((10, 60, 250, 1000), lambda size: (size, 0, 1, 2), ("tflite",)),
+    "nodes": Axis((10, 150, 600, 2500, 10000), lambda size: (4, size, 1, 2), STEPS[:-1]),
+    "nodes (LiteRT)": Axis((10, 120, 500, 2000), lambda size: (4, size, 1, 2), ("tflite",)),
+    "inputs": Axis((2, 12, 50, 200, 800), lambda size: (4, 0, size, 2)),
+    "batches": Axis((4, 30, 125, 500, 2000), lambda size: (4, 0, 1, size), ("quantize", "verify")),
 }
 
 _results: dict[Path, Any] = {}
@@ -126,12 +126,12 @@ def _step(step: str, folder: Path, shape: tuple[int, int, int, int]) -> float | 
 
 
 def exponent(points: list[tuple[int, float]]) -> float | None:
-    """The slope in logarithms of the last three points, less the first; None where nothing has grown."""
-    least = points[0][1]
-    upper = [(size, value - least) for size, value in points[-3:] if value > least]
-    if len(upper) < 3 or upper[-1][1] < 0.05:
+    """The slope in logarithms of what the sizes add to the first; None where too little has grown to say it."""
+    (smallest, least), *others = points
+    added = [(size - smallest, value - least) for size, value in others if value > least]
+    if len(added) < 2 or added[-1][1] < 0.05:
         return None
-    return float(np.polyfit(*np.log(np.array(upper)).T, 1)[0])
+    return float(np.polyfit(*np.log(np.array(added)).T, 1)[0])
 
 
 def draw(found: list[dict[str, Any]], path: Path) -> None:
@@ -186,11 +186,13 @@ def main() -> None:
     rows = []
     for axis_name, step in dict.fromkeys((row["axis"], row["step"]) for row in found):
         chain = [row for row in found if (row["axis"], row["step"]) == (axis_name, step)]
-        grown = [exponent([(row["size"], row[quantity] or 0) for row in chain]) for quantity in ("seconds", "mb")]
+        seconds, megabytes = ([(row["size"], row[quantity] or 0) for row in chain] for quantity in ("seconds", "mb"))
+        upper = [point for point in seconds[1:] if 4 * point[0] >= seconds[-1][0]]
+        grown = [exponent(chosen) for chosen in (seconds, [seconds[0], *upper], megabytes)]
         shown = [f"{value:.2f}" if value is not None else "–" for value in grown]
         last = chain[-1]
         rows.append([axis_name, step, last["size"], f"{last['seconds']:.1f}", f"{last['mb'] or 0:.0f}", *shown])
-    table("growth", ("axis", "step", "largest", "CPU s", "MB", "exponent of s", "of MB"), rows)
+    table("growth", ("axis", "step", "largest", "CPU s", "MB", "exponent of s", "its end", "of MB"), rows)
     store({"growth": found})
     if chosen.out:
         chosen.out.mkdir(parents=True, exist_ok=True)
