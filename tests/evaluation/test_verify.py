@@ -171,6 +171,15 @@ def test_an_operator_beside_its_formula_does_not_pass(demo, strict, monkeypatch)
     assert not verify(out, f"{digits / 'test.npz'}:x[:32]").passed
 
 
+def test_a_file_that_cannot_be_simulated_does_not_pass_beyond_the_limits(demo, strict, monkeypatch):
+    def refuse(*arguments):
+        raise RuntimeError("no such tensor")
+
+    digits, out = demo
+    monkeypatch.setattr(kernel_steps, "run_file", refuse)
+    assert not verify(out, f"{digits / 'test.npz'}:x[:32]").passed
+
+
 def divergences(first, second):
     found = OutputDivergence([0.1])
     found.update([np.float32(first)], [np.float32(second)])

@@ -15,10 +15,13 @@ from calibrant.emit.tflite.simulation import NotSimulated, simulate
 from calibrant.evaluation.divergence import OutputDivergence
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.evaluation.verification import Limits
+from calibrant.graph.tensorflow import tensorflow
 
 
 def operators_hold(runner: TfliteRunner, fed: Mapping[int, np.ndarray]) -> bool:
     """Whether no operator is beside its formula, with the kernels that applications get by default.
+
+    Of a file that cannot be simulated, as one of other origin, it is not known, so that they do not.
 
     Parameters
     ----------
@@ -27,10 +30,10 @@ def operators_hold(runner: TfliteRunner, fed: Mapping[int, np.ndarray]) -> bool:
     """
     try:
         simulation = simulate(runner.file, {at: f"input{at}" for at in range(len(fed))})
-    except NotSimulated:
+        run = run_file(runner.content, as_fed(runner.file, fed), runner.file.used())
+        [differences] = operator_differences(runner.file, simulation, [run])
+    except (NotSimulated, ValueError, RuntimeError, tensorflow().errors.OpError):
         return False
-    run = run_file(runner.content, as_fed(runner.file, fed), runner.file.used())
-    [differences] = operator_differences(runner.file, simulation, [run])
     return not any(is_wrong(found, exact=True) for found in differences)
 
 
