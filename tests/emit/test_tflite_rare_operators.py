@@ -256,3 +256,18 @@ def test_a_root_of_large_numbers_runs_on_integers():
     apart, _ = steps_apart(result, x)
     assert apart.max() <= 0.01
     assert result.export_notes["tflite"]["operators_in_float"] == []
+
+
+def test_what_follows_a_product_of_flattened_samples_runs_on_integers():
+    """The converter moves the reshape behind it, so that its tensor has fewer axes than the node's."""
+
+    def build():
+        x = placeholder([None, 6, 8])
+        made = tf.reshape(dense(tf.reshape(x, [-1, 8]), 8, name="one"), [-1, 6, 8])
+        squares = tf.square(tf.nn.relu(made))
+        tf.reshape(dense(tf.reshape(squares, [-1, 8]), 4, name="two"), [-1, 6, 4], name="out")
+
+    result, x = exported(graph_def(build))
+    apart, _ = steps_apart(result, x)
+    assert apart.max() <= 0.01
+    assert result.export_notes["tflite"]["operators_in_float"] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 from calibrant.emit.tflite.file_parts import Operator, Tensor
@@ -95,11 +96,14 @@ def _is_of(model: Graph, tensor: str) -> bool:
 
 
 def _same_shape(found: nd.OpenShape, wanted: nd.OpenShape | None) -> bool:
-    """Whether both have the same sizes; axes of size 1 may have been added, as the converter moves reshapes."""
+    """Whether both have the same sizes, up to axes of size 1 and first axes in one: the converter moves reshapes."""
     if wanted is None:
         return True
     if len(found) != len(wanted):
         found, wanted = (tuple(size for size in shape if size != 1) for shape in (found, wanted))
+    if 2 <= len(found) < len(wanted):
+        merged = wanted[: len(wanted) - len(found) + 1]
+        wanted = (None if None in merged else math.prod(size or 0 for size in merged), *wanted[len(merged) :])
     return len(found) == len(wanted) and all(
         None in (size, other) or size == other for size, other in zip(found, wanted, strict=True)
     )
