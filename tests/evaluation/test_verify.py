@@ -171,6 +171,22 @@ def test_an_operator_beside_its_formula_does_not_pass(demo, strict, monkeypatch)
     assert not verify(out, f"{digits / 'test.npz'}:x[:32]").passed
 
 
+def test_a_file_that_was_changed_does_not_pass_beyond_the_limits(demo, strict, tmp_path, monkeypatch):
+    """Its operators compute what they should of what they read, but it is not the file that was simulated."""
+    from calibrant.emit.tflite.flatbuffer import File
+
+    digits, out = demo
+    for path in out.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    file = File((out / "demo_int8.tflite").read_bytes())
+    dense = next(operator for operator in file.operators() if operator.name == "FULLY_CONNECTED")
+    dense.read(1).set_values(np.negative(dense.read(1).values))
+    (tmp_path / "demo_int8.tflite").write_bytes(file.content())
+    monkeypatch.setattr(comparison, "no_worse_than_rounding", lambda *divergences: True)
+    assert not verify(tmp_path, f"{digits / 'test.npz'}:x[:32]").passed
+    assert verify(out, f"{digits / 'test.npz'}:x[:32]").passed
+
+
 def test_a_file_that_cannot_be_simulated_does_not_pass_beyond_the_limits(demo, strict, monkeypatch):
     def refuse(*arguments):
         raise RuntimeError("no such tensor")

@@ -133,7 +133,9 @@ class Comparison:
         if not is_file or score.passed or file is None or rounding is None or self._first_fed is None:
             return score
         kernels = self._divergences[SIMULATION, TFLITE]
-        if no_worse_than_rounding(kernels, rounding, limits) and operators_hold(file, self._first_fed):
+        if not no_worse_than_rounding(kernels, rounding, limits):
+            return score
+        if operators_hold(file, self._models.graph(SIMULATION), self._first_fed):
             return replace(score, passed=True, grown=True)
         return score
 
