@@ -14,8 +14,9 @@ import numpy as np
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
-from calibrant.graph.tf_core import NodeDef, dtypes
+from calibrant.graph.tf_core import NodeDef
 from calibrant.layer_kinds import KINDS
+from calibrant.steps.plain_nodes import add_inner, beside_number, float_nodes, put_last
 from calibrant.steps.saturating_reads import is_result
 
 ZERO_NEAR_ZERO = frozenset({"Softplus", "Log1p", "Expm1"})
@@ -38,15 +39,13 @@ def with_plain_functions(graph: Graph) -> Graph:
     whose logarithm is taken, stays.
     """
     edit = graph.edit()
-    found = [node for node in graph.nodes.values() if _is_rewritten(graph, node)]
+    found = [node for node in float_nodes(graph, REWRITES) if _is_rewritten(graph, node)]
     for node in found:
         REWRITES[node.op](edit, node)
     return edit.finish() if found else graph
 
 
 def _is_rewritten(graph: Graph, node: NodeDef) -> bool:
-    if node.op not in REWRITES or node.name in graph.regions or nd.attribute(node, "T") != dtypes.float32:
-        return False
     if node.op == "Minimum":
         return _bounded_root(graph, node) is not None
     if node.op == "Pow":
@@ -110,22 +109,11 @@ def _softplus_of(graph: Graph, node: NodeDef) -> str | None:
     if node.op == "Log1p":
         exponential = maker
     else:
-        beside = beside_one(graph, maker)
+        beside = beside_number(graph, maker, lambda added: added == 1)
         if beside is None:
             return None
         exponential = graph.producer(beside)
     return nd.data_inputs(exponential)[0] if exponential.op == "Exp" else None
-
-
-def beside_one(graph: Graph, node: NodeDef) -> str | None:
-    """The tensor to which a node adds 1."""
-    if node.op not in ("Add", "AddV2"):
-        return None
-    for tensor, other in (nd.data_inputs(node), nd.data_inputs(node)[::-1]):
-        one, shape = graph.constant(other), graph.shape(tensor)
-        if one is not None and one.size == 1 and one == 1 and one.ndim <= len(shape or ()):
-            return tensor
-    return None
 
 
 def _selu(edit: Edit, node: NodeDef) -> None:
@@ -155,9 +143,8 @@ def _expm1(edit: Edit, node: NodeDef) -> None:
 
 def _power(graph: Graph, node: NodeDef) -> float | None:
     """The constant exponent of a power."""
-    base, exponent = nd.data_inputs(node)
-    value = graph.constant(exponent)
-    return float(value.item()) if value is not None and value.size == 1 and value.ndim == 0 else None
+    value = graph.constant(nd.data_inputs(node)[1])
+    return float(value.item()) if value is not None and value.ndim == 0 else None
 
 
 def _square_or_cube(edit: Edit, node: NodeDef) -> None:
@@ -193,17 +180,6 @@ def _root_of_what_is_bounded(edit: Edit, node: NodeDef) -> None:
     assert root is not None
     least = edit.add_constant(f"{node.name}/least", root[1])
     put_last(edit, "Rsqrt", node, add_inner(edit, "Maximum", node, "bounded", root[0], least))
-
-
-def add_inner(edit: Edit, op: str, node: NodeDef, name: str, *inputs: str) -> str:
-    """One of the operations that a node becomes, named after it; its result."""
-    return edit.add(op, f"{node.name}/{name}", inputs, T=dtypes.float32)
-
-
-def put_last(edit: Edit, op: str, node: NodeDef, *inputs: str) -> None:
-    """The operation that takes a node's name and place."""
-    controls = (f"^{name}" for name in nd.control_inputs(node))
-    edit.put(nd.make_node(op, node.name, [*inputs, *controls], T=dtypes.float32))
 
 
 REWRITES: dict[str, Callable[[Edit, NodeDef], None]] = {

@@ -12,7 +12,7 @@ from calibrant.fold.channel_op import ChannelOp
 from calibrant.fold.layout import layout_for
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
-from calibrant.graph.tf_core import dtypes
+from calibrant.steps.plain_nodes import add_inner, float_nodes, put_last
 
 
 def with_plain_norms(graph: Graph) -> Graph:
@@ -21,12 +21,10 @@ def with_plain_norms(graph: Graph) -> Graph:
     The sum has the norm's name.
     """
     edit, found = graph.edit(), False
-    for node in graph.nodes.values():
-        if node.op not in fused_norm.FUSED_NORMS or node.name in graph.regions:
-            continue
+    for node in float_nodes(graph, fused_norm.FUSED_NORMS):
         data, gamma, *_ = nd.data_inputs(node)
         parameter, rank = graph.constant(gamma), len(graph.shape(data) or ())
-        if parameter is None or nd.attribute(node, "T") != dtypes.float32 or graph.constant(data) is not None:
+        if parameter is None or graph.constant(data) is not None:
             continue
         if not rank:  # nothing but the norm says it
             continue
@@ -40,7 +38,5 @@ def with_plain_norms(graph: Graph) -> Graph:
             edit.add_constant(f"{node.name}/{part}", value.astype(np.float32).reshape(shape))
             for part, value in (("scale", norm.scale), ("shift", norm.shift))
         )
-        product = edit.add("Mul", f"{node.name}/product", [data, scale], T=dtypes.float32)
-        controls = (f"^{name}" for name in nd.control_inputs(node))
-        edit.put(nd.make_node("AddV2", node.name, [product, shift, *controls], T=dtypes.float32))
+        put_last(edit, "AddV2", node, add_inner(edit, "Mul", node, "product", data, scale), shift)
     return edit.finish() if found else graph

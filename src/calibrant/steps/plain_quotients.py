@@ -11,10 +11,8 @@ import numpy as np
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
-from calibrant.graph.tf_core import NodeDef, dtypes
-from calibrant.steps.plain_functions import add_inner, beside_one, put_last
-
-Rewrite = Callable[[Edit], None]
+from calibrant.graph.tf_core import NodeDef
+from calibrant.steps.plain_nodes import add_inner, beside_number, float_nodes, put_last
 
 
 def with_plain_quotients(graph: Graph) -> Graph:
@@ -22,47 +20,43 @@ def with_plain_quotients(graph: Graph) -> Graph:
 
     The product has the quotient's name.
     """
-    edit = graph.edit()
-    nodes = (node for node in graph.nodes.values() if node.op in READ and node.name not in graph.regions)
-    found = [READ[node.op](graph, node) for node in nodes if nd.attribute(node, "T") == dtypes.float32]
-    for rewrite in found:
-        if rewrite is not None:
-            rewrite(edit)
-    return edit.finish() if any(found) else graph
+    edit, found = graph.edit(), False
+    for node in float_nodes(graph, FACTORS):
+        factor = FACTORS[node.op](edit, node)
+        if factor is not None:
+            put_last(edit, "Mul", node, nd.data_inputs(node)[0], factor)
+            found = True
+    return edit.finish() if found else graph
 
 
-def _quotient(graph: Graph, node: NodeDef) -> Rewrite | None:
+def _reciprocal(edit: Edit, node: NodeDef) -> str | None:
+    """What a quotient's first operand is multiplied by, where kernels know the divisor."""
+    graph = edit.graph
     data, divisor = nd.data_inputs(node)
     maker = graph.producer(divisor)
     if maker.op == "Sqrt" and graph.constant(divisor) is None:
-        [squares] = nd.data_inputs(maker)
-        return lambda edit: _product(edit, node, data, add_inner(edit, "Rsqrt", node, "reciprocal_root", squares))
-    tensor = beside_one(graph, maker)
+        return add_inner(edit, "Rsqrt", node, "reciprocal_root", *nd.data_inputs(maker))
+    tensor = beside_number(graph, maker, lambda added: added == 1)
     if tensor is None:
         return None
     beside = graph.producer(tensor)
     if beside.op == "Abs" and nd.data_inputs(beside)[0] == data:
-        return lambda edit: _softsign(edit, node, data)
+        return _softsign_share(edit, node)
     negated = graph.producer(nd.data_inputs(beside)[0]) if beside.op == "Exp" else None
     if negated is None or negated.op != "Neg":
         return None
-    [read] = nd.data_inputs(negated)
-    return lambda edit: _product(edit, node, data, add_inner(edit, "Sigmoid", node, "share", read))
+    return add_inner(edit, "Sigmoid", node, "share", *nd.data_inputs(negated))
 
 
-def _softsign(edit: Edit, node: NodeDef, data: str) -> None:
-    """x · r², where r = 1 / sqrt(1 + |x|): neither is far from 1 where x is not."""
+def _softsign_share(edit: Edit, node: NodeDef) -> str:
+    """r², where r = 1 / sqrt(1 + |x|): neither is far from 1 where x is not."""
     one = edit.add_constant(f"{node.name}/one", np.float32(1))
-    size = add_inner(edit, "AddV2", node, "sum", add_inner(edit, "Abs", node, "absolute", data), one)
-    root = add_inner(edit, "Rsqrt", node, "reciprocal_root", size)
-    _product(edit, node, data, add_inner(edit, "Mul", node, "reciprocal", root, root))
+    absolute = add_inner(edit, "Abs", node, "absolute", nd.data_inputs(node)[0])
+    root = add_inner(edit, "Rsqrt", node, "reciprocal_root", add_inner(edit, "AddV2", node, "sum", absolute, one))
+    return add_inner(edit, "Mul", node, "reciprocal", root, root)
 
 
-def _product(edit: Edit, node: NodeDef, first: str, second: str) -> None:
-    put_last(edit, "Mul", node, first, second)
-
-
-READ: dict[str, Callable[[Graph, NodeDef], Rewrite | None]] = {
-    **dict.fromkeys(("RealDiv", "Div"), _quotient),
-    "Softsign": lambda graph, node: lambda edit: _softsign(edit, node, nd.data_inputs(node)[0]),
+FACTORS: dict[str, Callable[[Edit, NodeDef], str | None]] = {
+    **dict.fromkeys(("RealDiv", "Div"), _reciprocal),
+    "Softsign": _softsign_share,
 }

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
-from calibrant.graph.tf_core import NodeDef, dtypes
+from calibrant.graph.tf_core import NodeDef
+from calibrant.steps.plain_nodes import beside_number, float_nodes, put_last
 
 NOTHING = 1e-6
 """What may be added to a sum of which one summand is 1."""
@@ -19,13 +20,10 @@ NOTHING = 1e-6
 def with_plain_softmax(graph: Graph) -> Graph:
     """The graph with every such softmax as one operation, which has the name of the last one that it stands for."""
     edit, found = graph.edit(), False
-    for node in graph.nodes.values():
-        if node.op not in READ or node.name in graph.regions or nd.attribute(node, "T") != dtypes.float32:
-            continue
+    for node in float_nodes(graph, READ):
         read = READ[node.op](graph, node)
         if read is not None:
-            controls = (f"^{name}" for name in nd.control_inputs(node))
-            edit.put(nd.make_node("Softmax", node.name, [read, *controls], T=dtypes.float32))
+            put_last(edit, "Softmax", node, read)
             found = True
     return edit.finish() if found else graph
 
@@ -38,7 +36,7 @@ def _read_by_quotient(graph: Graph, node: NodeDef) -> str | None:
         return None
     [shifted] = nd.data_inputs(exponential)
     read = _without_largest(graph, shifted)
-    if read is not None and total.op in ("Add", "AddV2"):
+    if read is not None:
         total = _without_nothing(graph, total)
     return (read or shifted) if _reduces(graph, total, "Sum", exponentials) else None
 
@@ -60,11 +58,8 @@ def _without_largest(graph: Graph, tensor: str) -> str | None:
 
 
 def _without_nothing(graph: Graph, total: NodeDef) -> NodeDef:
-    for tensor, other in (nd.data_inputs(total), nd.data_inputs(total)[::-1]):
-        added, shape = graph.constant(other), graph.shape(tensor)
-        if added is not None and added.size == 1 and 0 <= added <= NOTHING and added.ndim <= len(shape or ()):
-            return graph.producer(tensor)
-    return total
+    tensor = beside_number(graph, total, lambda added: 0 <= added <= NOTHING)
+    return total if tensor is None else graph.producer(tensor)
 
 
 def _reduces(graph: Graph, node: NodeDef, op: str, tensor: str) -> bool:
