@@ -68,8 +68,7 @@ def _exact(each: Operator, known: Container[int], is_barred: bool) -> list[int]:
     real = [tensor.index for tensor in each.inputs if tensor is not None and tensor.dtype == np.float32]
     if each.name in DIVIDING:
         return real[1:]
-    divides = each.name in INFINITE_AT_ZERO and (
-        is_barred or (each.name == "RSQRT" and each.outputs[0].index not in known)
-    )
+    divides = each.name == "RSQRT" and each.outputs[0].index not in known
+    is_infinite = is_barred and each.name in INFINITE_AT_ZERO
     to_whole = each.name == "CAST" and all(made.dtype is not None and made.dtype.kind in "iu" for made in each.outputs)
-    return real if divides or to_whole or each.name in ROUNDING else []
+    return real if divides or is_infinite or to_whole or each.name in ROUNDING else []

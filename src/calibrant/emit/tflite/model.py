@@ -25,7 +25,8 @@ from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.emit.tflite.simulated_codes import real_values
 from calibrant.emit.tflite.simulation import NotSimulated, Simulation, simulate
 from calibrant.emit.tflite.trial import TrialError, tried
-from calibrant.emit.tflite.undefined import integer_makers, undefined
+from calibrant.emit.tflite.undefined import undefined
+from calibrant.emit.tflite.wiring import Wiring
 from calibrant.errors import ModelError, Problem
 from calibrant.graph.graph import Graph
 from calibrant.quantized_network import QuantizedNetwork
@@ -228,19 +229,19 @@ def _undefined(
     draft: _Draft, float_file: FloatFile, run: Mapping[int, np.ndarray], sample: Mapping[int, np.ndarray], source: str
 ) -> dict[int, str]:
     """Operators on integers whose codes leave one in float without a number that the float network has, and why."""
-    suspects = {at: draft.origin[at] for at in undefined(draft.file, run) if at in draft.origin}
+    suspects = [draft.origin[at] for at in undefined(draft.file, run) if at in draft.origin]
     if not suspects:
         return {}
-    float_operators = list(float_file.file.operators())
-    made = {at: [tensor.index for tensor in float_operators[origin].outputs] for at, origin in suspects.items()}
+    wiring = Wiring(float_file)
+    made = {at: [tensor.index for tensor in wiring.operators[at].outputs] for at in suspects}
     wanted = {index for found in made.values() for index in found}
     exact = tried(float_file.file.content(), as_fed(float_file.file, sample), wanted, False, source)
-    lost = [at for at, found in made.items() if all(np.isfinite(exact[index]).all() for index in found)]
-    makers = {draft.origin.get(maker): name for at in lost for maker, name in integer_makers(draft.file, at)}
+    lost = [wiring.operators[at] for at in suspects if all(np.isfinite(exact[index]).all() for index in made[at])]
+    read = {tensor.index: each.name for each in lost for tensor in each.inputs if tensor is not None}
     return {
-        at: f"its codes are too few for what is made of it ({name})"
-        for at, name in makers.items()
-        if at is not None and at in draft.plan.integer
+        wiring.maker[index]: f"its codes are too few for what is made of it ({name})"
+        for index, name in read.items()
+        if wiring.maker.get(index) in draft.plan.integer
     }
 
 

@@ -26,20 +26,6 @@ def undefined(file: File, run: Mapping[int, np.ndarray]) -> list[int]:
     ]
 
 
-def integer_makers(file: File, reader: int) -> list[tuple[int, str]]:
-    """Positions of the operators whose codes an operator in float reads, each with the reader's name."""
-    operators = list(file.operators())
-    makers = {made.index: at for at, each in enumerate(operators) for made in each.outputs}
-    found = []
-    for tensor in operators[reader].inputs:
-        maker = makers.get(tensor.index) if tensor is not None else None
-        if maker is not None and operators[maker].name == "DEQUANTIZE":
-            maker = makers.get(operators[maker].read(0).index)
-            if maker is not None:
-                found.append((maker, operators[reader].name))
-    return found
-
-
 def _is_finite(run: Mapping[int, np.ndarray], tensor: Tensor) -> bool:
     values = run.get(tensor.index)
     return values is None or values.dtype.kind not in "fc" or bool(np.isfinite(values).all())
