@@ -118,26 +118,23 @@ class Comparison:
             ModelScore(_title(name), self._done, count.top1 if self._truth is not None else None)
             for name, count in self._counts.items()
         )
-        pairs = tuple(
-            pair_score(pair, divergence, limits, self._parting, rounded_scales)
-            for pair, divergence in self._divergences.items()
-        )
-        if limits == Limits():
-            pairs = tuple(self._with_grown_steps(pair, limits) for pair in pairs)
+        pairs = tuple(self._score(pair, limits, rounded_scales) for pair in self._divergences)
         return Verification(models, pairs)
 
-    def _with_grown_steps(self, score: PairScore, limits: Limits) -> PairScore:
-        """A score that passes as well where only steps of kernels have grown on their way."""
+    def _score(self, pair: tuple[str, str], limits: Limits, rounded_scales: bool) -> PairScore:
+        score = pair_score(pair, self._divergences[pair], limits, self._parting, rounded_scales)
+        is_beyond = pair == (SIMULATION, TFLITE) and not score.passed and limits == Limits()
+        return replace(score, passed=True, grown=True) if is_beyond and self._has_only_grown(limits) else score
+
+    def _has_only_grown(self, limits: Limits) -> bool:
+        """Whether nothing but steps of kernels that have grown on their way parts the file from its simulation."""
         file, rounding = self._models.file, self._divergences.get((FAKEQUANT, SIMULATION))
-        is_file = (score.first, score.second) == (_title(SIMULATION), _title(TFLITE))
-        if not is_file or score.passed or file is None or rounding is None or self._first_fed is None:
-            return score
+        if file is None or rounding is None or self._first_fed is None:
+            return False
         kernels = self._divergences[SIMULATION, TFLITE]
-        if not no_worse_than_rounding(kernels, rounding, limits):
-            return score
-        if operators_hold(file, self._models.graph(SIMULATION), self._first_fed):
-            return replace(score, passed=True, grown=True)
-        return score
+        return no_worse_than_rounding(kernels, rounding, limits) and operators_hold(
+            file, self._models.graph(SIMULATION), self._first_fed
+        )
 
     def close(self) -> None:
         for runner in self._runners.values():
