@@ -7,7 +7,8 @@ counts, because whatever else happens only adds to it. Seconds are of all proces
 else the machine does matters little. TensorFlow's own objects are kept out of Python's garbage collector: one of its
 passes over them takes 0.2 s, as much as to load 2,000 nodes, and comes at some size or does not. Memory is the peak
 above what the process held before the step; for the report page it is the size of the file. The exponent is the slope
-of the last three points in logarithms, after the first point has been subtracted: 1 is in proportion.
+in logarithms of what each size adds to the smallest, fitted to all sizes: 1 is in proportion. "Its end" is the same
+from a quarter of the largest size on.
 """
 
 from __future__ import annotations
