@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from plain_graphs import check_numbers, check_on_integers, ops
 
 import calibrant
-from calibrant.algorithms.sqnr import arrays_sqnr_db
 from calibrant.graph.load import load
-from calibrant.graph.run import run_once
 from calibrant.steps.plain_functions import with_plain_functions
 from graphs import conv, graph_def, numbers, placeholder, tf
 
@@ -26,21 +25,19 @@ FUNCTIONS = {
 def test_values_and_names_stay(op):
     graph = load(graph_def(lambda: tf.negative(FUNCTIONS[op](placeholder((None, 5)), name="a"), name="out")))
     plain = with_plain_functions(graph)
-    assert op not in {node.op for node in plain.nodes.values()} and "a" in plain.nodes
+    assert op not in ops(plain) and "a" in plain.nodes
     x = np.float32(
         [[-1e30, -100, -87, -20, -3], [-1, -0.1, -1e-6, -0.0, 0], [1e-6, 0.1, 1, 3, 20], [87, 88, 89, 1e4, 1e30]]
     )
-    [wanted], [found] = (run_once(each, {each.input_keys[0]: x}) for each in (graph, plain))
-    np.testing.assert_allclose(found, wanted, rtol=2e-6, atol=2e-7)
+    check_numbers(plain, graph, x, rtol=2e-6, atol=2e-7)
 
 
 @pytest.mark.parametrize("logarithm", [lambda y: tf.math.log(1 + y), lambda y: tf.math.log(y + 1), tf.math.log1p])
 def test_a_softplus_that_is_written_by_hand_has_no_exponential(logarithm):
     graph = load(graph_def(lambda: tf.identity(logarithm(tf.exp(placeholder((None, 9)))), name="out")))
     plain = with_plain_functions(graph)
-    assert not {"Exp", "Log1p"} & {node.op for node in plain.nodes.values()}
-    x = {graph.input_keys[0]: np.float32([[-100, -20, -3, -1, 0, 1, 3, 20, 80]])}
-    np.testing.assert_allclose(run_once(plain, x)[0], run_once(graph, x)[0], rtol=2e-6, atol=2e-7)
+    assert not {"Exp", "Log1p"} & ops(plain)
+    check_numbers(plain, graph, np.float32([[-100, -20, -3, -1, 0, 1, 3, 20, 80]]), rtol=2e-6, atol=2e-7)
 
 
 @pytest.mark.parametrize("limit", [1e12, 3.0, 1e18])
@@ -51,9 +48,8 @@ def test_a_bounded_root_is_that_of_what_is_bounded(limit):
 
     graph = load(graph_def(build))
     plain = with_plain_functions(graph)
-    assert "Minimum" not in {node.op for node in plain.nodes.values()}
-    x = {graph.input_keys[0]: np.float32([[0, 1e-19, 1e-10, 0.05, 1, 1e15]])[..., None]}
-    np.testing.assert_allclose(run_once(plain, x)[0], run_once(graph, x)[0], rtol=1e-6)
+    assert "Minimum" not in ops(plain)
+    check_numbers(plain, graph, np.float32([[0, 1e-19, 1e-10, 0.05, 1, 1e15]])[..., None], rtol=1e-6)
 
 
 def halves():
@@ -146,9 +142,8 @@ def test_others_stay(build):
 def test_a_softplus_whose_smallest_numbers_do_not_count_is_rewritten(reader):
     graph = load(graph_def(lambda: tf.identity(reader(tf.nn.softplus(placeholder((None, 4)))), name="out")))
     plain = with_plain_functions(graph)
-    assert "Softplus" not in {node.op for node in plain.nodes.values()}
-    x = {graph.input_keys[0]: np.float32([[-100, -20, -16, 3]])}
-    np.testing.assert_allclose(run_once(plain, x)[0], run_once(graph, x)[0], rtol=2e-4)
+    assert "Softplus" not in ops(plain)
+    check_numbers(plain, graph, np.float32([[-100, -20, -16, 3]]), rtol=2e-4)
 
 
 def between_layers(activation, shift=0.0):
@@ -178,11 +173,7 @@ def mish(x):
 
 @pytest.mark.parametrize("activation", [tf.nn.softplus, tf.nn.selu, mish, tanh_gelu, squared_relu, instance_norm])
 def test_they_run_on_integers_in_a_litert_file(activation):
-    model, x = between_layers(activation), numbers(16, 8, 8, 4, seed=5)
-    lite = calibrant.quantize(model, "batch_num : 1", [x], export="tflite")
-    assert lite.export_notes["tflite"]["operators_in_float"] == []
-    [found], [wanted] = (run_once(each, {"x": x}) for each in (lite.fakequant, load(model)))
-    assert arrays_sqnr_db(wanted, found) > 30
+    check_on_integers(between_layers(activation), numbers(16, 8, 8, 4, seed=5), least_db=30)
 
 
 def test_a_softplus_of_small_numbers_keeps_its_logarithm_in_float():

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from plain_graphs import check_numbers, check_on_integers, last_op, ops
 
-import calibrant
-from calibrant.algorithms.sqnr import arrays_sqnr_db
 from calibrant.graph.load import load
-from calibrant.graph.run import run_once
 from calibrant.steps.plain_quotients import with_plain_quotients
 from graphs import conv, graph_def, numbers, placeholder, tf
 
@@ -39,10 +37,9 @@ def built(write):
 def test_a_quotient_is_a_product_of_its_name(write):
     graph = built(write)
     plain = with_plain_quotients(graph)
-    last = graph.producer(graph.nodes["out"].input[0]).name
-    assert plain.nodes[last].op == "Mul" and not {"RealDiv", "Softsign"} & {node.op for node in plain.nodes.values()}
-    x = {graph.input_keys[0]: np.concatenate([numbers(3, 4), np.float32([[-80, -1e-3, 0, 1e-6], [80, 1e4, 1e9, 9]])])}
-    np.testing.assert_allclose(run_once(plain, x)[0], run_once(graph, x)[0], rtol=2e-6, atol=1e-30)
+    assert last_op(plain, graph) == "Mul" and not {"RealDiv", "Softsign"} & ops(plain)
+    x = np.concatenate([numbers(3, 4), np.float32([[-80, -1e-3, 0, 1e-6], [80, 1e4, 1e9, 9]])])
+    check_numbers(plain, graph, x, rtol=2e-6, atol=1e-30)
 
 
 @pytest.mark.parametrize("write", OTHERS.values(), ids=OTHERS)
@@ -57,8 +54,4 @@ def test_softsign_runs_on_integers_in_a_litert_file(size):
         one = conv(placeholder((None, 8, 8, 4)), name="one") * size
         tf.identity(conv(tf.nn.softsign(one), name="two"), name="out")
 
-    model, x = graph_def(network), numbers(16, 8, 8, 4, seed=5)
-    lite = calibrant.quantize(model, "batch_num : 1", [x], export="tflite")
-    assert lite.export_notes["tflite"]["operators_in_float"] == []
-    [found], [wanted] = (run_once(each, {"x": x}) for each in (lite.fakequant, load(model)))
-    assert arrays_sqnr_db(wanted, found) > 25
+    check_on_integers(graph_def(network), numbers(16, 8, 8, 4, seed=5), least_db=25)
