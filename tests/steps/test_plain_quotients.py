@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from plain_graphs import check_numbers, check_on_integers, last_op, ops
 
+import calibrant
 from calibrant.graph.load import load
 from calibrant.steps.plain_quotients import with_plain_quotients
 from graphs import conv, graph_def, numbers, placeholder, tf
@@ -29,6 +30,33 @@ OTHERS = {
 }
 
 
+NORMS = {
+    "mean of roots": lambda x: x / (tf.reduce_mean(tf.sqrt(tf.square(x)), -1, keepdims=True) + 1e-3),
+    "sum of absolutes": lambda x: x / (1e-6 + tf.reduce_sum(tf.abs(x), -1, keepdims=True)),
+    "deviation": lambda x: (x - 1.0) / (tf.math.reduce_std(x, -1, keepdims=True) + 1e-5),
+    "span": lambda x: x / (tf.reduce_max(x, -1, keepdims=True) - tf.reduce_min(x, -1, keepdims=True) + 1e-6),
+    "at least": lambda x: x / tf.maximum(tf.norm(x, axis=-1, keepdims=True), 1e-6),
+    "two sums": lambda x: (
+        x / (tf.reduce_sum(x * x, -1, keepdims=True) + tf.reduce_sum(tf.abs(x), -1, keepdims=True) + 0.1)
+    ),
+    "parts of gates": lambda x: x / (tf.reduce_sum(tf.sigmoid(x)[:, :2], -1, keepdims=True) + 1e-3),
+    "sum of products": lambda x: (
+        x
+        / (tf.reduce_sum((tf.nn.elu(x) + 1.0) * tf.reduce_sum(tf.exp(x), -1, keepdims=True), -1, keepdims=True) + 1e-6)
+    ),
+}
+NO_NORMS = {
+    "nothing added": lambda x: x / tf.reduce_sum(tf.abs(x), -1, keepdims=True),
+    "a negative number added": lambda x: x / (tf.reduce_sum(tf.abs(x), -1, keepdims=True) - 1e-6),
+    "may be negative": lambda x: x / (tf.reduce_sum(x, -1, keepdims=True) + 1e-6),
+    "product of two": lambda x: x / (tf.reduce_sum(x * tf.reverse(x, [1]), -1, keepdims=True) + 1e-6),
+    "often zero": lambda x: x / (tf.reduce_sum(tf.nn.relu(x), -1, keepdims=True) + 1e-6),
+    "each its own": lambda x: x / (tf.square(x) + 0.5),
+    "span of others": lambda x: x / (tf.reduce_max(x, -1, keepdims=True) - tf.reduce_min(x, 0, keepdims=True) + 1e-6),
+    "lesser elu": lambda x: x / (tf.reduce_sum(tf.nn.elu(x) + 0.5, -1, keepdims=True) + 1e-6),
+}
+
+
 def built(write):
     return load(graph_def(lambda: tf.identity(write(placeholder((None, 4))), name="out")))
 
@@ -46,6 +74,35 @@ def test_a_quotient_is_a_product_of_its_name(write):
 def test_others_stay(write):
     graph = built(write)
     assert with_plain_quotients(graph) is graph
+
+
+@pytest.mark.parametrize("write", NORMS.values(), ids=NORMS)
+def test_a_quotient_by_a_norm_is_a_product_where_that_is_asked_for(write):
+    graph = built(write)
+    assert with_plain_quotients(graph) is graph
+    plain = with_plain_quotients(graph, by_norms=True)
+    assert last_op(plain, graph) == "Mul" and "RealDiv" not in ops(plain)
+    x = np.concatenate([numbers(3, 4), np.float32([[0, 0, 0, 0], [-9, -1e-3, 0, 1e-6], [8, 7, 5, 9]])])
+    check_numbers(plain, graph, x, rtol=4e-6, atol=1e-30)
+
+
+@pytest.mark.parametrize("write", [*OTHERS.values(), *NO_NORMS.values()], ids=[*OTHERS, *NO_NORMS])
+def test_what_is_no_norm_stays_a_divisor(write):
+    graph = built(write)
+    assert with_plain_quotients(graph, by_norms=True) is graph
+
+
+@pytest.mark.parametrize("refine", [True, False])
+def test_norms_are_on_integers_where_8_bits_are_known_to_be_enough(refine):
+    def network(x):
+        one = conv(x, name="one")
+        size = tf.reduce_mean(tf.abs(one), -1, keepdims=True) + 1e-6
+        return conv(one / size, name="two")
+
+    x = numbers(16, 8, 8, 4, seed=5)
+    model = graph_def(lambda: tf.identity(network(placeholder((None, 8, 8, 4))), name="out"))
+    found = calibrant.quantize(model, "batch_num : 2", [x[:8], x[8:]], export="tflite", refine=refine)
+    assert ("DIV" in {row["operator"] for row in found.export_notes["tflite"]["operators_in_float"]}) is not refine
 
 
 @pytest.mark.parametrize("size", [0.1, 1.0, 30.0])

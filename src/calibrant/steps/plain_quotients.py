@@ -1,4 +1,4 @@
-"""Step: quotients by a root, by 1 + |x| and by 1 + exp(-x) become products.
+"""Step: quotients by a root, by 1 + |x|, by 1 + exp(-x) and by norms become products.
 
 LiteRT's integer kernel of DIV ends at a divisor whose code is 0, whatever number that is.
 """
@@ -12,17 +12,26 @@ import numpy as np
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
 from calibrant.graph.tf_core import NodeDef
+from calibrant.steps.norms import is_norm_above_zero
 from calibrant.steps.plain_nodes import add_inner, beside_number, float_nodes, put_last
 
 
-def with_plain_quotients(graph: Graph) -> Graph:
+def with_plain_quotients(graph: Graph, by_norms: bool = False) -> Graph:
     """The graph without x / sqrt(y), x / (1 + |x|) and x / (1 + exp(-y)); the same up to rounding.
 
     The product has the quotient's name.
+
+    Parameters
+    ----------
+    by_norms : bool
+        Also without quotients by norms. Of data of which a part is almost zero, the reciprocal of its norm leaves the
+        others no codes, so this is for networks whose ranges are compared with float numbers afterwards.
     """
     edit, found = graph.edit(), False
     for node in float_nodes(graph, FACTORS):
         factor = FACTORS[node.op](edit, node)
+        if factor is None and by_norms and node.op in QUOTIENTS:
+            factor = _reciprocal_of_norm(edit, node)
         if factor is not None:
             put_last(edit, "Mul", node, nd.data_inputs(node)[0], factor)
             found = True
@@ -48,6 +57,15 @@ def _reciprocal(edit: Edit, node: NodeDef) -> str | None:
     return add_inner(edit, "Sigmoid", node, "share", *nd.data_inputs(negated))
 
 
+def _reciprocal_of_norm(edit: Edit, node: NodeDef) -> str | None:
+    """r², where r = 1 / sqrt(y): there is no integer kernel of 1 / y itself."""
+    divisor = nd.data_inputs(node)[1]
+    if not is_norm_above_zero(edit.graph, divisor):
+        return None
+    root = add_inner(edit, "Rsqrt", node, "reciprocal_root", divisor)
+    return add_inner(edit, "Mul", node, "reciprocal", root, root)
+
+
 def _softsign_share(edit: Edit, node: NodeDef) -> str:
     """r², where r = 1 / sqrt(1 + |x|): neither is far from 1 where x is not."""
     one = edit.add_constant(f"{node.name}/one", np.float32(1))
@@ -56,7 +74,8 @@ def _softsign_share(edit: Edit, node: NodeDef) -> str:
     return add_inner(edit, "Mul", node, "reciprocal", root, root)
 
 
+QUOTIENTS = ("RealDiv", "Div")
 FACTORS: dict[str, Callable[[Edit, NodeDef], str | None]] = {
-    **dict.fromkeys(("RealDiv", "Div"), _reciprocal),
+    **dict.fromkeys(QUOTIENTS, _reciprocal),
     "Softsign": _softsign_share,
 }

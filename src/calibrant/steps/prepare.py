@@ -42,15 +42,22 @@ def prepare(
     watch: Stopwatch,
     track: ProgressFn,
     runner: CalibrationRunner,
+    is_refined: bool = False,
 ) -> Prepared:
-    """Equalize or balance the channels, and quantize the weights."""
+    """Equalize or balance the channels, and quantize the weights.
+
+    Parameters
+    ----------
+    is_refined : bool
+        Whether ranges are refined afterwards, so that what 8 bits are too few for is found.
+    """
     planned = channels.planned
     if channels.equalized:
         with watch.step("equalize"):
             planned = equalize(planned, batches, track, runner)
     with watch.step("balance"):
         balanced = balance(planned.folded.graph, planned.layers, planned.plan, batches, track, runner)
-    return replace(_prepared(planned, balanced, options, watch), equalized=channels.equalized)
+    return replace(_prepared(planned, balanced, options, watch, is_refined), equalized=channels.equalized)
 
 
 def channels_are_open(planned: Planned, options: Options) -> bool:
@@ -77,12 +84,14 @@ def prepare_merge(model: Any, config: Any, options: Options, watch: Stopwatch) -
     return _prepared(planned, _unbalanced(planned), options, watch)
 
 
-def _prepared(planned: Planned, balanced: Balanced, options: Options, watch: Stopwatch) -> Prepared:
+def _prepared(
+    planned: Planned, balanced: Balanced, options: Options, watch: Stopwatch, is_refined: bool = False
+) -> Prepared:
     if "tflite" in options.export.formats:
         graph = balanced.graph
-        for write_out in (with_plain_softmax, with_plain_norms, with_plain_functions, with_plain_quotients):
+        for write_out in (with_plain_softmax, with_plain_norms, with_plain_functions):
             graph = write_out(graph)
-        balanced = replace(balanced, graph=graph)
+        balanced = replace(balanced, graph=with_plain_quotients(graph, by_norms=is_refined))
     return prepare_balanced(planned, balanced, options, watch)
 
 

@@ -1,0 +1,58 @@
+"""Tensors that say how large others are: sums and means of what cannot be negative, which are seldom near zero."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Graph
+from calibrant.steps.plain_nodes import beside_number
+
+POSITIVE = frozenset({"Abs", "Exp", "Sigmoid", "Softmax", "Softplus", "Sqrt", "Square", "SquaredDifference"})
+"""Not Relu: where all numbers of a sum are zero, what is added to it counts, and eight bits lose it."""
+REDUCING = frozenset({"Mean", "Sum"})
+KEEPING = frozenset({"ExpandDims", "Identity", "Reshape", "Slice", "Squeeze", "StridedSlice", "Transpose"})
+
+
+def is_norm_above_zero(graph: Graph, tensor: str) -> bool:
+    """Whether a tensor is a norm to which a positive number is added, or which is at least that."""
+    node = graph.producer(tensor)
+    if node.op not in ("Add", "AddV2", "Maximum"):
+        return False
+    inputs = nd.data_inputs(node)
+    constants = [graph.constant(read) for read in inputs]
+    return any(
+        least is not None and least.size and least.min() > 0 and _is_norm(graph, read)
+        for read, least in zip(inputs, constants[::-1], strict=True)
+    )
+
+
+def _is_norm(graph: Graph, tensor: str) -> bool:
+    """Whether a tensor is a sum or mean of what cannot be negative, or the span between extremes, or made of these."""
+    node, inputs = graph.producer(tensor), nd.data_inputs(graph.producer(tensor))
+    if node.op in REDUCING:
+        return _is_norm(graph, inputs[0]) or _is_positive(graph, inputs[0])
+    if node.op in ("Add", "AddV2"):
+        return all(_is_norm(graph, read) for read in inputs)
+    if node.op == "Sub":
+        return _is_span(graph, *inputs)
+    return node.op in {"Sqrt", *KEEPING} and _is_norm(graph, inputs[0])
+
+
+def _is_positive(graph: Graph, tensor: str) -> bool:
+    node, inputs = graph.producer(tensor), nd.data_inputs(graph.producer(tensor))
+    if node.op == "Mul":
+        return inputs[0] == inputs[1] or all(_is_norm(graph, each) or _is_positive(graph, each) for each in inputs)
+    if node.op in KEEPING:
+        return _is_positive(graph, inputs[0])
+    added = beside_number(graph, node, lambda number: number >= 1)
+    return node.op in POSITIVE or (added is not None and graph.producer(added).op == "Elu")
+
+
+def _is_span(graph: Graph, largest: str, smallest: str) -> bool:
+    first, second = graph.producer(largest), graph.producer(smallest)
+    if (first.op, second.op) != ("Max", "Min"):
+        return False
+    (data, axes), (other, other_axes) = nd.data_inputs(first), nd.data_inputs(second)
+    reduced, others = graph.constant(axes), graph.constant(other_axes)
+    return data == other and reduced is not None and others is not None and np.array_equal(reduced, others)
