@@ -123,3 +123,19 @@ def test_an_input_is_named_by_its_key_or_its_tensor(tmp_path):
     for name in ("x", "serving_default_x", "serving_default_x:0"):
         result = quantize(tmp_path / "m", data={name: DATA}, out=tmp_path / "out")
         assert len(result.network.layers) == 1
+
+
+def test_a_function_that_other_implementations_may_replace():
+    """Keras 2 marks its LSTM and GRU so; in a call that is left, nothing can be observed."""
+    kernel = tf.constant(numbers(2, 4))
+
+    @tf.function(experimental_attributes={"api_implements": "dense_by_hand", "api_preferred_device": "CPU"})
+    def product(x):
+        return tf.matmul(x, kernel)
+
+    model = tf.function(lambda x: tf.nn.relu(product(x)), input_signature=[tf.TensorSpec([None, 2], name="x")])
+    graph = load(model)
+    assert [layer.type for layer in find_layers(graph)[0]] == ["MatMul"]
+    assert not any(node.op.endswith("PartitionedCall") for node in graph.nodes.values())
+    x = numbers(5, 2)
+    np.testing.assert_allclose(run_once(graph, {graph.input_keys[0]: x})[0], model(x), atol=1e-6)

@@ -54,11 +54,12 @@ def _prepared(graph_def: GraphDef) -> GraphDef:
     """The graph without what keeps calls from being inlined, and loops from staying functions.
 
     Keras 3 marks grouped convolutions to be compiled by XLA; without that they give the same numbers up to rounding.
+    Keras 2 marks its LSTM and GRU so that a device may choose another implementation.
     """
     result = GraphDef(library=graph_def.library, versions=graph_def.versions)
     result.node.extend(whole(node) for node in graph_def.node)
     for function in result.library.function:
-        for key in ("_XlaMustCompile", "_noinline"):
+        for key in ("_XlaMustCompile", "_noinline", "api_implements"):
             function.attr.pop(key, None)
     for nodes in (result.node, *(function.node_def for function in result.library.function)):
         for node in nodes:
