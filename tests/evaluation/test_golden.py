@@ -28,6 +28,14 @@ def network():
     tf.nn.softmax(dense(tf.reshape(y, [-1, 256]), name="last"), name="shares")
 
 
+def divided():
+    """Second parts that layers read, beside a node whose name is theirs with another sign."""
+    y = conv(placeholder([None, 8, 8, 3]), 6, name="one")
+    first, second = tf.split(tf.nn.relu(y), 2, -1, name="part")
+    third, _ = tf.split(conv(second, 8, name="two", seed=4), [6, 2], -1, name="part")
+    tf.add(conv(third, name="three"), conv(first, name="four"), name="last")
+
+
 @pytest.fixture(scope="module")
 def result(tmp_path_factory):
     folder = tmp_path_factory.mktemp("golden") / "out"
@@ -194,3 +202,13 @@ def test_the_command_lists_the_files(result, tmp_path):
 )
 def test_difference(expected, found, allowed, differs):
     assert (check_golden.difference(expected, found, allowed) is not None) == differs
+
+
+def test_parts_are_not_taken_for_nodes_of_such_a_name(tmp_path, check):
+    calibrant.quantize(graph_def(divided), "batch_num: 1", [DATA], tmp_path / "out", export="tflite", name="parts")
+    file = File((tmp_path / "out" / "parts_int8.tflite").read_bytes())
+    names = {tensor.name for each in file.operators() for tensor in each.outputs}
+    assert {"part:1", "part_1"} <= names
+    calibrant.golden(tmp_path / "out", DATA, samples=2)
+    assert check(tmp_path / "out" / "golden") == 0
+    assert calibrant.verify(tmp_path / "out", DATA).passed

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from calibrant.emit.tflite.file_parts import Tensor
-from calibrant.emit.tflite.simulation import safe_name
+from calibrant.emit.tflite.simulation import between_node
 from calibrant.errors import DataError, Problem
-from calibrant.evaluation.layer_divergence import BETWEEN
 from calibrant.evaluation.sample_range import Fed, SampleAxes
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.graph import Graph
@@ -81,7 +80,7 @@ def comparison_points(models: Mapping[str, Model]) -> dict[str, ComparisonPoints
 
 def _simulated(graph: Graph, tensors: Iterable[Tensor | None]) -> str | None:
     """The tensor of a simulation that stands for one of a file; None in other graphs."""
-    names = (f"{safe_name(tensor.name)}{BETWEEN}" for tensor in tensors if tensor is not None)
+    names = (between_node(tensor) for tensor in tensors if tensor is not None)
     return next((f"{name}:0" for name in names if name in graph.nodes), None)
 
 

@@ -18,7 +18,7 @@ from calibrant.data.options import DataOptions
 from calibrant.emit.tflite.file_parts import Tensor
 from calibrant.emit.tflite.interpreter import new_interpreter
 from calibrant.emit.tflite.simulated_codes import quantized
-from calibrant.emit.tflite.simulation import BETWEEN, holds_codes, safe_name
+from calibrant.emit.tflite.simulation import between_node, holds_codes
 from calibrant.errors import DataError, ModelError, Problem
 from calibrant.evaluation import check_golden
 from calibrant.evaluation.result_folder import SIMULATION, TFLITE, open_models
@@ -152,7 +152,7 @@ def _expected(runner: TfliteRunner, simulation: Graph) -> Iterator[_Expected]:
     used = set(runner.file.used())
     for operator in runner.file.operators():
         for tensor in operator.outputs:
-            node = f"{safe_name(tensor.name)}{BETWEEN}"
+            node = between_node(tensor)
             if holds_codes(tensor) and tensor.index in used and node in simulation.nodes:
                 yield _Expected(tensor, operator.name, f"{node}:0", tensor.index in results)
             elif tensor.index in results:

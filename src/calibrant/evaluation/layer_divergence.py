@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from calibrant.emit.tflite.file_parts import Tensor
+from calibrant.emit.tflite.simulation import between_node
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.graph import Graph
 from calibrant.graph.run import run_once
-
-BETWEEN = "/between"
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class LayerDivergence:
     Parameters
     ----------
     layer : str
-        The node that makes it.
+        Its name in the file, which is that of the node that makes it.
     largest_steps : int
         Largest difference of its codes.
     share_beyond : float
@@ -44,10 +43,10 @@ def first_parting(simulation: Graph, file: TfliteRunner, fed: Mapping[int, np.nd
     fed : Mapping[int, np.ndarray]
         What it ran on: values of the inputs by position.
     """
-    pairs = _pairs(simulation, file)
+    tensors = _compared(simulation, file)
     batch = dict(zip(simulation.input_keys, fed.values(), strict=True))
-    values = run_once(simulation, batch, [f"{name}{BETWEEN}:0" for name in pairs])
-    for (name, tensor), real in zip(pairs.items(), values, strict=True):
+    values = run_once(simulation, batch, [f"{between_node(tensor)}:0" for tensor in tensors])
+    for tensor, real in zip(tensors, values, strict=True):
         found = file.codes(tensor).astype(np.int32)
         if found.size != real.size:
             continue
@@ -56,19 +55,20 @@ def first_parting(simulation: Graph, file: TfliteRunner, fed: Mapping[int, np.nd
         difference = np.abs(found.reshape(-1) - np.clip(scaled, -128, 127).astype(np.int32).reshape(-1))
         largest = int(difference.max(initial=0))
         if largest > 1:
-            return LayerDivergence(name, largest, float(np.mean(difference > 1)))
+            return LayerDivergence(tensor.name, largest, float(np.mean(difference > 1)))
     return None
 
 
-def _pairs(simulation: Graph, file: TfliteRunner) -> dict[str, Tensor]:
-    """Node → the int8 tensor of the file that carries its name, in graph order."""
-    names = [name.removesuffix(BETWEEN) for name in simulation.nodes if name.endswith(BETWEEN)]
-    by_name: dict[str, Tensor] = {}
+def _compared(simulation: Graph, file: TfliteRunner) -> list[Tensor]:
+    """The int8 tensors that both have, in the order in which they are made."""
     used = set(file.file.used())
-    for operator in file.file.operators():
-        made = operator.outputs[0]
-        codes = made.dtype == np.int8 and made.scale.size == 1
-        if codes and made.index in used and operator.name != "QUANTIZE":
-            for part in made.name.split(";"):
-                by_name.setdefault(part, made)
-    return {name: by_name[name] for name in names if name in by_name}
+    return [
+        made
+        for operator in file.file.operators()
+        for made in operator.outputs
+        if made.dtype == np.int8
+        and made.scale.size == 1
+        and made.index in used
+        and operator.name != "QUANTIZE"
+        and between_node(made) in simulation.nodes
+    ]

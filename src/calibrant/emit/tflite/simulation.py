@@ -145,7 +145,7 @@ class Simulated:
         row = (INTEGERS if integer else FLOATS).get(operator.name)
         if row is None:
             raise NotSimulated(operator.name)
-        with tensorflow().name_scope(f"{safe_name(operator.outputs[0].name)}/"):
+        with tensorflow().name_scope(f"{_safe_name(operator.outputs[0].name)}/"):
             made = row(self, operator)
         made = made if isinstance(made, (list, tuple)) else [made]
         for tensor, value in zip(operator.outputs, made, strict=False):
@@ -182,7 +182,7 @@ class Simulated:
             Tf.Tensor Codes less the code of zero, float32, or numbers of the tensor's own type.
         """
         tf = tensorflow()
-        with tf.name_scope(f"{safe_name(tensor.name)}/"):
+        with tf.name_scope(f"{_safe_name(tensor.name)}/"):
             self.made[tensor.index] = value
             self.read[tensor.index] = tf.identity(value, name=READ)
             if holds_codes(tensor):
@@ -238,7 +238,12 @@ def holds_codes(tensor: Tensor) -> bool:
     return tensor.dtype in (np.int8, np.int16, np.uint8) and tensor.scale.size > 0
 
 
-def safe_name(name: str) -> str:
-    """A name as TensorFlow takes it."""
-    accepted = name.replace(":", "_").replace(";", "_")
+def between_node(tensor: Tensor) -> str:
+    """The node of a simulation that has the real numbers of a tensor with codes."""
+    return f"{_safe_name(tensor.name)}{BETWEEN}"
+
+
+def _safe_name(name: str) -> str:
+    """A name as TensorFlow takes it; that of a second result, x:1, is no name of another node, as x_1 would be."""
+    accepted = name.replace(":", "..").replace(";", "..")
     return accepted if accepted[:1].isalnum() or accepted[:1] == "." else f"n{accepted}"
