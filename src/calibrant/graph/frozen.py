@@ -24,6 +24,7 @@ from calibrant.graph.inference_mode import deterministic, for_inference, proposa
 from calibrant.graph.inline import CALLS, inline_calls
 from calibrant.graph.pieces import read_graph_def
 from calibrant.graph.plausible import plausible
+from calibrant.graph.prints import without_prints
 from calibrant.graph.single_precision import BRAIN, in_single_precision
 from calibrant.graph.tf_core import GraphDef, NodeDef, dtypes
 from calibrant.graph.written_ends import written_ends
@@ -168,7 +169,7 @@ def _select(
     checks.well_formed(graph)
     if inputs:
         graph = without_unfed_controls(graph)
-    inference = without_idle_controls(for_inference(graph))
+    inference = without_idle_controls(for_inference(without_prints(graph)))
     if not inputs and (inference is not graph or not graph.inputs):
         inference = _with_needed_inputs(inference)
     checks.fed(inference, lambda: proposal(graph, lambda trial: not checks.training_mode(trial)))

@@ -1,0 +1,55 @@
+"""What a graph prints is left out; what it checks is not."""
+
+import numpy as np
+import pytest
+
+import calibrant
+from calibrant.errors import ModelError
+from calibrant.graph import nodes as nd
+from calibrant.graph.load import load
+from calibrant.graph.run import run_once
+from graphs import dense, graph_def, numbers, placeholder, tf
+
+X = numbers(8, 4)
+
+
+def old():
+    x = tf.compat.v1.Print(placeholder([None, 4]), [tf.constant("x is ")], name="printed")
+    tf.nn.relu(dense(x, name="layer"), name="out")
+
+
+def new():
+    x = dense(placeholder([None, 4]), name="layer")
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(x < 1e6), [x], name="check")]):
+        said = tf.print("x is ", x, name="said")
+    with tf.control_dependencies([said]):
+        again = tf.print("again", name="again")
+    with tf.control_dependencies([again]):
+        tf.nn.relu(x, name="out")
+
+
+@pytest.mark.parametrize("build", [old, new])
+def test_prints_are_left_out(build, capfd):
+    definition = graph_def(build)
+    assert any(node.op.startswith("Print") for node in definition.node)
+    graph = load(definition, outputs=["out"])
+    assert not any(node.op.startswith(("Print", "StringFormat")) for node in graph.nodes.values())
+    [found] = run_once(graph, {graph.input_keys[0]: X})
+    kernel, bias = (graph.constant(nd.data_inputs(graph.nodes[name])[1]) for name in ("layer", "layer/bias"))
+    np.testing.assert_allclose(found, np.maximum(X @ kernel + bias, 0), atol=1e-5)
+    assert "x is" not in capfd.readouterr().err
+
+
+def test_what_a_print_waited_for_is_waited_for():
+    graph = load(graph_def(new), outputs=["out"])
+    assert any("check" in name for name in nd.control_inputs(graph.nodes["out"]))
+    with pytest.raises(ModelError, match="assertion failed"):
+        run_once(graph, {graph.input_keys[0]: 1e9 * X})
+
+
+@pytest.mark.parametrize("build", [old, new])
+def test_a_graph_that_prints_has_a_litert_file(build, tmp_path):
+    result = calibrant.quantize(
+        graph_def(build), "batch_num : 1", [X], tmp_path / "out", export="tflite", outputs=["out"], name="model"
+    )
+    assert not result.refused and (tmp_path / "out" / "model_int8.tflite").exists()
