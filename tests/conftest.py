@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -40,3 +41,9 @@ def shared() -> Path:
         told = "that CALIBRANT_SHARED names" if named else "beside the project; CALIBRANT_SHARED can name another place"
         pytest.skip(f"no folder of real models at {folder} ({told})")
     return folder.resolve()
+
+
+@pytest.fixture
+def keras2() -> Any:
+    """Keras 2; the test is skipped where it is not installed."""
+    return pytest.importorskip("tf_keras", reason="tf_keras, which reads Keras 2 files, is not installed")

@@ -34,6 +34,19 @@ def test_a_loop_stays_in_float_and_its_file_takes_one_sample(cell, tmp_path):
     assert calibrant.verify(tmp_path / "out", x).passed
 
 
+@pytest.mark.parametrize("cell", ["LSTM", "GRU"])
+def test_loops_of_keras_2(keras2, cell, tmp_path):
+    keras2.utils.set_random_seed(0)
+    inputs = keras2.Input([6, 4], name="x")
+    inner = keras2.layers.Bidirectional(getattr(keras2.layers, cell)(4, return_sequences=True))(inputs)
+    x = numbers(4, 6, 4, seed=3)
+    model = keras2.Model(inputs, keras2.layers.Dense(3)(inner))
+    result = calibrant.quantize(model, "batch_num: 1", [x], tmp_path / "out", export="tflite", name="model")
+    assert not result.refused
+    assert len(result.network.weight_only) == 4  # two products in each loop
+    assert calibrant.verify(tmp_path / "out", x).passed
+
+
 def test_the_batch_of_a_loop_may_be_chosen(tmp_path):
     keras.utils.set_random_seed(0)
     x = numbers(4, 6, 4, seed=3)

@@ -18,12 +18,6 @@ from graphs import numbers, tf
 keras = tf.keras
 
 
-@pytest.fixture
-def keras2():
-    """The module; the test is skipped where it is not installed."""
-    return pytest.importorskip("tf_keras", reason="tf_keras, which reads Keras 2 files, is not installed")
-
-
 def layers_of_keras_2(keras2):
     layers = keras2.layers
     x = keras2.Input([8, 8, 3], name="x")

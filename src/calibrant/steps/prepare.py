@@ -17,6 +17,7 @@ from calibrant.steps.calibration_data import open_planned
 from calibrant.steps.channels import Channels
 from calibrant.steps.equalize import equalize
 from calibrant.steps.plain_functions import with_plain_functions
+from calibrant.steps.plain_layer_norms import with_plain_layer_norms
 from calibrant.steps.plain_norms import with_plain_norms
 from calibrant.steps.plain_quotients import with_plain_quotients
 from calibrant.steps.plain_softmax import with_plain_softmax
@@ -89,7 +90,7 @@ def _prepared(
 ) -> Prepared:
     if "tflite" in options.export.formats:
         graph = balanced.graph
-        for write_out in (with_plain_softmax, with_plain_norms, with_plain_functions):
+        for write_out in (with_plain_softmax, with_plain_norms, with_plain_layer_norms, with_plain_functions):
             graph = write_out(graph)
         balanced = replace(balanced, graph=with_plain_quotients(graph, by_norms=is_refined))
     return prepare_balanced(planned, balanced, options, watch)
