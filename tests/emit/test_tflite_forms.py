@@ -9,7 +9,7 @@ from tflite_networks import contents, definition, exported, image, layer_operato
 import calibrant
 from calibrant.emit.tflite.convert import converter_problem
 from calibrant.emit.tflite.flatbuffer import File
-from calibrant.emit.tflite.simulation import safe_name
+from calibrant.emit.tflite.simulation import between_node
 from calibrant.errors import ModelError
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.load import load
@@ -171,7 +171,7 @@ def test_several_inputs_and_outputs(build, io, batch):
     assert {tensor.shape[0] for tensor in runner.file.inputs()} == {batch or 1}
     x = values(99)
     runner.run(dict(enumerate(x.values())))
-    fetches = [f"{safe_name(point.name)}/between:0" for point in runner.points]
+    fetches = [f"{between_node(point)}:0" for point in runner.points]
     for point, wanted in zip(runner.points, run_once(simulation, x, fetches), strict=True):
         found = runner.real(point)
         assert found.shape == wanted.shape and np.ptp(wanted) > 10 * point.scale[0]

@@ -8,7 +8,7 @@ from tflite_networks import contents, exported, image, steps_apart
 
 import calibrant
 from calibrant.emit.tflite.flatbuffer import File
-from calibrant.emit.tflite.simulation import safe_name
+from calibrant.emit.tflite.simulation import between_node
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.run import run_once
 from graphs import conv, dense, graph_def, numbers, tf
@@ -119,7 +119,7 @@ def test_rows_of_a_constant_table_are_codes():
     runner = TfliteRunner(content)
     [found] = [operator for operator in runner.file.operators() if operator.name == "GATHER"]
     runner.run({0: batches[0]["words"]})
-    [simulated] = run_once(simulation, batches[0], [f"{safe_name(found.outputs[0].name)}/between:0"])
+    [simulated] = run_once(simulation, batches[0], [f"{between_node(found.outputs[0])}:0"])
     assert [found.read(0).dtype, found.outputs[0].dtype] == [np.int8, np.int8]
     assert np.array_equal(simulated, runner.real(found.outputs[0]))
 

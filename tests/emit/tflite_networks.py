@@ -8,7 +8,7 @@ import numpy as np
 
 import calibrant
 from calibrant.emit.tflite.flatbuffer import File
-from calibrant.emit.tflite.simulation import safe_name
+from calibrant.emit.tflite.simulation import between_node
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.load import load
 from calibrant.graph.logits import before_softmax
@@ -180,9 +180,7 @@ def steps_apart(result, x):
     runner = TfliteRunner(tflite)
     runner.run({0: x})
     point = runner.points[0]
-    fetch = (
-        f"{safe_name(point.name)}/between:0" if point.scale.size else before_softmax(simulation, simulation.outputs[0])
-    )
+    fetch = f"{between_node(point)}:0" if point.scale.size else before_softmax(simulation, simulation.outputs[0])
     [wanted] = run_once(simulation, {simulation.input_keys[0]: x}, [fetch])
     step = float(point.scale[0]) if point.scale.size else 1e-5
     return np.abs(runner.real(point).reshape(-1).astype(np.float64) - wanted.reshape(-1)) / step, File(tflite)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from plain_graphs import check_numbers, check_on_integers, ops
 
