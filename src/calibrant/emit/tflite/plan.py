@@ -10,7 +10,7 @@ import numpy as np
 from calibrant.emit.tflite.exact_reads import only_read_exactly
 from calibrant.emit.tflite.file_parts import Operator
 from calibrant.emit.tflite.flatbuffer import File
-from calibrant.emit.tflite.float_file import FloatFile, layer_end
+from calibrant.emit.tflite.float_file import ACTIVATIONS, FloatFile, layer_end
 from calibrant.emit.tflite.kernels import KERNELS, LAYER_KERNELS, WITHOUT_KERNEL, Result
 from calibrant.emit.tflite.sources import NodeInput, Observed, Source, Sources
 from calibrant.emit.tflite.wide import IN_FRONT, KERNELS_OF_16_BITS, WideOperators, wide_operators
@@ -191,15 +191,17 @@ class _Planner:
 
     def _layer(self, layer: Layer, found: Mapping[int, str]) -> tuple[int | None, str | None]:
         """The operator that runs a layer, and why it has to do so in float."""
-        index = self.index_of.get(layer_end(self.given.graph, layer))
+        end = layer_end(self.given.graph, layer)
+        index = self.index_of.get(end)
         at = self.wiring.maker.get(index) if index is not None else None
         kernels = LAYER_KERNELS.get(layer.type, ())
-        while at is not None and self.wiring.operators[at].name not in kernels:
-            if (
-                self.wiring.operators[at].name not in KERNELS
-                or KERNELS[self.wiring.operators[at].name].result is not Result.SAME
-            ):
-                return at, f"LiteRT has no integer kernel for {layer.type} as {self.wiring.operators[at].name}"
+        op = self.given.graph.producer(end).op
+        activation = op.upper() if op in ACTIVATIONS else None  # an operator of its own where it is not fused
+        while at is not None and (name := self.wiring.operators[at].name) not in kernels:
+            if name == activation:
+                activation = None
+            elif name not in KERNELS or KERNELS[name].result is not Result.SAME:
+                return at, f"LiteRT has no integer kernel for {layer.type} as {name}"
             read = self.wiring.data(at)
             at = self.wiring.maker.get(read[0].index) if len(read) == 1 else None
         if at is None or at in found:
