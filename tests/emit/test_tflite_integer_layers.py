@@ -9,14 +9,24 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tflite_networks import NETWORKS, computed, contents, definition, exported, image, layer_operators, steps_apart
+from tflite_networks import (
+    NETWORKS,
+    computed,
+    contents,
+    definition,
+    exported,
+    image,
+    layer_operators,
+    one_of_two_equal_layers,
+    steps_apart,
+)
 
 from calibrant.algorithms.sqnr import arrays_sqnr_db
 from calibrant.emit.tflite import simulated_layers
 from calibrant.emit.tflite.simulated_layers import EXACT_IN_FLOAT32, bias_of, largest_sum, multiplier
 from calibrant.graph.load import load
 from calibrant.graph.run import run_once
-from graphs import conv, dense, graph_def, numbers, placeholder, tf
+from graphs import conv, dense, graph_def, placeholder, tf
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the formulas are those of x86 kernels")
 EQUAL = [
@@ -33,13 +43,6 @@ def with_relu6():
 def transposed_with(activation):
     """The converter only fuses it where there is a bias."""
     return activation(NETWORKS["transposed"]())
-
-
-def one_of_two_equal_layers():
-    """The converter makes one operator of both."""
-    x, weights = image(), tf.constant(numbers(3, 3, 4, 4, seed=1, scale=0.3))
-    one, two = (tf.nn.conv2d(x, weights, 1, "SAME", name=name) for name in ("one", "two"))
-    return tf.reduce_mean(tf.nn.relu(one), [1, 2]) + tf.reduce_mean(tf.sigmoid(two), [1, 2])
 
 
 def with_large_sums():
@@ -114,7 +117,7 @@ def test_an_activation_that_the_converter_does_not_fuse(build, name):
     assert name in [operator.name for operator in file.operators()]
     [made], _, _ = computed(result, x)
     [wanted] = run_once(load(model), {"x": x})
-    assert arrays_sqnr_db(wanted, made) > 35
+    assert arrays_sqnr_db(wanted, made) > 30
 
 
 def test_scales_are_multiplied_and_then_divided_in_float32():

@@ -63,6 +63,13 @@ def local_average():
     return conv(tf.nn.avg_pool2d(y, 2, 2, "SAME", name="pool"), name="two", seed=4)
 
 
+def one_of_two_equal_layers():
+    """The converter makes one operator of both."""
+    x, weights = image(), tf.constant(numbers(3, 3, 4, 4, seed=1, scale=0.3))
+    one, two = (tf.nn.conv2d(x, weights, 1, "SAME", name=name) for name in ("one", "two"))
+    return conv(tf.nn.relu(one), name="three", seed=4) + two
+
+
 def constant_batch_product():
     weights = tf.constant(numbers(6, 5, seed=3), name="bmm/weights")
     return tf.raw_ops.BatchMatMulV2(x=placeholder([None, 3, 6]), y=weights, name="bmm")

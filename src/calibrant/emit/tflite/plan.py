@@ -156,8 +156,10 @@ class _Planner:
         return FilePlan(self.layers, frozenset(self.integer), sources, floats, self.wide, parts, *cut)
 
     def _layers(self) -> dict[int, str]:
+        """Position of an operator → its layer: of equal ones that the converter has merged, one that reads 16 bits."""
         found: dict[int, str] = {}
-        for layer in self.given.layers:
+        wide = {node for node, _ in self.given.wide}
+        for layer in sorted(self.given.layers, key=lambda layer: layer.name not in wide):
             at, reason = self._layer(layer, found)
             if at is None:
                 continue
