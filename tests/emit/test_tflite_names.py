@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tflite_networks import contents, exported, image, steps_apart
+from tflite_networks import computed, contents, exported, image, steps_apart
 
 import calibrant
+from calibrant.algorithms.sqnr import arrays_sqnr_db
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.float_file import float_file
 from calibrant.emit.tflite.name_check import without_wrong_names
@@ -186,3 +187,42 @@ def test_sums_in_front_of_which_the_converter_has_moved_a_squeeze():
     assert apart.max() <= 0.01
     sums = [each for each in file.operators() if each.name == "ADD"]
     assert len(sums) == 2 and all(each.is_integer and len(each.outputs[0].signature) == 4 for each in sums)
+
+
+def rows(y):
+    return tf.nn.max_pool1d(tf.nn.relu(tf.reshape(y, [-1, 64, 4])), 2, 2, "SAME")
+
+
+def clipped_rows(y):
+    return tf.nn.max_pool1d(tf.nn.relu6(tf.reshape(y, [-1, 64, 4])), 2, 2, "SAME")
+
+
+def rows_as_a_result(y):
+    return tf.nn.relu(tf.reshape(y, [-1, 64, 4]))
+
+
+def back_again(y):
+    y = tf.reshape(tf.nn.relu(tf.reshape(y, [-1, 64, 4])), [-1, 8, 8, 4])
+    return y + tf.sigmoid(y)
+
+
+def channels_in_front(y):
+    return tf.reduce_max(tf.nn.relu(tf.transpose(y, [0, 3, 1, 2])), [2, 3])
+
+
+@pytest.mark.parametrize("combined", [tf.add, tf.subtract, tf.multiply])
+@pytest.mark.parametrize("rearranged", [rows, clipped_rows, rows_as_a_result, back_again, channels_in_front])
+def test_an_activation_that_the_converter_has_moved(rearranged, combined):
+    """It fuses one behind a reshape or a transposition into what is in front of that."""
+
+    def build():
+        y = conv(image(), name="one")
+        tf.identity(rearranged(combined(y, conv(y, name="two", seed=3))), name="out")
+
+    result, x = exported(graph_def(build))
+    assert result.export_notes["tflite"]["operators_in_float"] == []
+    [made], [simulated], names = computed(result, x)
+    assert names.isdisjoint({"RELU", "RELU6"})
+    np.testing.assert_allclose(made, simulated, atol=1e-5)
+    [wanted] = run_once(load(graph_def(build)), {"x": x})
+    assert arrays_sqnr_db(wanted, made) > 30

@@ -14,6 +14,8 @@ from calibrant.graph.tf_core import NodeDef, dtypes
 
 DIGITS = "0123456789"
 VERSION = f"V{DIGITS}"
+ACTIVATIONS = frozenset({"Relu", "Relu6"})
+"""What the converter fuses into an operator."""
 
 
 def named_tensors(file: File, graph: Graph, original: Graph, first: Mapping[str, str]) -> dict[int, str]:
@@ -53,7 +55,8 @@ def _possible(operator: Operator, made: Tensor, graph: Graph, order: Mapping[str
         is_told = place == 0 or _computes(operator, graph.nodes[nd.node_name(tensor)])
         if not is_told or tensor not in graph.tensors or graph.dtype(tensor) in (dtypes.variant, dtypes.resource):
             continue
-        if _same_shape(made.signature, graph.shape(tensor)):
+        is_activation = _is_activated(operator) and graph.producer(tensor).op in ACTIVATIONS
+        if (_same_count if is_activation else _same_shape)(made.signature, graph.shape(tensor)):
             yield tensor
 
 
@@ -80,7 +83,13 @@ def _without_digits(name: str) -> Iterator[str]:
 def _computes(operator: Operator, node: NodeDef) -> bool:
     """Whether an operator is of the kind of a node; of those that move values, the converter changes the order."""
     kernel = KERNELS.get(operator.name)
-    return operator.name == node.op.rstrip(VERSION).upper() and kernel is not None and kernel.result is Result.OWN
+    is_alike = operator.name == node.op.rstrip(VERSION).upper() and not _is_activated(operator)
+    return is_alike and kernel is not None and kernel.result is Result.OWN
+
+
+def _is_activated(operator: Operator) -> bool:
+    """Whether an activation is fused into an operator."""
+    return bool(getattr(operator.options, "fusedActivationFunction", 0))
 
 
 def _passed_on(tensor: str, graph: Graph) -> Iterator[str]:
@@ -107,3 +116,11 @@ def _same_shape(found: nd.OpenShape, wanted: nd.OpenShape | None) -> bool:
     return len(found) == len(wanted) and all(
         None in (size, other) or size == other for size, other in zip(found, wanted, strict=True)
     )
+
+
+def _same_count(found: nd.OpenShape, wanted: nd.OpenShape | None) -> bool:
+    """Whether both have as many numbers: the converter fuses an activation across reshapes and transpositions."""
+    if wanted is None:
+        return True
+    one, other = (math.prod(size for size in shape if size is not None) for shape in (found, wanted))
+    return found.count(None) == wanted.count(None) and one == other

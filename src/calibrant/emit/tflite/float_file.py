@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from calibrant.emit.tflite.convert import MOST_NODES, UNROLLED, convert
-from calibrant.emit.tflite.converter_names import named_tensors
+from calibrant.emit.tflite.converter_names import ACTIVATIONS, named_tensors
 from calibrant.emit.tflite.flatbuffer import OPERATORS, File
 from calibrant.emit.tflite.float_graph import float_graph
 from calibrant.emit.tflite.kernels import LAYER_KERNELS
@@ -21,7 +21,6 @@ from calibrant.graph.tf_core import NodeDef, dtypes
 
 WITH_KERNELS = frozenset({"TFLite_Detection_PostProcess"})
 """Custom operators that interpreters bring along."""
-ACTIVATIONS = frozenset({"Relu", "Relu6"})
 LOOPS = frozenset({"UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "LSTM", "RNN"})
 ARRAY = "TensorArrayV3"
 FAKE_QUANTIZED = frozenset({"QUANTIZE", "DEQUANTIZE"})

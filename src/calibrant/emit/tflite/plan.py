@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from calibrant.emit.tflite.converter_names import ACTIVATIONS
 from calibrant.emit.tflite.exact_reads import only_read_exactly
 from calibrant.emit.tflite.file_parts import Operator
 from calibrant.emit.tflite.flatbuffer import File
-from calibrant.emit.tflite.float_file import ACTIVATIONS, FloatFile, layer_end
+from calibrant.emit.tflite.float_file import FloatFile, layer_end
 from calibrant.emit.tflite.kernels import KERNELS, LAYER_KERNELS, WITHOUT_KERNEL, Result
 from calibrant.emit.tflite.sources import NodeInput, Observed, Source, Sources
 from calibrant.emit.tflite.wide import IN_FRONT, KERNELS_OF_16_BITS, WideOperators, wide_operators
