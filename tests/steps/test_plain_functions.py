@@ -1,4 +1,4 @@
-"""Softplus, Selu, Log1p, Expm1, and powers as operations that have integer kernels."""
+"""Softplus, Selu, Log1p, Expm1, powers and squared differences as operations that have integer kernels."""
 
 from __future__ import annotations
 
@@ -52,6 +52,32 @@ def test_a_bounded_root_is_that_of_what_is_bounded(limit):
     check_numbers(plain, graph, np.float32([[0, 1e-19, 1e-10, 0.05, 1, 1e15]])[..., None], rtol=1e-6)
 
 
+def of_many_axes(square):
+    """As a group norm computes its variance."""
+
+    def build():
+        x = tf.reshape(placeholder((None, 8, 8, 4)), [-1, 8, 8, 2, 2])
+        return square(x, tf.reduce_mean(x, [1, 2, 4], keepdims=True))
+
+    return build
+
+
+def square_of_difference(x, y):
+    return tf.square(x - y)
+
+
+@pytest.mark.parametrize("square", [tf.math.squared_difference, square_of_difference])
+def test_squared_differences_of_many_axes_are_products(square):
+    def build():
+        tf.reduce_mean(tf.identity(of_many_axes(square)(), name="a"), [1, 2, 4], name="out")
+
+    graph = load(graph_def(build))
+    squared = graph.producer(graph.nodes["a"].input[0]).name
+    plain = with_plain_functions(graph)
+    assert not {"SquaredDifference", "Square"} & ops(plain) and plain.nodes[squared].op == "Mul"
+    check_numbers(plain, graph, numbers(3, 8, 8, 4), rtol=1e-6)
+
+
 def halves():
     return tf.cast(tf.nn.selu(tf.cast(placeholder((None, 4)), tf.float16)), tf.float32)
 
@@ -94,6 +120,15 @@ def squared_difference():
     return tf.square(x - tf.reduce_mean(x, -1, keepdims=True))
 
 
+def squared_difference_of_four_axes():
+    x = placeholder((None, 8, 8, 4))
+    return tf.reduce_mean(tf.math.squared_difference(x, tf.reduce_mean(x, [1, 2], keepdims=True)), [1, 2])
+
+
+def distance_of_many_axes():
+    return tf.sqrt(tf.reduce_sum(of_many_axes(tf.math.squared_difference)(), [1, 2, 4]))
+
+
 def square_as_a_result():
     return tf.square(placeholder((None, 4)))
 
@@ -123,6 +158,8 @@ def logarithm_of_more_than_one():
         divisor,
         sum_of_squares,
         squared_difference,
+        squared_difference_of_four_axes,
+        distance_of_many_axes,
         square_as_a_result,
         root_of_a_square,
         logarithm_of_a_cube,
@@ -159,6 +196,19 @@ def instance_norm(x):
     return (x - mean) / tf.sqrt(variance + 1e-3)
 
 
+def group_norm(x):
+    groups = tf.reshape(x, [-1, 8, 8, 2, 2])
+    mean, variance = tf.nn.moments(groups, [1, 2, 4], keepdims=True)
+    return tf.reshape((groups - mean) / tf.sqrt(variance + 1e-3), [-1, 8, 8, 4])
+
+
+def group_norm_with_a_square(x):
+    groups = tf.reshape(x, [-1, 8, 8, 2, 2])
+    groups -= tf.reduce_mean(groups, [1, 2, 4], keepdims=True)
+    variance = tf.reduce_mean(tf.square(groups), [1, 2, 4], keepdims=True)
+    return tf.reshape(groups * tf.math.rsqrt(variance + 1e-3), [-1, 8, 8, 4])
+
+
 def tanh_gelu(x):
     return 0.5 * x * (1 + tf.tanh(0.79788456 * (x + 0.044715 * x**3)))
 
@@ -171,7 +221,13 @@ def mish(x):
     return x * tf.tanh(tf.nn.softplus(x))
 
 
-@pytest.mark.parametrize("activation", [tf.nn.softplus, tf.nn.selu, mish, tanh_gelu, squared_relu, instance_norm])
+@pytest.mark.parametrize(
+    "activation",
+    [
+        *(tf.nn.softplus, tf.nn.selu, mish, tanh_gelu, squared_relu),
+        *(instance_norm, group_norm, group_norm_with_a_square),
+    ],
+)
 def test_they_run_on_integers_in_a_litert_file(activation):
     check_on_integers(between_layers(activation), numbers(16, 8, 8, 4, seed=5), least_db=30)
 

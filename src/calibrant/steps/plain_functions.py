@@ -1,6 +1,6 @@
 """Step: functions without an integer kernel become operations that have one.
 
-These are Softplus, Selu, Log1p, Expm1, squares, cubes and bounded 1 / sqrt(y).
+These are Softplus, Selu, Log1p, Expm1, squares, squared differences of many axes, cubes and bounded 1 / sqrt(y).
 
 The converter rewrites them as well, but then the graph does not have the numbers between its operators; and it makes an
 exponential of the first two, whose numbers eight bits cannot hold.
@@ -27,6 +27,8 @@ ENLARGING = frozenset({"Log", "Rsqrt", "Sqrt", "Pow", "Reciprocal", "Inv"})
 DIVIDING = frozenset({"RealDiv", "Div", "DivNoNan", "Xdivy", "FloorDiv", "FloorMod"})
 AVERAGING = frozenset({"Mean"})
 """What makes no number near zero of small and large ones."""
+MOST_AXES = 4
+"""Of what the converter makes a SQUARED_DIFFERENCE; of more axes it makes a difference and a square."""
 SELU_SCALE = 1.0507009873554805
 SELU_ALPHA = 1.6732632423543772
 """G. Klambauer et al., Self-Normalizing Neural Networks (2017), as TensorFlow's kernel has them."""
@@ -52,6 +54,8 @@ def _is_rewritten(graph: Graph, node: NodeDef) -> bool:
         return _power(graph, node) in (2, 3) and _may_have_codes(graph, node)
     if node.op == "Log":
         return _softplus_of(graph, node) is not None and not _has_to_be_positive(graph, node)
+    if node.op == "SquaredDifference":
+        return _has_many_axes(graph, node) and _may_have_codes(graph, node)
     *_, read = nd.data_inputs(node)
     if graph.constant(read) is not None:
         return False
@@ -67,8 +71,12 @@ def _may_have_codes(graph: Graph, power: NodeDef) -> bool:
 
 def _is_part(graph: Graph, square: NodeDef) -> bool:
     """Whether the converter may make one operator of a square and its neighbours: a squared difference, or a norm."""
-    difference = graph.producer(nd.data_inputs(square)[0]).op == "Sub"
+    difference = graph.producer(nd.data_inputs(square)[0]).op == "Sub" and not _has_many_axes(graph, square)
     return difference or any(reader.op == "Sum" for reader, _ in graph.consumers(f"{square.name}:0"))
+
+
+def _has_many_axes(graph: Graph, node: NodeDef) -> bool:
+    return len(graph.shape(f"{node.name}:0") or ()) > MOST_AXES
 
 
 def _has_to_be_positive(graph: Graph, node: NodeDef, ends: frozenset[str] = frozenset()) -> bool:
@@ -153,6 +161,11 @@ def _square_or_cube(edit: Edit, node: NodeDef) -> None:
     put_last(edit, "Mul", node, add_inner(edit, "Mul", node, "square", data, data) if is_cube else data, data)
 
 
+def _squared_difference(edit: Edit, node: NodeDef) -> None:
+    difference = add_inner(edit, "Sub", node, "difference", *nd.data_inputs(node))
+    put_last(edit, "Mul", node, difference, difference)
+
+
 def _bounded_root(graph: Graph, node: NodeDef) -> tuple[str, np.ndarray] | None:
     """What a reciprocal root is taken of that a constant bounds, and the least of it that counts."""
     for data, bound in (nd.data_inputs(node), nd.data_inputs(node)[::-1]):
@@ -189,6 +202,7 @@ REWRITES: dict[str, Callable[[Edit, NodeDef], None]] = {
     "Expm1": _expm1,
     "Log": _softplus,
     "Square": _square_or_cube,
+    "SquaredDifference": _squared_difference,
     "Pow": _square_or_cube,
     "Minimum": _root_of_what_is_bounded,
 }
