@@ -181,7 +181,7 @@ class Result:
         if self.data is not None:
             found["warnings"] = [*self.data.warnings, *found["warnings"]]
         if self.output_sqnr is not None:
-            found["warnings"] = [*sqnr_warnings(self.output_sqnr), *found["warnings"]]
+            found["warnings"] = [*self._output_warnings(), *found["warnings"]]
         if is_too_large(self.fakequant):
             found["warnings"].append(
                 f"the model exceeds the 2 GB of a .pb file, so it is written as a SavedModel: {self.name}_fakequant"
@@ -197,10 +197,14 @@ class Result:
             found |= self._pictured_rows(self.pictured, found)
         return found
 
+    def _output_warnings(self) -> list[str]:
+        refined = bool(self.options.get("refine"))
+        return [] if self.output_sqnr is None else sqnr_warnings(self.output_sqnr, refined)
+
     def _pictured_rows(self, pictured: Pictured, found: Mapping[str, Any]) -> dict[str, Any]:
         growth = growth_rows(pictured.growth)
         about_data = self.data.warnings if self.data is not None else ()
-        about_outputs = sqnr_warnings(self.output_sqnr) if self.output_sqnr is not None else ()
+        about_outputs = self._output_warnings()
         about_layers = [text for text in found["warnings"] if text not in (*about_data, *about_outputs)]
         check = data_check_rows(pictured.moves)
         moving = check["sentence"] if check is not None and not check["enough"] else None

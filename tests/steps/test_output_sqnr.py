@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 import calibrant
+from calibrant.algorithms.median_sqnr import median_sqnr_db
 from calibrant.graph.logits import before_softmax
 from calibrant.graph.run import run_once
 from calibrant.quantized_network import OutputSqnr
-from calibrant.report.output_sqnr import refine_hint, sqnr_line
+from calibrant.report.output_sqnr import refine_hint, sqnr_line, sqnr_warnings
 from calibrant.steps.measured import SAMPLES
 from graphs import conv, dense, graph_def, numbers, placeholder, small_network, tf
 
@@ -42,6 +43,19 @@ def test_outputs_that_are_noise_are_warned_of(tmp_path):
     result = calibrant.quantize(graph_def(small_network), data=spoilt, out=tmp_path / "out")
     assert result.output_sqnr.total_db < 10
     assert any("mostly noise" in warning and "--refine" in warning for warning in result.report["warnings"])
+
+
+def test_a_way_out_that_has_been_tried_is_not_named():
+    for refined in (False, True):
+        [warning] = sqnr_warnings(OutputSqnr({"y": 3.0}, 4), refined)
+        assert "calibrant tune" in warning and ("--refine" in warning) is not refined
+
+
+def test_of_single_numbers_one_near_zero_does_not_count():
+    reference = np.float32([[0.9], [-1.1], [1e-6], [1.2]])
+    assert 35 < median_sqnr_db(reference, reference + np.float32(0.01)) < 45
+    assert median_sqnr_db(reference, -reference) < 0 and median_sqnr_db(reference, reference) == math.inf
+    assert median_sqnr_db(np.zeros((3, 1)), np.ones((3, 1))) == -math.inf
 
 
 def test_nothing_is_measured_where_nothing_is_written_or_data_can_be_read_once(tmp_path):

@@ -1,4 +1,8 @@
-"""Signal-to-quantization-noise ratio of the median sample, which one sample with huge values cannot decide."""
+"""Signal-to-quantization-noise ratio of the median sample, which one sample with huge values cannot decide.
+
+A sample of one number has no ratio that says something where that number is near zero: of those, the median noise is
+compared with the median signal.
+"""
 
 from __future__ import annotations
 
@@ -27,5 +31,9 @@ def median_sqnr_db(reference: np.ndarray, outputs: np.ndarray) -> float:
     signal, noise = np.square(first).sum(axis=1), np.square(second - first).sum(axis=1)
     if not signal.any():
         return -math.inf if noise.any() else math.inf
-    ratio = float(np.median(noise[signal > 0] / signal[signal > 0]))
+    heard = signal > 0
+    if first.shape[1] == 1:
+        ratio = float(np.median(noise) / np.median(signal[heard]))
+    else:
+        ratio = float(np.median(noise[heard] / signal[heard]))
     return -10 * math.log10(ratio) if ratio else math.inf

@@ -24,11 +24,20 @@ def sqnr_rows(measured: OutputSqnr | None) -> dict[str, Any]:
     }
 
 
-def sqnr_warnings(measured: OutputSqnr) -> list[str]:
-    """One sentence about each output that is mostly noise."""
+def sqnr_warnings(measured: OutputSqnr, refined: bool) -> list[str]:
+    """One sentence about each output that is mostly noise.
+
+    Parameters
+    ----------
+    measured : OutputSqnr
+        The error of the outputs.
+    refined : bool
+        Whether the ranges have been refined.
+    """
+    way_out = "try calibrant tune" if refined else "try --refine or calibrant tune"
     return [
         f"output {name!r} is mostly noise: {value:.1f} dB on {measured.samples} calibration samples; "
-        "look at the warnings of its layers, or try --refine or calibrant tune"
+        f"look at the warnings of its layers, or {way_out}"
         for name, value in measured.by_output.items()
         if value < NOISE_DB
     ]

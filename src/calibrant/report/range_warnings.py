@@ -8,7 +8,6 @@ from calibrant.algorithms.code_use import MOST
 from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
 
 MOST_ZEROED = 0.7
-WAY_OUT = "look for faulty samples in the data, or try --refine or calibrant tune"
 
 
 def range_warnings(network: QuantizedNetwork) -> list[str]:
@@ -35,10 +34,10 @@ def _sentence(entry: QuantizedInput) -> str | None:
     extremes = f"its values reach from {use.minimum:.4g} to {use.maximum:.4g}, its range is {low:.4g} .. {high:.4g}"
     if use.is_poor:
         share = f"{100 * MOST:g} % of the values of its input {entry.tensor} share {use.codes} of {codes} codes"
-        return f"{share}: {extremes}; {WAY_OUT}"
+        return f"{share}: {extremes}; look for faulty samples in the data, or try calibrant tune"
     if use.zeroed > MOST_ZEROED:
         share = f"{100 * use.zeroed:.0f} % of the values of its input {entry.tensor} are rounded to zero"
-        return f"{share}: {extremes}; try --refine, or dmq_balancer where its channels differ in size"
+        return f"{share}: {extremes}; try dmq_balancer where its channels differ in size, or calibrant tune"
     return None
 
 
