@@ -371,6 +371,13 @@ def test_an_error_that_names_no_operator_keeps_its_first_line():
     assert problem.message.endswith("(operand #0 does not dominate this use)")
 
 
+def test_an_error_with_a_location_names_the_node():
+    graph = load(graph_def(lambda: tf.identity(conv(image(), name="part/one"), name="out")))
+    text = '<unknown>:0: error: loc(fused["Conv2D:", "one@inner_f_12", "part/one"]): failed to legalize\n'
+    problem = converter_problem(text + "error: 'tf.Relu' op is not here", graph)
+    assert problem.path == "part/one" and problem.message.endswith("(Conv2D: failed to legalize)")
+
+
 def test_a_loop_with_weights(tmp_path):
     def step(at, z):
         return at + 1, conv(z, name="inside", seed=5)

@@ -47,6 +47,26 @@ def test_what_a_print_waited_for_is_waited_for():
         run_once(graph, {graph.input_keys[0]: 1e9 * X})
 
 
+def test_a_constant_that_waits_for_a_print_stays_in_its_loop():
+    def step(at, x):
+        with tf.control_dependencies([tf.print("step", at)]):
+            return at + 1, x + tf.constant(2.0, name="two")
+
+    def network():
+        x = dense(placeholder([None, 4]), name="layer")
+        tf.identity(tf.compat.v1.while_loop(lambda at, _: at < 3, step, [0, x])[1], name="out")
+
+    tf.compat.v1.disable_control_flow_v2()
+    try:
+        definition = graph_def(network)
+    finally:
+        tf.compat.v1.enable_control_flow_v2()
+    graph = load(definition, outputs=["out"])
+    assert not any(node.op == "PrintV2" for node in graph.nodes.values())
+    found, before = run_once(graph, {graph.input_keys[0]: X}, ["out:0", "layer/bias:0"])
+    np.testing.assert_allclose(found, before + 6, atol=1e-5)
+
+
 @pytest.mark.parametrize("build", [old, new])
 def test_a_graph_that_prints_has_a_litert_file(build, tmp_path):
     result = calibrant.quantize(

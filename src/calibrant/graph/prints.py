@@ -19,7 +19,8 @@ def without_prints(graph: Graph) -> Graph:
     for name, node in nodes.items():
         controls = nd.control_inputs(node)
         if silent.intersection(controls):
-            nodes[name] = nd.copy_node(node, [*nd.data_inputs(node), *_waited_for(graph, controls, silent)])
+            data = nd.data_inputs(node)
+            nodes[name] = nd.copy_node(node, [*data, *_waited_for(graph, controls, silent, told=not data)])
     return replace(graph, nodes=ordered(nodes, (*graph.outputs, *graph.inputs)))
 
 
@@ -28,13 +29,17 @@ def _passed_on(node: NodeDef) -> NodeDef:
     return nd.make_node("Identity", node.name, [nd.data_inputs(node)[0], *controls], T=node.attr["T"])
 
 
-def _waited_for(graph: Graph, controls: tuple[str, ...], silent: set[str]) -> list[str]:
-    """Control inputs without the silent nodes, in whose place those are that they wait for."""
+def _waited_for(graph: Graph, controls: tuple[str, ...], silent: set[str], told: bool) -> list[str]:
+    """Control inputs without the silent nodes, in whose place those are that they wait for.
+
+    ``told`` says that a node also waits for what is printed: a constant belongs to a loop or branch by that alone.
+    """
     waiting, found = list(controls), dict[str, None]()
     for name in waiting:
         if name in silent:
             text = graph.nodes[nd.node_name(graph.nodes[name].input[0])]  # TensorFlow lets the text wait, too
             waiting += [*nd.control_inputs(graph.nodes[name]), *nd.control_inputs(text)]
+            waiting += [nd.node_name(tensor) for tensor in nd.data_inputs(text)] if told else []
         else:
             found[f"^{name}"] = None
     return list(found)

@@ -19,7 +19,8 @@ LONGEST_REASON = 200
 MOST_NODES = 3
 UNROLLED = "write out the loop over the sequence, unroll=True in Keras; or export another format"
 OTHERWISE = "replace that part of the model, or export another format"
-ERROR = re.compile(r"error: (?:'tfl?\.\w+' op )?(?P<reason>[^\n]+)")
+ERROR = re.compile(r"error: (?:loc\((?P<place>[^\n]*?\"\]?)\): )?(?:'tfl?\.\w+' op )?(?P<reason>[^\n]+)")
+LOCATED = re.compile(r'"(?P<name>\w+):".*"(?P<node>[^"]+)"')
 OPERATOR = re.compile(r"'tfl?\.(?P<name>\w+)'")
 
 
@@ -67,9 +68,13 @@ def converter_problem(text: str, graph: Graph) -> Problem:
     """
     said = ERROR.search(text)
     reason = (said["reason"] if said else text.strip().splitlines()[0] if text.strip() else "no reason given").strip()
-    named = OPERATOR.search(text)
+    located = LOCATED.search((said and said["place"]) or "")
+    named = located or OPERATOR.search(text)
     operator = named["name"] if named else None
-    nodes = [name for name, node in graph.nodes.items() if node.op == operator]
+    if located and located["node"] in graph.nodes:
+        nodes = [located["node"]]
+    else:
+        nodes = [name for name, node in graph.nodes.items() if node.op == operator]
     place = ", ".join(nodes[:MOST_NODES]) + (" …" if len(nodes) > MOST_NODES else "")
     if operator is not None:
         reason = f"{operator}: {reason}"
