@@ -126,7 +126,7 @@ def quantize(
     half: dict[NodeInput, QuantizedInput] = {}
 
     def calibrated(channels: Channels, state: str | Path | None = None) -> Calibrated:
-        prepared = prepare(channels, batches, chosen, watch, track, runner, is_refined=bool(refine))
+        prepared = prepare(channels, batches, chosen, watch, track, runner)
         half.clear()
 
         def search_half() -> None:

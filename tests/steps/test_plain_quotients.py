@@ -53,6 +53,9 @@ NO_NORMS = {
     "often zero": lambda x: x / (tf.reduce_sum(tf.nn.relu(x), -1, keepdims=True) + 1e-6),
     "each its own": lambda x: x / (tf.square(x) + 0.5),
     "span of others": lambda x: x / (tf.reduce_max(x, -1, keepdims=True) - tf.reduce_min(x, 0, keepdims=True) + 1e-6),
+    "span of other shapes": lambda x: (
+        x / (tf.reduce_max(x, -1, keepdims=True) - tf.reduce_min(x, -1) + tf.constant([1e-6]))
+    ),
     "lesser elu": lambda x: x / (tf.reduce_sum(tf.nn.elu(x) + 0.5, -1, keepdims=True) + 1e-6),
 }
 
@@ -70,39 +73,47 @@ def test_a_quotient_is_a_product_of_its_name(write):
     check_numbers(plain, graph, x, rtol=2e-6, atol=1e-30)
 
 
-@pytest.mark.parametrize("write", OTHERS.values(), ids=OTHERS)
+@pytest.mark.parametrize("write", [*OTHERS.values(), *NO_NORMS.values()], ids=[*OTHERS, *NO_NORMS])
 def test_others_stay(write):
     graph = built(write)
     assert with_plain_quotients(graph) is graph
 
 
 @pytest.mark.parametrize("write", NORMS.values(), ids=NORMS)
-def test_a_quotient_by_a_norm_is_a_product_where_that_is_asked_for(write):
+def test_a_quotient_by_a_norm_is_a_product(write):
     graph = built(write)
-    assert with_plain_quotients(graph) is graph
-    plain = with_plain_quotients(graph, by_norms=True)
+    plain = with_plain_quotients(graph)
     assert last_op(plain, graph) == "Mul" and "RealDiv" not in ops(plain)
     x = np.concatenate([numbers(3, 4), np.float32([[0, 0, 0, 0], [-9, -1e-3, 0, 1e-6], [8, 7, 5, 9]])])
     check_numbers(plain, graph, x, rtol=4e-6, atol=1e-30)
 
 
-@pytest.mark.parametrize("write", [*OTHERS.values(), *NO_NORMS.values()], ids=[*OTHERS, *NO_NORMS])
-def test_what_is_no_norm_stays_a_divisor(write):
-    graph = built(write)
-    assert with_plain_quotients(graph, by_norms=True) is graph
-
-
+@pytest.mark.parametrize("sizes", [[1.0, 1.2], [1.0, 0.01], [1.0, 0.0]])
 @pytest.mark.parametrize("refine", [True, False])
-def test_norms_are_on_integers_where_8_bits_are_known_to_be_enough(refine):
+def test_norms_are_on_integers_where_they_are_of_one_size(sizes, refine):
     def network(x):
         one = conv(x, name="one")
-        size = tf.reduce_mean(tf.abs(one), -1, keepdims=True) + 1e-6
+        size = tf.reduce_mean(tf.abs(one), [1, 2, 3], keepdims=True) + 1e-6
         return conv(one / size, name="two")
 
-    x = numbers(16, 8, 8, 4, seed=5)
+    x = numbers(16, 8, 8, 4, seed=5) * np.tile(np.float32(sizes), 8).reshape(16, 1, 1, 1)
     model = graph_def(lambda: tf.identity(network(placeholder((None, 8, 8, 4))), name="out"))
     found = calibrant.quantize(model, "batch_num : 2", [x[:8], x[8:]], export="tflite", refine=refine)
-    assert ("DIV" in {row["operator"] for row in found.export_notes["tflite"]["operators_in_float"]}) is not refine
+    roots = [row for row in found.export_notes["tflite"]["operators_in_float"] if row["operator"] == "RSQRT"]
+    assert bool(roots) is (sizes[1] < 0.5)
+
+
+def test_a_sum_of_many_parts_is_not_looked_through_to_the_end():
+    """Each of which is read twice, so that there are 2^40 ways."""
+
+    def doubled(x):
+        size = tf.reduce_sum(tf.abs(x), -1, keepdims=True)
+        for _ in range(40):
+            size = size + size
+        return x / (size + 1e-6)
+
+    graph = built(doubled)
+    assert with_plain_quotients(graph) is graph
 
 
 @pytest.mark.parametrize("size", [0.1, 1.0, 30.0])

@@ -19,6 +19,7 @@ from calibrant.steps.counted_ranges import with_counted_ranges
 from calibrant.steps.exact_scales import with_exact_scales
 from calibrant.steps.float16_scales import refuse_float16_scales
 from calibrant.steps.intermediate_tensors import search_intermediate, without_codes
+from calibrant.steps.norms import wide_reciprocals
 from calibrant.steps.prepared import Prepared
 from calibrant.steps.range_moves import range_moves
 from calibrant.steps.round_weights import with_rounded_weights
@@ -143,7 +144,7 @@ def with_activations(
         intermediate={**_narrow(prepared, activations), **intermediate},
         weight_only=prepared.weight_only,
         output_tensors=prepared.original.outputs,
-        too_coarse=without_codes(intermediate, prepared.histograms),
+        too_coarse=without_codes(intermediate, prepared.histograms) | wide_reciprocals(graph, prepared.histograms),
     )
     refuse_float16_scales(network)
     return with_exact_scales(network)

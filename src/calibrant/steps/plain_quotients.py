@@ -16,22 +16,14 @@ from calibrant.steps.norms import is_norm_above_zero
 from calibrant.steps.plain_nodes import add_inner, beside_number, float_nodes, put_last
 
 
-def with_plain_quotients(graph: Graph, by_norms: bool = False) -> Graph:
-    """The graph without x / sqrt(y), x / (1 + |x|) and x / (1 + exp(-y)); the same up to rounding.
+def with_plain_quotients(graph: Graph) -> Graph:
+    """The graph without x / sqrt(y), x / (1 + |x|), x / (1 + exp(-y)) and quotients by norms; the same up to rounding.
 
     The product has the quotient's name.
-
-    Parameters
-    ----------
-    by_norms : bool
-        Also without quotients by norms. Of data of which a part is almost zero, the reciprocal of its norm leaves the
-        others no codes, so this is for networks whose ranges are compared with float numbers afterwards.
     """
     edit, found = graph.edit(), False
     for node in float_nodes(graph, FACTORS):
         factor = FACTORS[node.op](edit, node)
-        if factor is None and by_norms and node.op in QUOTIENTS:
-            factor = _reciprocal_of_norm(edit, node)
         if factor is not None:
             put_last(edit, "Mul", node, nd.data_inputs(node)[0], factor)
             found = True
@@ -46,23 +38,19 @@ def _reciprocal(edit: Edit, node: NodeDef) -> str | None:
     if maker.op == "Sqrt" and graph.constant(divisor) is None:
         return add_inner(edit, "Rsqrt", node, "reciprocal_root", *nd.data_inputs(maker))
     tensor = beside_number(graph, maker, lambda added: added == 1)
-    if tensor is None:
-        return None
-    beside = graph.producer(tensor)
-    if beside.op == "Abs" and nd.data_inputs(beside)[0] == data:
-        return _softsign_share(edit, node)
-    negated = graph.producer(nd.data_inputs(beside)[0]) if beside.op == "Exp" else None
-    if negated is None or negated.op != "Neg":
-        return None
-    return add_inner(edit, "Sigmoid", node, "share", *nd.data_inputs(negated))
+    if tensor is not None:
+        beside = graph.producer(tensor)
+        if beside.op == "Abs" and nd.data_inputs(beside)[0] == data:
+            return _softsign_share(edit, node)
+        negated = graph.producer(nd.data_inputs(beside)[0]) if beside.op == "Exp" else None
+        if negated is not None and negated.op == "Neg":
+            return add_inner(edit, "Sigmoid", node, "share", *nd.data_inputs(negated))
+    return _reciprocal_of_norm(edit, node) if is_norm_above_zero(graph, divisor) else None
 
 
-def _reciprocal_of_norm(edit: Edit, node: NodeDef) -> str | None:
+def _reciprocal_of_norm(edit: Edit, node: NodeDef) -> str:
     """r², where r = 1 / sqrt(y): there is no integer kernel of 1 / y itself."""
-    divisor = nd.data_inputs(node)[1]
-    if not is_norm_above_zero(edit.graph, divisor):
-        return None
-    root = add_inner(edit, "Rsqrt", node, "reciprocal_root", divisor)
+    root = add_inner(edit, "Rsqrt", node, "reciprocal_root", nd.data_inputs(node)[1])
     return add_inner(edit, "Mul", node, "reciprocal", root, root)
 
 
@@ -74,8 +62,7 @@ def _softsign_share(edit: Edit, node: NodeDef) -> str:
     return add_inner(edit, "Mul", node, "reciprocal", root, root)
 
 
-QUOTIENTS = ("RealDiv", "Div")
 FACTORS: dict[str, Callable[[Edit, NodeDef], str | None]] = {
-    **dict.fromkeys(QUOTIENTS, _reciprocal),
+    **dict.fromkeys(("RealDiv", "Div"), _reciprocal),
     "Softsign": _softsign_share,
 }

@@ -24,6 +24,15 @@ from calibrant.steps.plain_softmax import with_plain_softmax
 from calibrant.steps.planned import Planned, plan_model
 from calibrant.steps.prepared import Prepared, prepare_balanced
 
+WRITING_OUT = (
+    with_plain_softmax,
+    with_plain_norms,
+    with_plain_layer_norms,
+    with_plain_functions,
+    with_plain_quotients,
+)
+"""Steps before a LiteRT export, in this order: what has no integer kernel, or inner tensors, as other operations."""
+
 
 def plan_with_data(model: Any, config: Any, data: Any, options: Options, watch: Stopwatch) -> tuple[Planned, Batches]:
     """Load, fold, plan, open the data.
@@ -43,22 +52,15 @@ def prepare(
     watch: Stopwatch,
     track: ProgressFn,
     runner: CalibrationRunner,
-    is_refined: bool = False,
 ) -> Prepared:
-    """Equalize or balance the channels, and quantize the weights.
-
-    Parameters
-    ----------
-    is_refined : bool
-        Whether ranges are refined afterwards, so that what 8 bits are too few for is found.
-    """
+    """Equalize or balance the channels, and quantize the weights."""
     planned = channels.planned
     if channels.equalized:
         with watch.step("equalize"):
             planned = equalize(planned, batches, track, runner)
     with watch.step("balance"):
         balanced = balance(planned.folded.graph, planned.layers, planned.plan, batches, track, runner)
-    return replace(_prepared(planned, balanced, options, watch, is_refined), equalized=channels.equalized)
+    return replace(_prepared(planned, balanced, options, watch), equalized=channels.equalized)
 
 
 def channels_are_open(planned: Planned, options: Options) -> bool:
@@ -85,14 +87,12 @@ def prepare_merge(model: Any, config: Any, options: Options, watch: Stopwatch) -
     return _prepared(planned, _unbalanced(planned), options, watch)
 
 
-def _prepared(
-    planned: Planned, balanced: Balanced, options: Options, watch: Stopwatch, is_refined: bool = False
-) -> Prepared:
+def _prepared(planned: Planned, balanced: Balanced, options: Options, watch: Stopwatch) -> Prepared:
     if "tflite" in options.export.formats:
         graph = balanced.graph
-        for write_out in (with_plain_softmax, with_plain_norms, with_plain_layer_norms, with_plain_functions):
+        for write_out in WRITING_OUT:
             graph = write_out(graph)
-        balanced = replace(balanced, graph=with_plain_quotients(graph, by_norms=is_refined))
+        balanced = replace(balanced, graph=graph)
     return prepare_balanced(planned, balanced, options, watch)
 
 
