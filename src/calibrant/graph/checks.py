@@ -162,7 +162,7 @@ def training_mode(graph: Graph) -> list[Problem]:
         and each.place != "a function"  # a call that stayed may hold a branch that is not taken
     ]
     for node in graph.nodes.values():
-        if node.op in NORMS and nd.attribute(node, "is_training", True) and not _is_layer_norm(graph, node):
+        if node.op in NORMS and nd.attribute(node, "is_training", True) and not is_layer_norm(graph, node):
             problems.append(
                 Problem(
                     "batch norm is in training mode (is_training is true)",
@@ -184,7 +184,7 @@ def training_mode(graph: Graph) -> list[Problem]:
     return problems
 
 
-def _is_layer_norm(graph: Graph, node: NodeDef) -> bool:
+def is_layer_norm(graph: Graph, node: NodeDef) -> bool:
     """Whether a norm takes its statistics from within each sample: layer norms are written so, one sample a channel."""
     data, *_, mean, variance = nd.data_inputs(node)
     shape = graph.shape(data)

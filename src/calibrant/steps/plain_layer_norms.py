@@ -9,7 +9,8 @@ import numpy as np
 
 from calibrant.fold.fused_norm import FUSED_NORMS
 from calibrant.graph import nodes as nd
-from calibrant.graph.graph import Graph
+from calibrant.graph.checks import is_layer_norm
+from calibrant.graph.graph import Edit, Graph
 from calibrant.graph.tf_core import NodeDef, dtypes
 from calibrant.steps.plain_nodes import add_inner, float_nodes, put_last
 
@@ -28,27 +29,24 @@ def with_plain_layer_norms(graph: Graph) -> Graph:
         data = nd.data_inputs(node)[0]
         axes = edit.add_constant(f"{node.name}/axes", np.array(ROWS, np.int32))
         epsilon = edit.add_constant(f"{node.name}/epsilon", np.float32(nd.attribute(node, "epsilon", 1e-4)))
-
-        def mean(name: str, of: str, node: NodeDef = node, axes: str = axes) -> str:
-            inputs = [of, axes]
-            return edit.add("Mean", f"{node.name}/{name}", inputs, T=dtypes.float32, Tidx=dtypes.int32, keep_dims=True)
-
-        centred = add_inner(edit, "Sub", node, "centred", data, mean("mean", data))
-        variance = mean("variance", add_inner(edit, "Mul", node, "square", centred, centred))
+        centred = add_inner(edit, "Sub", node, "centred", data, _mean(edit, f"{node.name}/mean", data, axes))
+        square = add_inner(edit, "Mul", node, "square", centred, centred)
+        variance = _mean(edit, f"{node.name}/variance", square, axes)
         root = add_inner(edit, "Rsqrt", node, "root", add_inner(edit, "AddV2", node, "sum", variance, epsilon))
         put_last(edit, "Mul", node, centred, root)
     return edit.finish() if found else graph
 
 
+def _mean(edit: Edit, name: str, data: str, axes: str) -> str:
+    return edit.add("Mean", name, [data, axes], T=dtypes.float32, Tidx=dtypes.int32, keep_dims=True)
+
+
 def _is_over_rows(graph: Graph, node: NodeDef) -> bool:
-    """Whether a norm takes mean and variance of what it reads, with a factor of 1 and a shift of 0."""
-    data, scale, shift, *_ = nd.data_inputs(node)
-    shape = graph.shape(data)
+    """Whether a norm is a layer norm with a factor of 1 and a shift of 0, of which only the result is read."""
+    _, scale, shift, *_ = nd.data_inputs(node)
     return (
         nd.attribute(node, "is_training", True)
-        and nd.attribute(node, "data_format") == "NCHW"
-        and shape is not None
-        and shape[0] == 1
+        and is_layer_norm(graph, node)
         and graph.read_outputs(node.name) == (0,)
         and _filled_with(graph, scale) == 1
         and _filled_with(graph, shift) == 0
