@@ -244,6 +244,9 @@ def between_node(tensor: Tensor) -> str:
 
 
 def _safe_name(name: str) -> str:
-    """A name as TensorFlow takes it; that of a second result, x:1, is no name of another node, as x_1 would be."""
-    accepted = name.replace(":", "->").replace(";", "->")
+    """A name as TensorFlow takes it, at an end and before a slash, too.
+
+    That of a second result, x:1, is no name of another node, as x_1 would be.
+    """
+    accepted = name.replace(":", ".-").replace(";", ".-")
     return accepted if accepted[:1].isalnum() or accepted[:1] == "." else f"n{accepted}"
