@@ -88,6 +88,12 @@ def network(build):
     return graph_def(lambda: tf.identity(build(), name="out"))
 
 
+def first_normalized():
+    y = tf.nn.relu(first(image(4, 8, 6), 4, "one"))
+    mean, variance = tf.nn.moments(y, [2, 3], keepdims=True)
+    return first((y - mean) / tf.sqrt(variance + 1e-2), 3, "two", seed=3)
+
+
 @pytest.mark.parametrize(
     "build",
     [
@@ -101,6 +107,7 @@ def network(build):
         first_transposed,
         first_with_exact_gelu,
         first_dilated,
+        first_normalized,
     ],
 )
 def test_channels_first(build):
@@ -111,6 +118,20 @@ def test_channels_first(build):
     assert {layer.layer.name for layer in result.network.layers} == layer_operators(result).keys()
     inner = [operator.name for operator in file.operators() if operator.name not in {"QUANTIZE", "DEQUANTIZE"}][1:-1]
     assert "TRANSPOSE" not in inner or build is first_global
+
+
+def test_a_tensor_that_is_read_with_channels_first_and_last_is_known_in_both_orders():
+    def build():
+        y = tf.nn.relu(first(image(4, 8, 6), 4, "one"))
+        mean = tf.reduce_mean(y, [2, 3], keepdims=True)
+        scores = dense(tf.transpose(mean, [0, 1, 3, 2])[..., 0, 0])
+        return tf.concat([scores, tf.reshape(first(y - mean, 3, "two", seed=3), [-1, 144])], 1)
+
+    with skipped_without_the_operation():
+        result, x = exported(network(build))
+        apart, _ = steps_apart(result, x)
+    assert apart.max() <= 1.001
+    assert not result.export_notes["tflite"]["operators_in_float"]
 
 
 def test_channels_first_of_three_axes():

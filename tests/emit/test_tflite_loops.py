@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 import calibrant
 from calibrant.emit.tflite.flatbuffer import File
@@ -44,6 +45,23 @@ def test_loops_of_keras_2(keras2, cell, tmp_path):
     result = calibrant.quantize(model, "batch_num: 1", [x], tmp_path / "out", export="tflite", name="model")
     assert not result.refused
     assert len(result.network.weight_only) == 4  # two products in each loop
+    assert calibrant.verify(tmp_path / "out", x).passed
+
+
+def test_weights_of_a_loop_that_was_frozen_as_nodes(tmp_path):
+    """TensorFlow's own freezing makes nodes of a loop, which it enters with its weights, and leaves unread ends."""
+    into, again = numbers(4, 4, seed=1, scale=0.5), numbers(4, 4, seed=2, scale=0.5)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 6, 4], name="x")])
+    def network(x):
+        step = lambda time, state: (time + 1, tf.tanh(x[:, time] @ into + state @ again))  # noqa: E731
+        return tf.while_loop(lambda time, state: time < 6, step, [0, tf.zeros([tf.shape(x)[0], 4])])[1]
+
+    frozen = convert_variables_to_constants_v2(network.get_concrete_function()).graph.as_graph_def()
+    assert "Enter" in [node.op for node in frozen.node]
+    x = numbers(4, 6, 4, seed=3)
+    result = calibrant.quantize(frozen, "batch_num: 1", [x], tmp_path / "out", export="tflite", name="model")
+    assert not result.refused
     assert calibrant.verify(tmp_path / "out", x).passed
 
 

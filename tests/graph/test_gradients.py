@@ -70,6 +70,27 @@ def test_operations_whose_gradients_are_made_quickly():
             OutputGradients(load(graph_def(build)), ["behind:0"], ["out:0"], quickly=True)
 
 
+@pytest.mark.parametrize("padding", ["SAME", "VALID", [[0, 0], [0, 0], [1, 0], [0, 1]]])
+def test_maximum_pooling_with_channels_first(padding):
+    """TensorFlow has no kernel of its own for it on a CPU; explicit padding does not even run there."""
+
+    def build():
+        first = tf.nn.tanh(placeholder([None, 2, 6, 6]), name="first")
+        pooled = tf.nn.max_pool2d(first, [1, 1, 2, 3], [1, 1, 1, 2], padding, data_format="NCHW", name="pooled")
+        tf.reduce_sum(pooled, [2, 3], name="out")
+
+    batch = numbers(3, 2, 6, 6)
+    with tf.GradientTape() as tape:
+        x = tf.constant(np.tanh(batch).transpose(0, 2, 3, 1))
+        tape.watch(x)
+        edges = padding if isinstance(padding, str) else [padding[axis] for axis in (0, 2, 3, 1)]
+        total = tf.reduce_sum(tf.nn.max_pool2d(x, [1, 2, 3, 1], [1, 1, 2, 1], edges) * numbers(3, 1, 1, 2, seed=4))
+    with closing(OutputGradients(load(graph_def(build)), ["first:0"], ["out:0"])) as gradients:
+        weights = [[numbers(3, 1, 1, 2, seed=4).reshape(3, 2)]]
+        _, (found,) = gradients.back({"x": batch}, gradients.ahead({"x": batch}), weights)["first:0"]
+    np.testing.assert_allclose(found.transpose(0, 2, 3, 1), tape.gradient(total, x), rtol=1e-6)
+
+
 def test_what_is_not_between_the_tensors_and_the_outputs_may_be_anything():
     def build():
         first = tf.tanh(placeholder([None, 4]), name="first")

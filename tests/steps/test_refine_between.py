@@ -66,6 +66,18 @@ def test_what_has_too_few_codes_stays_in_float():
     assert any("would cost the outputs more" in row["reason"] for row in floats)
 
 
+def test_too_few_codes_are_found_without_gradients():
+    """A loop has none, so each tensor is tried."""
+
+    def build():
+        step = lambda turn, x: (turn + 1, x * 0.5)  # noqa: E731
+        halved = tf.while_loop(lambda turn, x: turn < 2, step, [0, (placeholder([None, 8, 8, 4]) - SIZES) / SIZES])[1]
+        return conv(tf.ensure_shape(halved, [None, 8, 8, 4]), name="out", seed=6)
+
+    assert closeness(quantized(build, SIZES, refine=True), SIZES) > 30
+    assert closeness(quantized(build, SIZES, refine=False), SIZES) < 20
+
+
 def test_an_input_with_too_few_codes_cannot_be_int8():
     with pytest.raises(calibrant.CalibrantError, match="the input x is float, as 8 bits would cost the outputs more"):
         quantized(normalized, SIZES, refine=True, tflite_io="int8")

@@ -321,7 +321,7 @@ def _candidates(nodes: Mapping[str, NodeDef], role: str) -> list[str]:
         return [name for name, node in nodes.items() if node.op == "Placeholder"][:8]
     read = {nd.node_name(reference) for node in nodes.values() for reference in node.input}
     sinks = (node for name, node in nodes.items() if name not in read and node.op not in NEVER_OUTPUTS)
-    return [node.name for node in sinks if not _is_pivot(nodes, node)][:8]
+    return [node.name for node in sinks if not (_is_pivot(nodes, node) or _is_unused_argument(node))][:8]
 
 
 def _is_pivot(nodes: Mapping[str, NodeDef], node: NodeDef) -> bool:
@@ -330,6 +330,11 @@ def _is_pivot(nodes: Mapping[str, NodeDef], node: NodeDef) -> bool:
         return False
     producer = nodes.get(nd.node_name(node.input[0]))
     return producer is not None and (producer.op == "Switch" or node.name.endswith("/pred_id"))
+
+
+def _is_unused_argument(node: NodeDef) -> bool:
+    """Whether a node was an argument of a function that TensorFlow has inlined."""
+    return node.op == "Identity" and node.name.startswith("Func/") and "/input/_" in node.name
 
 
 def _only_sink(nodes: Mapping[str, NodeDef], source: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from calibrant.graph.partial_runs import nodes_reached
 from calibrant.graph.run import OTHER_NUMBERS, failed_run, fetchable, reason_of
 from calibrant.graph.session import close_session, open_session
 from calibrant.graph.tensorflow import tensorflow
+from calibrant.graph.turned_pools import with_turned_pools
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +61,10 @@ class OutputGradients:
     def __init__(self, graph: Graph, tensors: Sequence[str], outputs: Sequence[str], quickly: bool = False):
         _refuse_functions(graph)
         own = with_own_gradients(graph, tensors, outputs)
-        if own is None and quickly:
-            raise _without_gradient(graph, "TensorFlow has to make them")
+        if own is None:
+            if quickly:
+                raise _without_gradient(graph, "TensorFlow has to make them")
+            graph = with_turned_pools(graph)
         tf = tensorflow()
         config = tf.compat.v1.ConfigProto()
         config.graph_options.rewrite_options.disable_meta_optimizer = True

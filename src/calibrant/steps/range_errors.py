@@ -82,9 +82,19 @@ class RangeErrors:
         """The same on all samples."""
         return self._of(candidates, self._pieces)
 
-    def _of(self, candidates: Mapping[int, Sequence[Quantizer]], pieces: Sequence[Piece]) -> dict[int, np.ndarray]:
+    def measured(self, candidates: Mapping[int, Sequence[Quantizer]]) -> dict[int, np.ndarray]:
+        """The same of :meth:`of_some`, but what has no gradients runs in any case."""
+        return self._of(candidates, choosing(self._pieces), range(len(self._units)))
+
+    def _of(
+        self,
+        candidates: Mapping[int, Sequence[Quantizer]],
+        pieces: Sequence[Piece],
+        may_run: Container[int] | None = None,
+    ) -> dict[int, np.ndarray]:
+        may_run = self._tried if may_run is None else may_run
         told = {place: each for place, each in candidates.items() if place in self._told}
-        tried = {place: each for place, each in candidates.items() if place not in self._told and place in self._tried}
+        tried = {place: each for place, each in candidates.items() if place not in self._told and place in may_run}
         counted = sum(piece.counted for piece in pieces)
         none = {place: np.zeros((len(each), counted)) for place, each in candidates.items()}
         found = self._expected.measure(told, counted) if told else {}

@@ -24,6 +24,8 @@ from calibrant.steps.whole_errors import WholeErrors
 
 LITTLE = 1.1
 """Error of the outputs with everything rounded, in errors with rounded layers, up to which nothing moves."""
+POOR = 0.1
+"""Error from which on each tensor's is measured if there are no gradients: the file is of no use otherwise (20 dB)."""
 
 
 def refined_between(
@@ -71,7 +73,8 @@ def refined_between(
         LOG.debug("refine: error with ranges between layers moved %.4g, before %.4g", other.mean(), plain.mean())
         if is_better(other, plain):
             units, ranges = better, list(moved)
-        costs = errors.of_all({place: [entry.quantizer] for place, entry in enumerate(ranges)})
+        present = {place: [entry.quantizer] for place, entry in enumerate(ranges)}
+        costs = errors.measured(present) if before > POOR else errors.of_all(present)
     most = max(whole.of(network).mean(), SMALL / math.sqrt(everything.samples))
     coarse = frozenset(units[place][0].tensor for place, cost in costs.items() if cost.mean() > most)
     LOG.debug("refine: %d tensors between layers stay in float", len(coarse))

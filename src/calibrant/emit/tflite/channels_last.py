@@ -11,19 +11,30 @@ from collections.abc import Mapping
 import numpy as np
 
 from calibrant.graph import nodes as nd
+from calibrant.graph.channel_order import TO_FIRST, TO_LAST, is_channels_first, with_channels_last
 from calibrant.graph.graph import Edit
 from calibrant.graph.tf_core import NodeDef, dtypes
 
-TO_LAST = {3: (0, 2, 1), 4: (0, 2, 3, 1), 5: (0, 2, 3, 4, 1)}
-TO_FIRST = {3: (0, 2, 1), 4: (0, 3, 1, 2), 5: (0, 4, 1, 2, 3)}
-FORMATS = {"NCHW": "NHWC", "NCDHW": "NDHWC"}
-LISTS = ("strides", "ksize", "dilations")
 DATA = {"Conv2DBackpropInput": (2,), "Conv3DBackpropInputV2": (2,)}
 ELEMENTWISE = frozenset(
     {
         *("Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Sigmoid", "Tanh", "Softplus", "Softsign", "Exp", "Neg", "Abs"),
         *("Erf", "Erfc", "Pow"),
-        *("Identity", "Square", "Sqrt", "Rsqrt", "Add", "AddV2", "Sub", "Mul", "RealDiv", "Maximum", "Minimum"),
+        *(
+            "Identity",
+            "StopGradient",
+            "PreventGradient",
+            "Square",
+            "Sqrt",
+            "Rsqrt",
+            "Add",
+            "AddV2",
+            "Sub",
+            "Mul",
+            "RealDiv",
+            "Maximum",
+            "Minimum",
+        ),
         *("SquaredDifference", "ClipByValue"),
     }
 )
@@ -41,11 +52,11 @@ class _Rewrite:
         self.twins: dict[str, str] = {}
 
     def run(self) -> Mapping[str, str]:
-        if not any(_is_first(node) for node in self.graph.nodes.values()):
+        if not any(is_channels_first(node) for node in self.graph.nodes.values()):
             return {}
         for node in list(self.graph.nodes.values()):
             shape = self.graph.tensors.get(f"{node.name}:0", (None, None))[0]
-            if _is_first(self.edit.nodes[node.name]):
+            if is_channels_first(self.edit.nodes[node.name]):
                 self._formatted(node)
             elif shape is not None and len(shape) in TO_LAST and node.op in ELEMENTWISE:
                 self._elementwise(node, len(shape))
@@ -94,18 +105,7 @@ class _Rewrite:
             return
         for place in DATA.get(node.op, (0,)):
             read[place] = self._last(read[place], rank)
-        twin = nd.copy_node(node, read)
-        nd.set_attribute(twin, "data_format", FORMATS[nd.attribute(node, "data_format")])
-        for key in LISTS:
-            values = nd.attribute(node, key)
-            if values:
-                twin.attr[key].Clear()
-                nd.set_attribute(twin, key, [values[axis] for axis in TO_LAST[rank]])
-        paddings = nd.attribute(node, "explicit_paddings")
-        if paddings:
-            pairs = [paddings[2 * axis : 2 * axis + 2] for axis in TO_LAST[rank]]
-            twin.attr["explicit_paddings"].Clear()
-            nd.set_attribute(twin, "explicit_paddings", [size for pair in pairs for size in pair])
+        twin = with_channels_last(node, read, rank)
         if node.op in DATA:
             sizes = self.graph.constant(nd.data_inputs(node)[0])
             if sizes is not None:
@@ -120,19 +120,23 @@ class _Rewrite:
         self._put(node, twin, rank)
 
     def _elementwise(self, node: NodeDef, rank: int) -> None:
+        inputs = nd.data_inputs(node)
+        values = [self.graph.constant(tensor) for tensor in inputs]
+        shapes = [self.graph.shape(tensor) for tensor in inputs]
+        if not any(tensor in self.twins for tensor in inputs) or any(
+            shape is None or (len(shape) != rank if value is None else len(shape) > rank)
+            for shape, value in zip(shapes, values, strict=True)
+        ):
+            return
         read = []
-        for tensor in nd.data_inputs(node):
-            value = self.graph.constant(tensor)
-            if tensor in self.twins:
-                read.append(self.twins[tensor])
-            elif value is not None and value.ndim <= rank:
-                if value.size > 1:
-                    value = value.reshape((1,) * (rank - value.ndim) + value.shape).transpose(TO_LAST[rank])
-                read.append(self.edit.add_constant(f"{node.name}/constant_last", value))
-            else:
-                return
-        if any(tensor in self.twins for tensor in nd.data_inputs(node)):
-            self._put(node, nd.copy_node(node, read), rank)
+        for tensor, value in zip(inputs, values, strict=True):
+            if value is None:
+                read.append(self._last(tensor, rank))
+                continue
+            if value.size > 1:
+                value = value.reshape((1,) * (rank - value.ndim) + value.shape).transpose(TO_LAST[rank])
+            read.append(self.edit.add_constant(f"{node.name}/constant_last", value))
+        self._put(node, nd.copy_node(node, read), rank)
 
     def _concatenated(self, node: NodeDef, rank: int) -> None:
         *parts, axis = nd.data_inputs(node)
@@ -184,10 +188,6 @@ class _Rewrite:
             for name, value in (("sizes", sizes), ("edges", edges))
         )
         self._put(node, nd.copy_node(node, [self._last(tensor, 4), size, edge]), 4)
-
-
-def _is_first(node: NodeDef) -> bool:
-    return nd.attribute(node, "data_format") in FORMATS
 
 
 def _base(tensor: str) -> str:

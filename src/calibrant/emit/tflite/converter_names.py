@@ -40,14 +40,14 @@ def named_tensors(file: File, graph: Graph, original: Graph, first: Mapping[str,
     passed_on: set[str] = set()
     for operator in reversed(list(file.operators())):
         for made in operator.outputs:
-            possible = (first.get(tensor, tensor) for tensor in _possible(operator, made, graph, order))
+            possible = _possible(operator, made, graph, order)
             found = next((tensor for tensor in possible if tensor not in known and tensor not in passed_on), None)
             if found is not None:
                 known[found] = made.index
                 passed_on.update(_passed_on(found, graph))
     fed = {tensor.index: name for tensor, name in zip(file.inputs(), graph.inputs, strict=True)}
-    known = {name: index for name, index in known.items() if _is_of(original, name) and name not in fed.values()}
-    return {index: name for name, index in reversed(known.items())} | fed
+    named = {index: first.get(tensor, tensor) for tensor, index in reversed(known.items())}
+    return {index: name for index, name in named.items() if _is_of(original, name) and name not in fed.values()} | fed
 
 
 def _possible(operator: Operator, made: Tensor, graph: Graph, order: Mapping[str, int]) -> Iterator[str]:

@@ -52,8 +52,8 @@ def _fold_constants(edit: Edit) -> None:
     """What is computed from constants becomes one: the converter gets weights behind some operations wrong."""
     graph = edit.graph
     for node in graph.nodes.values():
-        if node.op == "Const" or graph.constant(f"{node.name}:0") is not None:
-            continue
+        if node.op == "Const" or node.name in graph.regions or graph.constant(f"{node.name}:0") is not None:
+            continue  # in a loop, a constant of its own would belong to no turn
         for index, tensor in enumerate(nd.data_inputs(node)):
             value = graph.constant(tensor)
             if value is not None and graph.producer(tensor).op not in ("Const", "Identity"):
