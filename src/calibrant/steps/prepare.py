@@ -18,6 +18,7 @@ from calibrant.steps.channels import Channels
 from calibrant.steps.equalize import equalize
 from calibrant.steps.plain_functions import with_plain_functions
 from calibrant.steps.plain_layer_norms import with_plain_layer_norms
+from calibrant.steps.plain_log_sums import with_plain_log_sums
 from calibrant.steps.plain_norms import with_plain_norms
 from calibrant.steps.plain_quotients import with_plain_quotients
 from calibrant.steps.plain_softmax import with_plain_softmax
@@ -26,6 +27,7 @@ from calibrant.steps.prepared import Prepared, prepare_balanced
 
 WRITING_OUT = (
     with_plain_softmax,
+    with_plain_log_sums,
     with_plain_norms,
     with_plain_layer_norms,
     with_plain_functions,
