@@ -73,3 +73,34 @@ def test_a_graph_that_prints_has_a_litert_file(build, tmp_path):
         graph_def(build), "batch_num : 1", [X], tmp_path / "out", export="tflite", outputs=["out"], name="model"
     )
     assert not result.refused and (tmp_path / "out" / "model_int8.tflite").exists()
+
+
+def loop_of_today():
+    def step(at, x):
+        before = tf.print("step", at)
+        with tf.control_dependencies([before]):
+            shown = tf.compat.v1.Print(x, [x, at], "now")
+            return at + 1, tf.nn.relu(shown) + tf.constant(2.0)
+
+    x = dense(placeholder([4, 4]), name="layer")
+    looped = tf.while_loop(lambda at, _: at < 3, step, [0, x])[1]
+    tf.identity(tf.cond(looped[0, 0] > 1e9, lambda: noisy(looped), lambda: looped), name="out")
+
+
+def noisy(x):
+    with tf.control_dependencies([tf.print("large")]):
+        return x / 2
+
+
+def test_loops_and_branches_that_print(tmp_path, capfd):
+    definition = graph_def(loop_of_today)
+    assert {"Print", "PrintV2"} <= {node.op for function in definition.library.function for node in function.node_def}
+    graph = load(definition, outputs=["out"])
+    assert not any(node.op.startswith("Print") for function in graph.library.function for node in function.node_def)
+    [found], [layer] = (run_once(graph, {graph.input_keys[0]: X[:4]}, [name]) for name in ("out:0", "layer/bias:0"))
+    np.testing.assert_allclose(found, np.maximum(layer, 0) + 2 + 4 * 1, atol=1e-5)
+    result = calibrant.quantize(
+        definition, "batch_num : 1", [X[:4]], tmp_path / "out", export="tflite", outputs=["out"], name="model"
+    )
+    assert not result.refused and calibrant.verify(tmp_path / "out", X[:4]).passed
+    assert "now" not in capfd.readouterr().err

@@ -6,12 +6,16 @@ from dataclasses import replace
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph, ordered
-from calibrant.graph.tf_core import NodeDef
+from calibrant.graph.tf_core import FunctionDef, FunctionDefLibrary, NodeDef
+
+PRINTING = frozenset({"Print", "PrintV2"})
 
 
 def without_prints(graph: Graph) -> Graph:
     """The graph without Print and PrintV2; what waited for them waits for what they waited for."""
-    printing = {name: node for name, node in graph.nodes.items() if node.op in ("Print", "PrintV2")}
+    if any(node.op in PRINTING for function in graph.library.function for node in function.node_def):
+        graph = replace(graph, library=_silent_library(graph.library))
+    printing = {name: node for name, node in graph.nodes.items() if node.op in PRINTING}
     if not printing:
         return graph
     silent = {name for name, node in printing.items() if node.op == "PrintV2"}
@@ -25,8 +29,9 @@ def without_prints(graph: Graph) -> Graph:
 
 
 def _passed_on(node: NodeDef) -> NodeDef:
-    controls = (f"^{name}" for name in nd.control_inputs(node))
-    return nd.make_node("Identity", node.name, [nd.data_inputs(node)[0], *controls], T=node.attr["T"])
+    passing = nd.make_node("Identity", node.name, [], T=node.attr["T"])
+    passing.input.extend([node.input[0], *(f"^{name}" for name in nd.control_inputs(node))])
+    return passing
 
 
 def _waited_for(graph: Graph, controls: tuple[str, ...], silent: set[str], told: bool) -> list[str]:
@@ -43,3 +48,45 @@ def _waited_for(graph: Graph, controls: tuple[str, ...], silent: set[str], told:
         else:
             found[f"^{name}"] = None
     return list(found)
+
+
+def _silent_library(library: FunctionDefLibrary) -> FunctionDefLibrary:
+    """The functions of loops and branches without what they print."""
+    result = FunctionDefLibrary()
+    result.CopyFrom(library)
+    for function in result.function:
+        _silence(function)
+    return result
+
+
+def _silence(function: FunctionDef) -> None:
+    nodes = {node.name: node for node in function.node_def}
+    silent = {name for name, node in nodes.items() if node.op == "PrintV2"}
+
+    def awaited(node: NodeDef) -> list[str]:
+        found = []
+        for name in nd.control_inputs(node):
+            found += awaited(nodes[name]) if name in silent else [f"^{name}"]
+        return found
+
+    kept = [_passed_on(node) if node.op == "Print" else nd.copy_node(node) for node in nodes.values()]
+    kept = [node for node in kept if node.name not in silent]
+    for node in kept:
+        node.input[:] = [*_data(node), *dict.fromkeys(awaited(node))]
+    read = {_maker(reference) for node in kept for reference in node.input}
+    read |= {_maker(reference) for reference in function.ret.values()}
+    texts = {_maker(nodes[name].input[0]) for name in silent} - read
+    del function.node_def[:]
+    function.node_def.extend(node for node in kept if node.name not in texts)
+    for name in [name for name, made in function.control_ret.items() if made in silent]:
+        del function.control_ret[name]
+        function.signature.control_output.remove(name)
+
+
+def _data(node: NodeDef) -> list[str]:
+    return [reference for reference in node.input if not reference.startswith("^")]
+
+
+def _maker(reference: str) -> str:
+    """The node, or argument, that a reference inside a function is to."""
+    return reference.removeprefix("^").split(":")[0]
