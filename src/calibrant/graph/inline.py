@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from calibrant.graph.padded_selection import CALLS, selecting_functions, with_selections
+from calibrant.graph.control_flow import CALLS
+from calibrant.graph.padded_selection import selecting_functions, with_selections
 from calibrant.graph.pieces import whole
 from calibrant.graph.tensorflow import quiet, tensorflow
 from calibrant.graph.tf_core import GraphDef

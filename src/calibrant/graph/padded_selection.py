@@ -10,10 +10,10 @@ from collections.abc import Collection
 import numpy as np
 
 from calibrant.graph import nodes as nd
+from calibrant.graph.control_flow import CALLS
 from calibrant.graph.tensorflow import tensorflow
 from calibrant.graph.tf_core import FunctionDefLibrary, GraphDef, NodeDef, dtypes
 
-CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 _IMPLEMENTS = b"non_max_suppression_padded_v2"
 
 
