@@ -201,6 +201,34 @@ def test_an_enlarged_copy_decides_the_scale_of_its_image():
     assert not rounded_twice
 
 
+@pytest.mark.parametrize("choose", [tf.maximum, tf.minimum])
+def test_the_halves_of_which_one_is_read_have_the_scale_of_the_choice(choose):
+    """As in LightCNN: numbers that neither half is chosen for need no codes."""
+
+    def build():
+        halves = tf.split(conv(image(), name="one"), 2, -1)
+        conv(choose(*halves), name="two", seed=4)
+
+    file = TfliteRunner(contents(exported(graph_def(build))[0])[0]).file
+    assert [each.name for each in file.operators()].count("QUANTIZE") == 1
+    [chosen] = [each for each in file.operators() if each.name in ("MAXIMUM", "MINIMUM")]
+    [layer, _] = [each for each in file.operators() if each.name == "CONV_2D"]
+    assert layer.outputs[0].scale == chosen.outputs[0].scale
+
+
+def test_a_tensor_of_the_file_alone_has_the_scale_of_what_it_is_reshaped_to():
+    """The converter moves the first reshape behind the quotient, where both reshapes read what the graph has not."""
+
+    def build():
+        y = tf.nn.relu(conv(image(8, 8, 4), name="one"))
+        row = tf.reshape(tf.reduce_mean(y, [1, 2]), [-1, 4, 1])
+        gate = tf.nn.relu6(tf.nn.conv1d(row, numbers(3, 1, 1, seed=7), 1, "SAME", name="gate") + 3.0) / 6.0
+        conv(y * tf.reshape(gate, [tf.shape(gate)[0], 1, 1, 4]), name="two", seed=4)
+
+    result, _ = exported(graph_def(build))
+    assert result.export_notes["tflite"]["operators_in_float"] == []
+
+
 def test_what_is_always_zero_has_a_scale_that_sums_can_read():
     """As the state with which an unrolled loop begins."""
 

@@ -170,12 +170,22 @@ class Sources:
         no codes below zero, so its input does not either. An enlarged image has the range of the image.
         """
         each = self.wiring.operators[at]
-        if index not in [tensor.index for tensor in self.wiring.data(at)] or self.wiring.makes_several(at):
+        if index not in [tensor.index for tensor in self.wiring.data(at)]:
             return False
+        if self.wiring.makes_several(at):
+            return alone and self._is_read_as_one(at)
         if each.name in KEEPING or (each.name == "RESIZE_NEAREST_NEIGHBOR" and _enlarges(each)):
             return True
         between = each.name == "RESIZE_BILINEAR" and not each.options.halfPixelCenters and _puts_between(each)
         return alone and (each.name in CLIPPING or between or KERNELS[each.name].result is Result.SAME)
+
+    def _is_read_as_one(self, at: int) -> bool:
+        """Whether all parts that an operator makes are demanded by one place, and nobody else reads them."""
+        parts = [made.index for made in self.wiring.operators[at].outputs]
+        if any(self.wiring.only_reader(index) is None for index in parts):
+            return False
+        places = {self._demanded(index) for index in parts}
+        return len(places) == 1 and None not in places
 
     def _source(self, index: int, known: dict[int, Source]) -> None:
         at = self.wiring.maker.get(index, -1)
@@ -216,14 +226,15 @@ class Sources:
 
     def _rearranged(self, index: int) -> int | None:
         """For a tensor that the graph does not have, the first one that it has with the same numbers."""
-        current = index
-        while not self._is_observed(current):
-            readers = self.wiring.readers.get(current, [])
-            at = readers[0] if len(readers) == 1 else -1
-            if at not in self.integer or self.wiring.operators[at].name not in REARRANGING:
-                return None
-            current = self.wiring.operators[at].outputs[0].index
-        return current if current != index else None
+        waiting = [] if self._is_observed(index) else [index]
+        for current in waiting:
+            for at in self.wiring.readers.get(current, ()):
+                if at in self.integer and self.wiring.operators[at].name in REARRANGING:
+                    end = self.wiring.operators[at].outputs[0].index
+                    if self._is_observed(end):
+                        return end
+                    waiting.append(end)
+        return None
 
     def _clipped(self, index: int) -> int | None:
         """The result of a tensor's only reader, where that needs no codes for other numbers than it makes."""
