@@ -13,6 +13,9 @@ from graphs import conv, graph_def, numbers, placeholder, tf
 
 ONES = {
     "by a root": lambda x: x / tf.sqrt(tf.square(x) + 0.5),
+    "by a repeated root": lambda x: (
+        x / tf.reshape(tf.tile(tf.sqrt(tf.reduce_sum(x * x, -1, True) + 0.5)[:, None], [1, 2, 2]), [-1, 4])
+    ),
     "softsign": tf.nn.softsign,
     "softsign by hand": lambda x: x / (1.0 + tf.abs(x)),
     "softsign the other way round": lambda x: x / (tf.abs(x) + 1.0),

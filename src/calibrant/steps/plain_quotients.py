@@ -12,8 +12,10 @@ import numpy as np
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
 from calibrant.graph.tf_core import NodeDef
-from calibrant.steps.norms import is_norm_above_zero
+from calibrant.steps.norms import KEEPING, is_norm_above_zero
 from calibrant.steps.plain_nodes import add_inner, beside_number, float_nodes, put_last
+
+MOVING = KEEPING | {"BroadcastTo", "StopGradient", "Tile"}
 
 
 def with_plain_quotients(graph: Graph) -> Graph:
@@ -35,8 +37,8 @@ def _reciprocal(edit: Edit, node: NodeDef) -> str | None:
     graph = edit.graph
     data, divisor = nd.data_inputs(node)
     maker = graph.producer(divisor)
-    if maker.op == "Sqrt" and graph.constant(divisor) is None:
-        return add_inner(edit, "Rsqrt", node, "reciprocal_root", *nd.data_inputs(maker))
+    if graph.constant(divisor) is None and (root := _reciprocal_root(edit, node)) is not None:
+        return root
     tensor = beside_number(graph, maker, lambda added: added == 1)
     if tensor is not None:
         beside = graph.producer(tensor)
@@ -46,6 +48,23 @@ def _reciprocal(edit: Edit, node: NodeDef) -> str | None:
         if negated is not None and negated.op == "Neg":
             return add_inner(edit, "Sigmoid", node, "share", *nd.data_inputs(negated))
     return _reciprocal_of_norm(edit, node) if is_norm_above_zero(graph, divisor) else None
+
+
+def _reciprocal_root(edit: Edit, node: NodeDef) -> str | None:
+    """1 / sqrt(y) for a divisor that is sqrt(y), or made of it by operations that move or repeat its numbers."""
+    moving: list[NodeDef] = []
+    maker = edit.graph.producer(nd.data_inputs(node)[1])
+    while maker.op in MOVING:
+        moving.append(maker)
+        maker = edit.graph.producer(nd.data_inputs(maker)[0])
+    if maker.op != "Sqrt":
+        return None
+    made = add_inner(edit, "Rsqrt", node, "reciprocal_root", *nd.data_inputs(maker))
+    for each in reversed(moving):
+        twin = nd.copy_node(each, [made, *nd.data_inputs(each)[1:]])
+        twin.name = edit.free_name(f"{node.name}/{each.op}")
+        made = edit.put(twin)
+    return made
 
 
 def _reciprocal_of_norm(edit: Edit, node: NodeDef) -> str:
