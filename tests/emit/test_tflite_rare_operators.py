@@ -62,6 +62,57 @@ def test_operators_in_float_are_computed_as_tensorflow_does():
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4, err_msg=name)
 
 
+PLACES = {
+    "of the largest": lambda y: tf.argmax(tf.reshape(y, [-1, 64, 4]), 1) // 8,
+    "of a remainder": lambda y: tf.argmin(tf.reshape(y, [-1, 64, 4]), 1)[:, 1:] % 32 // 8,
+}
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+def test_a_quotient_of_places_is_taken_in_32_bits(place):
+    result, x = exported(graph_def(lambda: tf.cast(place(conv(image(), name="one")), tf.float32, name="out")))
+    [made], [simulated], names = computed(result, x)
+    assert "FLOOR_DIV" in names
+    np.testing.assert_array_equal(made, simulated)
+
+
+def test_quotients_of_other_numbers_of_64_bits_are_refused_by_their_type():
+    """They may have more than 32."""
+
+    def build():
+        tf.cast(tf.cast(conv(image(), name="one") * 1e12, tf.int64) // 1000, tf.float32, name="out")
+
+    with pytest.raises(calibrant.ModelError, match="LiteRT has no operator for FloorDiv of int64"):
+        exported(graph_def(build))
+
+
+@pytest.mark.parametrize("edges", [[[0, 0], [1, 0], [2, 1], [0, 0]], [[0, 0], [0, 1], [1, 2], [0, 0]]])
+def test_maximum_pooling_with_sizes_of_padding_is_on_integers(edges):
+    def build():
+        tf.identity(
+            conv(tf.nn.max_pool2d(conv(image(), name="one") - 2.0, 3, 2, edges), name="two", seed=4), name="out"
+        )
+
+    result, x = exported(graph_def(build))
+    apart, _ = steps_apart(result, x)
+    assert apart.max() <= 0.01
+    assert result.export_notes["tflite"]["operators_in_float"] == []
+
+
+@pytest.mark.parametrize(
+    "share",
+    [
+        lambda y: 0.5 * (1.0 + tf.math.erf(y / 2**0.5)),
+        lambda y: tf.math.erfc(-y) * 0.5,
+    ],
+)
+def test_shares_of_a_normal_distribution_are_no_gelu(share):
+    result, x = exported(graph_def(lambda: tf.identity(share(conv(image(), name="one")), name="out")))
+    [made], [simulated], names = computed(result, x)
+    assert "GELU" not in names
+    np.testing.assert_allclose(made, simulated, atol=1e-3)
+
+
 @pytest.mark.parametrize("kind", [tf.uint8, tf.int8, tf.int16])
 def test_numbers_beyond_a_narrow_integer_type_are_cast_as_the_kernel_does(kind):
     result, x = exported(graph_def(lambda: tf.cast(conv(image(), name="one") * 300.0, kind, name="out")))

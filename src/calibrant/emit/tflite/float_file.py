@@ -154,7 +154,8 @@ def _unknown(name: str, nodes: Collection[NodeDef]) -> str:
         return "LiteRT has no transposed convolution with dilations"
     if name in LAYER_KERNELS:
         return f"the converter makes no operator of this {name}, as where sizes of its input are not known"
-    return f"LiteRT has no operator for {name}"
+    types = {nd.attribute(node, "T") for node in nodes if "T" in node.attr} - {dtypes.float32}
+    return f"LiteRT has no operator for {name}" + (f" of {types.pop().name}" if len(types) == 1 else "")
 
 
 def _shape_options(keys: Collection[str]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from calibrant.emit.tflite.flatbuffer import File
+from calibrant.emit.tflite.padded_pools import pad_before_pooling
+from calibrant.emit.tflite.places import divide_in_32_bits
 from calibrant.emit.tflite.plain_einsum import einsum_as_sums
 from calibrant.emit.tflite.pooling import image_axes, is_global_pool
 from calibrant.emit.tflite.schema import schema
@@ -39,6 +41,10 @@ def replace_what_does_not_convert(edit: Edit) -> None:
             pad_in_numbers(edit, node)
         elif node.op == "Mul":
             _factors_behind_gelu(edit, node)
+        elif node.op == "FloorDiv":
+            divide_in_32_bits(edit, node)
+        elif node.op == "MaxPool":
+            pad_before_pooling(edit, node)
         elif node.op in POOLS_OF_VOLUMES:
             pool_by_axes(edit, node)
         elif node.op in SELECTING:
@@ -58,13 +64,26 @@ def replace_what_does_not_convert(edit: Edit) -> None:
 
 
 def _is_in_gelu(edit: Edit, node: NodeDef) -> bool:
-    """Whether one is added to the result, or Erfc is multiplied, so that the converter may find a GELU."""
+    """Whether one is added to the result, or Erfc is taken, and multiplied by what is no constant: perhaps a GELU."""
     for reader, _ in edit.graph.consumers(f"{node.name}:0"):
         if node.op == "Erfc":
-            return reader.op == "Mul"
+            if _is_gate(edit, node):
+                return True
+            continue
         constants = [edit.graph.constant(tensor) for tensor in nd.data_inputs(reader)]
-        if reader.op in ("Add", "AddV2") and any(value is not None and np.all(value == 1) for value in constants):
+        is_sum = reader.op in ("Add", "AddV2") and any(value is not None and np.all(value == 1) for value in constants)
+        if is_sum and _is_gate(edit, reader):
             return True
+    return False
+
+
+def _is_gate(edit: Edit, node: NodeDef) -> bool:
+    """Whether a node's numbers, or their halves, are multiplied by others."""
+    for reader, _ in edit.graph.consumers(f"{node.name}:0"):
+        if reader.op == "Mul":
+            constants = [edit.graph.constant(tensor) for tensor in nd.data_inputs(reader)]
+            if all(value is None for value in constants) or _is_gate(edit, reader):
+                return True
     return False
 
 
