@@ -41,3 +41,18 @@ def test_a_shared_constant_counts_once():
 
     totals = calibrant.quantize(graph_def(build), data=numbers(8, 4)).report["totals"]
     assert totals["quantized_weights"] == totals["weights"] == 16 and totals["multiply_accumulates"] == 32
+
+
+def test_what_is_only_added_or_multiplied_is_named():
+    """A grid or the positions of tokens count, but no layer is in float because of them."""
+
+    def build():
+        x = tf.compat.v1.placeholder(tf.float32, [None, 4, 6]) + tf.constant(numbers(4, 6, seed=2))
+        joined = tf.concat([x, tf.tile(tf.constant(numbers(1, 4, 2, seed=3)), [tf.shape(x)[0], 1, 1])], -1)
+        tf.identity(tf.matmul(tf.reshape(joined, [-1, 32]), tf.constant(numbers(32, 5))), name="out")
+
+    totals = calibrant.quantize(graph_def(build), data=numbers(8, 4, 6), outputs=["out"]).report["totals"]
+    assert (totals["quantized_weights"], totals["weights"], totals["weights_in_no_layer"]) == (160, 192, 24)
+    assert share_line(totals).startswith(
+        "on integers: 83.3 % of 192 weights (24 in no layer, such as positions and masks)"
+    )

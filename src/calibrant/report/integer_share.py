@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from calibrant.graph import nodes as nd
 from calibrant.graph.control_flow import called_functions
 from calibrant.graph.graph import Graph
 from calibrant.graph.multiply_accumulates import count_products
 from calibrant.graph.tf_core import NodeDef, dtypes
 from calibrant.quantized_network import QuantizedNetwork
 
+ELEMENTWISE = frozenset(
+    {
+        *("Add", "AddV2", "AddN", "BiasAdd", "Sub", "Mul", "RealDiv", "Div", "Pow", "SquaredDifference"),
+        *("Maximum", "Minimum", "Select", "SelectV2", "ConcatV2", "Pack"),
+    }
+)
+"""What reads positions, grids and masks: no layer is one of these operations."""
 _FLOATS = (dtypes.float16, dtypes.bfloat16, dtypes.float32, dtypes.float64)
 
 
@@ -24,13 +32,15 @@ def integer_share(network: QuantizedNetwork) -> dict[str, Any]:
     }
     weight_only = {entry.layer.constant: int(entry.weights.values.size) for entry in network.weight_only}
     stored = sum(weight_only.values())
-    in_float = sum(size for name, size in _weights(network.graph) if name not in quantized)
+    others = [(name, size) for name, size in _weights(network.graph) if name not in quantized]
+    in_float = sum(size for _, size in others)
     products = count_products(network.graph)
     on_integers = sum(products.counts.get(layer.layer.name, 0) for layer in network.layers)
     wide = [layer.layer.name for layer in network.layers if layer.inputs[0].quantizer.bits == 16]
     return {
         "quantized_weights": sum(quantized.values()) + stored,
         "weight_only_weights": stored,
+        "weights_in_no_layer": sum(size for name, size in others if _is_in_no_layer(network.graph, name)),
         "weights": sum(quantized.values()) + stored + in_float,
         "quantized_multiply_accumulates": on_integers,
         "wide_layers": len(wide),
@@ -46,7 +56,10 @@ def share_line(share: dict[str, Any]) -> str:
     products = _percent(share["quantized_multiply_accumulates"], share["multiply_accumulates"])
     unknown = len(share["products_not_counted"])
     only = share["weight_only_weights"]
-    stored = f" ({only:,} of them multiplied in float)" if only else ""
+    beside = share["weights_in_no_layer"]
+    notes = [f"{only:,} of them multiplied in float"] if only else []
+    notes += [f"{beside:,} in no layer, such as positions and masks"] if beside else []
+    stored = f" ({'; '.join(notes)})" if notes else ""
     more = f"; {unknown} product{'s' if unknown > 1 else ''} in float could not be counted" if unknown else ""
     wide = _percent(share["wide_multiply_accumulates"], share["multiply_accumulates"])
     if share["wide_layers"]:
@@ -68,6 +81,15 @@ def _weights(graph: Graph) -> Iterator[tuple[str, int]]:
     for name, function in called.items():
         for node in function.node_def:
             yield from _size(node, f"{name}/{node.name}")
+
+
+def _is_in_no_layer(graph: Graph, name: str) -> bool:
+    """Whether a constant outside functions is read by such operations alone."""
+    readers = [reader for reader, _ in graph.consumers(f"{name}:0")]
+    return bool(readers) and all(
+        _is_in_no_layer(graph, reader.name) if reader.op in nd.PASS_THROUGH else reader.op in ELEMENTWISE
+        for reader in readers
+    )
 
 
 def _size(node: NodeDef, name: str) -> Iterator[tuple[str, int]]:
