@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from calibrant.graph import nodes as nd
 from calibrant.graph.tf_core import FunctionDef, FunctionDefLibrary, NodeDef
 
-CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
-
 # TensorFlow 1.x writes control flow as nodes: what begins a region, and what leads out of it.
 REGIONS = {
     "a loop": (frozenset({"Enter", "RefEnter"}), frozenset({"Exit", "RefExit"})),

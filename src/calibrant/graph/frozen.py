@@ -15,13 +15,13 @@ from calibrant.graph import checks
 from calibrant.graph import nodes as nd
 from calibrant.graph.ascend.lower import has_ascend_operators, lower
 from calibrant.graph.bindings import bind
-from calibrant.graph.control_flow import CALLS, needed_library
+from calibrant.graph.control_flow import needed_library
 from calibrant.graph.controls import without_idle_controls, without_unfed_controls
 from calibrant.graph.cut import cut, stand_in
 from calibrant.graph.graph import Graph, ordered
 from calibrant.graph.grouped_conv3d import split_groups
 from calibrant.graph.inference_mode import deterministic, for_inference, proposal, undecided
-from calibrant.graph.inline import inline_calls
+from calibrant.graph.inline import CALLS, inline_calls
 from calibrant.graph.pieces import read_graph_def
 from calibrant.graph.plausible import plausible
 from calibrant.graph.prints import without_prints

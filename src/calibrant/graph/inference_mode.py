@@ -11,14 +11,14 @@ from calibrant.errors import CalibrantError, ModelError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.bindings import bind
 from calibrant.graph.checks import MOST, training_mode
-from calibrant.graph.control_flow import CALLS, needed_library
+from calibrant.graph.control_flow import needed_library
 from calibrant.graph.controls import without_idle_controls
 from calibrant.graph.cut_proposal import inputs_option, loses_layers, narrow_places
 from calibrant.graph.dead_branches import DECIDING, without_dead_branches
 from calibrant.graph.decided import decided_values
 from calibrant.graph.dropout import UNIFORM, without_idle_dropout
 from calibrant.graph.graph import Graph, ordered
-from calibrant.graph.inline import inline_calls
+from calibrant.graph.inline import CALLS, inline_calls
 from calibrant.graph.tf_core import dtypes
 
 _DEPTH = 20  # decisions within decisions

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
-from calibrant.graph.control_flow import CALLS
-from calibrant.graph.padded_selection import selecting_functions, with_selections
 from calibrant.graph.pieces import whole
 from calibrant.graph.tensorflow import quiet, tensorflow
 from calibrant.graph.tf_core import GraphDef
 
+CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 _STATELESS = {"Case": "StatelessCase", "If": "StatelessIf", "While": "StatelessWhile"}
 
 
@@ -22,9 +21,6 @@ def inline_calls(graph_def: GraphDef, fetches: Sequence[str]) -> GraphDef:
     It leaves a call whose loops or branches have state that nothing waits for, such as random numbers: these are then
     called stateless.
     """
-    selecting = selecting_functions(graph_def.library)
-    if selecting:
-        graph_def = with_selections(_inlined(graph_def, fetches, selecting), selecting)
     result = _inlined(graph_def, fetches)
     if any(node.op in CALLS for node in result.node) and result is not graph_def:
         again = GraphDef()
@@ -36,8 +32,7 @@ def inline_calls(graph_def: GraphDef, fetches: Sequence[str]) -> GraphDef:
     return result
 
 
-def _inlined(graph_def: GraphDef, fetches: Sequence[str], kept: Collection[str] = ()) -> GraphDef:
-    """The graph with calls inlined, but those of some functions."""
+def _inlined(graph_def: GraphDef, fetches: Sequence[str]) -> GraphDef:
     tf = tensorflow()
     from tensorflow.core.protobuf.config_pb2 import ConfigProto
     from tensorflow.python.grappler import tf_optimizer
@@ -47,7 +42,7 @@ def _inlined(graph_def: GraphDef, fetches: Sequence[str], kept: Collection[str] 
     config.graph_options.rewrite_options.optimizers.append("function")
     try:
         with quiet(), tf.Graph().as_default() as imported:
-            tf.graph_util.import_graph_def(_prepared(graph_def, kept), name="")
+            tf.graph_util.import_graph_def(_prepared(graph_def), name="")
             meta_graph = tf.compat.v1.train.export_meta_graph(graph=imported, clear_extraneous_savers=True)
         meta_graph.collection_def["train_op"].node_list.value.extend(fetches)
         return tf_optimizer.OptimizeGraph(config, meta_graph)
@@ -55,7 +50,7 @@ def _inlined(graph_def: GraphDef, fetches: Sequence[str], kept: Collection[str] 
         return graph_def
 
 
-def _prepared(graph_def: GraphDef, kept: Collection[str]) -> GraphDef:
+def _prepared(graph_def: GraphDef) -> GraphDef:
     """The graph without what keeps calls from being inlined, and loops from staying functions.
 
     Keras 3 marks grouped convolutions to be compiled by XLA; without that they give the same numbers up to rounding.
@@ -66,8 +61,6 @@ def _prepared(graph_def: GraphDef, kept: Collection[str]) -> GraphDef:
     for function in result.library.function:
         for key in ("_XlaMustCompile", "_noinline", "api_implements"):
             function.attr.pop(key, None)
-        if function.signature.name in kept:
-            function.attr["_noinline"].b = function.attr["_nospecialize"].b = True
     for nodes in (result.node, *(function.node_def for function in result.library.function)):
         for node in nodes:
             for key in ("_XlaMustCompile", "_noinline", "_lower_using_switch_merge"):
