@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from plain_graphs import check_numbers, check_on_integers, ops
 
+import calibrant
 from calibrant.graph.load import load
+from calibrant.graph.run import run_once
 from calibrant.steps.plain_layer_norms import with_plain_layer_norms
 from graphs import conv, graph_def, numbers, placeholder, tf
 
@@ -70,3 +73,57 @@ def test_keras_2(keras2):
     plain = with_plain_layer_norms(graph)
     assert "FusedBatchNormV3" in ops(graph) - ops(plain)
     check_numbers(plain, graph, numbers(2, 8, 8, 4), rtol=1e-4, atol=1e-5)
+
+
+def of_the_sample(order, x):
+    """A batch norm in training mode, as in generators of images."""
+    channels = int(x.shape[order.index("C")])
+    factors = [tf.constant(numbers(channels, seed=seed)) for seed in (7, 8)]
+    return tf.compat.v1.nn.fused_batch_norm(x, *factors, data_format=order, is_training=True, name="norm")[0]
+
+
+@pytest.mark.parametrize("order", ["NHWC", "NCHW"])
+def test_a_batch_norm_of_one_sample(order):
+    def network():
+        shape = [1, 8, 8, 4] if order == "NHWC" else [1, 4, 8, 8]
+        tf.identity(of_the_sample(order, placeholder(shape)), name="out")
+
+    graph = load(graph_def(network))
+    plain = with_plain_layer_norms(graph)
+    assert plain.nodes["norm"].op == "AddV2" and "FusedBatchNormV3" not in ops(plain)
+    check_numbers(plain, graph, numbers(*graph.shape("x:0"), seed=5), rtol=1e-4, atol=1e-5)
+
+
+def test_a_batch_norm_of_one_sample_runs_on_integers():
+    def network():
+        one = tf.nn.relu(of_the_sample("NHWC", conv(placeholder((1, 8, 8, 4)), name="one")))
+        tf.identity(conv(one, name="two", seed=4), name="out")
+
+    data = [numbers(1, 8, 8, 4, seed=seed) for seed in range(16)]
+    result = calibrant.quantize(graph_def(network), "batch_num: 16", data, export="tflite")
+    assert result.report["exports"]["tflite"]["operators_in_float"] == []
+    assert any("'norm'" in warning and "as in training" in warning for warning in result.report["warnings"])
+
+
+def test_a_batch_norm_of_several_samples_is_refused():
+    def network():
+        tf.identity(of_the_sample("NHWC", conv(placeholder((None, 8, 8, 4)), name="one")), name="out")
+
+    with pytest.raises(calibrant.ModelError, match="with a batch of 1"):
+        load(graph_def(network))
+
+
+@pytest.mark.parametrize("batch", [1, None])
+def test_a_generator_of_keras_2(keras2, batch):
+    """It keeps its norms in training mode; if it takes one sample at a time, they are those of the sample."""
+    x = keras2.Input([8, 8, 4], batch_size=batch, name="x")
+    y = keras2.layers.BatchNormalization()(keras2.layers.Conv2D(4, 3, use_bias=False)(x), training=True)
+    model = keras2.Model(x, keras2.layers.Conv2D(4, 3)(keras2.layers.ReLU()(y)))
+    if batch is None:
+        with pytest.raises(calibrant.ModelError, match="training mode"):
+            load(model)
+        return
+    graph = load(model)
+    assert "FusedBatchNormV3" not in ops(with_plain_layer_norms(graph))
+    [found] = run_once(graph, {"x": numbers(1, 8, 8, 4)})
+    np.testing.assert_allclose(found, model(numbers(1, 8, 8, 4)), atol=1e-4)

@@ -168,7 +168,8 @@ def training_mode(graph: Graph) -> list[Problem]:
                     "batch norm is in training mode (is_training is true)",
                     file=graph.source,
                     path=node.name,
-                    hint="export the model for inference",
+                    hint="export the model for inference, or, where it is meant as in some image generators, with a "
+                    "batch of 1",
                 )
             )
         elif node.op in RANDOM:

@@ -10,7 +10,7 @@ from typing import Any
 from calibrant.errors import CalibrantError, ModelError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.bindings import bind
-from calibrant.graph.checks import MOST, training_mode
+from calibrant.graph.checks import MOST, NORMS, training_mode
 from calibrant.graph.control_flow import needed_library
 from calibrant.graph.controls import without_idle_controls
 from calibrant.graph.cut_proposal import inputs_option, loses_layers, narrow_places
@@ -19,6 +19,7 @@ from calibrant.graph.decided import decided_values
 from calibrant.graph.dropout import UNIFORM, without_idle_dropout
 from calibrant.graph.graph import Graph, ordered
 from calibrant.graph.inline import CALLS, inline_calls
+from calibrant.graph.sample_axis import takes_one_sample
 from calibrant.graph.tf_core import dtypes
 
 _DEPTH = 20  # decisions within decisions
@@ -120,6 +121,8 @@ def as_options(values: Mapping[str, Any]) -> str:
 def deterministic(graph: Graph, original: Graph) -> None:
     """The graph gives the same result for the same sample every time.
 
+    A batch norm in training mode does if the model takes one sample at a time, and nothing would switch it off.
+
     Parameters
     ----------
     graph : Graph
@@ -136,6 +139,11 @@ def deterministic(graph: Graph, original: Graph) -> None:
     if not problems:
         return
     values = proposal(original, lambda trial: not training_mode(trial))
+    if values is None and takes_one_sample(graph):
+        norms = {node.name for node in graph.nodes.values() if node.op in NORMS}
+        problems = [problem for problem in problems if problem.path not in norms]
+        if not problems:
+            return
     if values is None:
         cut = _cut(graph, problems)
         raise ModelError(*(replace(problem, hint=f"{problem.hint}{cut}") for problem in problems[:MOST]))

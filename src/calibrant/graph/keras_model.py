@@ -111,16 +111,23 @@ def _signature(model: Any, source: str) -> tuple[list[Any], Callable[[Sequence[A
                 hint="build it with a dense, padded input",
             )
         )
-    is_stateful = any(getattr(layer, "stateful", False) for layer in _layers(model))  # states belong to its own samples
+    # states, and statistics, belong to as many samples as the model was made for
+    own_samples = any(getattr(layer, "stateful", False) or _is_in_training(layer) for layer in _layers(model))
     specifications = [
         tf.TensorSpec(
-            [tensor.shape[0] if is_stateful else None, *tuple(tensor.shape)[1:]],
+            [tensor.shape[0] if own_samples else None, *tuple(tensor.shape)[1:]],
             tensor.dtype,
             name=_input_name(tensor, position),
         )
         for position, tensor in enumerate(flat)
     ]
     return specifications, lambda tensors: nest.pack_sequence_as(structure, list(tensors))
+
+
+def _is_in_training(layer: Any) -> bool:
+    """Whether Keras 2's batch norm is called as in training, on purpose: its statistics are those of the samples."""
+    nodes = getattr(layer, "_inbound_nodes", ()) if type(layer).__name__ == "BatchNormalization" else ()
+    return any(getattr(node, "call_kwargs", {}).get("training") is True for node in nodes)
 
 
 def _recorded_inputs(model: Any, legacy: bool) -> Any:

@@ -15,3 +15,9 @@ def inputs_with_samples(graph: Graph) -> frozenset[int]:
     shapes = dict(enumerate(map(graph.shape, graph.inputs)))
     is_open = {at for at, shape in shapes.items() if shape is None or (shape and shape[0] is None)}
     return frozenset(is_open or {at for at, shape in shapes.items() if shape})
+
+
+def takes_one_sample(graph: Graph) -> bool:
+    """Whether the model fixes that it takes one sample at a time, so that nothing in it depends on others."""
+    shapes = [shape for shape in map(graph.shape, graph.inputs) if shape != ()]
+    return bool(shapes) and all(shape is not None and shape[0] == 1 for shape in shapes)

@@ -14,6 +14,7 @@ from calibrant.report.choices import joint_group_rows, nonuniform_rows
 from calibrant.report.integer_share import integer_share
 from calibrant.report.layer_table import layer_rows, weight_only_rows
 from calibrant.report.range_warnings import range_warnings, saturation_warnings
+from calibrant.report.training_norms import training_norm_warnings
 
 VERSION = 1
 
@@ -48,7 +49,12 @@ def report(original: Graph, folded: Folded, plan: Plan, network: QuantizedNetwor
             {"kind": fusion.kind, "layer": fusion.layer, "absorbed": list(fusion.absorbed)} for fusion in folded.fusions
         ],
         "not_fused": [{"node": node, "reason": reason} for node, reason in folded.left],
-        "warnings": [*plan.warnings, *range_warnings(network), *saturation_warnings(network)],
+        "warnings": [
+            *plan.warnings,
+            *training_norm_warnings(original),
+            *range_warnings(network),
+            *saturation_warnings(network),
+        ],
     }
 
 
