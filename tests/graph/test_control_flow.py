@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from calibrant import quantize
 from calibrant.graph.layers import find_layers
@@ -137,3 +138,23 @@ def test_a_layer_behind_a_loop_in_an_old_graph_has_its_weights_found():
         v1.enable_control_flow_v2()
     (layer,), _ = find_layers(load(definition, outputs=["out"]))
     assert layer.name == "dense" and layer.bias == "dense/bias"
+
+
+def test_a_branch_in_a_loop_that_is_decided_there():
+    """What decides is computed in the loop, and constants of the branch wait for it to be there in every turn."""
+
+    @tf.function(input_signature=[tf.TensorSpec([2, 4], name="x")])
+    def network(x):
+        def step(turn, x):
+            taken = tf.logical_not(tf.constant(False))
+            return turn + 1, tf.cond(taken, lambda: tf.nn.relu(x) + tf.constant(2.0), lambda: x * tf.constant(3.0))
+
+        return tf.while_loop(lambda turn, x: turn < 3, step, [0, tf.matmul(x, tf.constant(numbers(4, 4)))])[1]
+
+    function = network.get_concrete_function()
+    frozen = convert_variables_to_constants_v2(function).graph.as_graph_def()
+    assert {"Enter", "LogicalNot"} <= {node.op for node in frozen.node}
+    graph = load(frozen)
+    assert "LogicalNot" not in {node.op for node in graph.nodes.values()}
+    [found] = run_once(graph, {graph.input_keys[0]: numbers(2, 4, seed=3)})
+    np.testing.assert_allclose(found, network(numbers(2, 4, seed=3)), atol=1e-5)

@@ -53,7 +53,7 @@ def without_dead_branches(graph: Graph) -> Graph:
     for tensor in {deciding[name] for name in choices}:
         name, index = nd.split_tensor(tensor)
         if index == 0 and graph.read_outputs(name) == (0,) and graph.nodes[name].op != "Const":
-            edit.put(nd.constant_node(name, values[tensor]))
+            edit.put(_decided(graph, graph.nodes[name], values[tensor]))
     for name in default_placeholders(graph, (deciding[name] for name in choices)):
         if edit.nodes[name].op == "PlaceholderWithDefault":
             node = graph.nodes[name]
@@ -127,6 +127,15 @@ class _Dead:
             return any(tensor in self for tensor in inputs)
         forward = [tensor for tensor in inputs if self._graph.producer(tensor).op != "NextIteration"]
         return all(tensor in self for tensor in forward)
+
+
+def _decided(graph: Graph, node: NodeDef, value: np.ndarray) -> NodeDef:
+    """A constant in the place of a node; in a loop it waits for what that read, to be there in every turn."""
+    constant = nd.constant_node(node.name, value)
+    if node.name in graph.regions:
+        waited = (*map(nd.node_name, nd.data_inputs(node)), *nd.control_inputs(node))
+        constant.input.extend(f"^{name}" for name in dict.fromkeys(waited))
+    return constant
 
 
 def _pass_on(node: NodeDef, index: int) -> NodeDef:
