@@ -11,7 +11,7 @@ from calibrant.emit.tflite.flatbuffer import OPERATORS, File
 from calibrant.emit.tflite.float_graph import float_graph
 from calibrant.emit.tflite.kernels import LAYER_KERNELS
 from calibrant.emit.tflite.marks import take_out_marks, with_marks
-from calibrant.emit.tflite.replacements import negations_as_products
+from calibrant.emit.tflite.replacements import ERROR_FUNCTIONS, negations_as_products
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
@@ -54,7 +54,11 @@ class FloatFile:
 
 
 def float_file(
-    graph: Graph, layers: Collection[Layer], places: Collection[tuple[str, int]], settings: TfliteSettings
+    graph: Graph,
+    layers: Collection[Layer],
+    places: Collection[tuple[str, int]],
+    settings: TfliteSettings,
+    gelus: bool = True,
 ) -> FloatFile:
     """Convert a graph without quantizing anything.
 
@@ -66,6 +70,8 @@ def float_file(
         The quantized ones; what they read and make stays apart from everything else.
     places : Collection[tuple[str, int]]
         Every (node, input index) whose activation is quantized.
+    gelus : bool
+        Leave error functions to the converter that may be in a GELU; where they are not, they are written out.
 
     Raises
     ------
@@ -74,7 +80,7 @@ def float_file(
     """
     _refuse_strings(graph)
     try:
-        plain, twins = float_graph(graph, settings)
+        plain, twins = float_graph(graph, settings, gelus)
         _ = plain.tensors if settings.batch or settings.shape else None
     except ValueError as error:  # of TensorFlow, which infers the shapes of all tensors
         message = f"it does not take the sizes that are fixed for the LiteRT file: {str(error).splitlines()[0]}"
@@ -83,6 +89,8 @@ def float_file(
     made = [layer_end(graph, layer) for layer in layers]
     wanted = {tensor: twins.get(tensor, tensor) for tensor in (*read, *made) if graph.constant(tensor) is None}
     file, named, indices = _converted(plain, graph, wanted, twins)
+    if gelus and any(each.name in ERROR_FUNCTIONS for part in file.subgraphs() for each in part.operators()):
+        return float_file(graph, layers, places, settings, gelus=False)
     negations_as_products(file)
     _refuse_unknown(file, plain)
     first = {index: name for name, index in reversed(indices.items())}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from calibrant.emit.tflite.channels_last import channels_last
 from calibrant.emit.tflite.filled import filled_as_numbers
 from calibrant.emit.tflite.float_kernels import powers_as_products, same_reciprocal_roots
+from calibrant.emit.tflite.gelu import halve_in_front_of_gelu
 from calibrant.emit.tflite.replacements import replace_what_does_not_convert
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.emit.tflite.tensor_arrays import arrays_as_lists
@@ -18,8 +19,13 @@ from calibrant.graph.single_precision import in_single_precision
 from calibrant.graph.tf_core import TensorShapeProto
 
 
-def float_graph(graph: Graph, settings: TfliteSettings) -> tuple[Graph, Mapping[str, str]]:
+def float_graph(graph: Graph, settings: TfliteSettings, gelus: bool) -> tuple[Graph, Mapping[str, str]]:
     """The graph with operations that the converter knows; names of tensors stay.
+
+    Parameters
+    ----------
+    gelus : bool
+        Whether error functions stay that may be in a GELU.
 
     Returns
     -------
@@ -37,7 +43,9 @@ def float_graph(graph: Graph, settings: TfliteSettings) -> tuple[Graph, Mapping[
         edit = edit.finish().edit()
     elements_of_the_batch(edit, batch)
     edit = edit.finish().edit()
-    replace_what_does_not_convert(edit)
+    halve_in_front_of_gelu(edit)
+    edit = edit.finish().edit()
+    replace_what_does_not_convert(edit, gelus)
     filled_as_numbers(edit)
     edit = edit.finish().edit()
     powers_as_products(edit)

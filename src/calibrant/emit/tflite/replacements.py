@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from calibrant.emit.tflite.flatbuffer import File
+from calibrant.emit.tflite.gelu import factors_behind_gelu, is_in_gelu
 from calibrant.emit.tflite.padded_pools import pad_before_pooling
 from calibrant.emit.tflite.places import divide_in_32_bits
 from calibrant.emit.tflite.plain_einsum import einsum_as_sums
@@ -17,11 +18,12 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit
 from calibrant.graph.tf_core import NodeDef, dtypes
 
+ERROR_FUNCTIONS = frozenset({"Erf", "Erfc"})
 P = 0.3275911
 A = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
 
 
-def replace_what_does_not_convert(edit: Edit) -> None:
+def replace_what_does_not_convert(edit: Edit, gelus: bool) -> None:
     """Put other operations in the place of ClipByValue, AddN, Roll, Erf, Einsum, AvgPool over whole images and others.
 
     The kernel of AvgPool keeps its input's factors, which are several times too coarse for an average over a whole
@@ -35,12 +37,12 @@ def replace_what_does_not_convert(edit: Edit) -> None:
             edit.put(nd.make_node("Maximum", node.name, [bounded, low, *controls], T=node.attr["T"]))
         elif node.op == "AddN" and len(nd.data_inputs(node)) == 2:
             edit.put(nd.make_node("AddV2", node.name, [*nd.data_inputs(node), *controls], T=node.attr["T"]))
-        elif node.op in ("Erf", "Erfc") and not _is_in_gelu(edit, node):
+        elif node.op in ERROR_FUNCTIONS and not (gelus and is_in_gelu(edit.graph, node)):
             _error_function(edit, node)
         elif node.op in CONVOLUTIONS:
             pad_in_numbers(edit, node)
         elif node.op == "Mul":
-            _factors_behind_gelu(edit, node)
+            factors_behind_gelu(edit, node)
         elif node.op == "FloorDiv":
             divide_in_32_bits(edit, node)
         elif node.op == "MaxPool":
@@ -61,30 +63,6 @@ def replace_what_does_not_convert(edit: Edit) -> None:
             axes = edit.add_constant(f"{node.name}/axes", np.array(image_axes(node), np.int32))
             inputs = [*nd.data_inputs(node), axes, *controls]
             edit.put(nd.make_node("Mean", node.name, inputs, T=dtypes.float32, Tidx=dtypes.int32, keep_dims=True))
-
-
-def _is_in_gelu(edit: Edit, node: NodeDef) -> bool:
-    """Whether one is added to the result, or Erfc is taken, and multiplied by what is no constant: perhaps a GELU."""
-    for reader, _ in edit.graph.consumers(f"{node.name}:0"):
-        if node.op == "Erfc":
-            if _is_gate(edit, node):
-                return True
-            continue
-        constants = [edit.graph.constant(tensor) for tensor in nd.data_inputs(reader)]
-        is_sum = reader.op in ("Add", "AddV2") and any(value is not None and np.all(value == 1) for value in constants)
-        if is_sum and _is_gate(edit, reader):
-            return True
-    return False
-
-
-def _is_gate(edit: Edit, node: NodeDef) -> bool:
-    """Whether a node's numbers, or their halves, are multiplied by others."""
-    for reader, _ in edit.graph.consumers(f"{node.name}:0"):
-        if reader.op == "Mul":
-            constants = [edit.graph.constant(tensor) for tensor in nd.data_inputs(reader)]
-            if all(value is None for value in constants) or _is_gate(edit, reader):
-                return True
-    return False
 
 
 def _error_function(edit: Edit, node: NodeDef) -> None:
@@ -114,30 +92,6 @@ def _error_function(edit: Edit, node: NodeDef) -> None:
         return
     value = edit.add("Mul", f"{node.name}/erf", inputs, T=node.attr["T"])
     edit.put(nd.make_node("Sub", node.name, [one, value], T=node.attr["T"]))
-
-
-def _factors_behind_gelu(edit: Edit, node: NodeDef) -> None:
-    """Take factors of channels, with which a layer is balanced, out of a GELU and put them behind it.
-
-    The converter knows x / 2 times 1 + erf(x / √2), or times erfc(-x / √2), with a half that is one number.
-    """
-    graph = edit.graph
-    for halved, rest in (nd.data_inputs(node), reversed(nd.data_inputs(node))):
-        inner, outer = graph.producer(halved), graph.producer(rest)
-        is_gelu = outer.op == "Erfc" or any(graph.producer(each).op == "Erf" for each in nd.data_inputs(outer))
-        if inner.op != "Mul" or not is_gelu:
-            continue
-        for factors, x in (nd.data_inputs(inner), reversed(nd.data_inputs(inner))):
-            value = graph.constant(factors)
-            if value is None or value.size == 1:
-                continue
-            kind, half = node.attr["T"], np.array(0.5, value.dtype)
-            product = edit.add("Mul", f"{node.name}/half", [x, edit.add_constant(f"{node.name}/0.5", half)], T=kind)
-            found = edit.add("Mul", f"{node.name}/gelu", [product, rest], T=kind)
-            behind = edit.add_constant(f"{node.name}/factors", value / half)
-            controls = (f"^{name}" for name in nd.control_inputs(node))
-            edit.put(nd.make_node("Mul", node.name, [found, behind, *controls], T=kind))
-            return
 
 
 def _roll_as_slices(edit: Edit, node: NodeDef) -> None:
