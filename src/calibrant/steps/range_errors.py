@@ -83,8 +83,8 @@ class RangeErrors:
         return self._of(candidates, self._pieces)
 
     def measured(self, candidates: Mapping[int, Sequence[Quantizer]]) -> dict[int, np.ndarray]:
-        """The same of :meth:`of_some`, but what has no gradients runs in any case."""
-        return self._of(candidates, choosing(self._pieces), range(len(self._units)))
+        """The same on all samples, where what has no gradients runs in any case."""
+        return self._of(candidates, self._pieces, range(len(self._units)))
 
     def _of(
         self,

@@ -19,23 +19,8 @@ DATA = {"Conv2DBackpropInput": (2,), "Conv3DBackpropInputV2": (2,)}
 ELEMENTWISE = frozenset(
     {
         *("Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Sigmoid", "Tanh", "Softplus", "Softsign", "Exp", "Neg", "Abs"),
-        *("Erf", "Erfc", "Pow"),
-        *(
-            "Identity",
-            "StopGradient",
-            "PreventGradient",
-            "Square",
-            "Sqrt",
-            "Rsqrt",
-            "Add",
-            "AddV2",
-            "Sub",
-            "Mul",
-            "RealDiv",
-            "Maximum",
-            "Minimum",
-        ),
-        *("SquaredDifference", "ClipByValue"),
+        *("Identity", "StopGradient", "PreventGradient", "Erf", "Erfc", "Pow", "Square", "Sqrt", "Rsqrt", "Log"),
+        *("Add", "AddV2", "Sub", "Mul", "RealDiv", "Maximum", "Minimum", "SquaredDifference", "ClipByValue"),
     }
 )
 REDUCTIONS = frozenset({"Mean", "Sum", "Max", "Min"})
