@@ -24,28 +24,15 @@ from calibrant.graph.inference_mode import deterministic, for_inference, proposa
 from calibrant.graph.inline import CALLS, inline_calls
 from calibrant.graph.pieces import read_graph_def
 from calibrant.graph.plausible import plausible
+from calibrant.graph.possible_outputs import only_output, possible_outputs
 from calibrant.graph.prints import without_prints
 from calibrant.graph.single_precision import BRAIN, in_single_precision
-from calibrant.graph.tf_core import GraphDef, NodeDef, dtypes
+from calibrant.graph.tf_core import GraphDef, NodeDef
 from calibrant.graph.written_ends import written_ends
 
 _OF_THE_RUN = ("_class", "_output_shapes", "_gradient_op_type")
 """Attributes that mean something in the process that wrote them: devices, shapes that some files have wrong, and the
 number of a gradient, as of Keras' swish."""
-NEVER_OUTPUTS = frozenset(
-    {
-        "Assert",
-        "Assign",
-        "AssignVariableOp",
-        "Const",
-        "NoOp",
-        "Placeholder",
-        "PlaceholderWithDefault",
-        "Print",
-        "PrintV2",
-        "VarIsInitializedOp",
-    }
-)
 
 
 def from_binary(
@@ -139,7 +126,7 @@ def _select(
     nodes = _unique_nodes(graph_def, source)
     if any(node.op in CALLS for node in nodes.values()):
         named = [name for name in outputs or () if nd.node_name(name) in nodes]  # others may be inside a function
-        fetches = [nd.tensor_name(name) for name in named or _candidates(nodes, "output")]
+        fetches = [nd.tensor_name(name) for name in named or possible_outputs(nodes)]
         graph_def = inline_calls(graph_def, fetches)
         nodes = _unique_nodes(graph_def, source)
     checks.dangling_inputs(nodes, source)
@@ -148,7 +135,7 @@ def _select(
         nodes = _unique_nodes(graph_def, source)
     if constants:
         nodes = bind(nodes, constants, source)
-    output_tensors = _resolve(nodes, outputs, "output", source) if outputs else _only_sink(nodes, source)
+    output_tensors = _resolve(nodes, outputs, "output", source) if outputs else only_output(nodes, source)
     if inputs:
         input_tensors = _resolve(nodes, inputs, "input", source)
         nodes, input_tensors = cut(graph_def, nodes, input_tensors, source)
@@ -319,36 +306,4 @@ def _exact(name: str, names: Collection[str]) -> str:
 def _candidates(nodes: Mapping[str, NodeDef], role: str) -> list[str]:
     if role == "input":
         return [name for name, node in nodes.items() if node.op == "Placeholder"][:8]
-    read = {nd.node_name(reference) for node in nodes.values() for reference in node.input}
-    sinks = (node for name, node in nodes.items() if name not in read and node.op not in NEVER_OUTPUTS)
-    return [node.name for node in sinks if not (_is_pivot(nodes, node) or _is_unused_argument(node))][:8]
-
-
-def _is_pivot(nodes: Mapping[str, NodeDef], node: NodeDef) -> bool:
-    """Whether a node is there for others to wait for, because a conditional of TensorFlow 1.x took this way."""
-    if node.op != "Identity" or nd.attribute(node, "T") != dtypes.bool:
-        return False
-    producer = nodes.get(nd.node_name(node.input[0]))
-    return producer is not None and (producer.op == "Switch" or node.name.endswith("/pred_id"))
-
-
-def _is_unused_argument(node: NodeDef) -> bool:
-    """Whether a node was an argument of a function that TensorFlow has inlined."""
-    return node.op == "Identity" and node.name.startswith("Func/") and "/input/_" in node.name
-
-
-def _only_sink(nodes: Mapping[str, NodeDef], source: str) -> tuple[str, ...]:
-    sinks = _candidates(nodes, "output")
-    if len(sinks) == 1:
-        return (f"{sinks[0]}:0",)
-    raise ModelError(
-        *checks.variables(nodes, source)[: checks.MOST],
-        Problem(
-            f"the file does not say which tensors are outputs, and {len(sinks)} nodes have no reader"
-            if sinks
-            else "has no node that could be an output",
-            file=source,
-            allowed=", ".join(sinks) if sinks else None,
-            hint="name them with --outputs",
-        ),
-    )
+    return possible_outputs(nodes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from calibrant.errors import ModelError, Problem
-from calibrant.graph.frozen import NEVER_OUTPUTS
+from calibrant.graph.possible_outputs import NEVER_OUTPUTS
 from calibrant.graph.rewire import SCOPE
 from calibrant.layer_kinds import KINDS
 

@@ -1,0 +1,70 @@
+"""Where a graph may end whose file does not say it: nodes that nobody reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from calibrant.errors import ModelError, Problem
+from calibrant.graph import checks
+from calibrant.graph import nodes as nd
+from calibrant.graph.tf_core import NodeDef, dtypes
+
+MOST = 8
+NEVER_OUTPUTS = frozenset(
+    {
+        "Assert",
+        "Assign",
+        "AssignVariableOp",
+        "Const",
+        "NoOp",
+        "Placeholder",
+        "PlaceholderWithDefault",
+        "Print",
+        "PrintV2",
+        "VarIsInitializedOp",
+    }
+)
+
+
+def possible_outputs(nodes: Mapping[str, NodeDef]) -> list[str]:
+    """The first nodes that nobody reads and that could be outputs."""
+    read = {nd.node_name(reference) for node in nodes.values() for reference in node.input}
+    sinks = (node for name, node in nodes.items() if name not in read and node.op not in NEVER_OUTPUTS)
+    return [node.name for node in sinks if not (_is_pivot(nodes, node) or _is_unused_argument(node))][:MOST]
+
+
+def only_output(nodes: Mapping[str, NodeDef], source: str) -> tuple[str, ...]:
+    """The output tensor of a graph with a single possible one.
+
+    Raises
+    ------
+    ModelError
+        There is none, or more than one.
+    """
+    sinks = possible_outputs(nodes)
+    if len(sinks) == 1:
+        return (f"{sinks[0]}:0",)
+    raise ModelError(
+        *checks.variables(nodes, source)[: checks.MOST],
+        Problem(
+            f"the file does not say which tensors are outputs, and {len(sinks)} nodes have no reader"
+            if sinks
+            else "has no node that could be an output",
+            file=source,
+            allowed=", ".join(sinks) if sinks else None,
+            hint="name them with --outputs",
+        ),
+    )
+
+
+def _is_pivot(nodes: Mapping[str, NodeDef], node: NodeDef) -> bool:
+    """Whether a node is there for others to wait for, because a conditional of TensorFlow 1.x took this way."""
+    if node.op != "Identity" or nd.attribute(node, "T") != dtypes.bool:
+        return False
+    producer = nodes.get(nd.node_name(node.input[0]))
+    return producer is not None and (producer.op == "Switch" or node.name.endswith("/pred_id"))
+
+
+def _is_unused_argument(node: NodeDef) -> bool:
+    """Whether a node was an argument of a function that TensorFlow has inlined."""
+    return node.op == "Identity" and node.name.startswith("Func/") and "/input/_" in node.name
