@@ -9,9 +9,10 @@ from calibrant.emit.tflite.convert import MOST_NODES, UNROLLED, convert
 from calibrant.emit.tflite.converter_names import ACTIVATIONS, named_tensors
 from calibrant.emit.tflite.flatbuffer import OPERATORS, File
 from calibrant.emit.tflite.float_graph import float_graph
+from calibrant.emit.tflite.gelu import ERROR_FUNCTIONS
 from calibrant.emit.tflite.kernels import LAYER_KERNELS
 from calibrant.emit.tflite.marks import take_out_marks, with_marks
-from calibrant.emit.tflite.replacements import ERROR_FUNCTIONS, negations_as_products
+from calibrant.emit.tflite.replacements import negations_as_products
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd

@@ -8,6 +8,8 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
 from calibrant.graph.tf_core import NodeDef
 
+ERROR_FUNCTIONS = frozenset({"Erf", "Erfc"})
+
 
 def halve_in_front_of_gelu(edit: Edit) -> None:
     """Write x · (g / 2), as BERT does, and (x · g) / 2 as (x / 2) · g, where g is 1 + erf(x / √2) or erfc(-x / √2)."""
@@ -15,27 +17,34 @@ def halve_in_front_of_gelu(edit: Edit) -> None:
     for node in graph.nodes.values():
         if node.op not in ("Mul", "RealDiv"):
             continue
-        for x, share, half in _products(graph, node):
-            kind = node.attr["T"]
-            factor = edit.add_constant(f"{node.name}/0.5", np.array(0.5, half.dtype))
-            halved = edit.add("Mul", f"{node.name}/half", [x, factor], T=kind)
+        found = _halved_product(graph, node)
+        if found is not None:
+            x, share = found
+            halved = _half(edit, node, x)
             controls = (f"^{name}" for name in nd.control_inputs(node))
-            edit.put(nd.make_node("Mul", node.name, [halved, share, *controls], T=kind))
-            break
+            edit.put(nd.make_node("Mul", node.name, [halved, share, *controls], T=node.attr["T"]))
 
 
-def _products(graph: Graph, node: NodeDef) -> list[tuple[str, str, np.ndarray]]:
-    """x, g and a half, if a node is their product in one of the other orders."""
-    found = []
+def _half(edit: Edit, node: NodeDef, x: str) -> str:
+    """x / 2, for the product that a node is."""
+    kind = nd.attribute(node, "T")
+    factor = edit.add_constant(f"{node.name}/0.5", np.array(0.5, kind.as_numpy_dtype))
+    return edit.add("Mul", f"{node.name}/half", [x, factor], T=kind)
+
+
+def _halved_product(graph: Graph, node: NodeDef) -> tuple[str, str] | None:
+    """x and g, if a node is half of their product in one of the other orders."""
     for one, other in _operands(node):
-        half = _half(graph, node, other)
-        if half is not None and graph.producer(one).op == "Mul":
-            found += [(x, share, half) for x, share in _operands(graph.producer(one)) if _is_share(graph, share, x)]
-        inner = graph.producer(other)
-        if node.op == "Mul" and inner.op in ("Mul", "RealDiv"):
-            halves = ((share, _half(graph, inner, factor)) for share, factor in _operands(inner))
-            found += [(one, share, half) for share, half in halves if half is not None and _is_share(graph, share, one)]
-    return found
+        product, halved = graph.producer(one), graph.producer(other)
+        if product.op == "Mul" and _halves(graph, node, other):
+            for x, share in _operands(product):
+                if _is_share(graph, share, x):
+                    return x, share
+        if node.op == "Mul" and halved.op in ("Mul", "RealDiv"):
+            for share, factor in _operands(halved):
+                if _halves(graph, halved, factor) and _is_share(graph, share, one):
+                    return one, share
+    return None
 
 
 def _operands(node: NodeDef) -> tuple[tuple[str, str], ...]:
@@ -44,11 +53,10 @@ def _operands(node: NodeDef) -> tuple[tuple[str, str], ...]:
     return ((first, second),) if node.op == "RealDiv" else ((first, second), (second, first))
 
 
-def _half(graph: Graph, node: NodeDef, tensor: str) -> np.ndarray | None:
-    """The constant operand with which a node halves the other one."""
+def _halves(graph: Graph, node: NodeDef, tensor: str) -> bool:
+    """Whether a node halves its other operand with this one."""
     value = graph.constant(tensor)
-    wanted = 2 if node.op == "RealDiv" else 0.5
-    return value if value is not None and value.size == 1 and value.reshape(()) == wanted else None
+    return value is not None and value.size == 1 and bool(value.reshape(()) == (2 if node.op == "RealDiv" else 0.5))
 
 
 def _is_share(graph: Graph, tensor: str, x: str) -> bool:
@@ -59,7 +67,7 @@ def _is_share(graph: Graph, tensor: str, x: str) -> bool:
     if node.op in ("Add", "AddV2"):
         ones = [other for other, one in _operands(node) if _is_one(graph, one) and graph.producer(other).op == "Erf"]
         node = graph.producer(ones[0]) if ones else node
-    if node.op not in ("Erf", "Erfc"):
+    if node.op not in ERROR_FUNCTIONS:
         return False
     scaled = graph.producer(nd.data_inputs(node)[0])
     read = {tensor for operand in nd.data_inputs(scaled) for tensor in (operand, *_negated(graph, operand))}
@@ -110,19 +118,18 @@ def factors_behind_gelu(edit: Edit, node: NodeDef) -> None:
     The converter knows x / 2 times 1 + erf(x / √2), or times erfc(-x / √2), with a half that is one number.
     """
     graph = edit.graph
-    for halved, rest in (nd.data_inputs(node), reversed(nd.data_inputs(node))):
+    for halved, rest in _operands(node):
         inner, outer = graph.producer(halved), graph.producer(rest)
         is_gelu = outer.op == "Erfc" or any(graph.producer(each).op == "Erf" for each in nd.data_inputs(outer))
         if inner.op != "Mul" or not is_gelu:
             continue
-        for factors, x in (nd.data_inputs(inner), reversed(nd.data_inputs(inner))):
+        for factors, x in _operands(inner):
             value = graph.constant(factors)
             if value is None or value.size == 1:
                 continue
-            kind, half = node.attr["T"], np.array(0.5, value.dtype)
-            product = edit.add("Mul", f"{node.name}/half", [x, edit.add_constant(f"{node.name}/0.5", half)], T=kind)
-            found = edit.add("Mul", f"{node.name}/gelu", [product, rest], T=kind)
-            behind = edit.add_constant(f"{node.name}/factors", value / half)
+            kind = node.attr["T"]
+            found = edit.add("Mul", f"{node.name}/gelu", [_half(edit, node, x), rest], T=kind)
+            behind = edit.add_constant(f"{node.name}/factors", value / np.array(0.5, value.dtype))
             controls = (f"^{name}" for name in nd.control_inputs(node))
             edit.put(nd.make_node("Mul", node.name, [found, behind, *controls], T=kind))
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from calibrant.emit.tflite.flatbuffer import File
-from calibrant.emit.tflite.gelu import factors_behind_gelu, is_in_gelu
+from calibrant.emit.tflite.gelu import ERROR_FUNCTIONS, factors_behind_gelu, is_in_gelu
 from calibrant.emit.tflite.padded_pools import pad_before_pooling
 from calibrant.emit.tflite.places import divide_in_32_bits
 from calibrant.emit.tflite.plain_einsum import einsum_as_sums
@@ -18,7 +18,6 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit
 from calibrant.graph.tf_core import NodeDef, dtypes
 
-ERROR_FUNCTIONS = frozenset({"Erf", "Erfc"})
 P = 0.3275911
 A = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
 

@@ -53,7 +53,7 @@ class Wiring:
         return readers[0] if len(readers) == 1 and index not in self.results else None
 
     def makes_several(self, at: int) -> bool:
-        """Whether several results have the scale of one input, so that none of their readers may decide it."""
+        """Whether several results have the scale of one input, so that no reader of one of them may decide it."""
         return sum(tensor.dtype == np.float32 for tensor in self.operators[at].outputs) > 1
 
     def clips(self, at: int) -> bool:
