@@ -9,7 +9,7 @@ from plain_graphs import check_numbers, check_on_integers, ops
 import calibrant
 from calibrant.graph.load import load
 from calibrant.graph.run import run_once
-from calibrant.steps.plain_layer_norms import with_plain_layer_norms
+from calibrant.steps.plain_sample_norms import with_plain_sample_norms
 from graphs import conv, graph_def, numbers, placeholder, tf
 
 
@@ -43,7 +43,7 @@ def built(**changes):
 @pytest.mark.parametrize("epsilon", [1e-3, 0.5])
 def test_the_numbers_stay(epsilon):
     graph = built(epsilon=epsilon)
-    plain = with_plain_layer_norms(graph)
+    plain = with_plain_sample_norms(graph)
     assert plain.nodes["norm"].op == "Mul" and "FusedBatchNormV3" not in ops(plain)
     x = numbers(3, 5, 4)
     x[0, 0] = 0
@@ -54,7 +54,7 @@ def test_the_numbers_stay(epsilon):
 @pytest.mark.parametrize("changes", [{"scale": 2.0}, {"shift": 1.0}])
 def test_a_factor_and_a_shift_of_rows_are_none_of_a_layer_norm(changes):
     graph = built(**changes)
-    assert with_plain_layer_norms(graph) is graph
+    assert with_plain_sample_norms(graph) is graph
 
 
 def test_it_runs_on_integers_in_a_litert_file():
@@ -70,7 +70,7 @@ def test_keras_2(keras2):
     x = keras2.Input([8, 8, 4], name="x")
     y = keras2.layers.LayerNormalization()(keras2.layers.Conv2D(4, 3)(x))
     graph = load(keras2.Model(x, keras2.layers.Conv2D(4, 3)(y)))
-    plain = with_plain_layer_norms(graph)
+    plain = with_plain_sample_norms(graph)
     assert "FusedBatchNormV3" in ops(graph) - ops(plain)
     check_numbers(plain, graph, numbers(2, 8, 8, 4), rtol=1e-4, atol=1e-5)
 
@@ -89,7 +89,7 @@ def test_a_batch_norm_of_one_sample(order):
         tf.identity(of_the_sample(order, placeholder(shape)), name="out")
 
     graph = load(graph_def(network))
-    plain = with_plain_layer_norms(graph)
+    plain = with_plain_sample_norms(graph)
     assert plain.nodes["norm"].op == "AddV2" and "FusedBatchNormV3" not in ops(plain)
     check_numbers(plain, graph, numbers(*graph.shape("x:0"), seed=5), rtol=1e-4, atol=1e-5)
 
@@ -124,6 +124,6 @@ def test_a_generator_of_keras_2(keras2, batch):
             load(model)
         return
     graph = load(model)
-    assert "FusedBatchNormV3" not in ops(with_plain_layer_norms(graph))
+    assert "FusedBatchNormV3" not in ops(with_plain_sample_norms(graph))
     [found] = run_once(graph, {"x": numbers(1, 8, 8, 4)})
     np.testing.assert_allclose(found, model(numbers(1, 8, 8, 4)), atol=1e-4)

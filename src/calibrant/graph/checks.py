@@ -162,7 +162,7 @@ def training_mode(graph: Graph) -> list[Problem]:
         and each.place != "a function"  # a call that stayed may hold a branch that is not taken
     ]
     for node in graph.nodes.values():
-        if node.op in NORMS and nd.attribute(node, "is_training", True) and not is_layer_norm(graph, node):
+        if is_in_training(graph, node):
             problems.append(
                 Problem(
                     "batch norm is in training mode (is_training is true)",
@@ -183,6 +183,11 @@ def training_mode(graph: Graph) -> list[Problem]:
                 )
             )
     return problems
+
+
+def is_in_training(graph: Graph, node: NodeDef) -> bool:
+    """Whether a node is a batch norm that takes its statistics from what it reads."""
+    return node.op in NORMS and nd.attribute(node, "is_training", True) and not is_layer_norm(graph, node)
 
 
 def is_layer_norm(graph: Graph, node: NodeDef) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from calibrant.errors import CalibrantError, ModelError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.bindings import bind
-from calibrant.graph.checks import MOST, NORMS, training_mode
+from calibrant.graph.checks import MOST, is_in_training, training_mode
 from calibrant.graph.control_flow import needed_library
 from calibrant.graph.controls import without_idle_controls
 from calibrant.graph.cut_proposal import inputs_option, loses_layers, narrow_places
@@ -140,7 +140,7 @@ def deterministic(graph: Graph, original: Graph) -> None:
         return
     values = proposal(original, lambda trial: not training_mode(trial))
     if values is None and takes_one_sample(graph):
-        norms = {node.name for node in graph.nodes.values() if node.op in NORMS}
+        norms = {node.name for node in graph.nodes.values() if is_in_training(graph, node)}
         problems = [problem for problem in problems if problem.path not in norms]
         if not problems:
             return

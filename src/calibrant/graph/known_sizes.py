@@ -29,8 +29,10 @@ def _sizes(graph: Graph, node: NodeDef) -> np.ndarray | None:
     if asked.op != "Shape" or nd.control_inputs(asked):
         return None
     shape = graph.shape(nd.data_inputs(asked)[0])
-    axes = None if shape is None else _picked(graph, node, np.arange(len(shape)))
-    if shape is None or axes is None or any(shape[axis] is None for axis in axes.flat):
+    if shape is None:
+        return None
+    axes = _picked(graph, node, np.arange(len(shape)))
+    if axes is None or any(shape[axis] is None for axis in axes.flat):
         return None
     dtype = graph.dtype(f"{asked.name}:0").as_numpy_dtype
     return np.array([shape[axis] for axis in axes.flat], dtype).reshape(axes.shape)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from calibrant.graph import nodes as nd
-from calibrant.graph.checks import NORMS, is_layer_norm
+from calibrant.graph.checks import is_in_training
 from calibrant.graph.graph import Graph
 
 
 def training_norm_warnings(graph: Graph) -> list[str]:
     """One sentence, if there are any."""
-    norms = [
-        node.name
-        for node in graph.nodes.values()
-        if node.op in NORMS and nd.attribute(node, "is_training", True) and not is_layer_norm(graph, node)
-    ]
+    norms = [node.name for node in graph.nodes.values() if is_in_training(graph, node)]
     if not norms:
         return []
     more = f" and {len(norms) - 1} more batch norms take their" if len(norms) > 1 else ": this batch norm takes its"

@@ -10,8 +10,6 @@ from calibrant.graph.graph import Graph
 from calibrant.graph.tf_core import NodeDef
 from calibrant.steps.plain_nodes import float_nodes, put_last
 
-PASSING = ("Identity", "StopGradient")
-
 
 def with_plain_log_sums(graph: Graph) -> Graph:
     """The graph with the largest numbers themselves in such softmaxes."""
@@ -35,7 +33,7 @@ def _finite_largest(graph: Graph, node: NodeDef) -> NodeDef | None:
         return None
     logarithm, largest = map(graph.producer, nd.data_inputs(total))
     reduced = _behind(graph, logarithm, "Log", "Sum", "Exp", "Sub")
-    while largest.op in PASSING:
+    while largest.op in nd.PASS_THROUGH:
         largest = graph.producer(nd.data_inputs(largest)[0])
     if reduced is None or largest.op != "SelectV2" or nd.data_inputs(reduced) != (read, nd.data_inputs(total)[1]):
         return None

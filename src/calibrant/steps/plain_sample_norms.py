@@ -18,7 +18,7 @@ from calibrant.graph.tf_core import NodeDef, dtypes
 from calibrant.steps.plain_nodes import add_inner, float_nodes, put_last
 
 
-def with_plain_layer_norms(graph: Graph) -> Graph:
+def with_plain_sample_norms(graph: Graph) -> Graph:
     """The graph with (x - mean) / sqrt(variance + epsilon) for such norms; the same up to rounding.
 
     The last product or sum has the norm's name.

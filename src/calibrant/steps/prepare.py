@@ -17,10 +17,10 @@ from calibrant.steps.calibration_data import open_planned
 from calibrant.steps.channels import Channels
 from calibrant.steps.equalize import equalize
 from calibrant.steps.plain_functions import with_plain_functions
-from calibrant.steps.plain_layer_norms import with_plain_layer_norms
 from calibrant.steps.plain_log_sums import with_plain_log_sums
 from calibrant.steps.plain_norms import with_plain_norms
 from calibrant.steps.plain_quotients import with_plain_quotients
+from calibrant.steps.plain_sample_norms import with_plain_sample_norms
 from calibrant.steps.plain_softmax import with_plain_softmax
 from calibrant.steps.planned import Planned, plan_model
 from calibrant.steps.prepared import Prepared, prepare_balanced
@@ -29,7 +29,7 @@ WRITING_OUT = (
     with_plain_softmax,
     with_plain_log_sums,
     with_plain_norms,
-    with_plain_layer_norms,
+    with_plain_sample_norms,
     with_plain_functions,
     with_plain_quotients,
 )
