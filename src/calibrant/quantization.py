@@ -41,6 +41,7 @@ from calibrant.steps.refine import refined, units_of
 from calibrant.steps.refine_between import refined_between
 from calibrant.steps.second_pass import SecondPass, check_readable_again, left_out_if
 from calibrant.steps.sensitivity import sensitivities
+from calibrant.steps.unseen import seen_places
 from calibrant.steps.whole_errors import WholeErrors
 
 
@@ -130,7 +131,8 @@ def quantize(
         half.clear()
 
         def search_half() -> None:
-            half.update(search_all(prepared.graph, prepared.places, prepared.histograms, prepared.plan.groups))
+            seen = seen_places(prepared.graph, prepared.places, prepared.histograms)
+            half.update(search_all(prepared.graph, seen, prepared.histograms, prepared.plan.groups))
 
         with watch.step("calibrate"):
             runner.observe(

@@ -207,13 +207,17 @@ class OutputSqnr:
     Parameters
     ----------
     by_output : dict[str, float]
-        Output → signal-to-quantization-noise ratio of its median sample in decibels, before a final Softmax.
+        Output → signal-to-quantization-noise ratio of its median sample in decibels, before a final Softmax; at least
+        one.
     samples : int
         Number of calibration samples that were run, above 0.
+    not_compared : tuple[str, ...]
+        The outputs that have no values there, or another number of them once quantized, as boxes above a threshold.
     """
 
     by_output: dict[str, float]
     samples: int
+    not_compared: tuple[str, ...] = ()
 
     @property
     def total_db(self) -> float:

@@ -7,6 +7,7 @@ import pytest
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from calibrant import quantize
+from calibrant.errors import ModelError
 from calibrant.graph.layers import find_layers
 from calibrant.graph.load import load
 from calibrant.graph.run import run_once
@@ -158,3 +159,20 @@ def test_a_branch_in_a_loop_that_is_decided_there():
     assert "LogicalNot" not in {node.op for node in graph.nodes.values()}
     [found] = run_once(graph, {graph.input_keys[0]: numbers(2, 4, seed=3)})
     np.testing.assert_allclose(found, network(numbers(2, 4, seed=3)), atol=1e-5)
+
+
+@pytest.mark.parametrize("taken", ["cond", "body"])
+def test_a_loop_whose_functions_take_another_number_of_arguments(taken):
+    @tf.function(input_signature=[tf.TensorSpec([None, 4], name="x")])
+    def network(x):
+        kernel = tf.constant(numbers(4, 4))
+        return tf.while_loop(lambda n, y: n < 2, lambda n, y: (n + 1, tf.tanh(y @ kernel)), [0, x])[1]
+
+    definition = convert_variables_to_constants_v2(network.get_concrete_function(), lower_control_flow=False)
+    definition = definition.graph.as_graph_def()
+    [loop] = [node for node in definition.node if node.op in ("While", "StatelessWhile")]
+    for function in definition.library.function:
+        if function.signature.name == loop.attr[taken].func.name:
+            del function.signature.input_arg[-1]
+    with pytest.raises(ModelError, match=f"{loop.name}: calls the function .* arguments, which takes"):
+        quantize(definition, data={"x": numbers(4, 4)})

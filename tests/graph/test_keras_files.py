@@ -6,6 +6,7 @@ import inspect
 import sys
 import zipfile
 
+import h5py
 import numpy as np
 import pytest
 
@@ -145,3 +146,22 @@ def test_a_chain_deeper_than_python_calls(tmp_path):
         assert sys.getrecursionlimit() == low
     finally:
         sys.setrecursionlimit(before)
+
+
+@pytest.mark.parametrize("description", ["5", "[]", "null"])
+def test_a_description_that_is_no_object(description, tmp_path):
+    keras.Sequential([keras.Input([4]), keras.layers.Dense(2)]).save(tmp_path / "whole.keras")
+    with zipfile.ZipFile(tmp_path / "whole.keras") as whole, zipfile.ZipFile(tmp_path / "m.keras", "w") as damaged:
+        for name in whole.namelist():
+            damaged.writestr(name, description if name == "config.json" else whole.read(name))
+    with pytest.raises(ModelError, match="is no JSON object"):
+        load(tmp_path / "m.keras")
+
+
+@pytest.mark.parametrize("description", [3, np.zeros(3)])
+def test_a_description_that_is_no_text(description, tmp_path):
+    keras.Sequential([keras.Input([4]), keras.layers.Dense(2)]).save(tmp_path / "m.h5")
+    with h5py.File(tmp_path / "m.h5", "r+") as content:
+        content.attrs["model_config"] = description
+    with pytest.raises(ModelError, match="is no text"):
+        load(tmp_path / "m.h5")

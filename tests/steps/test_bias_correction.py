@@ -6,11 +6,13 @@ import pytest
 import calibrant
 from calibrant.algorithms.patch_mean import PatchMean
 from calibrant.emit.fakequant import put_weights
+from calibrant.errors import ModelError
 from calibrant.graph import nodes as nd
 from calibrant.graph.layers import find_layers
 from calibrant.graph.run import run_once
 from calibrant.steps.bias_correction import patch_geometry, with_biases
 from fold.sketch import Sketch
+from graphs import graph_def, numbers, placeholder, tf
 
 COARSE = "batch_num : 3  common_config { arq_quantize { channel_wise : false  quant_bits : 6 } }"
 LAYERS = {
@@ -136,3 +138,11 @@ def test_layers_that_read_one_tensor_alike_share_an_accumulator():
     graph = sketch.graph(sketch.node("AddV2", "sum", sketch.matmul(x, "first"), sketch.matmul(x, "second")))
     first, second = (PatchMean(patch_geometry(graph, layer)) for layer in find_layers(graph)[0])
     assert first == second
+
+
+def test_a_last_layer_that_cannot_run_and_that_nothing_ran():
+    def build():
+        tf.matmul(tf.constant(numbers(4, 3)), placeholder([None, 4]), name="product")  # for 3 rows, not for 2
+
+    with pytest.raises(ModelError, match="product: its weights are for 3 channels, but what it reads has 2"):
+        calibrant.quantize(graph_def(build), data={"x": numbers(6, 4)}, batch_size=2, refine=False)

@@ -78,6 +78,11 @@ class ChannelMaximum:
             self._add(np.asarray(arrays["maximum"], np.float32))
 
     @property
+    def is_empty(self) -> bool:
+        """Whether no value was seen."""
+        return self._maximum is None
+
+    @property
     def maximum(self) -> np.ndarray:
         """float32, (channels,). ValueError if no value was seen."""
         if self._maximum is None:

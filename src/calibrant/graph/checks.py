@@ -10,10 +10,11 @@ import numpy as np
 
 from calibrant.errors import ModelError, Problem, did_you_mean, first_problems
 from calibrant.graph import nodes as nd
-from calibrant.graph.control_flow import called_functions, nodes_in_functions
+from calibrant.graph.control_flow import PLACES, called_functions, calls_of, nodes_in_functions
 from calibrant.graph.graph import Graph
+from calibrant.graph.inline import CALLS
 from calibrant.graph.tensorflow import tensorflow
-from calibrant.graph.tf_core import NodeDef, dtypes
+from calibrant.graph.tf_core import FunctionDef, NodeDef, dtypes
 
 VARIABLES = frozenset({"Variable", "VariableV2", "VarHandleOp", "AutoReloadVariable"})
 NORMS = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"})
@@ -87,6 +88,7 @@ def well_formed(graph: Graph) -> None:
         *variables(graph.nodes, graph.source),
         *_cycle(graph),
         *_missing_functions(graph),
+        *_unfit_calls(graph),
     ]
     if problems:
         raise ModelError(*first_problems(problems))
@@ -297,6 +299,27 @@ def fed(graph: Graph, proposed: Callable[[], Mapping[str, Any] | None]) -> None:
 def _missing_functions(graph: Graph) -> list[Problem]:
     _, missing = called_functions(graph.nodes.values(), graph.library)
     return [Problem(f"calls the function {name!r}, which is not in the file", file=graph.source) for name in missing]
+
+
+def _unfit_calls(graph: Graph) -> list[Problem]:
+    """Loops, branches and calls whose functions take another number of arguments: TensorFlow would go on."""
+    called, _ = called_functions(graph.nodes.values(), graph.library)
+    inside = [node for function in called.values() for node in function.node_def]
+    problems = []
+    for node in (*graph.nodes.values(), *inside):
+        is_call = node.op in CALLS or node.op in PLACES or node.op in called
+        for name, first in calls_of(node, called) if is_call else ():
+            given, taken = len(nd.data_inputs(node)) - first, _argument_count(called[name])
+            if taken not in (None, given):
+                message = f"calls the function {name!r} with {given} arguments, which takes {taken}"
+                problems.append(Problem(message, file=graph.source, path=node.name))
+    return problems
+
+
+def _argument_count(function: FunctionDef) -> int | None:
+    """How many tensors a function takes; None where its attributes decide that."""
+    arguments = function.signature.input_arg
+    return None if any(each.number_attr or each.type_list_attr for each in arguments) else len(arguments)
 
 
 def _cycle(graph: Graph) -> list[Problem]:

@@ -78,8 +78,8 @@ def calls_of(node: NodeDef, known: Mapping[str, FunctionDef]) -> list[tuple[str,
     return [(name, first) for name in dict.fromkeys(_calls(node, known)) if name in known]
 
 
-_PLACES = {"While": "a loop", "StatelessWhile": "a loop", "If": "a branch", "StatelessIf": "a branch"}
-_PLACES |= {"Case": "a branch", "StatelessCase": "a branch"}
+PLACES = {"While": "a loop", "StatelessWhile": "a loop", "If": "a branch", "StatelessIf": "a branch"}
+PLACES |= {"Case": "a branch", "StatelessCase": "a branch"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +116,7 @@ def nodes_in_functions(
     """
     known = {function.signature.name: function for function in library.function}
     for caller in nodes if known else ():
-        place = _PLACES.get(caller.op, "a function")
+        place = PLACES.get(caller.op, "a function")
         names = names_in_functions(caller, known)
         for function in reached(caller, known, needed):
             for node in _nodes(function, needed):

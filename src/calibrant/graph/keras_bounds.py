@@ -52,8 +52,13 @@ def check_archive(path: Path) -> tuple[dict[str, Any], int]:
     return metadata, objects
 
 
-def check_description(text: bytes | str) -> int:
-    """Check the description of a model, in JSON.
+def check_description(text: Any) -> int:
+    """Check the description of a model.
+
+    Parameters
+    ----------
+    text : Any
+        JSON, as bytes or a string.
 
     Returns
     -------
@@ -63,11 +68,15 @@ def check_description(text: bytes | str) -> int:
     Raises
     ------
     ValueError
-        It is not JSON, or too large.
+        It is no JSON object, or too large.
     """
+    if not isinstance(text, (bytes, str)):
+        raise ValueError("the description of the model is no text")
     if len(text) > CONFIG_LIMIT:
         raise ValueError(f"the description of the model is larger than {CONFIG_LIMIT >> 20} MiB")
     level, depth, objects = [parse_json(text)], 0, 0
+    if not isinstance(level[0], dict):
+        raise ValueError("the description of the model is no JSON object")
     while level:
         depth += 1
         objects += sum(isinstance(value, dict) and "class_name" in value for value in level)

@@ -16,11 +16,12 @@ REFINE_BELOW_DB = 30.0
 def sqnr_rows(measured: OutputSqnr | None) -> dict[str, Any]:
     """Plain values for the report; null for outputs without any difference, and where nothing was measured."""
     if measured is None:
-        return {"total_sqnr_db": None, "output_sqnr_db": None, "sqnr_samples": 0}
+        return {"total_sqnr_db": None, "output_sqnr_db": None, "sqnr_samples": 0, "outputs_not_compared": []}
     return {
         "total_sqnr_db": _finite(measured.total_db),
         "output_sqnr_db": {name: _finite(value) for name, value in measured.by_output.items()},
         "sqnr_samples": measured.samples,
+        "outputs_not_compared": list(measured.not_compared),
     }
 
 
@@ -50,7 +51,9 @@ def sqnr_line(measured: OutputSqnr) -> str:
     if len(measured.by_output) > 1:
         worst = min(measured.by_output, key=lambda name: measured.by_output[name])
         which = f" ({worst!r}, the lowest of {len(measured.by_output)})"
-    return f"outputs: {value}{which} on {measured.samples} calibration samples, of the median sample"
+    names = ", ".join(map(repr, measured.not_compared))
+    beside = f"; not compared, as the data decide how many values they have: {names}" if names else ""
+    return f"outputs: {value}{which} on {measured.samples} calibration samples, of the median sample{beside}"
 
 
 def refine_hint(measured: OutputSqnr) -> str | None:

@@ -173,7 +173,18 @@ class ChannelMaxima:
         return replace(cls.at(places.values()), _places=places)
 
     def by_place(self) -> dict[Place, np.ndarray]:
-        """Place → observed max|x| per channel, float32."""
+        """Place → observed max|x| per channel, float32.
+
+        Raises
+        ------
+        DataError
+            The data show no value of a tensor.
+        """
+        unseen = [tensor for tensor, group in self.statistics.items() if any(entry.is_empty for entry in group)]
+        if unseen:
+            hint = "give samples for which it has some, or leave the layers that read it in float (skip_layers)"
+            message = "no calibration sample has a value of it"
+            raise DataError(*(Problem(message, path=tensor, hint=hint) for tensor in unseen))
         return {(tensor, entry.axis): entry.maximum for tensor, group in self.statistics.items() for entry in group}
 
     def by_layer(self) -> dict[str, np.ndarray]:

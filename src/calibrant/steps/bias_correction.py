@@ -16,6 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from calibrant.algorithms.patch_mean import ConvAxis, PatchGeometry, PatchMean, mean_of_outputs
+from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
@@ -110,12 +111,22 @@ def bias_corrections(
     weights: Mapping[str, LayerWeights],
     patches: Mapping[tuple[str, PatchGeometry], PatchMean],
 ) -> dict[str, np.ndarray]:
-    """Layer → addend of its bias, float64 [output channels]."""
+    """Layer → addend of its bias, float64 [output channels].
+
+    Raises
+    ------
+    ModelError
+        The data have other channels than the weights of a layer that nothing ran.
+    """
     result = {}
     for name, entry in weights.items():
         error = entry.float_values.astype(np.float64) - entry.quantized.dequantize()
         if KINDS[layers[name].type].transposed:
             error = np.swapaxes(error, -1, -2)
         depthwise = len(layers[name].channel_axes) == 2
-        result[name] = mean_of_outputs(patches[patch_place(graph, layers[name])].mean(), error, depthwise)
+        patch, inputs = patches[patch_place(graph, layers[name])].mean(), error.shape[-2]
+        if patch.shape[-1] % inputs or (depthwise and patch.shape[-1] != inputs):
+            message = f"its weights are for {inputs} channels, but what it reads has {patch.shape[-1]}"
+            raise ModelError(Problem(message, file=graph.source, path=name))
+        result[name] = mean_of_outputs(patch, error, depthwise)
     return result

@@ -33,7 +33,7 @@ class Measured:
     Parameters
     ----------
     outputs : OutputSqnr | None
-        Of the outputs, before a final Softmax; None where none of them is a floating-point number.
+        Of the outputs, before a final Softmax; None where none of them can be compared.
     growth : ErrorGrowth | None
         Of the quantized inputs; None if it was not asked for.
     """
@@ -75,8 +75,10 @@ def measured(
     kept = first.kept if graph is network.graph else _values(network.graph, [], fed, axes).kept
     second = _values(quantized, [point[1] for point in points], fed, axes)
     samples = sum(map(sample_count, fed))
-    ratios = (median_sqnr_db(*pair) for pair in zip(first.fetched, second.fetched, strict=True))
-    outputs = OutputSqnr(dict(zip((keys[place] for place in places), ratios, strict=True)), samples) if places else None
+    pairs = dict(zip((keys[place] for place in places), zip(first.fetched, second.fetched, strict=True), strict=True))
+    alike = {key: pair for key, pair in pairs.items() if pair[0].shape == pair[1].shape and pair[0].size}
+    ratios = {key: median_sqnr_db(*pair) for key, pair in alike.items()}
+    outputs = OutputSqnr(ratios, samples, tuple(key for key in pairs if key not in ratios)) if ratios else None
     if not inputs:
         return Measured(outputs, None)
     arriving = {tensor: _decibels(kept[tensor], second.kept[tensor]) for tensor in watched}
@@ -128,6 +130,8 @@ def _channel_axis(graph: Graph, tensor: str) -> int:
 
 
 def _input_error(entry: QuantizedInput, values: np.ndarray, arriving: float | None) -> InputError:
+    if not len(values):
+        return InputError(entry.node, entry.index, None, None, 1.0)
     signal = np.square(values, dtype=np.float64).mean(axis=0)
     noise = np.square(values - entry.quantizer.fake_quantize(values), dtype=np.float64).mean(axis=0)
     heard = signal > 0
@@ -144,6 +148,8 @@ def _input_error(entry: QuantizedInput, values: np.ndarray, arriving: float | No
 
 
 def _decibels(first: np.ndarray, second: np.ndarray) -> float | None:
+    if first.shape != second.shape:  # the data decide how many values there are
+        return None
     signal = float(np.square(first, dtype=np.float64).sum())
     noise = float(np.square(np.subtract(first, second, dtype=np.float64)).sum())
     ratio = sqnr_db(signal, noise)

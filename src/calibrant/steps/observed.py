@@ -23,6 +23,7 @@ from calibrant.steps.norms import wide_reciprocals
 from calibrant.steps.prepared import Prepared
 from calibrant.steps.range_moves import range_moves
 from calibrant.steps.round_weights import with_rounded_weights
+from calibrant.steps.unseen import check_seen
 from calibrant.steps.weights import bias_of
 
 
@@ -67,8 +68,16 @@ def search(prepared: Prepared, watch: Stopwatch, half: Mapping[NodeInput, Quanti
 
 
 def observed_network(prepared: Prepared) -> QuantizedNetwork:
-    """Search the factors in what was observed, and put together what is known of every layer."""
-    intermediate = search_intermediate(prepared.histograms, prepared.intermediate, prepared.plan.activation_offset)
+    """Search the factors in what was observed, and put together what is known of every layer.
+
+    Raises
+    ------
+    DataError
+        The data show no value of what a layer reads.
+    """
+    check_seen(prepared.graph, prepared.places, prepared.histograms)
+    between = {tensor: whole for tensor, whole in prepared.intermediate.items() if prepared.histograms[tensor].count}
+    intermediate = search_intermediate(prepared.histograms, between, prepared.plan.activation_offset)
     activations = search_all(prepared.graph, prepared.places, prepared.histograms, prepared.plan.groups)
     if intermediate:
         read = {entry.tensor: entry.quantizer for entry in activations.values()}

@@ -267,11 +267,23 @@ def _inverse(signal: np.ndarray) -> np.ndarray:
     return np.divide(1.0, signal, out=np.zeros_like(signal), where=signal > 0)
 
 
+def check_same_sizes(first: np.ndarray, second: np.ndarray) -> None:
+    """Outputs of the float and of the quantized network can be compared.
+
+    Raises
+    ------
+    ModelError
+        They have different shapes.
+    """
+    if first.shape != second.shape:
+        shapes = f"{list(first.shape)} in float, {list(second.shape)} quantized"
+        raise ModelError(Problem(f"outputs whose sizes depend on values cannot be compared: {shapes}"))
+
+
 def _per_sample(first: np.ndarray, second: np.ndarray | float, piece: Piece) -> np.ndarray:
     """Squared difference of outputs for each sample that counts; spread evenly where they have no axis of samples."""
-    if np.ndim(second) and np.shape(first) != np.shape(second):
-        shapes = f"{list(np.shape(first))} in float, {list(np.shape(second))} quantized"
-        raise ModelError(Problem(f"outputs whose sizes depend on values cannot be compared: {shapes}"))
+    if np.ndim(second):
+        check_same_sizes(first, np.asarray(second))
     squares = np.square(np.subtract(*finite_pair(first, second)))
     if squares.ndim and len(squares) == piece.samples:
         return squares.reshape(piece.samples, -1).sum(axis=1)[: piece.stop]

@@ -53,7 +53,7 @@ def refined_between(
     by_default : bool
         As in :func:`calibrant.steps.refine.refined`.
     """
-    between = {tensor: network.intermediate[tensor] for tensor in prepared.intermediate}
+    between = {name: network.intermediate[name] for name in prepared.intermediate if name in network.intermediate}
     exact = {tensor for tensor, search in between.items() if search.mean_squared_error == 0}
     rounding = [tensor for tensor in between if tensor not in exact | network.too_coarse]
     units = readers_of(network.graph, {tensor: between[tensor] for tensor in rounding})

@@ -24,6 +24,7 @@ from calibrant.graph.logits import compared_tensors
 from calibrant.graph.partial_runs import PartialRuns, nodes_reached
 from calibrant.progress import ProgressFn, no_progress
 from calibrant.quantized_network import QuantizedNetwork, Sensitivity
+from calibrant.steps.output_errors import check_same_sizes
 
 ENOUGH_SAMPLES = 256
 
@@ -98,6 +99,7 @@ class _OutputNoise:
 
     def update(self, reference: list[np.ndarray], outputs: list[np.ndarray]) -> None:
         for sums, first, second in zip(self._sums, reference, outputs, strict=True):
+            check_same_sizes(first, second)
             a, b = (array.ravel() for array in finite_pair(first, second))
             sums += (a @ a, b @ b, a @ b, (a - b) @ (a - b))
 
