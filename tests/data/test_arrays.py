@@ -190,6 +190,12 @@ class TestValues:
         with pytest.raises(DataError, match="input 'code:0'.*the input wants int32"):
             open_data(data, [CODE])
 
+    def test_python_objects_are_no_strings(self):
+        numbers = np.ones((4, 3), np.float32).astype(object)
+        message = r"the data are Python objects, the input wants float32(.|\n)*array\.astype\('float32'\)"
+        with pytest.raises(DataError, match=message):
+            open_data(numbers, [InputSpec("x", (None, 3), np.float32)])
+
     def test_strings(self):
         text = InputSpec("text", (None,), object)
         (batch,) = open_data(np.array(["one", "two"]), [text])

@@ -118,6 +118,12 @@ class TestDamaged:
         with pytest.raises(DataError, match=name):
             open_data(tmp_path / name, [IMAGE])
 
+    def test_structured_records(self, tmp_path):
+        np.save(tmp_path / "a.npy", np.zeros(3, [("pixels", np.float32), ("label", np.int32)]))
+        message = r"the data are structured records \(pixels, label\), the input wants float32(.|\n)*array\['pixels'\]"
+        with pytest.raises(DataError, match=message):
+            read(tmp_path / "a.npy")
+
     def test_truncated_npy(self, tmp_path):
         np.save(tmp_path / "a.npy", DATA)
         whole = (tmp_path / "a.npy").read_bytes()

@@ -99,9 +99,31 @@ def dtype_problem(found: np.dtype, spec: InputSpec, file: str | None, label: str
     if possible:
         return None
     where = f"{label}: " if label else ""
-    hint = "scale and round the data yourself, the right way to do so is not known here" if found.kind == "f" else None
-    message = f"{where}the data are {_named(found)}, the input wants {_named(wanted)}"
-    return Problem(message, file=file, path=f"input {spec.name!r}", hint=hint)
+    message = f"{where}the data are {type_name(found)}, the input wants {wanted_type(spec)}"
+    return Problem(message, file=file, path=f"input {spec.name!r}", hint=_conversion(found, spec))
+
+
+def _conversion(found: np.dtype, spec: InputSpec) -> str | None:
+    """How to make the values of a type fit that are not converted here."""
+    if found.kind == "f":
+        return "scale and round the data yourself, the right way to do so is not known here"
+    if found.names:
+        return f"give one field as an array: array[{found.names[0]!r}]"
+    return f"if they are numbers: array.astype({spec.dtype.name!r})" if found.kind == "O" else None
+
+
+def type_name(dtype: np.dtype) -> str:
+    """The type of an array as a message calls it."""
+    if dtype.names:
+        return f"structured records ({', '.join(dtype.names)})"
+    if dtype.kind == "O":
+        return "Python objects"
+    return "strings" if dtype.kind in "SU" else dtype.name
+
+
+def wanted_type(spec: InputSpec) -> str:
+    """The type of an input as a message calls it; TensorFlow's strings are Python objects to NumPy."""
+    return "strings" if spec.dtype.kind == "O" else spec.dtype.name
 
 
 def _agree(found: OpenShape, wanted: OpenShape) -> bool:
@@ -134,7 +156,7 @@ def _convert(array: np.ndarray, spec: InputSpec, piece: Chunk) -> np.ndarray:
         converted = np.ascontiguousarray(array, dtype=spec.dtype)
     exact = array.dtype.kind == "f" or spec.dtype.kind == "O" or np.can_cast(array.dtype, spec.dtype, "safe")
     if not exact and not _same_integers(array, converted):
-        message = f"{_at(piece)}the data are {_named(array.dtype)} and hold values that {_named(spec.dtype)} cannot"
+        message = f"{_at(piece)}the data are {type_name(array.dtype)} and hold values that {wanted_type(spec)} cannot"
         raise DataError(Problem(message, file=piece.file, path=f"input {spec.name!r}"))
     return converted
 
@@ -161,7 +183,7 @@ def _check_finite(array: np.ndarray, spec: InputSpec, piece: Chunk, seen: Extrem
     place = tuple(int(index) for index in np.argwhere(~finite)[0])
     value = {True: "NaN"}.get(bool(np.isnan(array[place])), "Inf")
     if value == "Inf" and np.isfinite(np.asarray(piece.array).reshape(array.shape)[place]):
-        value = f"a value too large for {_named(spec.dtype)}"
+        value = f"a value too large for {wanted_type(spec)}"
     sample = "" if not place or piece.first is None else f"sample {piece.first + place[0]}, "
     count = int((~finite).sum())
     values = "1 such value" if count == 1 else f"{count} such values"
@@ -171,7 +193,3 @@ def _check_finite(array: np.ndarray, spec: InputSpec, piece: Chunk, seen: Extrem
 
 def _at(piece: Chunk) -> str:
     return f"{piece.label}: " if piece.label else ""
-
-
-def _named(dtype: np.dtype) -> str:
-    return "strings" if dtype.kind in "OSU" else dtype.name

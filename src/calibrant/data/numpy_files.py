@@ -19,7 +19,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from calibrant.archives import check_growth, open_archive
-from calibrant.data.coerce import dtype_problem, fit_shape
+from calibrant.data.coerce import dtype_problem, fit_shape, type_name, wanted_type
 from calibrant.data.input_source import ArraySource, ConstantSource, InputSource, SampleSlice, StreamSource, read_errors
 from calibrant.data.input_spec import InputSpec, OpenShape, Shape, show
 from calibrant.errors import DataError, Problem, did_you_mean
@@ -78,8 +78,7 @@ class NpzFile:
     def listing(self) -> str:
         """The arrays with type and shape, for messages."""
         return (
-            ", ".join(f"{key} {_type_name(head[2])} {show(head[0])}" for key, head in self._headers.items())
-            or "nothing"
+            ", ".join(f"{key} {type_name(head[2])} {show(head[0])}" for key, head in self._headers.items()) or "nothing"
         )
 
     def key_of(self, spec: InputSpec, only_input: bool) -> str:
@@ -105,7 +104,7 @@ class NpzFile:
         if fitting:
             message = f"several arrays fit: {', '.join(fitting)}"
             raise DataError(Problem(message, self._file, path=path, hint=selector))
-        message = f"no array of this name and none that fits {_type_name(spec.dtype)} {show(spec.shape)}"
+        message = f"no array of this name and none that fits {wanted_type(spec)} {show(spec.shape)}"
         raise DataError(Problem(message, self._file, path=path, allowed=self.listing(), hint=selector))
 
     def column(self, key: str, window: SampleSlice | None = None) -> InputSource:
@@ -180,10 +179,6 @@ def _small(array: np.ndarray, place: str, file: str) -> InputSource:
 
 def _any_batch(shape: OpenShape | None) -> OpenShape | None:
     return (None, *shape[1:]) if shape else shape
-
-
-def _type_name(dtype: np.dtype) -> str:
-    return "strings" if dtype.kind in "OSU" else dtype.name
 
 
 def _header(stream: IO[bytes]) -> tuple[Shape, bool, np.dtype]:

@@ -135,7 +135,7 @@ def _check_columns(columns: dict[str, InputSource], inputs: Sequence[InputSpec],
     for spec in inputs:
         column = columns[spec.name]
         wanted = (None, *spec.shape[1:]) if spec.shape else spec.shape
-        if fit_shape(column.shape, wanted) is None:
+        if fit_shape(column.shape, wanted) is None and not column.dtype.names:  # records have no shape of their own
             problems.append(shape_problem(column.shape, spec, column.place, None))
         elif spec.name not in scaled:
             problem = dtype_problem(column.dtype, spec, column.place, None)
