@@ -182,3 +182,4 @@ def test_every_option_out_of_range_is_listed():
         )
     assert len(caught.value.problems) == 8
     assert "image option colour: 'GRB' is out of range\n    allowed: RGB or BGR" in str(caught.value)
+    assert "image option mean: nan is out of range\n    allowed: a finite number" in str(caught.value)
