@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import struct
 import tracemalloc
+import warnings
 import zipfile
 
 import numpy as np
@@ -74,6 +75,31 @@ class TestNpz:
     def test_none_that_fits_lists_what_there_is(self, tmp_path):
         np.savez(tmp_path / "a.npz", x=DATA[:, :3], y=np.zeros(40, np.int64))
         with pytest.raises(DataError, match=r"none that fits float32 \[\?, 4, 4, 1\](.|\n)*x float32 \[40, 3, 4, 1\]"):
+            open_data(tmp_path / "a.npz", [IMAGE])
+
+    @pytest.mark.parametrize("part", ["[-3:]", "[::2]", "[3]", "[a:b]", "[]"])
+    def test_what_a_slice_may_be(self, tmp_path, part):
+        np.savez(tmp_path / "a.npz", x=DATA)
+        np.save(tmp_path / "a.npy", DATA)
+        for word, message in (("a.npz:x", "no array"), ("a.npz", "no such file"), ("a.npy", "no such file")):
+            with pytest.raises(
+                DataError, match=rf"{message}(.|\n)*hint: \[start:stop\] chooses samples: whole numbers"
+            ):
+                open_data(f"{tmp_path}/{word}{part}", [IMAGE])
+
+    def test_no_arrays_at_all(self, tmp_path):
+        np.savez(tmp_path / "a.npz")
+        with pytest.raises(DataError, match="the archive holds no arrays") as caught:
+            open_data(tmp_path / "a.npz", [IMAGE])
+        assert "a.npz:NAME" not in str(caught.value)
+
+    def test_two_arrays_of_one_name(self, tmp_path):
+        for array in (DATA, DATA + 1):
+            np.save(tmp_path / "x.npy", array)
+            with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive, warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                archive.write(tmp_path / "x.npy", "x.npy")
+        with pytest.raises(DataError, match="two arrays of the file are called 'x'"):
             open_data(tmp_path / "a.npz", [IMAGE])
 
     def test_unknown_array_names_the_nearest(self, tmp_path):

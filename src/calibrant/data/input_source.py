@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -13,6 +14,8 @@ import numpy as np
 
 from calibrant.data.input_spec import Shape
 from calibrant.errors import DataError, Problem
+
+_BRACKETS = re.compile(r"\[[^\[\]]*\]$")
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,13 @@ class SampleSlice:
         """Start and stop in a source of so many samples."""
         stop = samples if self.stop is None else min(self.stop, samples)
         return min(self.start, stop), stop
+
+
+def slice_hint(word: str) -> str | None:
+    """What a slice of samples may be, for a word that ends like one of another form and names nothing."""
+    if not _BRACKETS.search(word):
+        return None
+    return "[start:stop] chooses samples: whole numbers from 0, without a step, and either may be left out"
 
 
 class ArraySource:

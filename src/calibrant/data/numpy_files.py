@@ -20,7 +20,15 @@ from numpy.lib import format as npy_format
 
 from calibrant.archives import check_growth, open_archive
 from calibrant.data.coerce import dtype_problem, fit_shape, type_name, wanted_type
-from calibrant.data.input_source import ArraySource, ConstantSource, InputSource, SampleSlice, StreamSource, read_errors
+from calibrant.data.input_source import (
+    ArraySource,
+    ConstantSource,
+    InputSource,
+    SampleSlice,
+    StreamSource,
+    read_errors,
+    slice_hint,
+)
 from calibrant.data.input_spec import InputSpec, OpenShape, Shape, show
 from calibrant.errors import DataError, Problem, did_you_mean
 
@@ -56,7 +64,7 @@ class NpzFile:
     Raises
     ------
     DataError
-        The file does not exist or is not a zip archive of arrays.
+        The file does not exist or is not a zip archive of arrays, each with a name of its own.
     """
 
     def __init__(self, path: Path):
@@ -69,7 +77,12 @@ class NpzFile:
                 if entry.filename.endswith(".npy"):
                     with archive.open(entry) as stream:
                         key = entry.filename.removesuffix(".npy")
+                        if key in self._entries:
+                            raise DataError(Problem(f"two arrays of the file are called {key!r}", self._file))
                         self._headers[key], self._entries[key] = _header(stream), entry
+        if not self._headers:
+            hint = "numpy.savez(FILE, NAME=array) writes one"
+            raise DataError(Problem("the archive holds no arrays", self._file, allowed="entries NAME.npy", hint=hint))
 
     def arrays(self) -> list[tuple[str, Shape, np.dtype]]:
         """Name, shape and type of every array, in the order of the file."""
@@ -77,9 +90,7 @@ class NpzFile:
 
     def listing(self) -> str:
         """The arrays with type and shape, for messages."""
-        return (
-            ", ".join(f"{key} {type_name(head[2])} {show(head[0])}" for key, head in self._headers.items()) or "nothing"
-        )
+        return ", ".join(f"{key} {type_name(head[2])} {show(head[0])}" for key, head in self._headers.items())
 
     def key_of(self, spec: InputSpec, only_input: bool) -> str:
         """The array for an input: the one of its name, or, for a model with one input, the only one that fits.
@@ -116,7 +127,7 @@ class NpzFile:
             There is no such array.
         """
         if key not in self._headers:
-            hint = did_you_mean(key, self._headers)
+            hint = slice_hint(key) or did_you_mean(key, self._headers)
             raise DataError(Problem(f"no array {key!r}", self._file, allowed=self.listing(), hint=hint))
         shape, fortran, dtype = self._headers[key]
         place = f"{self._file}:{key}"

@@ -14,7 +14,7 @@ import numpy as np
 from calibrant.data.bin_folder import BinSource
 from calibrant.data.idx_files import idx_column, is_idx_name
 from calibrant.data.images import IMAGE_SUFFIXES, ImageOptions, ImageSource
-from calibrant.data.input_source import InputSource, SampleSlice, read_errors
+from calibrant.data.input_source import InputSource, SampleSlice, read_errors, slice_hint
 from calibrant.data.input_spec import InputSpec, plain
 from calibrant.data.numpy_files import NpzFile, npy_column
 from calibrant.errors import DataError, Problem, did_you_mean
@@ -77,11 +77,11 @@ class Selection:
             raise DataError(Problem("the path of the data is empty", allowed=KINDS))
         if not _exists(text):
             folder = path.parent
-            closest = None
-            if _exists(folder) and folder.is_dir():
+            hint = slice_hint(text)
+            if hint is None and _exists(folder) and folder.is_dir():
                 with read_errors(str(folder)):
-                    closest = did_you_mean(path.name, [other.name for other in folder.iterdir()])
-            raise DataError(Problem("no such file or folder", file=text, hint=closest))
+                    hint = did_you_mean(path.name, [other.name for other in folder.iterdir()])
+            raise DataError(Problem("no such file or folder", file=text, hint=hint))
         return cls(str(word), path, member, window)
 
 
