@@ -116,6 +116,16 @@ def test_no_source_at_all():
         open_data(3, [X])
 
 
+@pytest.mark.parametrize("returned, hint", [(None, "lack a return"), (3, "")])
+def test_function_that_returns_nothing_to_iterate(returned, hint):
+    def items():
+        return returned
+
+    message = rf"what items\(\) returns cannot be iterated: {returned}(.|\n)*allowed: an iterable(.|\n)*{hint}"
+    with pytest.raises(DataError, match=message):
+        list(open_data(items, [X]))
+
+
 def test_errors_of_the_users_own_code_pass_through():
     def items():
         raise KeyError("mine")

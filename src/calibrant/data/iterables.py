@@ -35,7 +35,7 @@ class ItemSource:
     Raises
     ------
     DataError
-        It cannot be iterated, or a generator is read a second time.
+        It cannot be iterated, nor can what the function returns, or a generator is read a second time.
     """
 
     def __init__(self, items: Iterable | Callable[[], Iterable], inputs: Sequence[InputSpec]):
@@ -49,7 +49,7 @@ class ItemSource:
             self.place = f"what {getattr(items, '__name__', 'the function')}() returns"
             return
         self.place = f"the {type(items).__name__}"
-        if not hasattr(items, "__iter__") and not hasattr(items, "__getitem__"):
+        if not _can_be_iterated(items):
             allowed = "a path, an array, a dict of arrays, an iterable of batches, a tf.data.Dataset"
             raise DataError(Problem(f"{self.place} cannot be iterated", allowed=allowed))
         self._once = hasattr(items, "__next__")
@@ -98,7 +98,12 @@ class ItemSource:
 
     def _iterate(self) -> Iterable[object]:
         if callable(self._items) and not hasattr(self._items, "__iter__"):
-            return self._items()
+            items = self._items()
+            if not _can_be_iterated(items):
+                hint = "does the function lack a return?" if items is None else None
+                message = f"{self.place} cannot be iterated: {items!r:.80} ({type(items).__name__})"
+                raise DataError(Problem(message, allowed="an iterable of batches, a tf.data.Dataset", hint=hint))
+            return items
         return cast("Iterable[object]", self._items)
 
     def batches(self, size: int, whole_only: bool) -> Iterator[Row]:
@@ -185,6 +190,10 @@ def is_labelled(item: object, inputs: int) -> TypeGuard[tuple[object, ...]]:
     if isinstance(first, (tuple, list)):
         return bool(first) and all(map(_is_array, first))
     return isinstance(first, Mapping) or (inputs == 1 and _is_array(first))
+
+
+def _can_be_iterated(items: object) -> TypeGuard[Iterable[object]]:
+    return hasattr(items, "__iter__") or hasattr(items, "__getitem__")
 
 
 def _length(items: object) -> int | None:
