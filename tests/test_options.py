@@ -101,11 +101,16 @@ def test_check_config(repository):
 FIELDS = [(kind, field.name) for kind in TO_QUANTIZE for field in dataclasses.fields(kind)]
 
 
+OWN = {"out": 3, "resume": b"x", "refine": "yes", "sensitivity": 2}
+"""Wrong values of what is an argument of ``quantize`` itself, and in no group."""
+
+
 def test_every_annotation_of_an_option_has_a_row():
     annotations = {
         str(field.type).removesuffix(" | None") for kind in TO_QUANTIZE for field in dataclasses.fields(kind)
     }
-    assert annotations == set(ACCEPTED)
+    own = {calibrant.quantize.__annotations__[name].removesuffix(" | None") for name in OWN}
+    assert annotations | own == set(ACCEPTED)
 
 
 @pytest.mark.parametrize(
@@ -117,6 +122,47 @@ def test_wrong_types_name_the_option(value):
             kind(**{name: value})
     with pytest.raises(calibrant.DataError, match=r"shuffle is (.|\n)*\((.|\n)*allowed: a whole number, or None"):
         DataOptions(shuffle=value)
+
+
+def test_wrong_types_of_arguments_are_listed():
+    with pytest.raises(calibrant.DataError) as refused:
+        calibrant.quantize("no.pb", data="no.npy", **OWN)
+    assert [problem.message for problem in refused.value.problems] == [
+        "out is 3 (int)",
+        "refine is 'yes' (str)",
+        "sensitivity is 2 (int)",
+        "resume is b'x' (bytes)",
+    ]
+    allowed = [problem.allowed for problem in refused.value.problems]
+    assert allowed == ["a path, or None", "True or False, or None", "True or False", "a path, or None"]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: calibrant.observe("no.pb", data="no.npy", state=3),
+        lambda: calibrant.merge(["no.npz"], "no.pb", out=3),
+        lambda: calibrant.golden("no", "no.npy", out=3),
+        lambda: calibrant.tune("no.pb", data="no.npy", tolerance=0.1, refine="yes"),
+        lambda: calibrant.tune("no.pb", data="no.npy", tolerance="1%"),
+    ],
+)
+def test_other_functions_check_theirs(call):
+    with pytest.raises(
+        calibrant.DataError, match=r"(state|out|refine|tolerance) is (.|\n)*allowed: (a path|True|a number)"
+    ):
+        call()
+
+
+def test_empty_path_is_not_the_working_directory():
+    with pytest.raises(calibrant.OutputError, match="the path of the output folder is empty"):
+        calibrant.quantize(MODEL, data=DATA, out="")
+
+
+@pytest.mark.parametrize("config", [3, b"batch_num : 1", {"batch_num": 1}], ids=str)
+def test_what_is_no_configuration(config):
+    with pytest.raises(calibrant.ConfigError, match=r"config is (.|\n)*allowed: the path of a configuration file"):
+        calibrant.quantize(MODEL, config, DATA)
 
 
 def test_types_that_are_taken():

@@ -15,10 +15,11 @@ from typing import Any
 from calibrant.calibration.runner import CalibrationRunner
 from calibrant.calibration.state import State, fingerprint
 from calibrant.config import load_config
+from calibrant.data.option_types import check_arguments
 from calibrant.errors import DataError, Problem
 from calibrant.options import TO_QUANTIZE, OptionGroup, Options, takes_keywords
 from calibrant.progress import ProgressFn, Stopwatch, no_progress
-from calibrant.publish.writable import check_writable_file
+from calibrant.publish.writable import check_writable_file, path_to_write
 from calibrant.quantization import Destination, build_result
 from calibrant.result import Result
 from calibrant.steps.files_read import files_read
@@ -73,13 +74,15 @@ def observe(
     >>> observe("digits.pb", "quant.cfg", "calibration.npz", "part2.npz", (2, 4))  # doctest: +SKIP
     >>> merge(["part1.npz", "part2.npz"], "digits.pb", "quant.cfg", out="out")  # doctest: +SKIP
     """
-    check_writable_file(Path(state), files_read(model, config, data))
+    check_arguments(observe.__annotations__, {"state": state})
+    file = path_to_write(state, "state file")
+    check_writable_file(file, files_read(model, config, data))
     chosen = Options.of(TO_QUANTIZE, options, keywords)
     runner = CalibrationRunner(chosen.calibration.workers, chosen.calibration.threads)
     prepared, source = prepare_part(model, config, data, chosen, Stopwatch())
     numbers = None if batches is None else _range(batches, source.count)
-    runner.observe(prepared.observed, prepared.statistics, source, track, state=Path(state), chosen=numbers)
-    return Path(state)
+    runner.observe(prepared.observed, prepared.statistics, source, track, state=file, chosen=numbers)
+    return file
 
 
 @takes_keywords(*TO_QUANTIZE)
@@ -118,6 +121,7 @@ def merge(
     CalibrantError
         With every other problem that was found.
     """
+    check_arguments(merge.__annotations__, {"out": out})
     watch = Stopwatch()
     chosen = Options.of(TO_QUANTIZE, options, keywords)
     output = Destination.of(out, chosen.export, model, files_read(model, config, list(states)))

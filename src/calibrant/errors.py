@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -103,6 +104,11 @@ def did_you_mean(word: str, candidates: Iterable[str], most: int = 3) -> str | N
     if not close:
         return None
     return "did you mean " + " or ".join(repr(name) for name in close) + "?"
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is no path but a URL: ``gs://bucket/model.pb``, ``file:///model.pb``."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text) is not None
 
 
 def first_problems(problems: Sequence[Problem], most: int = 20, count: int | None = None) -> tuple[Problem, ...]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from calibrant.config import load_config
+from calibrant.data.option_types import check_arguments
 from calibrant.distributed import merge, observe
 from calibrant.errors import DataError, DependencyError, Problem
 from calibrant.options import TO_QUANTIZE, OptionGroup, Options, takes_keywords
@@ -68,6 +69,7 @@ def quantize(
         from distributed.scheduler import KilledWorker
     except ModuleNotFoundError:
         raise DependencyError(Problem("Dask is not installed", hint="pip install 'calibrant[dask]'")) from None
+    check_arguments(quantize.__annotations__, {"out": out, "parts": parts})
     if client is None:
         with local_client() as own:
             return quantize(own, model, config, data, out, *options, parts=parts, **keywords)

@@ -15,6 +15,7 @@ from calibrant.calibration.runner import CalibrationRunner
 from calibrant.config.layer_block import with_overrides
 from calibrant.config.plan import is_default
 from calibrant.data.amount import DataUse, used_sentence
+from calibrant.data.option_types import check_arguments
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.emit.large_model import is_too_large
 from calibrant.emit.prefix import file_prefix
@@ -25,7 +26,7 @@ from calibrant.graph.node_input import NodeInput
 from calibrant.options import TO_QUANTIZE, ExportOptions, OptionGroup, Options, takes_keywords
 from calibrant.progress import LOG, ProgressFn, Stopwatch, no_progress
 from calibrant.publish.kept import Kept
-from calibrant.publish.writable import check_writable, check_writable_file
+from calibrant.publish.writable import check_writable, check_writable_file, path_to_write
 from calibrant.publish.write import write_folder
 from calibrant.quantized_network import QuantizedInput
 from calibrant.result import Pictured, Result, result_files, result_names
@@ -107,13 +108,16 @@ def quantize(
     >>> files = ExportOptions(export="ascend", name="digits")  # doctest: +SKIP
     >>> result = quantize("digits.pb", "quant.cfg", "calibration.npz", "out", files, samples="all")  # doctest: +SKIP
     """
+    own = {"out": out, "refine": refine, "sensitivity": sensitivity, "resume": resume}
+    check_arguments(quantize.__annotations__, own)
     chosen = Options.of(TO_QUANTIZE, options, keywords)
     watch, runner = Stopwatch(), CalibrationRunner(chosen.calibration.workers, chosen.calibration.threads)
     budget = chosen.calibration.budget
     read = files_read(model, config, data)
     output = Destination.of(out, chosen.export, model, read, budget is not None)
-    if resume is not None:
-        check_writable_file(Path(resume), read)
+    state_file = None if resume is None else path_to_write(resume, "state file to resume")
+    if state_file is not None:
+        check_writable_file(state_file, read)
     check_readable_again(
         not isinstance(data, Iterator), bool(refine), sensitivity, budget
     )  # before the first item is read
@@ -126,7 +130,7 @@ def quantize(
         compared_tensors(planned.folded.graph)  # raises where there are none, before anything is observed
     half: dict[NodeInput, QuantizedInput] = {}
 
-    def calibrated(channels: Channels, state: str | Path | None = None) -> Calibrated:
+    def calibrated(channels: Channels, state: Path | None = None) -> Calibrated:
         prepared = prepare(channels, batches, chosen, watch, track, runner)
         half.clear()
 
@@ -140,13 +144,13 @@ def quantize(
                 prepared.statistics,
                 batches,
                 track,
-                state=None if state is None else Path(state),
+                state=state,
                 midway=search_half if output.folder is not None and chosen.export.page else None,
             )
         return search(prepared, watch, half)
 
     plain = Channels(planned, bool(chosen.calibration.equalize))
-    found = calibrated(plain, resume)
+    found = calibrated(plain, state_file)
     whole = WholeErrors(found.network, batches, units_of(found.network, found.prepared))
     use = DataUse.of(batches)
     if batches.samples is None:
@@ -219,9 +223,10 @@ class Destination:
             Nothing can be written there, or a file that is read would be replaced.
         """
         prefix = file_prefix(export.name, model)
-        if out is not None:
-            check_writable(Path(out), result_names(prefix, export.formats, budget), read)
-        return cls(None if out is None else Path(out), prefix)
+        folder = None if out is None else path_to_write(out, "output folder")
+        if folder is not None:
+            check_writable(folder, result_names(prefix, export.formats, budget), read)
+        return cls(folder, prefix)
 
 
 def build_result(

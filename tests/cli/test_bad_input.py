@@ -335,6 +335,7 @@ CASES = {
     "output path is a file": (out(file_as_out), ["out", "not a folder"]),
     "output folder in /proc": (out(lambda case: "/proc/calibrant/out"), ["/proc", "--out"]),
     "output path too long": (out(lambda case: case.folder / ("x" * 300)), ["x" * 50]),
+    "output is a URL": (out(lambda case: "gs://bucket/out"), ["gs://bucket/out", "URLs are not written to"]),
     "unknown option": (options("--outs", "x"), ["--outs"]),
 }
 
@@ -362,3 +363,27 @@ def test_a_shape_that_is_given_twice(good, tmp_path):
     assert outcome.code == 2
     assert "x is given twice" in outcome.err
     assert not (tmp_path / OUT).exists()
+
+
+NOT_SET = {
+    "quantize": (["MODEL", "--data", "DATA", "--out"], "the output folder is empty"),
+    "quantize --resume": (["MODEL", "--data", "DATA", "--out", "out", "--resume"], "the state file to resume is empty"),
+    "observe": (["MODEL", "--data", "DATA", "--state"], "the state file is empty"),
+    "merge": (["state.npz", "--model", "MODEL", "--out"], "the output folder is empty"),
+    "lower": (["MODEL", "--out"], "the model to write is empty"),
+    "init": (["MODEL", "--out"], "the configuration file to write is empty"),
+    "compare": (["one", "two", "--page"], "the page is empty"),
+    "tune": (["MODEL", "--data", "DATA", "--out"], "the configuration file to write is empty"),
+    "golden": (["folder", "--data", "DATA", "--out"], "the output folder is empty"),
+    "convert": (["--model", "MODEL", "--outputs", "out", "--save_path"], "save_path is ''"),
+}
+
+
+@pytest.mark.parametrize("called", NOT_SET)
+def test_nothing_is_written_to_an_empty_path(called, good, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments, text = NOT_SET[called]
+    paths = {"MODEL": good / "model.pb", "DATA": good / "data.npy"}
+    outcome = run(called.split()[0], *(paths.get(word, word) for word in arguments), "")
+    assert outcome.code == 2 and text in outcome.err and "Traceback" not in outcome.err
+    assert tree(tmp_path) == {}

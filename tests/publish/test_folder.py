@@ -14,7 +14,7 @@ import pytest
 from calibrant.errors import OutputError
 from calibrant.publish import exchange, staging, writable, write
 from calibrant.publish.staging import LEFT_OVER, staging_folder
-from calibrant.publish.writable import check_writable
+from calibrant.publish.writable import check_writable, path_to_write
 from calibrant.publish.write import write_folder
 from command_line import tree
 
@@ -211,6 +211,17 @@ def test_places_that_cannot_be_written_to(make, tmp_path):
         with pytest.raises(OutputError):
             attempt()
         assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("given", ["", "  ", "s3://bucket/out", "file:///tmp/out"])
+def test_what_is_no_path(given):
+    with pytest.raises(OutputError, match="page"):
+        path_to_write(given, "page")
+
+
+def test_what_looks_like_no_path_and_is_one():
+    for given in (".", "a b", "run:/out", Path("out")):
+        assert path_to_write(given, "page") == Path(given)
 
 
 def test_a_living_run_is_left_alone_and_a_dead_one_is_cleared(out, tmp_path):

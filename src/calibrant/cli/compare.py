@@ -18,17 +18,18 @@ from calibrant.cli.next_step import say_next
 @json_option
 def compare(first: str, second: str, page: str | None, as_json: bool) -> None:
     """Compare two folders of `calibrant quantize`: configuration, factors and what each layer loses."""
-    from calibrant.publish.writable import check_writable_file
+    from calibrant.publish.writable import check_writable_file, path_to_write
     from calibrant.publish.write import write_file
     from calibrant.report.comparison import compare_runs, read_run, run_files
 
-    if page is not None:
-        check_writable_file(Path(page), run_files(Path(first)) + run_files(Path(second)))
+    target = None if page is None else path_to_write(page, "page")
+    if target is not None:
+        check_writable_file(target, run_files(Path(first)) + run_files(Path(second)))
     found = compare_runs(read_run(Path(first)), read_run(Path(second)))
-    if page is not None:
+    if target is not None:
         from calibrant.report.page.comparison_page import comparison_page
 
-        write_file(Path(page), comparison_page(first, second, found).encode(errors="backslashreplace"))
+        write_file(target, comparison_page(first, second, found).encode(errors="backslashreplace"))
     if as_json:
         print_json(found)
         return

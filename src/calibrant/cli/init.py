@@ -27,22 +27,23 @@ def init(
     from calibrant.config.starter import starter_text
     from calibrant.errors import OutputError, Problem
     from calibrant.options import ModelOptions
-    from calibrant.publish.writable import check_writable_file
+    from calibrant.publish.writable import check_writable_file, path_to_write
     from calibrant.publish.write import write_file
     from calibrant.steps.files_read import files_read
     from calibrant.steps.planned import folded_model, load_model
 
-    if out != "-":
-        check_writable_file(Path(out), files_read(model))
-        if not force and Path(out).exists():
+    target = None if out == "-" else path_to_write(out, "configuration file to write")
+    if target is not None:
+        check_writable_file(target, files_read(model))
+        if not force and target.exists():
             hint = "--out another name, or --force to replace it"
             raise OutputError(Problem("is there already", file=out, hint=hint))
     read = folded_model(load_model(model, ModelOptions(**options)), load_config(None))
     layers = [(layer.name, layer.type) for layer in read.layers.values()]
     text = starter_text(Path(model).name, layers)
-    if out == "-":
+    if target is None:
         click.echo(text, nl=False)
         return
-    write_file(Path(out), text.encode(errors="backslashreplace"))
+    write_file(target, text.encode(errors="backslashreplace"))
     click.echo(f"written: {out}, {len(layers)} layers")
     say_next(f"calibrant quantize {model}{model_words()} --config {out} --data DATA --out out")

@@ -29,12 +29,12 @@ def lower(
     from calibrant.errors import ModelError, Problem
     from calibrant.graph.ascend.operators import LOWERINGS
     from calibrant.graph.load import load
-    from calibrant.publish.writable import check_writable_file
+    from calibrant.publish.writable import check_writable_file, path_to_write
     from calibrant.publish.write import write_file
     from calibrant.steps.files_read import files_read
     from calibrant.steps.weight_only import QUANTIZED
 
-    target = Path(out)
+    target = path_to_write(out, "model to write")
     check_writable_file(target, files_read(model))
     graph = load(model, inputs, outputs)
     content = Path(model).read_bytes() if Path(model).is_file() else b""

@@ -71,12 +71,13 @@ def tune(
     from calibrant.cli.show import table, tracker
     from calibrant.evaluation.candidate import MUTATIONS
     from calibrant.evaluation.tune import tune as run
-    from calibrant.publish.writable import check_writable_file
+    from calibrant.publish.writable import check_writable_file, path_to_write
     from calibrant.publish.write import write_file
     from calibrant.steps.files_read import files_read
 
     config_file = Path(config) if config is not None else None
-    check_writable_file(Path(out), files_read(model, config_file, data, test_data, labels))
+    target = path_to_write(out, "configuration file to write")
+    check_writable_file(target, files_read(model, config_file, data, test_data, labels))
     found = run(
         model,
         config_file,
@@ -94,7 +95,7 @@ def tune(
         track=tracker(settings["quiet"]),
         **library_keywords(options),
     )
-    write_file(Path(out), found.text.encode())
+    write_file(target, found.text.encode())
     rows = [
         (number, entry.what, entry.in_float, _points(entry.outcome.loss), _ratio(entry.outcome.sqnr_db))
         if entry.outcome.error is None

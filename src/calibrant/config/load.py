@@ -16,7 +16,7 @@ from calibrant.config.parse import parse
 from calibrant.config.problems import ProblemList
 from calibrant.config.schema import ROOT, messages
 from calibrant.config.tree import ParsedMessage
-from calibrant.errors import ConfigError
+from calibrant.errors import ConfigError, Problem
 from calibrant.regular_file import is_file
 from calibrant.text_source import Source, check_size, read_source
 
@@ -59,7 +59,7 @@ def read_config(source: str | os.PathLike[str] | Configuration | None = None) ->
     Raises
     ------
     ConfigError
-        There is no text to read: no such file, a directory, too large, not UTF-8.
+        There is no text to read: no such file, a directory, too large, not UTF-8; or something else was given.
     """
     if source is None:
         return Configuration(), ProblemList()
@@ -67,6 +67,9 @@ def read_config(source: str | os.PathLike[str] | Configuration | None = None) ->
         problems = ProblemList()
         problems.extend(rule_problems(source))
         return source, problems
+    if not isinstance(source, (str, os.PathLike)):
+        allowed = "the path of a configuration file, its text, a Configuration, or None"
+        raise ConfigError(Problem(f"config is {source!r:.80} ({type(source).__name__})", allowed=allowed))
     text = _as_text(source)
     if text is not None:
         check_size(len(text), "configuration", JSON_LIMIT)

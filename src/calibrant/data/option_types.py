@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import fields
 from numbers import Integral, Real
@@ -17,6 +18,10 @@ Accepts = Callable[[Any], bool]
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, (str, os.PathLike)) and isinstance(os.fspath(value), str)
 
 
 def _is_whole(value: Any) -> bool:
@@ -52,6 +57,7 @@ ACCEPTED: dict[str, tuple[Accepts, str]] = {
     "int": (_is_whole, "a whole number"),
     "float": (_is_number, "a number"),
     "str": (_is_text, "a text"),
+    "str | Path": (_is_path, "a path"),
     "Sequence[int]": (_is_list, "a list of whole numbers"),
     "Mapping[str, Any]": (_is_by_name, "a dict by name"),
     "Mapping[str, object]": (_is_by_name, "a dict by name"),
@@ -61,7 +67,7 @@ ACCEPTED: dict[str, tuple[Accepts, str]] = {
     "int | str": (lambda value: _is_whole(value) or _is_text(value), "a whole number above 0, or 'all'"),
     "str | Sequence[str]": (_are_texts, "a name or a list of names"),
 }
-"""By annotation of a field: what it takes, and how that is called."""
+"""By annotation of a field or an argument: what it takes, and how that is called."""
 
 OR_NOTHING = " | None"
 
@@ -79,18 +85,37 @@ def check_types(options: Any) -> None:
     DataError
         Lists every field whose value has another type.
     """
-    problems = list(_problems(options))
+    annotations = {field.name: str(field.type) for field in fields(options)}
+    check_arguments(annotations, {name: getattr(options, name) for name in annotations})
+
+
+def check_arguments(annotations: Mapping[str, str], given: Mapping[str, Any]) -> None:
+    """Hold arguments of a function against its annotations.
+
+    Parameters
+    ----------
+    annotations : Mapping[str, str]
+        Of the function; those of what is given are as for :func:`check_types`.
+    given : Mapping[str, Any]
+        The arguments by name.
+
+    Raises
+    ------
+    DataError
+        Lists every argument that has another type.
+    """
+    problems = list(_problems(annotations, given))
     if problems:
         raise DataError(*problems)
 
 
-def _problems(options: Any) -> Iterable[Problem]:
-    for field in fields(options):
-        value, annotation = getattr(options, field.name), str(field.type)
+def _problems(annotations: Mapping[str, str], given: Mapping[str, Any]) -> Iterable[Problem]:
+    for name, value in given.items():
+        annotation = annotations[name]
         accepts, called = ACCEPTED[annotation.removesuffix(OR_NOTHING)]
         may_be_none = annotation.endswith(OR_NOTHING)
         if value is None and may_be_none:
             continue
         if not accepts(value):
             allowed = f"{called}, or None" if may_be_none else called
-            yield Problem(f"{field.name} is {value!r:.80} ({type(value).__name__})", allowed=allowed)
+            yield Problem(f"{name} is {value!r:.80} ({type(value).__name__})", allowed=allowed)

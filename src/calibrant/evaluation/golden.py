@@ -14,6 +14,7 @@ import numpy as np
 
 from calibrant.data.input_spec import inputs_of
 from calibrant.data.open_data import open_data
+from calibrant.data.option_types import check_arguments
 from calibrant.data.options import DataOptions
 from calibrant.emit.tflite.file_parts import Tensor
 from calibrant.emit.tflite.interpreter import new_interpreter
@@ -28,7 +29,7 @@ from calibrant.graph.graph import Graph
 from calibrant.graph.run import run_once
 from calibrant.options import OptionGroup, Options, takes_keywords
 from calibrant.progress import ProgressFn, no_progress
-from calibrant.publish.writable import check_writable
+from calibrant.publish.writable import check_writable, path_to_write
 from calibrant.publish.write import write_folder
 from calibrant.steps.files_read import files_read
 
@@ -90,11 +91,12 @@ def golden(
     CalibrantError
         The folder holds no LiteRT file, or no simulation of it; data that do not fit; the file does not run.
     """
+    check_arguments(golden.__annotations__, {"folder": folder, "out": out, "samples": samples})
     if samples < 1:
         raise DataError(Problem(f"samples is {samples}", allowed="a number above 0"))
     reading = Options.of((DataOptions,), options, keywords).data.keywords()
     folder = Path(folder)
-    target = Path(out) if out is not None else folder / "golden"
+    target = path_to_write(out, "output folder") if out is not None else folder / "golden"
     check_writable(target, (ARRAYS, ABOUT, CHECKER), files_read(None, None, data))
     models = open_models(folder)
     runner, axes = models.file, SampleAxes.of(models.fake)

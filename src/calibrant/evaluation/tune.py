@@ -12,6 +12,7 @@ from calibrant.config.plan import Plan
 from calibrant.config.text_write import write_config
 from calibrant.data.amount import DataUse, used_sentence
 from calibrant.data.batches import Batches
+from calibrant.data.option_types import check_arguments
 from calibrant.errors import DataError, Problem
 from calibrant.evaluation.candidate import MUTATIONS, Candidate, Mutation, configuration_for
 from calibrant.evaluation.concise import concise
@@ -136,6 +137,15 @@ def tune(
     CalibrantError
         As for :func:`calibrant.quantize`; or a tolerance below 0 or above 1.
     """
+    own = {
+        "tolerance": tolerance,
+        "output": output,
+        "label_offset": label_offset,
+        "layers_in_float": layers_in_float,
+        "thorough": thorough,
+        "refine": refine,
+    }
+    check_arguments(tune.__annotations__, own)
     if not 0 <= tolerance <= 1:
         hint = f"{tolerance / 100:g} for {tolerance:g} points" if 1 < tolerance <= 100 else None
         raise DataError(Problem(f"a tolerance of {tolerance}", allowed="a share of the samples, 0...1", hint=hint))

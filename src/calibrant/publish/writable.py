@@ -8,9 +8,34 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from calibrant.errors import OutputError, Problem
+from calibrant.errors import OutputError, Problem, is_address
 from calibrant.publish.kept import Kept, refuse_replacing
 from calibrant.publish.staging import ATTEMPTS, LEFT_OVER
+
+
+def path_to_write(given: str | os.PathLike[str], what: str) -> Path:
+    """The path of what is to be written, as a caller gave it.
+
+    Parameters
+    ----------
+    given : str | os.PathLike[str]
+        The path.
+    what : str
+        What messages call it.
+
+    Raises
+    ------
+    OutputError
+        It is empty, where ``Path`` would take the working directory; or it is a URL.
+    """
+    text = os.fspath(given)
+    if not text.strip():
+        hint = "is a variable of the shell not set? the working directory is ."
+        raise OutputError(Problem(f"the path of the {what} is empty", hint=hint))
+    if is_address(text):
+        hint = "URLs are not written to: write it here, and copy it"
+        raise OutputError(Problem(f"is no path for the {what}", file=text, hint=hint))
+    return Path(text)
 
 
 def check_writable(folder: Path, names: Iterable[str] = (), kept: Iterable[Kept] = ()) -> None:
