@@ -214,6 +214,14 @@ def test_an_edge_from_an_output_that_is_not_there():
         load(broken)
 
 
+def test_nodes_of_the_same_name_are_named():
+    graph = tf.compat.v1.GraphDef()
+    for name in ("x", "y", "y"):
+        graph.node.add(name=name, op="Placeholder")
+    with pytest.raises(ModelError, match="two nodes have the same name, 'y'"):
+        load(graph)
+
+
 def test_the_same_tensor_twice_is_an_error():
     with pytest.raises(ModelError, match="twice"):
         load(graph_def(small_network), outputs=["out", "out:0"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -250,7 +251,8 @@ def _unique_nodes(graph_def: GraphDef, source: str) -> dict[str, NodeDef]:
     if not nodes:
         raise ModelError(Problem("the graph has no nodes", file=source))
     if len(nodes) != len(graph_def.node):
-        raise ModelError(Problem("two nodes have the same name", file=source))
+        twice = next(name for name, count in Counter(node.name for node in graph_def.node).items() if count > 1)
+        raise ModelError(Problem(f"two nodes have the same name, {twice!r}", file=source))
     return nodes
 
 
