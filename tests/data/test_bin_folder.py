@@ -151,3 +151,8 @@ def test_nothing_there_names_the_nearest(tmp_path):
     (tmp_path / "calibration").mkdir()
     with pytest.raises(DataError, match="no such file or folder(.|\n)*did you mean 'calibration'"):
         open_data(tmp_path / "calibratoin", [IMAGE])
+
+
+def test_urls_are_not_read():
+    with pytest.raises(DataError, match="gs://bucket/data.npy: no such file or folder(.|\n)*URLs are not read"):
+        open_data("gs://bucket/data.npy", [IMAGE])

@@ -66,6 +66,8 @@ FOLDERS = {
     "a checkpoint, not": (["m.index", "m.meta"], "import_meta_graph"),
     "Keras archive that was unpacked": (["config.json", "model.weights.h5", "metadata.json"], "zip"),
     "it holds a.pb, one, two/b.keras": (["a.pb", "one/saved_model.pb", "two/b.keras"], "one of them"),
+    "SavedModel; it holds 1": (["1/saved_model.pb", "1/fingerprint.pb"], "/1"),
+    "it holds 1, 2": ([f"{n}/{name}.pb" for n in (1, 2) for name in ("fingerprint", "saved_model")], "one of them"),
     "saved_model.pb is missing": (["variables/variables.index"], "again"),
 }
 
@@ -113,6 +115,19 @@ def test_of_a_folder(message: str, tmp_path: Path) -> None:
 def test_a_graph_is_none_of_them(tmp_path: Path) -> None:
     (tmp_path / "m.pb").write_bytes(GRAPH)
     assert not_a_model(tmp_path / "m.pb") is None
+
+
+@pytest.mark.parametrize("url", ["gs://bucket/model.pb", "file:///tmp/model.pb", "https://host/model.keras"])
+def test_urls_are_shown_as_they_were_given(url: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=f"{url}: is no path of a model(.|\n)*copy the file first"):
+        load(url)
+    done = run("quantize", url, "--data", tmp_path, "--out", tmp_path / "out")
+    assert done.code == 2 and f"{url}: is no path" in done.err
+
+
+def test_empty_path() -> None:
+    with pytest.raises(ModelError, match="the path of the model is empty"):
+        load("")
 
 
 @pytest.mark.parametrize("name", ["m.onnx", "m.tflite", "g.pb", "empty.pb", "config.json"])

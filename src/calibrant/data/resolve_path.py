@@ -17,7 +17,7 @@ from calibrant.data.images import IMAGE_SUFFIXES, ImageOptions, ImageSource
 from calibrant.data.input_source import InputSource, SampleSlice, read_errors, slice_hint
 from calibrant.data.input_spec import InputSpec, plain
 from calibrant.data.numpy_files import NpzFile, npy_column
-from calibrant.errors import DataError, Problem, did_you_mean
+from calibrant.errors import DataError, Problem, did_you_mean, is_address
 from calibrant.regular_file import require_regular
 
 KINDS = (
@@ -77,7 +77,7 @@ class Selection:
             raise DataError(Problem("the path of the data is empty", allowed=KINDS))
         if not _exists(text):
             folder = path.parent
-            hint = slice_hint(text)
+            hint = "URLs are not read: copy the data first" if is_address(text) else slice_hint(text)
             if hint is None and _exists(folder) and folder.is_dir():
                 with read_errors(str(folder)):
                     hint = did_you_mean(path.name, [other.name for other in folder.iterdir()])

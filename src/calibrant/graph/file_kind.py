@@ -156,7 +156,8 @@ def _folder(path: Path) -> tuple[str, str | None] | None:
     inside = list(islice(_models(path), _SHOWN + 1))
     if inside:
         listed = ", ".join(inside[:_SHOWN]) + (" …" if len(inside) > _SHOWN else "")
-        return f"is a folder, but not a SavedModel; it holds {listed}", "give one of them"
+        hint = "give one of them" if len(inside) > 1 else f"give {path / inside[0]}"
+        return f"is a folder, but not a SavedModel; it holds {listed}", hint
     return "is a folder, but not a SavedModel", None
 
 
@@ -166,5 +167,7 @@ def _models(folder: Path) -> Iterator[str]:
         for path in sorted(folder.glob(pattern)):
             if path.name in _SAVED_MODEL:
                 yield str(path.parent.relative_to(folder))
+            elif any((path.parent / name).exists() for name in _SAVED_MODEL):
+                continue  # a part of that SavedModel
             elif path.suffix.lower() in SUFFIXES:
                 yield str(path.relative_to(folder))

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from calibrant.collector import collector_paused
-from calibrant.errors import ModelError, Problem
+from calibrant.errors import ModelError, Problem, is_address
 from calibrant.graph import concrete_function, frozen, keras_file, keras_model, saved_model
-from calibrant.graph.file_kind import not_a_model
+from calibrant.graph.file_kind import MODELS, not_a_model
 from calibrant.graph.graph import Graph
 from calibrant.graph.trust import only_computes
 from calibrant.regular_file import require_regular
@@ -63,6 +63,7 @@ def load(
             constants,
         )
     if isinstance(model, (str, Path)):
+        _refuse_no_path(str(model))
         graph = _load_file(Path(model), inputs, outputs, signature, constants, trust_model)
         if not trust_model:
             only_computes(graph)
@@ -81,6 +82,15 @@ def load(
             allowed="a path, GraphDef, tf.Graph, Keras model, tf.function, ConcreteFunction or calibrant graph",
         )
     )
+
+
+def _refuse_no_path(text: str) -> None:
+    """Raises an error that shows it as it was given; as a ``Path``, a URL would lose a slash."""
+    if not text.strip():
+        raise ModelError(Problem("the path of the model is empty", allowed=MODELS))
+    if is_address(text):
+        hint = "URLs are not read: copy the file first, and give its path"
+        raise ModelError(Problem("is no path of a model", file=text, allowed=MODELS, hint=hint))
 
 
 def _load_file(
