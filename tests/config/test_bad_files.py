@@ -94,7 +94,7 @@ CASES = {
         "batch_num: 4294967296",
         "1:12",
         "batch_num",
-        "'4294967296' is out of range",
+        "'4294967296' is out of range, 0 to 4294967295",
         "above 0",
         None,
     ),
@@ -374,6 +374,11 @@ def test_what_is_written_twice_is_read_as_protobuf_does_with_a_warning_for_both_
     found = load_config(file)
     assert found == expected
     assert found.warnings[0].startswith(f"quant.cfg:{warning}")
+
+
+def test_octal_numbers_are_said_to_be():
+    assert load_config("batch_num : 010").warnings == ("1:13: '010' begins with 0 and is octal: 8",)
+    assert load_config("batch_num : 07").warnings == load_config("batch_num : 8").warnings == ()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,15 @@ from calibrant.config.rules import allowed_text
 from calibrant.config.schema import ROOT, Field, Message, messages
 from calibrant.config.stream import CLOSERS, TokenStream
 from calibrant.config.tree import ParsedMessage, ParsedValue
-from calibrant.config.values import BadValueError, allowed_by_type, decode, escaped_bytes, format_token, scalar
+from calibrant.config.values import (
+    BadValueError,
+    allowed_by_type,
+    decode,
+    escaped_bytes,
+    format_token,
+    is_octal,
+    scalar,
+)
 from calibrant.errors import did_you_mean
 from calibrant.text_source import Source
 
@@ -229,6 +237,9 @@ class _Parser:
             try:
                 value = self.string() if known.kind == "string" else self.scalar(known)
                 values.append(ParsedValue(value, token.line, token.column))
+                if isinstance(value, int) and value > 7 and is_octal(token):
+                    here = self.source.at(token.line, token.column)
+                    self.warnings.append(f"{here}{format_token(token)} begins with 0 and is octal: {value}")
             except BadValueError as error:
                 hint = _quotes_hint(token)
                 if known.kind == "enum":

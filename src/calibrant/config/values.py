@@ -40,6 +40,11 @@ def scalar(field: Field, written: Token) -> bool | int | float | str:
     return read(written) if read else _enum(field, written)
 
 
+def is_octal(written: Token) -> bool:
+    """Whether it is a whole number with a leading zero, which the text format takes as octal."""
+    return re.fullmatch(r"[-+]?0[0-7]+", written.text) is not None
+
+
 def allowed_by_type(field: Field) -> str:
     """What a field of this type accepts, before any rule of its own."""
     if field.kind == "enum":
@@ -126,7 +131,7 @@ def _uint32(written: Token) -> int:
             raise BadValueError(f"{format_token(written)} is not a whole number")
         raise BadValueError(f"{format_token(written)} is not a number")
     if not 0 <= value <= UINT32_MAX:
-        raise BadValueError(f"{format_token(written)} is out of range")
+        raise BadValueError(f"{format_token(written)} is out of range, 0 to {UINT32_MAX}")
     return value
 
 
