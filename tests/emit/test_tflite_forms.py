@@ -448,3 +448,16 @@ def test_a_gelu_of_another_precision_is_one(kind):
     apart, file = steps_apart(result, x)
     assert apart.max() <= 1.01
     assert "GELU" in [each.name for each in file.operators()]
+
+
+@pytest.mark.parametrize("width", [4, 32])  # of the last axis; as many as there are samples
+def test_a_condition_for_each_sample_chooses_rows(width):
+    def build():
+        y = dense(placeholder([None, 6]), width, "one")
+        chosen = tf.compat.v1.where(y[:, 0] > 0, dense(y, width, "two"), y)  # Select: SelectV2 would broadcast
+        dense(chosen, name="last")
+
+    result, x = exported(graph_def(build))
+    apart, file = steps_apart(result, x)
+    assert "SELECT" in {each.name for each in file.operators()}
+    assert apart.max() <= 1.001 and np.mean(apart <= 0.01) >= 0.99

@@ -122,7 +122,7 @@ MOVES: Mapping[str, Row] = {
     "BATCH_TO_SPACE_ND": of_all("batch_to_space"),
     "SPACE_TO_DEPTH": _depth("space_to_depth"),
     "DEPTH_TO_SPACE": _depth("depth_to_space"),
-    "SELECT": of_all("where"),
+    "SELECT": raw("Select", "condition", "x", "y"),
     "SELECT_V2": of_all("where"),
     "FILL": of_all("fill"),
     "MATRIX_DIAG": of_all("linalg.diag"),
