@@ -31,14 +31,14 @@ def _sizes(graph: Graph, node: NodeDef) -> np.ndarray | None:
     shape = graph.shape(nd.data_inputs(asked)[0])
     if shape is None:
         return None
-    axes = _picked(graph, node, np.arange(len(shape)))
+    axes = picked_axes(graph, node, np.arange(len(shape)))
     if axes is None or any(shape[axis] is None for axis in axes.flat):
         return None
     dtype = graph.dtype(f"{asked.name}:0").as_numpy_dtype
     return np.array([shape[axis] for axis in axes.flat], dtype).reshape(axes.shape)
 
 
-def _picked(graph: Graph, node: NodeDef, axes: np.ndarray) -> np.ndarray | None:
+def picked_axes(graph: Graph, node: NodeDef, axes: np.ndarray) -> np.ndarray | None:
     """The axes whose sizes a node picks, in its result's shape."""
     given = [graph.constant(tensor) for tensor in nd.data_inputs(node)[1:]]
     known = [value for value in given if value is not None]

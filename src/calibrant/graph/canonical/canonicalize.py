@@ -12,6 +12,7 @@ from calibrant.graph.constant_folding import fold_constants
 from calibrant.graph.graph import Graph
 from calibrant.graph.known_sizes import with_known_sizes
 from calibrant.graph.tf_core import dtypes
+from calibrant.graph.unread_values import without_unread_values
 
 REWRITES = {
     "Einsum": rewrite_einsum,
@@ -42,7 +43,7 @@ class Canonical:
 
 def canonicalize(graph: Graph) -> Canonical:
     """Fold constants, and rewrite every float16 and float32 product that is not canonical; the rest stays as it is."""
-    graph = fold_constants(with_known_sizes(graph))
+    graph = fold_constants(without_unread_values(with_known_sizes(graph)))
     edit = ProductEdit(graph)
     for node in graph.nodes.values():
         rewrite = REWRITES.get(node.op)
