@@ -74,9 +74,8 @@ def check_description(text: Any) -> int:
         raise ValueError("the description of the model is no text")
     if len(text) > CONFIG_LIMIT:
         raise ValueError(f"the description of the model is larger than {CONFIG_LIMIT >> 20} MiB")
-    level, depth, objects = [parse_json(text)], 0, 0
-    if not isinstance(level[0], dict):
-        raise ValueError("the description of the model is no JSON object")
+    description = parse_json(text)
+    level, depth, objects = [description] if isinstance(description, (dict, list)) else [], 0, 0
     while level:
         depth += 1
         objects += sum(isinstance(value, dict) and "class_name" in value for value in level)
@@ -85,6 +84,8 @@ def check_description(text: Any) -> int:
         level = [part for value in level for part in _parts(value) if isinstance(part, (dict, list))]
     if objects > OBJECT_LIMIT:
         raise ValueError(f"the description of the model has {objects:,} objects, more than {OBJECT_LIMIT:,}")
+    if not isinstance(description, dict):
+        raise ValueError("the description of the model is no JSON object")
     return objects
 
 
