@@ -148,6 +148,12 @@ def exported(model, config="batch_num: 4", count=32, **options):
     return calibrant.quantize(model, config=config, data=data, export="tflite", **options), x
 
 
+def read_as_made(file, operator):
+    """Whether a product reads the codes of a softmax, which have the scale of its kernel and not the layer's."""
+    makers = {made.index: each.name for each in file.operators() for made in each.outputs}
+    return operator.name == "BATCH_MATMUL" and makers.get(operator.inputs[0].index) == "SOFTMAX"
+
+
 def contents(result, outputs=None):
     """The .tflite file's bytes, and the graph that simulates it."""
     from tensorflow.core.framework.graph_pb2 import GraphDef

@@ -135,7 +135,10 @@ class Scales:
         each = self.operators[at]
         if at in self.plan.layers:
             layer = self.layers[self.plan.layers[at]]
-            return effective(self._network, layer.inputs[position if layer.layer.is_dynamic else 0].quantizer)
+            found = layer.inputs[position if layer.layer.is_dynamic else 0].quantizer
+            if layer.layer.is_dynamic and position == 0 and found.bits == 8 and self._has_fixed_scale(tensor.index):
+                return self.of(tensor.index)  # codes as they are made: another scale would round them once more
+            return effective(self._network, found)
         if tensor.values is not None and KERNELS[each.name].result is not Result.SAME:
             is_sum = each.name in ("ADD", "SUB")
             return constant_quantizer(self._counted(each, position, tensor.values) if is_sum else tensor.values)
@@ -168,7 +171,11 @@ class Scales:
 
     def reads_shares(self, at: int) -> bool:
         """Whether an operator reads what has the same scale in every model."""
-        return isinstance(own_source(self.operators[at].read(0).index, self.plan.sources)[1], Quantizer)
+        return self._has_fixed_scale(self.operators[at].read(0).index)
+
+    def _has_fixed_scale(self, index: int) -> bool:
+        """Whether the kernel that makes a tensor has one scale for its results, as that of SOFTMAX has."""
+        return isinstance(own_source(index, self.plan.sources)[1], Quantizer)
 
     def finest_made_of(self, index: int) -> float:
         """The least scale of what is computed from a tensor; infinite where that is not on integers."""
