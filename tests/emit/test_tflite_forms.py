@@ -463,3 +463,27 @@ def test_a_condition_for_each_sample_chooses_rows(width):
     apart, file = steps_apart(result, x)
     assert "SELECT" in {each.name for each in file.operators()}
     assert apart.max() <= 1.001 and np.mean(apart <= 0.01) >= 0.99
+
+
+def rows_transposed(y):
+    product = dense(tf.reshape(y, [-1, 4]), 6, "rows")
+    return tf.transpose(tf.reshape(product, [-1, 64, 6]), [0, 2, 1])
+
+
+@pytest.mark.parametrize(
+    "moved",
+    [
+        lambda y: tf.nn.relu(rows_transposed(y)),
+        lambda y: tf.nn.relu(tf.einsum("bhwc,cd->bdhw", y, numbers(4, 6, seed=7))),
+        lambda y: tf.transpose(y[:, :, :, 0], [0, 2, 1]) + rows_transposed(y)[:, :1, :8],
+    ],
+)
+def test_an_activation_that_the_converter_computes_before_a_transposition(moved):
+    def build():
+        y = moved(tf.nn.relu(conv(image())))
+        dense(tf.reduce_mean(y, list(range(2, y.shape.rank))), name="last")
+
+    result, x = exported(graph_def(build))
+    apart, file = steps_apart(result, x)
+    assert not [each.name for each in file.operators() if each.outputs[0].dtype == np.float32][:-1]
+    assert apart.max() <= 1.001 and np.mean(apart <= 0.01) >= 0.99

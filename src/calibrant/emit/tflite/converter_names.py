@@ -16,6 +16,9 @@ DIGITS = "0123456789"
 VERSION = f"V{DIGITS}"
 ACTIVATIONS = frozenset({"Relu", "Relu6"})
 """What the converter fuses into an operator."""
+MOVED_AHEAD = {"RELU": ACTIVATIONS, "RELU6": ACTIVATIONS, "ADD": {"Add", "AddV2", "BiasAdd"}}
+"""Operators that the converter computes before what they read is transposed, and their nodes."""
+MOVES = (["TRANSPOSE"], ["RESHAPE"])
 
 
 def named_tensors(file: File, graph: Graph, original: Graph, first: Mapping[str, str]) -> dict[int, str]:
@@ -38,9 +41,10 @@ def named_tensors(file: File, graph: Graph, original: Graph, first: Mapping[str,
     order = {name: place for place, name in enumerate(graph.nodes)}
     known: dict[str, int] = {}
     passed_on: set[str] = set()
+    moved = dict(_moved_ahead(file, graph, order))
     for operator in reversed(list(file.operators())):
         for made in operator.outputs:
-            possible = _possible(operator, made, graph, order)
+            possible = iter([moved[made.index]]) if made.index in moved else _possible(operator, made, graph, order)
             found = next((tensor for tensor in possible if tensor not in known and tensor not in passed_on), None)
             if found is not None:
                 known[found] = made.index
@@ -58,6 +62,37 @@ def _possible(operator: Operator, made: Tensor, graph: Graph, order: Mapping[str
         is_activation = _is_activated(operator) and graph.producer(tensor).op in ACTIVATIONS
         if (_same_count if is_activation else _same_shape)(made.signature, graph.shape(tensor)):
             yield tensor
+
+
+def _moved_ahead(file: File, graph: Graph, order: Mapping[str, int]) -> Iterator[tuple[int, str]]:
+    """Results of operators that the converter moved in front of transpositions and reshapes, which have other names."""
+    readers: dict[int, list[Operator]] = {}
+    for each in file.operators():
+        for read in each.inputs:
+            if read is not None:
+                readers.setdefault(read.index, []).append(each)
+    for operator in file.operators():
+        if operator.name not in MOVED_AHEAD:
+            continue
+        made = operator.outputs[0]
+        for tensor in _tensors_of(made, graph, order)[:1]:
+            if graph.producer(tensor).op not in MOVED_AHEAD[operator.name]:
+                continue
+            before = set(_rearranged_from(tensor, graph))
+            while [each.name for each in readers.get(made.index, ())] in MOVES:
+                made = readers[made.index][0].outputs[0]
+                is_before = not before.isdisjoint(_tensors_of(made, graph, order))
+                if is_before and _same_shape(made.signature, graph.shape(tensor)):
+                    yield made.index, tensor
+
+
+def _rearranged_from(tensor: str, graph: Graph) -> Iterator[str]:
+    """What a node reads, and what that was before it was transposed and reshaped."""
+    for read in nd.data_inputs(graph.producer(tensor)):
+        yield read
+        while graph.producer(read).op in ("Transpose", "Reshape"):
+            read = nd.data_inputs(graph.producer(read))[0]
+            yield read
 
 
 def _tensors_of(made: Tensor, graph: Graph, order: Mapping[str, int]) -> list[str]:
