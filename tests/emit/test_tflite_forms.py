@@ -487,3 +487,20 @@ def test_an_activation_that_the_converter_computes_before_a_transposition(moved)
     apart, file = steps_apart(result, x)
     assert not [each.name for each in file.operators() if each.outputs[0].dtype == np.float32][:-1]
     assert apart.max() <= 1.001 and np.mean(apart <= 0.01) >= 0.99
+
+
+@pytest.mark.parametrize("flags", [{}, {"transpose_b": True}, {"transpose_a": True}])
+def test_products_of_two_activations_with_two_axes(flags):
+    """The converter would lose the Relu, and make dense layers of float of them."""
+
+    def build():
+        x = placeholder([6, 6])
+        product = tf.matmul(dense(x, 6, "one"), dense(x, 6, "two", seed=5), name="product", **flags)
+        dense(tf.nn.relu(product * 0.5), name="last")
+
+    result, x = exported(graph_def(build))
+    apart, file = steps_apart(result, x)
+    names = [each.name for each in file.operators() if each.outputs[0].dtype == np.int8]
+    assert "BATCH_MATMUL" in names and names.count("FULLY_CONNECTED") == 3
+    assert [each.name for each in file.operators() if each.outputs[0].dtype == np.float32] == ["DEQUANTIZE"]
+    assert apart.max() <= 1.001 and np.mean(apart <= 0.01) >= 0.99

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from calibrant.emit.tflite.convert import MOST_NODES, UNROLLED, convert
 from calibrant.emit.tflite.converter_names import ACTIVATIONS, named_tensors
+from calibrant.emit.tflite.flat_products import products_of_batches
 from calibrant.emit.tflite.flatbuffer import OPERATORS, File
 from calibrant.emit.tflite.float_graph import float_graph
 from calibrant.emit.tflite.gelu import ERROR_FUNCTIONS
@@ -114,7 +115,8 @@ def _converted(
     while True:
         marked, marks = with_marks(plain, places)
         file = File(convert(marked))
-        named = named_tensors(file, plain, graph, {twin: tensor for tensor, twin in twins.items()})
+        same = {twin: tensor for tensor, twin in twins.items()} | products_of_batches(plain, graph)
+        named = named_tensors(file, plain, graph, same)
         indices = take_out_marks(file, marked, marks)
         if len(indices) == len(places):
             return file, named, indices

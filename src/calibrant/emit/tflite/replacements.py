@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from calibrant.emit.tflite.flat_products import multiply_as_batch
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.gelu import ERROR_FUNCTIONS, factors_behind_gelu, is_in_gelu
 from calibrant.emit.tflite.padded_pools import pad_before_pooling
@@ -42,6 +43,8 @@ def replace_what_does_not_convert(edit: Edit, gelus: bool) -> None:
             pad_in_numbers(edit, node)
         elif node.op == "Mul":
             factors_behind_gelu(edit, node)
+        elif node.op == "MatMul":
+            multiply_as_batch(edit, node)
         elif node.op == "FloorDiv":
             divide_in_32_bits(edit, node)
         elif node.op == "MaxPool":

@@ -1,0 +1,36 @@
+"""Products of two activations with two axes, as products of batches of one.
+
+The converter makes a dense layer of them, whose kernel has integers for constant weights alone; an activation behind
+them it loses.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Edit, Graph
+from calibrant.graph.tf_core import NodeDef, dtypes
+
+
+def multiply_as_batch(edit: Edit, node: NodeDef) -> None:
+    """Give both operands an axis of size 1 in front, where neither is constant; products in loops are float anyway."""
+    read = nd.data_inputs(node)
+    if node.name in edit.graph.regions or any(edit.graph.constant(tensor) is not None for tensor in read):
+        return
+    axis = edit.add_constant(f"{node.name}/axis", np.int32(0))
+    kinds = {"T": node.attr["T"], "Tdim": dtypes.int32}
+    batches = [edit.add("ExpandDims", f"{node.name}/batch", [tensor, axis], **kinds) for tensor in read]
+    flags = {f"adj_{to}": bool(nd.attribute(node, f"transpose_{of}")) for to, of in (("x", "a"), ("y", "b"))}
+    product = edit.add("BatchMatMulV2", f"{node.name}/product", batches, T=node.attr["T"], **flags)
+    controls = (f"^{name}" for name in nd.control_inputs(node))
+    edit.put(nd.make_node("Squeeze", node.name, [product, *controls], T=node.attr["T"], squeeze_dims=[0]))
+
+
+def products_of_batches(converted: Graph, model: Graph) -> dict[str, str]:
+    """Product of a batch of one → the tensor of the model whose numbers it has."""
+    return {
+        nd.data_inputs(node)[0]: f"{name}:0"
+        for name, node in converted.nodes.items()
+        if node.op == "Squeeze" and name in model.nodes and model.nodes[name].op == "MatMul"
+    }
