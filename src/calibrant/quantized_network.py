@@ -10,6 +10,7 @@ import numpy as np
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.algorithms.arq import QuantizedWeights
 from calibrant.algorithms.search_result import SearchResult
+from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
 from calibrant.graph.weight_only import WeightOnlyLayer
@@ -176,6 +177,17 @@ class QuantizedNetwork:
     def every_input(self) -> tuple[QuantizedInput, ...]:
         """All quantized activations, those of layers first."""
         return (*(found for layer in self.layers for found in layer.inputs), *self.tensors)
+
+    def constants(self, layer: QuantizedLayer) -> dict[str, int]:
+        """The constants that a layer multiplies with → their sizes; some are quantized like activations."""
+        if layer.weights is not None:
+            return {layer.layer.weights_constant: int(layer.weights.values.size)}
+        values = {found.tensor: self.graph.constant(found.tensor) for found in layer.inputs}
+        return {
+            self.graph.constant_source(tensor) or nd.node_name(tensor): int(value.size)
+            for tensor, value in values.items()
+            if value is not None
+        }
 
 
 @dataclass(frozen=True)

@@ -56,3 +56,17 @@ def test_what_is_only_added_or_multiplied_is_named():
     assert share_line(totals).startswith(
         "on integers: 83.3 % of 192 weights (24 in no layer, such as positions and masks)"
     )
+
+
+def test_a_constant_operand_counts_as_weights():
+    """It is quantized like an activation: experts that are stacked, or what capsules are multiplied with."""
+
+    def build(transpose=False):
+        x = tf.compat.v1.placeholder(tf.float32, [None, 2, 3, 4])
+        values = tf.constant(numbers(2, 5, 4) if transpose else numbers(2, 4, 5), name="experts")
+        tf.matmul(x, tf.transpose(values, [0, 2, 1]) if transpose else values, name="out")
+
+    for transpose in (False, True):
+        definition = graph_def(lambda: build(transpose))  # noqa: B023
+        totals = calibrant.quantize(definition, data=numbers(8, 2, 3, 4)).report["totals"]
+        assert (totals["quantized_weights"], totals["weights"]) == (40, 40), transpose

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from calibrant.graph import nodes as nd
-from calibrant.graph.control_flow import called_functions
 from calibrant.graph.graph import Graph
 from calibrant.graph.multiply_accumulates import count_products
-from calibrant.graph.tf_core import NodeDef, dtypes
+from calibrant.graph.weight_constants import weight_constants
 from calibrant.quantized_network import QuantizedNetwork
 
 ELEMENTWISE = frozenset(
@@ -19,20 +17,14 @@ ELEMENTWISE = frozenset(
     }
 )
 """What reads positions, grids and masks: no layer is one of these operations."""
-_FLOATS = (dtypes.float16, dtypes.bfloat16, dtypes.float32, dtypes.float64)
 
 
 def integer_share(network: QuantizedNetwork) -> dict[str, Any]:
-    """Plain values for the report.
-
-    Weights are float constants of two axes or more, embeddings and what loops read included, biases and norms not.
-    """
-    quantized = {
-        layer.layer.constant: int(layer.weights.values.size) for layer in network.layers if layer.weights is not None
-    }
+    """Plain values for the report; the weights are those of the layers and all other :func:`weight_constants`."""
+    quantized = {name: size for layer in network.layers for name, size in network.constants(layer).items()}
     weight_only = {entry.layer.constant: int(entry.weights.values.size) for entry in network.weight_only}
     stored = sum(weight_only.values())
-    others = [(name, size) for name, size in _weights(network.graph) if name not in quantized]
+    others = [(name, size) for name, size in weight_constants(network.graph).items() if name not in quantized]
     in_float = sum(size for _, size in others)
     products = count_products(network.graph)
     on_integers = sum(products.counts.get(layer.layer.name, 0) for layer in network.layers)
@@ -74,15 +66,6 @@ def _percent(part: int, whole: int) -> str:
     return "none" if not whole else f"{100 * part / whole:.1f} %"
 
 
-def _weights(graph: Graph) -> Iterator[tuple[str, int]]:
-    for node in graph.nodes.values():
-        yield from _size(node, node.name)
-    called, _ = called_functions(graph.nodes.values(), graph.library)
-    for name, function in called.items():
-        for node in function.node_def:
-            yield from _size(node, f"{name}/{node.name}")
-
-
 def _is_in_no_layer(graph: Graph, name: str) -> bool:
     """Whether a constant outside functions is read by such operations alone."""
     readers = [reader for reader, _ in graph.consumers(f"{name}:0")]
@@ -90,15 +73,3 @@ def _is_in_no_layer(graph: Graph, name: str) -> bool:
         _is_in_no_layer(graph, reader.name) if reader.op in nd.PASS_THROUGH else reader.op in ELEMENTWISE
         for reader in readers
     )
-
-
-def _size(node: NodeDef, name: str) -> Iterator[tuple[str, int]]:
-    if node.op != "Const" or dtypes.as_dtype(node.attr["dtype"].type) not in _FLOATS:
-        return
-    sizes = [dim.size for dim in node.attr["value"].tensor.tensor_shape.dim]
-    if sum(size > 1 for size in sizes) < 2:
-        return
-    elements = 1
-    for size in sizes:
-        elements *= size
-    yield name, elements
