@@ -45,6 +45,10 @@ CASES = {
         lambda: raw.MatMul(a=v1.placeholder(tf.float32, None), b=constant(5, 7), transpose_b=True, name="layer"),
         7 * 5,
     ),
+    "of samples with several rows": (
+        lambda: tf.matmul(tf.reshape(placeholder([None, 3, 7]), [-1, 7]), constant(7, 5), name="layer"),
+        3 * 7 * 5,
+    ),
     "of two activations": (
         lambda: raw.BatchMatMulV2(x=placeholder([None, 2, 3, 4]), y=placeholder([None, 2, 4, 5], "y"), name="layer"),
         2 * 3 * 4 * 5,

@@ -137,9 +137,9 @@ def _shape_in_body(
 
 
 def _shapes(graph: Graph, products: list[NodeDef]) -> ShapeOf:
-    """Static shapes with one sample; inferred again where other axes of the inputs are open."""
+    """Static shapes with one sample; inferred again where axes are open, as the first may hold several rows of each."""
     open_axes = any(
-        None in (graph.shape(tensor) or (None,))[1:]
+        None in (graph.shape(tensor) or (None,))
         for node in products
         for tensor in (f"{node.name}:0", *nd.data_inputs(node))
     )
