@@ -73,6 +73,7 @@ def test_conv3d_is_in_float_and_the_report_says_so():
     result, x = exported(definition("conv3d"))
     [float_operator] = result.export_notes["tflite"]["operators_in_float"]
     assert float_operator["operator"] == "CONV_3D" and "no integer kernel for Conv3D" in float_operator["reason"]
+    assert float_operator["layers"] == ["c3"]
     apart, _ = steps_apart(result, x)
     assert apart.max() <= 1
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +94,10 @@ NOT_EVERYTHING = 3
 """Exit code where a format that was asked for could not be written, and all others are."""
 
 
+MOST_LAYERS = 4
+"""Names of layers for one reason; all are in the report."""
+
+
 def show_refused(result: Any) -> int:
     """Say which formats are not there; the exit code."""
     for form in result.refused:
@@ -182,13 +185,24 @@ def _show_lite_file(notes: dict[str, Any]) -> None:
     """What the LiteRT file computes in float, by kind and reason, and how it is fed."""
     from calibrant.cli.show import table
 
-    kinds = Counter((entry["operator"], entry["reason"]) for entry in notes.get("operators_in_float", ()))
+    kinds: dict[tuple[str, str], list[list[str]]] = {}
+    for entry in notes.get("operators_in_float", ()):
+        kinds.setdefault((entry["operator"], entry["reason"]), []).append(entry.get("layers", []))
     if kinds:
         click.echo()
-        rows = [(operator, count, reason) for (operator, reason), count in kinds.items()]
-        table("in float in the LiteRT file", ("operator", "how many", "reason"), rows)
+        columns: tuple[str, ...] = ("operator", "how many", "reason")
+        rows = [(operator, len(found), reason, _layers(found)) for (operator, reason), found in kinds.items()]
+        columns += ("layers",) if any(row[-1] for row in rows) else ()
+        table("in float in the LiteRT file", columns, [row[: len(columns)] for row in rows])
     if (samples := notes.get("samples_a_run")) is not None:
         click.echo(f"\n{notes['files'][0]} takes {samples} sample{'s' * (samples > 1)} a run")
+
+
+def _layers(found: list[list[str]]) -> str:
+    """The first of the quantized layers that operators are."""
+    names = [name for layers in found for name in layers]
+    more = f" and {len(names) - MOST_LAYERS} more" if len(names) > MOST_LAYERS else ""
+    return ", ".join(names[:MOST_LAYERS]) + more
 
 
 def show_sensitivity(rows: list[dict[str, Any]]) -> None:

@@ -62,11 +62,19 @@ class LiteFile:
     float_file: FloatFile
     outputs: Sequence[np.ndarray]
 
-    def floats(self) -> list[dict[str, str]]:
-        """The operators in float and why, for the report."""
+    def floats(self) -> list[dict[str, Any]]:
+        """The operators in float and why, for the report; with the quantized layers that they are."""
         operators = list(self.float_file.file.operators())
+        layers: dict[int, list[str]] = {}
+        for name, at in self.plan.operators.items():
+            layers.setdefault(at, []).append(name)
         return [
-            {"operator": operators[at].name, "tensor": _name(self.float_file, operators[at].outputs[0]), "reason": why}
+            {
+                "operator": operators[at].name,
+                "tensor": _name(self.float_file, operators[at].outputs[0]),
+                "reason": why,
+                **({"layers": layers[at]} if at in layers else {}),
+            }
             for at, why in sorted(self.plan.floats.items())
         ]
 

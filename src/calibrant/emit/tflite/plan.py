@@ -13,6 +13,7 @@ from calibrant.emit.tflite.file_parts import Operator
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.float_file import FloatFile, layer_end
 from calibrant.emit.tflite.kernels import KERNELS, LAYER_KERNELS, WITHOUT_KERNEL, Result
+from calibrant.emit.tflite.layer_operator import layer_operator
 from calibrant.emit.tflite.sources import NodeInput, Observed, Source, Sources
 from calibrant.emit.tflite.wide import IN_FRONT, KERNELS_OF_16_BITS, WideOperators, wide_operators
 from calibrant.emit.tflite.wiring import Wiring, looks_up
@@ -45,6 +46,8 @@ class FilePlan:
         Tensors of the graph of whose range nothing may be cut off.
     saturating : frozenset[str]
         Tensors of the graph of which a saturating function needs only a part.
+    operators : Mapping[str, int]
+        Quantized layer → position of the operator that it is, in float or not, of those that are found.
     """
 
     layers: Mapping[int, str]
@@ -55,6 +58,7 @@ class FilePlan:
     parts: tuple[str, ...] = ()
     whole: frozenset[str] = frozenset()
     saturating: frozenset[str] = frozenset()
+    operators: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def observed(self) -> dict[str, bool]:
@@ -124,6 +128,7 @@ class _Planner:
             if read is not None:
                 self.demands.setdefault(read, (node, index))
         self.why: dict[int, str] = {}
+        self.operators: dict[str, int] = {}
         self.layers = self._layers()
         self.wide = self._wide()
         self.left_in_float = {
@@ -153,8 +158,9 @@ class _Planner:
             for at, each in enumerate(self.wiring.operators)
             if at not in self.integer and (self._computes(each) or at in self.given.barred)
         }
-        cut = self.sources.whole(sources), self.sources.saturating(sources)
-        return FilePlan(self.layers, frozenset(self.integer), sources, floats, self.wide, parts, *cut)
+        whole, saturating = self.sources.whole(sources), self.sources.saturating(sources)
+        made = self.layers, frozenset(self.integer), sources, floats
+        return FilePlan(*made, self.wide, parts, whole, saturating, self.operators)
 
     def _layers(self) -> dict[int, str]:
         """Position of an operator → its layer: of equal ones that the converter has merged, one that reads 16 bits."""
@@ -164,6 +170,7 @@ class _Planner:
             at, reason = self._layer(layer, found)
             if at is None:
                 continue
+            self.operators[layer.name] = at
             if reason is None and at in self.given.barred:
                 reason = self.given.barred[at]
             if reason is None:
@@ -195,18 +202,12 @@ class _Planner:
     def _layer(self, layer: Layer, found: Mapping[int, str]) -> tuple[int | None, str | None]:
         """The operator that runs a layer, and why it has to do so in float."""
         end = layer_end(self.given.graph, layer)
-        index = self.index_of.get(end)
-        at = self.wiring.maker.get(index) if index is not None else None
         kernels = LAYER_KERNELS.get(layer.type, ())
         op = self.given.graph.producer(end).op
-        activation = op.upper() if op in ACTIVATIONS else None  # an operator of its own where it is not fused
-        while at is not None and (name := self.wiring.operators[at].name) not in kernels:
-            if name == activation:
-                activation = None
-            elif name not in KERNELS or KERNELS[name].result is not Result.SAME:
-                return at, f"LiteRT has no integer kernel for {layer.type} as {name}"
-            read = self.wiring.data(at)
-            at = self.wiring.maker.get(read[0].index) if len(read) == 1 else None
+        activation = op.upper() if op in ACTIVATIONS else None
+        at = layer_operator(self.wiring, self.index_of.get(end), kernels, activation)
+        if at is not None and (name := self.wiring.operators[at].name) not in kernels:
+            return at, f"LiteRT has no integer kernel for {layer.type} as {name}"
         if at is None or at in found:
             return at, "the converter made something else of the layer"
         return at, None
