@@ -15,6 +15,7 @@ from calibrant.version import __version__
 
 def _tflite(result: Any) -> dict[str, Content]:
     from calibrant.emit.tflite.far_outputs import far_outputs
+    from calibrant.emit.tflite.file_share import file_share
     from calibrant.emit.tflite.model import lite_file
     from calibrant.emit.tflite.node_map import tflite_node_map
     from calibrant.emit.tflite.open_sizes import samples_a_run, with_tried_shape_hint
@@ -64,6 +65,7 @@ def _tflite(result: Any) -> dict[str, Content]:
         "operators_on_integers": len(made.plan.integer),
         "layers_with_16_bits": made.wide(),
         "operators_in_float": made.floats(),
+        "on_integers": file_share(made, result.network),
     }
     return files
 

@@ -129,3 +129,15 @@ def test_the_histogram_holds_every_value():
     error = np.square(data - entry.quantizer.fake_quantize(data)).mean()
     assert row["search"]["chosen_db"] == pytest.approx(10 * np.log10(np.square(data).mean() / error), abs=0.3)
     assert best - row["search"]["chosen_db"] < 1
+
+
+def test_what_is_otherwise_in_a_litert_file(report):
+    share = {"quantized_weights": 1, "weights": 4, "quantized_multiply_accumulates": 2, "multiply_accumulates": 4}
+    share |= {"layers_in_float": ["conv1"], "products_beside_layers": []}
+    row = {"operator": "CONV_3D", "tensor": "conv1", "reason": "because", "layers": ["conv1"]}
+    notes = {"tflite": {"files": ["a_int8.tflite"], "on_integers": share, "operators_in_float": [row]}}
+    text = " ".join(Elements(page("a", {**report, "exports": notes}, None, {})).text)
+    assert re.search(r"Weights in the \.tflite\s+25\.0 %\s+Multiply-accumulates in the \.tflite\s+50\.0 %", text)
+    assert re.search(r"In the \.tflite\s+Layer\s+Operator\s+Reason\s+conv1\s+CONV_3D\s+because", text)
+    equal = {"tflite": {"on_integers": {**share, "layers_in_float": []}}}
+    assert "in the .tflite" not in " ".join(Elements(page("a", {**report, "exports": equal}, None, {})).text)

@@ -108,7 +108,7 @@ def show_refused(result: Any) -> int:
 def show_result(result: Any, out: str) -> None:
     """Tables of the layers, what stayed in float, totals and times; last which share of the network is on integers."""
     from calibrant.cli.show import decibels, table
-    from calibrant.report.integer_share import share_line
+    from calibrant.report.integer_share import file_share_line, share_line
     from calibrant.report.output_sqnr import refine_hint, sqnr_line
 
     report = result.report
@@ -148,6 +148,9 @@ def show_result(result: Any, out: str) -> None:
     click.echo("time: " + ", ".join(f"{step} {seconds:.2f} s" for step, seconds in result.seconds.items()))
     click.echo(f"written to {out}: " + ", ".join(path.name for path in result.files))
     click.echo(share_line(totals))
+    in_file = file_share_line(report.get("exports", {}).get("tflite", {}))
+    if in_file is not None:
+        click.echo(in_file)
     if result.output_sqnr is not None:
         click.echo(sqnr_line(result.output_sqnr))
         hint = refine_hint(result.output_sqnr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from calibrant.graph import nodes as nd
@@ -59,6 +60,27 @@ def share_line(share: dict[str, Any]) -> str:
     return (
         f"on integers: {weights} of {share['weights']:,} weights{stored}, "
         f"{products} of {share['multiply_accumulates']:,} multiply-accumulates a sample{more}"
+    )
+
+
+def is_otherwise(share: Mapping[str, Any]) -> bool:
+    """Whether a LiteRT file has not the same products on integers as the other files."""
+    return bool(share["layers_in_float"] or share["products_beside_layers"])
+
+
+def file_share_line(notes: Mapping[str, Any]) -> str | None:
+    """The line for a LiteRT file, from the report's notes on it; None where nothing is otherwise there."""
+    share = notes.get("on_integers")
+    if share is None or not is_otherwise(share):
+        return None
+    weights = _percent(share["quantized_weights"], share["weights"])
+    products = _percent(share["quantized_multiply_accumulates"], share["multiply_accumulates"])
+    in_float, beside = len(share["layers_in_float"]), len(share["products_beside_layers"])
+    ends = [f"{in_float} of {share['layers']} quantized layers in float"] if in_float else []
+    ends += [f"{beside} product{'s' * (beside > 1)} on integers that other files have in float"] if beside else []
+    return (
+        f"in {notes['files'][0]}: {weights} of {share['weights']:,} weights, "
+        f"{products} of {share['multiply_accumulates']:,} multiply-accumulates, {', '.join(ends)}"
     )
 
 

@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from calibrant.report.damage import damage_by_layer, input_key
+from calibrant.report.integer_share import is_otherwise
 from calibrant.report.page.drawing import drawing
 from calibrant.report.picture import Picture
 
@@ -85,6 +86,7 @@ def _head(name: str, report: Mapping[str, Any], sizes: Mapping[str, int], damage
         ("Weights on INT8", _share(totals["quantized_weights"], totals["weights"])),
         ("Multiply-accumulates", _share(totals["quantized_multiply_accumulates"], totals["multiply_accumulates"])),
         *((("With 16-bit activations", wide),) if totals["wide_layers"] else ()),
+        *_in_lite_file(report),
         *((f"Output {key}", _decibels(value)) for key, value in (run.get("output_sqnr_db") or {}).items()),
         ("Calibration samples", f"{run['samples']:,}" if run.get("samples") else "–"),
         ("Time", f"{seconds:.1f} s" if seconds else "–"),
@@ -99,6 +101,21 @@ def _head(name: str, report: Mapping[str, Any], sizes: Mapping[str, int], damage
         + "".join(f"<div><dt>{_text(label)}</dt><dd>{_text(value)}</dd></div>" for label, value in facts)
         + f"</dl>\n<p class=worst>Worst layers ({basis}):</p><ol class=worst>{listed}</ol></header>\n"
     )
+
+
+def _in_lite_file(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The shares in a LiteRT file that has not the same layers on integers."""
+    notes = report.get("exports", {}).get("tflite", {})
+    share = notes.get("on_integers")
+    if share is None or not is_otherwise(share):
+        return []
+    return [
+        ("Weights in the .tflite", _share(share["quantized_weights"], share["weights"])),
+        (
+            "Multiply-accumulates in the .tflite",
+            _share(share["quantized_multiply_accumulates"], share["multiply_accumulates"]),
+        ),
+    ]
 
 
 def _findings(found: Sequence[Mapping[str, Any]]) -> str:
@@ -227,7 +244,13 @@ def _left_in_float(report: Mapping[str, Any]) -> str:
         [cell(row["layer"]), cell(row["type"]), number(row["weights"]["signal_to_noise_db"], ".1f")]
         for row in report["weight_only"]
     ]
-    return text + (f"<h3>Only the weights on INT8</h3>{table(('Layer', 'Type', 'dB'), stored)}" if stored else "")
+    text += f"<h3>Only the weights on INT8</h3>{table(('Layer', 'Type', 'dB'), stored)}" if stored else ""
+    in_file = [
+        [cell(layer), cell(entry["operator"]), cell(entry["reason"])]
+        for entry in report.get("exports", {}).get("tflite", {}).get("operators_in_float", ())
+        for layer in entry.get("layers", ())
+    ]
+    return text + (f"<h3>In the .tflite</h3>{table(('Layer', 'Operator', 'Reason'), in_file)}" if in_file else "")
 
 
 def _fusions(report: Mapping[str, Any]) -> str:
