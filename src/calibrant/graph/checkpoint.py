@@ -13,6 +13,7 @@ from typing import Any
 from calibrant.graph import nodes as nd
 from calibrant.graph.tensorflow import tensorflow
 from calibrant.graph.tf_core import GraphDef, NodeDef
+from calibrant.graph.variable_tensors import Variable
 from calibrant.graph.variables import freeze
 
 REFERENCES = frozenset({"Variable", "VariableV2"})  # variables of TensorFlow 1.x, which are read without an operation
@@ -29,13 +30,17 @@ def frozen_from_checkpoint(folder: Path, meta_graph: Any, tensors: Sequence[str]
         return None
     reader = tensorflow().train.load_checkpoint(str(folder / "variables" / "variables"))
     dtypes = reader.get_variable_to_dtype_map()
-    handles = {node.name: nd.attribute(node, "dtype") for node in nodes.values() if node.op == "VarHandleOp"}
+    variables = {
+        node.name: Variable(nd.attribute(node, "dtype"), node.attr["shape"].shape)
+        for node in nodes.values()
+        if node.op == "VarHandleOp"
+    }
 
     def read(handle: str) -> Any:
         key = keys.get(handle)
-        return reader.get_tensor(key) if dtypes.get(key) == handles[handle] else None
+        return reader.get_tensor(key) if dtypes.get(key) == variables[handle].dtype else None
 
-    return freeze(meta_graph.graph_def, tensors, handles, read)
+    return freeze(meta_graph.graph_def, tensors, variables, read)
 
 
 def checkpoint_keys(nodes: Mapping[str, NodeDef], meta_graph: Any) -> dict[str, str] | None:

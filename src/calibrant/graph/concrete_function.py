@@ -11,6 +11,7 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.tensorflow import cause_of, quiet, tensorflow
 from calibrant.graph.tf_core import GraphDef
+from calibrant.graph.variable_tensors import Variable
 from calibrant.graph.variables import ASSIGNMENTS, freeze, what_is_used
 
 
@@ -65,7 +66,7 @@ def frozen_function(function: Any, source: str) -> tuple[GraphDef, list[str], li
     """The graph of a concrete function with its variables as constants; its inputs and outputs.
 
     The function's own graph is read, so that functions of the same names that are alive in the process do no harm.
-    TensorFlow's conversion is left for functions that hand variables to loops and branches.
+    TensorFlow's conversion is left for functions that use variables otherwise than by reading them.
     """
     tf = tensorflow()
     captures = list(zip(function.graph.internal_captures, function.captured_inputs, strict=True))
@@ -78,8 +79,8 @@ def frozen_function(function: Any, source: str) -> tuple[GraphDef, list[str], li
     for node in graph_def.node:
         if node.name in held and held[node.name].dtype not in (tf.resource, tf.variant) and node.name not in handles:
             node.CopyFrom(nd.constant_node(node.name, held[node.name].numpy()))
-    dtypes = {name: variable.dtype for name, variable in handles.items()}
-    constant = freeze(graph_def, [*fetches, *feeds], dtypes, lambda name: handles[name].numpy())
+    types = {name: Variable(variable.dtype, variable.shape.as_proto()) for name, variable in handles.items()}
+    constant = freeze(graph_def, [*fetches, *feeds], types, lambda name: handles[name].numpy())
     if constant is not None:
         return constant, feeds, fetches
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2

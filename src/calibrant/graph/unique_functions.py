@@ -82,15 +82,16 @@ def _rename_all(graph_def: GraphDef, names: Mapping[str, str]) -> None:
     for function in graph_def.library.function:
         function.signature.name = names[function.signature.name]
         for node in function.node_def:
-            _rename(node, names)
+            rename_calls(node, names)
     for gradient in graph_def.library.gradient:
         gradient.function_name = names.get(gradient.function_name, gradient.function_name)
         gradient.gradient_func = names.get(gradient.gradient_func, gradient.gradient_func)
     for node in graph_def.node:
-        _rename(node, names)
+        rename_calls(node, names)
 
 
-def _rename(node: NodeDef, names: Mapping[str, str]) -> None:
+def rename_calls(node: NodeDef, names: Mapping[str, str]) -> None:
+    """Let a node call functions under their new names."""
     node.op = names.get(node.op, node.op)
     for value in node.attr.values():
         for called in (value.func, *value.list.func) if value.HasField("func") else value.list.func:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -12,25 +11,26 @@ from calibrant.graph.control_flow import needed_library
 from calibrant.graph.graph import ordered
 from calibrant.graph.inline import inline_calls
 from calibrant.graph.tf_core import GraphDef, NodeDef
+from calibrant.graph.variable_reads import READERS
+from calibrant.graph.variable_tensors import OtherUseError, Variable, VariableTensors
 
-READERS = frozenset({"ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape"})
 ASSIGNMENTS = frozenset({"AssignAddVariableOp", "AssignSubVariableOp", "AssignVariableOp"})
 
 
 def freeze(
     graph_def: GraphDef,
     tensors: Sequence[str],
-    dtypes: Mapping[str, Any],
+    variables: Mapping[str, Variable],
     read: Callable[[str], np.ndarray | None],
 ) -> GraphDef | None:
     """What tensors of a graph need, calls inlined and variables as constants of their values.
 
-    None where a variable is used otherwise than by reading it, for example in the body of a loop, or has no value.
+    None where a variable is used otherwise than by reading it, for example assigned in a loop, or has no value.
 
     Parameters
     ----------
-    dtypes : Mapping[str, Any]
-        Node that is the handle of a variable → the variable's dtype.
+    variables : Mapping[str, Variable]
+        By the node that is the handle of each.
     read : Callable[[str], np.ndarray | None]
         Handle → value, or None. Called once for each variable that the tensors need, and nothing else is kept in memory
         meanwhile.
@@ -38,20 +38,21 @@ def freeze(
     used = what_is_used(graph_def, tensors)
     if used is None:
         return None
-    needed = {node.name: node for node in used.node}
-    known = _variable_dtypes(needed, dtypes)
-    if known is None:
+    functions = VariableTensors(used.library)
+    try:
+        rest = functions.rewritten([node for node in used.node if node.name not in variables], variables)
+    except OtherUseError:
         return None
-    frozen = GraphDef(versions=used.versions, library=used.library)
-    for name, node in needed.items():
-        if name in dtypes:
-            value = read(name)
+    frozen = GraphDef(versions=used.versions)
+    for node in used.node:
+        if node.name in variables:
+            value = read(node.name)
             if value is None:
                 return None
-            nd.fill_constant(frozen.node.add(), name, value)
+            nd.fill_constant(frozen.node.add(), node.name, value)
             del value  # before the next one is read
-        else:
-            frozen.node.extend(_frozen(node, known))
+    frozen.node.extend(rest)
+    frozen.library.CopyFrom(needed_library(rest, functions.library()))
     return frozen
 
 
@@ -96,45 +97,3 @@ def _reads_assigned(node: NodeDef, nodes: Mapping[str, NodeDef]) -> bool:
         return False
     waited = (nodes[name] for name in nd.control_inputs(node))
     return any(other.op in ASSIGNMENTS and other.input[0] == node.input[0] for other in waited)
-
-
-def _variable_dtypes(nodes: Mapping[str, NodeDef], handles: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The nodes that stand for a variable → its dtype; None where other operations than READERS have one."""
-    handle_of: dict[str, Any] = {}
-    for node in nodes.values():
-        if node.name in handles:
-            handle_of[node.name] = handles[node.name]
-            continue
-        variables = [nd.node_name(tensor) for tensor in nd.data_inputs(node) if nd.node_name(tensor) in handle_of]
-        if variables and node.op == "Identity":
-            handle_of[node.name] = handle_of[variables[0]]
-        elif variables and node.op not in READERS:
-            return None
-    return handle_of
-
-
-def _frozen(node: NodeDef, dtypes: Mapping[str, Any]) -> list[NodeDef]:
-    """What takes the place of a node where variables are constants."""
-    if node.name in dtypes:
-        return [nd.make_node("Identity", node.name, node.input, T=dtypes[node.name])]
-    if node.op not in READERS:
-        return [node]
-    dtype = dtypes[nd.node_name(node.input[0])]
-    if node.op == "ReadVariableOp":
-        return [nd.make_node("Identity", node.name, node.input, T=dtype)]
-    if node.op == "VariableShape":
-        shape = nd.make_node("Shape", node.name, node.input, T=dtype)
-        shape.attr["out_type"].CopyFrom(node.attr["out_type"])
-        return [shape]
-    indices = node.attr["Tindices"]
-    if node.op == "ResourceGatherNd":
-        gather = nd.make_node("GatherNd", node.name, node.input, Tparams=dtype)
-        gather.attr["Tindices"].CopyFrom(indices)
-        return [gather]
-    axis = nd.constant_node(f"{node.name}/axis", np.array(0, np.int32))
-    inputs = (*nd.data_inputs(node), axis.name, *(f"^{name}" for name in nd.control_inputs(node)))
-    gather = nd.make_node("GatherV2", node.name, inputs, Tparams=dtype)
-    gather.attr["Taxis"].CopyFrom(axis.attr["dtype"])
-    gather.attr["Tindices"].CopyFrom(indices)
-    gather.attr["batch_dims"].CopyFrom(node.attr["batch_dims"])
-    return [axis, gather]
