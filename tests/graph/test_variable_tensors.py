@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from calibrant import quantize, verify
+from calibrant.errors import ModelError
 from calibrant.graph.load import load
 from calibrant.graph.run import run_once
 from graphs import numbers, tf
@@ -110,6 +112,23 @@ def test_tables_for_each_of_a_batch(form, tmp_path):
     tf.saved_model.save(module, str(tmp_path / "m"), module.__call__.get_concrete_function())
     graph = load(tmp_path / "m", outputs=["logits"])
     np.testing.assert_allclose(run_once(graph, {"x": BATCH})[0], module(BATCH)["logits"], rtol=0, atol=1e-5)
+
+
+def test_a_variable_that_a_loop_assigns():
+    def assigning(module, state, token):
+        module.start.assign_add(tf.ones_like(module.start))
+        return step(module, state, token)
+
+    module = Decoder(lambda *given: looped(*given, one=assigning))
+    with pytest.raises(ModelError, match="ResourceGather in the function .* reads a variable that is a constant"):
+        load(module.__call__.get_concrete_function())
+
+
+def test_a_decoder_that_tensorflow_froze():
+    module = Decoder(looped)
+    frozen = convert_variables_to_constants_v2(module.__call__.get_concrete_function(), lower_control_flow=False)
+    with pytest.raises(ModelError, match="give the SavedModel folder or the model in memory"):
+        load(frozen.graph.as_graph_def(), outputs=["Identity"])
 
 
 def test_a_decoder_as_a_file_of_integers(tmp_path):

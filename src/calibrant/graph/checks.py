@@ -15,6 +15,7 @@ from calibrant.graph.graph import Graph
 from calibrant.graph.inline import CALLS
 from calibrant.graph.tensorflow import tensorflow
 from calibrant.graph.tf_core import FunctionDef, NodeDef, dtypes
+from calibrant.graph.variable_reads import READERS
 
 VARIABLES = frozenset({"Variable", "VariableV2", "VarHandleOp", "AutoReloadVariable"})
 NORMS = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"})
@@ -50,6 +51,7 @@ RANDOM = frozenset(
 )
 LOOP_EDGES = frozenset({"NextIteration", "RefNextIteration"})
 MOST = 20
+_RESOURCE = dtypes.resource.as_datatype_enum
 
 
 def dangling_inputs(nodes: Mapping[str, NodeDef], source: str) -> None:
@@ -81,14 +83,15 @@ def well_formed(graph: Graph) -> None:
     Raises
     ------
     ModelError
-        Listing variables without a value, a cycle, an op that TensorFlow does not know, or an input or output that its
-        node does not have.
+        Listing variables without a value or half frozen, a cycle, an op that TensorFlow does not know, or an input or
+        output that its node does not have.
     """
     problems = [
         *variables(graph.nodes, graph.source),
         *_cycle(graph),
         *_missing_functions(graph),
         *_unfit_calls(graph),
+        *_half_frozen(graph),
     ]
     if problems:
         raise ModelError(*first_problems(problems))
@@ -313,6 +316,26 @@ def _unfit_calls(graph: Graph) -> list[Problem]:
             if taken not in (None, given):
                 message = f"calls the function {name!r} with {given} arguments, which takes {taken}"
                 problems.append(Problem(message, file=graph.source, path=node.name))
+    return problems
+
+
+def _half_frozen(graph: Graph) -> list[Problem]:
+    """Functions that read an argument as a variable although it is a tensor: TensorFlow's conversion leaves them so."""
+    called, _ = called_functions(graph.nodes.values(), graph.library)
+    problems = []
+    for name, function in called.items():
+        tensors = {each.name for each in function.signature.input_arg if each.type not in (0, _RESOURCE)}
+        problems += [
+            Problem(
+                f"{node.op} in the function {name!r} reads a variable that is a constant in the graph",
+                file=graph.source,
+                path=node.name,
+                hint="give the SavedModel folder or the model in memory, not a graph that TensorFlow froze; loops and "
+                "branches may not assign variables",
+            )
+            for node in function.node_def
+            if node.op in READERS and node.input[0] in tensors
+        ]
     return problems
 
 

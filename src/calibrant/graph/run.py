@@ -25,6 +25,7 @@ _NO_KERNEL = (
     "this TensorFlow has no such operation for this processor; more of them, also channels first, are there with "
     "TF_ENABLE_ONEDNN_OPTS=1 in the environment"
 )
+_NOT_OF_THE_DATA = "type resource"
 OTHER_NUMBERS = "a model whose nodes hold a number of samples should say so in the shapes of its inputs"
 """What to do about a graph that does not take batches of other sizes than those that it was given."""
 
@@ -164,7 +165,7 @@ def failed_run(graph: Graph, error: Exception, hint: str) -> ModelError:
             f"running the graph failed: {reason}",
             file=graph.source,
             path=operation.name if operation is not None else None,
-            hint=_NO_KERNEL if missing else hint,
+            hint=_NO_KERNEL if missing else None if _NOT_OF_THE_DATA in reason else hint,
         )
     )
 
