@@ -8,7 +8,9 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from calibrant import quantize, verify
 from calibrant.errors import ModelError
+from calibrant.graph.layers import find_layers
 from calibrant.graph.load import load
+from calibrant.graph.other_products import LOOKUP
 from calibrant.graph.run import run_once
 from graphs import numbers, tf
 
@@ -104,6 +106,13 @@ def test_every_reading_of_a_variable(form, saved, tmp_path):
     expected = module(BATCH)
     for key, found in zip(graph.output_keys, run_once(graph, {"x": BATCH}), strict=True):
         np.testing.assert_allclose(found, expected[key], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("form", "lookups"), [("a loop", 1), ("a loop in a branch", 2), ("two loops", 2)])
+def test_the_tables_are_listed(form, lookups):
+    module = Decoder(FORMS[form])
+    _, others = find_layers(load(module.__call__.get_concrete_function()))
+    assert [other.reason for other in others if other.type == "GatherV2"] == [LOOKUP] * lookups
 
 
 @pytest.mark.parametrize("form", ["the graph", "a loop"])

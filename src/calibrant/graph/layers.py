@@ -8,9 +8,10 @@ from functools import partial
 from calibrant.graph import nodes as nd
 from calibrant.graph.canonical import canonicalize
 from calibrant.graph.control_flow import nodes_in_functions
+from calibrant.graph.enclosed_tables import lookups_in_functions
 from calibrant.graph.graph import Graph
 from calibrant.graph.node_input import NodeInput
-from calibrant.graph.other_products import is_other_product, other_product
+from calibrant.graph.other_products import LOOKUP, is_other_product, other_product
 from calibrant.graph.tf_core import NodeDef, dtypes
 from calibrant.layer_kinds import KINDS
 
@@ -218,9 +219,14 @@ def _bias(graph: Graph, node: NodeDef) -> str | None:
 
 
 def _inside_functions(graph: Graph) -> list[Rejected]:
-    """The products in the bodies of loops and branches, under the name of the node that calls them."""
+    """The products in the bodies of loops and branches, and the tables, under the name of the node that calls them."""
+    lookups = lookups_in_functions(graph)
     return [
-        Rejected(each.name, each.node.op, f"is inside {each.place}, where it cannot be observed")
+        Rejected(
+            each.name,
+            each.node.op,
+            LOOKUP if each.name in lookups else f"is inside {each.place}, where it cannot be observed",
+        )
         for each in nodes_in_functions(graph.nodes.values(), graph.library)
-        if each.node.op in KINDS or is_other_product(each.node)
+        if each.node.op in KINDS or is_other_product(each.node) or each.name in lookups
     ]

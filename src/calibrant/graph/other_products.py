@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
+
 from calibrant.graph import nodes as nd
 from calibrant.graph.canonical.einsum import why_not
 from calibrant.graph.graph import Graph
@@ -19,6 +21,7 @@ REASONS = {
     "XlaCallModule": "is compiled code, whose products cannot be seen",
 }
 TABLES = frozenset({"Gather", "GatherNd", "GatherV2", "ResourceGather"})
+LOOKUP = "looks up rows of a table, which is no product"
 _RECURRENT = re.compile("LSTM|GRU|RNN")
 _PRODUCT = re.compile("Conv|MatMul|Dot|Einsum")
 _NO_PRODUCT = re.compile("^(Const|Convert)|Backprop(Filter|.*Bias)|ConvexHull")
@@ -34,7 +37,7 @@ def is_other_product(node: NodeDef) -> bool:
 def other_product(graph: Graph, node: NodeDef) -> str | None:
     """Why a node that is of no quantizable kind stays in float; None for nodes that multiply no matrix."""
     if node.op in TABLES:
-        return _table(graph, node)
+        return LOOKUP if is_table(graph.constant(nd.data_inputs(node)[0])) else None
     if not is_other_product(node):
         return None
     if node.op in REASONS:
@@ -44,9 +47,6 @@ def other_product(graph: Graph, node: NodeDef) -> str | None:
     return _CELL if _RECURRENT.search(node.op) else f"{node.op} is of no kind that is quantized"
 
 
-def _table(graph: Graph, node: NodeDef) -> str | None:
-    """An embedding: a float constant of two axes or more whose rows are looked up."""
-    table = graph.constant(nd.data_inputs(node)[0])
-    if table is None or table.ndim < 2 or table.dtype.kind != "f" or min(table.shape) < 2:
-        return None
-    return "looks up rows of a table, which is no product"
+def is_table(value: np.ndarray | None) -> bool:
+    """Whether a constant is like an embedding: float, and of two axes or more."""
+    return value is not None and value.ndim >= 2 and value.dtype.kind == "f" and min(value.shape) >= 2
