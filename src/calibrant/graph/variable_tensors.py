@@ -1,7 +1,8 @@
 """Nodes that take tensors where they took variables, also in the functions that variables are handed to.
 
 A loop or a branch hands what its functions read to them, variables included. Such functions are written once more, for
-tensors of the variables' values.
+tensors of the variables' values, where TensorFlow's own conversion cannot do it: that one knows of no operation inside
+functions but plain reading, and names of layers that configuration files have are its names.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from calibrant.graph.unique_functions import NUMBER, rename_calls
 from calibrant.graph.variable_reads import READERS, read_of_constant
 
 LOOPS = frozenset({"StatelessWhile", "While"})
+LOOKUPS = READERS - {"ReadVariableOp"}
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class VariableTensors:
         self._library = library
         self._known = {function.signature.name: function for function in library.function}
         self._written: dict[str, tuple[Mapping[int, Variable], FunctionDef]] = {}
+        self._looks_up = any(node.op in LOOKUPS for function in library.function for node in function.node_def)
 
     def library(self) -> FunctionDefLibrary:
         """The library, and what was rewritten."""
@@ -83,7 +86,7 @@ class VariableTensors:
     def _call(self, node: NodeDef, given: Mapping[int, Variable]) -> NodeDef:
         """A loop, branch or call that hands tensors on."""
         calls = sorted(calls_of(node, self._known)) if node.op in CALLS or node.op in PLACES else []
-        if not calls:
+        if not calls or not self._looks_up:
             raise OtherUseError
         result, is_loop, first = nd.copy_node(node), node.op in LOOPS, calls[0][1]
         arguments = {place - first: variable for place, variable in given.items()}
