@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from calibrant.emit.tflite.channels_last import channels_last
+from calibrant.emit.tflite.dilated import as_dilated
 from calibrant.emit.tflite.filled import filled_as_numbers
 from calibrant.emit.tflite.float_kernels import powers_as_products, same_reciprocal_roots
 from calibrant.emit.tflite.gelu import halve_in_front_of_gelu
@@ -30,7 +31,8 @@ def float_graph(graph: Graph, settings: TfliteSettings, gelus: bool) -> tuple[Gr
     Returns
     -------
     tuple[Graph, Mapping[str, str]]
-        The graph, and tensor → the tensor that has its numbers with channels last, where it has channels first.
+        The graph, and tensor → the tensor that has its numbers, with channels last where it has channels first, or as
+        an image where they are spread over a batch.
     """
     graph = in_single_precision(graph)
     edit = graph.edit()
@@ -50,7 +52,9 @@ def float_graph(graph: Graph, settings: TfliteSettings, gelus: bool) -> tuple[Gr
     edit = edit.finish().edit()
     powers_as_products(edit)
     edit = edit.finish().edit()
-    twins = channels_last(edit)
+    dilated = as_dilated(edit)
+    edit = edit.finish().edit()
+    twins = {**dilated, **channels_last(edit)}
     if settings.ops == "layers":
         same_reciprocal_roots(edit)
     return edit.finish(), twins

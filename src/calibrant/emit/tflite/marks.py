@@ -7,7 +7,7 @@ between them in the file, and nothing is moved across. Afterwards the marks are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.graph import nodes as nd
@@ -18,8 +18,8 @@ MARK = "Digamma"
 _SCOPE = "calibrant_mark"
 
 
-def with_marks(graph: Graph, places: Mapping[str, str]) -> tuple[Graph, Mapping[str, str]]:
-    """The graph with a mark behind each of these float32 tensors; name of the mark → tensor.
+def with_marks(graph: Graph, places: Mapping[str, str]) -> tuple[Graph, Mapping[str, Sequence[str]]]:
+    """The graph with a mark behind each of these float32 tensors; name of the mark → what its tensor is called.
 
     Parameters
     ----------
@@ -28,22 +28,25 @@ def with_marks(graph: Graph, places: Mapping[str, str]) -> tuple[Graph, Mapping[
     """
     edit = graph.edit()
     outputs = list(graph.outputs)
-    marks: dict[str, str] = {}
-    for number, (called, tensor) in enumerate(places.items()):
+    names: dict[str, list[str]] = {}
+    for called, tensor in places.items():
+        names.setdefault(tensor, []).append(called)
+    marks: dict[str, Sequence[str]] = {}
+    for number, (tensor, called_so) in enumerate(names.items()):
         mark = edit.add(MARK, f"{_SCOPE}{number}_", [tensor], T=dtypes.float32)
-        marks[nd.node_name(mark)] = called
+        marks[nd.node_name(mark)] = called_so
         for reader, index in graph.consumers(tensor):
             edit.set_input(reader.name, index, mark)
         outputs = [mark if output == tensor else output for output in outputs]
     return edit.finish(outputs=tuple(outputs)), marks
 
 
-def take_out_marks(file: File, graph: Graph, marks: Mapping[str, str]) -> dict[str, int]:
+def take_out_marks(file: File, graph: Graph, marks: Mapping[str, Sequence[str]]) -> dict[str, int]:
     """Remove the marks from a file; tensor of the graph that was marked → index of the tensor that has its values.
 
     Parameters
     ----------
-    graph, marks : Graph, Mapping[str, str]
+    graph, marks : Graph, Mapping[str, Sequence[str]]
         Of :func:`with_marks`.
     """
     results = {
@@ -58,7 +61,7 @@ def take_out_marks(file: File, graph: Graph, marks: Mapping[str, str]) -> dict[s
         if operator.name == MARK and name is not None and name in marks:
             read = operator.read(0)
             same[made.index] = same.get(read.index, read.index)
-            found[marks[name]] = same[made.index]
+            found.update(dict.fromkeys(marks[name], same[made.index]))
         else:
             operator.raw.inputs = [same.get(int(index), int(index)) for index in operator.raw.inputs]
             kept.append(operator.raw)
