@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from calibrant.graph import nodes as nd
+from calibrant.graph.constant_bytes import ConstantBytes
 from calibrant.graph.graph import Graph, ordered
-from calibrant.graph.pieces import stored_bytes
 from calibrant.graph.session import open_session
 from calibrant.graph.tensorflow import tensorflow
 from calibrant.graph.tf_core import NodeDef, op_def_registry
@@ -82,28 +82,26 @@ def _is_output_by_number(graph: Graph, tensor: str) -> bool:
 
 
 class _Foldable:
-    """The nodes that depend on constants alone → bytes of these constants."""
+    """The nodes that depend on constants alone, and are in proportion to them."""
 
     def __init__(self, graph: Graph, growth: float):
         self._graph = graph
         self._growth = growth
-        self._sources: dict[str, frozenset[str]] = {}
-        self._bytes: dict[str, int] = {}
+        self._constants = ConstantBytes()
         for node in graph.nodes.values():
             if node.op == "Const" and not node.input:
-                self._bytes[node.name] = stored_bytes(node.attr["value"].tensor)
-                self._sources[node.name] = frozenset((node.name,))
-            elif is_pure(node) and all(nd.node_name(reference) in self._sources for reference in node.input):
-                self._sources[node.name] = frozenset().union(*(self._sources[nd.node_name(r)] for r in node.input))
+                self._constants.add(node)
+            elif is_pure(node) and all(nd.node_name(reference) in self._constants for reference in node.input):
+                self._constants.add(node)
                 if not all(self.may_hold(node.name, size) for size in self._sizes(node)):
-                    del self._sources[node.name]
+                    self._constants.remove(node.name)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._sources
+        return name in self._constants
 
     def may_hold(self, name: str, size: int) -> bool:
         """Whether so many bytes are in proportion to the constants that a node is computed from."""
-        return size <= SMALL or size <= self._growth * sum(self._bytes[source] for source in self._sources[name])
+        return size <= SMALL or self._constants.reach(name, size / self._growth)
 
     def source_of_identity(self, tensor: str) -> str | None:
         """The computed tensor that a constant one passes on; None where it is a Const, or not constant."""
