@@ -40,11 +40,12 @@ STEPS = tuple(step for steps in RUNS for step in steps)
 
 @dataclass(frozen=True)
 class Axis:
-    """What is made larger: the sizes, and the layers, plain nodes, inputs and batches of a size."""
+    """What is made larger: the sizes, the layers, plain nodes, inputs and batches of a size, and steps of constants."""
 
     sizes: tuple[int, ...]
     shape: Callable[[int], tuple[int, int, int, int]]
     steps: tuple[str, ...] = STEPS
+    constants: Callable[[int], int] = lambda size: 0
 
 
 AXES = {
@@ -54,13 +55,19 @@ AXES = {
     "nodes (LiteRT)": Axis((10, 120, 500, 2000), lambda size: (4, size, 1, 2), ("tflite",)),
     "inputs": Axis((2, 12, 50, 200, 800), lambda size: (4, 0, size, 2)),
     "batches": Axis((4, 30, 125, 500, 2000), lambda size: (4, 0, 1, size), ("quantize", "verify")),
+    "constants": Axis(
+        (10, 60, 250, 1000, 4000), lambda size: (4, 0, 1, 2), ("load", "inspect", "quantize"), lambda size: size
+    ),
 }
 
 _results: dict[Path, Any] = {}
 
 
-def make_model(path: Path, layers: int, nodes: int, inputs: int) -> None:
-    """Inputs that are summed, then dense layers with bias and Relu, then a chain of nodes that change nothing."""
+def make_model(path: Path, layers: int, nodes: int, inputs: int, constants: int = 0) -> None:
+    """Inputs that are summed, then dense layers with bias and Relu, then a chain of nodes that change nothing.
+
+    To the inputs is added what so many multiplications and additions of constants give, one after the other.
+    """
     from calibrant.graph.tensorflow import tensorflow
 
     tf = tensorflow()
@@ -68,6 +75,11 @@ def make_model(path: Path, layers: int, nodes: int, inputs: int) -> None:
     with tf.Graph().as_default() as graph:
         given = [tf.compat.v1.placeholder(tf.float32, [None, WIDTH], f"x{number}") for number in range(inputs)]
         x = given[0] if inputs == 1 else tf.add_n(given)
+        if constants:
+            added = tf.constant(random.standard_normal(WIDTH).astype(np.float32))
+            for _ in range(constants):
+                added = added * tf.constant(0.5) + tf.constant(random.standard_normal(WIDTH).astype(np.float32))
+            x += added
         for _ in range(layers):
             weights = random.standard_normal((WIDTH, WIDTH), np.float32) * np.float32((2 / WIDTH) ** 0.5)
             x = tf.nn.relu(tf.nn.bias_add(tf.matmul(x, weights), random.standard_normal(WIDTH).astype(np.float32) / 10))
@@ -77,7 +89,9 @@ def make_model(path: Path, layers: int, nodes: int, inputs: int) -> None:
     path.write_bytes(graph.as_graph_def().SerializeToString())
 
 
-def points(folder: Path, shape: tuple[int, int, int, int], steps: tuple[str, ...]) -> dict[str, tuple[float, float]]:
+def points(
+    folder: Path, shape: tuple[int, int, int, int], steps: tuple[str, ...], constants: int = 0
+) -> dict[str, tuple[float, float]]:
     """By step, seconds of all processors and megabytes; a small model goes through all of them first.
 
     The megabytes of the page are those of the file.
@@ -86,7 +100,7 @@ def points(folder: Path, shape: tuple[int, int, int, int], steps: tuple[str, ...
     if not small.exists():
         small.mkdir()
         make_model(small / "net.pb", 2, 2, 1)
-        make_model(folder / "net.pb", *shape[:3])
+        make_model(folder / "net.pb", *shape[:3], constants)
     for step in steps:
         _step(step, small, (2, 2, 1, 2))
     found = {}
@@ -164,7 +178,8 @@ def _rows(name: str, axis: Axis, size: int) -> list[dict[str, Any]]:
             chosen = tuple(step for step in steps if step in axis.steps)
             if not chosen:
                 continue
-            measured = [apart(points, Path(folder), axis.shape(size), chosen) for _ in range(REPEATS)]
+            arguments = axis.shape(size), chosen, axis.constants(size)
+            measured = [apart(points, Path(folder), *arguments) for _ in range(REPEATS)]
             for step in chosen:
                 seconds, megabytes = (min(values) for values in zip(*(found[step] for found in measured), strict=True))
                 rows.append({"axis": name, "step": step, "size": size, "seconds": seconds, "mb": megabytes})
