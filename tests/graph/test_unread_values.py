@@ -70,3 +70,12 @@ def test_what_others_read_stays():
     graph = fold(load(graph_def(build))).graph
     assert any(node.op == "ZerosLike" for node in graph.nodes.values())
     assert [layer.name for layer in find_layers(graph)[0]] == ["kept"]
+
+
+def test_zeros_of_texts_stay():
+    def build():
+        words = tf.gather(tf.constant(["one", "two"]), placeholder([None], dtype=tf.int32))
+        tf.identity(tf.strings.length(tf.raw_ops.ZerosLike(x=words)), name="out")
+
+    graph = fold(load(graph_def(build))).graph
+    assert run_once(graph, {"x": np.array([1, 0, 1], np.int32)})[0].tolist() == [0, 0, 0]

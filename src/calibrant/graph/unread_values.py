@@ -61,6 +61,8 @@ def _is_unread(graph: Graph, node: NodeDef) -> bool:
         return False
     [read] = nd.data_inputs(node)
     maker = graph.producer(read)
+    if not (graph.dtype(read).is_floating or graph.dtype(read).is_integer):
+        return False
     if maker.op == "Placeholder" or maker.name in graph.output_nodes or nd.static_shape(graph.shape(read)) is not None:
         return False
     outputs = (f"{maker.name}:{index}" for index in graph.read_outputs(maker.name))

@@ -16,7 +16,9 @@ from calibrant.graph.tf_core import NodeDef, dtypes
 def multiply_as_batch(edit: Edit, node: NodeDef) -> None:
     """Give both operands an axis of size 1 in front, where neither is constant; products in loops are float anyway."""
     read = nd.data_inputs(node)
-    if node.name in edit.graph.regions or any(edit.graph.constant(tensor) is not None for tensor in read):
+    if node.name in edit.graph.regions or edit.graph.dtype(f"{node.name}:0") != dtypes.float32:
+        return
+    if any(edit.graph.constant(tensor) is not None for tensor in read):
         return
     axis = edit.add_constant(f"{node.name}/axis", np.int32(0))
     kinds = {"T": node.attr["T"], "Tdim": dtypes.int32}
