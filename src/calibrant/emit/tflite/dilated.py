@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from calibrant.emit.tflite.unread_edges import CONVOLUTIONS
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
 from calibrant.graph.tf_core import NodeDef, dtypes
-
-CONVOLUTIONS = frozenset({"Conv2D", "DepthwiseConv2dNative"})
 
 
 @dataclass(frozen=True)

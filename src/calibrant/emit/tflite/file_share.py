@@ -25,10 +25,11 @@ def file_share(made: LiteFile, network: QuantizedNetwork) -> dict[str, Any]:
     """
     counts = count_products(network.graph).counts
     layers = {layer.layer.name: layer for layer in network.layers}
-    computed = list(_computed(made, network))
+    wiring = Wiring(made.float_file)
+    computed = list(_computed(made, wiring, network))
     in_float = [name for name in computed if made.plan.operators.get(name) not in made.plan.integer]
     others = [name for name in counts if name in network.graph.nodes and name not in layers]
-    beside = list(_on_integers(made, others))
+    beside = list(_on_integers(made, wiring, others))
     on_integers = [*(name for name in computed if name not in in_float), *beside]
     sizes = weight_constants(network.graph)
     for layer in network.layers:
@@ -47,18 +48,16 @@ def file_share(made: LiteFile, network: QuantizedNetwork) -> dict[str, Any]:
     }
 
 
-def _computed(made: LiteFile, network: QuantizedNetwork) -> Iterator[str]:
+def _computed(made: LiteFile, wiring: Wiring, network: QuantizedNetwork) -> Iterator[str]:
     """The quantized layers that the file computes, on integers or in float."""
-    wiring, indices = Wiring(made.float_file), made.float_file.indices
     for layer in network.layers:
-        if indices.get(layer_end(network.graph, layer.layer)) in wiring.maker:
+        if made.float_file.indices.get(layer_end(network.graph, layer.layer)) in wiring.maker:
             yield layer.layer.name
 
 
-def _on_integers(made: LiteFile, products: list[str]) -> Iterator[str]:
+def _on_integers(made: LiteFile, wiring: Wiring, products: list[str]) -> Iterator[str]:
     """Those of the products that are no quantized layers which have an integer kernel all the same."""
-    wiring, indices = Wiring(made.float_file), made.float_file.indices
     for name in products:
-        at = layer_operator(wiring, indices.get(f"{name}:0"), (PRODUCT,), None)
+        at = layer_operator(wiring, made.float_file.indices.get(f"{name}:0"), (PRODUCT,), None)
         if at is not None and at in made.plan.integer and wiring.operators[at].name == PRODUCT:
             yield name

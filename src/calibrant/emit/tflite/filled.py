@@ -9,8 +9,8 @@ import numpy as np
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
+from calibrant.graph.unread_values import LIKE
 
-LIKE = {"ZerosLike": 0.0, "OnesLike": 1.0}
 ARITHMETIC = {"Add": np.add, "AddV2": np.add, "Sub": np.subtract, "Mul": np.multiply}
 CHOICES = frozenset({"Select", "SelectV2"})
 

@@ -112,10 +112,10 @@ def _converted(
     Of a mark behind what the converter knows beforehand, such as the zeros that a loop begins with once the batch is
     fixed, it makes a constant with other numbers.
     """
+    same = {twin: tensor for tensor, twin in twins.items()} | products_of_batches(plain, graph)
     while True:
         marked, marks = with_marks(plain, places)
         file = File(convert(marked))
-        same = {twin: tensor for tensor, twin in twins.items()} | products_of_batches(plain, graph)
         named = named_tensors(file, plain, graph, same)
         indices = take_out_marks(file, marked, marks)
         if len(indices) == len(places):
