@@ -161,6 +161,23 @@ def test_a_branch_in_a_loop_that_is_decided_there():
     np.testing.assert_allclose(found, network(numbers(2, 4, seed=3)), atol=1e-5)
 
 
+@pytest.mark.parametrize("branch", ["then_branch", "else_branch"])
+def test_a_branch_without_results(branch):
+    @tf.function(input_signature=[tf.TensorSpec([None, 4], name="x")])
+    def network(x):
+        return tf.cond(tf.reduce_sum(x) > 0, lambda: x * 2.0, lambda: x * 3.0)
+
+    definition = convert_variables_to_constants_v2(network.get_concrete_function(), lower_control_flow=False)
+    definition = definition.graph.as_graph_def()
+    [chosen] = [node for node in definition.node if node.op in ("If", "StatelessIf")]
+    for function in definition.library.function:
+        if function.signature.name == chosen.attr[branch].func.name:
+            del function.signature.output_arg[:]
+            function.ret.clear()
+    with pytest.raises(ModelError, match=f"{chosen.name}: calls the function .*, which has 0 results"):
+        load(definition)
+
+
 @pytest.mark.parametrize("taken", ["cond", "body"])
 def test_a_loop_whose_functions_take_another_number_of_arguments(taken):
     @tf.function(input_signature=[tf.TensorSpec([None, 4], name="x")])

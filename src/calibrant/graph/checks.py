@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from calibrant.graph.control_flow import PLACES, called_functions, calls_of, nod
 from calibrant.graph.graph import Graph
 from calibrant.graph.inline import CALLS
 from calibrant.graph.tensorflow import tensorflow
-from calibrant.graph.tf_core import FunctionDef, NodeDef, dtypes
+from calibrant.graph.tf_core import NodeDef, dtypes
 from calibrant.graph.variable_reads import READERS
 
 VARIABLES = frozenset({"Variable", "VariableV2", "VarHandleOp", "AutoReloadVariable"})
@@ -305,18 +305,34 @@ def _missing_functions(graph: Graph) -> list[Problem]:
 
 
 def _unfit_calls(graph: Graph) -> list[Problem]:
-    """Loops, branches and calls whose functions take another number of arguments: TensorFlow would go on."""
+    """Loops, branches and calls whose functions have another number of arguments or results: TensorFlow would go on."""
     called, _ = called_functions(graph.nodes.values(), graph.library)
     inside = [node for function in called.values() for node in function.node_def]
     problems = []
     for node in (*graph.nodes.values(), *inside):
         is_call = node.op in CALLS or node.op in PLACES or node.op in called
         for name, first in calls_of(node, called) if is_call else ():
-            given, taken = len(nd.data_inputs(node)) - first, _argument_count(called[name])
+            given, taken = len(nd.data_inputs(node)) - first, _count(called[name].signature.input_arg)
+            wanted, made = _results_wanted(node, name), _count(called[name].signature.output_arg)
             if taken not in (None, given):
                 message = f"calls the function {name!r} with {given} arguments, which takes {taken}"
                 problems.append(Problem(message, file=graph.source, path=node.name))
+            elif None not in (wanted, made) and wanted != made:
+                message = f"calls the function {name!r}, which has {made} results"
+                problems.append(Problem(message, file=graph.source, path=node.name, allowed=str(wanted)))
     return problems
+
+
+def _results_wanted(node: NodeDef, function: str) -> int | None:
+    """How many results of a function a node reads; None where nothing says it."""
+    if node.op in ("While", "StatelessWhile"):
+        return 1 if node.attr["cond"].func.name == function else len(nd.data_inputs(node))
+    return len(node.attr["Tout"].list.type) if "Tout" in node.attr else None
+
+
+def _count(arguments: Sequence[Any]) -> int | None:
+    """How many tensors they are; None where attributes decide that."""
+    return None if any(each.number_attr or each.type_list_attr for each in arguments) else len(arguments)
 
 
 def _half_frozen(graph: Graph) -> list[Problem]:
@@ -337,12 +353,6 @@ def _half_frozen(graph: Graph) -> list[Problem]:
             if node.op in READERS and node.input[0] in tensors
         ]
     return problems
-
-
-def _argument_count(function: FunctionDef) -> int | None:
-    """How many tensors a function takes; None where its attributes decide that."""
-    arguments = function.signature.input_arg
-    return None if any(each.number_attr or each.type_list_attr for each in arguments) else len(arguments)
 
 
 def _cycle(graph: Graph) -> list[Problem]:
