@@ -11,6 +11,7 @@ import pytest
 import calibrant
 from calibrant import CalibrationOptions, DataOptions, ExportOptions, ModelOptions
 from calibrant.data.option_types import ACCEPTED
+from calibrant.data.options import TYPES as DATA_TYPES
 from calibrant.graph.load import load
 from calibrant.options import TO_QUANTIZE, TO_READ, Options
 
@@ -110,7 +111,7 @@ def test_every_annotation_of_an_option_has_a_row():
         str(field.type).removesuffix(" | None") for kind in TO_QUANTIZE for field in dataclasses.fields(kind)
     }
     own = {calibrant.quantize.__annotations__[name].removesuffix(" | None") for name in OWN}
-    assert annotations | own == set(ACCEPTED)
+    assert annotations | own <= {*ACCEPTED, *DATA_TYPES}
 
 
 @pytest.mark.parametrize(
@@ -145,11 +146,21 @@ def test_wrong_types_of_arguments_are_listed():
         lambda: calibrant.golden("no", "no.npy", out=3),
         lambda: calibrant.tune("no.pb", data="no.npy", tolerance=0.1, refine="yes"),
         lambda: calibrant.tune("no.pb", data="no.npy", tolerance="1%"),
+        lambda: calibrant.merge("no.npz", "no.pb"),
+        lambda: calibrant.evaluate("no.pb", "no.npy", ignore_labels=255),
+        lambda: calibrant.evaluate("no.pb", "no.npy", names="abc"),
+        lambda: calibrant.verify(3, "no.npy"),
+        lambda: calibrant.verify("no", "no.npy", limits=0.9),
+        lambda: calibrant.ImageOptions(size=224),
+        lambda: calibrant.ImageOptions(scale="1/255"),
+        lambda: calibrant.ImageOptions(mean=["a", "b", "c"]),
+        lambda: DataOptions(image_options="crop"),
     ],
 )
 def test_other_functions_check_theirs(call):
     with pytest.raises(
-        calibrant.DataError, match=r"(state|out|refine|tolerance) is (.|\n)*allowed: (a path|True|a number)"
+        calibrant.DataError,
+        match=r"^(\w+ is (.|\n)*allowed: (a path|True|a number|a list of|Limits|two whole numbers|ImageOptions))",
     ):
         call()
 
@@ -169,6 +180,23 @@ def test_types_that_are_taken():
     assert CalibrationOptions(samples=np.int64(3), equalize=np.bool_(True), budget=1).samples == 3
     assert DataOptions(shapes={"x": (1, None)}, image_size=np.array([3, 4])).batch_size is None
     assert ModelOptions(inputs="x", outputs=("y", "z"), trust_model=1).inputs == "x"
+
+
+def test_numbers_of_numpy_are_those_of_python(repository, tmp_path):
+    model, config, data = (str(repository / path) for path in (MODEL, CONFIG, DATA))
+    given = {
+        "samples": np.int32(32),
+        "batch_size": np.uint8(16),
+        "budget": np.float32(0.5),
+        "bias_correction": np.bool_(True),
+        "workers": np.int64(1),
+    }
+    calibrant.quantize(model, config, data, tmp_path / "numpy", refine=np.bool_(False), sensitivity=np.False_, **given)
+    own = {name: value.item() for name, value in given.items()}
+    calibrant.quantize(model, config, data, tmp_path / "python", refine=False, **own)
+    for file in (tmp_path / "python").iterdir():
+        if not file.name.startswith("report"):
+            assert (tmp_path / "numpy" / file.name).read_bytes() == file.read_bytes()
 
 
 def test_one_tensor_may_be_given_as_a_text():

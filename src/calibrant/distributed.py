@@ -121,7 +121,7 @@ def merge(
     CalibrantError
         With every other problem that was found.
     """
-    check_arguments(merge.__annotations__, {"out": out})
+    check_arguments(merge.__annotations__, {"states": states, "out": out})
     watch = Stopwatch()
     chosen = Options.of(TO_QUANTIZE, options, keywords)
     output = Destination.of(out, chosen.export, model, files_read(model, config, list(states)))

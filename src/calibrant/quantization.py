@@ -15,7 +15,7 @@ from calibrant.calibration.runner import CalibrationRunner
 from calibrant.config.layer_block import with_overrides
 from calibrant.config.plan import is_default
 from calibrant.data.amount import DataUse, used_sentence
-from calibrant.data.option_types import check_arguments
+from calibrant.data.option_types import check_arguments, plain_number
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.emit.large_model import is_too_large
 from calibrant.emit.prefix import file_prefix
@@ -110,6 +110,7 @@ def quantize(
     """
     own = {"out": out, "refine": refine, "sensitivity": sensitivity, "resume": resume}
     check_arguments(quantize.__annotations__, own)
+    refine, sensitivity = plain_number(refine), plain_number(sensitivity)
     chosen = Options.of(TO_QUANTIZE, options, keywords)
     watch, runner = Stopwatch(), CalibrationRunner(chosen.calibration.workers, chosen.calibration.threads)
     budget = chosen.calibration.budget
@@ -118,9 +119,8 @@ def quantize(
     state_file = None if resume is None else path_to_write(resume, "state file to resume")
     if state_file is not None:
         check_writable_file(state_file, read)
-    check_readable_again(
-        not isinstance(data, Iterator), bool(refine), sensitivity, budget
-    )  # before the first item is read
+    # Before the first item is read.
+    check_readable_again(not isinstance(data, Iterator), bool(refine), sensitivity, budget)
     planned, batches = plan_with_data(model, config, data, chosen, watch)
     by_default = refine is None
     if refine is None:

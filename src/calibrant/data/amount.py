@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from calibrant.data.batches import Batches
 from calibrant.data.input_spec import InputSpec
 from calibrant.errors import DataError, Problem
@@ -27,8 +29,8 @@ def sample_limit(samples: Any) -> int | None:
         return DEFAULT_SAMPLES
     if samples == ALL:
         return None
-    if isinstance(samples, int) and not isinstance(samples, bool) and samples > 0:
-        return samples
+    if isinstance(samples, (int, np.integer)) and not isinstance(samples, bool) and samples > 0:
+        return int(samples)
     raise DataError(Problem(f"samples is {samples!r}", allowed=f"a whole number above 0, or {ALL!r}"))
 
 

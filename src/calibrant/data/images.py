@@ -14,6 +14,7 @@ from PIL import Image
 
 from calibrant.data.input_source import Chunk
 from calibrant.data.input_spec import InputSpec, Shape, show
+from calibrant.data.option_types import ACCEPTED, Rows, check_types
 from calibrant.errors import DataError, Problem
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -57,6 +58,9 @@ class Order:
         return [file for turn in zip_longest(*folders.values()) for file in turn if file is not None]
 
 
+TYPES: Rows = {**ACCEPTED, "Order": (lambda value: isinstance(value, Order), "an Order")}
+
+
 @dataclass(frozen=True)
 class ImageOptions:
     """How images become arrays: cropped, resized, then ``(pixel * scale - mean) / std``.
@@ -91,7 +95,7 @@ class ImageOptions:
     Raises
     ------
     DataError
-        Options are out of range; lists each of them.
+        Options are out of range, or have another type; lists each of them.
     """
 
     size: tuple[int, int] | None = None
@@ -106,6 +110,7 @@ class ImageOptions:
     order: Order = Order()
 
     def __post_init__(self) -> None:
+        check_types(self, TYPES)
         size = self.size
         mean, std = np.asarray(self.mean, np.float64), np.asarray(self.std, np.float64)
         rules = {

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from calibrant.data.images import ImageOptions
 from calibrant.errors import DataError, Problem
 
 Accepts = Callable[[Any], bool]
+Rows = Mapping[str, tuple[Accepts, str]]
 
 
 def _is_text(value: Any) -> bool:
@@ -40,45 +40,68 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, Collection) and not isinstance(value, (str, bytes, Mapping))
 
 
+def _are_whole(value: Any) -> bool:
+    return _is_list(value) and all(map(_is_whole, value))
+
+
 def _are_texts(value: Any) -> bool:
-    return _is_text(value) or (_is_list(value) and all(map(_is_text, value)))
+    return _is_list(value) and all(map(_is_text, value))
+
+
+def _are_paths(value: Any) -> bool:
+    return _is_list(value) and all(map(_is_path, value))
 
 
 def _is_by_name(value: Any) -> bool:
     return isinstance(value, Mapping) and all(map(_is_text, value))
 
 
-def _is_image_options(value: Any) -> bool:
-    return _is_by_name(value) or isinstance(value, ImageOptions)
+def _is_pair(value: Any) -> bool:
+    return _are_whole(value) and len(value) == 2
 
 
-ACCEPTED: dict[str, tuple[Accepts, str]] = {
+def _are_numbers(value: Any) -> bool:
+    return _is_number(value) or (_is_list(value) and all(map(_is_number, value)))
+
+
+ACCEPTED: Rows = {
     "bool": (_is_switch, "True or False"),
     "int": (_is_whole, "a whole number"),
     "float": (_is_number, "a number"),
     "str": (_is_text, "a text"),
     "str | Path": (_is_path, "a path"),
-    "Sequence[int]": (_is_list, "a list of whole numbers"),
+    "Sequence[str | Path]": (_are_paths, "a list of paths"),
+    "Sequence[int]": (_are_whole, "a list of whole numbers"),
+    "Collection[int]": (_are_whole, "a list of whole numbers"),
+    "tuple[int, int]": (_is_pair, "two whole numbers"),
+    "float | Sequence[float]": (_are_numbers, "a number, or a list of numbers"),
+    "Sequence[str]": (_are_texts, "a list of names"),
     "Mapping[str, Any]": (_is_by_name, "a dict by name"),
     "Mapping[str, object]": (_is_by_name, "a dict by name"),
     "Mapping[str, Sequence[int]]": (_is_by_name, "a dict of sizes by name"),
     "Mapping[str, Sequence[int | None]]": (_is_by_name, "a dict of sizes by name"),
-    "ImageOptions | Mapping[str, object]": (_is_image_options, "ImageOptions or a dict of its parameters"),
     "int | str": (lambda value: _is_whole(value) or _is_text(value), "a whole number above 0, or 'all'"),
-    "str | Sequence[str]": (_are_texts, "a name or a list of names"),
+    "str | Sequence[str]": (lambda value: _is_text(value) or _are_texts(value), "a name or a list of names"),
 }
 """By annotation of a field or an argument: what it takes, and how that is called."""
 
 OR_NOTHING = " | None"
 
 
-def check_types(options: Any) -> None:
-    """Hold the fields of a group of options against their annotations.
+def plain_number(value: Any) -> Any:
+    """A number of Python's for one of NumPy's; everything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def check_types(options: Any, rows: Rows = ACCEPTED) -> None:
+    """Hold the fields of a group of options against their annotations, and make NumPy's numbers Python's.
 
     Parameters
     ----------
     options : Any
-        A dataclass whose annotations are keys of ``ACCEPTED``, each with or without ``| None``.
+        A dataclass whose annotations are keys of ``rows``, each with or without ``| None``.
+    rows : Rows
+        By annotation, what it takes.
 
     Raises
     ------
@@ -86,10 +109,12 @@ def check_types(options: Any) -> None:
         Lists every field whose value has another type.
     """
     annotations = {field.name: str(field.type) for field in fields(options)}
-    check_arguments(annotations, {name: getattr(options, name) for name in annotations})
+    check_arguments(annotations, {name: getattr(options, name) for name in annotations}, rows)
+    for name in annotations:
+        object.__setattr__(options, name, plain_number(getattr(options, name)))
 
 
-def check_arguments(annotations: Mapping[str, str], given: Mapping[str, Any]) -> None:
+def check_arguments(annotations: Mapping[str, str], given: Mapping[str, Any], rows: Rows = ACCEPTED) -> None:
     """Hold arguments of a function against its annotations.
 
     Parameters
@@ -98,21 +123,23 @@ def check_arguments(annotations: Mapping[str, str], given: Mapping[str, Any]) ->
         Of the function; those of what is given are as for :func:`check_types`.
     given : Mapping[str, Any]
         The arguments by name.
+    rows : Rows
+        By annotation, what it takes.
 
     Raises
     ------
     DataError
         Lists every argument that has another type.
     """
-    problems = list(_problems(annotations, given))
+    problems = list(_problems(annotations, given, rows))
     if problems:
         raise DataError(*problems)
 
 
-def _problems(annotations: Mapping[str, str], given: Mapping[str, Any]) -> Iterable[Problem]:
+def _problems(annotations: Mapping[str, str], given: Mapping[str, Any], rows: Rows) -> Iterable[Problem]:
     for name, value in given.items():
         annotation = annotations[name]
-        accepts, called = ACCEPTED[annotation.removesuffix(OR_NOTHING)]
+        accepts, called = rows[annotation.removesuffix(OR_NOTHING)]
         may_be_none = annotation.endswith(OR_NOTHING)
         if value is None and may_be_none:
             continue

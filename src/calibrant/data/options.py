@@ -7,7 +7,15 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from calibrant.data.images import ImageOptions
-from calibrant.data.option_types import check_types
+from calibrant.data.option_types import ACCEPTED, Rows, check_types
+
+TYPES: Rows = {
+    **ACCEPTED,
+    "ImageOptions | Mapping[str, object]": (
+        lambda value: isinstance(value, (ImageOptions, Mapping)),
+        "ImageOptions or a dict of its parameters",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,7 @@ class DataOptions:
     shuffle: int | None = None
 
     def __post_init__(self) -> None:
-        check_types(self)
+        check_types(self, TYPES)
 
     def keywords(self) -> dict[str, Any]:
         """The options as keywords of :func:`calibrant.data.open_data.open_data`."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from calibrant.data.option_types import check_arguments
 from calibrant.errors import DataError, ModelError, Problem
 from calibrant.evaluation.accuracy import Score, Scoreboard
 from calibrant.evaluation.labels import labels_by_output
@@ -71,6 +72,8 @@ def evaluate(
     CalibrantError
         A model cannot be read, data or labels do not fit, outputs have different shapes.
     """
+    given = {"output": output, "ignore_labels": ignore_labels, "label_offset": label_offset, "names": names}
+    check_arguments(evaluate.__annotations__, given)
     if isinstance(models, (str, Path)) or not isinstance(models, Sequence):
         models = [models]
     if not models:

@@ -140,10 +140,14 @@ def tune(
     own = {
         "tolerance": tolerance,
         "output": output,
+        "ignore_labels": ignore_labels,
         "label_offset": label_offset,
         "layers_in_float": layers_in_float,
         "thorough": thorough,
+        "bias_correction": bias_correction,
         "refine": refine,
+        "workers": workers,
+        "samples": samples,
     }
     check_arguments(tune.__annotations__, own)
     if not 0 <= tolerance <= 1:

@@ -15,6 +15,7 @@ import numpy as np
 
 from calibrant.data.input_spec import inputs_of
 from calibrant.data.open_data import open_data
+from calibrant.data.option_types import ACCEPTED, Rows, check_arguments
 from calibrant.errors import DataError, Problem
 from calibrant.evaluation.comparison import Comparison
 from calibrant.evaluation.labels import labelled_output, read_labels
@@ -24,6 +25,8 @@ from calibrant.graph.graph import Graph
 from calibrant.json_text import read_json
 from calibrant.options import TO_READ, OptionGroup, Options, takes_keywords
 from calibrant.progress import ProgressFn, no_progress
+
+TYPES: Rows = {**ACCEPTED, "Limits": (lambda value: isinstance(value, Limits), "Limits")}
 
 
 @takes_keywords(*TO_READ)
@@ -70,6 +73,14 @@ def verify(
     CalibrantError
         Nothing to compare, a file that cannot be read, data that do not fit.
     """
+    own = {
+        "folder": folder,
+        "output": output,
+        "ignore_labels": ignore_labels,
+        "label_offset": label_offset,
+        "limits": limits,
+    }
+    check_arguments(verify.__annotations__, own, TYPES)
     chosen = Options.of(TO_READ, options, keywords)
     opened = open_models(Path(folder), model, chosen.model)
     models = opened.known
