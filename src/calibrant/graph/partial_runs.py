@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
-from calibrant.graph.control_flow import REGIONS, control_flow_regions
+from calibrant.graph.control_flow import REGIONS
 from calibrant.graph.graph import Graph
+from calibrant.graph.relay import Relay, can_be_cut
 from calibrant.graph.run import OTHER_NUMBERS, reason_of
+from calibrant.graph.session import close_session, open_session, unoptimized
 from calibrant.graph.tensorflow import tensorflow
 
 
@@ -29,36 +30,36 @@ class PartialRuns:
     """
 
     def __init__(self, graph: Graph, places: Mapping[str, str], outputs: Sequence[str]):
-        tf = tensorflow()
         self._graph = graph
         self._places = dict(places)
         self._outputs = tuple(outputs)
         readers = nd.readers(graph.nodes)
         moving = nodes_reached(readers, graph.input_nodes)
-        self._regions = control_flow_regions(graph.nodes)
-        self._reached = {tensor: nodes_reached(readers, readers.get(nd.node_name(tensor), ())) for tensor in places}
-        # Loops wait for the inputs through control dependencies too, so these are always fed.
-        self._border = {
-            tensor: tuple(
-                dict.fromkeys((*self._read_around(tensor, moving), *(name for name in graph.inputs if name != tensor)))
-            )
-            for tensor in places
-        }
-        config = tf.compat.v1.ConfigProto()
-        config.graph_options.rewrite_options.disable_meta_optimizer = True
-        config.graph_options.optimizer_options.opt_level = tf.compat.v1.OptimizerOptions.L0
-        with tf.Graph().as_default() as imported:
-            tf.graph_util.import_graph_def(graph.graph_def(), name="")
-            self._session = tf.compat.v1.Session(graph=imported, config=config)
+        self._relay = Relay(graph, moving, places, outputs) if can_be_cut(graph, outputs) else None
+        self._reached: dict[str, dict[str, None]] = {}
+        self._border: dict[str, tuple[str, ...]] = {}
+        if self._relay is None:
+            self._reached = {tensor: nodes_reached(readers, readers.get(nd.node_name(tensor), ())) for tensor in places}
+            self._border = {tensor: self._fed_beside(tensor, moving) for tensor in places}
+        self._session = open_session(graph, unoptimized())
         wanted = (
             *self._outputs,
             *self._places.values(),
+            *(self._relay.around if self._relay else ()),
             *(read for border in self._border.values() for read in border),
         )
         self._fetched = tuple(name for name in dict.fromkeys(wanted) if name not in graph.inputs)
         self._start = self._session.make_callable(list(self._fetched), feed_list=list(graph.inputs))
         self._calls: dict[str, Callable[..., list[np.ndarray]]] = {}
         self._values: dict[str, np.ndarray] = {}
+
+    def _fed_beside(self, tensor: str, moving: Container[str]) -> tuple[str, ...]:
+        """What is fed where a run begins at a tensor.
+
+        Loops wait for the inputs through control dependencies too, so these are always fed.
+        """
+        inputs = (name for name in self._graph.inputs if name != tensor)
+        return tuple(dict.fromkeys((*self._read_around(tensor, moving), *inputs)))
 
     def _read_around(self, tensor: str, moving: Container[str]) -> tuple[str, ...]:
         """What the nodes that a tensor reaches read beside it, constants left out; all of it can be fed.
@@ -84,7 +85,7 @@ class PartialRuns:
         tf = tensorflow()
         name = nd.node_name(tensor)
         begins_region = any(self._graph.nodes[name].op in begin for begin, _ in REGIONS.values())
-        in_region = begins_region or name in self._regions
+        in_region = begins_region or name in self._graph.regions
         return not in_region and self._graph.dtype(tensor) not in (tf.variant, tf.resource)
 
     def start(self, batch: Mapping[str, np.ndarray]) -> list[np.ndarray]:
@@ -122,19 +123,28 @@ class PartialRuns:
     def exchanged(self, tensor: str, values: np.ndarray | None = None) -> list[np.ndarray]:
         """The outputs for the batch that was started, with one tensor exchanged, for ``values`` if there are any."""
         changed = self._values[self._places[tensor]] if values is None else values
-        again = [name for name in self._outputs if nd.node_name(name) in self._reached[tensor]]
-        if tensor not in self._calls and again:
-            feeds = [tensor, *self._border[tensor]]
-            self._calls[tensor] = self._session.make_callable(again, feed_list=feeds)
-        computed: dict[str, Any] = {tensor: changed}
-        if again:
-            border = [self._values[read] for read in self._border[tensor]]
-            computed.update(zip(again, self._calls[tensor](changed, *border), strict=True))
+        if self._relay is not None:
+            computed = self._relay.run(tensor, changed, self._values)
+        else:
+            computed = {tensor: changed, **self._run_from(tensor, changed)}
         return [computed.get(name, self._values[name]) for name in self._outputs]
 
+    def _run_from(self, tensor: str, changed: np.ndarray) -> dict[str, np.ndarray]:
+        """The outputs that a tensor reaches, in one run."""
+        again = [name for name in self._outputs if nd.node_name(name) in self._reached[tensor]]
+        if not again:
+            return {}
+        if tensor not in self._calls:
+            feeds = [tensor, *self._border[tensor]]
+            self._calls[tensor] = self._session.make_callable(again, feed_list=feeds)
+        border = [self._values[read] for read in self._border[tensor]]
+        return dict(zip(again, self._calls[tensor](changed, *border), strict=True))
+
     def close(self) -> None:
-        """Free the session."""
-        self._session.close()
+        """Free the sessions."""
+        close_session(self._session)
+        if self._relay is not None:
+            self._relay.close()
 
     def __enter__(self) -> PartialRuns:
         return self

@@ -62,6 +62,15 @@ def open_session(graph: Graph, config: Any = None) -> Any:
     return session
 
 
+def unoptimized() -> Any:
+    """Settings of a session that runs every node as it is."""
+    tf = tensorflow()
+    config = tf.compat.v1.ConfigProto()
+    config.graph_options.rewrite_options.disable_meta_optimizer = True
+    config.graph_options.optimizer_options.opt_level = tf.compat.v1.OptimizerOptions.L0
+    return config
+
+
 def close_session(session: Any) -> None:
     """Close a session of :func:`open_session` and free its variables at once."""
     session.close()
