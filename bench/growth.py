@@ -2,7 +2,7 @@
 
     python bench/growth.py [--out docs/measurements] [--only layers] [--largest 1000]
 
-Every size goes through four processes (``RUNS``), and through all of them three times: the least of each quantity
+Every size goes through up to six processes (``RUNS``), and through all of them three times: the least of each quantity
 counts, because whatever else happens only adds to it. Seconds are of all processors together (CPU time), so that what
 else the machine does matters little. TensorFlow's own objects are kept out of Python's garbage collector: one of its
 passes over them takes 0.2 s, as much as to load 2,000 nodes, and comes at some size or does not. Memory is the peak
@@ -32,10 +32,11 @@ from calibrant.cli.show import table
 WIDTH = 16
 BATCH = 4
 REPEATS = 3
-RUNS = (("load", "inspect"), ("quantize", "page"), ("verify",), ("tflite",))
+RUNS = (("load", "inspect"), ("quantize", "page"), ("verify",), ("tflite",), ("budget",), ("sensitivity",))
 """Steps by process, in an order in which each finds what it reads."""
 
-STEPS = tuple(step for steps in RUNS for step in steps)
+ONCE = ("load", "inspect", "quantize", "page", "verify", "tflite")
+"""Steps that run the network once a batch; the others run, for each layer, all that is behind it."""
 
 
 @dataclass(frozen=True)
@@ -44,20 +45,28 @@ class Axis:
 
     sizes: tuple[int, ...]
     shape: Callable[[int], tuple[int, int, int, int]]
-    steps: tuple[str, ...] = STEPS
+    steps: tuple[str, ...] = ONCE
     constants: Callable[[int], int] = lambda size: 0
 
 
 AXES = {
-    "layers": Axis((10, 40, 150, 500, 2000), lambda size: (size, 0, 1, 2), STEPS[:-1]),
+    "layers": Axis((10, 40, 150, 500, 2000), lambda size: (size, 0, 1, 2), ONCE[:-1]),
     "layers (LiteRT)": Axis((10, 60, 250, 1000), lambda size: (size, 0, 1, 2), ("tflite",)),
-    "nodes": Axis((10, 150, 600, 2500, 10000), lambda size: (4, size, 1, 2), STEPS[:-1]),
+    "layers (run again)": Axis((10, 25, 60, 150, 400), lambda size: (size, 0, 1, 4), ("budget", "sensitivity")),
+    "nodes": Axis((10, 150, 600, 2500, 10000), lambda size: (4, size, 1, 2), ONCE[:-1]),
     "nodes (LiteRT)": Axis((10, 120, 500, 2000), lambda size: (4, size, 1, 2), ("tflite",)),
     "inputs": Axis((2, 12, 50, 200, 800), lambda size: (4, 0, size, 2)),
     "batches": Axis((4, 30, 125, 500, 2000), lambda size: (4, 0, 1, size), ("quantize", "verify")),
     "constants": Axis(
         (10, 60, 250, 1000, 4000), lambda size: (4, 0, 1, 2), ("load", "inspect", "quantize"), lambda size: size
     ),
+}
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "quantize": {"export": ["ascend"]},
+    "tflite": {"export": ["tflite"]},
+    "budget": {"budget": 0.25},
+    "sensitivity": {"sensitivity": True},
 }
 
 _results: dict[Path, Any] = {}
@@ -134,9 +143,9 @@ def _step(step: str, folder: Path, shape: tuple[int, int, int, int]) -> float | 
         _results[folder].page(json.loads((out / "report.json").read_text()), {})
         return (out / "report.html").stat().st_size / 2**20
     else:
-        export, out = (["ascend"], out) if step == "quantize" else (["tflite"], folder / step)
+        out = out if step == "quantize" else folder / step
         config = f"batch_num : {batches}"
-        _results[folder] = calibrant.quantize(model, config, data, str(out), batch_size=BATCH, export=export)
+        _results[folder] = calibrant.quantize(model, config, data, str(out), batch_size=BATCH, **OPTIONS[step])
     return None
 
 
