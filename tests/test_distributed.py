@@ -51,8 +51,34 @@ def test_parts_merged_in_any_order(digits, data, expected, tmp_path):
     assert files(calibrant.merge(states, **digits, out=tmp_path / "out")) == expected
     with pytest.raises(DataError, match="3 batches were observed, batch_num is 4"):
         calibrant.merge(states[1:], **digits)
+    with pytest.raises(DataError, match="batch 0 of 4 is in none of the files(.|\n)*say batch_num : 3"):
+        calibrant.merge([tmp_path / "b", tmp_path / "c"], digits["model"], without_number(digits))
+    with pytest.raises(DataError, match="batch 3 of 4 is in none of the files"):
+        calibrant.merge([tmp_path / "b", tmp_path / "a"], digits["model"], without_number(digits))
+    assert files(calibrant.merge(states, digits["model"], without_number(digits), tmp_path / "silent")) == expected
     with pytest.raises(DataError, match="batch 3 is in this file and in another"):
         calibrant.merge([*states, states[0]], **digits)
+
+
+def without_number(digits):
+    return digits["config"].read_text().replace("batch_num : 4", "")
+
+
+def test_more_batches_than_the_configuration_says_all_count(digits, data, tmp_path, caplog):
+    calibrant.observe(**digits, data=data, state=tmp_path / "state")
+    fewer = digits["config"].read_text().replace("batch_num : 4", "batch_num : 2")
+    with caplog.at_level("WARNING", "calibrant"):
+        merged = calibrant.merge([tmp_path / "state"], digits["model"], fewer)
+    assert merged.plan.batch_num == 4
+    assert "4 batches were observed, batch_num is 2: all of them count" in caplog.text
+
+
+def test_each_range_has_a_file_of_its_own(digits, data, tmp_path):
+    calibrant.observe(**digits, data=data, state=tmp_path / "state", batches=(0, 2))
+    before = (tmp_path / "state").read_bytes()
+    with pytest.raises(DataError, match="holds batch 0, 1, which --batches leaves out(.|\n)*hint: .*--state"):
+        calibrant.observe(**digits, data=data, state=tmp_path / "state", batches=(2, 4))
+    assert (tmp_path / "state").read_bytes() == before
 
 
 def test_parts_of_data_that_lie_in_different_places(digits, data, expected, tmp_path):

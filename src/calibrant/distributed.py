@@ -18,13 +18,16 @@ from calibrant.config import load_config
 from calibrant.data.option_types import check_arguments
 from calibrant.errors import DataError, Problem
 from calibrant.options import TO_QUANTIZE, OptionGroup, Options, takes_keywords
-from calibrant.progress import ProgressFn, Stopwatch, no_progress
+from calibrant.progress import LOG, ProgressFn, Stopwatch, no_progress
 from calibrant.publish.writable import check_writable_file, path_to_write
 from calibrant.quantization import Destination, build_result
 from calibrant.result import Result
 from calibrant.steps.files_read import files_read
 from calibrant.steps.observed import search
 from calibrant.steps.prepare import prepare_merge, prepare_part
+
+MOST = 8
+"""Batches that a message names."""
 
 
 @takes_keywords(*TO_QUANTIZE)
@@ -74,7 +77,7 @@ def observe(
     >>> observe("digits.pb", "quant.cfg", "calibration.npz", "part2.npz", (2, 4))  # doctest: +SKIP
     >>> merge(["part1.npz", "part2.npz"], "digits.pb", "quant.cfg", out="out")  # doctest: +SKIP
     """
-    check_arguments(observe.__annotations__, {"state": state})
+    check_arguments(observe.__annotations__, {"state": state, "track": track})
     file = path_to_write(state, "state file")
     check_writable_file(file, files_read(model, config, data))
     chosen = Options.of(TO_QUANTIZE, options, keywords)
@@ -130,18 +133,28 @@ def merge(
         state = State(fingerprint(prepared.observed, prepared.statistics), prepared.statistics)
         for path in states:
             state.merge_from(Path(path))
-    numbers = {number for number, _ in state.batches}
-    wanted = prepared.plan.batch_num if load_config(config).batch_num else max(numbers, default=0) + 1
-    prepared = replace(prepared, plan=replace(prepared.plan, batch_num=wanted))
-    if len(state.batches) < wanted:
+    _check_complete(state, load_config(config).batch_num, ", ".join(map(str, states)))
+    prepared = replace(prepared, plan=replace(prepared.plan, batch_num=len(state.batches)))
+    return build_result(search(prepared, watch), chosen.export, output, watch)
+
+
+def _check_complete(state: State, batch_num: int | None, files: str) -> None:
+    """As many batches as the configuration says, or, where it says nothing, as the data had."""
+    observed = len(state.batches)
+    if batch_num is None and state.missing:
+        numbers = ", ".join(map(str, state.missing[:MOST])) + (" …" if len(state.missing) > MOST else "")
         raise DataError(
             Problem(
-                f"{len(state.batches)} batches were observed, batch_num is {wanted}",
-                file=", ".join(map(str, states)),
-                hint="observe the others too, or lower batch_num",
+                f"batch {numbers} of {observed + len(state.missing)} is in none of the files",
+                file=files,
+                hint=f"observe them too; or say batch_num : {observed} in the configuration, to go without them",
             )
         )
-    return build_result(search(prepared, watch), chosen.export, output, watch)
+    if batch_num is not None and observed < batch_num:
+        hint = "observe the others too, or lower batch_num"
+        raise DataError(Problem(f"{observed} batches were observed, batch_num is {batch_num}", file=files, hint=hint))
+    if batch_num is not None and observed > batch_num:
+        LOG.warning("%d batches were observed, batch_num is %d: all of them count", observed, batch_num)
 
 
 def _range(batches: tuple[int, int], count: int | None) -> range:

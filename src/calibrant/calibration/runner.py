@@ -96,6 +96,7 @@ class CalibrationRunner:
         """
         blank = copy.deepcopy(statistics)
         progress = _Progress(State(fingerprint(graph, statistics) if state else "", statistics), state)
+        progress.state.offered = max(progress.state.offered, batches.count or 0)
         items = progress.missing(track(batches, description, batches.batch_num), chosen)
         with nullcontext() if state is None else sigterm_interrupts():
             self._observe(graph, statistics, batches, blank, items, progress, midway if chosen is None else None)
@@ -225,7 +226,18 @@ class _Progress:
     def missing(
         self, batches: Iterable[Mapping[str, np.ndarray]], chosen: Container[int] | None
     ) -> Iterator[tuple[BatchKey, Mapping[str, np.ndarray]]]:
-        """The batches that were chosen and are not in the state yet."""
+        """The batches that were chosen and are not in the state yet.
+
+        Raises
+        ------
+        DataError
+            The state has batches that were not chosen, or another batch of the same number.
+        """
+        others = [] if chosen is None else sorted(number for number in self._resumed if number not in chosen)
+        if others:
+            message = f"holds batch {', '.join(map(str, others))}, which --batches leaves out"
+            hint = "write each range of batches to a file of its own, --state; merge takes them together"
+            raise DataError(Problem(message, file=str(self._path), hint=hint))
         for number, batch in enumerate(batches):
             if chosen is not None and number not in chosen:
                 continue

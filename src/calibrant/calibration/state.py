@@ -22,6 +22,7 @@ from calibrant.publish.write import write_file
 from calibrant.regular_file import require_regular
 
 VERSION = 1
+OFFERED = "batches_offered"
 BatchKey = tuple[int, str]
 """Number of a batch in its data, and a digest of its content."""
 
@@ -38,11 +39,14 @@ class State:
         Changed in place.
     batches : set[BatchKey]
         The batches that the statistics have seen.
+    offered : int
+        How many batches the data have that these are from, 0 where nothing says it.
     """
 
     fingerprint: str
     statistics: Statistics
     batches: set[BatchKey] = field(default_factory=set)
+    offered: int = 0
 
     def save(self, path: Path) -> None:
         """Write the state; an interruption leaves the old file or the new one, never a part.
@@ -58,6 +62,7 @@ class State:
             "fingerprint": np.array(self.fingerprint),
             "batch_numbers": np.array([number for number, _ in batches], np.int64),
             "batch_digests": np.array([digest for _, digest in batches], "U32"),
+            OFFERED: np.array(self.offered),
         }
         for key, statistic in self._numbered():
             arrays.update({f"{key}.{name}": array for name, array in statistic.to_arrays().items()})
@@ -105,6 +110,14 @@ class State:
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(Problem(f"is damaged: {error}", file=str(path))) from None
         self.batches |= batches
+        self.offered = max(self.offered, int(arrays.get(OFFERED, 0)))
+
+    @property
+    def missing(self) -> list[int]:
+        """Numbers of the batches that are not in it, as far as that is known; none where the data lay in parts."""
+        numbers = {number for number, _ in self.batches}
+        is_one_source = len(numbers) == len(self.batches)
+        return sorted(set(range(max(self.offered, *numbers, 0))) - numbers) if is_one_source else []
 
     def _numbered(self) -> Iterable[tuple[str, Statistic]]:
         flat = (statistic for statistics in self.statistics.values() for statistic in statistics)
@@ -145,7 +158,11 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         raise DataError(Problem("there is no such file", file=str(path))) from None
     except (OSError, ValueError, KeyError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise DataError(
-            Problem(f"is not a whole calibration state ({error})", file=str(path), hint="delete it and observe again")
+            Problem(
+                f"is not a whole calibration state ({error})",
+                file=str(path),
+                hint="give a file that calibrant observe has written; one that was cut off, observe again",
+            )
         ) from None
     return arrays
 

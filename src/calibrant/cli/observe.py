@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,9 @@ def observe(
     elif not settings["quiet"]:
         click.echo(f"written to {path}")
         words = [("config", config), *(("export", name) for name in options["export"])]
-        chosen = model_words() + "".join(f" --{name} {value}" for name, value in words if value)
-        say_next(f"calibrant merge {path} ... --model {model}{chosen} --out OUT, with all options that were given here")
+        chosen = model_words() + "".join(f" --{name} {shlex.quote(value)}" for name, value in words if value)
+        command = f"calibrant merge {shlex.quote(str(path))} ... --model {shlex.quote(model)}{chosen} --out OUT"
+        say_next(f"{command}, with all options that were given here")
 
 
 def _range(text: str | None) -> tuple[int, int] | None:
