@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
 import sys
+import threading
 import zipfile
 
 import h5py
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 from calibrant.errors import ModelError
+from calibrant.graph.keras_bounds import weights_bounded
 from calibrant.graph.layers import find_layers
 from calibrant.graph.load import load
 from calibrant.graph.run import run_once
@@ -165,3 +168,29 @@ def test_a_description_that_is_no_text(description, tmp_path):
         content.attrs["model_config"] = description
     with pytest.raises(ModelError, match="is no text"):
         load(tmp_path / "m.h5")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "tf.compat.v1.disable_v2_behavior()",
+        "tf.compat.v1.disable_eager_execution()",
+        "tf.Graph().as_default().__enter__()",
+    ],
+)
+def test_where_operations_do_not_run_at_once(setting, tmp_path):
+    model = keras.Sequential([keras.Input([6, 4], name="x"), keras.layers.LSTM(3), keras.layers.Dense(2)])
+    model.save(tmp_path / "m.keras")
+    script = f"import tensorflow as tf; {setting}; from calibrant.graph.load import load; print(load('m.keras').inputs)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "('x:0',)", done.stderr
+
+
+def test_weights_that_another_thread_makes_are_not_counted():
+    with weights_bounded(keras, 10):
+        thread = threading.Thread(target=keras.layers.Dense(1000).build, args=((None, 1000),))
+        thread.start()
+        thread.join()
+        layer = keras.layers.Dense(1000)
+        with pytest.raises(ValueError, match="describes layers whose weights take"):
+            layer.build((None, 1_000_000_000))

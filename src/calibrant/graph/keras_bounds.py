@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Any
 
 from calibrant.archives import check_growth, check_unpacked_size, open_archive
 from calibrant.json_text import parse_json
+from calibrant.process_wide import ALONE
 
 CONFIG_LIMIT = 16 * 2**20
 """Largest description of a model, in bytes; that of NASNetLarge has one."""
@@ -135,13 +137,15 @@ def weights_bounded(keras: Any, size: int) -> Iterator[list[str]]:
     ValueError
         From within, where weights are refused.
     """
-    kind, total = keras.layers.Layer, 0
+    kind, total, thread = keras.layers.Layer, 0, threading.get_ident()
     refused: list[str] = []
     add_weight = kind.add_weight
     parameters = signature(add_weight)
 
     def add_bounded(layer: Any, *arguments: Any, **named: Any) -> Any:
         nonlocal total
+        if threading.get_ident() != thread:
+            return add_weight(layer, *arguments, **named)
         given = parameters.bind(layer, *arguments, **named).arguments
         shape = given.get("shape") or next((part for part in given.get("args", ()) if isinstance(part, tuple)), ())
         total += math.prod(int(side) for side in shape) * _BYTES
@@ -163,12 +167,13 @@ def weights_bounded(keras: Any, size: int) -> Iterator[list[str]]:
 @contextmanager
 def calls_as_deep_as(objects: int) -> Iterator[None]:
     """Meanwhile, Python may call as deep as Keras does for a chain of so many layers, at most OBJECT_LIMIT."""
-    before = sys.getrecursionlimit()
-    sys.setrecursionlimit(before + FRAMES * objects)
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(before)
+    with ALONE:
+        before = sys.getrecursionlimit()
+        sys.setrecursionlimit(before + FRAMES * objects)
+        try:
+            yield
+        finally:
+            sys.setrecursionlimit(before)
 
 
 def _text(archive: zipfile.ZipFile, name: str) -> bytes:

@@ -23,8 +23,9 @@ from calibrant.graph.keras_bounds import (
     weights_bounded,
 )
 from calibrant.graph.keras_model import from_keras
-from calibrant.graph.tensorflow import cause_of, tensorflow
+from calibrant.graph.tensorflow import cause_of, eagerly, tensorflow
 from calibrant.graph.trust import SWITCH
+from calibrant.process_wide import ALONE
 
 _UNKNOWN_CLASS = re.compile(
     r"Unknown (?:layer|object|loss|activation function|initializer|regularizer|constraint)?:? ?'?(?P<k2>\w+)'?"
@@ -59,13 +60,13 @@ def from_file(
     refused: list[str] = []
     try:
         once = nullcontext() if keras is tf_keras else _sequential_built_once(keras)
-        with once, weights_bounded(keras, path.stat().st_size) as refused, calls_as_deep_as(objects):
+        with ALONE, eagerly(), once, weights_bounded(keras, path.stat().st_size) as refused, calls_as_deep_as(objects):
             model = keras.models.load_model(str(path), compile=False, safe_mode=not trust_model)
     except Exception as error:  # Keras raises many kinds for files it cannot read
         if refused:
             raise ModelError(Problem(refused[0], file=str(path), hint="the file is damaged")) from None
         raise ModelError(_problem(path, error, keras, version, legacy and tf_keras is None)) from None
-    with calls_as_deep_as(objects):
+    with eagerly(), calls_as_deep_as(objects):
         return from_keras(model, inputs, outputs, str(path), constants)
 
 

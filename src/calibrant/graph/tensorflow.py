@@ -7,12 +7,13 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import ModuleType
 from typing import IO
 
 from calibrant.collector import never_collected
 from calibrant.errors import DependencyError, Problem
+from calibrant.process_wide import ALONE
 
 MINIMUM = (2, 16)
 ADDRESS_SPACE = 1.9  # GiB that TensorFlow and its threads take before a model is read; with less the C library aborts
@@ -105,16 +106,26 @@ def _nameless_file() -> IO[bytes]:
         return os.fdopen(os.memfd_create("calibrant"), "w+b")
 
 
+def eagerly() -> AbstractContextManager[None]:
+    """Run operations at once, also where the caller has turned that off or builds a graph."""
+    tensorflow()
+    from tensorflow.python.eager import context
+
+    entered: AbstractContextManager[None] = context.eager_mode()
+    return entered
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep TensorFlow's deprecation notices about its own functions away from the user."""
     logger = tensorflow().get_logger()
-    level = logger.level
-    logger.setLevel("ERROR")
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+    with ALONE:
+        level = logger.level
+        logger.setLevel("ERROR")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
 
 
 def cause_of(error: BaseException) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import re
 import warnings
@@ -14,6 +13,7 @@ from calibrant.errors import ModelError, Problem
 from calibrant.graph.graph import Graph
 from calibrant.graph.tensorflow import tensorflow
 from calibrant.graph.unique_functions import with_unique_functions
+from calibrant.process_wide import ALONE
 
 LONGEST_REASON = 200
 MOST_NODES = 3
@@ -88,17 +88,13 @@ def converter_problem(text: str, graph: Graph) -> Problem:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """The converter tells stdout, stderr, warnings and a log what nobody asked for."""
+    """The converter tells warnings and a log what nobody asked for."""
     log = logging.getLogger("absl")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with (
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-            warnings.catch_warnings(),
-        ):
-            warnings.simplefilter("ignore")
+    with ALONE, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        level = log.level
+        log.setLevel(logging.ERROR)
+        try:
             yield
-    finally:
-        log.setLevel(level)
+        finally:
+            log.setLevel(level)

@@ -1,0 +1,51 @@
+"""Threads that quantize at the same time leave the process as it was."""
+
+import logging
+import sys
+import threading
+import warnings
+
+import calibrant
+from calibrant.emit.tflite.convert import _silence
+
+
+def test_two_conversions_leave_the_streams_and_the_log_as_they_were():
+    streams, level, filters = (sys.stdout, sys.stderr), logging.getLogger("absl").level, list(warnings.filters)
+    first_is_in, second_has_begun = threading.Event(), threading.Event()
+
+    def first():
+        with _silence():
+            first_is_in.set()
+            second_has_begun.wait(2)
+
+    def second():
+        first_is_in.wait(2)
+        second_has_begun.set()
+        with _silence():
+            pass
+
+    threads = [threading.Thread(target=each) for each in (first, second)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert (sys.stdout, sys.stderr) == streams
+    assert logging.getLogger("absl").level == level and list(warnings.filters) == filters
+
+
+def test_threads_write_what_one_after_the_other_would(repository, tmp_path):
+    folder = repository / "examples" / "digits"
+    stdout, given = sys.stdout, (folder / "digits.pb", folder / "quant.cfg", folder / "calibration.npz")
+
+    def run(name):
+        calibrant.quantize(*given, tmp_path / name, export="tflite", page=False)
+
+    threads = [threading.Thread(target=run, args=(name,)) for name in "abc"]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    run("alone")
+    assert sys.stdout is stdout
+    expected = (tmp_path / "alone" / "digits_int8.tflite").read_bytes()
+    assert [(tmp_path / name / "digits_int8.tflite").read_bytes() == expected for name in "abc"] == [True] * 3
