@@ -108,7 +108,7 @@ def quantize(
     >>> files = ExportOptions(export="ascend", name="digits")  # doctest: +SKIP
     >>> result = quantize("digits.pb", "quant.cfg", "calibration.npz", "out", files, samples="all")  # doctest: +SKIP
     """
-    own = {"out": out, "refine": refine, "sensitivity": sensitivity, "resume": resume}
+    own = {"out": out, "refine": refine, "sensitivity": sensitivity, "resume": resume, "track": track}
     check_arguments(quantize.__annotations__, own)
     refine, sensitivity = plain_number(refine), plain_number(sensitivity)
     chosen = Options.of(TO_QUANTIZE, options, keywords)

@@ -130,6 +130,8 @@ def test_what_is_read_is_not_written_over(model, config, tmp_path, monkeypatch):
         f"merge report.json --model {net} --out .",
         "golden . --data golden.npz --out link",
         "compare . new --page report.json",
+        "compare . new --page record.txt",
+        f"compare . new --page {net}",
         "compare new . --page link/config.json",
         f"convert --model {net} --outputs y --save_path net",
         f"convert --model x.npz --outputs y --record_file {net} --save_path net",

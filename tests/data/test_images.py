@@ -149,6 +149,23 @@ def test_truncated_file_is_named(folder):
         read(folder)
 
 
+def test_a_pipe_among_the_pictures_is_refused(folder):
+    os.mkfifo(folder / "9.png")
+    with pytest.raises(DataError, match="9.png: is a pipe or device"):
+        read(folder)
+
+
+def test_a_shorter_side_below_the_size_of_the_model(folder):
+    with pytest.raises(DataError, match="image option resize_side: 4 is out of range\n    allowed: >= 8"):
+        read(folder, resize_side=4)
+
+
+@pytest.mark.parametrize("option", [{"scale": 1e39}, {"mean": 1e308}, {"std": 1e-320}], ids=str)
+def test_numbers_that_float32_does_not_hold(option):
+    with pytest.raises(DataError, match=f"image option {next(iter(option))}: .* is out of range"):
+        ImageOptions(**option)
+
+
 def test_sixteen_bits_are_refused(tmp_path):
     Image.fromarray(np.full((8, 8), 40000, np.uint16)).save(tmp_path / "deep.png")
     with pytest.raises(DataError, match="more than 8 bits"):

@@ -147,3 +147,10 @@ class TestScoreboard:
             board.update([np.eye(3), np.ones((3, 2))])
         with pytest.raises(DataError, match=r"a\.pb: label 3 is no class"):
             board.update(self.OUTPUTS[:2], np.array([0, 1, 3]))
+
+
+def test_labels_of_which_none_counts():
+    board = Scoreboard(["float", "int8"], ignore=[0, 1])
+    board.update([np.eye(2), np.eye(2)], labels=np.array([0, 1]))
+    with pytest.raises(DataError, match="every sample has a label that does not count"):
+        board.scores()

@@ -154,6 +154,12 @@ def test_the_same_bytes_every_time(result, written, tmp_path):
         assert path.read_bytes() == (written / path.name).read_bytes()
 
 
+def test_fewer_samples_than_asked_for_are_told(result, tmp_path, caplog):
+    with caplog.at_level("WARNING", "calibrant"):
+        calibrant.golden(result, DATA, out=tmp_path, samples=99)
+    assert "the data have fewer than 99 samples: 8 are written" in caplog.text
+
+
 def test_integer_ends_and_a_fixed_batch(check, tmp_path):
     calibrant.quantize(
         graph_def(network), "batch_num: 1", [DATA], tmp_path, export="tflite", tflite_io="int8", tflite_batch=2

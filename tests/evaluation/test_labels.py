@@ -115,5 +115,11 @@ def test_maps_of_one_hot_rows_and_maps_keep_their_type(tmp_path):
     assert as_labels(np.eye(3)[maps % 3], "here").tolist() == (maps % 3).tolist()
 
 
+@pytest.mark.parametrize("offset", [10**20, 2**63 - 1, -(2**31)])
+def test_an_offset_that_no_class_can_have(offset):
+    with pytest.raises(DataError, match=f"an offset of {offset} for the labels"):
+        read_labels([0, 1], offset=offset)
+
+
 def test_an_offset_leaves_out_what_is_ignored():
     assert read_labels([0, 1, 255], offset=1, ignore=[255]).tolist() == [1, 2, 255]

@@ -10,6 +10,9 @@ import click
 from calibrant.cli.json_output import json_option, print_json
 from calibrant.cli.next_step import say_next
 
+RESULTS = ("report.html", ".pb", ".json", ".txt", ".cfg", ".tflite")
+"""How the files of a result end, which a page may not replace; another page may lie beside them."""
+
 
 @click.command()
 @click.argument("first", type=click.Path())
@@ -18,13 +21,14 @@ from calibrant.cli.next_step import say_next
 @json_option
 def compare(first: str, second: str, page: str | None, as_json: bool) -> None:
     """Compare two folders of `calibrant quantize`: configuration, factors and what each layer loses."""
+    from calibrant.publish.kept import Kept
     from calibrant.publish.writable import check_writable_file, path_to_write
     from calibrant.publish.write import write_file
-    from calibrant.report.comparison import compare_runs, read_run, run_files
+    from calibrant.report.comparison import compare_runs, read_run
 
     target = None if page is None else path_to_write(page, "page")
     if target is not None:
-        check_writable_file(target, run_files(Path(first)) + run_files(Path(second)))
+        check_writable_file(target, [Kept(Path(folder), RESULTS) for folder in (first, second)])
     found = compare_runs(read_run(Path(first)), read_run(Path(second)))
     if target is not None:
         from calibrant.report.page.comparison_page import comparison_page

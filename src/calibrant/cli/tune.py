@@ -16,6 +16,12 @@ from calibrant.cli.next_step import model_words, say_next
 from calibrant.cli.options import model_options
 
 
+def _tolerance(context: click.Context, parameter: click.Parameter, points: float) -> float:
+    if math.isnan(points):
+        raise click.BadParameter("nan is not in the range 0<=x<=100.")
+    return points
+
+
 @click.command()
 @click.argument("model", type=click.Path())
 @click.option("--config", type=click.Path(), help="Where the search starts; the defaults without one.")
@@ -25,6 +31,7 @@ from calibrant.cli.options import model_options
 @click.option(
     "--tolerance",
     type=click.FloatRange(0, 100),
+    callback=_tolerance,
     default=0.5,
     show_default=True,
     help="Percentage points of accuracy, or of equal predictions, that may be lost.",

@@ -16,6 +16,7 @@ from calibrant.data.input_source import Chunk
 from calibrant.data.input_spec import InputSpec, Shape, show
 from calibrant.data.option_types import ACCEPTED, Rows, check_types
 from calibrant.errors import DataError, Problem
+from calibrant.regular_file import require_regular
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF")
@@ -112,16 +113,20 @@ class ImageOptions:
     def __post_init__(self) -> None:
         check_types(self, TYPES)
         size = self.size
-        mean, std = np.asarray(self.mean, np.float64), np.asarray(self.std, np.float64)
+        with np.errstate(over="ignore", under="ignore"):
+            scale, mean, std = (np.asarray(value, np.float32) for value in (self.scale, self.mean, self.std))
         rules = {
             "size": (size is None or (len(size) == 2 and min(size) > 0), "(height, width), both > 0"),
             "crop": (self.crop is None or 0 < self.crop <= 1, "a fraction in (0, 1]"),
             "resize_side": (self.resize_side is None or self.resize_side >= max(size or (1,)), ">= height and width"),
-            "scale": (math.isfinite(self.scale) and self.scale != 0, "a finite number that is not 0"),
-            "mean": (mean.ndim <= 1 and bool(np.isfinite(mean).all()), "a finite number, or one per channel"),
+            "scale": (0 < abs(scale) < np.inf, "a finite number that float32 holds, not 0"),
+            "mean": (
+                mean.ndim <= 1 and bool(np.isfinite(mean).all()),
+                "a finite number that float32 holds, or one per channel",
+            ),
             "std": (
                 std.ndim <= 1 and bool((np.isfinite(std) & (std > 0)).all()),
-                "a finite number > 0, or one per channel",
+                "a finite number > 0 that float32 holds, or one per channel",
             ),
             "colour": (self.colour in ("RGB", "BGR"), "RGB or BGR"),
             "layout": (self.layout in (None, "NHWC", "NCHW"), "NHWC or NCHW"),
@@ -238,6 +243,7 @@ class ImageSource:
             yield Chunk(np.stack(pictures), file=self.place, first=first)
 
     def _read(self, path: Path) -> np.ndarray:
+        require_regular(path, DataError)
         try:
             with Image.open(path, formats=_FORMATS) as picture:
                 if picture.mode.startswith(("I", "F")):
@@ -297,6 +303,10 @@ def _picture(spec: InputSpec, options: ImageOptions, channels_first: bool, place
                 hint="give height and width: --image-size 224,224, or image_size=(224, 224) in Python",
             )
         )
+    longer = max(height, width)
+    if options.resize_side is not None and options.resize_side < longer:
+        message = f"{options.resize_side} is out of range"
+        raise DataError(Problem(message, file=place, path="image option resize_side", allowed=f">= {longer}"))
     channels = 3 if channels is None else channels
     if channels not in (1, 3):
         message = f"pictures have 1 or 3 channels, the input {show(spec.shape)} is none"

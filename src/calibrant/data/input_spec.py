@@ -106,7 +106,7 @@ def meant_inputs(keys: Iterable[str], inputs: Sequence[InputSpec]) -> dict[str, 
     """By key of the data, the name of the input that it means, with or without ``:0``, for those that mean one."""
     input_of = {alias: spec.name for spec in inputs for alias in spec.plain_names}
     input_of |= {plain(spec.name): spec.name for spec in inputs}
-    return {key: input_of[plain(key)] for key in keys if plain(key) in input_of}
+    return {key: input_of[plain(key)] for key in keys if isinstance(key, str) and plain(key) in input_of}
 
 
 def match_names(keys: Sequence[str], inputs: Sequence[InputSpec], what: str) -> dict[str, str]:
@@ -121,7 +121,9 @@ def match_names(keys: Sequence[str], inputs: Sequence[InputSpec], what: str) -> 
     names = [spec.name for spec in inputs]
     problems = [
         Problem(
-            f"{what} is given for {key!r}, which is no input", allowed=", ".join(names), hint=did_you_mean(key, names)
+            f"{what} is given for {key!r}, which is no input",
+            allowed=", ".join(names),
+            hint=did_you_mean(str(key), names),
         )
         for key in keys
         if key not in input_of

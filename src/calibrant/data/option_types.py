@@ -76,6 +76,7 @@ ACCEPTED: Rows = {
     "tuple[int, int]": (_is_pair, "two whole numbers"),
     "float | Sequence[float]": (_are_numbers, "a number, or a list of numbers"),
     "Sequence[str]": (_are_texts, "a list of names"),
+    "ProgressFn": (callable, "a function, as of calibrant.progress"),
     "Mapping[str, Any]": (_is_by_name, "a dict by name"),
     "Mapping[str, object]": (_is_by_name, "a dict by name"),
     "Mapping[str, Sequence[int]]": (_is_by_name, "a dict of sizes by name"),

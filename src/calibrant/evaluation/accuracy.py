@@ -215,8 +215,16 @@ class Scoreboard:
         return self._counts[0].offset_hint if self._counts else None
 
     def scores(self) -> tuple[Score, ...]:
-        """One score per model."""
+        """One score per model.
+
+        Raises
+        ------
+        DataError
+            There are labels, and none of them counts.
+        """
         scores = []
+        for counted in (self._counts or [])[:1]:
+            counted.require_any()
         for index, name in enumerate(self._names):
             pair = self._pairs.get((0, index), Difference())
             count = self._counts[index] if self._counts else LabelCount()

@@ -113,7 +113,15 @@ class Comparison:
             self._runners.pop(name).close()
 
     def result(self, limits: Limits, rounded_scales: bool) -> Verification:
-        """What the batches have shown."""
+        """What the batches have shown.
+
+        Raises
+        ------
+        DataError
+            There are labels, and none of them counts.
+        """
+        if self._truth is not None:
+            next(iter(self._counts.values())).require_any()
         models = tuple(
             ModelScore(_title(name), self._done, count.top1 if self._truth is not None else None)
             for name, count in self._counts.items()

@@ -72,7 +72,13 @@ def evaluate(
     CalibrantError
         A model cannot be read, data or labels do not fit, outputs have different shapes.
     """
-    given = {"output": output, "ignore_labels": ignore_labels, "label_offset": label_offset, "names": names}
+    given = {
+        "output": output,
+        "ignore_labels": ignore_labels,
+        "label_offset": label_offset,
+        "names": names,
+        "track": track,
+    }
     check_arguments(evaluate.__annotations__, given)
     if isinstance(models, (str, Path)) or not isinstance(models, Sequence):
         models = [models]

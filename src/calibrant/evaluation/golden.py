@@ -28,7 +28,7 @@ from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.graph import Graph
 from calibrant.graph.run import run_once
 from calibrant.options import OptionGroup, Options, takes_keywords
-from calibrant.progress import ProgressFn, no_progress
+from calibrant.progress import LOG, ProgressFn, no_progress
 from calibrant.publish.writable import check_writable, path_to_write
 from calibrant.publish.write import write_folder
 from calibrant.steps.files_read import files_read
@@ -91,7 +91,7 @@ def golden(
     CalibrantError
         The folder holds no LiteRT file, or no simulation of it; data that do not fit; the file does not run.
     """
-    check_arguments(golden.__annotations__, {"folder": folder, "out": out, "samples": samples})
+    check_arguments(golden.__annotations__, {"folder": folder, "out": out, "samples": samples, "track": track})
     if samples < 1:
         raise DataError(Problem(f"samples is {samples}", allowed="a number above 0"))
     reading = Options.of((DataOptions,), options, keywords).data.keywords()
@@ -113,7 +113,8 @@ def golden(
     fed: list[list[np.ndarray]] = []
     expected: list[list[np.ndarray]] = []
     count = -(-samples // size)
-    for values in track(_runs(batches, simulation, axes, size, count), "golden", count):
+    offered = count if batches.samples is None else min(count, -(-batches.samples // size))
+    for values in track(_runs(batches, simulation, axes, size, count), "golden", offered):
         made = run_once(
             simulation,
             dict(zip(simulation.input_keys, values, strict=True)),
@@ -123,6 +124,8 @@ def golden(
         expected.append([_in_file(each.tensor, value) for each, value in zip(tensors, made, strict=True)])
     if not fed:
         raise DataError(Problem(f"there are no {size} samples, which the file takes at once", file=str(data)))
+    if len(fed) < count:
+        LOG.warning("the data have fewer than %d samples: %d are written", samples, len(fed) * size)
     path = Path(runner.source)
     content = path.read_bytes()
     rows = [_row(at, each, runner) for at, each in enumerate(tensors)]

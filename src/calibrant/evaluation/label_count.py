@@ -157,6 +157,18 @@ class LabelCount:
         either = self.met.sum(axis=0) + self.met.sum(axis=1) - together
         return float((together[either > 0] / either[either > 0]).mean()) if either.any() else None
 
+    def require_any(self) -> None:
+        """Some labels count.
+
+        Raises
+        ------
+        DataError
+            All of them are ignored.
+        """
+        if not self.samples:
+            hint = f"{', '.join(map(str, self.ignore))} do not count: --ignore-label (ignore_labels=)"
+            raise DataError(Problem("every sample has a label that does not count", hint=hint))
+
     @property
     def offset_hint(self) -> int | None:
         """What to add to the labels where a neighbouring class is right far more often, else None."""

@@ -18,6 +18,7 @@ from calibrant.graph.graph import Graph
 from calibrant.regular_file import is_file
 
 _ALLOWED = "class numbers [N], one-hot rows [N, classes], maps of class numbers [N, H, W], or numbers to be predicted"
+LARGEST_OFFSET = 2**31 - 1
 _READ_AT_ONCE = 1 << 16
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _USUAL_NAMES = ("y", "labels", "label", "targets", "target")
@@ -42,7 +43,16 @@ def read_labels(labels: Any, offset: int = 0, ignore: Collection[int] = ()) -> n
 
 
 def shifted(labels: np.ndarray, offset: int, ignore: Collection[int]) -> np.ndarray:
-    """Class numbers with an offset added to all but those to be ignored."""
+    """Class numbers with an offset added to all but those to be ignored.
+
+    Raises
+    ------
+    DataError
+        No model can have as many classes as the offset.
+    """
+    if abs(offset) > LARGEST_OFFSET:
+        problem = Problem(f"an offset of {offset} for the labels", allowed=f"{-LARGEST_OFFSET}...{LARGEST_OFFSET}")
+        raise DataError(problem)
     if not offset or labels.dtype.kind == "f":
         return labels
     wide = labels.astype(np.int64)

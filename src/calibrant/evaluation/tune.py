@@ -148,6 +148,7 @@ def tune(
         "refine": refine,
         "workers": workers,
         "samples": samples,
+        "track": track,
     }
     check_arguments(tune.__annotations__, own)
     if not 0 <= tolerance <= 1:

@@ -79,6 +79,7 @@ def verify(
         "ignore_labels": ignore_labels,
         "label_offset": label_offset,
         "limits": limits,
+        "track": track,
     }
     check_arguments(verify.__annotations__, own, TYPES)
     chosen = Options.of(TO_READ, options, keywords)

@@ -8,7 +8,6 @@ from typing import Any
 
 from calibrant.errors import DataError, Problem
 from calibrant.json_text import read_json
-from calibrant.publish.kept import Kept
 from calibrant.publish.write import finish_earlier_run
 from calibrant.regular_file import require_regular
 from calibrant.report.damage import damage_by_layer
@@ -21,11 +20,6 @@ TOTALS = (
     ("quantized_multiply_accumulates", "multiply-accumulates on integers"),
     ("fusions", "fusions"),
 )
-
-
-def run_files(folder: Path) -> tuple[Kept, ...]:
-    """The files of a result that :func:`read_run` reads."""
-    return tuple(Kept(folder / name) for name in READ)
 
 
 def read_run(folder: Path) -> dict[str, Any]:
