@@ -27,7 +27,7 @@ LEVELS = [
     {"cli", "__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}
-FOR_ALL_BUT_ALGORITHMS = {"collector", "errors", "progress", "version"}
+FOR_ALL_BUT_ALGORITHMS = {"collector", "errors", "process_wide", "progress", "version"}
 SAME_LEVEL = {("__main__", "cli")}
 ALGORITHMS_MAY_USE = {"numpy"} | sys.stdlib_module_names
 
