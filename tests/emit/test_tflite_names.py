@@ -226,3 +226,60 @@ def test_an_activation_that_the_converter_has_moved(rearranged, combined):
     np.testing.assert_allclose(made, simulated, atol=1e-5)
     [wanted] = run_once(load(graph_def(build)), {"x": x})
     assert arrays_sqnr_db(wanted, made) > 30
+
+
+def in_rows(y):
+    return tf.reshape(y, [-1, 64, 4])
+
+
+def turned(y):
+    return tf.transpose(y, [0, 3, 1, 2])
+
+
+BY_NUMBER = {
+    "scaled and shifted": lambda y: tf.sigmoid(y) * 2.0 - 1.0,
+    "activated between": lambda y: tf.nn.relu(y - 0.1) * 2.0,
+    "clipped": lambda y: tf.clip_by_value(y, -0.3, 0.4),
+    "largest": lambda y: tf.maximum(y * 2.0, 0.1) - 0.5,
+    "divided": lambda y: (tf.abs(y) - 0.3) / 0.7,
+}
+
+
+@pytest.mark.parametrize("move", [in_rows, turned])
+@pytest.mark.parametrize("computed_by", BY_NUMBER.values(), ids=list(BY_NUMBER))
+def test_what_is_computed_number_by_number_in_front_of_a_move(move, computed_by):
+    """The converter moves reshapes and transpositions behind it; its range is the same in any order of the numbers."""
+
+    def build():
+        tf.identity(computed_by(move(conv(image(), name="one"))), name="out")
+
+    result, x = exported(graph_def(build))
+    assert result.export_notes["tflite"]["operators_in_float"] == []
+    [made], [simulated], _ = computed(result, x)
+    np.testing.assert_allclose(made, simulated, atol=1e-5)
+    [wanted] = run_once(load(graph_def(build)), {"x": x})
+    assert arrays_sqnr_db(wanted, made) > 30
+
+
+@pytest.mark.parametrize(
+    "computed_by",
+    [
+        lambda y: 1.0 - y,
+        lambda y: 1.0 - tf.sigmoid(y) * 0.5 - 0.1,
+        lambda y: 1.0 / (tf.exp(y) + 1.0),
+        lambda y: tf.pow(2.0, y),
+        lambda y: tf.where(tf.greater(0.3, y), y, 0.0 * y),
+        lambda y: (1.0 - y) * tf.sigmoid(y),
+    ],
+    ids=["difference", "far behind", "quotient", "power", "comparison", "read twice"],
+)
+def test_a_constant_in_front_of_what_was_transposed_stays_there(computed_by):
+    """The converter would take the operands for one another."""
+
+    def build():
+        tf.identity(computed_by(turned(conv(image(), name="one"))), name="out")
+
+    result, x = exported(graph_def(build))
+    [made], _, _ = computed(result, x)
+    [wanted] = run_once(load(graph_def(build)), {"x": x})
+    assert arrays_sqnr_db(wanted, made) > 25

@@ -18,6 +18,13 @@ ACTIVATIONS = frozenset({"Relu", "Relu6"})
 """What the converter fuses into an operator."""
 MOVED_AHEAD = {"RELU": ACTIVATIONS, "RELU6": ACTIVATIONS, "ADD": {"Add", "AddV2", "BiasAdd"}}
 """Operators that the converter computes before what they read is transposed, and their nodes."""
+BY_NUMBER = frozenset(
+    {
+        *("ADD", "SUB", "MUL", "DIV", "MINIMUM", "MAXIMUM", "RELU", "RELU6", "LEAKY_RELU", "ELU", "GELU", "HARD_SWISH"),
+        *("ABS", "NEG", "EXP", "LOG", "SQRT", "RSQRT"),
+    }
+)
+"""Operators that compute each number of a tensor by itself, with constants where they have two operands."""
 MOVES = (["TRANSPOSE"], ["RESHAPE"])
 
 
@@ -60,7 +67,8 @@ def _possible(operator: Operator, made: Tensor, graph: Graph, order: Mapping[str
         if not is_told or tensor not in graph.tensors or graph.dtype(tensor) in (dtypes.variant, dtypes.resource):
             continue
         is_activation = _is_activated(operator) and graph.producer(tensor).op in ACTIVATIONS
-        if (_same_count if is_activation else _same_shape)(made.signature, graph.shape(tensor)):
+        may_be_moved = is_activation or _is_by_number(operator)
+        if (_same_count if may_be_moved else _same_shape)(made.signature, graph.shape(tensor)):
             yield tensor
 
 
@@ -120,6 +128,12 @@ def _computes(operator: Operator, node: NodeDef) -> bool:
     kernel = KERNELS.get(operator.name)
     is_alike = operator.name == node.op.rstrip(VERSION).upper() and not _is_activated(operator)
     return is_alike and kernel is not None and kernel.result is Result.OWN
+
+
+def _is_by_number(operator: Operator) -> bool:
+    """Whether an operator computes each number of one tensor by itself: the converter may move it in front of moves."""
+    data = [tensor for tensor in operator.inputs if tensor is not None and tensor.values is None]
+    return operator.name in BY_NUMBER and len(data) == 1
 
 
 def _is_activated(operator: Operator) -> bool:

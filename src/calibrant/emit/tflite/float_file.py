@@ -15,6 +15,7 @@ from calibrant.emit.tflite.kernels import LAYER_KERNELS
 from calibrant.emit.tflite.marks import take_out_marks, with_marks
 from calibrant.emit.tflite.replacements import negations_as_products
 from calibrant.emit.tflite.settings import TfliteSettings
+from calibrant.emit.tflite.turned_operands import turned_operands
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
@@ -90,7 +91,9 @@ def float_file(
     read = [nd.data_inputs(graph.nodes[name])[index] for name, index in places]
     made = [layer_end(graph, layer) for layer in layers]
     wanted = {tensor: twins.get(tensor, tensor) for tensor in (*read, *made) if graph.constant(tensor) is None}
-    file, named, indices = _converted(plain, graph, wanted, twins)
+    apart = {tensor: tensor for tensor in turned_operands(plain) if tensor not in wanted.values()}
+    file, named, indices = _converted(plain, graph, wanted | apart, twins)
+    indices = {name: index for name, index in indices.items() if name in wanted}
     if gelus and any(each.name in ERROR_FUNCTIONS for part in file.subgraphs() for each in part.operators()):
         return float_file(graph, layers, places, settings, gelus=False)
     negations_as_products(file)

@@ -211,7 +211,7 @@ class Sources:
             own = own or any(self._rearranged(tensor.index) == index for tensor in self.wiring.data(at))
             if self._is_observed(index) and own:
                 known[index] = Observed(self.names[index])
-            elif name in CLIPPING and (end := self._rearranged(index)) is not None:
+            elif self.wiring.clips(at) and (end := self._rearranged(index)) is not None:
                 known[index] = SameAs(end)
             elif looks_up(each):
                 known[index] = self.before[index]
