@@ -67,8 +67,9 @@ def _possible(operator: Operator, made: Tensor, graph: Graph, order: Mapping[str
         if not is_told or tensor not in graph.tensors or graph.dtype(tensor) in (dtypes.variant, dtypes.resource):
             continue
         is_activation = _is_activated(operator) and graph.producer(tensor).op in ACTIVATIONS
+        found, wanted = made.signature, graph.shape(tensor)
         may_be_moved = is_activation or _is_by_number(operator)
-        if (_same_count if may_be_moved else _same_shape)(made.signature, graph.shape(tensor)):
+        if (not is_activation and _same_shape(found, wanted)) or (may_be_moved and _same_count(found, wanted)):
             yield tensor
 
 
