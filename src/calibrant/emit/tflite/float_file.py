@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from calibrant.emit.tflite.convert import MOST_NODES, UNROLLED, convert
 from calibrant.emit.tflite.converter_names import ACTIVATIONS, named_tensors
+from calibrant.emit.tflite.cut_hints import cut_hint
 from calibrant.emit.tflite.flat_products import products_of_batches
 from calibrant.emit.tflite.flatbuffer import OPERATORS, File
 from calibrant.emit.tflite.float_graph import float_graph
@@ -28,6 +31,7 @@ LOOPS = frozenset({"UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN"
 ARRAY = "TensorArrayV3"
 FAKE_QUANTIZED = frozenset({"QUANTIZE", "DEQUANTIZE"})
 """What the converter makes of a FakeQuant node."""
+OTHERWISE = "export another format"
 _UNSIMULATED = "a LiteRT file with {} is not written, as no simulation could check it"
 
 
@@ -97,7 +101,7 @@ def float_file(
     if gelus and any(each.name in ERROR_FUNCTIONS for part in file.subgraphs() for each in part.operators()):
         return float_file(graph, layers, places, settings, gelus=False)
     negations_as_products(file)
-    _refuse_unknown(file, plain)
+    _refuse_unknown(file, plain, graph)
     first = {index: name for name, index in reversed(indices.items())}
     there = {tensor.index for each in file.operators() for tensor in each.outputs}
     there |= {tensor.index for tensor in file.inputs()}
@@ -126,15 +130,18 @@ def _converted(
         places = {called: tensor for called, tensor in places.items() if called in indices}
 
 
-def _refuse_unknown(file: File, graph: Graph) -> None:
+def _refuse_unknown(file: File, graph: Graph, original: Graph) -> None:
     from calibrant.emit.tflite.simulated_floats import FLOATS
 
     known = {*OPERATORS.values(), *WITH_KERNELS}
     unknown: dict[str, list[str]] = {}
+    complex_ones: set[str] = set()
     for part in file.subgraphs():
         for each in part.operators():
             if each.name not in known or each.name not in {*FLOATS, *FAKE_QUANTIZED}:
                 unknown.setdefault(each.name, []).extend(made.name.split(";")[0] for made in each.outputs[:1])
+                if any(made.dtype == np.complex64 for made in each.outputs):
+                    complex_ones.add(each.name)
     if ARRAY in unknown:
         unknown = {
             name: places for name, places in unknown.items() if name == ARRAY or not name.startswith("TensorArray")
@@ -144,8 +151,9 @@ def _refuse_unknown(file: File, graph: Graph) -> None:
     unranked = [key for key, shape in shapes.items() if shape is None]
     open_inputs = [key for key, shape in shapes.items() if shape is None or None in shape]
     problems = []
+    every = [node.name for node in graph.nodes.values() if node.op in unknown]
     for name, places in unknown.items():
-        hint = "export another format"
+        hint = OTHERWISE
         if name in LOOPS:
             hint = UNROLLED
         elif name == ARRAY and open_inputs:
@@ -153,8 +161,12 @@ def _refuse_unknown(file: File, graph: Graph) -> None:
         elif unranked:
             hint = f"the model does not say the shape of its input, fix it with {_shape_options(unranked)}"
         nodes = [node for node in graph.nodes.values() if node.op == name]
+        cut = cut_hint(original, every) if hint == OTHERWISE else None
+        hint = hint if cut is None else f"{cut}; or export another format"
         message = _UNSIMULATED.format(name) if name in known else _unknown(name, nodes)
         named = [node.name for node in nodes]
+        if name in complex_ones:
+            message, named = f"LiteRT has no operator for {name} of complex64", []
         places = places if set(places) <= set(named) else named or places
         place = ", ".join(places[:MOST_NODES]) + (" …" if len(places) > MOST_NODES else "")
         problems.append(Problem(message, file=graph.source, path=place or None, hint=hint))

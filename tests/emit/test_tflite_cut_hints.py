@@ -1,0 +1,61 @@
+"""Operations that LiteRT does not have, at either end of a network: the hint is followed, and there is a file."""
+
+import re
+
+import numpy as np
+import pytest
+
+import calibrant
+from calibrant.emit.tflite.cut_hints import cut_hint
+from calibrant.graph.load import load
+from graphs import conv, graph_def, numbers, placeholder, tf
+
+X = np.abs(numbers(4, 8, 8, 3))
+
+
+def in_front():
+    x = tf.image.rgb_to_hsv(placeholder([None, 8, 8, 3]))
+    conv(tf.nn.relu(conv(x, name="one")), name="last")
+
+
+def behind():
+    y = tf.nn.relu(conv(placeholder([None, 8, 8, 3]), name="one"))
+    tf.identity(tf.nn.relu(y), name="features")
+    tf.math.cumprod(tf.sigmoid(conv(y, name="two")), axis=1, name="last")
+
+
+def between():
+    y = tf.math.cumprod(tf.sigmoid(conv(placeholder([None, 8, 8, 3]), name="one")), axis=1)
+    conv(y, name="last")
+
+
+def quantized(build, x=X, **options):
+    outputs = options.pop("outputs", None)
+    return calibrant.quantize(graph_def(build), "batch_num: 1", x, export="tflite", outputs=outputs, **options)
+
+
+def test_what_is_in_front_is_left_to_the_application():
+    with pytest.raises(calibrant.ModelError, match="no operator for RGBToHSV") as refused:
+        quantized(in_front)
+    [problem] = refused.value.problems
+    found = re.fullmatch(r"feed what is made of it, --inputs (\S+); or export another format", problem.hint)
+    assert not quantized(in_front, inputs=found[1]).refused
+
+
+def test_what_is_behind_is_left_to_the_application():
+    with pytest.raises(calibrant.ModelError, match="no operator for Cumprod") as refused:
+        quantized(behind, outputs=["features", "last"])
+    [problem] = refused.value.problems
+    found = re.fullmatch(r"end in front of it, --outputs (\S+); or export another format", problem.hint)
+    assert found[1].split(",")[0] == "features"
+    assert not quantized(behind, outputs=found[1].split(",")).refused
+
+
+def test_what_is_between_layers_is_not_cut_off():
+    with pytest.raises(calibrant.ModelError, match="no operator for Cumprod") as refused:
+        quantized(between)
+    assert refused.value.problems[0].hint == "export another format"
+
+
+def test_nodes_that_the_model_does_not_have():
+    assert cut_hint(load(graph_def(in_front)), ["made_by_the_converter"]) is None
