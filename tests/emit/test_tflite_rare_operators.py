@@ -8,8 +8,11 @@ from scipy.special import erf
 from tflite_networks import computed, contents, exported, image, steps_apart
 
 import calibrant
+from calibrant.algorithms.sqnr import arrays_sqnr_db
+from calibrant.emit.tflite import replacements
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.replacements import A, P
+from calibrant.graph.load import load
 from calibrant.graph.run import run_once
 from graphs import conv, dense, graph_def, numbers, placeholder, tf
 
@@ -322,3 +325,31 @@ def test_what_follows_a_product_of_flattened_samples_runs_on_integers():
     apart, _ = steps_apart(result, x)
     assert apart.max() <= 0.01
     assert result.export_notes["tflite"]["operators_in_float"] == []
+
+
+def uncertainty():
+    y = tf.nn.relu(dense(tf.reduce_mean(conv(image()), [1, 2]), 3, name="one")) + 1.0
+    tf.divide(3.0, tf.reduce_sum(y, -1, keepdims=True), name="out")
+
+
+def as_in_an_application(content, x):
+    interpreter = tf.lite.Interpreter(model_content=content)
+    interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], x.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x)
+    interpreter.invoke()
+    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+
+
+def test_a_number_over_the_sum_of_as_many():
+    """XNNPACK would divide the sum by the number, where nobody keeps what is in between."""
+    result, x = exported(graph_def(uncertainty))
+    [wanted] = run_once(load(graph_def(uncertainty)), {"x": x})
+    assert arrays_sqnr_db(wanted, as_in_an_application(contents(result)[0], x)) > 30
+
+
+def test_a_file_with_which_applications_get_other_numbers_is_refused(monkeypatch):
+    monkeypatch.setattr(replacements, "_count_over_sum_by_mean", lambda *_: None)
+    with pytest.raises(calibrant.ModelError, match="out: XNNPACK joins operators of its LiteRT file") as refused:
+        exported(graph_def(uncertainty))
+    assert refused.value.problems[0].hint

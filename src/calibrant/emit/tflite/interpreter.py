@@ -11,13 +11,15 @@ from calibrant.graph.tensorflow import tensorflow
 from calibrant.process_wide import ALONE
 
 
-def new_interpreter(content: bytes, delegate: bool = True, threads: int | None = None) -> Any:
+def new_interpreter(content: bytes, delegate: bool = True, threads: int | None = None, keep: bool = True) -> Any:
     """An interpreter of a file that keeps every tensor.
 
     Parameters
     ----------
     delegate : bool
         Run with XNNPACK's kernels, as applications do by default, or with the built-in ones.
+    keep : bool
+        Keep all tensors; applications do not, and XNNPACK then joins operators.
     """
     try:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
@@ -29,7 +31,7 @@ def new_interpreter(content: bytes, delegate: bool = True, threads: int | None =
         warnings.simplefilter("ignore")
         return Interpreter(
             model_content=content,
-            experimental_preserve_all_tensors=True,
+            experimental_preserve_all_tensors=keep,
             experimental_op_resolver_type=kind,
             num_threads=threads,
         )

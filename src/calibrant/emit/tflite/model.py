@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from calibrant.emit.tflite.convert import OTHERWISE
 from calibrant.emit.tflite.fallback import offenders
+from calibrant.emit.tflite.far_outputs import far_apart
 from calibrant.emit.tflite.file_parts import Operator
 from calibrant.emit.tflite.flatbuffer import METADATA, File
 from calibrant.emit.tflite.float_file import FloatFile
@@ -130,6 +132,7 @@ def lite_file(
     if settings.io == "int8":
         _refuse_float_ends(draft, float_file, network)
     outputs = [real_values(tensor, runs[0][tensor.index]) for tensor in draft.file.outputs()]
+    _check_as_run_by_applications(draft, sample, outputs, network.graph)
     made = simulation.graph(network.graph.source)
     return LiteFile(draft.content, draft.file, made, draft.plan, draft.origin, float_file, outputs)
 
@@ -185,6 +188,27 @@ def _runs(draft: _Draft, sample: Mapping[int, np.ndarray], source: str) -> list[
     fed = as_fed(draft.file, sample)
     wanted = draft.file.used()
     return [tried(draft.content, fed, wanted, delegate, source) for delegate in (True, False)]
+
+
+def _check_as_run_by_applications(
+    draft: _Draft, sample: Mapping[int, np.ndarray], outputs: Sequence[np.ndarray], graph: Graph
+) -> None:
+    """Where nobody keeps the tensors in between, XNNPACK joins operators."""
+    ends = list(draft.file.outputs())
+    run = tried(draft.content, as_fed(draft.file, sample), [end.index for end in ends], True, graph.source, keep=False)
+    far = far_apart(outputs, [real_values(end, run[end.index]) for end in ends])
+    if far:
+        raise ModelError(
+            *(
+                Problem(
+                    "XNNPACK joins operators of its LiteRT file to one that computes other numbers",
+                    file=graph.source,
+                    path=graph.output_keys[at],
+                    hint=OTHERWISE,
+                )
+                for at in far
+            )
+        )
 
 
 def _fallback(

@@ -55,10 +55,13 @@ def is_wrong(found: OperatorDifference, exact: bool) -> bool:
 
 
 def run_file(
-    content: bytes, fed: Mapping[int, np.ndarray], wanted: Collection[int], delegate: bool = True
+    content: bytes, fed: Mapping[int, np.ndarray], wanted: Collection[int], delegate: bool = True, keep: bool = True
 ) -> dict[int, np.ndarray]:
-    """All tensors of a file after one run; ``fed`` are its inputs by position, in their own type."""
-    interpreter = new_interpreter(content, delegate)
+    """Tensors of a file after one run; ``fed`` are its inputs by position, in their own type.
+
+    Without ``keep`` it runs as in an application, which can have its results alone.
+    """
+    interpreter = new_interpreter(content, delegate, keep=keep)
     details = interpreter.get_input_details()
     for position, detail in enumerate(details):
         if tuple(detail["shape"]) != fed[position].shape:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from calibrant.emit.tflite.flat_products import multiply_as_batch
@@ -59,12 +61,32 @@ def replace_what_does_not_convert(edit: Edit, gelus: bool) -> None:
             _roll_as_slices(edit, node)
         elif node.op == "ConcatV2":
             _without_empty_parts(edit, node)
+        elif node.op == "RealDiv":
+            _count_over_sum_by_mean(edit, node)
         elif node.op == "BitwiseAnd":
             _sign_bit_as_comparison(edit, node)
         elif node.op == "AvgPool" and is_global_pool(edit.graph, edit.graph.nodes[node.name]):
             axes = edit.add_constant(f"{node.name}/axes", np.array(image_axes(node), np.int32))
             inputs = [*nd.data_inputs(node), axes, *controls]
             edit.put(nd.make_node("Mean", node.name, inputs, T=dtypes.float32, Tidx=dtypes.int32, keep_dims=True))
+
+
+def _count_over_sum_by_mean(edit: Edit, node: NodeDef) -> None:
+    """n / sum of n numbers as 1 / their mean: XNNPACK makes a mean of the sum and n, whichever divides the other."""
+    count, divisor = nd.data_inputs(node)
+    value, adding = edit.graph.constant(count), edit.graph.producer(divisor)
+    if value is None or value.size != 1 or adding.op != "Sum" or node.attr["T"].type != dtypes.float32:
+        return
+    read, axes = nd.data_inputs(adding)
+    shape, reduced = edit.graph.shape(read), edit.graph.constant(axes)
+    sizes = None if shape is None or reduced is None else [shape[axis] for axis in reduced.reshape(-1)]
+    if sizes is None or None in sizes or math.prod(size or 0 for size in sizes) != value.reshape(()):
+        return
+    kinds = {key: adding.attr[key] for key in ("T", "Tidx", "keep_dims") if key in adding.attr}
+    mean = edit.add("Mean", f"{node.name}/mean", [read, axes], **kinds)
+    one = edit.add_constant(f"{node.name}/one", np.float32(1))
+    controls = [f"^{name}" for name in nd.control_inputs(node)]
+    edit.put(nd.make_node("RealDiv", node.name, [one, mean, *controls], T=dtypes.float32))
 
 
 def _error_function(edit: Edit, node: NodeDef) -> None:

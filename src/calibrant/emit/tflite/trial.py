@@ -38,9 +38,14 @@ class TrialError(ModelError):
 
 
 def tried(
-    content: bytes, fed: Mapping[int, np.ndarray], wanted: Collection[int], delegate: bool, source: str
+    content: bytes,
+    fed: Mapping[int, np.ndarray],
+    wanted: Collection[int],
+    delegate: bool,
+    source: str,
+    keep: bool = True,
 ) -> dict[int, np.ndarray]:
-    """All tensors after one run, as :func:`calibrant.emit.tflite.operator_check.run_file`.
+    """Tensors after one run, as :func:`calibrant.emit.tflite.operator_check.run_file`.
 
     The process is forked: interpreters have threads of their own, and nothing has to be loaded again. Where a system
     cannot fork, the file is run in this one.
@@ -51,13 +56,13 @@ def tried(
         The interpreter refuses the file, or ends the process.
     """
     if not hasattr(os, "fork"):
-        return run_file(content, fed, wanted, delegate)
+        return run_file(content, fed, wanted, delegate, keep)
     parent = os.getpid()
     with tempfile.TemporaryFile() as answer:
         child = os.fork()
         if not child:
             end_with_parent(parent)
-            _run_and_exit(content, fed, wanted, delegate, answer)
+            _run_and_exit(content, fed, wanted, delegate, keep, answer)
         status = _wait(child)
         answer.seek(0)
         answered = answer.read()
@@ -78,7 +83,12 @@ def refusal(text: str) -> str:
 
 
 def _run_and_exit(
-    content: bytes, fed: Mapping[int, np.ndarray], wanted: Collection[int], delegate: bool, answer: IO[bytes]
+    content: bytes,
+    fed: Mapping[int, np.ndarray],
+    wanted: Collection[int],
+    delegate: bool,
+    keep: bool,
+    answer: IO[bytes],
 ) -> None:
     try:
         faulthandler.disable()
@@ -87,7 +97,7 @@ def _run_and_exit(
         os.dup2(silent, 2)
         found: dict[int, np.ndarray] | str
         try:
-            found = run_file(content, fed, wanted, delegate)
+            found = run_file(content, fed, wanted, delegate, keep)
         except (ValueError, RuntimeError) as error:
             found = str(error).strip().splitlines()[0]
         answer.write(pickle.dumps(found, protocol=5))
