@@ -225,11 +225,17 @@ class OutputSqnr:
         Number of calibration samples that were run, above 0.
     not_compared : tuple[str, ...]
         The outputs that have no values there, or another number of them once quantized, as boxes above a threshold.
+    undefined : Mapping[str, int]
+        Output → number of samples that it has a number for that is NaN or infinite once quantized, above 0.
+    undefined_at : str | None
+        Where that begins, in words.
     """
 
     by_output: dict[str, float]
     samples: int
     not_compared: tuple[str, ...] = ()
+    undefined: Mapping[str, int] = field(default_factory=dict)
+    undefined_at: str | None = None
 
     @property
     def total_db(self) -> float:

@@ -7,6 +7,7 @@ import pytest
 
 from calibrant.algorithms.finite_pair import finite_pair
 from calibrant.algorithms.median_sqnr import median_sqnr_db
+from calibrant.algorithms.sqnr import sqnr_db
 
 INF = math.inf
 
@@ -30,3 +31,8 @@ def test_finite_values_stay():
 def test_the_ratio_of_the_finite_values():
     outputs = np.array([[10.0, -INF], [10.0, 5.0]])
     assert median_sqnr_db(outputs, outputs + [[1, 0], [1, 0]]) == pytest.approx(-10 * math.log10((0.01 + 0.008) / 2))
+
+
+def test_noise_beyond_all_numbers():
+    assert sqnr_db(1.0, math.inf) == -math.inf and sqnr_db(1.0, math.nan) == -math.inf
+    assert sqnr_db(1.0, 1.0) == 0.0 and math.copysign(1, median_sqnr_db(np.ones((2, 2)), np.zeros((2, 2)))) == 1

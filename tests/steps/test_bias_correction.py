@@ -1,5 +1,7 @@
 """Corrected biases bring back the mean of every layer's output, whatever the layer."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from calibrant.errors import ModelError
 from calibrant.graph import nodes as nd
 from calibrant.graph.layers import find_layers
 from calibrant.graph.run import run_once
+from calibrant.steps import bias_correction
 from calibrant.steps.bias_correction import patch_geometry, with_biases
 from fold.sketch import Sketch
 from graphs import graph_def, numbers, placeholder, tf
@@ -146,3 +149,53 @@ def test_a_last_layer_that_cannot_run_and_that_nothing_ran():
 
     with pytest.raises(ModelError, match="product: its weights are for 3 channels, but what it reads has 2"):
         calibrant.quantize(graph_def(build), data={"x": numbers(6, 4)}, batch_size=2, refine=False)
+
+
+def mel(reader):
+    def build():
+        x = placeholder([None, 20, 33], name="spec")
+        weights = np.abs(numbers(33, 16, seed=2)) * (numbers(33, 16, seed=3) > 0.4)
+        y = tf.matmul(tf.reshape(x, [-1, 33]), tf.constant(weights), name="mel") + tf.constant(np.full(16, 1e-6, "f4"))
+        tf.matmul(reader(y), tf.constant(numbers(16, 6, seed=5)), name="last")
+
+    return build
+
+
+SPECTRA = np.exp(np.random.default_rng(0).normal(size=(64, 20, 33)) * 1.5 - 1).astype(np.float32)
+
+
+@pytest.mark.parametrize("reader", [tf.math.log, tf.sqrt, lambda y: tf.pow(y, 0.33)], ids=["log", "root", "power"])
+def test_results_that_are_never_negative_stay_so(reader, tmp_path):
+    result = calibrant.quantize(graph_def(mel(reader)), "batch_num : 4", SPECTRA, tmp_path)
+    layer = next(each for each in result.network.layers if each.layer.name == "mel")
+    assert layer.bias.min() > 0
+    assert np.isfinite(run_once(result.fakequant, {"spec": SPECTRA})[0]).all()
+    assert not result.output_sqnr.undefined
+
+
+def test_others_are_corrected_as_before(monkeypatch):
+    """Nothing behind the layer minds negative numbers."""
+    build = mel(tf.nn.relu)
+    found = calibrant.quantize(graph_def(build), COARSE, SPECTRA).network.layers[0].bias
+    monkeypatch.setattr(bias_correction, "_has_to_be_positive", lambda *_: True)
+    held = calibrant.quantize(graph_def(build), COARSE, SPECTRA).network.layers[0].bias
+    assert (found < 0).any() and (held > 0).all()
+
+
+def test_numbers_that_are_none_once_quantized_are_told(tmp_path):
+    silent = np.concatenate([SPECTRA[:1] * np.float32(1e-6), SPECTRA[1:]])
+
+    def build():
+        x = tf.reshape(placeholder([None, 20, 33], name="spec"), [-1, 660])
+        y = tf.matmul(x, tf.constant(np.abs(numbers(660, 16, seed=2))), name="mel")
+        other = tf.matmul(x, tf.constant(numbers(660, 16, seed=4)), name="other")
+        tf.add(tf.math.log(y, name="log"), other, name="last")
+
+    result = calibrant.quantize(graph_def(build), "batch_num : 4", silent, tmp_path, bias_correction=False)
+    [warning] = [each for each in result.report["warnings"] if "NaN" in each]
+    assert re.match("output 'last' is NaN or infinite on 1 of 4 calibration samples for which the float", warning)
+    assert "Log 'log' has no finite result for what it reads" in warning
+    assert warning.endswith('in float it is as before: skip_layers : "mel"')
+    repaired = 'batch_num : 4 skip_layers : "mel"'
+    result = calibrant.quantize(graph_def(build), repaired, silent, tmp_path / "repaired", bias_correction=False)
+    assert not result.output_sqnr.undefined

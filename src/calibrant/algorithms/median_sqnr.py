@@ -36,4 +36,4 @@ def median_sqnr_db(reference: np.ndarray, outputs: np.ndarray) -> float:
         ratio = float(np.median(noise) / np.median(signal[heard]))
     else:
         ratio = float(np.median(noise[heard] / signal[heard]))
-    return -10 * math.log10(ratio) if ratio else math.inf
+    return 10 * math.log10(1 / ratio) if ratio else math.inf

@@ -20,11 +20,11 @@ def sqnr_db(signal: float, noise: float) -> float:
     Returns
     -------
     float
-        Infinite without noise; -inf where there is noise alone.
+        Infinite without noise; -inf where there is noise alone, or more than any number.
     """
     if noise == 0:
         return math.inf
-    return 10 * math.log10(signal / noise) if signal > 0 else -math.inf
+    return 10 * math.log10(signal / noise) if signal > 0 and math.isfinite(noise) else -math.inf
 
 
 def arrays_sqnr_db(reference: np.ndarray, outputs: np.ndarray) -> float:

@@ -26,7 +26,7 @@ def sqnr_rows(measured: OutputSqnr | None) -> dict[str, Any]:
 
 
 def sqnr_warnings(measured: OutputSqnr, refined: bool) -> list[str]:
-    """One sentence about each output that is mostly noise.
+    """One sentence about each output that is mostly noise, or none that is a number.
 
     Parameters
     ----------
@@ -36,17 +36,23 @@ def sqnr_warnings(measured: OutputSqnr, refined: bool) -> list[str]:
         Whether the ranges have been refined.
     """
     way_out = "try calibrant tune" if refined else "try --refine or calibrant tune"
-    return [
+    where = f": {measured.undefined_at}" if measured.undefined_at else ""
+    undefined = [
+        f"output {name!r} is NaN or infinite on {count} of {measured.samples} calibration samples for which the float "
+        f"model has numbers{where}"
+        for name, count in measured.undefined.items()
+    ]
+    return undefined + [
         f"output {name!r} is mostly noise: {value:.1f} dB on {measured.samples} calibration samples; "
         f"look at the warnings of its layers, or {way_out}"
         for name, value in measured.by_output.items()
-        if value < NOISE_DB
+        if value < NOISE_DB and name not in measured.undefined
     ]
 
 
 def sqnr_line(measured: OutputSqnr) -> str:
     """``outputs: 41.2 dB SQNR on 8 calibration samples``."""
-    value = "without any difference" if math.isinf(measured.total_db) else f"{measured.total_db:.1f} dB SQNR"
+    value = "without any difference" if measured.total_db == math.inf else f"{measured.total_db:.1f} dB SQNR"
     which = ""
     if len(measured.by_output) > 1:
         worst = min(measured.by_output, key=lambda name: measured.by_output[name])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from calibrant.algorithms.median_sqnr import median_sqnr_db
-from calibrant.algorithms.sqnr import sqnr_db
+from calibrant.algorithms.sqnr import arrays_sqnr_db
 from calibrant.data.batches import sample_count
 from calibrant.data.open_data import Batches
 from calibrant.emit.fakequant import fake_quantized
@@ -19,6 +19,7 @@ from calibrant.graph.logits import before_softmax
 from calibrant.graph.run import Runner
 from calibrant.quantized_network import ErrorGrowth, InputError, OutputSqnr, QuantizedInput, QuantizedNetwork
 from calibrant.steps.first_samples import first_samples
+from calibrant.steps.undefined_outputs import undefined_samples, where_undefined
 
 SAMPLES = 4
 ENOUGH_VALUES = 1 << 15
@@ -78,7 +79,10 @@ def measured(
     pairs = dict(zip((keys[place] for place in places), zip(first.fetched, second.fetched, strict=True), strict=True))
     alike = {key: pair for key, pair in pairs.items() if pair[0].shape == pair[1].shape and pair[0].size}
     ratios = {key: median_sqnr_db(*pair) for key, pair in alike.items()}
-    outputs = OutputSqnr(ratios, samples, tuple(key for key in pairs if key not in ratios)) if ratios else None
+    lost = {key: count for key, pair in alike.items() if (count := undefined_samples(*pair))}
+    origin = where_undefined(quantized, fed, [layer.layer.name for layer in network.layers]) if lost else None
+    others = tuple(key for key in pairs if key not in ratios)
+    outputs = OutputSqnr(ratios, samples, others, lost, origin) if ratios else None
     if not inputs:
         return Measured(outputs, None)
     arriving = {tensor: _decibels(kept[tensor], second.kept[tensor]) for tensor in watched}
@@ -150,7 +154,5 @@ def _input_error(entry: QuantizedInput, values: np.ndarray, arriving: float | No
 def _decibels(first: np.ndarray, second: np.ndarray) -> float | None:
     if first.shape != second.shape:  # the data decide how many values there are
         return None
-    signal = float(np.square(first, dtype=np.float64).sum())
-    noise = float(np.square(np.subtract(first, second, dtype=np.float64)).sum())
-    ratio = sqnr_db(signal, noise)
+    ratio = arrays_sqnr_db(first, second)
     return ratio if math.isfinite(ratio) else None
