@@ -12,7 +12,7 @@ from calibrant.emit.tflite.exact_reads import only_read_exactly
 from calibrant.emit.tflite.file_parts import Operator
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.float_file import FloatFile, layer_end
-from calibrant.emit.tflite.kernels import KERNELS, LAYER_KERNELS, WITHOUT_KERNEL, Result
+from calibrant.emit.tflite.kernels import CONVOLVING, KERNELS, LAYER_KERNELS, WITHOUT_KERNEL, Result
 from calibrant.emit.tflite.layer_operator import layer_operator
 from calibrant.emit.tflite.sources import NodeInput, Observed, Source, Sources
 from calibrant.emit.tflite.wide import IN_FRONT, KERNELS_OF_16_BITS, WideOperators, wide_operators
@@ -225,6 +225,8 @@ class _Planner:
             self.why[at] = self.given.barred[at]
         elif any(made.index in self.left_in_float for made in each.outputs):
             self.why[at] = "the layer is left in float by the configuration"
+        elif kernel is None and each.name in CONVOLVING and each.read(1).values is None:
+            self.why[at] = "its weights are not constant"
         elif kernel is None:
             self.why[at] = WITHOUT_KERNEL.get(each.name, f"LiteRT has no integer kernel for {each.name}")
         elif at in self.exact:
@@ -257,12 +259,12 @@ class _Planner:
         if not at_home:
             return False
         if not all(self.sources.has_scale(tensor.index) for tensor in data):
-            self.why[at] = "one of its inputs is not known in the graph, so that it has no scale"
+            self.why[at] = "one of its inputs is not known in the graph, or infinite, so that it has no scale"
             return False
         if (kernel.result is Result.OWN or not data or self.sources.joins(at)) and not all(
             self.sources.has_scale(tensor.index) for tensor in each.outputs
         ):
-            self.why[at] = "its result is not known in the graph, so that it has no scale"
+            self.why[at] = "its result is not known in the graph, or infinite, so that it has no scale"
             return False
         return True
 
