@@ -1,12 +1,17 @@
 """Threads that quantize at the same time leave the process as it was."""
 
 import logging
+import os
+import signal
 import sys
 import threading
 import warnings
 
+import pytest
+
 import calibrant
 from calibrant.emit.tflite.convert import _silence
+from calibrant.process_wide import alone
 
 
 def test_two_conversions_leave_the_streams_and_the_log_as_they_were():
@@ -49,3 +54,25 @@ def test_threads_write_what_one_after_the_other_would(repository, tmp_path):
     assert sys.stdout is stdout
     expected = (tmp_path / "alone" / "digits_int8.tflite").read_bytes()
     assert [(tmp_path / name / "digits_int8.tflite").read_bytes() == expected for name in "abc"] == [True] * 3
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_process_that_is_forked_meanwhile_does_not_wait_for_the_thread_that_it_lacks():
+    is_in, done = threading.Event(), threading.Event()
+
+    def hold():
+        with alone():
+            is_in.set()
+            done.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    is_in.wait(10)
+    child = os.fork()
+    if not child:
+        signal.alarm(5)
+        with alone():
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    done.set()
+    thread.join()

@@ -5,7 +5,25 @@ Two threads that change the level of a log and put back what they found could le
 
 from __future__ import annotations
 
+import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-ALONE = threading.RLock()
-"""Held meanwhile."""
+_lock = threading.RLock()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """No other thread is in here meanwhile."""
+    with _lock:
+        yield
+
+
+def _renew() -> None:
+    global _lock  # noqa: PLW0603 - a forked process lacks the thread that may have held it
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)

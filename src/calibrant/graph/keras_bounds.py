@@ -14,7 +14,7 @@ from typing import Any
 
 from calibrant.archives import check_growth, check_unpacked_size, open_archive
 from calibrant.json_text import parse_json
-from calibrant.process_wide import ALONE
+from calibrant.process_wide import alone
 
 CONFIG_LIMIT = 16 * 2**20
 """Largest description of a model, in bytes; that of NASNetLarge has one."""
@@ -167,7 +167,7 @@ def weights_bounded(keras: Any, size: int) -> Iterator[list[str]]:
 @contextmanager
 def calls_as_deep_as(objects: int) -> Iterator[None]:
     """Meanwhile, Python may call as deep as Keras does for a chain of so many layers, at most OBJECT_LIMIT."""
-    with ALONE:
+    with alone():
         before = sys.getrecursionlimit()
         sys.setrecursionlimit(before + FRAMES * objects)
         try:

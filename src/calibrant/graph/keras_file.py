@@ -25,7 +25,7 @@ from calibrant.graph.keras_bounds import (
 from calibrant.graph.keras_model import from_keras
 from calibrant.graph.tensorflow import cause_of, eagerly, tensorflow
 from calibrant.graph.trust import SWITCH
-from calibrant.process_wide import ALONE
+from calibrant.process_wide import alone
 
 _UNKNOWN_CLASS = re.compile(
     r"Unknown (?:layer|object|loss|activation function|initializer|regularizer|constraint)?:? ?'?(?P<k2>\w+)'?"
@@ -60,7 +60,13 @@ def from_file(
     refused: list[str] = []
     try:
         once = nullcontext() if keras is tf_keras else _sequential_built_once(keras)
-        with ALONE, eagerly(), once, weights_bounded(keras, path.stat().st_size) as refused, calls_as_deep_as(objects):
+        with (
+            alone(),
+            eagerly(),
+            once,
+            weights_bounded(keras, path.stat().st_size) as refused,
+            calls_as_deep_as(objects),
+        ):
             model = keras.models.load_model(str(path), compile=False, safe_mode=not trust_model)
     except Exception as error:  # Keras raises many kinds for files it cannot read
         if refused:

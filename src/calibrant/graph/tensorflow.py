@@ -13,7 +13,7 @@ from typing import IO
 
 from calibrant.collector import never_collected
 from calibrant.errors import DependencyError, Problem
-from calibrant.process_wide import ALONE
+from calibrant.process_wide import alone
 
 MINIMUM = (2, 16)
 ADDRESS_SPACE = 1.9  # GiB that TensorFlow and its threads take before a model is read; with less the C library aborts
@@ -119,7 +119,7 @@ def eagerly() -> AbstractContextManager[None]:
 def quiet() -> Iterator[None]:
     """Keep TensorFlow's deprecation notices about its own functions away from the user."""
     logger = tensorflow().get_logger()
-    with ALONE:
+    with alone():
         level = logger.level
         logger.setLevel("ERROR")
         try:

@@ -13,7 +13,7 @@ from calibrant.errors import ModelError, Problem
 from calibrant.graph.graph import Graph
 from calibrant.graph.tensorflow import tensorflow
 from calibrant.graph.unique_functions import with_unique_functions
-from calibrant.process_wide import ALONE
+from calibrant.process_wide import alone
 
 LONGEST_REASON = 200
 MOST_NODES = 3
@@ -90,7 +90,7 @@ def converter_problem(text: str, graph: Graph) -> Problem:
 def _silence() -> Iterator[None]:
     """The converter tells warnings and a log what nobody asked for."""
     log = logging.getLogger("absl")
-    with ALONE, warnings.catch_warnings():
+    with alone(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         level = log.level
         log.setLevel(logging.ERROR)

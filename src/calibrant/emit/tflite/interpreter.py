@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from calibrant.graph.tensorflow import tensorflow
-from calibrant.process_wide import ALONE
+from calibrant.process_wide import alone
 
 
 def new_interpreter(content: bytes, delegate: bool = True, threads: int | None = None, keep: bool = True) -> Any:
@@ -27,7 +27,7 @@ def new_interpreter(content: bytes, delegate: bool = True, threads: int | None =
         tf = tensorflow()
         Interpreter, OpResolverType = tf.lite.Interpreter, tf.lite.experimental.OpResolverType  # noqa: N806
     kind = OpResolverType.AUTO if delegate else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    with ALONE, warnings.catch_warnings():
+    with alone(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return Interpreter(
             model_content=content,
