@@ -270,8 +270,21 @@ def test_what_is_computed_number_by_number_in_front_of_a_move(move, computed_by)
         lambda y: tf.pow(2.0, y),
         lambda y: tf.where(tf.greater(0.3, y), y, 0.0 * y),
         lambda y: (1.0 - y) * tf.sigmoid(y),
+        lambda y: 1.0 - (tf.sigmoid(y) + tf.tanh(y)),
+        lambda y: tf.ones_like(y) - y,
+        lambda y: tf.cast(100 - tf.cast(y * 10.0, tf.int32), tf.float32),
     ],
-    ids=["difference", "far behind", "quotient", "power", "comparison", "read twice"],
+    ids=[
+        "difference",
+        "far behind",
+        "quotient",
+        "power",
+        "comparison",
+        "read twice",
+        "of two",
+        "ones",
+        "whole numbers",
+    ],
 )
 def test_a_constant_in_front_of_what_was_transposed_stays_there(computed_by):
     """The converter would take the operands for one another."""
