@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.special import erf
@@ -327,9 +329,9 @@ def test_what_follows_a_product_of_flattened_samples_runs_on_integers():
     assert result.export_notes["tflite"]["operators_in_float"] == []
 
 
-def uncertainty():
+def uncertainty(count=3.0, axes=-1, keepdims=True):
     y = tf.nn.relu(dense(tf.reduce_mean(conv(image()), [1, 2]), 3, name="one")) + 1.0
-    tf.divide(3.0, tf.reduce_sum(y, -1, keepdims=True), name="out")
+    tf.divide(count, tf.reduce_sum(y, tf.constant(axes, tf.int64), keepdims=keepdims), name="out")
 
 
 def as_in_an_application(content, x):
@@ -341,11 +343,18 @@ def as_in_an_application(content, x):
     return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
 
 
-def test_a_number_over_the_sum_of_as_many():
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"keepdims": False}, {"axes": [1]}, {"count": [[[3.0]]]}, {"count": [[3.0]], "keepdims": False}],
+    ids=str,
+)
+def test_a_number_over_the_sum_of_as_many(options):
     """XNNPACK would divide the sum by the number, where nobody keeps what is in between."""
-    result, x = exported(graph_def(uncertainty))
-    [wanted] = run_once(load(graph_def(uncertainty)), {"x": x})
-    assert arrays_sqnr_db(wanted, as_in_an_application(contents(result)[0], x)) > 30
+    build = partial(uncertainty, **options)
+    result, x = exported(graph_def(build))
+    [wanted] = run_once(load(graph_def(build)), {"x": x})
+    found = as_in_an_application(contents(result)[0], x)
+    assert found.shape == wanted.shape and arrays_sqnr_db(wanted, found) > 30
 
 
 def test_a_file_with_which_applications_get_other_numbers_is_refused(monkeypatch):

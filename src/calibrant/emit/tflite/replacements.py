@@ -82,9 +82,10 @@ def _count_over_sum_by_mean(edit: Edit, node: NodeDef) -> None:
     sizes = None if shape is None or reduced is None else [shape[axis] for axis in reduced.reshape(-1)]
     if sizes is None or None in sizes or math.prod(size or 0 for size in sizes) != value.reshape(()):
         return
-    kinds = {key: adding.attr[key] for key in ("T", "Tidx", "keep_dims") if key in adding.attr}
-    mean = edit.add("Mean", f"{node.name}/mean", [read, axes], **kinds)
-    one = edit.add_constant(f"{node.name}/one", np.float32(1))
+    places = edit.add_constant(f"{node.name}/axes", reduced.reshape(-1).astype(np.int32))
+    kinds = {"T": dtypes.float32, "Tidx": dtypes.int32, "keep_dims": bool(nd.attribute(adding, "keep_dims"))}
+    mean = edit.add("Mean", f"{node.name}/mean", [read, places], **kinds)
+    one = edit.add_constant(f"{node.name}/one", np.ones(value.shape, np.float32))
     controls = [f"^{name}" for name in nd.control_inputs(node)]
     edit.put(nd.make_node("RealDiv", node.name, [one, mean, *controls], T=dtypes.float32))
 
