@@ -24,6 +24,11 @@ def behind():
     tf.math.cumprod(tf.sigmoid(conv(y, name="two")), axis=1, name="last")
 
 
+def behind_a_layer_without_a_bias():
+    y = tf.matmul(tf.reduce_mean(conv(placeholder([None, 8, 8, 3])), [1, 2]), tf.constant(numbers(4, 5)), name="dense")
+    tf.math.cumprod(y, axis=1, name="last")
+
+
 def between():
     y = tf.math.cumprod(tf.sigmoid(conv(placeholder([None, 8, 8, 3]), name="one")), axis=1)
     conv(y, name="last")
@@ -49,6 +54,14 @@ def test_what_is_behind_is_left_to_the_application():
     found = re.fullmatch(r"end in front of it, --outputs (\S+); or export another format", problem.hint)
     assert found[1].split(",")[0] == "features"
     assert not quantized(behind, outputs=found[1].split(",")).refused
+
+
+def test_the_layer_in_front_has_the_name_that_it_has_in_the_model():
+    with pytest.raises(calibrant.ModelError, match="no operator for Cumprod") as refused:
+        quantized(behind_a_layer_without_a_bias)
+    [problem] = refused.value.problems
+    assert problem.hint == "end in front of it, --outputs dense; or export another format"
+    assert not quantized(behind_a_layer_without_a_bias, outputs="dense").refused
 
 
 def test_what_is_between_layers_is_not_cut_off():

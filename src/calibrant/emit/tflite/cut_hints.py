@@ -38,6 +38,13 @@ def cut_hint(graph: Graph, names: Collection[str]) -> str | None:
     return None if ends is None else f"end in front of it, --outputs {','.join(map(nd.input_reference, ends))}"
 
 
+def _in_the_model(graph: Graph, tensor: str) -> str:
+    """A tensor, or what it is made of where a bias of zeros was added for its correction."""
+    node = graph.producer(tensor)
+    read = nd.data_inputs(node)
+    return read[0] if node.op == "BiasAdd" and read[1] == f"{node.name}/zeros:0" else tensor
+
+
 def _in_front_of(graph: Graph, readers: Mapping[str, Sequence[str]], behind: Collection[str]) -> list[str] | None:
     """The outputs that are not among nodes, and the numbers that the others are made of; None if there are layers."""
     if any(graph.nodes[name].op in KINDS for name in behind):
@@ -48,5 +55,5 @@ def _in_front_of(graph: Graph, readers: Mapping[str, Sequence[str]], behind: Col
     if not read or not all(graph.dtype(tensor).is_floating for tensor in read):
         return None
     kept = [tensor for tensor in graph.outputs if nd.node_name(tensor) not in behind]
-    ends = list(dict.fromkeys((*kept, *read)))
+    ends = list(dict.fromkeys(_in_the_model(graph, tensor) for tensor in (*kept, *read)))
     return ends if len(ends) <= MOST and not set(read) & set(graph.inputs) else None

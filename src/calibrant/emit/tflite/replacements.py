@@ -79,8 +79,10 @@ def _count_over_sum_by_mean(edit: Edit, node: NodeDef) -> None:
         return
     read, axes = nd.data_inputs(adding)
     shape, reduced = edit.graph.shape(read), edit.graph.constant(axes)
-    sizes = None if shape is None or reduced is None else [shape[axis] for axis in reduced.reshape(-1)]
-    if sizes is None or None in sizes or math.prod(size or 0 for size in sizes) != value.reshape(()):
+    if shape is None or reduced is None:
+        return
+    sizes = [shape[axis] for axis in reduced.reshape(-1)]
+    if None in sizes or math.prod(size or 0 for size in sizes) != value.reshape(()):
         return
     places = edit.add_constant(f"{node.name}/axes", reduced.reshape(-1).astype(np.int32))
     kinds = {"T": dtypes.float32, "Tidx": dtypes.int32, "keep_dims": bool(nd.attribute(adding, "keep_dims"))}
