@@ -18,6 +18,11 @@ def in_front():
     conv(tf.nn.relu(conv(x, name="one")), name="last")
 
 
+def in_front_of_one_branch():
+    x = placeholder([None, 8, 8, 3])
+    tf.add(conv(tf.image.rgb_to_hsv(x), name="one"), conv(x, name="two", seed=3), name="last")
+
+
 def behind():
     y = tf.nn.relu(conv(placeholder([None, 8, 8, 3]), name="one"))
     tf.identity(tf.nn.relu(y), name="features")
@@ -39,12 +44,14 @@ def quantized(build, x=X, **options):
     return calibrant.quantize(graph_def(build), "batch_num: 1", x, export="tflite", outputs=outputs, **options)
 
 
-def test_what_is_in_front_is_left_to_the_application():
+@pytest.mark.parametrize("build", [in_front, in_front_of_one_branch])
+def test_what_is_in_front_is_left_to_the_application(build):
     with pytest.raises(calibrant.ModelError, match="no operator for RGBToHSV") as refused:
-        quantized(in_front)
+        quantized(build)
     [problem] = refused.value.problems
     found = re.fullmatch(r"feed what is made of it, --inputs (\S+); or export another format", problem.hint)
-    assert not quantized(in_front, inputs=found[1]).refused
+    inputs = found[1].split(",")
+    assert not quantized(build, dict.fromkeys(inputs, X), inputs=inputs).refused
 
 
 def test_what_is_behind_is_left_to_the_application():

@@ -8,6 +8,7 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.cut_proposal import inputs_option, loses_layers, narrow_places
 from calibrant.graph.graph import Graph
 from calibrant.graph.partial_runs import nodes_reached
+from calibrant.graph.tf_core import dtypes
 from calibrant.layer_kinds import KINDS
 
 MOST = 4
@@ -34,6 +35,10 @@ def cut_hint(graph: Graph, names: Collection[str]) -> str | None:
         is_behind = node in behind and nodes_reached(readers, readers.get(node, ())).keys().isdisjoint(names)
         if is_behind and not loses_layers(graph, place):
             return f"feed what is made of it, {inputs_option(graph, [place])}"
+    made = [f"{name}:{index}" for name in names for index in graph.read_outputs(name)]
+    made = [tensor for tensor in made if any(each.name not in names for each, _ in graph.consumers(tensor))]
+    if made and not any(loses_layers(graph, tensor) or graph.dtype(tensor) == dtypes.string for tensor in made):
+        return f"feed what is made of it, {inputs_option(graph, made)}"
     ends = _in_front_of(graph, readers, behind)
     return None if ends is None else f"end in front of it, --outputs {','.join(map(nd.input_reference, ends))}"
 
