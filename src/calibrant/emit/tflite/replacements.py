@@ -61,7 +61,7 @@ def replace_what_does_not_convert(edit: Edit, gelus: bool) -> None:
             _roll_as_slices(edit, node)
         elif node.op == "ConcatV2":
             _without_empty_parts(edit, node)
-        elif node.op == "RealDiv":
+        elif node.op == "RealDiv" and node.attr["T"].type == dtypes.float32:
             _count_over_sum_by_mean(edit, node)
         elif node.op == "BitwiseAnd":
             _sign_bit_as_comparison(edit, node)
@@ -75,8 +75,8 @@ def _count_over_sum_by_mean(edit: Edit, node: NodeDef) -> None:
     """n / sum of n numbers as 1 / their mean: XNNPACK makes a mean of the sum and n, whichever divides the other."""
     count, divisor = nd.data_inputs(node)
     value, adding = edit.graph.constant(count), edit.graph.producer(divisor)
-    if value is None or value.size != 1 or adding.op != "Sum" or node.attr["T"].type != dtypes.float32:
-        return
+    if value is None or value.size != 1 or adding.op != "Sum" or node.name in edit.graph.regions:
+        return  # in a loop, constants of its own would belong to no turn
     read, axes = nd.data_inputs(adding)
     shape, reduced = edit.graph.shape(read), edit.graph.constant(axes)
     if shape is None or reduced is None:
