@@ -90,8 +90,9 @@ OR_NOTHING = " | None"
 
 
 def plain_number(value: Any) -> Any:
-    """A number of Python's for one of NumPy's; everything else as it is."""
-    return value.item() if isinstance(value, np.generic) else value
+    """A number of Python's for one of NumPy's, or for an array without axes; everything else as it is."""
+    is_one = isinstance(value, np.generic) or (isinstance(value, np.ndarray) and not value.ndim)
+    return value.item() if is_one else value
 
 
 def check_types(options: Any, rows: Rows = ACCEPTED) -> None:
@@ -144,6 +145,6 @@ def _problems(annotations: Mapping[str, str], given: Mapping[str, Any], rows: Ro
         may_be_none = annotation.endswith(OR_NOTHING)
         if value is None and may_be_none:
             continue
-        if not accepts(value):
+        if not accepts(plain_number(value)):
             allowed = f"{called}, or None" if may_be_none else called
             yield Problem(f"{name} is {value!r:.80} ({type(value).__name__})", allowed=allowed)
