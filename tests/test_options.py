@@ -181,6 +181,7 @@ def test_types_that_are_taken():
     assert DataOptions(shapes={"x": (1, None)}, image_size=np.array([3, 4])).batch_size is None
     assert calibrant.ImageOptions(mean=np.array(0.5), scale=np.array(2.0)).scale == 2
     assert calibrant.ImageOptions(size=np.array([3, 4]), std=np.array([1.0, 2.0, 3.0])).crop is None
+    assert calibrant.ImageOptions(size=np.array([8, 9]), resize_side=np.array(10)).size == (8, 9)
     assert ModelOptions(inputs="x", outputs=("y", "z"), trust_model=1).inputs == "x"
 
 

@@ -12,7 +12,6 @@ from calibrant.errors import ModelError
 from calibrant.graph import nodes as nd
 from calibrant.graph.layers import find_layers
 from calibrant.graph.run import run_once
-from calibrant.steps import bias_correction
 from calibrant.steps.bias_correction import patch_geometry, with_biases
 from fold.sketch import Sketch
 from graphs import graph_def, numbers, placeholder, tf
@@ -151,35 +150,7 @@ def test_a_last_layer_that_cannot_run_and_that_nothing_ran():
         calibrant.quantize(graph_def(build), data={"x": numbers(6, 4)}, batch_size=2, refine=False)
 
 
-def mel(reader):
-    def build():
-        x = placeholder([None, 20, 33], name="spec")
-        weights = np.abs(numbers(33, 16, seed=2)) * (numbers(33, 16, seed=3) > 0.4)
-        y = tf.matmul(tf.reshape(x, [-1, 33]), tf.constant(weights), name="mel") + tf.constant(np.full(16, 1e-6, "f4"))
-        tf.matmul(reader(y), tf.constant(numbers(16, 6, seed=5)), name="last")
-
-    return build
-
-
 SPECTRA = np.exp(np.random.default_rng(0).normal(size=(64, 20, 33)) * 1.5 - 1).astype(np.float32)
-
-
-@pytest.mark.parametrize("reader", [tf.math.log, tf.sqrt, lambda y: tf.pow(y, 0.33)], ids=["log", "root", "power"])
-def test_results_that_are_never_negative_stay_so(reader, tmp_path):
-    result = calibrant.quantize(graph_def(mel(reader)), "batch_num : 4", SPECTRA, tmp_path)
-    layer = next(each for each in result.network.layers if each.layer.name == "mel")
-    assert layer.bias.min() > 0
-    assert np.isfinite(run_once(result.fakequant, {"spec": SPECTRA})[0]).all()
-    assert not result.output_sqnr.undefined
-
-
-def test_others_are_corrected_as_before(monkeypatch):
-    """Nothing behind the layer minds negative numbers."""
-    build = mel(tf.nn.relu)
-    found = calibrant.quantize(graph_def(build), COARSE, SPECTRA).network.layers[0].bias
-    monkeypatch.setattr(bias_correction, "_has_to_be_positive", lambda *_: True)
-    held = calibrant.quantize(graph_def(build), COARSE, SPECTRA).network.layers[0].bias
-    assert (found < 0).any() and (held > 0).all()
 
 
 def test_numbers_that_are_none_once_quantized_are_told(tmp_path):

@@ -113,6 +113,10 @@ class ImageOptions:
     def __post_init__(self) -> None:
         check_types(self, TYPES)
         size = self.size
+        if size is not None:
+            height, width = map(int, size)
+            size = height, width
+            object.__setattr__(self, "size", size)
         with np.errstate(over="ignore", under="ignore"):
             scale, mean, std = (np.asarray(value, np.float32) for value in (self.scale, self.mean, self.std))
         rules = {

@@ -22,10 +22,7 @@ from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
 from calibrant.graph.node_input import read_tensor
 from calibrant.layer_kinds import KINDS
-from calibrant.steps.weights import LayerWeights, bias_of
-
-POSITIVE = frozenset({"Log", "Log1p", "Sqrt", "Rsqrt", "Pow", "RealDiv", "Div", "Reciprocal", "Inv", "Xlogy"})
-"""Operations that have no result for some numbers, zero or negative ones."""
+from calibrant.steps.weights import LayerWeights
 
 
 def with_biases(graph: Graph, layers: Mapping[str, Layer], names: list[str]) -> tuple[Graph, dict[str, Layer]]:
@@ -113,20 +110,8 @@ def bias_corrections(
     layers: Mapping[str, Layer],
     weights: Mapping[str, LayerWeights],
     patches: Mapping[tuple[str, PatchGeometry], PatchMean],
-    lowest: Mapping[str, float],
-    steps: Mapping[str, np.ndarray],
 ) -> dict[str, np.ndarray]:
     """Layer → addend of its bias, float64 [output channels].
-
-    Results that are never negative keep at least half of their bias, and a step of it, where a logarithm or a root
-    reads them.
-
-    Parameters
-    ----------
-    lowest : Mapping[str, float]
-        Tensor → the smallest number that was observed.
-    steps : Mapping[str, np.ndarray]
-        Layer → what its bias is rounded to multiples of, one or one an output channel.
 
     Raises
     ------
@@ -135,40 +120,13 @@ def bias_corrections(
     """
     result = {}
     for name, entry in weights.items():
-        error = _outputs_last(entry.float_values.astype(np.float64) - entry.quantized.dequantize(), layers[name])
+        error = entry.float_values.astype(np.float64) - entry.quantized.dequantize()
+        if KINDS[layers[name].type].transposed:
+            error = np.swapaxes(error, -1, -2)
         depthwise = len(layers[name].channel_axes) == 2
         patch, inputs = patches[patch_place(graph, layers[name])].mean(), error.shape[-2]
         if patch.shape[-1] % inputs or (depthwise and patch.shape[-1] != inputs):
             message = f"its weights are for {inputs} channels, but what it reads has {patch.shape[-1]}"
             raise ModelError(Problem(message, file=graph.source, path=name))
         result[name] = mean_of_outputs(patch, error, depthwise)
-        if lowest.get(patch_place(graph, layers[name])[0], -1.0) >= 0:
-            kernel = _outputs_last(entry.float_values, layers[name])
-            smallest = kernel.min(axis=tuple(range(kernel.ndim - (2 if depthwise else 1)))).reshape(-1)
-            bias = bias_of(graph, layers[name])
-            bias = np.zeros(smallest.size) if bias is None else bias.astype(np.float64)
-            least = np.where(bias > 0, np.maximum(-bias / 2, steps[name].reshape(-1) - bias), 0)
-            never_negative = (smallest >= 0) & (bias >= 0)
-            held = np.where(never_negative, np.maximum(result[name], least), result[name])
-            if (held != result[name]).any() and _has_to_be_positive(graph, name):
-                result[name] = held
     return result
-
-
-def _has_to_be_positive(graph: Graph, layer: str) -> bool:
-    """Whether an operation reads a layer's result, before another layer does, that has no result for some numbers."""
-    seen = {layer}
-    waiting = [layer]
-    for name in waiting:
-        for reader, _ in graph.consumers(f"{name}:0"):
-            if reader.op in POSITIVE:
-                return True
-            if reader.name not in seen and reader.op not in KINDS:
-                seen.add(reader.name)
-                waiting.append(reader.name)
-    return False
-
-
-def _outputs_last(kernel: np.ndarray, layer: Layer) -> np.ndarray:
-    """A kernel with its output channels along the last axis, those of a depthwise one along the last two."""
-    return np.swapaxes(kernel, -1, -2) if KINDS[layer.type].transposed else kernel

@@ -24,7 +24,7 @@ from calibrant.steps.prepared import Prepared
 from calibrant.steps.range_moves import range_moves
 from calibrant.steps.round_weights import with_rounded_weights
 from calibrant.steps.unseen import check_seen
-from calibrant.steps.weights import LayerWeights, bias_of
+from calibrant.steps.weights import bias_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +131,7 @@ def with_activations(
         name: activations[name, layers[name].data_inputs[0]].quantizer.accumulator_scale for name in prepared.weights
     }
     weights = with_held_biases(graph, layers, prepared.weights, scales)
-    corrections = _bias_corrections(prepared, weights, scales)
+    corrections = bias_corrections(graph, layers, weights, prepared.patches) if prepared.patches else {}
     in_channels = _channel_weights(prepared, scales)
     network = QuantizedNetwork(
         graph=graph,
@@ -159,20 +159,10 @@ def with_activations(
     return with_exact_scales(network)
 
 
-def _bias_corrections(
-    prepared: Prepared, weights: Mapping[str, LayerWeights], scales: Mapping[str, np.float32]
-) -> dict[str, np.ndarray]:
-    if not prepared.patches:
-        return {}
-    lowest = {tensor: histogram.minimum for tensor, histogram in prepared.histograms.items() if histogram.count}
-    steps = {name: entry.quantized.scale.astype(np.float64) * scales[name] for name, entry in weights.items()}
-    return bias_corrections(prepared.graph, prepared.layers, weights, prepared.patches, lowest, steps)
-
-
 def _channel_weights(prepared: Prepared, scales: Mapping[str, np.float32]) -> dict[str, ChannelWeights]:
     graph, layers = prepared.graph, prepared.layers
     weights = with_held_biases(graph, layers, prepared.channel_weights, scales)
-    corrections = _bias_corrections(prepared, weights, scales)
+    corrections = bias_corrections(graph, layers, weights, prepared.patches) if prepared.patches else {}
     return {
         name: ChannelWeights(entry.quantized, bias_of(graph, layers[name], corrections.get(name)))
         for name, entry in weights.items()
