@@ -11,6 +11,7 @@ from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.graph.load import load
 from calibrant.graph.run import run_once
 from graphs import conv, dense, graph_def, numbers, placeholder, tf, v1
+from this_tensorflow import skipped_without_the_operation
 
 
 def spread(y, paddings, crops, kernel, steps=(2, 2)):
@@ -62,7 +63,9 @@ def test_the_float_graph_has_the_same_numbers(form, size):
     made, _ = float_graph(graph, TfliteSettings(), gelus=True)
     assert any(node.op == "SpaceToBatchND" for node in made.nodes.values()) == (form in KEPT)
     x = numbers(2, size, size, 4)
-    for found, wanted in zip(run_once(made, {"x": x}), run_once(graph, {"x": x}), strict=True):
+    with skipped_without_the_operation():
+        computed = run_once(made, {"x": x})
+    for found, wanted in zip(computed, run_once(graph, {"x": x}), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
 
 
