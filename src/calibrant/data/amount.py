@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from calibrant.data.batches import Batches
 from calibrant.data.input_spec import InputSpec
+from calibrant.data.option_types import plain_number
 from calibrant.errors import DataError, Problem
 
 DEFAULT_SAMPLES = 64
@@ -29,8 +28,9 @@ def sample_limit(samples: Any) -> int | None:
         return DEFAULT_SAMPLES
     if samples == ALL:
         return None
-    if isinstance(samples, (int, np.integer)) and not isinstance(samples, bool) and samples > 0:
-        return int(samples)
+    number = plain_number(samples)
+    if isinstance(number, int) and not isinstance(number, bool) and number > 0:
+        return number
     raise DataError(Problem(f"samples is {samples!r}", allowed=f"a whole number above 0, or {ALL!r}"))
 
 

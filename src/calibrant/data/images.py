@@ -120,7 +120,7 @@ class ImageOptions:
         with np.errstate(over="ignore", under="ignore"):
             scale, mean, std = (np.asarray(value, np.float32) for value in (self.scale, self.mean, self.std))
         rules = {
-            "size": (size is None or (len(size) == 2 and min(size) > 0), "(height, width), both > 0"),
+            "size": (size is None or min(size) > 0, "(height, width), both > 0"),
             "crop": (self.crop is None or 0 < self.crop <= 1, "a fraction in (0, 1]"),
             "resize_side": (self.resize_side is None or self.resize_side >= max(size or (1,)), ">= height and width"),
             "scale": (0 < abs(scale) < np.inf, "a finite number that float32 holds, not 0"),

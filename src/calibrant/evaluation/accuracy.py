@@ -223,8 +223,8 @@ class Scoreboard:
             There are labels, and none of them counts.
         """
         scores = []
-        for counted in (self._counts or [])[:1]:
-            counted.require_any()
+        if self._counts:
+            self._counts[0].require_any()
         for index, name in enumerate(self._names):
             pair = self._pairs.get((0, index), Difference())
             count = self._counts[index] if self._counts else LabelCount()

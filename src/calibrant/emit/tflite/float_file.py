@@ -31,7 +31,6 @@ LOOPS = frozenset({"UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN"
 ARRAY = "TensorArrayV3"
 FAKE_QUANTIZED = frozenset({"QUANTIZE", "DEQUANTIZE"})
 """What the converter makes of a FakeQuant node."""
-OTHERWISE = "export another format"
 _UNSIMULATED = "a LiteRT file with {} is not written, as no simulation could check it"
 
 
@@ -151,9 +150,10 @@ def _refuse_unknown(file: File, graph: Graph, original: Graph) -> None:
     unranked = [key for key, shape in shapes.items() if shape is None]
     open_inputs = [key for key, shape in shapes.items() if shape is None or None in shape]
     problems = []
-    every = [node.name for node in graph.nodes.values() if node.op in unknown]
+    cut = cut_hint(original, [node.name for node in graph.nodes.values() if node.op in unknown])
+    otherwise = f"{cut}; or export another format" if cut else "export another format"
     for name, places in unknown.items():
-        hint = OTHERWISE
+        hint = otherwise
         if name in LOOPS:
             hint = UNROLLED
         elif name == ARRAY and open_inputs:
@@ -161,8 +161,6 @@ def _refuse_unknown(file: File, graph: Graph, original: Graph) -> None:
         elif unranked:
             hint = f"the model does not say the shape of its input, fix it with {_shape_options(unranked)}"
         nodes = [node for node in graph.nodes.values() if node.op == name]
-        cut = cut_hint(original, every) if hint == OTHERWISE else None
-        hint = hint if cut is None else f"{cut}; or export another format"
         message = _UNSIMULATED.format(name) if name in known else _unknown(name, nodes)
         named = [node.name for node in nodes]
         if name in complex_ones:

@@ -12,7 +12,7 @@ from calibrant.process_wide import alone
 
 
 def new_interpreter(content: bytes, delegate: bool = True, threads: int | None = None, keep: bool = True) -> Any:
-    """An interpreter of a file that keeps every tensor.
+    """An interpreter of a file.
 
     Parameters
     ----------
