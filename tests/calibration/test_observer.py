@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calibrant.algorithms.channel_maximum import ChannelMaximum
+from calibrant.algorithms.channel_extremes import ChannelMaximum
 from calibrant.algorithms.histogram import Histogram
 from calibrant.calibration import memory
 from calibrant.calibration.memory import trim_heap

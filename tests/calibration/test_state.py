@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calibrant.algorithms.channel_maximum import ChannelMaximum
+from calibrant.algorithms.channel_extremes import ChannelMaximum
 from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.patch_mean import ConvAxis, PatchGeometry, PatchMean
 from calibrant.calibration.state import State, batch_digest, fingerprint

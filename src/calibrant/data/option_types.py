@@ -147,4 +147,5 @@ def _problems(annotations: Mapping[str, str], given: Mapping[str, Any], rows: Ro
             continue
         if not accepts(plain_number(value)):
             allowed = f"{called}, or None" if may_be_none else called
-            yield Problem(f"{name} is {value!r:.80} ({type(value).__name__})", allowed=allowed)
+            shown = " ".join(repr(value).split())
+            yield Problem(f"{name} is {shown:.80} ({type(value).__name__})", allowed=allowed)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from calibrant.algorithms.channel_maximum import ChannelMaximum
+from calibrant.algorithms.channel_extremes import ChannelMaximum
 from calibrant.calibration.runner import CalibrationRunner
 from calibrant.config.plan import Plan
 from calibrant.data.open_data import Batches

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.algorithms.search_result import SearchResult
 from calibrant.emit.tflite.float_file import FloatFile
-from calibrant.graph.node_input import NodeInput
+from calibrant.graph.node_input import NodeInput, read_tensor
 from calibrant.progress import Stopwatch
 from calibrant.quantized_network import ChannelWeights, QuantizedInput, QuantizedLayer, QuantizedNetwork, RangeMove
 from calibrant.steps.activations import search_all
@@ -20,11 +21,12 @@ from calibrant.steps.exact_scales import with_exact_scales
 from calibrant.steps.float16_scales import refuse_float16_scales
 from calibrant.steps.intermediate_tensors import search_intermediate, without_codes
 from calibrant.steps.norms import wide_reciprocals
+from calibrant.steps.positive_results import least_corrections
 from calibrant.steps.prepared import Prepared
 from calibrant.steps.range_moves import range_moves
 from calibrant.steps.round_weights import with_rounded_weights
 from calibrant.steps.unseen import check_seen
-from calibrant.steps.weights import bias_of
+from calibrant.steps.weights import LayerWeights, bias_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,12 +129,9 @@ def with_activations(
         As of :class:`calibrant.quantized_network.QuantizedNetwork`.
     """
     graph, layers, plan = prepared.graph, prepared.layers, prepared.plan
-    scales = {
-        name: activations[name, layers[name].data_inputs[0]].quantizer.accumulator_scale for name in prepared.weights
-    }
-    weights = with_held_biases(graph, layers, prepared.weights, scales)
-    corrections = bias_corrections(graph, layers, weights, prepared.patches) if prepared.patches else {}
-    in_channels = _channel_weights(prepared, scales)
+    read = {name: activations[name, layers[name].data_inputs[0]].quantizer for name in prepared.weights}
+    weights, corrections = _fitted(prepared, prepared.weights, read)
+    in_channels = _channel_weights(prepared, read)
     network = QuantizedNetwork(
         graph=graph,
         layers=tuple(
@@ -159,12 +158,26 @@ def with_activations(
     return with_exact_scales(network)
 
 
-def _channel_weights(prepared: Prepared, scales: Mapping[str, np.float32]) -> dict[str, ChannelWeights]:
+def _fitted(
+    prepared: Prepared, weights: Mapping[str, LayerWeights], read: Mapping[str, Quantizer]
+) -> tuple[dict[str, LayerWeights], dict[str, np.ndarray]]:
+    """Weights with scales that hold every bias, and the corrections of the biases; ``read`` is of the layers' inputs."""
     graph, layers = prepared.graph, prepared.layers
-    weights = with_held_biases(graph, layers, prepared.channel_weights, scales)
-    corrections = bias_corrections(graph, layers, weights, prepared.patches) if prepared.patches else {}
+    scales = {name: quantizer.accumulator_scale for name, quantizer in read.items()}
+    held = with_held_biases(graph, layers, weights, scales)
+    corrections = bias_corrections(graph, layers, held, prepared.patches) if prepared.patches else {}
+    for name, minimum in prepared.minima.items():
+        if name in corrections and not minimum.is_empty:
+            lowest = prepared.histograms[read_tensor(graph, (name, layers[name].data_inputs[0]))].minimum
+            least = least_corrections(graph, layers[name], held[name], minimum.minimum, read[name], lowest)
+            corrections[name] = np.maximum(corrections[name], least)
+    return held, corrections
+
+
+def _channel_weights(prepared: Prepared, read: Mapping[str, Quantizer]) -> dict[str, ChannelWeights]:
+    weights, corrections = _fitted(prepared, prepared.channel_weights, read)
     return {
-        name: ChannelWeights(entry.quantized, bias_of(graph, layers[name], corrections.get(name)))
+        name: ChannelWeights(entry.quantized, bias_of(prepared.graph, prepared.layers[name], corrections.get(name)))
         for name, entry in weights.items()
     }
 

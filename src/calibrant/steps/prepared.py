@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from calibrant.algorithms.channel_extremes import ChannelMinimum
 from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.patch_gram import PatchGram
 from calibrant.algorithms.patch_mean import PatchGeometry, PatchMean
@@ -30,6 +31,7 @@ from calibrant.steps.intermediate_tensors import float_lite_file, intermediate_t
 from calibrant.steps.joint import with_joint_places, with_joint_settings
 from calibrant.steps.narrow_range import holdable_weights
 from calibrant.steps.planned import Planned
+from calibrant.steps.positive_results import minimum_statistics, result_of
 from calibrant.steps.round_weights import GramPlace, gram_statistics
 from calibrant.steps.saturating_reads import saturating_reads
 from calibrant.steps.weight_only import quantize_weight_only, with_weight_only
@@ -78,6 +80,8 @@ class Prepared:
         Tensor and geometry → mean patch, still empty.
     grams : Mapping[GramPlace, PatchGram]
         Second moments of patches, still empty; none where weights are rounded to the nearest code.
+    minima : Mapping[str, ChannelMinimum]
+        Layer → smallest result of each channel, still empty; only where a corrected bias has to leave it positive.
     equalized : bool
         Whether the channels between layers were equalized.
     """
@@ -100,6 +104,7 @@ class Prepared:
     histograms: Mapping[str, Histogram]
     patches: Mapping[tuple[str, PatchGeometry], PatchMean]
     grams: Mapping[GramPlace, PatchGram]
+    minima: Mapping[str, ChannelMinimum]
     equalized: bool = False
 
     @cached_property
@@ -112,6 +117,8 @@ class Prepared:
             result.setdefault(tensor, []).append(patch)
         for (tensor, _, _), gram in self.grams.items():
             result.setdefault(tensor, []).append(gram)
+        for name, minimum in self.minima.items():
+            result.setdefault(result_of(self.layers[name]), []).append(minimum)
         return result
 
 
@@ -161,4 +168,5 @@ def prepare_balanced(planned: Planned, balanced: Balanced, options: Options, wat
         histograms={tensor: Histogram() for tensor in (*tensors, *intermediate)},
         patches=patch_statistics(graph, layers, weights) if options.calibration.bias_correction else {},
         grams=gram_statistics(graph, layers, weights) if options.calibration.round_weights else {},
+        minima=minimum_statistics(graph, layers, weights) if options.calibration.bias_correction else {},
     )

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from calibrant.algorithms.channel_maximum import ChannelMaximum
+from calibrant.algorithms.channel_extremes import ChannelMaximum
 from calibrant.algorithms.histogram import NonFiniteError
 
 arrays = hnp.arrays(np.float32, (3, 2, 4), elements=st.floats(-1e6, 1e6, width=32))
