@@ -161,7 +161,7 @@ def with_activations(
 def _fitted(
     prepared: Prepared, weights: Mapping[str, LayerWeights], read: Mapping[str, Quantizer]
 ) -> tuple[dict[str, LayerWeights], dict[str, np.ndarray]]:
-    """Weights with scales that hold every bias, and the corrections of the biases; ``read`` is of the layers' inputs."""
+    """Weights with scales that hold every bias, and corrections of the biases; ``read`` is of the layers' inputs."""
     graph, layers = prepared.graph, prepared.layers
     scales = {name: quantizer.accumulator_scale for name, quantizer in read.items()}
     held = with_held_biases(graph, layers, weights, scales)
