@@ -40,6 +40,20 @@ def test_batches_are_contiguous_and_of_the_inputs_type():
     assert batch["image"].flags.c_contiguous and batch["image"].dtype == np.float32
 
 
+def test_a_memoryview_is_an_array():
+    (batch,) = open_data(memoryview(images(5)), [IMAGE])
+    np.testing.assert_array_equal(batch["image"], images(5))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_masked_values_are_no_numbers(whole):
+    data = np.ma.masked_array(images(5), images(5) > 40)
+    with pytest.raises(DataError, match="values of the array are masked"):
+        list(open_data(data if whole else iter([data]), [IMAGE]))
+    (batch,) = open_data(data.filled(0), [IMAGE])
+    assert batch["image"].max() == 40
+
+
 def test_batch_num_counts_a_last_smaller_batch():
     batches = open_data(images(20), [IMAGE], batch_num=2)
     assert [len(batch["image"]) for batch in batches] == [16, 4]

@@ -64,6 +64,16 @@ def test_samples_that_do_not_fill_a_fixed_batch_are_left_out_with_their_labels(l
 def test_another_number_of_labels(quantized, count):
     with pytest.raises(calibrant.DataError, match="label"):
         calibrant.evaluate([quantized.original], DATA, np.zeros(count, int))
+    with pytest.raises(calibrant.DataError, match="label"):
+        calibrant.evaluate([quantized.original], iter(np.split(DATA, 4)), np.zeros(count, int))
+
+
+def test_another_number_of_labels_shows_before_anything_runs(quantized):
+    def track(batches, *_):
+        pytest.fail("a model was run")
+
+    with pytest.raises(calibrant.DataError, match="41 labels for 40 samples"):
+        calibrant.evaluate([quantized.original], DATA, np.zeros(41, int), track=track)
 
 
 def test_data_that_can_be_read_once(quantized, labels):

@@ -44,6 +44,13 @@ def coerce(piece: Chunk, spec: InputSpec, seen: Extremes | None = None) -> np.nd
     return array
 
 
+def refuse_masked(value: object, name: str) -> None:
+    """Raise an error for an array with masked values, which would become the numbers behind the mask."""
+    if np.ma.is_masked(value):
+        hint = "say what they are: array.filled(0), or leave their samples out"
+        raise DataError(Problem("values of the array are masked", path=f"input {name!r}", hint=hint))
+
+
 def fit_shape(found: Shape, wanted: OpenShape | None, *, lone_sample: bool = False) -> Shape | None:
     """The shape in which the data fit the input, or None if they do not fit.
 

@@ -8,7 +8,7 @@ from typing import TypeGuard, cast
 
 import numpy as np
 
-from calibrant.data.coerce import fit_shape
+from calibrant.data.coerce import fit_shape, refuse_masked
 from calibrant.data.input_source import Chunk
 from calibrant.data.input_spec import InputSpec, meant_inputs, show
 from calibrant.errors import DataError, Problem, did_you_mean
@@ -214,6 +214,7 @@ def _is_array(value: object) -> bool:
 
 def _array(value: object, name: str, label: str) -> np.ndarray:
     """A copy, because a generator may fill the same array again while the batch before is still in use."""
+    refuse_masked(value, name)
     try:
         array = np.array(value)
     except (ValueError, TypeError) as error:

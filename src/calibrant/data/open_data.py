@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from calibrant.data.batches import Batches, too_few
-from calibrant.data.coerce import fit_shape
+from calibrant.data.coerce import fit_shape, refuse_masked
 from calibrant.data.images import ImageOptions, Order
 from calibrant.data.input_source import ArraySource, Chunk, ConstantSource, InputSource
 from calibrant.data.input_spec import InputSpec, match_names, raw_dtypes, with_shapes
@@ -111,6 +111,8 @@ def _columns(
     if source is None:
         raise DataError(Problem("no data are given", hint="data=, or --data on the command line"))
     _refuse_arrays_with_labels(source, inputs)
+    if isinstance(source, memoryview):
+        source = np.asarray(source)
     if isinstance(source, (str, Path)):
         return columns_of(source, inputs, raw, options)
     if isinstance(source, (list, tuple)) and source and all(isinstance(part, (str, Path)) for part in source):
@@ -164,6 +166,7 @@ def _columns_by_name(
 
 def _in_memory(value: object, spec: InputSpec) -> InputSource:
     place = f"the array for {spec.name!r}"
+    refuse_masked(value, spec.name)
     try:
         array = np.asarray(value)
     except (ValueError, TypeError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,8 @@ def evaluate(
         for key, tensor in zip(keys, graphs[0].outputs, strict=True)
     ]
     read = SideBySide(graphs, data, with_labels=labels is None, options=reading)
+    if read.samples is not None:
+        _check_number(truth, read.samples, fixed)
     runners = [Runner(graph) for graph in graphs]
     done = 0
     try:
@@ -115,9 +117,7 @@ def evaluate(
     finally:
         for runner in runners:
             runner.close()
-    for each in truth.values():
-        if len(each) - done >= (fixed or 1):
-            raise DataError(Problem(f"{len(each)} labels for {done} samples", allowed="one label a sample"))
+    _check_number(truth, done, fixed)
     for board in boards:
         if board.offset_hint:
             where = "after" if board.offset_hint > 0 else "before"
@@ -148,6 +148,13 @@ def _fixed_batch(graphs: Sequence[Graph]) -> int | None:
         found = " and ".join(str(size) for size in sorted(sizes))
         raise DataError(Problem(f"the models have fixed batches of {found}, so they cannot be run on the same batches"))
     return sizes.pop() if sizes else None
+
+
+def _check_number(truth: Mapping[int, np.ndarray], samples: int, fixed: int | None) -> None:
+    """Refuse another number of labels than samples; those of a last part of a fixed batch are left out with it."""
+    for each in truth.values():
+        if not samples <= len(each) < samples + (fixed or 1):
+            raise DataError(Problem(f"{len(each)} labels for {samples} samples", allowed="one label a sample"))
 
 
 def _labels_of(truth: np.ndarray | None, done: int, count: int) -> np.ndarray | None:

@@ -57,6 +57,12 @@ class SideBySide:
         counts = [source.count for source in self._sources if source.count is not None]
         return min(counts) if len(counts) == len(self._sources) else None
 
+    @property
+    def samples(self) -> int | None:
+        """Number of samples; None if only reading tells."""
+        counts = [source.samples for source in self._sources if source.samples is not None]
+        return min(counts) if len(counts) == len(self._sources) else None
+
     def __iter__(self) -> Iterator[tuple[Batch, ...]]:
         """One batch per model, by the names of its own inputs."""
         if not self._is_shared:
