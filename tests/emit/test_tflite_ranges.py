@@ -9,7 +9,7 @@ from tflite_networks import computed, contents, exported, image, steps_apart
 from calibrant.algorithms.sqnr import arrays_sqnr_db
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.run import run_once
-from graphs import conv, dense, graph_def, numbers, tf
+from graphs import conv, dense, graph_def, numbers, placeholder, tf
 
 
 def both_signs(y):
@@ -98,6 +98,10 @@ def masked_by_infinity(y):
     return attention(y, lambda scores: scores + tf.where(mask, 0.0, -np.inf))
 
 
+def masked_by_infinite_order(y):
+    return attention(y, lambda scores: scores + np.triu(np.full((64, 64), -np.inf, np.float32), 1))
+
+
 def masked_by_an_infinite_choice(y):
     return attention(y, lambda scores: tf.where(tf.sequence_mask([40], 64)[:, None], scores, -np.inf))
 
@@ -158,7 +162,8 @@ def outputs_of(build):
     [
         *(both_signs, parts_of_two_sizes, largest_beside_all, enlarged, sum_of_two, sum_of_three),
         *(larger_of_two, masked_by_a_sum, masked_by_a_choice, masked_by_a_filled_choice, masked_by_order, gated),
-        *(masked_by_infinity, masked_by_an_infinite_choice, shares_by_hand, normalized_samples),
+        *(masked_by_infinity, masked_by_infinite_order, masked_by_an_infinite_choice),
+        *(shares_by_hand, normalized_samples),
         *(masked_before_they_are_scaled, masked_twice, masked_in_double_precision, masked_by_a_chosen_sum),
     ],
 )
@@ -169,7 +174,7 @@ def test_the_file_is_close_to_the_float_model(build):
 
 MASKED = [
     *(masked_by_a_sum, masked_by_order, masked_before_they_are_scaled, masked_twice),
-    *(masked_in_double_precision, masked_by_a_chosen_sum),
+    *(masked_in_double_precision, masked_by_a_chosen_sum, masked_by_infinity, masked_by_infinite_order),
 ]
 
 
@@ -227,6 +232,19 @@ def test_a_tensor_of_the_file_alone_has_the_scale_of_what_it_is_reshaped_to():
 
     result, _ = exported(graph_def(build))
     assert result.export_notes["tflite"]["operators_in_float"] == []
+
+
+def test_what_is_clipped_behind_a_reshape_and_read_in_parts():
+    """As recurrent networks written out: each step reads its part of min(relu(dense(x)), 20)."""
+
+    def build():
+        y = tf.tensordot(placeholder([None, 4, 6]), tf.constant(numbers(6, 8, seed=1)), 1) + numbers(8, seed=2)
+        y = tf.minimum(tf.nn.relu(y), 20.0)
+        steps = [dense(y[:, at], 8, f"step{at}", seed=3 + at) for at in range(4)]
+        tf.identity(dense(tf.concat(steps, -1), 3, "last"), name="out")
+
+    result, _ = exported(graph_def(build))
+    assert {each["operator"] for each in result.export_notes["tflite"]["operators_in_float"]} <= {"RESHAPE"}
 
 
 def test_what_is_always_zero_has_a_scale_that_sums_can_read():
