@@ -247,6 +247,25 @@ def test_what_is_clipped_behind_a_reshape_and_read_in_parts():
     assert {each["operator"] for each in result.export_notes["tflite"]["operators_in_float"]} <= {"RESHAPE"}
 
 
+@pytest.mark.parametrize("nothing", [-np.inf, np.finfo(np.float32).min, -1e30])
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_is_padded_for_a_maximum_has_the_scale_of_the_maximum(nothing, turned):
+    """Also in models of other tools, where each layer is between transpositions."""
+    pairs = [[0, 0], [0, 0], [1, 1], [1, 1]] if turned else [[0, 0], [1, 1], [1, 1], [0, 0]]
+
+    def build():
+        y = conv(image(8, 8, 4), name="one")
+        y = tf.transpose(y, [0, 3, 1, 2]) if turned else y
+        y = tf.pad(y, pairs, constant_values=np.float32(nothing))
+        y = tf.transpose(y, [0, 2, 3, 1]) if turned else y
+        y = tf.nn.max_pool2d(y, 3, 2, "VALID")
+        y = tf.transpose(y, [0, 3, 1, 2]) if turned else y
+        tf.identity(dense(tf.reduce_mean(y, [2, 3] if turned else [1, 2]), 4, "last"), name="out")
+
+    result, _ = exported(graph_def(build))
+    assert result.export_notes["tflite"]["operators_in_float"] == []
+
+
 def test_what_is_always_zero_has_a_scale_that_sums_can_read():
     """As the state with which an unrolled loop begins."""
 

@@ -11,7 +11,7 @@ from calibrant.graph.graph import Graph
 from calibrant.graph.tf_core import NodeDef
 from calibrant.steps.saturating_reads import REARRANGING
 
-COMPUTING = frozenset({"Select", "SelectV2", "Add", "AddV2", "Sub", "Mul", "Fill"})
+COMPUTING = frozenset({"Select", "SelectV2", "Add", "AddV2", "Sub", "Mul", "Fill", "PadV2"})
 CHOOSING = frozenset({"Tile", "BroadcastTo", "ConcatV2", "Pack", "StridedSlice", "Slice", "GatherV2", "Cast"})
 CARRYING = COMPUTING | REARRANGING | CHOOSING
 

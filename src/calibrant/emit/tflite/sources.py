@@ -237,11 +237,15 @@ class Sources:
         return None
 
     def _clipped(self, index: int) -> int | None:
-        """The result of a tensor's only reader, where that needs no codes for other numbers than it makes."""
+        """The result of what alone reads a tensor, if only rearranged, and needs no codes for other numbers."""
         at = self.wiring.only_reader(index)
-        if at is None or at not in self.integer or at in self.layers or not self.wiring.clips(at):
+        if at is None or at not in self.integer or at in self.layers:
             return None
         end = self.wiring.operators[at].outputs[0].index
+        if self.wiring.operators[at].name in REARRANGING:
+            return self._clipped(end)
+        if not self.wiring.clips(at):
+            return None
         seen = self._is_observed(end) or self._rearranged(end) is not None or self._clipped(end) is not None
         return end if seen else None
 
