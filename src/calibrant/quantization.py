@@ -34,7 +34,7 @@ from calibrant.steps.activations import search_all
 from calibrant.steps.budget import BUDGET, within_budget
 from calibrant.steps.channels import REFINE, Channels, choose_channels
 from calibrant.steps.files_read import files_read
-from calibrant.steps.measured import Measured, measured
+from calibrant.steps.measured import Measured, file_sqnr, measured
 from calibrant.steps.observed import Calibrated, search
 from calibrant.steps.parts import with_parts_alike
 from calibrant.steps.prepare import channels_are_open, is_configured, plan_with_data, prepare
@@ -302,6 +302,11 @@ def build_result(
                     raise
                 result.refused[form] = error
                 LOG.warning("the export %s is left out: %s", form, error)
+    if result.simulation is not None and result.output_sqnr is not None and again is not None:
+        with watch.step("measure"):
+            reference, keys = prepared.folded.graph, prepared.original.output_keys
+            scores = result.simulated_scores
+            result.file_sqnr = file_sqnr(reference, result.simulation, scores, keys, again.batches)
     if output.folder is not None:
         with watch.step("write"):
             result.files = write_folder(output.folder, result_files(result))

@@ -35,7 +35,7 @@ from calibrant.report.distributions import activation_rows, weight_rows
 from calibrant.report.findings import findings, verdict
 from calibrant.report.growth_table import growth_rows
 from calibrant.report.layer_table import layer_rows
-from calibrant.report.output_sqnr import sqnr_rows, sqnr_warnings
+from calibrant.report.output_sqnr import file_sqnr_rows, sqnr_rows, sqnr_warnings
 from calibrant.report.page.page import page
 from calibrant.report.picture import picture
 from calibrant.report.provenance import run_row
@@ -117,6 +117,12 @@ class Result:
     output_sqnr : OutputSqnr | None
         How far the outputs are from the float network's; None if nothing is written, or the calibration data cannot be
         read again.
+    simulation : Graph | None
+        What a ``.tflite`` computes; None without one.
+    simulated_scores : tuple[str, ...]
+        For each output, the tensor of the simulation that a final Softmax reads, or the output itself.
+    file_sqnr : OutputSqnr | None
+        As ``output_sqnr``, of the ``.tflite``; None without one, or where it takes other sizes than the data have.
     pictured : Pictured | None
         What the page shows beside all this; None without a page.
     data : DataUse | None
@@ -144,6 +150,9 @@ class Result:
     batches: Batches | None = None
     sensitivity: tuple[Sensitivity, ...] | None = None
     output_sqnr: OutputSqnr | None = None
+    simulation: Graph | None = None
+    simulated_scores: tuple[str, ...] = ()
+    file_sqnr: OutputSqnr | None = None
     pictured: Pictured | None = None
     data: DataUse | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -228,7 +237,7 @@ class Result:
     def run(self) -> dict[str, Any]:
         """What ``report.json`` says about this run: it differs from one to the next."""
         row = run_row(self.original, write_config_json(self.plan), self.data, self.seconds, self.options)
-        return {**row, **sqnr_rows(self.output_sqnr)}
+        return {**row, **sqnr_rows(self.output_sqnr), **file_sqnr_rows(self.file_sqnr)}
 
     @property
     def absorbed(self) -> dict[str, list[str]]:

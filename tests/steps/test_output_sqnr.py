@@ -8,10 +8,11 @@ import pytest
 
 import calibrant
 from calibrant.algorithms.median_sqnr import median_sqnr_db
+from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.logits import before_softmax
 from calibrant.graph.run import run_once
 from calibrant.quantized_network import OutputSqnr
-from calibrant.report.output_sqnr import refine_hint, sqnr_line, sqnr_warnings
+from calibrant.report.output_sqnr import file_sqnr_line, refine_hint, sqnr_line, sqnr_warnings
 from calibrant.steps.measured import SAMPLES
 from graphs import conv, dense, graph_def, numbers, placeholder, small_network, tf
 
@@ -35,6 +36,39 @@ def test_it_is_that_of_the_median_sample_before_a_final_softmax(tmp_path):
     assert run["total_sqnr_db"] == run["output_sqnr_db"]["probabilities"]
     assert run["total_sqnr_db"] == pytest.approx(-10 * math.log10(np.median(1 / each)), abs=0.05)
     assert run["sqnr_samples"] == SAMPLES and f"{run['total_sqnr_db']:.1f} dB" in sqnr_line(result.output_sqnr)
+
+
+def with_softmax():
+    y = tf.nn.relu(conv(placeholder([None, 6, 6, 2])))
+    scores = dense(tf.reshape(y + conv(y, 4, name="again"), [-1, 144]), name="scores")
+    tf.nn.softmax(scores, name="probabilities")
+
+
+@pytest.mark.parametrize("options", [{}, {"tflite_batch": 2}, {"tflite_ops": "layers"}], ids=str)
+def test_that_of_a_lite_file_is_its_own(options, tmp_path):
+    result = calibrant.quantize(graph_def(with_softmax), data=DATA, out=tmp_path, export="tflite", **options)
+    [point] = [before_softmax(result.original, tensor) for tensor in result.original.outputs]
+    wanted = run_once(result.original, {"x": DATA[:SAMPLES]}, [point])[0]
+    runner = TfliteRunner((tmp_path / "model_int8.tflite").read_bytes())
+    found = []
+    for at in range(0, SAMPLES, 2):
+        runner.run({0: DATA[at : at + 2]})
+        found.append(runner.real(runner.points[0]))
+    run = json.loads((tmp_path / "report.json").read_text())["run"]
+    expected = median_sqnr_db(wanted, np.concatenate(found))
+    assert run["tflite_sqnr_db"] == {"probabilities": pytest.approx(expected, abs=0.05)}
+    assert run["tflite_sqnr_db"] != run["output_sqnr_db"]
+    assert file_sqnr_line(result.file_sqnr, "model_int8.tflite").startswith("in model_int8.tflite: ")
+
+
+def test_a_lite_file_of_other_sizes_than_the_data_is_not_measured(tmp_path):
+    def build():
+        y = tf.reduce_mean(conv(placeholder([None, None, None, 2])), [1, 2])
+        tf.matmul(y, tf.constant(numbers(4, 3, seed=3)), name="out")
+
+    sizes = {"x": (1, 8, 8, 2)}
+    result = calibrant.quantize(graph_def(build), data=DATA, out=tmp_path, export="tflite", tflite_shape=sizes)
+    assert not result.refused and result.file_sqnr is None and "tflite_sqnr_db" not in result.run
 
 
 def test_outputs_that_are_noise_are_warned_of(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,10 @@ import numpy as np
 from calibrant.emit.tflite.file_parts import Tensor
 from calibrant.emit.tflite.flatbuffer import METADATA, File
 from calibrant.emit.tflite.interpreter import empty_tensors, new_interpreter
+from calibrant.emit.tflite.scores import quantized_output, softmax_input
 from calibrant.emit.tflite.simulated_codes import quantized, real_values
 from calibrant.errors import ModelError, Problem
 from calibrant.json_text import parse_json
-
-SAME_NUMBERS = frozenset({"DEQUANTIZE", "RESHAPE"})
 
 
 class TfliteRunner:
@@ -100,27 +99,16 @@ class TfliteRunner:
 
     def softmax_input(self, output: Tensor) -> Tensor | None:
         """What the SOFTMAX reads from which an output comes; None where it comes from none."""
-        maker = self._makers.get(self._origin(output, {*SAME_NUMBERS, "QUANTIZE"}).index)
-        return maker.inputs[0] if maker is not None and maker.name == "SOFTMAX" else None
+        return softmax_input(self._makers, output)
 
     def quantized_output(self, output: Tensor) -> Tensor:
         """The integer tensor that an output is the real form of, else the output itself."""
-        source = self._origin(output, SAME_NUMBERS)
-        return source if source.scale.size else output
+        return quantized_output(self._makers, output)
 
     @property
     def points(self) -> tuple[Tensor, ...]:
         """For each output, what a final SOFTMAX reads, else the integer tensor that the output is made from."""
         return tuple(self.softmax_input(end) or self.quantized_output(end) for end in self.file.outputs())
-
-    def _origin(self, tensor: Tensor, passed: Collection[str]) -> Tensor:
-        """The tensor from which operators of these names make another one."""
-        while (maker := self._makers.get(tensor.index)) is not None and maker.name in passed:
-            source = maker.inputs[0]
-            if source is None:
-                break
-            tensor = source
-        return tensor
 
 
 def open_tflite(path: Path) -> TfliteRunner:

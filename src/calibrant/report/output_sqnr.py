@@ -25,6 +25,13 @@ def sqnr_rows(measured: OutputSqnr | None) -> dict[str, Any]:
     }
 
 
+def file_sqnr_rows(measured: OutputSqnr | None) -> dict[str, Any]:
+    """The same of a LiteRT file; nothing where that was not measured."""
+    if measured is None:
+        return {}
+    return {"tflite_sqnr_db": {name: _finite(value) for name, value in measured.by_output.items()}}
+
+
 def sqnr_warnings(measured: OutputSqnr, refined: bool) -> list[str]:
     """One sentence about each output that is mostly noise, or none that is a number.
 
@@ -52,14 +59,18 @@ def sqnr_warnings(measured: OutputSqnr, refined: bool) -> list[str]:
 
 def sqnr_line(measured: OutputSqnr) -> str:
     """``outputs: 41.2 dB SQNR on 8 calibration samples``."""
-    value = "without any difference" if measured.total_db == math.inf else f"{measured.total_db:.1f} dB SQNR"
     which = ""
     if len(measured.by_output) > 1:
         worst = min(measured.by_output, key=lambda name: measured.by_output[name])
         which = f" ({worst!r}, the lowest of {len(measured.by_output)})"
     names = ", ".join(map(repr, measured.not_compared))
     beside = f"; not compared, as the data decide how many values they have: {names}" if names else ""
-    return f"outputs: {value}{which} on {measured.samples} calibration samples, of the median sample{beside}"
+    return f"outputs: {_value(measured)}{which} on {measured.samples} calibration samples, of the median sample{beside}"
+
+
+def file_sqnr_line(measured: OutputSqnr, file: str) -> str:
+    """``in mobilenet_int8.tflite: 38.0 dB``, where tensors between layers may have codes, too."""
+    return f"in {file}: {_value(measured)}"
 
 
 def refine_hint(measured: OutputSqnr) -> str | None:
@@ -73,6 +84,10 @@ def refine_hint(measured: OutputSqnr) -> str | None:
     if measured.total_db >= REFINE_BELOW_DB:
         return None
     return f"below {REFINE_BELOW_DB:g} dB answers begin to change: --refine chooses ranges by the outputs' error"
+
+
+def _value(measured: OutputSqnr) -> str:
+    return "without any difference" if measured.total_db == math.inf else f"{measured.total_db:.1f} dB SQNR"
 
 
 def _finite(value: float) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -13,12 +14,13 @@ from calibrant.algorithms.sqnr import arrays_sqnr_db
 from calibrant.data.batches import sample_count
 from calibrant.data.open_data import Batches
 from calibrant.emit.fakequant import fake_quantized
+from calibrant.emit.tflite.sample import fits
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import before_softmax
 from calibrant.graph.run import Runner
 from calibrant.quantized_network import ErrorGrowth, InputError, OutputSqnr, QuantizedInput, QuantizedNetwork
-from calibrant.steps.first_samples import first_samples
+from calibrant.steps.first_samples import cut, first_samples
 from calibrant.steps.undefined_outputs import undefined_samples, where_undefined
 
 SAMPLES = 4
@@ -68,7 +70,7 @@ def measured(
     entries = network.every_input() if inputs else ()
     watched = {entry.tensor for entry in entries}
     places = [place for place, tensor in enumerate(graph.outputs) if graph.dtype(tensor).is_floating]
-    points = [_points(graph, quantized, place) for place in places]
+    points = [_points(graph, quantized, place, before_softmax(quantized, quantized.outputs[place])) for place in places]
     if not points and not watched:
         return Measured(None, None)
     axes = {tensor: _channel_axis(network.graph, tensor) for tensor in sorted(watched)}  # quantizers have none
@@ -76,13 +78,10 @@ def measured(
     kept = first.kept if graph is network.graph else _values(network.graph, [], fed, axes).kept
     second = _values(quantized, [point[1] for point in points], fed, axes)
     samples = sum(map(sample_count, fed))
-    pairs = dict(zip((keys[place] for place in places), zip(first.fetched, second.fetched, strict=True), strict=True))
-    alike = {key: pair for key, pair in pairs.items() if pair[0].shape == pair[1].shape and pair[0].size}
-    ratios = {key: median_sqnr_db(*pair) for key, pair in alike.items()}
-    lost = {key: count for key, pair in alike.items() if (count := undefined_samples(*pair))}
-    origin = where_undefined(quantized, fed, [layer.layer.name for layer in network.layers]) if lost else None
-    others = tuple(key for key in pairs if key not in ratios)
-    outputs = OutputSqnr(ratios, samples, others, lost, origin) if ratios else None
+    outputs = _compared([keys[place] for place in places], first.fetched, second.fetched, samples)
+    if outputs is not None and outputs.undefined:
+        origin = where_undefined(quantized, fed, [layer.layer.name for layer in network.layers])
+        outputs = replace(outputs, undefined_at=origin)
     if not inputs:
         return Measured(outputs, None)
     arriving = {tensor: _decibels(kept[tensor], second.kept[tensor]) for tensor in watched}
@@ -90,10 +89,73 @@ def measured(
     return Measured(outputs, ErrorGrowth(samples, tuple(errors)))
 
 
-def _points(graph: Graph, quantized: Graph, place: int) -> tuple[str, str]:
+def file_sqnr(
+    reference: Graph, simulation: Graph, scores: Sequence[str], keys: Sequence[str], batches: Batches
+) -> OutputSqnr | None:
+    """How far the outputs of a LiteRT file are from the float network's, on the samples of :func:`measured`.
+
+    Parameters
+    ----------
+    reference : Graph
+        The float network.
+    simulation : Graph
+        What the file computes.
+    scores : Sequence[str]
+        For each output, the tensor of the simulation that a final Softmax reads, or the output itself.
+    keys : Sequence[str]
+        How the outputs are called, in order.
+    batches : Batches
+        As of :func:`measured`.
+
+    Returns
+    -------
+    OutputSqnr | None
+        None where the file takes other sizes than the data have, or no output can be compared.
+    """
+    places = [place for place, tensor in enumerate(reference.outputs) if reference.dtype(tensor).is_floating]
+    fed = _pieces(first_samples(reference, batches, SAMPLES), simulation)
+    if not places or not fed or not all(map(partial(_takes, simulation), fed)):
+        return None
+    points = [_points(reference, simulation, place, scores[place]) for place in places]
+    first = _values(reference, [point[0] for point in points], fed, {})
+    named = [dict(zip(simulation.input_keys, batch.values(), strict=True)) for batch in fed]
+    second = _values(simulation, [point[1] for point in points], named, {})
+    return _compared([keys[place] for place in places], first.fetched, second.fetched, sum(map(sample_count, fed)))
+
+
+def _pieces(fed: Sequence[Mapping[str, np.ndarray]], graph: Graph) -> list[dict[str, np.ndarray]]:
+    """Batches of as many samples as a model takes at once; what is left over is left out."""
+    sizes = [shape[0] for tensor in graph.inputs if (shape := graph.shape(tensor)) and shape[0] is not None]
+    if not sizes:
+        return [dict(batch) for batch in fed]
+    starts = [(batch, start) for batch in fed for start in range(0, sample_count(batch) - sizes[0] + 1, sizes[0])]
+    return [cut(batch, start, start + sizes[0]) for batch, start in starts]
+
+
+def _takes(graph: Graph, batch: Mapping[str, np.ndarray]) -> bool:
+    shapes = zip(map(graph.shape, graph.inputs), batch.values(), strict=True)
+    return all(shape is None or fits(np.shape(values), shape) for shape, values in shapes)
+
+
+def _compared(
+    keys: Sequence[str], reference: Sequence[np.ndarray], outputs: Sequence[np.ndarray], samples: int
+) -> OutputSqnr | None:
+    pairs = dict(zip(keys, zip(reference, outputs, strict=True), strict=True))
+    alike = {key: pair for key, pair in pairs.items() if pair[0].shape == pair[1].shape and pair[0].size}
+    if not alike:
+        return None
+    return OutputSqnr(
+        by_output={key: median_sqnr_db(*pair) for key, pair in alike.items()},
+        samples=samples,
+        not_compared=tuple(key for key in pairs if key not in alike),
+        undefined={key: count for key, pair in alike.items() if (count := undefined_samples(*pair))},
+    )
+
+
+def _points(graph: Graph, quantized: Graph, place: int, score: str) -> tuple[str, str]:
     """Where an output of both networks is compared: before the Softmax where both have one."""
     outputs = graph.outputs[place], quantized.outputs[place]
-    scores = before_softmax(graph, outputs[0]), before_softmax(quantized, outputs[1])
+    scores = before_softmax(graph, outputs[0]), score
     return outputs if scores[0] == outputs[0] or scores[1] == outputs[1] else scores
 
 

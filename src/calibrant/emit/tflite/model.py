@@ -23,14 +23,16 @@ from calibrant.emit.tflite.plan import FilePlan, PlanInputs
 from calibrant.emit.tflite.quantized_file import quantized_file
 from calibrant.emit.tflite.sample import as_fed
 from calibrant.emit.tflite.scales import plan_with_scales
+from calibrant.emit.tflite.scores import softmax_input
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.emit.tflite.simulated_codes import real_values
-from calibrant.emit.tflite.simulation import NotSimulated, Simulation, simulate
+from calibrant.emit.tflite.simulation import NotSimulated, Simulation, between_node, simulate
 from calibrant.emit.tflite.trial import TrialError, tried
 from calibrant.emit.tflite.undefined import undefined
 from calibrant.emit.tflite.wiring import Wiring
 from calibrant.errors import ModelError, Problem
 from calibrant.graph.graph import Graph
+from calibrant.graph.logits import before_softmax
 from calibrant.quantized_network import QuantizedNetwork
 
 SIGNATURE = "serving_default"
@@ -63,6 +65,16 @@ class LiteFile:
     origin: Mapping[int, int]
     float_file: FloatFile
     outputs: Sequence[np.ndarray]
+
+    def scores(self) -> tuple[str, ...]:
+        """For each output, the tensor of the simulation that a final SOFTMAX reads, or the output itself."""
+        makers = {made.index: operator for operator in self.file.operators() for made in operator.outputs}
+        found = []
+        for end, output in zip(self.file.outputs(), self.simulation.outputs, strict=True):
+            scores = softmax_input(makers, end)
+            node = between_node(scores) if scores is not None else ""
+            found.append(f"{node}:0" if node in self.simulation.nodes else before_softmax(self.simulation, output))
+        return tuple(found)
 
     def floats(self) -> list[dict[str, Any]]:
         """The operators in float and why, for the report; with the quantized layers that they are."""

@@ -88,6 +88,7 @@ def _head(name: str, report: Mapping[str, Any], sizes: Mapping[str, int], damage
         *((("With 16-bit activations", wide),) if totals["wide_layers"] else ()),
         *_in_lite_file(report),
         *((f"Output {key}", _decibels(value)) for key, value in (run.get("output_sqnr_db") or {}).items()),
+        *((f"Output {key}, .tflite", _decibels(value)) for key, value in run.get("tflite_sqnr_db", {}).items()),
         ("Calibration samples", f"{run['samples']:,}" if run.get("samples") else "–"),
         ("Time", f"{seconds:.1f} s" if seconds else "–"),
         ("Peak memory", _bytes(run["peak_memory_bytes"]) if "peak_memory_bytes" in run else "–"),
