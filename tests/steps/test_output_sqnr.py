@@ -12,7 +12,7 @@ from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.logits import before_softmax
 from calibrant.graph.run import run_once
 from calibrant.quantized_network import OutputSqnr
-from calibrant.report.output_sqnr import file_sqnr_line, refine_hint, sqnr_line, sqnr_warnings
+from calibrant.report.output_sqnr import file_hint, file_sqnr_line, refine_hint, sqnr_line, sqnr_warnings
 from calibrant.steps.measured import SAMPLES
 from graphs import conv, dense, graph_def, numbers, placeholder, small_network, tf
 
@@ -59,6 +59,15 @@ def test_that_of_a_lite_file_is_its_own(options, tmp_path):
     assert run["tflite_sqnr_db"] == {"probabilities": pytest.approx(expected, abs=0.05)}
     assert run["tflite_sqnr_db"] != run["output_sqnr_db"]
     assert file_sqnr_line(result.file_sqnr, "model_int8.tflite").startswith("in model_int8.tflite: ")
+
+
+@pytest.mark.parametrize(
+    "file, model, ops, is_said",
+    [(9.0, 17.5, "all", True), (9.0, 17.5, "layers", False), (31.0, 44.0, "all", False), (15.0, 17.5, "all", False)],
+)
+def test_a_file_that_is_farther_off_than_the_model_says_what_helps(file, model, ops, is_said):
+    hint = file_hint(OutputSqnr({"y": file}, 4), OutputSqnr({"y": model}, 4), ops)
+    assert (hint is not None) == is_said and (hint is None or "--tflite-ops layers" in hint)
 
 
 def test_a_lite_file_of_other_sizes_than_the_data_is_not_measured(tmp_path):

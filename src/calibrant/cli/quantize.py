@@ -109,7 +109,7 @@ def show_result(result: Any, out: str) -> None:
     """Tables of the layers, what stayed in float, totals and times; last which share of the network is on integers."""
     from calibrant.cli.show import decibels, table
     from calibrant.report.integer_share import file_share_line, share_line
-    from calibrant.report.output_sqnr import file_sqnr_line, refine_hint, sqnr_line
+    from calibrant.report.output_sqnr import file_hint, file_sqnr_line, refine_hint, sqnr_line
 
     report = result.report
     rows = []
@@ -155,6 +155,8 @@ def show_result(result: Any, out: str) -> None:
         click.echo(sqnr_line(result.output_sqnr))
         if result.file_sqnr is not None:
             click.echo(file_sqnr_line(result.file_sqnr, f"{result.name}_int8.tflite"))
+            if hint := file_hint(result.file_sqnr, result.output_sqnr, result.tflite.ops):
+                click.echo(hint)
         hint = refine_hint(result.output_sqnr)
         if hint and _is_left_unrefined(result):
             click.echo(hint)

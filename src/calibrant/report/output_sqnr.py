@@ -11,6 +11,8 @@ NOISE_DB = 10.0
 """Below this, what the outputs say is mostly noise."""
 REFINE_BELOW_DB = 30.0
 """Below this, some answers may change that refined ranges would keep."""
+FILE_BELOW_BY_DB = 3.0
+"""From here on a LiteRT file loses as much between the layers as in them."""
 
 
 def sqnr_rows(measured: OutputSqnr | None) -> dict[str, Any]:
@@ -71,6 +73,21 @@ def sqnr_line(measured: OutputSqnr) -> str:
 def file_sqnr_line(measured: OutputSqnr, file: str) -> str:
     """``in mobilenet_int8.tflite: 38.0 dB``, where tensors between layers may have codes, too."""
     return f"in {file}: {_value(measured)}"
+
+
+def file_hint(file: OutputSqnr, model: OutputSqnr, ops: str) -> str | None:
+    """How a LiteRT file becomes as close as the fake-quantized model; None where it is, or close enough.
+
+    Parameters
+    ----------
+    file, model : OutputSqnr
+        Of the file, and of the fake-quantized model.
+    ops : str
+        What runs on integers in the file: ``'all'`` or ``'layers'``.
+    """
+    if ops != "all" or file.total_db >= min(REFINE_BELOW_DB, model.total_db - FILE_BELOW_BY_DB):
+        return None
+    return "between layers it has codes, too: --tflite-ops layers keeps most of that in float"
 
 
 def refine_hint(measured: OutputSqnr) -> str | None:
