@@ -73,6 +73,22 @@ def test_the_file_itself_does_not_differ(written, check, capsys, arguments):
     assert "nothing differs: 3 runs" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("arguments, keeps", [((), True), (("--outputs-only",), False)])
+def test_results_alone_are_compared_as_applications_run_the_file(written, check, monkeypatch, arguments, keeps):
+    """Which keep no tensors in between, so that XNNPACK joins operators."""
+    module = sys.modules["ai_edge_litert"].interpreter
+    made = []
+
+    def interpreter(**options):
+        made.append(options["experimental_preserve_all_tensors"])
+        return original(**options)
+
+    original = module.Interpreter
+    monkeypatch.setattr(module, "Interpreter", interpreter)
+    assert check(written, *arguments) == 0
+    assert set(made) == {keeps}
+
+
 def altered(content, layer):
     """The file with one weight of a layer changed, and the name of what the layer makes."""
     file = File(content)

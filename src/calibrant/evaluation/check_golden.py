@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--builtin", action="store_true", help="the built-in kernels instead of XNNPACK's")
     parser.add_argument("--threads", type=int, help="threads of the interpreter")
     parser.add_argument("--steps", type=int, default=0, help="steps of the codes that are allowed besides")
-    parser.add_argument("--outputs-only", action="store_true", help="compare the results alone, nothing in between")
+    parser.add_argument("--outputs-only", action="store_true", help="compare the results alone, as applications run it")
     options = parser.parse_args(arguments)
     try:
         return check(Path(__file__).resolve().parent, options)
@@ -54,7 +54,7 @@ def check(folder: Path, options: argparse.Namespace) -> int:
             interpreter = litert.Interpreter(  # a new one, as XNNPACK may run files with loops right only once
                 model_content=content,
                 num_threads=options.threads,
-                experimental_preserve_all_tensors=True,
+                experimental_preserve_all_tensors=not options.outputs_only,
                 experimental_op_resolver_type=(
                     resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES if options.builtin else resolvers.AUTO
                 ),
