@@ -134,6 +134,15 @@ def test_whatever_is_read_the_corrected_sums_stay_positive(seed, size, bias):
     assert (sums[:, exact.min(axis=0) > 0] > 0).all()
 
 
+def test_with_16_bits_a_step_is_that_of_16_bits():
+    kernel = np.abs(numbers(8, 2, seed=3))
+    graph, layer, entry = log_of_sums(kernel, np.zeros(2, np.float32))
+    quantizer = Quantizer.from_range(0, 2.55, 16, asymmetric=False)
+    least = least_corrections(graph, layer, entry, np.float32([1e-9, 0]), quantizer, 0.0)
+    step = float(entry.quantized.scale[0]) * 2.55 / 32639
+    np.testing.assert_allclose(least, [step, 0], rtol=0.01, atol=1e-12)
+
+
 def test_sums_of_both_signs_are_held_only_where_rounding_leaves_them_positive():
     kernel = numbers(8, 2, seed=3)
     graph, layer, entry = log_of_sums(kernel, np.zeros(2, np.float32))

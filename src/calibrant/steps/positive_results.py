@@ -72,7 +72,7 @@ def least_corrections(
     kernel = np.swapaxes(entry.float_values, -1, -2) if KINDS[layer.type].transposed else entry.float_values
     axes = tuple(range(kernel.ndim - (2 if depthwise else 1)))
     kernel = kernel.astype(np.float64)
-    step = entry.quantized.scale.astype(np.float64).reshape(-1) * float(quantizer.accumulator_scale)
+    step = entry.quantized.scale.astype(np.float64).reshape(-1) * float(quantizer.scale)
     noise = np.abs(kernel).sum(axis=axes).reshape(-1) * float(quantizer.scale) / 2
     kept = minimum.astype(np.float64) - noise
     positive = kept > 0
