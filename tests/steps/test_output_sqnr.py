@@ -70,6 +70,23 @@ def test_a_file_that_is_farther_off_than_the_model_says_what_helps(file, model, 
     assert (hint is not None) == is_said and (hint is None or "--tflite-ops layers" in hint)
 
 
+def test_a_lite_file_of_more_samples_than_are_compared(tmp_path):
+    model = graph_def(with_softmax)
+    result = calibrant.quantize(model, data=DATA, out=tmp_path, export="tflite", tflite_batch=SAMPLES + 1)
+    assert result.file_sqnr.samples == SAMPLES + 1
+
+
+def test_a_lite_file_is_measured_only_where_the_model_is(tmp_path):
+    """Before the Softmax is one place, and behind a product with its result another one."""
+
+    def build():
+        scores = dense(tf.reshape(conv(placeholder([None, 6, 6, 2])), [-1, 144]), name="scores")
+        tf.multiply(tf.nn.softmax(scores), 100.0, name="percent")
+
+    result = calibrant.quantize(graph_def(build), data=DATA, out=tmp_path, export="tflite")
+    assert not result.refused and result.output_sqnr is not None and result.file_sqnr is None
+
+
 def test_a_lite_file_of_other_sizes_than_the_data_is_not_measured(tmp_path):
     def build():
         y = tf.reduce_mean(conv(placeholder([None, None, None, 2])), [1, 2])

@@ -32,6 +32,8 @@ def chosen(choose):
 def test_a_layer_that_nothing_reaches_is_named_and_can_be_left_out(balancing, tmp_path):
     with pytest.raises(DataError, match="no calibration sample has a value") as raised:
         calibrant.quantize(**chosen(lambda score: score > 1e6), config=balancing)
+    with pytest.raises(DataError, match="no calibration sample has a value"):
+        calibrant.quantize(**chosen(lambda score: score > 1e6), config=balancing, round_weights=True)
     found = re.search(r'skip_layers : "second"', str(raised.value))
     assert "dmq" in balancing or found
     left = {"config": f'{balancing} skip_layers : "second"', "export": ["tflite", "ascend"]}

@@ -110,10 +110,17 @@ def file_sqnr(
     Returns
     -------
     OutputSqnr | None
-        None where the file takes other sizes than the data have, or no output can be compared.
+        None where the file takes other sizes than the data have, or no output can be compared at one point.
     """
-    places = [place for place, tensor in enumerate(reference.outputs) if reference.dtype(tensor).is_floating]
-    fed = _pieces(first_samples(reference, batches, SAMPLES), simulation)
+    places = [
+        place
+        for place, (tensor, output) in enumerate(zip(reference.outputs, simulation.outputs, strict=True))
+        if reference.dtype(tensor).is_floating
+        and (before_softmax(reference, tensor) == tensor) == (scores[place] == output)
+    ]
+    size = next((shape[0] for tensor in simulation.inputs if (shape := simulation.shape(tensor))), None)
+    fed = first_samples(reference, batches, max(SAMPLES, size or 0))
+    fed = fed if size is None else _pieces(fed, size)
     if not places or not fed or not all(map(partial(_takes, simulation), fed)):
         return None
     points = [_points(reference, simulation, place, scores[place]) for place in places]
@@ -123,13 +130,10 @@ def file_sqnr(
     return _compared([keys[place] for place in places], first.fetched, second.fetched, sum(map(sample_count, fed)))
 
 
-def _pieces(fed: Sequence[Mapping[str, np.ndarray]], graph: Graph) -> list[dict[str, np.ndarray]]:
-    """Batches of as many samples as a model takes at once; what is left over is left out."""
-    sizes = [shape[0] for tensor in graph.inputs if (shape := graph.shape(tensor)) and shape[0] is not None]
-    if not sizes:
-        return [dict(batch) for batch in fed]
-    starts = [(batch, start) for batch in fed for start in range(0, sample_count(batch) - sizes[0] + 1, sizes[0])]
-    return [cut(batch, start, start + sizes[0]) for batch, start in starts]
+def _pieces(fed: Sequence[Mapping[str, np.ndarray]], size: int) -> list[dict[str, np.ndarray]]:
+    """Batches of so many samples; what is left over is left out."""
+    starts = [(batch, start) for batch in fed for start in range(0, sample_count(batch) - size + 1, size)]
+    return [cut(batch, start, start + size) for batch, start in starts]
 
 
 def _takes(graph: Graph, batch: Mapping[str, np.ndarray]) -> bool:

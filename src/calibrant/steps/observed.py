@@ -60,6 +60,7 @@ def search(prepared: Prepared, watch: Stopwatch, half: Mapping[NodeInput, Quanti
     half : Mapping[NodeInput, QuantizedInput] | None
         What was found in the first half of the data.
     """
+    check_seen(prepared.graph, prepared.places, prepared.histograms)
     with watch.step("round weights"):
         prepared = with_rounding(prepared)
     with watch.step("search"):
