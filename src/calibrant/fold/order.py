@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from calibrant.fold import bias, cast, decomposed_batch_norm, dilated, fused_norm, reshaped, scalar
+from calibrant.fold import bias, cast, decomposed_batch_norm, dilated, fused_norm, reshaped, scalar, transposed
 from calibrant.fold.chain import FoldChain, Recogniser, follow
 from calibrant.fold.group import group_target
 from calibrant.fold.result import NotFused
@@ -16,6 +16,7 @@ RECOGNISERS: tuple[Recogniser, ...] = (
     dilated.recognise,  # 2
     scalar.recognise,  # 3, before 6: a factor of size 1 is a number, not a norm
     reshaped.recognise,  # 5
+    transposed.recognise,
     cast.recognise,
     decomposed_batch_norm.recognise,  # 6
     bias.recognise,  # 7
