@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,14 @@ from calibrant.progress import Stopwatch
 from calibrant.steps.planned import plan_model
 
 
-def calibrated(original: Graph, config: Any, record: Path, evaluator: Any, outputs: Sequence[str]) -> Plan:
+def calibrated(
+    original: Graph,
+    config: Any,
+    record: Path,
+    evaluator: Any,
+    outputs: Sequence[str],
+    around: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Plan:
     """Let an evaluator calibrate a network; where layers are balanced, it runs twice.
 
     Parameters
@@ -32,11 +41,13 @@ def calibrated(original: Graph, config: Any, record: Path, evaluator: Any, outpu
         Has ``calibration(graph, outputs)``.
     outputs : Sequence[str]
         What it is given as outputs.
+    around : Callable[[], AbstractContextManager[None]]
+        The context in which the evaluator is called.
 
     Raises
     ------
     DataError
-        The evaluator ran fewer batches than ``batch_num``.
+        The evaluator ran fewer batches than ``batch_num``, or a tensor became NaN or infinite.
     """
     plan = plan_model(original, config, ModelOptions(), Stopwatch()).plan
     kinds: list[type[InPlaceBalancing | InPlaceCalibration]] = [InPlaceCalibration]
@@ -45,9 +56,19 @@ def calibrated(original: Graph, config: Any, record: Path, evaluator: Any, outpu
     for kind in kinds:
         graph = tf_graph(original)
         run = kind(graph, config, record, original.outputs).run
-        evaluator.calibration(graph, list(outputs))
+        with around():
+            _run(run, partial(evaluator.calibration, graph, list(outputs)))
         _check_enough(run, evaluator)
     return plan
+
+
+def _run(run: InPlaceRun, calibration: Callable[[], object]) -> None:
+    try:
+        calibration()
+    except Exception:
+        if run.failure is not None:  # of which TensorFlow has made an error of its own
+            raise run.failure from None
+        raise
 
 
 def _check_enough(run: InPlaceRun, evaluator: Any) -> None:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import runpy
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from calibrant.amct.arguments import names_of, path_of, save_target
 from calibrant.amct.common.auto_calibration import GraphEvaluator
 from calibrant.amct.conversion import write_models
 from calibrant.amct.evaluated import calibrated
-from calibrant.amct.old_names import scripts_environment
+from calibrant.amct.evaluator_script import evaluator_of, failing_in
 from calibrant.conversion import convert_records
-from calibrant.errors import ConfigError, Problem
 from calibrant.graph.load import load
 from calibrant.options import ModelOptions
 from calibrant.progress import Stopwatch
@@ -52,29 +48,11 @@ def calibrate(
     with scratch_folder() as temporary:
         record = temporary / "record.txt"
         if evaluator is not None:
-            with _evaluator_of(Path(evaluator)) as loaded:
-                calibrated(original, config, record, loaded, names)
+            script = path_of("evaluator", evaluator)
+            with evaluator_of(script) as loaded:
+                calibrated(original, config, record, loaded, names, lambda: failing_in(script, "calibration failed"))
         else:
             batch_num = plan_model(original, config, ModelOptions(), Stopwatch()).plan.batch_num
             calibrated(original, config, record, GraphEvaluator(**data, batch_num=batch_num), names)
         recorded = convert_records(path, record, outputs=names, complete=True)
     write_models(recorded, folder, prefix, "calibration")
-
-
-@contextmanager
-def _evaluator_of(script: Path) -> Iterator[Any]:
-    """The one object of a script that has ``calibration``; the script's environment lasts as long as the block."""
-    if not script.is_file():
-        raise ConfigError(Problem("there is no such script", file=str(script)))
-    with scripts_environment():
-        values = {id(value): value for value in runpy.run_path(str(script)).values()}.values()
-        evaluators = [value for value in values if not isinstance(value, type) and _calibrates(value)]
-        if len(evaluators) != 1:
-            what = f"defines {len(evaluators)} objects" if evaluators else "defines no object"
-            allowed = "exactly one, evaluator = Evaluator() for example"
-            raise ConfigError(Problem(f"{what} with calibration(graph, outputs)", file=str(script), allowed=allowed))
-        yield evaluators[0]
-
-
-def _calibrates(value: Any) -> bool:
-    return callable(getattr(value, "calibration", None))

@@ -39,7 +39,7 @@ class InPlaceRun:
         self._seen = dict.fromkeys(statistics, 0)
         self._locks = {tensor: threading.Lock() for tensor in statistics}
         self._finishing = threading.Lock()
-        self._failure: DataError | None = None
+        self.failure: DataError | None = None
         self.is_done = False
 
     @property
@@ -57,14 +57,14 @@ class InPlaceRun:
             with self._locks[tensor]:
                 if self._seen[tensor] == self.batch_num:
                     return
-                if self._failure is not None:
-                    raise self._failure
+                if self.failure is not None:
+                    raise self.failure
                 for statistic in self._statistics[tensor]:
                     try:
                         statistic.update(np.asarray(values, np.float32))
                     except NonFiniteError as error:
-                        self._failure = self._not_finite(error, tensor)
-                        raise self._failure from None
+                        self.failure = self._not_finite(error, tensor)
+                        raise self.failure from None
                 self._seen[tensor] += 1
             self._finish()
 

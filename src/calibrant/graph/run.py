@@ -170,7 +170,7 @@ def failed_run(graph: Graph, error: Exception, hint: str) -> ModelError:
     )
 
 
-def reason_of(error: Exception) -> str:
+def reason_of(error: BaseException) -> str:
     """What TensorFlow says went wrong, in one line and without what it writes around it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip() not in ("", "Graph execution error:")]
     framed = [place for place, line in enumerate(lines) if line.startswith("Node: ")]
