@@ -83,6 +83,23 @@ def test_a_file_of_a_fixed_batch_runs_on_batches_of_any_size(repository, tmp_pat
     assert three.pairs == any_batch.pairs
 
 
+@pytest.mark.parametrize("count", [31, 33])
+@pytest.mark.parametrize("as_generator", [False, True])
+def test_another_number_of_labels_than_samples_is_refused(demo, count, as_generator):
+    digits, out = demo
+    x, y = (np.load(digits / "test.npz")[name] for name in ("x", "y"))
+    data = iter([x[:16], x[16:32]]) if as_generator else x[:32]
+    with pytest.raises(DataError, match=f"{count} labels"):
+        verify(out, data, y[:count])
+
+
+def test_labels_of_samples_that_fill_no_fixed_batch_are_left_out_with_them(tmp_path):
+    calibrant.quantize(graph_def(lambda: dense(placeholder([16, 8]))), None, numbers(40, 8), tmp_path, export="tflite")
+    assert verify(tmp_path, numbers(40, 8), np.zeros(40, int)).models[0].samples == 32
+    with pytest.raises(DataError, match="48 labels for 32 samples"):
+        verify(tmp_path, numbers(40, 8), np.zeros(48, int))
+
+
 def test_files_of_two_runs_are_not_compared(repository, tmp_path):
     digits = repository / "examples" / "digits"
     data, call = f"{digits / 'test.npz'}:x[:8]", {"out": tmp_path, "name": "net"}

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from calibrant.emit.tflite.file_parts import Tensor
-from calibrant.errors import DataError, Problem
 from calibrant.evaluation.accuracy import LabelCount
 from calibrant.evaluation.comparison_points import Pieces, comparison_points, require_one_width
 from calibrant.evaluation.divergence import ROUNDING, OutputDivergence, TensorDivergence
 from calibrant.evaluation.kernel_steps import no_worse_than_rounding, operators_hold
+from calibrant.evaluation.labels_per_sample import labels_of_batch
 from calibrant.evaluation.layer_divergence import LayerDivergence, first_parting
 from calibrant.evaluation.result_folder import FAKEQUANT, FLOAT, LOWERED, SIMULATION, TFLITE, ResultModels
 from calibrant.evaluation.sample_range import Fed
@@ -31,7 +31,13 @@ KEPT = 1 << 28  # bytes of batches and answers that wait for the models that com
 
 
 class Comparison:
-    """The models of one folder, compared on batch after batch."""
+    """The models of one folder, compared on batch after batch.
+
+    Attributes
+    ----------
+    done : int
+        Number of samples that have been compared.
+    """
 
     def __init__(
         self,
@@ -55,7 +61,7 @@ class Comparison:
         self._divergences = {pair: OutputDivergence(steps) for pair in _pairs(models.known)}
         self._truth, self._labelled = truth, labelled
         self._counts = {name: LabelCount(ignore_labels) for name in models.known}
-        self._done = 0
+        self.done = 0
 
     def update(self, fed: Fed) -> None:
         """Take in one batch, inputs by position."""
@@ -76,7 +82,7 @@ class Comparison:
             self._release(name)
         file = self._models.file
         if file is not None:
-            is_first = self._done == 0
+            is_first = self.done == 0
             values[TFLITE] = [self._run_file(file, fed, is_first and not at) for at, fed in enumerate(self._batches)]
         for at, fed in enumerate(self._batches):
             self._compare({name: answers[at] for name, answers in values.items()}, self._pieces.axes.count(fed))
@@ -88,10 +94,10 @@ class Comparison:
                 require_one_width(pair)
             divergence.update(values[first], values[second])
         if self._truth is not None:
-            labels = _labels(self._truth, self._done, size)
+            labels = labels_of_batch(self._truth, self.done, size)
             for name, count in self._counts.items():
                 count.update(values[name][self._labelled], labels)
-        self._done += size
+        self.done += size
 
     def _run_file(self, file: TfliteRunner, fed: Fed, is_first: bool) -> list[np.ndarray]:
         values = self._pieces.run_file(file, self._points[TFLITE], fed)
@@ -123,7 +129,7 @@ class Comparison:
         if self._truth is not None:
             next(iter(self._counts.values())).require_any()
         models = tuple(
-            ModelScore(_title(name), self._done, count.top1 if self._truth is not None else None)
+            ModelScore(_title(name), self.done, count.top1 if self._truth is not None else None)
             for name, count in self._counts.items()
         )
         pairs = tuple(self._score(pair, limits, rounded_scales) for pair in self._divergences)
@@ -213,9 +219,3 @@ def _title(kind: str) -> str:
         TFLITE: LITE_FILE,
         LOWERED: "lowered",
     }[kind]
-
-
-def _labels(truth: np.ndarray, done: int, count: int) -> np.ndarray:
-    if done + count > len(truth):
-        raise DataError(Problem(f"{len(truth)} labels, but there are more samples", allowed="one label a sample"))
-    return truth[done : done + count]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from calibrant.data.option_types import check_arguments
 from calibrant.errors import DataError, ModelError, Problem
 from calibrant.evaluation.accuracy import Score, Scoreboard
 from calibrant.evaluation.labels import labels_by_output
+from calibrant.evaluation.labels_per_sample import check_number, labels_of_batch
 from calibrant.evaluation.side_by_side import SideBySide
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import is_sigmoid
@@ -97,7 +98,8 @@ def evaluate(
     ]
     read = SideBySide(graphs, data, with_labels=labels is None, options=reading)
     if read.samples is not None:
-        _check_number(truth, read.samples, fixed)
+        for each in truth.values():
+            check_number(each, read.samples, fixed)
     runners = [Runner(graph) for graph in graphs]
     done = 0
     try:
@@ -112,12 +114,14 @@ def evaluate(
                 outputs_of_all = [_output(found, place, name) for found, name in zip(results, called, strict=True)]
                 if place in truth:
                     board.expect(outputs_of_all[0], truth[place])
-                board.update(outputs_of_all, own.get(place, _labels_of(truth.get(place), done, size)))
+                known = labels_of_batch(truth[place], done, size) if place in truth else None
+                board.update(outputs_of_all, own.get(place, known))
             done += size
     finally:
         for runner in runners:
             runner.close()
-    _check_number(truth, done, fixed)
+    for each in truth.values():
+        check_number(each, done, fixed)
     for board in boards:
         if board.offset_hint:
             where = "after" if board.offset_hint > 0 else "before"
@@ -148,18 +152,3 @@ def _fixed_batch(graphs: Sequence[Graph]) -> int | None:
         found = " and ".join(str(size) for size in sorted(sizes))
         raise DataError(Problem(f"the models have fixed batches of {found}, so they cannot be run on the same batches"))
     return sizes.pop() if sizes else None
-
-
-def _check_number(truth: Mapping[int, np.ndarray], samples: int, fixed: int | None) -> None:
-    """Refuse another number of labels than samples; those of a last part of a fixed batch are left out with it."""
-    for each in truth.values():
-        if not samples <= len(each) < samples + (fixed or 1):
-            raise DataError(Problem(f"{len(each)} labels for {samples} samples", allowed="one label a sample"))
-
-
-def _labels_of(truth: np.ndarray | None, done: int, count: int) -> np.ndarray | None:
-    if truth is None:
-        return None
-    if done + count > len(truth):
-        raise DataError(Problem(f"{len(truth)} labels, but there are more samples", allowed="one label a sample"))
-    return truth[done : done + count]

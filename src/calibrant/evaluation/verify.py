@@ -19,6 +19,7 @@ from calibrant.data.option_types import ACCEPTED, Rows, check_arguments
 from calibrant.errors import DataError, Problem
 from calibrant.evaluation.comparison import Comparison
 from calibrant.evaluation.labels import labelled_output, read_labels
+from calibrant.evaluation.labels_per_sample import check_number
 from calibrant.evaluation.result_folder import FLOAT, open_models
 from calibrant.evaluation.verification import Limits, Verification
 from calibrant.graph.graph import Graph
@@ -92,6 +93,9 @@ def verify(
     if truth is not None and truth.dtype.kind == "f":
         hint = "calibrant evaluate compares outputs with numbers"
         raise DataError(Problem("the labels are no class numbers", allowed="0, 1, 2, ...", hint=hint))
+    fixed = {spec.fixed_batch for spec in specs}
+    if truth is not None and batches.samples is not None and len(fixed) == 1:
+        check_number(truth, batches.samples, *fixed)
     floating = models.get(FLOAT)
     named = floating if isinstance(floating, Graph) else reference
     place = 0 if truth is None else _compared_place(named, labelled_output(named, output))
@@ -102,6 +106,8 @@ def verify(
         comparison.finish()
     finally:
         comparison.close()
+    if truth is not None:
+        check_number(truth, comparison.done, max(filter(None, fixed), default=None))
     return comparison.result(limits or Limits(), rounded_scales=_has_float16_scales(Path(folder)))
 
 
