@@ -148,11 +148,37 @@ def test_an_input_that_is_no_sample_belongs_to_all(tmp_path, order, batch, axes)
     calibrant.golden(out, data, samples=4)
 
 
-def test_limits_are_limits(demo):
+def test_limits_are_limits():
+    pair = (result_folder.SIMULATION, result_folder.TFLITE)
+    apart = divergences([[0.0, 1.0], [1.0, 0.0]], [[0.0, 1.0], [0.3, 1.0]])
+    loose = Limits(share_within=0.5, agreement=0.5, file_relative=2)
+    assert pair_score(pair, apart, loose, None, False).passed
+    for limit in ({"share_within": 0.51}, {"agreement": 0.51}, {"file_relative": 0.5}):
+        assert not pair_score(pair, apart, replace(loose, **limit), None, False).passed
+
+
+@pytest.mark.parametrize("name", ["share_within", "agreement", "relative", "file_relative"])
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "1"])
+def test_what_is_no_limit_is_refused(name, value):
+    with pytest.raises(DataError, match=f"{name} is (.|\n)*allowed: "):
+        Limits(**{name: value})
+
+
+@pytest.mark.parametrize("option", ["--least-within", "--least-agreement"])
+@pytest.mark.parametrize("value", ["99", "nan", "-1", "1.01", "inf"])
+def test_what_is_no_share_is_refused_by_the_command(tmp_path, option, value):
+    done = run("verify", tmp_path, "--data", "x.npy", option, value)
+    assert done.code == 2 and option in done.err and value in done.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--outputs", "a"), ("--inputs", "a"), ("--signature", "a"), ("--set", "a=1"), ("--set", "a=1", "--inputs", "b")],
+)
+def test_options_of_the_float_model_without_one_are_refused(demo, words):
     digits, out = demo
-    data = f"{digits / 'test.npz'}:x[:32]"
-    assert not verify(out, data, limits=Limits(share_within=1.1)).passed
-    assert not verify(out, data, limits=Limits(agreement=1.1)).passed
+    done = run("verify", out, "--data", f"{digits / 'test.npz'}:x", *words)
+    assert done.code == 2 and words[0] in done.err and "--model" in done.err
 
 
 @pytest.fixture
@@ -242,13 +268,13 @@ def test_a_changed_file_is_noticed_with_its_layer(demo, tmp_path):
     assert next(pair.divergence for pair in found.pairs if pair.passed is False).layer == "digits_1/relu2_1/Relu6"
 
 
-def test_exit_codes_and_json(demo):
+def test_exit_codes_and_json(demo, strict):
     digits, out = demo
     data = f"{digits / 'test.npz'}:x[:32]"
     done = run("verify", out, "--data", data, "--json")
     assert done.code == 0
     assert json.loads(done.out)["passed"] is True
-    assert run("verify", out, "--data", data, "--least-within", "1.1").code == 1
+    assert run("verify", out, "--data", data, "--least-within", "100%").code == 1
 
 
 def test_a_folder_without_results_is_an_error(tmp_path):

@@ -11,7 +11,7 @@ import click
 from calibrant.cli.data_options import data_options, label_options, library_keywords
 from calibrant.cli.json_output import json_option, print_json
 from calibrant.cli.next_step import say_next
-from calibrant.cli.options import model_options
+from calibrant.cli.options import model_options, split_share
 
 
 @click.command()
@@ -19,8 +19,12 @@ from calibrant.cli.options import model_options
 @click.option("--data", required=True, help="Inputs: folder of .bin files or images, .npy, .npz or idx file.")
 @click.option("--labels", help="Labels: .npy, .npz, .txt, .csv or idx file.")
 @click.option("--model", type=click.Path(), help="The float model, to be compared as well.")
-@click.option("--least-within", type=float, default=0.99, show_default=True, help="Share of outputs within a step.")
-@click.option("--least-agreement", type=float, default=0.99, show_default=True, help="Share of equal top-1.")
+@click.option(
+    "--least-within", callback=split_share, default="0.99", show_default=True, help="Share of outputs within a step."
+)
+@click.option(
+    "--least-agreement", callback=split_share, default="0.99", show_default=True, help="Share of equal top-1."
+)
 @json_option
 @model_options
 @label_options

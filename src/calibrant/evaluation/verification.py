@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from calibrant.data.option_types import check_types
+from calibrant.errors import DataError, Problem
 from calibrant.evaluation.layer_divergence import LayerDivergence
 from calibrant.report.output_sqnr import NOISE_DB
 
@@ -27,12 +30,26 @@ class Limits:
         Largest difference of the lowered model to the fake-quantized one, over the largest output.
     file_relative : float
         The same of the LiteRT file to its simulation; a difference of two steps is always allowed.
+
+    Raises
+    ------
+    DataError
+        A value that is no number, a share that is not 0...1, or a difference that is negative or infinite.
     """
 
     share_within: float = 0.99
     agreement: float = 0.99
     relative: float = 1e-5
     file_relative: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        shares = {name: getattr(self, name) for name in ("share_within", "agreement")}
+        differences = {name: getattr(self, name) for name in ("relative", "file_relative")}
+        wrong = [(name, value, "a share, 0...1") for name, value in shares.items() if not 0 <= value <= 1]
+        wrong += [(name, value, "0 or more") for name, value in differences.items() if not 0 <= value < math.inf]
+        if wrong:
+            raise DataError(*(Problem(f"{name} is {value}", allowed=allowed) for name, value, allowed in wrong))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 from calibrant.data.input_spec import inputs_of
 from calibrant.data.open_data import open_data
 from calibrant.data.option_types import ACCEPTED, Rows, check_arguments
-from calibrant.errors import DataError, Problem
+from calibrant.errors import ConfigError, DataError, Problem
 from calibrant.evaluation.comparison import Comparison
 from calibrant.evaluation.labels import labelled_output, read_labels
 from calibrant.evaluation.labels_per_sample import check_number
@@ -24,7 +24,7 @@ from calibrant.evaluation.result_folder import FLOAT, open_models
 from calibrant.evaluation.verification import Limits, Verification
 from calibrant.graph.graph import Graph
 from calibrant.json_text import read_json
-from calibrant.options import TO_READ, OptionGroup, Options, takes_keywords
+from calibrant.options import TO_READ, ModelOptions, OptionGroup, Options, takes_keywords
 from calibrant.progress import ProgressFn, no_progress
 
 TYPES: Rows = {**ACCEPTED, "Limits": (lambda value: isinstance(value, Limits), "Limits")}
@@ -61,7 +61,7 @@ def verify(
     label_offset : int
         As for :func:`calibrant.evaluate`.
     *options : OptionGroup
-        ModelOptions of the float model, and DataOptions.
+        ModelOptions of the float model, only with one, and DataOptions.
     model : Any
         The float model; left out without one.
     limits : Limits | None
@@ -72,7 +72,7 @@ def verify(
     Raises
     ------
     CalibrantError
-        Nothing to compare, a file that cannot be read, data that do not fit.
+        Nothing to compare, a file that cannot be read, data that do not fit, options of a float model without one.
     """
     own = {
         "folder": folder,
@@ -84,6 +84,8 @@ def verify(
     }
     check_arguments(verify.__annotations__, own, TYPES)
     chosen = Options.of(TO_READ, options, keywords)
+    if model is None:
+        _refuse_unused(chosen.model)
     opened = open_models(Path(folder), model, chosen.model)
     models = opened.known
     reference = next(entry for entry in models.values() if isinstance(entry, Graph))
@@ -109,6 +111,15 @@ def verify(
     if truth is not None:
         check_number(truth, comparison.done, max(filter(None, fixed), default=None))
     return comparison.result(limits or Limits(), rounded_scales=_has_float16_scales(Path(folder)))
+
+
+def _refuse_unused(options: ModelOptions) -> None:
+    """Without the float model there is none to read with these."""
+    given = [name for name in ("inputs", "outputs", "signature", "constants") if getattr(options, name)]
+    if given:
+        words = ", ".join(f"--{name}" if name != "constants" else "--set (constants)" for name in given)
+        message = f"{words}: they say how the float model is read, and there is none"
+        raise ConfigError(Problem(message, hint="give the model, --model (model=), or leave them out"))
 
 
 def _compared_place(graph: Graph, place: int) -> int:
