@@ -243,6 +243,31 @@ class TestIdx:
         with pytest.raises(DataError, match=r"a\.gz: the file cannot be read"):
             read(path)
 
+    @pytest.mark.parametrize("place", [-8, -1, -100])
+    def test_damaged_gzip(self, tmp_path, place):
+        """The checksum is at the end, behind the values; a slice in front of them is read without it."""
+        images = np.random.default_rng(1).integers(0, 256, (20, 4, 4)).astype(np.uint8)
+        path = self.write(tmp_path / "a.gz", images, 0x08)
+        content = bytearray(path.read_bytes())
+        content[place] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"a\.gz: the file cannot be read"):
+            read(path)
+        if place > -100:
+            np.testing.assert_array_equal(read(f"{path}[:16]")["image"][..., 0], images[:16])
+
+    def test_damaged_gzip_with_values_behind_the_last(self, tmp_path):
+        path = self.write(tmp_path / "a.gz", np.zeros((20, 4, 4), np.uint8), 0x08)
+        content = gzip.decompress(path.read_bytes())
+        path.write_bytes(gzip.compress(content + bytes(3 << 20)))
+        assert len(read(path)["image"]) == 20
+        path.write_bytes(path.read_bytes()[:-8] + bytes(8))
+        with pytest.raises(DataError, match=r"a\.gz: the file cannot be read"):
+            read(path)
+        path.write_bytes(gzip.compress(content + bytes(257 << 20), 1))
+        with pytest.raises(DataError, match="it goes on for more than 256 MiB after the values"):
+            read(path)
+
 
 def test_unknown_kind_lists_the_known(tmp_path):
     (tmp_path / "a.txt").write_text("1")

@@ -15,6 +15,7 @@ import numpy as np
 from calibrant.data.input_spec import Shape
 from calibrant.errors import DataError, Problem
 
+MOST_AFTER = 256 << 20  # bytes that may follow the values in a stream
 _BRACKETS = re.compile(r"\[[^\[\]]*\]$")
 
 
@@ -177,6 +178,8 @@ class StreamSource:
                     present = first * sample_bytes + len(raw)
                     message = f"{self.stored[0] * sample_bytes} bytes of data were expected, {present} found"
                     raise DataError(Problem(message, file=self.file, hint="the file is truncated"))
+                if first + samples == self.stored[0]:
+                    _read_to_the_end(stream)
                 array = np.frombuffer(raw, dtype=self.dtype).reshape(samples, *self.stored[1:])
                 yield Chunk(array, file=self.place, first=first)
 
@@ -190,6 +193,14 @@ def read_errors(file: str) -> Iterator[None]:
         named = error.strerror if isinstance(error, OSError) else None
         reason = named or str(error) or type(error).__name__
         raise DataError(Problem(f"the file cannot be read: {reason}", file=file)) from error
+
+
+def _read_to_the_end(stream: IO[bytes]) -> None:
+    """A checksum is looked at when the stream ends."""
+    for _ in range(MOST_AFTER >> 20):
+        if not stream.read(1 << 20):
+            return
+    raise ValueError(f"it goes on for more than {MOST_AFTER >> 20} MiB after the values")
 
 
 def _skip(stream: IO[bytes], size: int) -> None:
