@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ import pytest
 import calibrant
 from calibrant.exports import EXPORTS
 from calibrant.graph.run import run_once
+from calibrant.publish.write import write_folder
 from calibrant.result import result_files, result_names
 from command_line import tree
 from graphs import conv, dense, graph_def, numbers, placeholder, save, small_network, tf
@@ -131,6 +133,19 @@ def test_the_result_can_be_used(tmp_path):
     records = (tmp_path / "out" / "record.txt").read_text()
     for layer in result.network.layers:
         assert f'key: "{layer.layer.name}"' in records
+
+
+@pytest.mark.parametrize("data", [DATA, lambda: iter(np.split(DATA, 2))], ids=["array", "function"])
+def test_a_result_can_be_pickled(tmp_path, data):
+    options = {"export": tuple(EXPORTS), "refine": True, "sensitivity": True}
+    result = calibrant.quantize(graph_def(small_network), CONFIG, data, tmp_path / "first", **options)
+    again = pickle.loads(pickle.dumps(result))
+    assert again.batches is None and again.files == result.files and again.summary == result.summary
+    for name, each in {"before": result, "again": again}.items():
+        write_folder(tmp_path / name, result_files(each))
+    assert tree(tmp_path / "again") == tree(tmp_path / "before")
+    batch = {"x": DATA[:4]}
+    np.testing.assert_array_equal(run_once(again.fakequant, batch)[0], run_once(result.fakequant, batch)[0])
 
 
 def test_several_inputs():

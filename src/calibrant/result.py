@@ -159,6 +159,10 @@ class Result:
     configuration: Configuration | None = None
     files: tuple[Path, ...] = field(default=())
 
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the calibration data: what reads them again, a function or an open file, cannot be pickled."""
+        return {**vars(self), "batches": None}
+
     def __repr__(self) -> str:
         return f"<Result {self.summary}>"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,28 +46,28 @@ def require_one_file(graph: Graph, name: str) -> None:
 
 def large_model_writer(graph: Graph) -> Callable[[Path], None]:
     """A function that writes the model as a SavedModel at a path; its signature is ``serving_default``."""
+    return partial(_write, graph)
 
-    def write(path: Path) -> None:
-        (path / "variables").mkdir(parents=True)
-        names = [node.name for node in graph.nodes.values() if is_large_constant(node)]
-        with open_session(graph) as session:
-            definition = _what_is_needed(graph, session.graph.as_graph_def())
-            _save(session, names, path / "variables" / "variables")
-        handles = {node.name: node.input[0] for node in definition.node if node.op == "ReadVariableOp"}
-        handles = {name: handles[name] for name in names}
-        saver = _add_restoring(definition, handles)
-        model = described(graph, definition)
-        meta = model.meta_graphs[0]
-        meta.saver_def.CopyFrom(saver)
-        for name, handle in handles.items():
-            variable = VariableDef(
-                variable_name=f"{handle}:0", initializer_name=f"{handle}/assign", snapshot_name=f"{name}:0"
-            )
-            variable.is_resource = True
-            meta.collection_def["variables"].bytes_list.value.append(variable.SerializeToString(deterministic=True))
-        (path / "saved_model.pb").write_bytes(model.SerializeToString(deterministic=True))
 
-    return write
+def _write(graph: Graph, path: Path) -> None:
+    (path / "variables").mkdir(parents=True)
+    names = [node.name for node in graph.nodes.values() if is_large_constant(node)]
+    with open_session(graph) as session:
+        definition = _what_is_needed(graph, session.graph.as_graph_def())
+        _save(session, names, path / "variables" / "variables")
+    handles = {node.name: node.input[0] for node in definition.node if node.op == "ReadVariableOp"}
+    handles = {name: handles[name] for name in names}
+    saver = _add_restoring(definition, handles)
+    model = described(graph, definition)
+    meta = model.meta_graphs[0]
+    meta.saver_def.CopyFrom(saver)
+    for name, handle in handles.items():
+        variable = VariableDef(
+            variable_name=f"{handle}:0", initializer_name=f"{handle}/assign", snapshot_name=f"{name}:0"
+        )
+        variable.is_resource = True
+        meta.collection_def["variables"].bytes_list.value.append(variable.SerializeToString(deterministic=True))
+    (path / "saved_model.pb").write_bytes(model.SerializeToString(deterministic=True))
 
 
 def _what_is_needed(graph: Graph, definition: GraphDef) -> GraphDef:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from calibrant.graph.graph import Graph
@@ -22,13 +23,12 @@ def saved_model_writer(graph: Graph) -> Callable[[Path], None]:
     ``saved_model.pb`` and an empty ``variables``; there is no fingerprint, so the bytes depend on the graph alone (and
     on TensorFlow's version, which they name).
     """
-    content = saved_model(graph).SerializeToString(deterministic=True)
+    return partial(_write, saved_model(graph).SerializeToString(deterministic=True))
 
-    def write(path: Path) -> None:
-        (path / "variables").mkdir(parents=True)
-        (path / "saved_model.pb").write_bytes(content)
 
-    return write
+def _write(content: bytes, path: Path) -> None:
+    (path / "variables").mkdir(parents=True)
+    (path / "saved_model.pb").write_bytes(content)
 
 
 def saved_model(graph: Graph) -> SavedModel:

@@ -54,6 +54,9 @@ class ConstantReader:
         self._values: dict[str, np.ndarray | None] = {}
         self._large: WeakValueDictionary[str, np.ndarray] = WeakValueDictionary()
 
+    def __reduce__(self) -> tuple[type[ConstantReader], tuple[Mapping[str, NodeDef]]]:
+        return ConstantReader, (self._nodes,)
+
     def for_nodes(self, nodes: Mapping[str, NodeDef]) -> ConstantReader:
         """A reader for a rewritten graph that has the arrays of the Const nodes which both share."""
         reader = ConstantReader(nodes)
