@@ -168,6 +168,56 @@ class TestTensorFlow:
         with pytest.raises(DataError, match="batch_num is 2, the data are 1 batches"):
             open_data(tf.data.Dataset.from_tensors(x(1)), [X], batch_num=2)
 
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda tf, data: tf.data.Dataset.from_tensor_slices(data).batch(2),
+            lambda tf, data: tf.data.Dataset.from_tensor_slices({"x": data}).batch(2),
+            lambda tf, data: tf.data.Dataset.from_tensor_slices((data, data[:, 0])).batch(2),
+            lambda tf, data: tf.data.Dataset.from_tensor_slices(data).repeat().batch(2).take(3),
+            lambda tf, data: tf.data.Dataset.from_generator(
+                lambda: iter(data), output_signature=tf.TensorSpec([4], tf.float32)
+            ).batch(2),
+            lambda tf, data: lambda: tf.data.Dataset.from_tensor_slices(data).batch(2),
+        ],
+        ids=["arrays", "dict", "pairs", "repeated", "generator", "function"],
+    )
+    def test_without_eager_execution(self, tf, make):
+        """A dataset is then an operation of a graph, to which nothing is added."""
+        with tf.Graph().as_default() as graph:
+            dataset = make(tf, x(1, 6))
+            given = len(graph.get_operations())
+            batches = open_data(dataset, [X])
+            assert [len(batch["x"]) for batch in batches] == [2, 2, 2]
+            assert callable(dataset) or len(graph.get_operations()) == given
+            np.testing.assert_array_equal(next(iter(batches))["x"], x(1))
+
+    def test_without_end_and_eager_execution(self, tf):
+        with tf.Graph().as_default():
+            dataset = tf.data.Dataset.from_tensors(x(2)).repeat()
+            with pytest.raises(DataError, match="has no end"):
+                open_data(dataset, [X])
+            assert len(list(open_data(dataset, [X], batch_num=3))) == 3
+
+    def test_a_tensor_of_a_graph_is_no_array(self, tf):
+        with tf.Graph().as_default(), pytest.raises(DataError, match="no array: Cannot convert a symbolic"):
+            open_data(tf.ones((20, 4)), [X])
+
+    def test_what_fails_without_eager_execution_is_one_error(self, tf):
+        with tf.Graph().as_default():
+            dataset = tf.data.Dataset.from_tensors(x(2)).map(
+                lambda values: tf.debugging.check_numerics(values / 0, "bad")
+            )
+            with pytest.raises(DataError, match="MapDataset cannot be read: (.|\n)*bad"):
+                list(open_data(dataset, [X]))
+
+    def test_a_dataset_that_executes_eagerly_in_a_graph(self, tf):
+        dataset = tf.data.Dataset.from_tensors(x(2)).repeat(3)
+        with tf.Graph().as_default() as graph:
+            batches = open_data(dataset, [X])
+            assert (batches.count, len(list(batches))) == (3, 3)
+            assert not graph.get_operations()
+
     def test_tensor_is_an_array_of_samples(self, tf):
         assert [len(batch["x"]) for batch in open_data(tf.ones((20, 4)), [X])] == [16, 4]
 
@@ -189,6 +239,11 @@ class TestTensorFlow:
     def test_records(self, records):
         batches = open_data(TFRecords(records, self.parse), [X], batch_size=2)
         for _ in range(2):
+            assert [batch["x"][:, 0].tolist() for batch in batches] == [[0, 1], [2, 3], [4]]
+
+    def test_records_without_eager_execution(self, tf, records):
+        with tf.Graph().as_default():
+            batches = open_data(TFRecords(records, self.parse), [X], batch_size=2)
             assert [batch["x"][:, 0].tolist() for batch in batches] == [[0, 1], [2, 3], [4]]
 
     def test_records_for_a_fixed_batch(self, records):

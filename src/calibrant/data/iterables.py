@@ -9,6 +9,7 @@ from typing import TypeGuard, cast
 import numpy as np
 
 from calibrant.data.coerce import fit_shape, refuse_masked
+from calibrant.data.datasets import readable
 from calibrant.data.input_source import Chunk
 from calibrant.data.input_spec import InputSpec, meant_inputs, show
 from calibrant.errors import DataError, Problem, did_you_mean
@@ -39,7 +40,7 @@ class ItemSource:
     """
 
     def __init__(self, items: Iterable | Callable[[], Iterable], inputs: Sequence[InputSpec]):
-        self._items = items
+        self._items = readable(items)
         self._inputs = tuple(inputs)
         self._once = False
         self._used = False
@@ -98,7 +99,7 @@ class ItemSource:
 
     def _iterate(self) -> Iterable[object]:
         if callable(self._items) and not hasattr(self._items, "__iter__"):
-            items = self._items()
+            items = readable(self._items())
             if not _can_be_iterated(items):
                 hint = "does the function lack a return?" if items is None else None
                 message = f"{self.place} cannot be iterated: {items!r:.80} ({type(items).__name__})"

@@ -169,7 +169,7 @@ def _in_memory(value: object, spec: InputSpec) -> InputSource:
     refuse_masked(value, spec.name)
     try:
         array = np.asarray(value)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, NotImplementedError) as error:
         raise DataError(Problem(f"what is given is no array: {error}", path=f"input {spec.name!r}")) from error
     if array.ndim == 0:
         return ConstantSource(array, place)

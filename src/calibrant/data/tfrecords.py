@@ -7,7 +7,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from calibrant.data.datasets import read_eagerly
 from calibrant.errors import DataError, Problem
 from calibrant.regular_file import is_file
 
@@ -64,9 +66,13 @@ class TFRecords:
         if not self.compression:
             for file in files:
                 _check_lengths(file)
-        dataset = tf.data.TFRecordDataset(files, compression_type=self.compression).map(self.parse)
+
+        def dataset() -> Any:
+            parsed = tf.data.TFRecordDataset(files, compression_type=self.compression).map(self.parse)
+            return parsed.batch(batch_size, drop_remainder=whole_only)
+
         try:
-            yield from dataset.batch(batch_size, drop_remainder=whole_only)
+            yield from read_eagerly(dataset)
         except tf.errors.OpError as error:
             reason = _DECORATION.sub("", str(error.message).splitlines()[0])
             raise DataError(Problem(f"the records cannot be read: {reason}", file=";".join(files))) from error
