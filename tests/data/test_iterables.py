@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
+
 import numpy as np
 import pytest
 
@@ -266,6 +269,40 @@ class TestTensorFlow:
         records.write_bytes(content[: -(len(content) // 5)] + forged + bytes(4) + b"abcd")
         with pytest.raises(DataError, match=rf"says that it has {length:,} bytes; 16 are left"):
             list(open_data(TFRecords(records, self.parse), [X]))
+
+    @pytest.mark.parametrize("compression", ["GZIP", "ZLIB"])
+    def test_compressed_records(self, tf, records, compression):
+        pack = {"GZIP": gzip.compress, "ZLIB": zlib.compress}[compression]
+        content = records.read_bytes()
+        records.write_bytes(pack(content))
+        batches = open_data(TFRecords(records, self.parse, compression), [X], batch_size=2)
+        assert [batch["x"][:, 0].tolist() for batch in batches] == [[0, 1], [2, 3], [4]]
+        for named in {"", None, "GZIP", "ZLIB"} - {compression}:
+            with pytest.raises(DataError, match=f"cannot be read: (.|\\n)*hint: compression='{compression}'"):
+                list(open_data(TFRecords(records, self.parse, named), [X]))
+        for length in (45, 2**33, 2**62, 2**64 - 1):
+            forged = content[: -(len(content) // 5)] + length.to_bytes(8, "little") + bytes(4) + b"abcd"
+            records.write_bytes(pack(forged))
+            with pytest.raises(DataError, match=f"says that it has {length:,} bytes"):
+                list(open_data(TFRecords(records, self.parse, compression), [X]))
+        records.write_bytes(pack(content)[:-12])
+        with pytest.raises(DataError, match=r"a\.tfrecord: the file cannot be read: "):
+            list(open_data(TFRecords(records, self.parse, compression), [X]))
+
+    @pytest.mark.parametrize(
+        ("given", "message"),
+        [
+            (("a", str, "gzip"), "compression is 'gzip'(.|\n)*did you mean 'GZIP'"),
+            (("a", str, "LZ4"), "compression is 'LZ4'(.|\n)*allowed: 'GZIP', 'ZLIB', ''"),
+            (("a", str, 3), "compression is 3"),
+            ((3, str), "paths is 3(.|\n)*allowed: a path or a list of paths"),
+            ((["a", 3], str), "paths is "),
+            (("a", 3), "parse is 3"),
+        ],
+    )
+    def test_wrong_arguments_of_records(self, given, message):
+        with pytest.raises(DataError, match=message):
+            TFRecords(*given)
 
     def test_missing_records(self, tmp_path):
         with pytest.raises(DataError, match=r"none\.tfrecord: no such file"):

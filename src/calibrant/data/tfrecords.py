@@ -10,11 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from calibrant.data.datasets import read_eagerly
-from calibrant.errors import DataError, Problem
+from calibrant.data.option_types import ACCEPTED, Rows, check_types
+from calibrant.data.record_lengths import check_lengths
+from calibrant.errors import DataError, Problem, did_you_mean
 from calibrant.regular_file import is_file
 
 _DECORATION = re.compile(r"^\{\{.*?\}\} ?| *\[Op:.*$")
 """The name of the internal node and operation around TensorFlow's own message."""
+
+COMPRESSIONS = ("GZIP", "ZLIB")
+_ROWS: Rows = {
+    "str | Path | Sequence[str | Path]": (
+        lambda value: any(ACCEPTED[kind][0](value) for kind in ("str | Path", "Sequence[str | Path]")),
+        "a path or a list of paths",
+    ),
+    "Callable[[object], object]": (callable, "a function that makes a sample of a record"),
+    "str": ACCEPTED["str"],
+}
 
 
 @dataclass(frozen=True)
@@ -29,13 +41,25 @@ class TFRecords:
         Turns a scalar string tensor into one sample without batch dimension (a tensor, a tuple in the order of the
         inputs, or a dict by input name), as for ``tf.data.Dataset.map``. It usually calls
         ``tf.io.parse_single_example``.
-    compression : str
-        Compression of the files: "", "GZIP" or "ZLIB".
+    compression : str | None
+        Compression of the files: "GZIP", "ZLIB", or none.
+
+    Raises
+    ------
+    DataError
+        A value of a type that is not allowed, or an unknown compression.
     """
 
     paths: str | Path | Sequence[str | Path]
     parse: Callable[[object], object]
-    compression: str = ""
+    compression: str | None = ""
+
+    def __post_init__(self) -> None:
+        check_types(self, _ROWS)
+        if self.compression and self.compression not in COMPRESSIONS:
+            hint = did_you_mean(self.compression.upper(), COMPRESSIONS)
+            allowed = ", ".join(map(repr, (*COMPRESSIONS, "")))
+            raise DataError(Problem(f"compression is {self.compression!r}", allowed=allowed, hint=hint))
 
     @property
     def files(self) -> list[str]:
@@ -44,9 +68,11 @@ class TFRecords:
         Raises
         ------
         DataError
-            Files do not exist; lists each of them.
+            Files do not exist; lists each of them. Or no file is named.
         """
-        given = [self.paths] if isinstance(self.paths, (str, Path)) else list(self.paths)
+        given = [self.paths] if isinstance(self.paths, (str, os.PathLike)) else list(self.paths)
+        if not given:
+            raise DataError(Problem("TFRecords names no file"))
         missing = [Problem("no such file", file=str(path)) for path in given if not is_file(path)]
         if missing:
             raise DataError(*missing)
@@ -63,9 +89,8 @@ class TFRecords:
         import tensorflow as tf
 
         files = self.files
-        if not self.compression:
-            for file in files:
-                _check_lengths(file)
+        for file in files:
+            check_lengths(file, self.compression)
 
         def dataset() -> Any:
             parsed = tf.data.TFRecordDataset(files, compression_type=self.compression).map(self.parse)
@@ -76,22 +101,3 @@ class TFRecords:
         except tf.errors.OpError as error:
             reason = _DECORATION.sub("", str(error.message).splitlines()[0])
             raise DataError(Problem(f"the records cannot be read: {reason}", file=";".join(files))) from error
-
-
-_BEFORE, _AFTER = 12, 4
-"""Bytes around the content of a record: its length and a checksum of that; a checksum of the content."""
-
-
-def _check_lengths(file: str) -> None:
-    """Raise an error for a record that is longer than the rest of its file: TensorFlow would reserve that much."""
-    with Path(file).open("rb") as stream:
-        size = stream.seek(0, os.SEEK_END)
-        begin = 0
-        while begin + _BEFORE <= size:
-            stream.seek(begin)
-            length = int.from_bytes(stream.read(8), "little")
-            end = begin + _BEFORE + length + _AFTER
-            if end > size:
-                found = f"the record at byte {begin} says that it has {length:,} bytes; {size - begin:,} are left"
-                raise DataError(Problem(f"the records cannot be read: {found}", file=file))
-            begin = end
