@@ -57,7 +57,7 @@ def check_writable(folder: Path, names: Iterable[str] = (), kept: Iterable[Kept]
         replaced.
     """
     try:
-        existing = folder.resolve()
+        existing = _resolved(folder)
         while not existing.exists() and existing != existing.parent:
             existing = existing.parent
         if not existing.is_dir():
@@ -101,7 +101,15 @@ def check_writable_file(path: Path, kept: Iterable[Kept] = ()) -> None:
         if not stat.S_ISREG(found.st_mode):
             raise OutputError(Problem("is a device or pipe", file=str(path), allowed="the name of a file"))
         refuse_replacing([path], kept)
-    check_writable(path.resolve().parent)
+    check_writable(_resolved(path).parent)
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except FileNotFoundError:  # what does not exist may be resolved, but not without a place to begin at
+        hint = "change into a folder that exists, or give an absolute path"
+        raise OutputError(Problem("the working directory has been removed", file=str(path), hint=hint)) from None
 
 
 def _write_nothing(folder: Path) -> None:
