@@ -41,6 +41,14 @@ def test_shape_and_type_that_the_user_adds(tmp_path):
     assert read["x:0"].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]] and read["x:0"].dtype == np.float32
 
 
+@pytest.mark.parametrize("kind", [">f4", ">f8", ">i2", "<f4", "float32"])
+def test_bytes_in_the_order_that_the_type_names(tmp_path, kind):
+    folder = write(tmp_path, {"a.bin": batch(3)}, kind)
+    (read,) = open_data(folder, [IMAGE], dtypes={"image": kind})
+    np.testing.assert_array_equal(read["image"], batch(3))
+    assert read["image"].dtype.isnative
+
+
 def test_one_input_in_a_sub_folder_named_after_it(tmp_path):
     write(tmp_path / "image", {"1.bin": batch(2), "0.bin": batch(1)})
     assert [array["image"].max() for array in open_data(tmp_path, [IMAGE])] == [1.0, 2.0]

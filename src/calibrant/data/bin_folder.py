@@ -27,7 +27,7 @@ class BinSource:
     spec : InputSpec
         The input; its shape has to be known except for the batch, which follows from each file's size.
     dtype : np.dtype
-        Type of the values in the files, little-endian.
+        Type of the values in the files, little-endian unless it says big-endian (``>f4``).
 
     Raises
     ------
@@ -49,7 +49,7 @@ class BinSource:
         self._files = tuple(files)
         self._spec = spec
         self.place = place
-        self.dtype = dtype.newbyteorder("<")
+        self.dtype = dtype if dtype.byteorder == ">" else dtype.newbyteorder("<")
         self._sample_shape = sample_shape
         self._sample_bytes = math.prod(self._sample_shape) * self.dtype.itemsize
         batches = self._check_sizes()
