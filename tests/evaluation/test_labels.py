@@ -55,7 +55,32 @@ def test_text(tmp_path):
     assert load_labels(f"{tmp_path}/y.txt[2:4]").tolist() == [9, 1]
 
 
-@pytest.mark.parametrize("line", ["label", "1,2", "", "٣", "9" * 50, "nan"])
+def test_rows_of_text(tmp_path):
+    (tmp_path / "y.csv").write_text("0, 0,1\n1,0,0\n0,1,0\n\n")
+    assert load_labels(tmp_path / "y.csv").tolist() == [2, 0, 1]
+    assert load_labels(f"{tmp_path}/y.csv[1:]").tolist() == [0, 1]
+    (tmp_path / "y.csv").write_text("0.5,2\n1,0\n")
+    assert load_labels(tmp_path / "y.csv").tolist() == [[0.5, 2], [1, 0]]
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("1,0\n0,1,0\n", r"y\.csv:2: '0,1,0' has 3 numbers, the first line has 2"),
+        ("1,0\n1\n", r"y\.csv:2: '1' has 1 numbers"),
+        ("1,0\n3,25\n", "of sample 1 is no one-hot row"),
+    ],
+)
+def test_rows_of_text_that_are_no_labels(tmp_path, text, message):
+    (tmp_path / "y.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        load_labels(tmp_path / "y.csv")
+    (tmp_path / "y.txt").write_text("0,1\n")
+    with pytest.raises(DataError, match="'0,1' is no label"):
+        load_labels(tmp_path / "y.txt")
+
+
+@pytest.mark.parametrize("line", ["label", "1,", "1;2", "", "٣", "9" * 50, "nan"])
 def test_text_that_is_no_number_names_the_line(tmp_path, line):
     (tmp_path / "y.csv").write_text(f"0\n{line}\n1\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"y\.csv:2: .* is no label"):

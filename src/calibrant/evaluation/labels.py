@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from calibrant.data.idx_files import idx_column, is_idx_name
-from calibrant.data.input_source import InputSource, SampleSlice
+from calibrant.data.input_source import InputSource
 from calibrant.data.numpy_files import NpzFile, npy_column
 from calibrant.data.resolve_path import Selection
 from calibrant.errors import DataError, Problem, did_you_mean
+from calibrant.evaluation.label_text import numbers_of_text
 from calibrant.graph.graph import Graph
 from calibrant.regular_file import is_file
 
 _ALLOWED = "class numbers [N], one-hot rows [N, classes], maps of class numbers [N, H, W], or numbers to be predicted"
 LARGEST_OFFSET = 2**31 - 1
 _READ_AT_ONCE = 1 << 16
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _USUAL_NAMES = ("y", "labels", "label", "targets", "target")
 
 
@@ -127,7 +126,8 @@ def load_labels(path: str | os.PathLike[str]) -> np.ndarray:
     ----------
     path : str | os.PathLike[str]
         ``.npy``, ``.npz`` (``FILE.npz:NAME``, or the only array in it that can be labels), idx (also ``.gz``), or
-        ``.txt``/``.csv`` with one number a line. ``[start:stop]`` after it chooses samples, as for data.
+        ``.txt``/``.csv`` with one number a line, ``.csv`` also with a row of numbers. ``[start:stop]`` after it chooses
+        samples, as for data.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def load_labels(path: str | os.PathLike[str]) -> np.ndarray:
     """
     selection = Selection.parse(os.fspath(path))
     if selection.path.suffix.lower() in (".txt", ".csv"):
-        return _from_text(selection)
+        return as_labels(numbers_of_text(selection.path, selection.window), str(selection.path))
     column = _column(selection)
     if len(column.shape) not in (1, 2, 3, 4):
         raise DataError(Problem(f"labels of shape {list(column.shape)}", file=column.place, allowed=_ALLOWED))
@@ -199,7 +199,7 @@ def _column(selection: Selection) -> InputSource:
         return npy_column(path, word, window)
     if is_file(path) and is_idx_name(path):
         return idx_column(path, word, window)
-    allowed = ".npy, .npz (FILE.npz:NAME), .txt or .csv with one number a line, idx (.gz)"
+    allowed = ".npy, .npz (FILE.npz:NAME), .txt with a number a line, .csv, idx (.gz)"
     raise DataError(Problem("this is no file of labels", file=word, allowed=allowed))
 
 
@@ -216,25 +216,3 @@ def _label_key(archive: NpzFile, word: str) -> str:
             break
     found = f"several arrays can be labels: {', '.join(flat or either)}" if either else "no array can be labels"
     raise DataError(Problem(found, file=word, allowed=archive.listing(), hint=f"choose one as {word}:NAME"))
-
-
-def _from_text(selection: Selection) -> np.ndarray:
-    file = str(selection.path)
-    try:
-        lines = selection.path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
-        raise DataError(Problem(f"the file cannot be read: {reason}", file=file)) from error
-    while lines and not lines[-1].strip():
-        lines.pop()
-    values = []
-    for number, line in enumerate(lines, start=1):
-        text = line.strip()
-        if not _NUMBER.fullmatch(text[:40]) or len(text) > 40:
-            message = f"{text[:60]!r} is no label"
-            raise DataError(Problem(message, file=file, line=number, allowed="one number a line: 0, 1, 2, ... or 3.25"))
-        values.append(float(text))
-    start, stop = (selection.window or SampleSlice()).bounds(len(values))
-    if start == stop:
-        raise DataError(Problem("there are no labels", file=file))
-    return as_labels(np.array(values[start:stop]), file)
