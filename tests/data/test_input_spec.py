@@ -65,6 +65,12 @@ def test_shape_that_contradicts_the_models(shape):
         with_shapes([X], {"x": shape})
 
 
+@pytest.mark.parametrize("shape", [3, "224", ["7"], [None, 7.5, 3], (1, 7, True), None, {1: 7}])
+def test_what_is_no_shape(shape):
+    with pytest.raises(DataError, match=r"input 'x:0': the shape given is .*\n    allowed: a list of whole numbers"):
+        with_shapes([X], {"x": shape})
+
+
 def test_shape_for_an_unknown_input():
     with pytest.raises(DataError, match="'imag', which is no input(.|\n)*did you mean 'image'"):
         with_shapes([InputSpec("image", None, np.float32)], {"imag": (1,)})

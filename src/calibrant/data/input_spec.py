@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from calibrant.data.option_types import ACCEPTED
 from calibrant.errors import DataError, Problem, did_you_mean
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def with_shapes(
     Raises
     ------
     DataError
-        A name is not an input, or a shape contradicts the model's.
+        A name is not an input, or a shape is none or contradicts the model's.
     """
     if not shapes:
         return tuple(inputs)
@@ -152,7 +153,7 @@ def with_shapes(
         if spec.name not in keys:
             completed.append(spec)
             continue
-        given = _open_shape(shapes[keys[spec.name]])
+        given = _given_shape(shapes[keys[spec.name]], spec)
         merged = _merge(spec.shape, given)
         if merged is None:
             message = f"the shape given is {show(given)}, the model's is {show(spec.shape)}"
@@ -162,6 +163,17 @@ def with_shapes(
     if problems:
         raise DataError(*problems)
     return tuple(completed)
+
+
+def _given_shape(given: object, spec: InputSpec) -> OpenShape:
+    try:
+        sizes = None if isinstance(given, (str, bytes, Mapping)) else list(given)  # type: ignore[call-overload]
+    except TypeError:
+        sizes = None
+    if sizes is None or not all(size is None or ACCEPTED["int"][0](size) for size in sizes):
+        allowed = "a list of whole numbers; None or -1: any size"
+        raise DataError(Problem(f"the shape given is {given!r:.80}", path=f"input {spec.name!r}", allowed=allowed))
+    return _open_shape(sizes)
 
 
 def raw_dtypes(inputs: Sequence[InputSpec], dtypes: Mapping[str, object] | None) -> dict[str, np.dtype]:
