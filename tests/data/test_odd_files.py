@@ -38,6 +38,35 @@ def test_shapes_in_headers(shape, kind, tmp_path):
         NpzFile(path) if kind == "npz" else npy_column(path, str(path))
 
 
+def write_npy(path, content):
+    if path.suffix == ".npz":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("x.npy", content)
+        return NpzFile(path).column("x")
+    path.write_bytes(content)
+    return npy_column(path, str(path))
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz"])
+@pytest.mark.parametrize("shape", ["(2, 2)", "()"])
+def test_headers_up_to_64_kib(kind, shape, tmp_path):
+    head = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}"
+    column = write_npy(tmp_path / f"x.{kind}", npy(head.ljust(60_000)) + bytes(16))
+    assert column.shape == ((2, 2) if shape == "(2, 2)" else ())
+    with pytest.raises(DataError, match="its header is said to have 65,537 bytes"):
+        write_npy(
+            tmp_path / f"x.{kind}", b"\x93NUMPY\x02\x00" + struct.pack("<I", 65_537) + head.ljust(65_537).encode()
+        )
+
+
+@pytest.mark.parametrize(
+    "version, said", [((3, 0), "3.0 .* is for named fields"), ((9, 0), "9.0 .* is not known; 1.0")]
+)
+def test_versions_of_the_format(version, said, tmp_path):
+    with pytest.raises(DataError, match=said):
+        write_npy(tmp_path / "x.npy", b"\x93NUMPY" + bytes(version) + bytes(20))
+
+
 def png(width, height):
     """A black picture of one bit a pixel, which is small in the file."""
 

@@ -54,8 +54,9 @@ def npy_column(path: Path, place: str, window: SampleSlice | None = None) -> Inp
         raise DataError(Problem(message, file=file, hint="the file is truncated"))
     with read_errors(file):
         if shape == () or 0 in shape:
-            return _small(np.load(path, allow_pickle=False), place, file)
-        return ArraySource(np.load(path, mmap_mode="r", allow_pickle=False), place, file, window)
+            return _small(np.load(path, allow_pickle=False, max_header_size=_HEADER_LIMIT), place, file)
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False, max_header_size=_HEADER_LIMIT)
+        return ArraySource(mapped, place, file, window)
 
 
 class NpzFile:
@@ -136,7 +137,8 @@ class NpzFile:
         self._check_size(key, place)
         if shape == () or 0 in shape:
             with read_errors(self._file), self._open(key) as stream:
-                return _small(npy_format.read_array(stream, allow_pickle=False), place, self._file)
+                values = npy_format.read_array(stream, allow_pickle=False, max_header_size=_HEADER_LIMIT)
+                return _small(values, place, self._file)
         if fortran and len(shape) > 1:
             return ArraySource(self._unpacked(key), place, place, window)
         return StreamSource(place, self._file, shape, dtype, lambda: self._values(key), window or SampleSlice())
@@ -196,14 +198,16 @@ def _header(stream: IO[bytes]) -> tuple[Shape, bool, np.dtype]:
     """Shape, whether column-major, and type from the header of a .npy stream, which is left at the first value."""
     version = npy_format.read_magic(stream)
     if version not in _HEADERS:
-        raise ValueError(f"version {version} of the format is for named fields, which no input has")
+        named = ".".join(map(str, version))
+        why = "is for named fields, which no input has" if version == (3, 0) else "is not known; 1.0 and 2.0 are"
+        raise ValueError(f"version {named} of the format {why}")
     length_format, read = _HEADERS[version]
     packed = stream.read(struct.calcsize(length_format))
     length = struct.unpack(length_format, packed)[0] if len(packed) == struct.calcsize(length_format) else 0
     if length > _HEADER_LIMIT:
         raise ValueError(f"its header is said to have {length:,} bytes")
     try:
-        shape, fortran, dtype = read(io.BytesIO(packed + stream.read(length)))
+        shape, fortran, dtype = read(io.BytesIO(packed + stream.read(length)), max_header_size=_HEADER_LIMIT)
     except (tokenize.TokenError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise ValueError(f"its header is no description of an array: {error}") from None
     if any(isinstance(size, bool) or not 0 <= size <= sys.maxsize for size in shape):
