@@ -14,10 +14,11 @@ import numpy as np
 from calibrant.data.bin_folder import BinSource
 from calibrant.data.idx_files import idx_column, is_idx_name
 from calibrant.data.images import IMAGE_SUFFIXES, ImageOptions, ImageSource
-from calibrant.data.input_source import InputSource, SampleSlice, read_errors, slice_hint
+from calibrant.data.input_source import InputSource, SampleSlice, read_errors
 from calibrant.data.input_spec import InputSpec, plain
+from calibrant.data.missing_path import exists, no_such_path
 from calibrant.data.numpy_files import NpzFile, npy_column
-from calibrant.errors import DataError, Problem, did_you_mean, is_address
+from calibrant.errors import DataError, Problem, did_you_mean
 from calibrant.regular_file import require_regular
 
 KINDS = (
@@ -62,26 +63,21 @@ class Selection:
             There is no such file or folder; suggests the closest name in that place.
         """
         text, window, member = str(word), None, None
-        if not _exists(text):
+        if not exists(text):
             window_match = _WINDOW.search(text)
             if window_match:
                 start, stop = window_match.groups()
                 window = SampleSlice(int(start or 0), int(stop) if stop else None)
                 text = text[: window_match.start()]
             member_match = _MEMBER.match(text)
-            if member_match and not _exists(text):
+            if member_match and not exists(text):
                 text, member = member_match.groups()
         path = Path(text)
         require_regular(path, DataError)
         if not text.strip():
             raise DataError(Problem("the path of the data is empty", allowed=KINDS))
-        if not _exists(text):
-            folder = path.parent
-            hint = "URLs are not read: copy the data first" if is_address(text) else slice_hint(text)
-            if hint is None and _exists(folder) and folder.is_dir():
-                with read_errors(str(folder)):
-                    hint = did_you_mean(path.name, [other.name for other in folder.iterdir()])
-            raise DataError(Problem("no such file or folder", file=text, hint=hint))
+        if not exists(text):
+            raise no_such_path(path, text)
         return cls(str(word), path, member, window)
 
 
@@ -121,7 +117,7 @@ def paths_of(source: str | Path) -> tuple[Path, ...]:
 
 
 def _words(source: str | Path) -> list[str | Path]:
-    return [source] if _exists(source) else [word.strip() for word in str(source).split(";") if word.strip()]
+    return [source] if exists(source) else [word.strip() for word in str(source).split(";") if word.strip()]
 
 
 def columns_in_order(
@@ -280,14 +276,6 @@ def _folder_of_inputs(
         raise DataError(Problem(message, str(path), path=f"input {spec.name!r}", hint=did_you_mean(spec.name, stems)))
 
     return _collect(inputs, find)
-
-
-def _exists(path: str | Path) -> bool:
-    """Whether such a file exists; False for a name that the system refuses to look up."""
-    try:
-        return Path(path).exists()
-    except (OSError, ValueError):
-        return False
 
 
 def _visible_file(path: Path) -> bool:
