@@ -166,6 +166,12 @@ def test_numbers_that_float32_does_not_hold(option):
         ImageOptions(**option)
 
 
+@pytest.mark.parametrize("options", [{"std": 1e-45}, {"scale": 3e38}, {"scale": 3e38, "mean": 3e38}])
+def test_values_that_overflow_are_one_error(folder, options):
+    with np.errstate(all="raise"), pytest.raises(DataError, match="Inf at sample 0|NaN at sample 0"):
+        read(folder, **options)
+
+
 def test_sixteen_bits_are_refused(tmp_path):
     Image.fromarray(np.full((8, 8), 40000, np.uint16)).save(tmp_path / "deep.png")
     with pytest.raises(DataError, match="more than 8 bits"):

@@ -172,9 +172,11 @@ class ImageOptions:
         if array.dtype.kind not in "biuf":
             raise DataError(Problem(f"scale, mean and std cannot be applied to data of type {array.dtype}", path=path))
         axis = 1 if layout_of(spec, self) == "NCHW" and array.ndim > 2 else array.ndim - 1
-        result = array.astype(np.float32) * np.float32(self.scale)
-        result -= self._per_channel("mean", array.shape, axis, path)
-        result /= self._per_channel("std", array.shape, axis, path)
+        mean, std = (self._per_channel(name, array.shape, axis, path) for name in ("mean", "std"))
+        with np.errstate(all="ignore"):  # what is no number afterwards is refused with the batch
+            result = array.astype(np.float32) * np.float32(self.scale)
+            result -= mean
+            result /= std
         return result
 
     def _per_channel(self, name: str, shape: Shape, axis: int, path: str) -> np.ndarray:
