@@ -141,11 +141,12 @@ def merge(
 def _check_complete(state: State, batch_num: int | None, files: str) -> None:
     """As many batches as the configuration says, or, where it says nothing, as the data had."""
     observed = len(state.batches)
-    if batch_num is None and state.missing:
-        numbers = ", ".join(map(str, state.missing[:MOST])) + (" …" if len(state.missing) > MOST else "")
+    count, first = state.missing(MOST)
+    if batch_num is None and count:
+        numbers = ", ".join(map(str, first)) + (" …" if count > MOST else "")
         raise DataError(
             Problem(
-                f"batch {numbers} of {observed + len(state.missing)} is in none of the files",
+                f"batch {numbers} of {observed + count} is in none of the files",
                 file=files,
                 hint=f"observe them too; or say batch_num : {observed} in the configuration, to go without them",
             )

@@ -96,6 +96,39 @@ def test_files_with_missing_or_foreign_arrays_are_refused(tmp_path):
             State("fingerprint", statistics()).merge_from(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"batches_offered": np.array([3, 3])},
+        {"batches_offered": np.array(-1)},
+        {"batches_offered": np.array(2.5)},
+        {"batches_offered": np.array("3")},
+        {"batch_numbers": np.array(["1", "2"])},
+        {"batch_numbers": np.array([[1, 2], [1, 2]])},
+        {"batch_numbers": np.array([-1, 2])},
+        {"batch_numbers": np.array([1])},
+        {"batch_numbers": np.array(1)},
+        {"batch_digests": np.array([1, 2])},
+        {"batch_digests": np.array([["a", "b"]])},
+    ],
+)
+def test_batches_that_are_none_are_refused(tmp_path, changed):
+    state_of([1, 2]).save(tmp_path / "state")
+    np.savez(tmp_path / "changed.npz", **{**np.load(tmp_path / "state"), **changed})
+    with pytest.raises(DataError, match=r"changed\.npz: is not a whole calibration state \(.*batch"):
+        State("fingerprint", statistics()).merge_from(tmp_path / "changed.npz")
+
+
+@pytest.mark.parametrize("change", [{"batches_offered": np.array(2**62)}, {"batch_numbers": np.array([1, 2**62])}])
+def test_numbers_that_no_data_have_take_no_memory(tmp_path, change):
+    state_of([1, 2]).save(tmp_path / "state")
+    np.savez(tmp_path / "changed.npz", **{**np.load(tmp_path / "state"), **change})
+    state = State("fingerprint", statistics())
+    state.merge_from(tmp_path / "changed.npz")
+    count, first = state.missing(3)
+    assert count > 2**62 - 3 and first[0] == 0 and len(first) == 3
+
+
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "state"
     state_of([1]).save(path)

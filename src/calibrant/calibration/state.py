@@ -10,6 +10,7 @@ import hashlib
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -112,12 +113,25 @@ class State:
         self.batches |= batches
         self.offered = max(self.offered, int(arrays.get(OFFERED, 0)))
 
-    @property
-    def missing(self) -> list[int]:
-        """Numbers of the batches that are not in it, as far as that is known; none where the data lay in parts."""
+    def missing(self, most: int) -> tuple[int, list[int]]:
+        """How many batches are not in it, as far as that is known, and the first of them.
+
+        Parameters
+        ----------
+        most : int
+            How many are listed.
+
+        Returns
+        -------
+        tuple[int, list[int]]
+            Without any where the data lay in parts.
+        """
         numbers = {number for number, _ in self.batches}
-        is_one_source = len(numbers) == len(self.batches)
-        return sorted(set(range(max(self.offered, *numbers, 0))) - numbers) if is_one_source else []
+        if len(numbers) < len(self.batches):
+            return 0, []
+        end = max(self.offered, *numbers, 0)
+        absent = (number for number in range(end) if number not in numbers)
+        return end - sum(number < end for number in numbers), list(islice(absent, most))
 
     def _numbered(self) -> Iterable[tuple[str, Statistic]]:
         flat = (statistic for statistics in self.statistics.values() for statistic in statistics)
@@ -153,7 +167,8 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             arrays = dict(stored)
         if int(arrays["version"]) != VERSION:
             raise ValueError(f"version {arrays['version']} of the format")
-        arrays["fingerprint"], arrays["batch_numbers"], arrays["batch_digests"]
+        arrays["fingerprint"]
+        _check_batches(arrays["batch_numbers"], arrays["batch_digests"], arrays.get(OFFERED, np.array(0)))
     except FileNotFoundError:
         raise DataError(Problem("there is no such file", file=str(path))) from None
     except (OSError, ValueError, KeyError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
@@ -165,6 +180,20 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             )
         ) from None
     return arrays
+
+
+def _check_batches(numbers: np.ndarray, digests: np.ndarray, offered: np.ndarray) -> None:
+    for name, array, axes, kinds in (
+        ("batch_numbers", numbers, 1, "i"),
+        ("batch_digests", digests, 1, "U"),
+        (OFFERED, offered, 0, "i"),
+    ):
+        if array.ndim != axes or array.dtype.kind not in kinds:
+            raise ValueError(f"{name} is of type {array.dtype} and shape {list(array.shape)}")
+        if kinds == "i" and np.any(array < 0):
+            raise ValueError(f"{name} holds a negative number")
+    if len(numbers) != len(digests):
+        raise ValueError(f"{len(numbers)} batch_numbers and {len(digests)} batch_digests")
 
 
 def _batches(arrays: Mapping[str, np.ndarray]) -> set[BatchKey]:
