@@ -56,6 +56,15 @@ def test_a_failed_check_is_one_error_with_the_last_words() -> None:
     ]
 
 
+def test_a_file_that_became_shorter_may_be_one_of_the_data() -> None:
+    body = (
+        "import mmap; file = open('/proc/self/fd/%d' % os.memfd_create('x'), 'r+b'); file.truncate(4096); "
+        "held = mmap.mmap(file.fileno(), 4096); file.truncate(0); held[0]"
+    )
+    code, _, errors = ended(body)
+    assert code == 2 and re.search(r"/etc/passwd: .*\(SIGBUS\): a data file or the model became shorter", errors)
+
+
 def test_a_bad_memory_access_is_one_error() -> None:
     code, out, errors = ended("os.kill(os.getpid(), signal.SIGSEGV)", "--json")
     assert (code, errors) == (2, "") and "SIGSEGV" in out and '"problems"' in out

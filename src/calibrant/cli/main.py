@@ -197,6 +197,11 @@ def _died(ended: str, said: str) -> NoReturn:
     """Say that the work ended without an error of its own, by a signal."""
     if ended == "SIGKILL":
         message = "the system ended the process (SIGKILL); memory may have run out: smaller batches or fewer --workers"
+    elif ended == "SIGBUS":
+        message = (
+            "the process was ended (SIGBUS): a data file or the model became shorter while it was read, or TensorFlow "
+            "cannot take this model" + (f": {said}" if said else "")
+        )
     elif "bad_alloc" in said:
         message = shortage(MemoryError())
     else:
