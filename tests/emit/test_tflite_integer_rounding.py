@@ -150,3 +150,11 @@ def test_pooling_keeps_the_scale_that_it_reads():
     quantizer = result.network.layers[1].inputs[0].quantizer
     for tensor in (pool.inputs[0], pool.outputs[0]):
         assert (tensor.scale[0], tensor.zero_point) == (quantizer.scale, quantizer.offset)
+
+
+def test_numbers_of_a_softmax_that_are_too_small_for_float32():
+    """A caller may have asked NumPy to raise for them."""
+    network = graph_def(lambda: tf.nn.softmax(dense(placeholder([None, 8]))))
+    with np.errstate(all="raise"):
+        result = calibrant.quantize(network, None, numbers(32, 8, scale=100), export="tflite")
+    assert not result.refused

@@ -141,7 +141,9 @@ def softmax(s: Any, o: Operator) -> Any:
     tf = tensorflow()
     read, made = o.read(0), o.outputs[0]
     below = np.float32(-read.scale[0] * np.float32(o.options.beta)) * np.arange(256, dtype=np.float32)
-    table = tf.constant(np.exp(below.astype(np.float64)).astype(np.float32))
+    with np.errstate(under="ignore"):
+        powers_of = np.exp(below.astype(np.float64)).astype(np.float32)
+    table = tf.constant(powers_of)
     codes = s.codes(read)
     powers = tf.gather(table, tf.cast(tf.reduce_max(codes, -1, keepdims=True) - codes, tf.int32))
     total = tf.cumsum(powers, -1)[..., -1:]
