@@ -14,6 +14,7 @@ from calibrant.data.option_types import ACCEPTED
 from calibrant.data.options import TYPES as DATA_TYPES
 from calibrant.graph.load import load
 from calibrant.options import TO_QUANTIZE, TO_READ, Options
+from graphs import tf
 
 MODEL, CONFIG, DATA = (f"examples/digits/{name}" for name in ("digits.pb", "quant.cfg", "calibration.npz"))
 
@@ -213,3 +214,19 @@ def test_settings_of_a_file_that_is_not_written(setting):
         ExportOptions(export="ascend", **setting)
     assert "--export tflite" in str(refused.value)
     assert ExportOptions(export="ascend,tflite", **setting).formats == ("ascend", "tflite")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: calibrant.quantize(MODEL, None, DATA),
+        lambda: calibrant.evaluate([MODEL], DATA),
+        lambda: calibrant.tune(MODEL, None, DATA, tolerance=0.5),
+        lambda: calibrant.check_config(CONFIG, MODEL),
+    ],
+    ids=["quantize", "evaluate", "tune", "check_config"],
+)
+def test_nothing_is_run_while_a_function_is_traced(call):
+    for autograph in (False, True):
+        with pytest.raises(calibrant.ModelError, match="while TensorFlow traces a function"):
+            tf.function(call, autograph=autograph)()

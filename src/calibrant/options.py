@@ -15,6 +15,7 @@ from calibrant.data.options import DataOptions
 from calibrant.emit.tflite.settings import TfliteSettings, fixed_shapes
 from calibrant.errors import ConfigError, DataError, Problem, did_you_mean
 from calibrant.exports import checked_exports
+from calibrant.graph.tensorflow import refuse_in_function
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,10 @@ class Options:
             A keyword that is in none of the groups, something else than a group, or a group given twice.
         ConfigError
             As of :class:`ExportOptions`.
+        ModelError
+            A ``tf.function`` is being traced, in which nothing can be run.
         """
+        refuse_in_function()
         chosen = {name: kind() for name, kind in _KINDS.items()}
         given: set[type] = set()
         for group in groups:

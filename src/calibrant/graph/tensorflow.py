@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import IO
 
 from calibrant.collector import never_collected
-from calibrant.errors import DependencyError, Problem
+from calibrant.errors import DependencyError, ModelError, Problem
 from calibrant.process_wide import alone
 
 MINIMUM = (2, 16)
@@ -113,6 +113,19 @@ def eagerly() -> AbstractContextManager[None]:
 
     entered: AbstractContextManager[None] = context.eager_mode()
     return entered
+
+
+def refuse_in_function() -> None:
+    """Refuse to work while a ``tf.function`` is traced: whatever runs there would become part of it.
+
+    Raises
+    ------
+    ModelError
+        One is being traced.
+    """
+    if "tensorflow" in sys.modules and tensorflow().compat.v1.get_default_graph().building_function:
+        hint = "call it outside of @tf.function and of functions for Dataset.map"
+        raise ModelError(Problem("calibrant is called while TensorFlow traces a function", hint=hint))
 
 
 @contextmanager
