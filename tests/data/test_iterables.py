@@ -148,6 +148,13 @@ def tf():
     return pytest.importorskip("tensorflow")
 
 
+@pytest.mark.parametrize("items", [[x(1, 0)] * 2, lambda: iter([x(1, 0)] * 2), [{"x": x(1, 0)}] * 2])
+def test_batches_without_samples(items):
+    with pytest.raises(DataError, match="there are no samples in 2 batches"):
+        list(open_data(items, [X]))
+    assert len(list(open_data([x(1, 0), x(1)], [X]))) == 2
+
+
 class TestTensorFlow:
     def test_dataset_of_dicts(self, tf):
         dataset = tf.data.Dataset.from_tensor_slices({"x": np.repeat(np.arange(6.0), 4).reshape(6, 4)}).batch(4)

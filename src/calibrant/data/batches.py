@@ -85,7 +85,7 @@ class Batches:
         Raises
         ------
         DataError
-            Data do not fit, are not finite, cannot be read, or end before ``batch_num``.
+            Data do not fit, are not finite, cannot be read, have no samples, or end before ``batch_num``.
         """
         yielded = samples = 0
         fingerprint = Fingerprint() if self.fingerprint is None else None
@@ -104,6 +104,9 @@ class Batches:
             self.fingerprint = fingerprint.hexdigest()
         if not yielded:
             raise DataError(Problem("there are no batches", file=self._place))
+        if not samples:
+            message = f"there are no samples in {plural(yielded, 'batch', 'batches')}"
+            raise DataError(Problem(message, file=self._place))
         if self.batch_num is not None and yielded < self.batch_num:
             raise too_few(self.batch_num, f"{yielded}", self._place)
 
