@@ -6,6 +6,7 @@ Every function of the interface takes them as they are, or their fields as keywo
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
@@ -15,7 +16,6 @@ from calibrant.data.options import DataOptions
 from calibrant.emit.tflite.settings import TfliteSettings, fixed_shapes
 from calibrant.errors import ConfigError, DataError, Problem, did_you_mean
 from calibrant.exports import checked_exports
-from calibrant.graph.tensorflow import refuse_in_function
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,10 @@ class Options:
         ModelError
             A ``tf.function`` is being traced, in which nothing can be run.
         """
-        refuse_in_function()
+        if sys.modules.get("tensorflow") is not None:
+            from calibrant.graph.tensorflow import refuse_in_function
+
+            refuse_in_function()
         chosen = {name: kind() for name, kind in _KINDS.items()}
         given: set[type] = set()
         for group in groups:

@@ -68,6 +68,15 @@ def test_another_number_of_labels(quantized, count):
         calibrant.evaluate([quantized.original], iter(np.split(DATA, 4)), np.zeros(count, int))
 
 
+def test_masked_labels_are_no_labels(quantized, labels):
+    masked = np.ma.masked_array(labels, labels == labels[0])
+    with pytest.raises(calibrant.DataError, match="labels are masked"):
+        calibrant.evaluate([quantized.original], DATA, masked)
+    filled = masked.filled(255)
+    [score] = calibrant.evaluate([quantized.original], DATA, filled, ignore_labels=[255])
+    assert score.samples == masked.count()
+
+
 def test_another_number_of_labels_shows_before_anything_runs(quantized):
     def track(batches, *_):
         pytest.fail("a model was run")

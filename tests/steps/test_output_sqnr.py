@@ -76,6 +76,16 @@ def test_a_lite_file_of_more_samples_than_are_compared(tmp_path):
     assert result.file_sqnr.samples == SAMPLES + 1
 
 
+def test_a_file_of_fewer_samples_than_the_model_takes_at_once(tmp_path):
+    def build():
+        tf.identity(dense(tf.reshape(conv(placeholder([2, 6, 6, 2])), [-1, 144])), name="out")
+
+    model = graph_def(build)
+    result = calibrant.quantize(model, data=DATA, out=tmp_path, export="tflite", tflite_batch=1)
+    assert not result.refused and result.file_sqnr is None
+    assert calibrant.verify(tmp_path, DATA).passed
+
+
 def test_a_lite_file_is_measured_only_where_the_model_is(tmp_path):
     """Before the Softmax is one place, and behind a product with its result another one."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,7 +18,7 @@ def readable(items: Any) -> Any:
     items : Any
         What a caller gave; all but a tf.data.Dataset stays what it is.
     """
-    if "tensorflow" not in sys.modules or not isinstance(items, tensorflow().data.Dataset):
+    if not isinstance(items, tensorflow().data.Dataset):
         return items
     is_symbolic = not hasattr(tensorflow().data.experimental.to_variant(items), "numpy")
     return _OfGraph(items) if is_symbolic else _Eager(items)

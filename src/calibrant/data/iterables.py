@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from itertools import chain, islice
-from typing import TypeGuard, cast
+from typing import Any, TypeGuard, cast
 
 import numpy as np
 
 from calibrant.data.coerce import fit_shape, refuse_masked
-from calibrant.data.datasets import readable
 from calibrant.data.input_source import Chunk
 from calibrant.data.input_spec import InputSpec, meant_inputs, show
 from calibrant.errors import DataError, Problem, did_you_mean
@@ -40,7 +40,7 @@ class ItemSource:
     """
 
     def __init__(self, items: Iterable | Callable[[], Iterable], inputs: Sequence[InputSpec]):
-        self._items = readable(items)
+        self._items = _readable(items)
         self._inputs = tuple(inputs)
         self._once = False
         self._used = False
@@ -99,7 +99,7 @@ class ItemSource:
 
     def _iterate(self) -> Iterable[object]:
         if callable(self._items) and not hasattr(self._items, "__iter__"):
-            items = readable(self._items())
+            items = _readable(self._items())
             if not _can_be_iterated(items):
                 hint = "does the function lack a return?" if items is None else None
                 message = f"{self.place} cannot be iterated: {items!r:.80} ({type(items).__name__})"
@@ -207,6 +207,15 @@ def _length(items: object) -> int | None:
         return len(items) if isinstance(items, Sized) else None
     except TypeError:
         return None
+
+
+def _readable(items: Any) -> Any:
+    """A tf.data.Dataset as it can be read; none is there before TensorFlow is."""
+    if sys.modules.get("tensorflow") is None:
+        return items
+    from calibrant.data.datasets import readable
+
+    return readable(items)
 
 
 def _is_array(value: object) -> bool:

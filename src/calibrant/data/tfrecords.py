@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from calibrant.data.datasets import read_eagerly
 from calibrant.data.option_types import ACCEPTED, Rows, check_types
 from calibrant.data.record_lengths import check_lengths
 from calibrant.errors import DataError, Problem, did_you_mean
@@ -87,6 +86,8 @@ class TFRecords:
             A file is damaged, the function cannot parse a record, or samples have different shapes.
         """
         import tensorflow as tf
+
+        from calibrant.data.datasets import read_eagerly
 
         files = self.files
         for file in files:

@@ -37,7 +37,9 @@ def read_labels(labels: Any, offset: int = 0, ignore: Collection[int] = ()) -> n
     """
     if labels is None:
         return None
-    found = load_labels(labels) if isinstance(labels, (str, os.PathLike)) else as_labels(np.asarray(labels), "labels")
+    found = (
+        load_labels(labels) if isinstance(labels, (str, os.PathLike)) else as_labels(np.asanyarray(labels), "labels")
+    )
     return shifted(found, offset, ignore)
 
 
@@ -157,6 +159,9 @@ def as_labels(array: np.ndarray, place: str) -> np.ndarray:
     DataError
         Another type or number of dimensions, NaN, infinity, or 0 and 1 that are no one-hot rows.
     """
+    if np.ma.is_masked(array):
+        hint = "say which labels do not count: array.filled(255), ignore_labels=[255]"
+        raise DataError(Problem("labels are masked", file=place, hint=hint))
     array = np.asarray(array)
     if array.dtype.kind not in "biuf" or array.ndim not in (1, 2, 3, 4) or array.size == 0:
         found = f"labels of type {array.dtype} and shape {list(array.shape)}"

@@ -123,7 +123,7 @@ def refuse_in_function() -> None:
     ModelError
         One is being traced.
     """
-    if "tensorflow" in sys.modules and tensorflow().compat.v1.get_default_graph().building_function:
+    if tensorflow().compat.v1.get_default_graph().building_function:
         hint = "call it outside of @tf.function and of functions for Dataset.map"
         raise ModelError(Problem("calibrant is called while TensorFlow traces a function", hint=hint))
 

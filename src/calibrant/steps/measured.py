@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 
@@ -121,7 +120,7 @@ def file_sqnr(
     size = next((shape[0] for tensor in simulation.inputs if (shape := simulation.shape(tensor))), None)
     fed = first_samples(reference, batches, max(SAMPLES, size or 0))
     fed = fed if size is None else _pieces(fed, size)
-    if not places or not fed or not all(map(partial(_takes, simulation), fed)):
+    if not places or not fed or not all(_takes(graph, batch) for graph in (reference, simulation) for batch in fed):
         return None
     points = [_points(reference, simulation, place, scores[place]) for place in places]
     first = _values(reference, [point[0] for point in points], fed, {})
