@@ -46,7 +46,8 @@ def _tflite(result: Any) -> dict[str, Content]:
             *(result.name, result.original.output_keys[at], how),
             ", --refine those that cost most" if result.options.get("refine") is False else "",
         )
-    result.simulation, result.simulated_scores = made.simulation, made.scores()
+    if result.output_sqnr is not None:
+        result.simulation, result.simulated_scores = made.simulation, made.scores()
     node_map = tflite_node_map(made, result.network.graph, result.original, result.absorbed)
     files: dict[str, Content] = {
         f"{result.name}_int8.tflite": made.content,

@@ -307,6 +307,7 @@ def build_result(
             reference, keys = prepared.folded.graph, prepared.original.output_keys
             scores = result.simulated_scores
             result.file_sqnr = file_sqnr(reference, result.simulation, scores, keys, again.batches)
+            result.simulation = None  # as large as the model
     if output.folder is not None:
         with watch.step("write"):
             result.files = write_folder(output.folder, result_files(result))

@@ -118,7 +118,7 @@ class Result:
         How far the outputs are from the float network's; None if nothing is written, or the calibration data cannot be
         read again.
     simulation : Graph | None
-        What a ``.tflite`` computes; None without one.
+        What a ``.tflite`` computes, until ``file_sqnr`` is measured.
     simulated_scores : tuple[str, ...]
         For each output, the tensor of the simulation that a final Softmax reads, or the output itself.
     file_sqnr : OutputSqnr | None
