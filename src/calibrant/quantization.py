@@ -262,10 +262,9 @@ def build_result(
         whole.clear()
     with watch.step("emit"):
         fakequant = fake_quantized(network)
-    measures = Measured(None, None)
+    measures, reference, keys = Measured(None, None), prepared.folded.graph, prepared.original.output_keys
     if output.folder is not None and again is not None and again.batches.restartable and not is_too_large(fakequant):
         with watch.step("measure"):
-            reference, keys = prepared.folded.graph, prepared.original.output_keys
             measures = measured(network, reference, keys, again.batches, export.page)
     ranking = None
     if again is not None and again.sensitivity:
@@ -302,9 +301,8 @@ def build_result(
                     raise
                 result.refused[form] = error
                 LOG.warning("the export %s is left out: %s", form, error)
-    if result.simulation is not None and result.output_sqnr is not None and again is not None:
+    if result.simulation is not None and again is not None:
         with watch.step("measure"):
-            reference, keys = prepared.folded.graph, prepared.original.output_keys
             scores = result.simulated_scores
             result.file_sqnr = file_sqnr(reference, result.simulation, scores, keys, again.batches)
             result.simulation = None  # as large as the model

@@ -22,6 +22,7 @@ class _ChannelExtreme(ABC):
     """
 
     _name: str
+    _both: np.ufunc
 
     def __init__(self, axis: int = -1):
         self.axis = axis
@@ -31,11 +32,6 @@ class _ChannelExtreme(ABC):
     @abstractmethod
     def _over(values: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
         """The extremes of some values over all axes but that of the channels."""
-
-    @staticmethod
-    @abstractmethod
-    def _both(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        """The extremes of what two have seen."""
 
     @property
     def kind(self) -> str:
@@ -116,14 +112,11 @@ class ChannelMaximum(_ChannelExtreme):
     """max|x| of each channel, which the balancer needs of an activation."""
 
     _name = "maximum"
+    _both = np.maximum
 
     @staticmethod
     def _over(values: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
         return np.maximum(values.max(axis=axes), -values.min(axis=axes))
-
-    @staticmethod
-    def _both(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        return np.maximum(one, other)
 
     @property
     def maximum(self) -> np.ndarray:
@@ -135,15 +128,12 @@ class ChannelMinimum(_ChannelExtreme):
     """min(x) of each channel, from which follows what a correction of its bias leaves positive."""
 
     _name = "minimum"
+    _both = np.minimum
 
     @staticmethod
     def _over(values: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
         found: np.ndarray = values.min(axis=axes)
         return found
-
-    @staticmethod
-    def _both(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        return np.minimum(one, other)
 
     @property
     def minimum(self) -> np.ndarray:

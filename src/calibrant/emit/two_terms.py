@@ -54,7 +54,7 @@ def with_two_terms(network: QuantizedNetwork) -> TwoTerms:
         if key not in rests:
             rests[key] = _rest(edit, entry)
         layers += _pair(edit, layer, f"{rests[key].node}:0")
-        sums[layer.layer.bias or layer.layer.name] = layer.layer.name
+        sums[layer.layer.end] = layer.layer.name
     changed = replace(
         network,
         graph=edit.finish(),
@@ -84,7 +84,7 @@ def _rest(edit: Edit, entry: QuantizedInput) -> QuantizedInput:
 def _pair(edit: Edit, layer: QuantizedLayer, rest: str) -> tuple[QuantizedLayer, QuantizedLayer]:
     """A layer for the upper and one for the lower code; puts the sum of the two under the name of its end."""
     entry, old = layer.inputs[0], layer.layer
-    node, end = edit.nodes[old.name], old.bias or old.name
+    node, end = edit.nodes[old.name], old.end
     upper_name = old.name if old.bias else edit.free_name(f"{old.name}/{UPPER}")
     first = replace(old, name=upper_name, bias=edit.free_name(f"{end}/{UPPER}") if old.bias else None)
     second = replace(old, name=edit.free_name(f"{old.name}/{LOWER}"), bias=None)
@@ -93,7 +93,7 @@ def _pair(edit: Edit, layer: QuantizedLayer, rest: str) -> tuple[QuantizedLayer,
     edit.set_input(second.name, entry.index, rest)
     if first.bias is not None:
         edit.put(nd.copy_node(edit.nodes[end], None, first.bias))
-    terms = [f"{first.bias or first.name}:0", f"{second.name}:0"]
+    terms = [f"{first.end}:0", f"{second.name}:0"]
     edit.put(nd.make_node("AddV2", end, terms, T=edit.graph.dtype(f"{old.name}:0")))
     above, below = (
         replace(entry, node=name, tensor=tensor, search=replace(entry.search, quantizer=quantizer))

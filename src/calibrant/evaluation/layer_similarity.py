@@ -48,7 +48,7 @@ class LayerSimilarities:
     def __init__(self, network: QuantizedNetwork, similarity: Similarity):
         floating, quantized = network.graph, fake_quantized(replace(network, output_tensors=()))
         starts = {layer.layer.name: {found.tensor for found in layer.inputs} for layer in network.layers}
-        self._ends = {layer.layer.name: f"{layer.layer.bias or layer.layer.name}:0" for layer in network.layers}
+        self._ends = {layer.layer.name: f"{layer.layer.end}:0" for layer in network.layers}
         extended, self._places = with_exchanges(floating, quantized, starts, self._ends)
         self.graph: Graph = replace(extended, outputs=floating.outputs)
         self._similarity = similarity

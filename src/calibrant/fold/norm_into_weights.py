@@ -8,6 +8,7 @@ from calibrant.fold.norm_before_layer import NormBeforeLayer
 from calibrant.fold.result import Fusion, NotFused
 from calibrant.fold.target import dtype_of
 from calibrant.graph import nodes as nd
+from calibrant.graph.channel_order import is_channels_first
 from calibrant.graph.graph import Edit, Graph
 from calibrant.graph.tf_core import NodeDef
 from calibrant.layer_kinds import KINDS
@@ -78,8 +79,7 @@ def _add(edit: Edit, layer: NodeDef, addend: np.ndarray, moved: dict[str, str]) 
             edit.set_input(reader[0].name, 1, edit.add_constant(f"{layer.name}/bias_folded", bias + addend))
             return
     values = edit.add_constant(f"{layer.name}/bias_folded", addend)
-    first = nd.attribute(layer, "data_format") in ("NCHW", "NCDHW")
-    attributes = {"T": dtype_of(layer), "data_format": "NCHW" if first else "NHWC"}
+    attributes = {"T": dtype_of(layer), "data_format": "NCHW" if is_channels_first(layer) else "NHWC"}
     added = edit.add("BiasAdd", f"{layer.name}/bias", [f"{layer.name}:0", values], **attributes)
     moved[f"{layer.name}:0"] = added
     for node, index in graph.consumers(f"{layer.name}:0"):

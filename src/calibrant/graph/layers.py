@@ -78,6 +78,16 @@ class Layer:
         return self.constant
 
     @property
+    def end(self) -> str:
+        """Name of the node that gives its result: its BiasAdd, where it has one."""
+        return self.bias or self.name
+
+    @property
+    def output_axes(self) -> tuple[int, ...]:
+        """The axes of the weights that number the output channels, whether or not each has its own scale."""
+        return self.channel_axes or (len(self.weights_shape) - 1,)
+
+    @property
     def bias_add(self) -> str:
         """Name of the layer's BiasAdd.
 

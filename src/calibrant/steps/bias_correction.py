@@ -10,6 +10,7 @@ M. Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Co
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ import numpy as np
 from calibrant.algorithms.patch_mean import ConvAxis, PatchGeometry, PatchMean, mean_of_outputs
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
+from calibrant.graph.channel_order import is_channels_first
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
 from calibrant.graph.node_input import read_tensor
@@ -38,15 +40,14 @@ def with_biases(graph: Graph, layers: Mapping[str, Layer], names: list[str]) -> 
         if layer.constant is None or layer.bias is not None:
             continue
         node, tensor = graph.nodes[name], f"{name}:0"
-        channels = _output_channels(layer)
+        channels = math.prod(layer.weights_shape[axis] for axis in layer.output_axes)
         zeros = edit.add_constant(f"{name}/bias/zeros", np.zeros(channels, graph.dtype(tensor).as_numpy_dtype))
-        first = nd.attribute(node, "data_format") in ("NCHW", "NCDHW")
         bias = edit.add(
             "BiasAdd",
             f"{name}/bias",
             [tensor, zeros],
             T=graph.dtype(tensor),
-            data_format="NCHW" if first else "NHWC",
+            data_format="NCHW" if is_channels_first(node) else "NHWC",
         )
         for reader, index in graph.consumers(tensor):
             edit.set_input(reader.name, index, bias)
@@ -58,19 +59,13 @@ def with_biases(graph: Graph, layers: Mapping[str, Layer], names: list[str]) -> 
     return edit.finish(outputs=outputs), result
 
 
-def _output_channels(layer: Layer) -> int:
-    shape = layer.weights_shape
-    axes = layer.channel_axes or (len(shape) - 1,)
-    return int(np.prod([shape[axis] for axis in axes], dtype=np.int64))
-
-
 def patch_geometry(graph: Graph, layer: Layer) -> PatchGeometry:
     """How the kernel of a layer with weights moves over its input."""
     kind = KINDS[layer.type]
     if not kind.spatial:
         return PatchGeometry()
     node = graph.nodes[layer.name]
-    first = nd.attribute(node, "data_format") in ("NCHW", "NCDHW")
+    first = is_channels_first(node)
     spatial = tuple(range(2, 2 + kind.spatial) if first else range(1, 1 + kind.spatial))
     strides = nd.attribute(node, "strides")
     dilations = nd.attribute(node, "dilations") or [1] * (kind.spatial + 2)

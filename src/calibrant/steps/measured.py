@@ -13,7 +13,7 @@ from calibrant.algorithms.sqnr import arrays_sqnr_db
 from calibrant.data.batches import sample_count
 from calibrant.data.open_data import Batches
 from calibrant.emit.fakequant import fake_quantized
-from calibrant.emit.tflite.sample import fits
+from calibrant.emit.tflite.sample import takes
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import before_softmax
@@ -120,7 +120,11 @@ def file_sqnr(
     size = next((shape[0] for tensor in simulation.inputs if (shape := simulation.shape(tensor))), None)
     fed = first_samples(reference, batches, max(SAMPLES, size or 0))
     fed = fed if size is None else _pieces(fed, size)
-    if not places or not fed or not all(_takes(graph, batch) for graph in (reference, simulation) for batch in fed):
+    if (
+        not places
+        or not fed
+        or not all(takes(graph, dict(enumerate(batch.values()))) for graph in (reference, simulation) for batch in fed)
+    ):
         return None
     points = [_points(reference, simulation, place, scores[place]) for place in places]
     first = _values(reference, [point[0] for point in points], fed, {})
@@ -133,11 +137,6 @@ def _pieces(fed: Sequence[Mapping[str, np.ndarray]], size: int) -> list[dict[str
     """Batches of so many samples; what is left over is left out."""
     starts = [(batch, start) for batch in fed for start in range(0, sample_count(batch) - size + 1, size)]
     return [cut(batch, start, start + size) for batch, start in starts]
-
-
-def _takes(graph: Graph, batch: Mapping[str, np.ndarray]) -> bool:
-    shapes = zip(map(graph.shape, graph.inputs), batch.values(), strict=True)
-    return all(shape is None or fits(np.shape(values), shape) for shape, values in shapes)
 
 
 def _compared(

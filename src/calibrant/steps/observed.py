@@ -60,7 +60,6 @@ def search(prepared: Prepared, watch: Stopwatch, half: Mapping[NodeInput, Quanti
     half : Mapping[NodeInput, QuantizedInput] | None
         What was found in the first half of the data.
     """
-    check_seen(prepared.graph, prepared.places, prepared.histograms)
     with watch.step("round weights"):
         prepared = with_rounding(prepared)
     with watch.step("search"):
@@ -92,6 +91,7 @@ def with_rounding(prepared: Prepared) -> Prepared:
     """With weights rounded for what was observed, where that was asked for."""
     if not prepared.grams:
         return prepared
+    check_seen(prepared.graph, prepared.places, prepared.histograms)
     rounded, in_channels = (
         with_rounded_weights(prepared.graph, prepared.layers, weights, prepared.grams, prepared.patches)
         for weights in (prepared.weights, prepared.channel_weights)

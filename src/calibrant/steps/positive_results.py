@@ -17,7 +17,7 @@ import numpy as np
 
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.algorithms.channel_extremes import ChannelMinimum
-from calibrant.graph import nodes as nd
+from calibrant.graph.channel_order import is_channels_first
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
 from calibrant.layer_kinds import KINDS
@@ -37,15 +37,10 @@ def minimum_statistics(
 ) -> dict[str, ChannelMinimum]:
     """Layer → smallest result of each output channel, still empty, where results may have to stay positive."""
     return {
-        name: ChannelMinimum(1 if _channels_first(graph, layers[name]) else -1)
+        name: ChannelMinimum(1 if is_channels_first(graph.nodes[name]) else -1)
         for name in weights
         if layers[name].bias and _has_to_be_positive(graph, name)
     }
-
-
-def result_of(layer: Layer) -> str:
-    """The tensor that holds what a layer gives, its bias added."""
-    return f"{layer.bias or layer.name}:0"
 
 
 def least_corrections(
@@ -68,10 +63,8 @@ def least_corrections(
     lowest : float
         The smallest number that the layer was seen to read.
     """
-    depthwise = len(layer.channel_axes) == 2
-    kernel = np.swapaxes(entry.float_values, -1, -2) if KINDS[layer.type].transposed else entry.float_values
-    axes = tuple(range(kernel.ndim - (2 if depthwise else 1)))
-    kernel = kernel.astype(np.float64)
+    kernel = entry.float_values.astype(np.float64)
+    axes = tuple(axis for axis in range(kernel.ndim) if axis not in layer.output_axes)
     step = entry.quantized.scale.astype(np.float64).reshape(-1) * float(quantizer.scale)
     noise = np.abs(kernel).sum(axis=axes).reshape(-1) * float(quantizer.scale) / 2
     kept = minimum.astype(np.float64) - noise
@@ -96,7 +89,3 @@ def _has_to_be_positive(graph: Graph, layer: str) -> bool:
                 seen.add(reader.name)
                 waiting.append(reader.name)
     return False
-
-
-def _channels_first(graph: Graph, layer: Layer) -> bool:
-    return nd.attribute(graph.nodes[layer.name], "data_format") in ("NCHW", "NCDHW")

@@ -31,7 +31,7 @@ from calibrant.steps.intermediate_tensors import float_lite_file, intermediate_t
 from calibrant.steps.joint import with_joint_places, with_joint_settings
 from calibrant.steps.narrow_range import holdable_weights
 from calibrant.steps.planned import Planned
-from calibrant.steps.positive_results import minimum_statistics, result_of
+from calibrant.steps.positive_results import minimum_statistics
 from calibrant.steps.round_weights import GramPlace, gram_statistics
 from calibrant.steps.saturating_reads import saturating_reads
 from calibrant.steps.weight_only import quantize_weight_only, with_weight_only
@@ -118,7 +118,7 @@ class Prepared:
         for (tensor, _, _), gram in self.grams.items():
             result.setdefault(tensor, []).append(gram)
         for name, minimum in self.minima.items():
-            result.setdefault(result_of(self.layers[name]), []).append(minimum)
+            result.setdefault(f"{self.layers[name].end}:0", []).append(minimum)
         return result
 
 

@@ -51,7 +51,7 @@ class LayerExchanges:
         starts = {layer.layer.name: {entry.tensor for entry in layer.inputs} for layer in network.layers}
         self._outputs = len(outputs)
         self._layers = [layer.layer for layer in network.layers]
-        self._ends = {layer.name: f"{layer.bias or layer.name}:0" for layer in self._layers}
+        self._ends = {layer.name: f"{layer.end}:0" for layer in self._layers}
         self._only = PartialRuns(*with_exchanges(floating, quantized, starts, self._ends), outputs)
         self._without = PartialRuns(*with_exchanges(quantized, floating, starts, self._ends), outputs)
 

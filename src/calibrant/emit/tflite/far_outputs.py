@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from calibrant.algorithms.sqnr import arrays_sqnr_db
-from calibrant.emit.tflite.sample import fits
+from calibrant.emit.tflite.sample import takes
 from calibrant.graph.graph import Graph
 from calibrant.graph.run import run_once
 
@@ -28,8 +28,7 @@ def far_outputs(fakequant: Graph, sample: Mapping[int, np.ndarray], outputs: Seq
     outputs : Sequence[np.ndarray]
         What the file gives for them, real numbers.
     """
-    shapes = map(fakequant.shape, fakequant.inputs)
-    if not all(shape is None or fits(sample[at].shape, shape) for at, shape in enumerate(shapes)):
+    if not takes(fakequant, sample):
         return {}
     return far_apart(run_once(fakequant, {key: sample[at] for at, key in enumerate(fakequant.input_keys)}), outputs)
 

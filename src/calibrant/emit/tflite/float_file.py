@@ -207,6 +207,5 @@ def _is_text(graph: Graph, tensor: str) -> bool:
 
 def layer_end(graph: Graph, layer: Layer) -> str:
     """The last tensor of a layer: its bias and the activation behind it run in the same kernel."""
-    end = layer.bias or layer.name
-    reader = graph.only_consumer(end) if layer.weight_input is not None else None
-    return f"{reader[0].name if reader is not None and reader[0].op in ACTIVATIONS else end}:0"
+    reader = graph.only_consumer(layer.end) if layer.weight_input is not None else None
+    return f"{reader[0].name if reader is not None and reader[0].op in ACTIVATIONS else layer.end}:0"

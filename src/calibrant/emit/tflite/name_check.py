@@ -13,7 +13,7 @@ import numpy as np
 
 from calibrant.emit.tflite.far_outputs import far_apart
 from calibrant.emit.tflite.float_file import FloatFile
-from calibrant.emit.tflite.sample import as_fed, fits
+from calibrant.emit.tflite.sample import as_fed, fits, takes
 from calibrant.emit.tflite.trial import tried
 from calibrant.errors import ModelError, Problem
 from calibrant.graph.graph import Graph
@@ -50,8 +50,7 @@ def without_wrong_names(made: FloatFile, graph: Graph, sample: Mapping[int, np.n
     ModelError
         Its outputs are not those of the graph.
     """
-    shapes = [graph.shape(tensor) for tensor in graph.inputs]
-    if not all(shape is None or fits(sample[at].shape, shape) for at, shape in enumerate(shapes)):
+    if not takes(graph, sample):
         return made
     index_of = {name: index for index, name in made.tensors.items() if index in made.unsure}
     ends = [tensor.index for tensor in made.file.outputs()]

@@ -49,6 +49,12 @@ def _sizes(signature: tuple[int | None, ...]) -> Iterable[int]:
     return (size if size is not None else SAMPLES if axis == 0 else 16 for axis, size in enumerate(signature))
 
 
+def takes(graph: Graph, sample: Mapping[int, np.ndarray]) -> bool:
+    """Whether a graph takes inputs of these shapes, by position."""
+    shapes = map(graph.shape, graph.inputs)
+    return all(shape is None or fits(np.shape(sample[at]), shape) for at, shape in enumerate(shapes))
+
+
 def fits(shape: tuple[int, ...], signature: tuple[int | None, ...]) -> bool:
     """Whether a file takes an array of this shape."""
     return len(shape) == len(signature) and all(b in (None, a) for a, b in zip(shape, signature, strict=True))

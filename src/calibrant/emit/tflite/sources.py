@@ -225,13 +225,13 @@ class Sources:
             known[index] = self.before[index]
 
     def _rearranged(self, index: int) -> int | None:
-        """For a tensor that the graph does not have, the first with its numbers that it has or that is clipped."""
+        """For a tensor that the graph does not have, the first one that it has with the same numbers."""
         waiting = [] if self._is_observed(index) else [index]
         for current in waiting:
             for at in self.wiring.readers.get(current, ()):
                 if at in self.integer and self.wiring.operators[at].name in REARRANGING:
                     end = self.wiring.operators[at].outputs[0].index
-                    if self._is_observed(end) or self._clipped(end) is not None:
+                    if self._is_observed(end):
                         return end
                     waiting.append(end)
         return None
