@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tempfile
 import time
 from collections.abc import Mapping
@@ -13,13 +14,21 @@ from latency import milliseconds
 from tflite_cases import Case
 
 
+def function(graph: Any) -> Any:
+    """A function of TensorFlow that computes the outputs."""
+    import tensorflow as tf
+
+    whole = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(graph.graph_def(), name=""), [])
+    ends = [[whole.graph.as_graph_element(tensor) for tensor in group] for group in (graph.inputs, graph.outputs)]
+    return whole.prune(*ends)
+
+
 def stock_file(graph: Any, fed: Mapping[str, np.ndarray]) -> tuple[bytes, str]:
     """What TensorFlow's converter makes with representative data, and whether in full."""
     import tensorflow as tf
 
-    function = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(graph.graph_def(), name=""), [])
-    ends = [[function.graph.as_graph_element(tensor) for tensor in group] for group in (graph.inputs, graph.outputs)]
-    pruned = function.prune(*ends)
+    pruned = function(graph)
+    gc.collect()  # a function of TensorFlow holds all weights three times, and itself
     ops = tf.lite.OpsSet
     problem: Exception | None = None
     for how, sets in (("full", [ops.TFLITE_BUILTINS_INT8]), ("mixed", [ops.TFLITE_BUILTINS_INT8, ops.TFLITE_BUILTINS])):

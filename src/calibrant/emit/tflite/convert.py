@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import re
 import warnings
@@ -11,10 +12,12 @@ from typing import Any
 
 from calibrant.errors import ModelError, Problem
 from calibrant.graph.graph import Graph
+from calibrant.graph.session import constant_bytes, is_large_constant
 from calibrant.graph.tensorflow import tensorflow
 from calibrant.graph.unique_functions import with_unique_functions
 from calibrant.process_wide import alone
 
+LARGE = 50_000_000  # bytes of weights
 LONGEST_REASON = 200
 MOST_NODES = 3
 UNROLLED = "write out the loop over the sequence, unroll=True in Keras; or export another format"
@@ -33,19 +36,12 @@ def convert(graph: Graph) -> bytes:
         The converter does not take the graph; with its reason.
     """
     tf = tensorflow()
-    graph_def = with_unique_functions(graph.graph_def())
     with _silence():
         try:
-            ends: list[Any] = []
-
-            def imported() -> None:
-                found = tf.graph_util.import_graph_def(graph_def, return_elements=list(graph.outputs), name="")
-                # As the converter rewrites loops, it looks for their Exit nodes in vain.
-                ends.extend(tf.identity(end) if end.op.type == "Exit" else end for end in found)
-
-            function = tf.compat.v1.wrap_function(imported, [])
-            pruned = function.prune([function.graph.as_graph_element(tensor) for tensor in graph.inputs], ends)
-            converter = tf.lite.TFLiteConverter.from_concrete_functions([pruned], None)
+            function = _function(graph)
+            if sum(constant_bytes(node) for node in graph.nodes.values() if is_large_constant(node)) > LARGE:
+                gc.collect()  # TensorFlow's function before it is pruned holds all weights three times, and itself
+            converter = tf.lite.TFLiteConverter.from_concrete_functions([function], None)
             converter.allow_custom_ops = True
             return converter.convert()
         except Exception as error:  # the converter's own error derives from Exception alone
@@ -54,6 +50,20 @@ def convert(graph: Graph) -> bytes:
             ):
                 raise
             raise ModelError(converter_problem(str(error), graph)) from None
+
+
+def _function(graph: Graph) -> Any:
+    tf = tensorflow()
+    ends: list[Any] = []
+
+    def imported() -> None:
+        graph_def = with_unique_functions(graph.graph_def())
+        found = tf.graph_util.import_graph_def(graph_def, return_elements=list(graph.outputs), name="")
+        # As the converter rewrites loops, it looks for their Exit nodes in vain.
+        ends.extend(tf.identity(end) if end.op.type == "Exit" else end for end in found)
+
+    function = tf.compat.v1.wrap_function(imported, [])
+    return function.prune([function.graph.as_graph_element(tensor) for tensor in graph.inputs], ends)
 
 
 def converter_problem(text: str, graph: Graph) -> Problem:
