@@ -13,6 +13,7 @@ from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.interpreter import empty_tensors, new_interpreter
 from calibrant.emit.tflite.simulated_integers import WITHIN_A_STEP
 from calibrant.emit.tflite.simulation import Simulation, holds_codes
+from calibrant.graph.session import unoptimized
 from calibrant.graph.tensorflow import tensorflow
 
 SUMS = frozenset({"SUM", "MEAN"})
@@ -101,7 +102,7 @@ def operator_differences(
     there -= odd
     compared = [(at, o, made) for at, o in enumerate(operators) for made in o.outputs if made.index in there]
     found: list[list[OperatorDifference]] = []
-    with tensorflow().compat.v1.Session(graph=simulation.definition) as session:
+    with tensorflow().compat.v1.Session(graph=simulation.definition, config=unoptimized()) as session:
         for values in runs:
             feeds = {
                 simulation.read[index]: _as_read(tensors[index], values[index])
