@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from tflite_networks import computed, exported, image
 
 import calibrant
@@ -62,6 +63,32 @@ def test_selecting_in_a_loop(tmp_path):
     )
     assert not result.refused
     assert calibrant.verify(tmp_path / "out", data[0]["x"]).passed
+
+
+@pytest.mark.parametrize(("overlap", "score"), [(0.4, 0.2), (0.5, float("-inf"))])
+def test_selecting_in_one_image_is_one_operator(tmp_path, overlap, score):
+    """Many boxes are clipped to nothing, which the function never selects."""
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 8, 8, 4))])
+    def run(x):
+        y = tf.round(conv(x, name="one") * 2) / 2
+        corner, size = tf.split(tf.reshape(y[0], [-1, 4]), 2, 1)
+        boxes = tf.clip_by_value(tf.concat([corner, corner + tf.nn.relu(size)], 1), 0.0, 1.0)
+        scores = tf.sigmoid(tf.reshape(y[0, :, :, 1], [-1]))
+        selected = tf.image.non_max_suppression_padded(boxes, scores, 12, overlap, score, pad_to_max_output_size=True)
+        return {"boxes": tf.gather(boxes, selected[0]), "count": selected[1]}
+
+    module = tf.Module()
+    module.run = run
+    tf.saved_model.save(module, str(tmp_path / "saved"), signatures=run)
+    result, x = exported(tmp_path / "saved", out=tmp_path / "out", name="model")
+    assert not result.refused
+    made, simulated, names = computed(result, x[:1])
+    assert "NON_MAX_SUPPRESSION_V4" in names
+    assert "WHILE" not in names
+    for kernel, formula in zip(made, simulated, strict=True):
+        np.testing.assert_array_equal(kernel, formula)
+    assert calibrant.verify(tmp_path / "out", numbers(1, 8, 8, 4, seed=5)).passed
 
 
 def test_what_computes_in_float64_computes_in_float32(tmp_path):

@@ -6,9 +6,13 @@ from collections.abc import Sequence
 
 from calibrant.graph.pieces import whole
 from calibrant.graph.tensorflow import quiet, tensorflow
-from calibrant.graph.tf_core import GraphDef
+from calibrant.graph.tf_core import FunctionDef, GraphDef
 
 CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
+SELECTS_BOXES = b"non_max_suppression_padded_v2"
+"""What the function of ``tf.image.non_max_suppression_padded`` says that it implements."""
+BOXES_OF_ONE_IMAGE = 2  # axes
+
 _STATELESS = {"Case": "StatelessCase", "If": "StatelessIf", "While": "StatelessWhile"}
 
 
@@ -18,11 +22,13 @@ def inline_calls(graph_def: GraphDef, fetches: Sequence[str]) -> GraphDef:
     Grappler's function optimizer does it, alone, on the GraphDef: nothing is registered in the process, so that a
     function of the same name that is alive there does no harm. Where it cannot inline, the graph comes back as it was.
 
-    It leaves a call whose loops or branches have state that nothing waits for, such as random numbers: these are then
-    called stateless.
+    The selection of boxes of one image stays a call. So does one whose loops or branches have state that nothing waits
+    for, such as random numbers: these are then called stateless.
     """
     result = _inlined(graph_def, fetches)
-    if any(node.op in CALLS for node in result.node) and result is not graph_def:
+    stay = _kept_functions(result)
+    left = [node for node in result.node if node.op in CALLS and node.attr["f"].func.name not in stay]
+    if left and result is not graph_def:
         again = GraphDef()
         again.CopyFrom(result)
         for function in again.library.function:
@@ -30,6 +36,27 @@ def inline_calls(graph_def: GraphDef, fetches: Sequence[str]) -> GraphDef:
                 node.op = _STATELESS.get(node.op, node.op)
         result = _inlined(again, fetches)
     return result
+
+
+def selects_boxes_of_one_image(function: FunctionDef) -> bool:
+    """Whether a function is one operator of LiteRT, and hundreds of them inlined."""
+    if "_implements" not in function.attr or function.attr["_implements"].s != SELECTS_BOXES:
+        return False
+    shapes = list(function.attr["_input_shapes"].list.shape) if "_input_shapes" in function.attr else []
+    return bool(shapes) and not shapes[0].unknown_rank and len(shapes[0].dim) == BOXES_OF_ONE_IMAGE
+
+
+def _kept_functions(graph_def: GraphDef) -> set[str]:
+    return {each.signature.name for each in graph_def.library.function if selects_boxes_of_one_image(each)}
+
+
+def _unoptimized() -> bytes:
+    """Settings of a call that runs its function as it is: the optimizer complains of branches of this one."""
+    from tensorflow.core.protobuf.config_pb2 import ConfigProto
+
+    config = ConfigProto()
+    config.graph_options.rewrite_options.disable_meta_optimizer = True
+    return bytes(config.SerializeToString(deterministic=True))
 
 
 def _inlined(graph_def: GraphDef, fetches: Sequence[str]) -> GraphDef:
@@ -58,11 +85,16 @@ def _prepared(graph_def: GraphDef) -> GraphDef:
     """
     result = GraphDef(library=graph_def.library, versions=graph_def.versions)
     result.node.extend(whole(node) for node in graph_def.node)
+    stay = _kept_functions(result)
     for function in result.library.function:
         for key in ("_XlaMustCompile", "_noinline", "api_implements"):
             function.attr.pop(key, None)
+        if function.signature.name in stay:
+            function.attr["_noinline"].b = function.attr["_nospecialize"].b = True
     for nodes in (result.node, *(function.node_def for function in result.library.function)):
         for node in nodes:
             for key in ("_XlaMustCompile", "_noinline", "_lower_using_switch_merge"):
                 node.attr.pop(key, None)
+            if node.op in CALLS and node.attr["f"].func.name in stay:
+                node.attr["config_proto"].s = _unoptimized()
     return result

@@ -16,6 +16,7 @@ from calibrant.collector import collector_paused
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
+from calibrant.graph.inline import CALLS
 from calibrant.graph.pieces import is_in_pieces, join_pieces, whole
 from calibrant.graph.tensorflow import cause_of, tensorflow
 from calibrant.graph.tf_core import GraphDef, NodeDef, dtypes
@@ -48,6 +49,9 @@ def open_session(graph: Graph, config: Any = None) -> Any:
         else:
             definition.node.append(whole(node))
     config = tf.compat.v1.ConfigProto() if config is None else config
+    if any(node.op in CALLS for node in graph.nodes.values()):
+        # It infers other shapes for branches of TensorFlow's own selection of boxes, and complains of them.
+        config.graph_options.rewrite_options.disable_tfg_optimizer = True
     with collector_paused(), tf.Graph().as_default() as imported:
         try:
             tf.graph_util.import_graph_def(definition, name="")

@@ -14,11 +14,12 @@ from calibrant.emit.tflite.places import divide_in_32_bits
 from calibrant.emit.tflite.plain_einsum import einsum_as_sums
 from calibrant.emit.tflite.pooling import image_axes, is_global_pool
 from calibrant.emit.tflite.schema import schema
-from calibrant.emit.tflite.selected_boxes import SELECTING, plain_boxes_and_scores
+from calibrant.emit.tflite.selected_boxes import SELECTING, plain_boxes_and_scores, select_as_one_operator
 from calibrant.emit.tflite.unread_edges import CONVOLUTIONS, pad_in_numbers
 from calibrant.emit.tflite.volume_pools import POOLS_OF_VOLUMES, pool_by_axes
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit
+from calibrant.graph.inline import CALLS
 from calibrant.graph.tf_core import NodeDef, dtypes
 
 P = 0.3275911
@@ -55,6 +56,8 @@ def replace_what_does_not_convert(edit: Edit, gelus: bool) -> None:
             pool_by_axes(edit, node)
         elif node.op in SELECTING:
             plain_boxes_and_scores(edit, node)
+        elif node.op in CALLS:
+            select_as_one_operator(edit, node)
         elif node.op == "Einsum":
             einsum_as_sums(edit, node)
         elif node.op == "Roll":
