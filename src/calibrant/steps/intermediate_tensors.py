@@ -23,6 +23,8 @@ FEWEST_STEPS = 16
 """Numbers that are all smaller have 3 of 8 bits less than they could have."""
 FEW = 1_000_000
 """Of fewer values, the default percentiles of IFMR leave none out."""
+FINE_TO_WHOLE = tuple(2.0**-place for place in range(7, -1, -1))
+"""Scales that have codes of whole numbers."""
 
 
 def float_lite_file(
@@ -71,15 +73,17 @@ def search_intermediate(
             settings = replace(settings, search_range_start=1.0)
         if histograms[tensor].count < FEW:
             settings = replace(settings, search_range_end=1.0)
-        found[tensor] = _with_exact_value(ifmr.search(histograms[tensor], settings), histograms[tensor])
+        search = ifmr.search(histograms[tensor], settings)
+        exact = _of_two_values(search, histograms[tensor]) or _of_whole_numbers(search, histograms[tensor], asymmetric)
+        found[tensor] = exact or search
     return found
 
 
-def _with_exact_value(search: SearchResult, histogram: Histogram) -> SearchResult:
-    """The search's result; for a tensor of 0 and one other number, as masks are, the finest scale that divides it."""
+def _of_two_values(search: SearchResult, histogram: Histogram) -> SearchResult | None:
+    """For a tensor of 0 and one other number, as masks are, the finest scale that divides it."""
     means = histogram.bins()[0]
     if means.size != 2 or 0 not in means or set(means) != {histogram.minimum, histogram.maximum}:
-        return search
+        return None
     [value] = means[means != 0]
     asymmetric = search.quantizer.offset != 0
     codes = 255 if asymmetric else 127 if value > 0 else 128
@@ -89,7 +93,27 @@ def _with_exact_value(search: SearchResult, histogram: Histogram) -> SearchResul
         quantizer = Quantizer.from_range(low, high, asymmetric=asymmetric)
         if quantizer.fake_quantize(np.array([value], np.float32))[0] == np.float32(value):
             return replace(search, quantizer=quantizer, low=low, high=high, mean_squared_error=0.0)
-    return search
+    return None
+
+
+def _of_whole_numbers(search: SearchResult, histogram: Histogram, asymmetric: bool) -> SearchResult | None:
+    """For a tensor of whole numbers, as positions and counts are, the finest scale that has a code for each.
+
+    A position that is a little less than a whole number ends up at the one before where it becomes an integer. Of
+    powers of two, products of codes and scale are exact.
+    """
+    means = histogram.bins()[0]
+    if not means.any() or np.any(means != np.rint(means)):
+        return None
+    least, most = min(histogram.minimum, 0.0), max(histogram.maximum, 0.0)
+    codes, size = (255, most - least) if asymmetric else (127, max(-least, most))
+    for step in FINE_TO_WHOLE:
+        if size <= codes * step:
+            low = least if asymmetric else -codes * step
+            high = low + 255 * step if asymmetric else codes * step
+            quantizer = Quantizer.from_range(low, high, asymmetric=asymmetric)
+            return replace(search, quantizer=quantizer, low=low, high=high, mean_squared_error=0.0)
+    return None
 
 
 def without_codes(searches: Mapping[str, SearchResult], histograms: Mapping[str, Histogram]) -> frozenset[str]:
