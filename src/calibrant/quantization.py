@@ -34,6 +34,7 @@ from calibrant.steps.activations import search_all
 from calibrant.steps.budget import BUDGET, within_budget
 from calibrant.steps.channels import REFINE, Channels, choose_channels
 from calibrant.steps.files_read import files_read
+from calibrant.steps.fixed_scales import without_coarse_kernels
 from calibrant.steps.measured import Measured, file_sqnr, measured
 from calibrant.steps.observed import Calibrated, search
 from calibrant.steps.parts import with_parts_alike
@@ -259,6 +260,8 @@ def build_result(
             network = with_parts_alike(prepared, network)
             network = refined(prepared, network, whole, track, again.by_default)
             network = refined_between(prepared, network, whole, again.batches, track, again.by_default)
+            if export.tflite.io != "int8":
+                network = without_coarse_kernels(prepared.fixed, network, whole, again.by_default)
         whole.clear()
     with watch.step("emit"):
         fakequant = fake_quantized(network)

@@ -43,19 +43,20 @@ def intermediate_tensors(
     layers: Collection[Layer],
     places: Collection[tuple[str, int]],
     settings: TfliteSettings,
-) -> tuple[dict[str, bool], frozenset[str]]:
+) -> tuple[dict[str, bool], frozenset[str], Mapping[str, Quantizer]]:
     """The tensors that have to be observed for a LiteRT file, besides those that layers read.
 
     Returns
     -------
-    tuple[dict[str, bool], frozenset[str]]
-        Tensor → whether nothing of its range may be cut off; those of which a saturating function needs only a part.
+    tuple[dict[str, bool], frozenset[str], Mapping[str, Quantizer]]
+        Tensor → whether nothing of its range may be cut off; those of which a saturating function needs only a part;
+        and those that need not be observed, as their scale is the same in every model.
     """
     if not isinstance(lite, FloatFile):
-        return {}, frozenset()
+        return {}, frozenset(), {}
     chosen = settings.ops == "all", settings.io == "int8"
     plan = make_plan(PlanInputs(lite, graph, layers, tuple(places), *chosen))
-    return plan.observed, plan.saturating
+    return plan.observed, plan.saturating, plan.fixed
 
 
 def search_intermediate(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.algorithms.channel_extremes import ChannelMinimum
 from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.patch_gram import PatchGram
@@ -68,6 +69,8 @@ class Prepared:
         (node, input index) → settings of every activation that gets a quantizer.
     intermediate : Mapping[str, bool]
         Further tensors for which an export needs scales → whether nothing of their range may be cut off.
+    fixed : Mapping[str, Quantizer]
+        Tensors that an export's kernels make with the same scale in every model.
     seen : Mapping[str, str]
         Tensor → the one that is observed in its place.
     lite : FloatFile | CalibrantError | None
@@ -98,6 +101,7 @@ class Prepared:
     observed: Graph
     places: Mapping[tuple[str, int], ActivationPlan]
     intermediate: Mapping[str, bool]
+    fixed: Mapping[str, Quantizer]
     seen: Mapping[str, str]
     lite: FloatFile | CalibrantError | None
     weight_only: tuple[QuantizedWeightOnly, ...]
@@ -141,7 +145,7 @@ def prepare_balanced(planned: Planned, balanced: Balanced, options: Options, wat
     if "tflite" in options.export.formats:
         with watch.step("convert"):
             lite = float_lite_file(graph, chosen, places, options.export.tflite)
-    intermediate, saturating = intermediate_tensors(lite, graph, chosen, places, options.export.tflite)
+    intermediate, saturating, fixed = intermediate_tensors(lite, graph, chosen, places, options.export.tflite)
     floating = options.calibration.bias_correction or options.calibration.round_weights
     tensors = tuple(read_tensor(graph, place) for place in places)
     observed = graph if floating else with_quantized_weights(graph, layers, weights)
@@ -162,6 +166,7 @@ def prepare_balanced(planned: Planned, balanced: Balanced, options: Options, wat
         observed=observed,
         places=places,
         intermediate=intermediate,
+        fixed=fixed,
         seen=seen,
         lite=lite,
         weight_only=weight_only,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.emit.tflite.converter_names import ACTIVATIONS
 from calibrant.emit.tflite.exact_reads import only_read_exactly
 from calibrant.emit.tflite.file_parts import Operator
@@ -46,6 +47,8 @@ class FilePlan:
         Tensors of the graph of whose range nothing may be cut off.
     saturating : frozenset[str]
         Tensors of the graph of which a saturating function needs only a part.
+    fixed : Mapping[str, Quantizer]
+        Tensors of the graph that kernels on integers make with the same scale in every model.
     operators : Mapping[str, int]
         Quantized layer → position of the operator that it is, in float or not, of those that are found.
     """
@@ -58,6 +61,7 @@ class FilePlan:
     parts: tuple[str, ...] = ()
     whole: frozenset[str] = frozenset()
     saturating: frozenset[str] = frozenset()
+    fixed: Mapping[str, Quantizer] = field(default_factory=dict)
     operators: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -158,9 +162,11 @@ class _Planner:
             for at, each in enumerate(self.wiring.operators)
             if at not in self.integer and (self._computes(each) or at in self.given.barred)
         }
+        names = self.given.float_file.tensors
+        fixed = {names[at]: each for at, each in sources.items() if isinstance(each, Quantizer) and at in names}
         whole, saturating = self.sources.whole(sources), self.sources.saturating(sources)
         made = self.layers, frozenset(self.integer), sources, floats
-        return FilePlan(*made, self.wide, parts, whole, saturating, self.operators)
+        return FilePlan(*made, self.wide, parts, whole, saturating, fixed, self.operators)
 
     def _layers(self) -> dict[int, str]:
         """Position of an operator → its layer: of equal ones that the converter has merged, one that reads 16 bits."""

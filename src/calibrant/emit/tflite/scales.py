@@ -121,9 +121,11 @@ class Scales:
         for tensor in (*each.inputs, *each.outputs):
             if tensor is None or tensor.index not in self.plan.sources:
                 continue
-            source = own_source(tensor.index, self.plan.sources)[1]
+            own, source = own_source(tensor.index, self.plan.sources)
             if source is None or isinstance(source, SameAs):
                 return UNOBSERVED
+            if isinstance(source, Quantizer) and self.names.get(own) in self._network.too_coarse:
+                return TOO_COARSE
             if isinstance(source, Observed) and source.tensor in self._network.too_coarse:
                 return TOO_COARSE
             if isinstance(source, Observed) and source.tensor not in self._network.intermediate:

@@ -1,0 +1,84 @@
+"""Step: kernels that have one scale for the results of every model, as those of Softmax, Sigmoid and Tanh have.
+
+Of a softmax over 600 positions, or of shares of one percent, codes of 1/256 leave next to nothing. Where that costs the
+outputs more than all layers together, the kernel stays in float, and what reads its results has a scale of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from calibrant.algorithms.arithmetic import Quantizer
+from calibrant.algorithms.search_result import SearchResult
+from calibrant.graph.logits import compared_tensors
+from calibrant.progress import LOG
+from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
+from calibrant.steps.output_errors import sample_errors
+from calibrant.steps.refine import FEWEST, SMALL
+from calibrant.steps.refine_between import readers_of
+from calibrant.steps.whole_errors import WholeErrors, whole_errors
+
+Unit = Sequence[QuantizedInput]
+"""The readers of a tensor."""
+
+
+def without_coarse_kernels(
+    fixed: Mapping[str, Quantizer], network: QuantizedNetwork, whole: WholeErrors, by_default: bool = False
+) -> QuantizedNetwork:
+    """The network with such kernels in float where their scale costs more than all layers.
+
+    Parameters
+    ----------
+    fixed : Mapping[str, Quantizer]
+        Tensor → what the kernel that makes it rounds it with.
+    network : QuantizedNetwork
+        With its ranges as they stay.
+    whole : WholeErrors
+        Compares networks on the first samples.
+    by_default : bool
+        As in :func:`calibrant.steps.refine.refined`.
+    """
+    judged = {tensor: quantizer for tensor, quantizer in fixed.items() if tensor not in network.too_coarse}
+    if not judged or not whole.samples or (by_default and whole.samples < FEWEST):
+        return network
+    most = max(float(whole.of(network).mean()), SMALL / math.sqrt(whole.samples))
+    units = readers_of(network.graph, {tensor: _search(quantizer) for tensor, quantizer in judged.items()})
+    coarse = [*_coarse(units, network, whole, most), *_coarse_outputs(judged, network, whole, most)]
+    LOG.debug("refine: %d kernels with a scale of their own stay in float", len(coarse))
+    return replace(network, too_coarse=network.too_coarse | frozenset(coarse))
+
+
+def _coarse(units: Sequence[Unit], network: QuantizedNetwork, whole: WholeErrors, most: float) -> list[str]:
+    """Those of the tensors that cost more alone; looked for in halves, as few do, if any."""
+    if not units:
+        return []
+    rounded = replace(network, layers=(), tensors=tuple(entry for unit in units for entry in unit))
+    if whole_errors(rounded, whole.reference, whole.pieces).mean() <= most:
+        return []
+    if len(units) == 1:
+        return [units[0][0].tensor]
+    half = len(units) // 2
+    return [tensor for part in (units[:half], units[half:]) for tensor in _coarse(part, network, whole, most)]
+
+
+def _coarse_outputs(
+    fixed: Mapping[str, Quantizer], network: QuantizedNetwork, whole: WholeErrors, most: float
+) -> list[str]:
+    """Outputs that cost more; a final Softmax is none of them, as outputs are compared before it."""
+    found = []
+    for place, tensor in enumerate(compared_tensors(network.graph)):
+        if tensor in fixed:
+            rounded = [[*outputs] for outputs in whole.reference]
+            for outputs in rounded:
+                outputs[place] = fixed[tensor].fake_quantize(outputs[place].astype(np.float32))
+            if sample_errors(whole.reference, rounded, whole.pieces).mean() > most:
+                found.append(tensor)
+    return found
+
+
+def _search(quantizer: Quantizer) -> SearchResult:
+    return SearchResult(quantizer, *quantizer.range, 0.0, 0.0, True, True, 1)
