@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import shutil
 import sys
 import types
 from pathlib import Path
@@ -208,6 +209,35 @@ def test_the_command_lists_the_files(result, tmp_path):
     assert sorted(path.name for path in (tmp_path / "board").iterdir()) == [
         *("check_golden.py", "golden.json", "golden.npz", "small_int8.tflite")
     ]
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        lambda golden: {**golden, "runs": 0},
+        lambda golden: {**golden, "runs": None},
+        lambda golden: {**golden, "runs": 100},
+        lambda golden: {**golden, "tensors": []},
+        lambda golden: {**golden, "tensors": None},
+        lambda golden: {**golden, "model": 7},
+        lambda golden: [golden],
+    ],
+)
+def test_a_damaged_description_is_no_difference(written, check, capsys, tmp_path, damaged):
+    folder = shutil.copytree(written, tmp_path / "golden")
+    golden = json.loads((folder / "golden.json").read_text())
+    (folder / "golden.json").write_text(json.dumps(damaged(golden)))
+    assert check(folder) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("share", [0, 0.5, 0.99])
+def test_damaged_codes_are_no_difference(written, check, capsys, tmp_path, share):
+    folder = shutil.copytree(written, tmp_path / "golden")
+    content = (folder / "golden.npz").read_bytes()
+    (folder / "golden.npz").write_bytes(content[: int(share * len(content))])
+    assert check(folder) == 2
+    assert "the check could not be made" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

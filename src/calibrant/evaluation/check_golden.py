@@ -31,9 +31,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return check(Path(__file__).resolve().parent, options)
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        print(f"the check could not be made: {str(error).strip() or type(error).__name__}", file=sys.stderr)
+    except Exception as error:  # noqa: BLE001 - of damaged files any kind
+        reason = str(error).strip() if isinstance(error, (OSError, ValueError, RuntimeError, ImportError)) else ""
+        print(f"the check could not be made: {reason or _damage(error)}", file=sys.stderr)
         return 2
+
+
+def _damage(error: Exception) -> str:
+    return f"golden.json or golden.npz is damaged ({type(error).__name__}: {error})"
 
 
 def check(folder: Path, options: argparse.Namespace) -> int:
@@ -47,6 +52,8 @@ def check(folder: Path, options: argparse.Namespace) -> int:
         print("note: this is not the file that the expected codes were made for (other bytes)")
     resolvers = litert.OpResolverType
     compared = [each for each in golden["tensors"] if each["is_output"] or not options.outputs_only]
+    if not compared or not golden["runs"] >= 1:
+        raise ValueError("golden.json names no runs or no tensors to compare")
     differing: dict[str, str] = {}
     equal = {each["key"] for each in compared}
     with np.load(folder / "golden.npz") as arrays:
