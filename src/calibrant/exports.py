@@ -13,13 +13,21 @@ from calibrant.publish.write import Content
 from calibrant.version import __version__
 
 
+def _lite_file(result: Any, float_file: Any, batch: Any) -> tuple[Any, Any]:
+    """The file, and the sample of calibration data that it was tried with, if there are data."""
+    from calibrant.emit.tflite.model import lite_file
+    from calibrant.emit.tflite.sample import from_batch, made_up
+
+    sample = None if batch is None else from_batch(result.network.graph, batch, float_file.file)
+    tried = made_up(result.network, float_file.file) if sample is None else sample
+    return lite_file(result.network, float_file, result.tflite, tried, _about(result)), sample
+
+
 def _tflite(result: Any) -> dict[str, Content]:
     from calibrant.emit.tflite.far_outputs import far_outputs
     from calibrant.emit.tflite.file_share import file_share
-    from calibrant.emit.tflite.model import lite_file
     from calibrant.emit.tflite.node_map import tflite_node_map
-    from calibrant.emit.tflite.open_sizes import samples_a_run, with_tried_shape_hint
-    from calibrant.emit.tflite.sample import from_batch, made_up
+    from calibrant.emit.tflite.open_sizes import of_one_sample, samples_a_run, with_tried_shape_hint
     from calibrant.emit.tflite.trial import TrialError
 
     batch = None if result.batches is None else next(iter(result.batches))
@@ -27,16 +35,19 @@ def _tflite(result: Any) -> dict[str, Content]:
         raise with_tried_shape_hint(result.lite, result.network, result.tflite, batch)
     if isinstance(result.lite, CalibrantError):
         raise result.lite
-    plain = result.lite.file
-    sample = None if batch is None else from_batch(result.network.graph, batch, plain)
-    tried = made_up(result.network, plain) if sample is None else sample
     try:
-        made = lite_file(result.network, result.lite, result.tflite, tried, _about(result))
+        made, sample = _lite_file(result, result.lite, batch)
     except ModelError as error:
         graph = result.network.graph
         if not isinstance(error, TrialError) and all(graph.shape(tensor) is not None for tensor in graph.inputs):
             raise
-        raise with_tried_shape_hint(error, result.network, result.tflite, batch) from None
+        one = of_one_sample(result.network, result.tflite)
+        try:
+            if one is None:
+                raise
+            made, sample = _lite_file(result, one, batch)
+        except ModelError:
+            raise with_tried_shape_hint(error, result.network, result.tflite, batch) from None
     far = {} if sample is None else far_outputs(result.fakequant, sample, made.outputs)
     for at, ratio in far.items():
         how = f"has {ratio:.1f} dB SQNR beside" if math.isfinite(ratio) else "has nothing in common with"

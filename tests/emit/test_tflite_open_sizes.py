@@ -32,6 +32,26 @@ def test_a_graph_that_is_not_converted_with_an_open_batch_takes_one_sample_a_run
     assert calibrant.verify(tmp_path / "out", x).passed
 
 
+def in_groups():
+    """A normalization by groups as Keras 2 has it, which LiteRT cannot broadcast for an open number of samples."""
+    y = conv(placeholder([None, 8, 8, 3]), 8, "one")
+    sizes = tf.shape(y)
+    grouped, ones = (tf.reshape(each, tf.stack([*tf.unstack(sizes)[:3], 4, 2])) for each in (y, tf.ones_like(y)))
+    mean, variance = tf.nn.weighted_moments(grouped, [1, 2, 4], ones, keepdims=True)
+    normalized = tf.nn.batch_normalization(grouped, mean, variance, None, None, 1e-3)
+    tf.identity(dense(tf.reshape(tf.reshape(normalized, sizes), [-1, 512]), 3, "two"), name="out")
+
+
+def test_a_file_that_does_not_run_with_an_open_batch_takes_one_sample_a_run(tmp_path):
+    x = numbers(4, 8, 8, 3, seed=3)
+    result = calibrant.quantize(
+        graph_def(in_groups), "batch_num: 1", [x], tmp_path / "out", export="tflite", outputs=["out"]
+    )
+    assert not result.refused
+    assert result.export_notes["tflite"]["samples_a_run"] == 1
+    assert calibrant.verify(tmp_path / "out", x).passed
+
+
 def test_a_batch_that_is_chosen_stays(tmp_path):
     x, model = numbers(4, 256, seed=3), graph_def(spectrum)
     result = calibrant.quantize(

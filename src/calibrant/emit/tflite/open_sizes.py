@@ -47,6 +47,15 @@ def float_file_with_known_sizes(
         raise with_shape_hint(error, graph) from None
 
 
+def of_one_sample(network: QuantizedNetwork, settings: TfliteSettings) -> FloatFile | None:
+    """The float file with one sample a run, where its sizes were left to us and the converter takes it so."""
+    if settings.shape or settings.batch is not None or not _open_inputs(network.graph):
+        return None
+    places = [(found.node, found.index) for found in network.every_input()]
+    layers = [layer.layer for layer in network.layers]
+    return _converted(network.graph, layers, places, replace(settings, batch=1))
+
+
 def samples_a_run(file: File, graph: Graph) -> int | None:
     """The number of samples that a file takes at once; None where it is open, or the model fixes it too."""
     pairs = zip(file.inputs(), _shapes(graph), strict=True)
