@@ -43,10 +43,11 @@ def without_coarse_kernels(
         As in :func:`calibrant.steps.refine.refined`.
     """
     judged = {tensor: quantizer for tensor, quantizer in fixed.items() if tensor not in network.too_coarse}
-    if not judged or not whole.samples or (by_default and whole.samples < FEWEST):
+    units = readers_of(network.graph, {tensor: _search(quantizer) for tensor, quantizer in judged.items()})
+    are_outputs = not judged.keys().isdisjoint(compared_tensors(network.graph))
+    if not (units or are_outputs) or not whole.samples or (by_default and whole.samples < FEWEST):
         return network
     most = max(float(whole.of(network).mean()), SMALL / math.sqrt(whole.samples))
-    units = readers_of(network.graph, {tensor: _search(quantizer) for tensor, quantizer in judged.items()})
     coarse = [*_coarse(units, network, whole, most), *_coarse_outputs(judged, network, whole, most)]
     LOG.debug("refine: %d kernels with a scale of their own stay in float", len(coarse))
     return replace(network, too_coarse=network.too_coarse | frozenset(coarse))

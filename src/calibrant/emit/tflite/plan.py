@@ -213,7 +213,7 @@ class _Planner:
         activation = op.upper() if op in ACTIVATIONS else None
         at = layer_operator(self.wiring, self.index_of.get(end), kernels, activation)
         if at is not None and (name := self.wiring.operators[at].name) not in kernels:
-            return at, f"LiteRT has no integer kernel for {layer.type} as {name}"
+            return at, f"LiteRT has no integer kernel for {layer.type}" + (f" as {name}" if kernels else "")
         if at is None or at in found:
             return at, "the converter made something else of the layer"
         return at, None
