@@ -9,7 +9,7 @@ import pytest
 
 import calibrant
 from calibrant import on_dask
-from calibrant.errors import DataError
+from calibrant.errors import DataError, DependencyError
 from reports import reproducible
 
 OPTIONS = {"batch_size": 2, "threads": 1}
@@ -69,3 +69,22 @@ def test_a_worker_is_killed_in_the_middle(repository, tmp_path):
     assert killed
     calibrant.quantize(model, config, data, tmp_path / "whole", **OPTIONS)
     assert reproducible(tmp_path / "spread", page=False) == reproducible(tmp_path / "whole", page=False)
+
+
+def test_a_client_has_to_run(repository):
+    distributed = pytest.importorskip("distributed", reason="pip install 'calibrant[dask]'")
+    digits = repository / "examples" / "digits"
+    inputs = str(digits / "digits.pb"), str(digits / "quant.cfg"), str(digits / "calibration.npz")
+    with pytest.raises(DataError, match="client is 3"):
+        on_dask.quantize(3, *inputs)
+    with (
+        distributed.LocalCluster(processes=False, n_workers=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        with pytest.raises(DataError, match="parts is 0"):
+            on_dask.quantize(client, *inputs, parts=0)
+        threading.Timer(0.3, client.close).start()
+        with pytest.raises(DependencyError, match="lost its cluster, or was closed"):
+            on_dask.quantize(client, *inputs, parts=4)
+    with pytest.raises(DependencyError, match="client is closed"):
+        on_dask.quantize(client, *inputs)

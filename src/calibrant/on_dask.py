@@ -23,6 +23,8 @@ from calibrant.steps.calibration_data import open_calibration
 from calibrant.steps.files_read import files_read
 from calibrant.steps.planned import load_model
 
+RUNNING = "running"
+
 
 @takes_keywords(*TO_QUANTIZE)
 def quantize(
@@ -61,11 +63,12 @@ def quantize(
     Raises
     ------
     DependencyError
-        Dask is not installed, or gave up on a part after several workers had died of it.
+        Dask is not installed, gave up on a part after several workers had died of it, or its client is not running.
     CalibrantError
         With every other problem that was found.
     """
     try:
+        from distributed import Client
         from distributed.scheduler import KilledWorker
     except ModuleNotFoundError:
         raise DependencyError(Problem("Dask is not installed", hint="pip install 'calibrant[dask]'")) from None
@@ -73,9 +76,14 @@ def quantize(
     if client is None:
         with local_client() as own:
             return quantize(own, model, config, data, out, *options, parts=parts, **keywords)
+    if not isinstance(client, Client):
+        raise DataError(Problem(f"client is {client!r:.80}", allowed="a distributed.Client, or None"))
+    if client.status != RUNNING:
+        raise DependencyError(Problem(f"the Dask client is {client.status}", hint="give a running one, or None"))
     chosen = Options.of(TO_QUANTIZE, options, keywords)
     Destination.of(out, chosen.export, model, files_read(model, config, data))  # raises before anything is observed
-    ranges = _ranges(_batches(model, config, data, chosen), parts or 2 * max(len(client.nthreads()), 1))
+    wanted = 2 * max(len(client.nthreads()), 1) if parts is None else parts
+    ranges = _ranges(_batches(model, config, data, chosen), wanted)
     futures = [
         client.submit(observed_part, model, config, data, batches, chosen.groups, pure=False) for batches in ranges
     ]
@@ -91,8 +99,14 @@ def quantize(
                     f"workers die while they observe: {error}", hint="they may need more memory, or smaller batches"
                 )
             ) from None
+        except Exception as error:  # of many kinds, as the futures are cancelled, or their messages fail
+            if client.status == RUNNING:
+                raise
+            reason = f"the Dask client lost its cluster, or was closed: {type(error).__name__}"
+            raise DependencyError(Problem(reason)) from None
         finally:
-            client.cancel(futures)
+            if client.status == RUNNING:
+                client.cancel(futures)
         return merge(states, model, config, out, *chosen.groups)
 
 

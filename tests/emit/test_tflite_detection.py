@@ -65,8 +65,10 @@ def test_selecting_in_a_loop(tmp_path):
     assert calibrant.verify(tmp_path / "out", data[0]["x"]).passed
 
 
-@pytest.mark.parametrize(("overlap", "score"), [(0.4, 0.2), (0.5, float("-inf"))])
-def test_selecting_in_one_image_is_one_operator(tmp_path, overlap, score):
+@pytest.mark.parametrize(
+    ("overlap", "score", "padded"), [(0.4, 0.2, True), (0.5, float("-inf"), True), (0.4, 0.2, False)]
+)
+def test_selecting_in_one_image_is_one_operator(tmp_path, overlap, score, padded):
     """Many boxes are clipped to nothing, which the function never selects."""
 
     @tf.function(input_signature=[tf.TensorSpec((1, 8, 8, 4))])
@@ -75,7 +77,7 @@ def test_selecting_in_one_image_is_one_operator(tmp_path, overlap, score):
         corner, size = tf.split(tf.reshape(y[0], [-1, 4]), 2, 1)
         boxes = tf.clip_by_value(tf.concat([corner, corner + tf.nn.relu(size)], 1), 0.0, 1.0)
         scores = tf.sigmoid(tf.reshape(y[0, :, :, 1], [-1]))
-        selected = tf.image.non_max_suppression_padded(boxes, scores, 12, overlap, score, pad_to_max_output_size=True)
+        selected = tf.image.non_max_suppression_padded(boxes, scores, 12, overlap, score, pad_to_max_output_size=padded)
         return {"boxes": tf.gather(boxes, selected[0]), "count": selected[1]}
 
     module = tf.Module()

@@ -125,6 +125,15 @@ def test_numbers_beyond_a_narrow_integer_type_are_cast_as_the_kernel_does(kind):
     np.testing.assert_array_equal(made, simulated)
 
 
+@pytest.mark.parametrize("kind", [tf.uint16, tf.uint32])
+def test_inputs_of_unsigned_integers(kind, tmp_path):
+    model = graph_def(lambda: tf.nn.relu(dense(tf.cast(placeholder([None, 16], dtype=kind), tf.float32)), name="out"))
+    data = np.abs(1000 * numbers(8, 16)).astype(kind.as_numpy_dtype)
+    result = calibrant.quantize(model, "batch_num: 1", [data], tmp_path / "out", export="tflite")
+    assert not result.refused
+    assert calibrant.verify(tmp_path / "out", data).passed
+
+
 def test_a_transposed_convolution_of_volumes():
     def build():
         x = placeholder([2, 4, 4, 4, 4])

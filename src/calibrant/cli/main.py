@@ -68,6 +68,7 @@ def _take_verbosity(context: click.Context, parameter: click.Parameter, wanted: 
     context.obj = settings
     logging.basicConfig(format="%(message)s")
     logging.getLogger().setLevel(logging.ERROR if settings["quiet"] else logging.WARNING)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # Keras imports it, and it misses a home to write to
     LOG.setLevel(_LEVELS[settings["quiet"], settings["verbose"]])
 
 

@@ -91,6 +91,8 @@ class Batches:
         fingerprint = Fingerprint() if self.fingerprint is None else None
         for row in islice(self._rows(), self.batch_num):
             batch = {spec.name: coerce(row[spec.name], spec, self.seen) for spec in self._inputs}
+            if not sample_count(batch):
+                raise DataError(Problem(f"batch {yielded} holds no samples", file=self._place, hint="leave it out"))
             if fingerprint is not None:
                 for array in batch.values():
                     fingerprint.add(array)
@@ -104,9 +106,6 @@ class Batches:
             self.fingerprint = fingerprint.hexdigest()
         if not yielded:
             raise DataError(Problem("there are no batches", file=self._place))
-        if not samples:
-            message = f"there are no samples in {plural(yielded, 'batch', 'batches')}"
-            raise DataError(Problem(message, file=self._place))
         if self.batch_num is not None and yielded < self.batch_num:
             raise too_few(self.batch_num, f"{yielded}", self._place)
 

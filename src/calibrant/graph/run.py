@@ -25,6 +25,8 @@ _NO_KERNEL = (
     "this TensorFlow has no such operation for this processor; more of them, also channels first, are there with "
     "TF_ENABLE_ONEDNN_OPTS=1 in the environment"
 )
+_BY_ZERO = "nteger division by zero"
+_NOT_ZERO = "the model divides integers by a number that is 0, a constant or one that comes of these data"
 _NOT_OF_THE_DATA = "type resource"
 OTHER_NUMBERS = "a model whose nodes hold a number of samples should say so in the shapes of its inputs"
 """What to do about a graph that does not take batches of other sizes than those that it was given."""
@@ -160,6 +162,8 @@ def failed_run(graph: Graph, error: Exception, hint: str) -> ModelError:
     operation, reason = getattr(error, "op", None), reason_of(error)
     unimplemented = isinstance(error, tensorflow().errors.UnimplementedError)
     missing = unimplemented or any(text in reason for text in _NOT_HERE)
+    if _BY_ZERO in reason:
+        hint = _NOT_ZERO
     return ModelError(
         Problem(
             f"running the graph failed: {reason}",

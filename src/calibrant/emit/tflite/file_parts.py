@@ -18,6 +18,9 @@ DTYPES: dict[int, np.dtype] = {
     schema.TensorType.INT32: np.dtype(np.int32),
     schema.TensorType.INT64: np.dtype(np.int64),
     schema.TensorType.UINT8: np.dtype(np.uint8),
+    schema.TensorType.UINT16: np.dtype(np.uint16),
+    schema.TensorType.UINT32: np.dtype(np.uint32),
+    schema.TensorType.UINT64: np.dtype(np.uint64),
     schema.TensorType.BOOL: np.dtype(np.bool_),
     schema.TensorType.COMPLEX64: np.dtype(np.complex64),
 }

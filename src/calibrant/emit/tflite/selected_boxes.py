@@ -21,8 +21,9 @@ EXPANDING = {"T": dtypes.float32, "Tdim": dtypes.int32}
 def select_as_one_operator(edit: Edit, node: NodeDef) -> None:
     """The function of ``tf.image.non_max_suppression_padded``, where a node calls it, as the operator.
 
-    Both drop a box whose overlap is the threshold. The function never selects a box without a positive coordinate,
-    such as one that was clipped to nothing; it gets the lowest score here, which no threshold lets pass.
+    Both drop a box whose overlap is the threshold. The function has a row of indices for its image, and never selects
+    a box without a positive coordinate, such as one that was clipped to nothing; it gets the lowest score here, which
+    no threshold lets pass.
     """
     called = node.attr["f"].func.name
     if not any(
@@ -45,6 +46,10 @@ def select_as_one_operator(edit: Edit, node: NodeDef) -> None:
     controls = [f"^{name}" for name in nd.control_inputs(node)]
     edit.put(nd.make_node("NonMaxSuppressionV4", node.name, [*inputs, *controls], **kinds))
     _plain(edit, edit.nodes[node.name])
+    first = edit.add_constant(f"{node.name}/first", np.int32(0))
+    row = edit.add("ExpandDims", f"{node.name}/row", [node.name, first], T=dtypes.int32, Tdim=dtypes.int32)
+    for reader, index in edit.graph.consumers(f"{node.name}:0"):
+        edit.set_input(reader.name, index, row)
 
 
 def plain_boxes_and_scores(edit: Edit, node: NodeDef) -> None:
