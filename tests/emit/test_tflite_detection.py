@@ -93,6 +93,26 @@ def test_selecting_in_one_image_is_one_operator(tmp_path, overlap, score, padded
     assert calibrant.verify(tmp_path / "out", numbers(1, 8, 8, 4, seed=5)).passed
 
 
+def test_selecting_in_a_branch(tmp_path):
+    @tf.function(input_signature=[tf.TensorSpec((1, 8, 8, 4))])
+    def run(x):
+        y = conv(x, name="one")
+        boxes, scores = tf.sigmoid(tf.reshape(y[0], [-1, 4])), tf.sigmoid(tf.reshape(y[0, :, :, 1], [-1]))
+
+        def selected():
+            return tf.image.non_max_suppression_padded(boxes, scores, 12, 0.4, pad_to_max_output_size=True)[0]
+
+        chosen = tf.cond(tf.reduce_max(scores) > 0.5, selected, lambda: tf.zeros([12], tf.int32))
+        return {"boxes": tf.gather(boxes, chosen)}
+
+    module = tf.Module()
+    module.run = run
+    tf.saved_model.save(module, str(tmp_path / "saved"), signatures=run)
+    result, _ = exported(tmp_path / "saved", out=tmp_path / "out", name="model")
+    assert not result.refused
+    assert calibrant.verify(tmp_path / "out", numbers(1, 8, 8, 4, seed=5)).passed
+
+
 def test_what_computes_in_float64_computes_in_float32(tmp_path):
     def build():
         y = tf.cast(conv(image(8, 8, 4), name="one"), tf.float64)
