@@ -6,6 +6,7 @@ outputs more than all layers together, the kernel stays in float, and what reads
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -24,6 +25,8 @@ from calibrant.steps.whole_errors import WholeErrors, whole_errors
 
 Unit = Sequence[QuantizedInput]
 """The readers of a tensor."""
+MOST_RUNS = 24
+"""Of the network, to find the kernels that cost most."""
 
 
 def without_coarse_kernels(
@@ -54,16 +57,28 @@ def without_coarse_kernels(
 
 
 def _coarse(units: Sequence[Unit], network: QuantizedNetwork, whole: WholeErrors, most: float) -> list[str]:
-    """Those of the tensors that cost more alone; looked for in halves, as few do, if any."""
-    if not units:
-        return []
-    rounded = replace(network, layers=(), tensors=tuple(entry for unit in units for entry in unit))
-    if whole_errors(rounded, whole.reference, whole.pieces).mean() <= most:
-        return []
-    if len(units) == 1:
-        return [units[0][0].tensor]
-    half = len(units) // 2
-    return [tensor for part in (units[:half], units[half:]) for tensor in _coarse(part, network, whole, most)]
+    """Those of the tensors that cost more alone; looked for in halves, where most is lost first, as few do, if any."""
+    found: list[str] = []
+    waiting: list[tuple[float, int, Sequence[Unit]]] = []
+    runs = 0
+    halves = [units] if units else []
+    while halves or waiting:
+        for half in halves:
+            rounded = replace(network, layers=(), tensors=tuple(entry for unit in half for entry in unit))
+            cost, runs = float(whole_errors(rounded, whole.reference, whole.pieces).mean()), runs + 1
+            if cost > most:
+                heapq.heappush(waiting, (-cost, runs, half))
+        halves = []
+        if waiting and runs < MOST_RUNS:
+            _, _, part = heapq.heappop(waiting)
+            if len(part) == 1:
+                found.append(part[0][0].tensor)
+            else:
+                halves = [part[: len(part) // 2], part[len(part) // 2 :]]
+        else:
+            found += [part[0][0].tensor for _, _, part in waiting if len(part) == 1]
+            break
+    return found
 
 
 def _coarse_outputs(
