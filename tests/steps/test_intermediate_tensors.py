@@ -48,7 +48,7 @@ def test_whole_numbers_are_held_exactly(ends, asymmetric):
 
 
 def test_whole_numbers_of_more_codes_and_others_have_a_scale_of_their_own():
-    for values in (np.arange(300), np.arange(10) + 0.5, np.arange(10) * 1.5):
+    for values in (np.arange(300), np.arange(10) + 0.5, np.arange(10) * 1.5, np.full(10, 5)):
         histogram = Histogram()
         histogram.update(values.astype(np.float32))
         found = search_intermediate({"y:0": histogram}, {"y:0": False}, True)["y:0"]

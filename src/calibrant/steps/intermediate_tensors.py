@@ -104,7 +104,7 @@ def _of_whole_numbers(search: SearchResult, histogram: Histogram, asymmetric: bo
     powers of two, products of codes and scale are exact.
     """
     means = histogram.bins()[0]
-    if not means.any() or np.any(means != np.rint(means)):
+    if means.size < 2 or np.any(means != np.rint(means)):
         return None
     least, most = min(histogram.minimum, 0.0), max(histogram.maximum, 0.0)
     codes, size = (255, most - least) if asymmetric else (127, max(-least, most))
