@@ -93,6 +93,28 @@ def test_selecting_in_one_image_is_one_operator(tmp_path, overlap, score, padded
     assert calibrant.verify(tmp_path / "out", numbers(1, 8, 8, 4, seed=5)).passed
 
 
+def test_boxes_without_a_positive_coordinate_are_not_selected(tmp_path):
+    """Though no score is too low: among codes of the scores, the lowest number would be 0."""
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 8, 8, 4))])
+    def run(x):
+        y = conv(x, 5, name="one")
+        corner = tf.reshape(y[0, :, :, :2], [-1, 2]) - 2.5
+        boxes, scores = tf.concat([corner, corner + 1.0], 1), tf.sigmoid(tf.reshape(y[0, :, :, 4], [-1]))
+        chosen, count = tf.image.non_max_suppression_padded(boxes, scores, 60, 0.99, pad_to_max_output_size=True)
+        return {"boxes": tf.gather(boxes, chosen), "count": count}
+
+    module = tf.Module()
+    module.run = run
+    tf.saved_model.save(module, str(tmp_path / "saved"), signatures=run)
+    result, x = exported(tmp_path / "saved", out=tmp_path / "out", name="model")
+    made, simulated, _ = computed(result, x[:1])
+    counts = [int(each) for values in (made, simulated) for each in values if each.ndim == 0]
+    [expected] = [int(each) for each in run_once(result.original, {"x": x[:1]}) if each.ndim == 0]
+    assert 5 < expected < 40
+    assert all(abs(count - expected) <= 2 for count in counts)
+
+
 def test_selecting_in_a_branch(tmp_path):
     @tf.function(input_signature=[tf.TensorSpec((1, 8, 8, 4))])
     def run(x):

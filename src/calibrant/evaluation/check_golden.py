@@ -32,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return check(Path(__file__).resolve().parent, options)
     except Exception as error:  # noqa: BLE001 - of damaged files any kind
-        reason = str(error).strip() if isinstance(error, (OSError, ValueError, RuntimeError, ImportError)) else ""
+        is_plain = isinstance(error, (OSError, ValueError, RuntimeError, ImportError))
+        is_plain = is_plain and not isinstance(error, (json.JSONDecodeError, UnicodeDecodeError))
+        reason = str(error).strip() if is_plain else ""
         print(f"the check could not be made: {reason or _damage(error)}", file=sys.stderr)
         return 2
 

@@ -40,12 +40,14 @@ def select_as_one_operator(edit: Edit, node: NodeDef) -> None:
         for name, value in (("zero", np.float32(0)), ("axis", np.int32(1)), ("lowest", np.finfo(np.float32).min))
     )
     largest = put("Max", "largest", boxes, one, Tidx=dtypes.int32)
-    inside = put("SelectV2", "inside", put("Greater", "is_inside", largest, zero), scores, lowest)
-    inputs = [boxes, inside, most, overlap, put("Maximum", "least_score", least, lowest)]
+    inputs = [boxes, scores, most, overlap, put("Maximum", "least_score", least, lowest)]
     kinds = {"T": dtypes.float32, "T_threshold": dtypes.float32, "pad_to_max_output_size": True}
     controls = [f"^{name}" for name in nd.control_inputs(node)]
     edit.put(nd.make_node("NonMaxSuppressionV4", node.name, [*inputs, *controls], **kinds))
     _plain(edit, edit.nodes[node.name])
+    without_ties = nd.data_inputs(edit.nodes[node.name])[1]  # in float: among codes, the lowest score is one of these
+    is_inside = put("Greater", "is_inside", largest, zero)
+    edit.set_input(node.name, 1, put("SelectV2", "inside", is_inside, without_ties, lowest))
     first = edit.add_constant(f"{node.name}/first", np.int32(0))
     row = edit.add("ExpandDims", f"{node.name}/row", [node.name, first], T=dtypes.int32, Tdim=dtypes.int32)
     for reader, index in edit.graph.consumers(f"{node.name}:0"):
