@@ -85,6 +85,19 @@ def test_files_that_are_cut_short_are_refused(tmp_path, keep):
         State("fingerprint", statistics()).merge_from(path)
 
 
+@pytest.mark.parametrize(("place", "bits"), [(6, 1), (8, 99)])
+def test_files_with_damaged_headers_are_refused(tmp_path, place, bits):
+    """Said to be encrypted, or packed in a way that nobody knows."""
+    path = tmp_path / "state"
+    state_of([1]).save(path)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x03\x04") + place] = bits
+    content[content.index(b"PK\x01\x02") + place + 2] = bits
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="not a whole calibration state"):
+        State("fingerprint", statistics()).merge_from(path)
+
+
 def test_files_with_missing_or_foreign_arrays_are_refused(tmp_path):
     state_of([1]).save(tmp_path / "state")
     arrays = dict(np.load(tmp_path / "state"))

@@ -32,6 +32,12 @@ def shell(text, repository):
     )
 
 
+def test_the_python_interface_without_standard_error(repository):
+    code = "from calibrant.graph.tensorflow import tensorflow; print(tensorflow().constant(2).numpy())"
+    done = shell(f"{sys.executable} -c '{code}' 2>&-", repository)
+    assert (done.returncode, done.stdout) == (0, "2\n")
+
+
 @pytest.mark.parametrize(
     "line, code, said",
     [

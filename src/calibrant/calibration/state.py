@@ -7,7 +7,9 @@ files that do not belong together are refused, and no batch counts twice.
 from __future__ import annotations
 
 import hashlib
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -108,7 +110,7 @@ class State:
                 prefix = f"{key}."
                 own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
                 statistic.merge_arrays(own)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, ArithmeticError) as error:
             raise DataError(Problem(f"is damaged: {error}", file=str(path))) from None
         self.batches |= batches
         self.offered = max(self.offered, int(arrays.get(OFFERED, 0)))
@@ -158,6 +160,13 @@ def batch_digest(batch: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
+DAMAGE = (
+    *(OSError, ValueError, KeyError, TypeError, EOFError, AttributeError, RuntimeError, SyntaxError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+)
+"""What NumPy and the archive raise, RuntimeError of one that is encrypted or packed in another way."""
+
+
 def _read(path: Path) -> dict[str, np.ndarray]:
     require_regular(path, DataError)
     try:
@@ -171,7 +180,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         _check_batches(arrays["batch_numbers"], arrays["batch_digests"], arrays.get(OFFERED, np.array(0)))
     except FileNotFoundError:
         raise DataError(Problem("there is no such file", file=str(path))) from None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise DataError(
             Problem(
                 f"is not a whole calibration state ({error})",

@@ -81,8 +81,15 @@ def _check_address_space() -> None:
 @contextmanager
 def _without_start_up_messages() -> Iterator[None]:
     """Keep what TensorFlow's libraries write to file descriptor 2 while they load; shown after all if loading fails."""
-    sys.stderr.flush()
-    standard_error = os.dup(2)
+    if sys.stderr is not None:
+        sys.stderr.flush()
+    try:
+        standard_error = os.dup(2)
+    except OSError:  # closed, as for some services
+        standard_error = None
+    if standard_error is None:
+        yield
+        return
     with _nameless_file() as kept:
         os.dup2(kept.fileno(), 2)
         try:
