@@ -78,7 +78,7 @@ def test_a_client_has_to_run(repository):
     with pytest.raises(DataError, match="client is 3"):
         on_dask.quantize(3, *inputs)
     with (
-        distributed.LocalCluster(processes=False, n_workers=1, dashboard_address=None) as cluster,
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
         distributed.Client(cluster) as client,
     ):
         with pytest.raises(DataError, match="parts is 0"):
