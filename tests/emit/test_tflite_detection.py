@@ -33,6 +33,14 @@ def padded():
     return tf.gather(boxes, chosen[0])
 
 
+def saved(run, folder):
+    """A SavedModel, in which the selection is a function that is called."""
+    module = tf.Module()
+    module.run = run
+    tf.saved_model.save(module, str(folder), signatures=run)
+    return folder
+
+
 def test_equal_scores_and_empty_boxes_are_selected_as_tensorflow_does(tmp_path):
     result, x = exported(graph_def(lambda: tf.identity(with_scores(), name="out")), out=tmp_path / "out", name="model")
     assert not result.refused
@@ -80,10 +88,7 @@ def test_selecting_in_one_image_is_one_operator(tmp_path, overlap, score, padded
         selected = tf.image.non_max_suppression_padded(boxes, scores, 12, overlap, score, pad_to_max_output_size=padded)
         return {"boxes": tf.gather(boxes, selected[0]), "count": selected[1]}
 
-    module = tf.Module()
-    module.run = run
-    tf.saved_model.save(module, str(tmp_path / "saved"), signatures=run)
-    result, x = exported(tmp_path / "saved", out=tmp_path / "out", name="model")
+    result, x = exported(saved(run, tmp_path / "saved"), out=tmp_path / "out", name="model")
     assert not result.refused
     made, simulated, names = computed(result, x[:1])
     assert "NON_MAX_SUPPRESSION_V4" in names
@@ -104,10 +109,7 @@ def test_boxes_without_a_positive_coordinate_are_not_selected(tmp_path):
         chosen, count = tf.image.non_max_suppression_padded(boxes, scores, 60, 0.99, pad_to_max_output_size=True)
         return {"boxes": tf.gather(boxes, chosen), "count": count}
 
-    module = tf.Module()
-    module.run = run
-    tf.saved_model.save(module, str(tmp_path / "saved"), signatures=run)
-    result, x = exported(tmp_path / "saved", out=tmp_path / "out", name="model")
+    result, x = exported(saved(run, tmp_path / "saved"), out=tmp_path / "out", name="model")
     made, simulated, _ = computed(result, x[:1])
     counts = [int(each) for values in (made, simulated) for each in values if each.ndim == 0]
     [expected] = [int(each) for each in run_once(result.original, {"x": x[:1]}) if each.ndim == 0]
@@ -127,10 +129,7 @@ def test_selecting_in_a_branch(tmp_path):
         chosen = tf.cond(tf.reduce_max(scores) > 0.5, selected, lambda: tf.zeros([12], tf.int32))
         return {"boxes": tf.gather(boxes, chosen)}
 
-    module = tf.Module()
-    module.run = run
-    tf.saved_model.save(module, str(tmp_path / "saved"), signatures=run)
-    result, _ = exported(tmp_path / "saved", out=tmp_path / "out", name="model")
+    result, _ = exported(saved(run, tmp_path / "saved"), out=tmp_path / "out", name="model")
     assert not result.refused
     assert calibrant.verify(tmp_path / "out", numbers(1, 8, 8, 4, seed=5)).passed
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from calibrant.graph.graph import Graph
-from calibrant.graph.session import constant_bytes, is_large_constant
+from calibrant.graph.skeleton import large_constants
 
 MOST = 1 << 28  # bytes of constants that may be held in memory a second time
 
@@ -35,5 +35,5 @@ class GraphFile:
 
 def graph_file(graph: Graph) -> bytes | GraphFile:
     """The content of a ``.pb`` file."""
-    size = sum(constant_bytes(node) for node in graph.nodes.values() if is_large_constant(node))
+    size = large_constants(graph)
     return graph.serialized() if size <= MOST else GraphFile(graph)

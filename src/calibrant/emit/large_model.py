@@ -13,7 +13,8 @@ from calibrant.emit.saved_model import described
 from calibrant.errors import OutputError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph, ordered
-from calibrant.graph.session import constant_bytes, is_large_constant, open_session
+from calibrant.graph.session import is_large_constant, open_session
+from calibrant.graph.skeleton import large_constants
 from calibrant.graph.tensorflow import tensorflow
 from calibrant.graph.tf_core import GraphDef, SaverDef, VariableDef
 
@@ -23,7 +24,7 @@ _ROOM = 1 << 24  # for all but the large constants
 
 def is_too_large(graph: Graph) -> bool:
     """Whether a file of the graph would exceed what protobuf can read."""
-    return sum(constant_bytes(node) for node in graph.nodes.values() if is_large_constant(node)) > LIMIT - _ROOM
+    return large_constants(graph) > LIMIT - _ROOM
 
 
 def require_one_file(graph: Graph, name: str) -> None:

@@ -1,7 +1,7 @@
 """Step: kernels that have one scale for the results of every model, as those of Softmax, Sigmoid and Tanh have.
 
 Of a softmax over 600 positions, or of shares of one percent, codes of 1/256 leave next to nothing. Where that costs the
-outputs more than all layers together, the kernel stays in float, and what reads its results has a scale of its own.
+outputs more than all layers together, the kernel stays in float, and so does what has no other scale for its results.
 """
 
 from __future__ import annotations
@@ -58,27 +58,30 @@ def without_coarse_kernels(
 
 def _coarse(units: Sequence[Unit], network: QuantizedNetwork, whole: WholeErrors, most: float) -> list[str]:
     """Those of the tensors that cost more alone; looked for in halves, where most is lost first, as few do, if any."""
-    found: list[str] = []
-    waiting: list[tuple[float, int, Sequence[Unit]]] = []
     runs = 0
-    halves = [units] if units else []
-    while halves or waiting:
-        for half in halves:
-            rounded = replace(network, layers=(), tensors=tuple(entry for unit in half for entry in unit))
-            cost, runs = float(whole_errors(rounded, whole.reference, whole.pieces).mean()), runs + 1
-            if cost > most:
-                heapq.heappush(waiting, (-cost, runs, half))
-        halves = []
-        if waiting and runs < MOST_RUNS:
-            _, _, part = heapq.heappop(waiting)
-            if len(part) == 1:
-                found.append(part[0][0].tensor)
-            else:
-                halves = [part[: len(part) // 2], part[len(part) // 2 :]]
+    waiting: list[tuple[float, int, Sequence[Unit]]] = []  # by cost, then in turn
+
+    def weigh(part: Sequence[Unit]) -> None:
+        nonlocal runs
+        runs += 1
+        rounded = replace(network, layers=(), tensors=tuple(entry for unit in part for entry in unit))
+        cost = float(whole_errors(rounded, whole.reference, whole.pieces).mean())
+        if cost > most:
+            heapq.heappush(waiting, (-cost, runs, part))
+
+    found: list[Unit] = []
+    if units:
+        weigh(units)
+    while waiting and runs < MOST_RUNS:
+        _, _, part = heapq.heappop(waiting)
+        if len(part) == 1:
+            found += part
         else:
-            found += [part[0][0].tensor for _, _, part in waiting if len(part) == 1]
-            break
-    return found
+            half = len(part) // 2
+            weigh(part[:half])
+            weigh(part[half:])
+    found += [unit for _, _, part in waiting if len(part) == 1 for unit in part]
+    return [unit[0].tensor for unit in found]
 
 
 def _coarse_outputs(

@@ -12,7 +12,7 @@ from typing import Any
 
 from calibrant.errors import ModelError, Problem
 from calibrant.graph.graph import Graph
-from calibrant.graph.session import constant_bytes, is_large_constant
+from calibrant.graph.skeleton import large_constants
 from calibrant.graph.tensorflow import tensorflow
 from calibrant.graph.unique_functions import with_unique_functions
 from calibrant.process_wide import alone
@@ -39,7 +39,7 @@ def convert(graph: Graph) -> bytes:
     with _silence():
         try:
             function = _function(graph)
-            if sum(constant_bytes(node) for node in graph.nodes.values() if is_large_constant(node)) > LARGE:
+            if large_constants(graph) > LARGE:
                 gc.collect()  # TensorFlow's function before it is pruned holds all weights three times, and itself
             converter = tf.lite.TFLiteConverter.from_concrete_functions([function], None)
             converter.allow_custom_ops = True

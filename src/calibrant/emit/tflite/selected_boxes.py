@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,15 +32,13 @@ def select_as_one_operator(edit: Edit, node: NodeDef) -> None:
     ):
         return
 
-    def put(op: str, name: str, *inputs: str, **kinds: Any) -> str:
-        return edit.add(op, f"{node.name}/{name}", inputs, **{"T": dtypes.float32, **kinds})
-
+    put = partial(_put, edit, node)
     boxes, scores, most, overlap, least = nd.data_inputs(node)[:5]
     zero, one, lowest = (
         edit.add_constant(f"{node.name}/{name}", value)
         for name, value in (("zero", np.float32(0)), ("axis", np.int32(1)), ("lowest", np.finfo(np.float32).min))
     )
-    largest = put("Max", "largest", boxes, one, Tidx=dtypes.int32)
+    largest = put("Max", "largest", boxes, one, T=dtypes.float32, Tidx=dtypes.int32)
     inputs = [boxes, scores, most, overlap, put("Maximum", "least_score", least, lowest)]
     kinds = {"T": dtypes.float32, "T_threshold": dtypes.float32, "pad_to_max_output_size": True}
     controls = [f"^{name}" for name in nd.control_inputs(node)]
@@ -49,7 +48,7 @@ def select_as_one_operator(edit: Edit, node: NodeDef) -> None:
     is_inside = put("Greater", "is_inside", largest, zero)
     edit.set_input(node.name, 1, put("SelectV2", "inside", is_inside, without_ties, lowest))
     first = edit.add_constant(f"{node.name}/first", np.int32(0))
-    row = edit.add("ExpandDims", f"{node.name}/row", [node.name, first], T=dtypes.int32, Tdim=dtypes.int32)
+    row = put("ExpandDims", "row", node.name, first, T=dtypes.int32, Tdim=dtypes.int32)
     for reader, index in edit.graph.consumers(f"{node.name}:0"):
         edit.set_input(reader.name, index, row)
 
@@ -70,9 +69,13 @@ def plain_boxes_and_scores(edit: Edit, node: NodeDef) -> None:
     _plain(edit, node)
 
 
+def _put(edit: Edit, node: NodeDef, op: str, name: str, *inputs: str, **kinds: Any) -> str:
+    """Add an operation in front of a node, or behind it; of real numbers where nothing else is said."""
+    return edit.add(op, f"{node.name}/{name}", inputs, **(kinds or {"T": dtypes.float32}))
+
+
 def _plain(edit: Edit, node: NodeDef) -> None:
-    def put(op: str, name: str, *inputs: str, **kinds: Any) -> str:
-        return edit.add(op, f"{node.name}/{name}", inputs, **(kinds or {"T": dtypes.float32}))
+    put = partial(_put, edit, node)
 
     def number(name: str, value: Any) -> str:
         return edit.add_constant(f"{node.name}/{name}", value)
