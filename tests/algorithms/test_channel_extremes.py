@@ -68,3 +68,9 @@ def test_a_stored_state_can_be_taken_in():
     third.update(values)
     equal = [np.array_equal(found, whole.to_arrays()[key]) for key, found in first.to_arrays().items()]
     assert equal and all(equal)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, [[1.0]]])
+def test_a_damaged_state_is_refused(value):
+    with pytest.raises(ValueError, match="no finite number"):
+        ChannelMaximum(-1).merge_arrays({"maximum": np.asarray(value)})

@@ -161,3 +161,14 @@ def test_a_stored_state_can_be_taken_in():
     third.update(values)
     equal = [np.array_equal(found, whole.to_arrays()[key]) for key, found in first.to_arrays().items()]
     assert equal and all(equal)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("count", -1), ("count", 0), ("count", np.inf), ("count", [4]), ("sum", np.full((4, 5), np.nan)), ("sum", [1])],
+)
+def test_a_damaged_state_is_refused(name, value):
+    seen = PatchMean(PatchGeometry())
+    seen.update(np.ones((4, 5), np.float32))
+    with pytest.raises(ValueError, match="positions|a sum of"):
+        PatchMean.from_arrays(PatchGeometry(), {**seen.to_arrays(), name: np.asarray(value)})

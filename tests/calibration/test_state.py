@@ -69,6 +69,29 @@ def test_a_batch_never_counts_twice(tmp_path):
     assert raised.value.problems[0].hint
 
 
+def test_batches_of_different_sizes_do_not_merge(tmp_path):
+    for name, first, offered in (("halves", 0, 2), ("quarters", 2, 4)):
+        state = state_of([first, first + 1])
+        state.offered = offered
+        state.save(tmp_path / name)
+    merged = State("fingerprint", statistics())
+    merged.merge_from(tmp_path / "halves")
+    with pytest.raises(DataError, match="quarters: was observed on data of 4 batches, .* on 2") as raised:
+        merged.merge_from(tmp_path / "quarters")
+    assert "--batch-size" in raised.value.problems[0].hint
+
+
+def test_data_in_parts_of_different_sizes_merge(tmp_path):
+    merged = State("fingerprint", statistics())
+    for name, count in (("small", 1), ("large", 3)):
+        state = state_of([])
+        state.batches = {(number, f"{name} {number}") for number in range(count)}
+        state.offered = count
+        state.save(tmp_path / name)
+        merged.merge_from(tmp_path / name)
+    assert len(merged.batches) == 4
+
+
 def test_states_of_something_else_are_refused(tmp_path):
     state_of([1]).save(tmp_path / "state")
     with pytest.raises(DataError, match="another model, or a configuration"):

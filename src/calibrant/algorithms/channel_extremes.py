@@ -85,9 +85,12 @@ class _ChannelExtreme(ABC):
         return {} if self._found is None else {self._name: self._found}
 
     def merge_arrays(self, arrays: dict[str, np.ndarray]) -> None:
-        """Add a state from ``to_arrays``; raises ValueError for one of other channels."""
+        """Add a state from ``to_arrays``; raises ValueError for one of other channels, or that is none."""
         if arrays:
-            self._add(np.asarray(arrays[self._name], np.float32))
+            found = np.asarray(arrays[self._name], np.float32)
+            if found.ndim != 1 or not np.isfinite(found).all():
+                raise ValueError(f"the {self._name} of a channel is no finite number")
+            self._add(found)
 
     @property
     def is_empty(self) -> bool:

@@ -284,9 +284,16 @@ def _check_state(arrays: dict[str, np.ndarray]) -> None:
         raise ValueError(f"a histogram state without {', '.join(sorted(missing))}")
     if np.asarray(arrays["layout"]).tolist() != list(_LAYOUT):
         raise ValueError("a histogram state written with other bins")
-    count, counts, top, bottom = (np.asarray(arrays[name]) for name in ("count", "counts", "top", "bottom"))
-    lengths = {np.asarray(arrays[name]).shape for name in ("codes", "counts", "position_sums")}
-    if len(lengths) != 1 or counts.ndim != 1 or (counts <= 0).any() or counts.sum() > count:
+    whole = [np.asarray(arrays[name]) for name in ("count", "codes", "counts", "position_sums")]
+    if any(array.dtype.kind not in "iu" for array in whole):
+        raise ValueError("the counts of this histogram state are no whole numbers")
+    count, codes, counts, position_sums = whole
+    if count.shape or counts.ndim != 1 or {codes.shape, position_sums.shape} != {counts.shape}:
+        raise ValueError("the bins of this histogram state have other shapes")
+    if count < 0 or (counts <= 0).any() or (counts > count).any() or int(counts.sum(dtype=object)) > count:
         raise ValueError("the counts of this histogram state contradict each other")
+    if (np.diff(codes) <= 0).any() or (position_sums < 0).any() or (position_sums >> POSITION_BITS >= counts).any():
+        raise ValueError("the bins of this histogram state contradict each other")
+    top, bottom = np.asarray(arrays["top"]), np.asarray(arrays["bottom"])
     if any(tail.shape != (min(int(count), TAIL),) or not np.isfinite(tail).all() for tail in (top, bottom)):
         raise ValueError("the tails of this histogram state are incomplete")

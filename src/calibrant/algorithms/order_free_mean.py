@@ -48,10 +48,19 @@ class OrderFreeMean:
         return {} if self._sum is None else {"count": np.array(self.count, np.int64), "sum": self._sum.to_array()}
 
     def merge_arrays(self, arrays: dict[str, np.ndarray]) -> None:
-        """Add a state from :meth:`to_arrays`."""
+        """Add a state from :meth:`to_arrays`.
+
+        Raises
+        ------
+        ValueError
+            The arrays are not such a state, or their sums have another shape.
+        """
         other = OrderFreeMean()
         if arrays:
-            other.count = int(arrays["count"])
+            count = arrays["count"]
+            if count.shape or count.dtype.kind not in "iu" or count < 1:
+                raise ValueError(f"a mean over {count} positions")
+            other.count = int(count)
             other._sum = OrderFreeSum.from_array(arrays["sum"])
         self.merge_from(other)
 

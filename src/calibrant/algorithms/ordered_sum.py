@@ -47,7 +47,15 @@ class OrderFreeSum:
 
     @classmethod
     def from_array(cls, digits: np.ndarray) -> OrderFreeSum:
-        """The sum whose state :meth:`to_array` gave."""
+        """The sum whose state :meth:`to_array` gave.
+
+        Raises
+        ------
+        ValueError
+            The array is no such state.
+        """
+        if digits.dtype.kind != "i" or digits.shape[:1] != (_DIGITS,):
+            raise ValueError(f"a sum of type {digits.dtype} and shape {list(digits.shape)}")
         result = cls(digits.shape[1:])
         result._digits[:] = digits
         return result

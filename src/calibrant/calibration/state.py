@@ -82,8 +82,8 @@ class State:
         Raises
         ------
         DataError
-            The file is not a complete state, belongs to another model or configuration, or has a batch that this state
-            already has.
+            The file is not a complete state, belongs to another model or configuration, has a batch that this state
+            already has, or is from the same data in batches of another size.
         """
         arrays = _read(path)
         if str(arrays["fingerprint"]) != self.fingerprint:
@@ -105,6 +105,17 @@ class State:
                     hint="name every file once, and let no two of them have the same --batches",
                 )
             )
+        offered = int(arrays.get(OFFERED, 0))
+        if 0 < offered != self.offered > 0 and not _numbers(batches) & _numbers(self.batches):
+            raise DataError(
+                Problem(
+                    f"was observed on data of {offered} batches, a file that was read before on {self.offered}, so that "
+                    "the batches are of different sizes and samples may count twice",
+                    file=str(path),
+                    hint="observe all ranges of --batches with the same --batch-size, data and batch_num; data that lie "
+                    "in parts are observed without --batches",
+                )
+            )
         try:
             for key, statistic in self._numbered():
                 prefix = f"{key}."
@@ -113,7 +124,7 @@ class State:
         except (ValueError, LookupError, TypeError, ArithmeticError) as error:
             raise DataError(Problem(f"is damaged: {error}", file=str(path))) from None
         self.batches |= batches
-        self.offered = max(self.offered, int(arrays.get(OFFERED, 0)))
+        self.offered = max(self.offered, offered)
 
     def missing(self, most: int) -> tuple[int, list[int]]:
         """How many batches are not in it, as far as that is known, and the first of them.
@@ -128,7 +139,7 @@ class State:
         tuple[int, list[int]]
             Without any where the data lay in parts.
         """
-        numbers = {number for number, _ in self.batches}
+        numbers = _numbers(self.batches)
         if len(numbers) < len(self.batches):
             return 0, []
         end = max(self.offered, *numbers, 0)
@@ -165,6 +176,10 @@ DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
 )
 """What NumPy and the archive raise, RuntimeError of one that is encrypted or packed in another way."""
+
+
+def _numbers(batches: Iterable[BatchKey]) -> set[int]:
+    return {number for number, _ in batches}
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
