@@ -38,6 +38,13 @@ def test_the_own_cluster_listens_on_localhost_alone():
     assert workers and {host.removeprefix("tcp://").split(":")[0] for host in (*hosts, *workers)} == {"127.0.0.1"}
 
 
+@pytest.mark.parametrize("data", [threading.Lock(), (batch for batch in [])])
+def test_data_that_cannot_be_sent_are_named(data):
+    pytest.importorskip("distributed", reason="pip install 'calibrant[dask]'")
+    with pytest.raises(DataError, match=f"data is a {type(data).__name__}, which cannot be sent"):
+        on_dask._check_can_be_sent(model="m.pb", data=data)
+
+
 @pytest.mark.slow
 def test_a_worker_is_killed_in_the_middle(repository, tmp_path):
     distributed = pytest.importorskip("distributed", reason="pip install 'calibrant[dask]'")

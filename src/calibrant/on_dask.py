@@ -15,7 +15,9 @@ from calibrant.config import load_config
 from calibrant.data.option_types import check_arguments
 from calibrant.distributed import merge, observe
 from calibrant.errors import DataError, DependencyError, Problem
+from calibrant.graph.tensorflow import cause_of
 from calibrant.options import TO_QUANTIZE, OptionGroup, Options, takes_keywords
+from calibrant.progress import LOG
 from calibrant.publish.write import scratch_folder
 from calibrant.quantization import Destination
 from calibrant.result import Result
@@ -80,6 +82,9 @@ def quantize(
         raise DataError(Problem(f"client is {client!r:.80}", allowed="a distributed.Client, or None"))
     if client.status != RUNNING:
         raise DependencyError(Problem(f"the Dask client is {client.status}", hint="give a running one, or None"))
+    _check_can_be_sent(model=model, config=config, data=data)
+    if not client.nthreads():
+        LOG.warning("the Dask cluster has no workers yet; waiting for one")
     chosen = Options.of(TO_QUANTIZE, options, keywords)
     Destination.of(out, chosen.export, model, files_read(model, config, data))  # raises before anything is observed
     wanted = 2 * max(len(client.nthreads()), 1) if parts is None else parts
@@ -125,6 +130,21 @@ def observed_part(
     """Observe some batches on a worker; the content of the state file."""
     with scratch_folder() as folder:
         return observe(model, config, data, folder / "state.npz", batches, *options).read_bytes()
+
+
+def _check_can_be_sent(**values: Any) -> None:
+    from cloudpickle import dumps
+
+    for name, value in values.items():
+        try:
+            dumps(value, protocol=5, buffer_callback=lambda _: None)
+        except Exception as error:  # of any kind, from the objects themselves
+            raise DataError(
+                Problem(
+                    f"{name} is a {type(value).__name__}, which cannot be sent to workers: {cause_of(error)}",
+                    allowed="paths to files that every worker reads, or arrays",
+                )
+            ) from None
 
 
 def _batches(model: Any, config: Any, data: Any, options: Options) -> int:

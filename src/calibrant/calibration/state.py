@@ -109,11 +109,11 @@ class State:
         if 0 < offered != self.offered > 0 and not _numbers(batches) & _numbers(self.batches):
             raise DataError(
                 Problem(
-                    f"was observed on data of {offered} batches, a file that was read before on {self.offered}, so that "
-                    "the batches are of different sizes and samples may count twice",
+                    f"was observed on data of {offered} batches, and a file that was read before on {self.offered}: "
+                    "batches of different sizes, which may have samples in common",
                     file=str(path),
-                    hint="observe all ranges of --batches with the same --batch-size, data and batch_num; data that lie "
-                    "in parts are observed without --batches",
+                    hint="observe all ranges of --batches with the same --batch-size, data and batch_num; data that "
+                    "lie in parts are observed without --batches",
                 )
             )
         try:
