@@ -143,3 +143,5 @@ def test_image_options_as_a_dict():
     np.testing.assert_allclose(batch["x"], 1.0)
     with pytest.raises(DataError, match="'sacle' is no image option(.|\n)*'scale'"):
         open_data(np.ones((2, 4)), [X], image_options={"sacle": 1})
+    with pytest.raises(DataError, match="mean is {0.5} .*(.|\n)*a list of numbers"):
+        open_data(np.ones((2, 4)), [X], image_options={"mean": {0.5}})

@@ -114,9 +114,10 @@ def test_one_array_for_two_inputs():
         list(open_data([x(1)], [X, Y]))
 
 
-def test_no_source_at_all():
-    with pytest.raises(DataError, match="the int cannot be iterated(.|\n)*allowed: a path"):
-        open_data(3, [X])
+@pytest.mark.parametrize("source, kind", [(3, "int"), (dict, "type")])
+def test_no_source_at_all(source, kind):
+    with pytest.raises(DataError, match=f"the {kind} cannot be iterated(.|\n)*allowed: a path"):
+        open_data(source, [X])
 
 
 @pytest.mark.parametrize("returned, hint", [(None, "lack a return"), (3, "")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import math
 import shutil
 import sys
 import types
@@ -219,6 +220,7 @@ def test_the_command_lists_the_files(result, tmp_path):
         lambda golden: {**golden, "runs": 100},
         lambda golden: {**golden, "tensors": []},
         lambda golden: {**golden, "tensors": None},
+        lambda golden: {**golden, "tensors": [{**each, "allowed": math.inf} for each in golden["tensors"]]},
         lambda golden: {**golden, "model": 7},
         lambda golden: [golden],
     ],

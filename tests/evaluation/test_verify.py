@@ -83,6 +83,12 @@ def test_a_file_of_a_fixed_batch_runs_on_batches_of_any_size(repository, tmp_pat
     assert three.pairs == any_batch.pairs
 
 
+def test_an_output_that_is_none_is_refused_without_labels_too(demo):
+    digits, out = demo
+    with pytest.raises(DataError, match="there is no output 'nosuch'"):
+        verify(out, f"{digits / 'test.npz'}:x[:8]", output="nosuch")
+
+
 @pytest.mark.parametrize("count", [31, 33])
 @pytest.mark.parametrize("as_generator", [False, True])
 def test_another_number_of_labels_than_samples_is_refused(demo, count, as_generator):

@@ -193,3 +193,14 @@ def test_a_loop_whose_functions_take_another_number_of_arguments(taken):
             del function.signature.input_arg[-1]
     with pytest.raises(ModelError, match=f"{loop.name}: calls the function .* arguments, which takes"):
         quantize(definition, data={"x": numbers(4, 4)})
+
+
+def test_operations_in_a_loop_that_nobody_knows_are_named(tmp_path):
+    definition = graph_def(around(one_loop))
+    for function in definition.library.function:
+        for node in function.node_def:
+            node.op = "SomebodysTanh" if node.op == "Tanh" else node.op
+    path = tmp_path / "m.pb"
+    path.write_bytes(definition.SerializeToString())
+    with pytest.raises(ModelError, match=r"while/\w+: op 'SomebodysTanh', in a loop, is not known to TensorFlow"):
+        load(path, outputs=["out"])

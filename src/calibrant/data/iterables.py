@@ -50,7 +50,7 @@ class ItemSource:
             self.place = f"what {getattr(items, '__name__', 'the function')}() returns"
             return
         self.place = f"the {type(items).__name__}"
-        if not _can_be_iterated(items):
+        if isinstance(items, type) or not _can_be_iterated(items):
             allowed = "a path, an array, a dict of arrays, an iterable of batches, a tf.data.Dataset"
             raise DataError(Problem(f"{self.place} cannot be iterated", allowed=allowed))
         self._once = hasattr(items, "__next__")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import fields
 from numbers import Integral, Real
 from typing import Any
@@ -61,7 +61,7 @@ def _is_pair(value: Any) -> bool:
 
 
 def _are_numbers(value: Any) -> bool:
-    return _is_number(value) or (_is_list(value) and all(map(_is_number, value)))
+    return _is_number(value) or (_is_list(value) and not isinstance(value, Set) and all(map(_is_number, value)))
 
 
 ACCEPTED: Rows = {

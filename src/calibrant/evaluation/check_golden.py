@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -56,6 +57,8 @@ def check(folder: Path, options: argparse.Namespace) -> int:
     compared = [each for each in golden["tensors"] if each["is_output"] or not options.outputs_only]
     if not compared or not golden["runs"] >= 1:
         raise ValueError("golden.json names no runs or no tensors to compare")
+    if not all(0 <= each["allowed"] < math.inf for each in compared):
+        raise ValueError("golden.json allows differences that are no finite numbers")
     differing: dict[str, str] = {}
     equal = {each["key"] for each in compared}
     with np.load(folder / "golden.npz") as arrays:

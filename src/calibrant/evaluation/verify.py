@@ -18,7 +18,7 @@ from calibrant.data.open_data import open_data
 from calibrant.data.option_types import ACCEPTED, Rows, check_arguments
 from calibrant.errors import ConfigError, DataError, Problem
 from calibrant.evaluation.comparison import Comparison
-from calibrant.evaluation.labels import labelled_output, read_labels
+from calibrant.evaluation.labels import labelled_output, output_place, read_labels
 from calibrant.evaluation.labels_per_sample import check_number
 from calibrant.evaluation.result_folder import FLOAT, open_models
 from calibrant.evaluation.verification import Limits, Verification
@@ -100,6 +100,8 @@ def verify(
         check_number(truth, batches.samples, *fixed)
     floating = models.get(FLOAT)
     named = floating if isinstance(floating, Graph) else reference
+    if truth is None and output is not None:
+        output_place(named, output)  # raises where there is none of that name
     place = 0 if truth is None else _compared_place(named, labelled_output(named, output))
     comparison = Comparison(opened, truth, ignore_labels, place)
     try:

@@ -121,6 +121,19 @@ def importable(graph: Graph) -> None:
                 for node in unknown[:MOST]
             )
         )
+    enclosed = [
+        Problem(
+            f"op {each.node.op!r}, in {each.place}, is not known to TensorFlow {tf.__version__}",
+            file=graph.source,
+            path=each.name,
+            hint="cut the graph before or behind the whole of it with --outputs and --inputs; or import the package "
+            "that defines the op, from Python",
+        )
+        for each in nodes_in_functions(graph.nodes.values(), graph.library)
+        if not _is_known(each.node, graph)
+    ]
+    if enclosed:
+        raise ModelError(*first_problems(enclosed))
     try:
         tensors = graph.tensors
     except (ValueError, TypeError, tf.errors.OpError) as error:
@@ -136,10 +149,15 @@ def importable(graph: Graph) -> None:
 
 def unknown_ops(graph: Graph) -> list[NodeDef]:
     """The nodes whose op TensorFlow does not know."""
+    return [node for node in graph.nodes.values() if not _is_known(node, graph)]
+
+
+def _is_known(node: NodeDef, graph: Graph) -> bool:
     from tensorflow.python.framework import op_def_registry
 
-    known = {function.signature.name for function in graph.library.function}
-    return [node for node in graph.nodes.values() if node.op not in known and op_def_registry.get(node.op) is None]
+    return op_def_registry.get(node.op) is not None or any(
+        function.signature.name == node.op for function in graph.library.function
+    )
 
 
 def _no_such_output(graph: Graph, tensor: str) -> Problem:
