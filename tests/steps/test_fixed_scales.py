@@ -36,18 +36,27 @@ def gated():
     return dense(tf.sigmoid(dense(placeholder([None, 600, 4])[:, 0], 8, "first")), 4, "last", seed=8)
 
 
-def quantized(build, **options):
+def rare_beside_much_noise():
+    """The same, and an output that its layers leave little of: it reads a small difference of large numbers."""
+    x = placeholder([None, 600, 4])[:, 0]
+    large = dense(x, 8, "large", seed=5) + 60.0
+    offset = tf.constant(60.0 * numbers(8, 4, seed=6).sum(0))
+    tf.identity(dense(large, 4, "noisy", seed=6) - offset, name="other")
+    return tf.sigmoid(dense(x, 4, "last") * 0.3 - 4.6)
+
+
+def quantized(build, outputs=("out",), **options):
     data = [numbers(8, 600, 4, seed=turn) for turn in range(4)]
     model = graph_def(lambda: tf.identity(build(), name="out"))
     return calibrant.quantize(
-        model, "batch_num: 4", data, outputs=["out"], export="tflite", bias_correction=False, **options
+        model, "batch_num: 4", data, outputs=outputs, export="tflite", bias_correction=False, **options
     )
 
 
 def closeness(result):
     [content] = [value for name, value in result.exported.items() if name.endswith(".tflite")]
     x = numbers(8, 600, 4, seed=99)
-    [wanted] = run_once(result.original, {"x": x})
+    wanted = run_once(result.original, {"x": x})[0]
     runner = TfliteRunner(content)
     runner.run({0: x})
     return arrays_sqnr_db(wanted, runner.real(runner.file.outputs()[0]))
@@ -64,6 +73,12 @@ def test_a_kernel_that_costs_more_than_all_layers_is_in_float(build, kernel):
     plain, refined = quantized(build, refine=False), quantized(build, refine=True)
     assert kernel not in in_float(plain)
     assert "would cost the outputs more" in in_float(refined)[kernel]
+    assert closeness(refined) > closeness(plain) + 10
+
+
+def test_an_output_of_which_layers_leave_little_hides_no_kernel_of_another():
+    plain, refined = (quantized(rare_beside_much_noise, ["out", "other"], refine=refine) for refine in (False, True))
+    assert "would cost the outputs more" in in_float(refined)["LOGISTIC"]
     assert closeness(refined) > closeness(plain) + 10
 
 

@@ -90,5 +90,7 @@ def test_both_networks_at_once_or_one_after_the_other(most, network, monkeypatch
     found = whole.of(network)
     pieces = pieces_for(network)
     reference = outputs_of(network.graph, compared_tensors(network.graph), pieces)
-    np.testing.assert_array_equal(found, whole_errors.whole_errors(network, reference, pieces))
+    squares = whole_errors.whole_squares(network, reference, pieces)
+    np.testing.assert_array_equal(found, np.sqrt(squares.sum(axis=1)))
+    np.testing.assert_array_equal(whole.by_output(network), np.sqrt(squares).mean(axis=0))
     whole.clear()

@@ -33,7 +33,7 @@ from calibrant.steps.planned import Planned
 from calibrant.steps.prepared import Prepared, prepare_balanced
 from calibrant.steps.range_search import is_better
 from calibrant.steps.refine_between import readers_of, with_rounded
-from calibrant.steps.whole_errors import WholeErrors, whole_errors
+from calibrant.steps.whole_errors import WholeErrors, sizes_of, whole_squares
 
 FEWEST = 16
 """Number of samples that each half has at least; else nothing is decided."""
@@ -171,7 +171,7 @@ def _held_out_errors(way: Channels, turn: _Turn, options: Options) -> np.ndarray
     runner.observe(prepared.observed, prepared.statistics, batches)
     network = observed_network(with_rounding(prepared))
     network = with_rounded(network, readers_of(network.graph, network.intermediate))
-    return whole_errors(network, turn.expected, turn.judging)
+    return sizes_of(whole_squares(network, turn.expected, turn.judging))
 
 
 def _with_observed_factors(prepared: Prepared) -> Prepared:

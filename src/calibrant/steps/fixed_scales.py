@@ -2,6 +2,7 @@
 
 Of a softmax over 600 positions, or of shares of one percent, codes of 1/256 leave next to nothing. Where that costs the
 outputs more than all layers together, the kernel stays in float, and so does what has no other scale for its results.
+Each output is judged by itself: the layers of one may cost it much, and the kernel of another is no better for that.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from calibrant.algorithms.search_result import SearchResult
 from calibrant.graph.logits import compared_tensors
 from calibrant.progress import LOG
 from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
-from calibrant.steps.output_errors import sample_errors
+from calibrant.steps.output_errors import squared_errors
 from calibrant.steps.refine import FEWEST, SMALL
 from calibrant.steps.refine_between import readers_of
-from calibrant.steps.whole_errors import WholeErrors, whole_errors
+from calibrant.steps.whole_errors import WholeErrors, mean_sizes, whole_squares
 
 Unit = Sequence[QuantizedInput]
 """The readers of a tensor."""
@@ -50,14 +51,14 @@ def without_coarse_kernels(
     are_outputs = not judged.keys().isdisjoint(compared_tensors(network.graph))
     if not (units or are_outputs) or not whole.samples or (by_default and whole.samples < FEWEST):
         return network
-    most = max(float(whole.of(network).mean()), SMALL / math.sqrt(whole.samples))
+    most = np.maximum(whole.by_output(network), SMALL / math.sqrt(whole.samples))
     coarse = [*_coarse(units, network, whole, most), *_coarse_outputs(judged, network, whole, most)]
     LOG.debug("refine: %d kernels with a scale of their own stay in float", len(coarse))
     return replace(network, too_coarse=network.too_coarse | frozenset(coarse))
 
 
-def _coarse(units: Sequence[Unit], network: QuantizedNetwork, whole: WholeErrors, most: float) -> list[str]:
-    """Those of the tensors that cost more alone; looked for in halves, where most is lost first, as few do, if any."""
+def _coarse(units: Sequence[Unit], network: QuantizedNetwork, whole: WholeErrors, most: np.ndarray) -> list[str]:
+    """Those of the tensors that cost an output more alone; looked for in halves, first where most is lost."""
     runs = 0
     waiting: list[tuple[float, int, Sequence[Unit]]] = []  # by cost, then in turn
 
@@ -65,8 +66,8 @@ def _coarse(units: Sequence[Unit], network: QuantizedNetwork, whole: WholeErrors
         nonlocal runs
         runs += 1
         rounded = replace(network, layers=(), tensors=tuple(entry for unit in part for entry in unit))
-        cost = float(whole_errors(rounded, whole.reference, whole.pieces).mean())
-        if cost > most:
+        cost = float((mean_sizes(whole_squares(rounded, whole.reference, whole.pieces)) / most).max())
+        if cost > 1.0:
             heapq.heappush(waiting, (-cost, runs, part))
 
     found: list[Unit] = []
@@ -85,16 +86,15 @@ def _coarse(units: Sequence[Unit], network: QuantizedNetwork, whole: WholeErrors
 
 
 def _coarse_outputs(
-    fixed: Mapping[str, Quantizer], network: QuantizedNetwork, whole: WholeErrors, most: float
+    fixed: Mapping[str, Quantizer], network: QuantizedNetwork, whole: WholeErrors, most: np.ndarray
 ) -> list[str]:
     """Outputs that cost more; a final Softmax is none of them, as outputs are compared before it."""
     found = []
     for place, tensor in enumerate(compared_tensors(network.graph)):
         if tensor in fixed:
-            rounded = [[*outputs] for outputs in whole.reference]
-            for outputs in rounded:
-                outputs[place] = fixed[tensor].fake_quantize(outputs[place].astype(np.float32))
-            if sample_errors(whole.reference, rounded, whole.pieces).mean() > most:
+            reference = [[outputs[place]] for outputs in whole.reference]
+            rounded = [[fixed[tensor].fake_quantize(output.astype(np.float32))] for [output] in reference]
+            if mean_sizes(squared_errors(reference, rounded, whole.pieces))[0] > most[place]:
                 found.append(tensor)
     return found
 

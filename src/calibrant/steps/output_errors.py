@@ -228,10 +228,10 @@ def run_all(runner: Runner, pieces: Sequence[Piece]) -> list[list[np.ndarray]]:
     return [[np.array(array) for array in runner(piece.batch)] for piece in pieces]
 
 
-def sample_errors(
+def squared_errors(
     reference: Sequence[Sequence[np.ndarray]], outputs: Sequence[Sequence[np.ndarray]], pieces: Sequence[Piece]
 ) -> np.ndarray:
-    """Sizes of the samples' errors relative to the reference, float64 [samples].
+    """Squared errors of each output of the samples, relative to the reference's sum of squares: [samples, outputs].
 
     Parameters
     ----------
@@ -244,7 +244,7 @@ def sample_errors(
         np.stack([_per_sample(*pair, piece) for pair in zip(first, second, strict=True)], axis=1)
         for first, second, piece in zip(reference, outputs, pieces, strict=True)
     ]
-    return np.sqrt(np.concatenate(errors) @ _inverse(output_sizes(reference, pieces)))
+    return np.concatenate(errors) * _inverse(output_sizes(reference, pieces))
 
 
 def output_sizes(outputs: Sequence[Sequence[np.ndarray]], pieces: Sequence[Piece]) -> np.ndarray:

@@ -21,7 +21,7 @@ from calibrant.graph.skeleton import large_constants
 from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
 from calibrant.steps.expected_errors import SUMS
 from calibrant.steps.float_runs import FloatRuns
-from calibrant.steps.output_errors import Piece, outputs_of, pieces_of, run_all, runner_of, sample_errors
+from calibrant.steps.output_errors import Piece, outputs_of, pieces_of, run_all, runner_of, squared_errors
 
 FEW = 1 << 22  # bytes of weights of which a session stays until gradients are asked for
 LARGE = 1 << 26  # bytes of weights of which there is one session at a time
@@ -110,7 +110,15 @@ class WholeErrors:
         return runs or FloatRuns(graph, units)
 
     def of(self, network: QuantizedNetwork) -> np.ndarray:
-        """Sizes of the samples' errors, float64 [samples]; those of the network asked for last are kept."""
+        """Sizes of the samples' errors, float64 [samples]."""
+        return sizes_of(self._squares(network))
+
+    def by_output(self, network: QuantizedNetwork) -> np.ndarray:
+        """The mean size of the samples' errors at each output, relative to the output's size: float64 [outputs]."""
+        return mean_sizes(self._squares(network))
+
+    def _squares(self, network: QuantizedNetwork) -> np.ndarray:
+        """Those of the network asked for last are kept."""
         if self._last is None or self._last[0] is not network:
             with self._reference_meanwhile() as wait:
                 quantized = _quantized(network)
@@ -122,7 +130,7 @@ class WholeErrors:
                 finally:
                     if not runner.can_be_refed:
                         self._close()
-            self._last = network, sample_errors(self.reference, outputs, self.pieces)
+            self._last = network, squared_errors(self.reference, outputs, self.pieces)
         return self._last[1]
 
     @contextmanager
@@ -171,10 +179,22 @@ class WholeErrors:
             self.__dict__.pop(kept, None)
 
 
-def whole_errors(
+def sizes_of(squares: np.ndarray) -> np.ndarray:
+    """Sizes of the samples' errors, float64 [samples], from the squares at each output."""
+    sizes: np.ndarray = np.sqrt(squares.sum(axis=1))
+    return sizes
+
+
+def mean_sizes(squares: np.ndarray) -> np.ndarray:
+    """The mean size of the samples' errors at each output, float64 [outputs]."""
+    sizes: np.ndarray = np.sqrt(squares).mean(axis=0)
+    return sizes
+
+
+def whole_squares(
     network: QuantizedNetwork, reference: Sequence[Sequence[np.ndarray]], pieces: Sequence[Piece]
 ) -> np.ndarray:
-    """Sizes of the samples' errors, float64 [samples], with everything quantized.
+    """Squared errors of each output of the samples, float64 [samples, outputs], with everything quantized.
 
     Parameters
     ----------
@@ -186,7 +206,7 @@ def whole_errors(
         The pieces.
     """
     points = compared_tensors(network.graph)
-    return sample_errors(reference, outputs_of(_quantized(network), points, pieces), pieces)
+    return squared_errors(reference, outputs_of(_quantized(network), points, pieces), pieces)
 
 
 def _quantized(network: QuantizedNetwork) -> Graph:
