@@ -66,6 +66,34 @@ def test_what_has_too_few_codes_stays_in_float():
     assert any("would cost the outputs more" in row["reason"] for row in floats)
 
 
+def test_an_output_of_which_layers_leave_little_hides_no_tensor_of_another():
+    sizes = np.array([1, 4, 16, 64], np.float32)
+
+    def build():
+        conv((placeholder([None, 8, 8, 4]) - sizes) / sizes, name="out", seed=6)
+        large = placeholder([None, 8, 8, 4], "y") + 6000.0
+        tf.identity(conv(large, name="noisy", seed=6) - conv(tf.fill([1, 8, 8, 4], 6000.0), seed=6), name="other")
+
+    data = {"x": sizes * numbers(32, 8, 8, 4, seed=1), "y": numbers(32, 8, 8, 4, seed=2)}
+    outputs = ["out", "other"]
+    plain, refined = (
+        calibrant.quantize(
+            graph_def(build), None, data, outputs=outputs, export="tflite", refine=refine, bias_correction=False
+        )
+        for refine in (False, True)
+    )
+    others = {"x": sizes * numbers(32, 8, 8, 4, seed=8), "y": numbers(32, 8, 8, 4, seed=9)}
+    wanted = run_once(refined.original, others)[0]
+
+    def reached(result):
+        [content] = [value for name, value in result.exported.items() if name.endswith(".tflite")]
+        runner = TfliteRunner(content)
+        runner.run({place: others[key] for place, key in enumerate(result.original.input_keys)})
+        return arrays_sqnr_db(wanted, runner.real(runner.file.outputs()[0]))
+
+    assert reached(refined) > 25 > 15 > reached(plain)
+
+
 def test_too_few_codes_are_found_without_gradients():
     """A loop has none, so each tensor is tried."""
 

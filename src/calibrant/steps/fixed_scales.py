@@ -2,14 +2,11 @@
 
 Of a softmax over 600 positions, or of shares of one percent, codes of 1/256 leave next to nothing. Where that costs the
 outputs more than all layers together, the kernel stays in float, and so does what has no other scale for its results.
-Each output is judged by itself: the layers of one may cost it much, and the kernel of another is no better for that.
 """
 
 from __future__ import annotations
 
-import heapq
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -18,16 +15,12 @@ from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.algorithms.search_result import SearchResult
 from calibrant.graph.logits import compared_tensors
 from calibrant.progress import LOG
-from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
+from calibrant.quantized_network import QuantizedNetwork
 from calibrant.steps.output_errors import squared_errors
-from calibrant.steps.refine import FEWEST, SMALL
+from calibrant.steps.refine import FEWEST
 from calibrant.steps.refine_between import readers_of
-from calibrant.steps.whole_errors import WholeErrors, mean_sizes, whole_squares
-
-Unit = Sequence[QuantizedInput]
-"""The readers of a tensor."""
-MOST_RUNS = 24
-"""Of the network, to find the kernels that cost most."""
+from calibrant.steps.too_costly import tolerable, too_costly
+from calibrant.steps.whole_errors import WholeErrors, mean_sizes
 
 
 def without_coarse_kernels(
@@ -51,45 +44,14 @@ def without_coarse_kernels(
     are_outputs = not judged.keys().isdisjoint(compared_tensors(network.graph))
     if not (units or are_outputs) or not whole.samples or (by_default and whole.samples < FEWEST):
         return network
-    most = np.maximum(whole.by_output(network), SMALL / math.sqrt(whole.samples))
-    coarse = [*_coarse(units, network, whole, most), *_coarse_outputs(judged, network, whole, most)]
+    coarse = [*too_costly(units, network, whole), *_coarse_outputs(judged, network, whole)]
     LOG.debug("refine: %d kernels with a scale of their own stay in float", len(coarse))
     return replace(network, too_coarse=network.too_coarse | frozenset(coarse))
 
 
-def _coarse(units: Sequence[Unit], network: QuantizedNetwork, whole: WholeErrors, most: np.ndarray) -> list[str]:
-    """Those of the tensors that cost an output more alone; looked for in halves, first where most is lost."""
-    runs = 0
-    waiting: list[tuple[float, int, Sequence[Unit]]] = []  # by cost, then in turn
-
-    def weigh(part: Sequence[Unit]) -> None:
-        nonlocal runs
-        runs += 1
-        rounded = replace(network, layers=(), tensors=tuple(entry for unit in part for entry in unit))
-        cost = float((mean_sizes(whole_squares(rounded, whole.reference, whole.pieces)) / most).max())
-        if cost > 1.0:
-            heapq.heappush(waiting, (-cost, runs, part))
-
-    found: list[Unit] = []
-    if units:
-        weigh(units)
-    while waiting and runs < MOST_RUNS:
-        _, _, part = heapq.heappop(waiting)
-        if len(part) == 1:
-            found += part
-        else:
-            half = len(part) // 2
-            weigh(part[:half])
-            weigh(part[half:])
-    found += [unit for _, _, part in waiting if len(part) == 1 for unit in part]
-    return [unit[0].tensor for unit in found]
-
-
-def _coarse_outputs(
-    fixed: Mapping[str, Quantizer], network: QuantizedNetwork, whole: WholeErrors, most: np.ndarray
-) -> list[str]:
+def _coarse_outputs(fixed: Mapping[str, Quantizer], network: QuantizedNetwork, whole: WholeErrors) -> list[str]:
     """Outputs that cost more; a final Softmax is none of them, as outputs are compared before it."""
-    found = []
+    found, most = [], tolerable(network, whole)
     for place, tensor in enumerate(compared_tensors(network.graph)):
         if tensor in fixed:
             reference = [[outputs[place]] for outputs in whole.reference]

@@ -7,19 +7,21 @@ that costs more than all layers together has no codes: what makes and reads it s
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 
 from calibrant.algorithms.search_result import SearchResult
 from calibrant.data.open_data import Batches
 from calibrant.graph.graph import Graph
+from calibrant.graph.logits import compared_tensors
 from calibrant.progress import LOG, ProgressFn, no_progress
 from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
 from calibrant.steps.prepared import Prepared
 from calibrant.steps.range_errors import RangeErrors
 from calibrant.steps.range_search import ClippingRange, confirmed, is_better, search_ranges
 from calibrant.steps.refine import FEWEST, SMALL, range_of, with_range
+from calibrant.steps.too_costly import Unit, too_costly
 from calibrant.steps.whole_errors import WholeErrors
 
 LITTLE = 1.1
@@ -62,8 +64,10 @@ def refined_between(
     rounded = with_rounded(network, units)
     everything = WholeErrors(rounded, batches, units)
     before = everything.mean(rounded)
-    if before < LITTLE * whole.mean(network) or (by_default and before < SMALL):
+    if by_default and before < SMALL:
         return network
+    if before < LITTLE * whole.mean(network):
+        return _without_costly(network, units, whole)
     ranges = [range_of(unit[0], prepared.plan.activation_offset) for unit in units]
     with closing(RangeErrors(rounded, units, ranges, (), everything, False, track)) as errors:
         found = search_ranges(ranges, errors.of_some)
@@ -79,7 +83,19 @@ def refined_between(
     coarse = frozenset(units[place][0].tensor for place, cost in costs.items() if cost.mean() > most)
     LOG.debug("refine: %d tensors between layers stay in float", len(coarse))
     searches = {unit[0].tensor: unit[0].search for unit in units}
-    return replace(network, intermediate={**network.intermediate, **searches}, too_coarse=network.too_coarse | coarse)
+    moved_network = replace(
+        network, intermediate={**network.intermediate, **searches}, too_coarse=network.too_coarse | coarse
+    )
+    return _without_costly(moved_network, [unit for unit in units if unit[0].tensor not in coarse], whole)
+
+
+def _without_costly(network: QuantizedNetwork, units: Sequence[Unit], whole: WholeErrors) -> QuantizedNetwork:
+    """Of several outputs, the errors of one may hide what a tensor costs another: each is looked at by itself."""
+    if len(compared_tensors(network.graph)) == 1:
+        return network
+    coarse = too_costly(units, network, whole)
+    LOG.debug("refine: %d tensors between layers stay in float for one of the outputs", len(coarse))
+    return replace(network, too_coarse=network.too_coarse | frozenset(coarse))
 
 
 def _moved(unit: list[QuantizedInput], entry: ClippingRange, prepared: Prepared) -> list[QuantizedInput]:
