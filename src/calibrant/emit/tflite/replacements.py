@@ -9,6 +9,7 @@ import numpy as np
 from calibrant.emit.tflite.flat_products import multiply_as_batch
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.gelu import ERROR_FUNCTIONS, factors_behind_gelu, is_in_gelu
+from calibrant.emit.tflite.image_patches import patches_as_moves
 from calibrant.emit.tflite.padded_pools import pad_before_pooling
 from calibrant.emit.tflite.places import divide_in_32_bits
 from calibrant.emit.tflite.plain_einsum import einsum_as_sums
@@ -27,7 +28,8 @@ A = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
 
 
 def replace_what_does_not_convert(edit: Edit, gelus: bool) -> None:
-    """Put other operations in the place of ClipByValue, AddN, Roll, Erf, Einsum, AvgPool over whole images and others.
+    """Put other operations in the place of ClipByValue, AddN, Roll, Erf, Einsum, patches, AvgPool over whole images and
+    others.
 
     The kernel of AvgPool keeps its input's factors, which are several times too coarse for an average over a whole
     image; the one of Mean rounds once, to the factors of what comes next.
@@ -60,6 +62,8 @@ def replace_what_does_not_convert(edit: Edit, gelus: bool) -> None:
             select_as_one_operator(edit, node)
         elif node.op == "Einsum":
             einsum_as_sums(edit, node)
+        elif node.op == "ExtractImagePatches":
+            patches_as_moves(edit, node)
         elif node.op == "Roll":
             _roll_as_slices(edit, node)
         elif node.op == "ConcatV2":
