@@ -18,6 +18,7 @@ from calibrant.emit.tflite.schema import schema
 from calibrant.emit.tflite.selected_boxes import SELECTING, plain_boxes_and_scores, select_as_one_operator
 from calibrant.emit.tflite.unread_edges import CONVOLUTIONS, pad_in_numbers
 from calibrant.emit.tflite.volume_pools import POOLS_OF_VOLUMES, pool_by_axes
+from calibrant.emit.tflite.written_out import WRITTEN_OUT, write_out
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit
 from calibrant.graph.inline import CALLS
@@ -64,6 +65,8 @@ def replace_what_does_not_convert(edit: Edit, gelus: bool) -> None:
             einsum_as_sums(edit, node)
         elif node.op == "ExtractImagePatches":
             patches_as_moves(edit, node)
+        elif node.op in WRITTEN_OUT:
+            write_out(edit, node)
         elif node.op == "Roll":
             _roll_as_slices(edit, node)
         elif node.op == "ConcatV2":

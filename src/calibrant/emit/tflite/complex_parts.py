@@ -1,0 +1,176 @@
+"""Parts of a graph that compute in complex numbers, but are linear maps of real numbers: products of matrices.
+
+A discrete cosine transform (MFCC) is written as a Fourier transform, mixing by Fourier transforms (FNet) keeps the real
+part of one over two axes, and LiteRT has Fourier transforms of lengths that are powers of two alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from calibrant.emit.tflite.written_out import put_written
+from calibrant.errors import CalibrantError
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Edit, Graph
+from calibrant.graph.run import Runner
+from calibrant.graph.tensorflow import tensorflow
+from calibrant.graph.tf_core import NodeDef, dtypes
+
+LINEAR = frozenset(
+    {
+        *("RFFT", "FFT", "IFFT", "IRFFT", "Cast", "Complex", "Conj", "Mul", "RealDiv", "AddV2", "Add", "Sub", "Neg"),
+        *("StridedSlice", "Slice", "Pad", "PadV2", "ReverseV2", "ConcatV2", "Identity"),
+    }
+)
+LARGEST = 1 << 22
+"""Elements of a matrix."""
+EXACT = 1e-5
+"""Relative error up to which a map is that of its matrix."""
+
+
+def _size(real: Any, imaginary: Any) -> Any:
+    return tensorflow().sqrt(real * real + imaginary * imaginary)
+
+
+def _angle(real: Any, imaginary: Any) -> Any:
+    return tensorflow().atan2(imaginary, real)
+
+
+ENDS: dict[str, Callable[[Any, Any], Any]] = {
+    "Real": lambda real, _: real,
+    "Imag": lambda _, imaginary: imaginary,
+    "ComplexAbs": _size,
+    "Angle": _angle,
+}
+"""Operation → what it makes of real and imaginary parts."""
+
+
+def complex_parts_as_products(edit: Edit) -> None:
+    """Put products of real numbers in the place of such parts."""
+    for node in list(edit.graph.nodes.values()):
+        if node.name in edit.graph.regions:
+            continue
+        if node.op in ENDS:
+            made = nd.data_inputs(node)[0]
+            if edit.graph.producer(made).op == "FFT2D":
+                _of_two_axes(edit, node, edit.graph.producer(made))
+            else:
+                _of_the_last_axis(edit, node, made)
+        elif node.op == "IRFFT":
+            _of_the_last_axis(edit, node, f"{node.name}:0")
+
+
+def _of_two_axes(edit: Edit, node: NodeDef, transform: NodeDef) -> None:
+    graph, tf = edit.graph, tensorflow()
+    source = _real_source(graph, nd.data_inputs(transform)[0])
+    shape = graph.shape(source) if source else None
+    if source is None or shape is None or None in shape[-2:]:
+        return
+    rows, columns = (np.fft.fft(np.eye(size or 1)) for size in shape[-2:])
+    turned = [*range(len(shape) - 2), len(shape) - 1, len(shape) - 2]
+
+    def along(values: Any, matrix: np.ndarray) -> Any:
+        return tf.matmul(values, tf.constant(matrix.astype(np.float32)))
+
+    def written(x: Any) -> Any:
+        cosines, sines = (tf.transpose(along(x, part), turned) for part in (columns.real, columns.imag))
+        real = along(cosines, rows.real) - along(sines, rows.imag)
+        imaginary = along(sines, rows.real) + along(cosines, rows.imag)
+        return tf.transpose(ENDS[node.op](real, imaginary), turned)
+
+    put_written(edit, node, [source], written)
+
+
+def _real_source(graph: Graph, tensor: str) -> str | None:
+    """The real numbers that a complex tensor holds."""
+    node = graph.producer(tensor)
+    if node.op == "Cast" and graph.dtype(nd.data_inputs(node)[0]) == dtypes.float32:
+        return nd.data_inputs(node)[0]
+    if node.op == "Complex":
+        real, imaginary = nd.data_inputs(node)
+        value = graph.constant(imaginary)
+        zeros = graph.producer(imaginary).op == "ZerosLike" if value is None else not value.any()
+        return real if zeros else None
+    return None
+
+
+def _of_the_last_axis(edit: Edit, node: NodeDef, tensor: str) -> None:
+    """``tensor``: the last one of the part, complex but for IRFFT."""
+    graph, tf = edit.graph, tensorflow()
+    part = _part(graph, tensor)
+    if part is None or _is_known(graph, node, part[1]):
+        return
+    [source, _] = part
+    shape, made = graph.shape(source), graph.shape(f"{node.name}:0")
+    if not shape or not made or None in shape[1:] or None in made[1:] or (shape[-1] or 0) * (made[-1] or 0) > LARGEST:
+        return
+    matrix = _matrix_of(graph, source, tensor)
+    if matrix is None:
+        return
+
+    def written(x: Any) -> Any:
+        rows = tf.reshape(x, [-1, len(matrix)])
+        real, imaginary = (tf.matmul(rows, part.astype(np.float32)) for part in (matrix.real, matrix.imag))
+        return tf.reshape(ENDS.get(node.op, ENDS["Real"])(real, imaginary), [-1, *made[1:]])
+
+    put_written(edit, node, [source], written)
+
+
+def _part(graph: Graph, end: str) -> tuple[str, list[NodeDef]] | None:
+    """The one real tensor that a tensor is computed from in complex numbers, and the nodes between them."""
+    inside: dict[str, NodeDef] = {}
+    sources: set[str] = set()
+    waiting = [graph.producer(end)]
+    while waiting:
+        node = waiting.pop()
+        if node.op not in LINEAR:
+            return None
+        inside[node.name] = node
+        for tensor in nd.data_inputs(node):
+            if graph.constant(tensor) is not None or graph.producer(tensor).op == "ZerosLike":
+                continue
+            if graph.dtype(tensor).is_complex:
+                producer = graph.producer(tensor)
+                waiting += [producer] if producer.name not in inside else []
+            elif graph.dtype(tensor) == dtypes.float32:
+                sources.add(tensor)
+            else:
+                return None
+    return (sources.pop(), list(inside.values())) if len(sources) == 1 else None
+
+
+def _is_known(graph: Graph, end: NodeDef, inside: list[NodeDef]) -> bool:
+    """Whether LiteRT computes the part itself."""
+    if end.op not in ("Real", "Imag", "ComplexAbs") or [node.op for node in inside] != ["RFFT"]:
+        return False
+    length = graph.constant(nd.data_inputs(inside[0])[1])
+    return length is None or all(int(each).bit_count() == 1 for each in length.reshape(-1))
+
+
+def _matrix_of(graph: Graph, source: str, made: str) -> np.ndarray | None:
+    """The matrix of a map of the last axis; None where it is no such map."""
+    first, *others, length = (size or 0 for size in graph.shape(source) or ())
+    part = replace(graph, inputs=(source,), outputs=(made,), input_keys=("x",), output_keys=("y",))
+    samples = first or length
+    random = np.random.default_rng(0).standard_normal((samples, *others, length)).astype(np.float32)
+    units = np.eye(length, dtype=np.float32)
+    rows = []
+    try:
+        with Runner(part) as runner:
+            for start in range(0, length, samples):
+                fed = np.zeros((samples, *others, length), np.float32)
+                some = units[start : start + samples]
+                fed[: len(some)] = some.reshape(len(some), *(1 for _ in others), length)
+                [answer] = runner({"x": fed})
+                rows.append(answer.reshape(samples, -1, answer.shape[-1])[: len(some), 0])
+            [wanted] = runner({"x": random})
+    except CalibrantError:
+        return None
+    matrix: np.ndarray = np.concatenate(rows)
+    if wanted.shape[:-1] != random.shape[:-1]:
+        return None
+    return matrix if np.abs(random @ matrix - wanted).max() <= EXACT * np.abs(wanted).max() else None
