@@ -26,16 +26,16 @@ def in_front_of_one_branch():
 def behind():
     y = tf.nn.relu(conv(placeholder([None, 8, 8, 3]), name="one"))
     tf.identity(tf.nn.relu(y), name="features")
-    tf.math.cumprod(tf.sigmoid(conv(y, name="two")), axis=1, name="last")
+    tf.math.cumulative_logsumexp(tf.sigmoid(conv(y, name="two")), axis=1, name="last")
 
 
 def behind_a_layer_without_a_bias():
     y = tf.matmul(tf.reduce_mean(conv(placeholder([None, 8, 8, 3])), [1, 2]), tf.constant(numbers(4, 5)), name="dense")
-    tf.math.cumprod(y, axis=1, name="last")
+    tf.math.cumulative_logsumexp(y, axis=1, name="last")
 
 
 def between():
-    y = tf.math.cumprod(tf.sigmoid(conv(placeholder([None, 8, 8, 3]), name="one")), axis=1)
+    y = tf.math.cumulative_logsumexp(tf.sigmoid(conv(placeholder([None, 8, 8, 3]), name="one")), axis=1)
     conv(y, name="last")
 
 
@@ -55,7 +55,7 @@ def test_what_is_in_front_is_left_to_the_application(build):
 
 
 def test_what_is_behind_is_left_to_the_application():
-    with pytest.raises(calibrant.ModelError, match="no operator for Cumprod") as refused:
+    with pytest.raises(calibrant.ModelError, match="no operator for CumulativeLogsumexp") as refused:
         quantized(behind, outputs=["features", "last"])
     [problem] = refused.value.problems
     found = re.fullmatch(r"end in front of it, --outputs (\S+); or export another format", problem.hint)
@@ -64,7 +64,7 @@ def test_what_is_behind_is_left_to_the_application():
 
 
 def test_the_layer_in_front_has_the_name_that_it_has_in_the_model():
-    with pytest.raises(calibrant.ModelError, match="no operator for Cumprod") as refused:
+    with pytest.raises(calibrant.ModelError, match="no operator for CumulativeLogsumexp") as refused:
         quantized(behind_a_layer_without_a_bias)
     [problem] = refused.value.problems
     assert problem.hint == "end in front of it, --outputs dense; or export another format"
@@ -72,7 +72,7 @@ def test_the_layer_in_front_has_the_name_that_it_has_in_the_model():
 
 
 def test_what_is_between_layers_is_not_cut_off():
-    with pytest.raises(calibrant.ModelError, match="no operator for Cumprod") as refused:
+    with pytest.raises(calibrant.ModelError, match="no operator for CumulativeLogsumexp") as refused:
         quantized(between)
     assert refused.value.problems[0].hint == "export another format"
 
