@@ -261,3 +261,40 @@ def test_the_same_bytes_for_a_keras_model():
     model = keras.Model(x, keras.layers.Dense(3)(keras.layers.Flatten()(y)))
     first, second = (reproducible(result_files(calibrant.quantize(model, CONFIG, DATA))) for _ in range(2))
     assert first == second
+
+
+@pytest.mark.parametrize("options", [{}, {"equalize": True}, {"config": "common_config { dmq_balancer { } }"}])
+@pytest.mark.parametrize(("place", "said"), [("weights", "l2: weights contain NaN"), ("bias", "the bias contains NaN")])
+def test_constants_that_are_no_numbers_are_named(options, place, said):
+    """A bias that is NaN became a number in the fake-quantized model; balancing ended in a traceback."""
+    constants = {"weights": numbers(3, 2, seed=3), "bias": numbers(2, seed=4)}
+    constants[place][..., 0] = np.nan
+
+    def build():
+        first = tf.nn.relu(dense(placeholder([None, 4]), 3, "l1"))
+        product = tf.matmul(first, tf.constant(constants["weights"]), name="l2")
+        tf.identity(tf.nn.bias_add(product, tf.constant(constants["bias"])), name="out")
+
+    with pytest.raises(calibrant.ModelError, match=said):
+        calibrant.quantize(graph_def(build), data=numbers(32, 4), **options)
+
+
+def test_a_bias_of_minus_infinity_stays():
+    """It masks a class."""
+
+    def build():
+        tf.identity(dense(placeholder([None, 4]), 3) + tf.constant([0, 0, -np.inf], tf.float32), name="out")
+
+    result = calibrant.quantize(graph_def(build), data=numbers(32, 4))
+    [found] = run_once(result.fakequant, {"x": numbers(2, 4, seed=9)})
+    assert np.isneginf(found[:, 2]).all() and np.isfinite(found[:, :2]).all()
+
+
+def test_balancing_does_not_make_weights_infinite():
+    def build():
+        first = tf.nn.relu(dense(placeholder([None, 4]), 3, "l1"))
+        weights = tf.constant(np.float32(3e38) * np.sign(numbers(3, 2, seed=3)))
+        tf.identity(tf.matmul(first * 1e-38, weights, name="l2"), name="out")
+
+    result = calibrant.quantize(graph_def(build), "common_config { dmq_balancer { } }", numbers(32, 4))
+    assert np.isfinite(run_once(result.fakequant, {"x": numbers(2, 4, seed=9)})[0]).all()

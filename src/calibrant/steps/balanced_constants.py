@@ -22,6 +22,8 @@ from calibrant.steps.scale_propagation import (
     input_layout,
 )
 
+LARGEST = float(np.finfo(np.float32).max)
+
 
 class BalancedConstants:
     """The constants that change while layers are balanced one by one; the structure of the graph stays.
@@ -44,11 +46,22 @@ class BalancedConstants:
         self._next = 0
 
     def balance(self, members: Sequence[Layer], activations: np.ndarray, strength: float) -> np.ndarray:
-        """Multiply the common weights of layers and divide their inputs; returns the factors."""
+        """Multiply the common weights of layers and divide their inputs; returns the factors.
+
+        Raises
+        ------
+        ModelError
+            Weights are NaN or infinite.
+        """
         weights = self._value(members[0].weights_place)
         channel = channel_of_weights(weights.shape, KINDS[members[0].type].weights.reduced_axis, activations.size)
         largest = largest_by_channel(np.abs(weights), channel, activations.size)
+        if not np.isfinite(largest).all():
+            message = "weights contain NaN or infinity"
+            raise ModelError(Problem(message, file=self.graph.source, path=members[0].name))
         factors = balance_factors(activations, largest.astype(np.float32), strength)
+        ends = np.divide(LARGEST, largest, out=np.full(largest.shape, LARGEST), where=largest > 1)
+        factors = np.minimum(factors, ends).astype(np.float32)
         self.apply(members, factors)
         return factors
 

@@ -107,8 +107,16 @@ def with_quantized_weights(graph: Graph, layers: Mapping[str, Layer], weights: M
 
 
 def bias_of(graph: Graph, layer: Layer, correction: np.ndarray | None = None) -> np.ndarray | None:
-    """The bias of a layer with weights, float32, shape (channels,), with ``correction`` added to it."""
+    """The bias of a layer with weights, float32, shape (channels,), with ``correction`` added to it.
+
+    Raises
+    ------
+    ModelError
+        It contains NaN.
+    """
     if layer.bias is None or layer.constant is None:
         return None
     bias = np.asarray(graph.constant(nd.data_inputs(graph.nodes[layer.bias])[1]), np.float32)
+    if np.isnan(bias).any():
+        raise ModelError(Problem("the bias contains NaN", file=graph.source, path=layer.bias))
     return bias if correction is None else (bias + correction).astype(np.float32)
