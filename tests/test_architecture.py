@@ -9,7 +9,17 @@ import pytest
 
 # A part may import the parts of the levels above its own line, and nothing beside itself.
 LEVELS = [
-    {"algorithms", "archives", "child_process", "json_text", "layer_kinds", "publish", "regular_file", "text_source"},
+    {
+        "forks",
+        "algorithms",
+        "archives",
+        "child_process",
+        "json_text",
+        "layer_kinds",
+        "publish",
+        "regular_file",
+        "text_source",
+    },
     {"graph", "records"},
     {"quantized_network"},
     {"data"},

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+import calibrant.forks  # noqa: F401 - looks before each fork whether TensorFlow runs
 from calibrant.errors import (
     CalibrantError,
     ConfigError,

@@ -1,9 +1,5 @@
 """Weights handed over beside the graph: the same numbers, whatever holds them; and graphs as bytes."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -82,31 +78,3 @@ def test_a_rewritten_graph_has_its_own_values_for_changed_constants_only():
     changed = edit.finish()
     assert changed.constant("weights:0") is before
     assert changed.constant("resident/w:0").shape == (2, LARGE)
-
-
-FORKED = """
-import multiprocessing, sys
-import calibrant
-from calibrant.graph.load import load
-from calibrant.graph.session import open_session
-
-def opened(queue):
-    try:
-        open_session(load(sys.argv[1]))
-    except calibrant.CalibrantError as error:
-        queue.put(str(error))
-
-open_session(load(sys.argv[1]))
-context = multiprocessing.get_context("fork")
-queue = context.Queue()
-context.Process(target=opened, args=(queue,), daemon=True).start()
-print(queue.get(timeout=60))
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks on this system")
-def test_a_fork_of_a_process_that_ran_tensorflow_says_so(tmp_path):
-    path = tmp_path / "m.pb"
-    path.write_bytes(graph_def(small_network).SerializeToString())
-    done = subprocess.run([sys.executable, "-c", FORKED, path], capture_output=True, text=True, check=True)
-    assert "TensorFlow was in use when this process was forked" in done.stdout and "spawn" in done.stdout

@@ -8,6 +8,7 @@ from typing import Any
 
 from calibrant.collector import collector_paused
 from calibrant.errors import ModelError, Problem, is_address
+from calibrant.forks import refuse_fork
 from calibrant.graph import concrete_function, frozen, keras_file, keras_model, saved_model
 from calibrant.graph.file_kind import MODELS, not_a_model
 from calibrant.graph.graph import Graph
@@ -50,7 +51,10 @@ def load(
     ModelError
         The file is missing, damaged or of an unknown kind, holds variables, training-mode ops, unknown ops or cycles,
         does more than compute, or a named tensor does not exist.
+    DependencyError
+        This process was forked from one in which TensorFlow ran.
     """
+    refuse_fork()
     inputs, outputs = ([names] if isinstance(names, str) else names for names in (inputs, outputs))
     if isinstance(model, Graph):
         return frozen.select(

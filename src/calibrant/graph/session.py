@@ -7,14 +7,14 @@ before the first result. Here large constants become variables instead, which ar
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from calibrant.collector import collector_paused
-from calibrant.errors import DependencyError, ModelError, Problem
+from calibrant.errors import ModelError, Problem
+from calibrant.forks import note_use
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.inline import CALLS
@@ -27,8 +27,6 @@ AT_ONCE = 1 << 26  # bytes
 FEW = 1 << 20
 """Bytes of large constants that are copied faster than variables are set."""
 
-_SESSIONS_OPENED_BY: set[int] = set()
-"""Numbers of processes: this one, and those that it was forked from."""
 _KINDS = frozenset("biufcV")  # of NumPy; V: bfloat16 and the 8-bit floats
 
 
@@ -40,14 +38,10 @@ def open_session(graph: Graph, config: Any = None) -> Any:
     ModelError
         TensorFlow does not import the graph.
     DependencyError
-        This process is a fork of one that has opened sessions: TensorFlow's threads are not there, and it would wait
-        for them without an end.
+        This process is a fork of one in which TensorFlow ran.
     """
     tf = tensorflow()
-    _SESSIONS_OPENED_BY.add(os.getpid())
-    if len(_SESSIONS_OPENED_BY) > 1:
-        hint = 'start processes with multiprocessing.get_context("spawn"), or fork before TensorFlow is used'
-        raise DependencyError(Problem("TensorFlow was in use when this process was forked", hint=hint))
+    note_use()
     resident = {name: node for name, node in graph.nodes.items() if is_large_constant(node)}
     if sum(map(constant_bytes, resident.values())) <= FEW:
         resident = {}
