@@ -48,14 +48,15 @@ def _tflite(result: Any) -> dict[str, Content]:
             made, sample = _lite_file(result, one, batch)
         except ModelError:
             raise with_tried_shape_hint(error, result.network, result.tflite, batch) from None
-    far = {} if sample is None else far_outputs(result.fakequant, sample, made.outputs)
+    far = {} if sample is None else far_outputs(result.original, result.fakequant, sample, made.outputs)
     for at, ratio in far.items():
         how = f"has {ratio:.1f} dB SQNR beside" if math.isfinite(ratio) else "has nothing in common with"
+        helps = ["--tflite-ops layers keeps them in float"] if result.tflite.ops == "all" else []
+        helps += ["--refine those that cost most"] if result.options.get("refine") is False else []
         LOG.warning(
             "%s_int8.tflite: output %s %s the fake-quantized model on one batch, as tensors between layers have 8 bits "
-            "too; --tflite-ops layers keeps them in float%s",
-            *(result.name, result.original.output_keys[at], how),
-            ", --refine those that cost most" if result.options.get("refine") is False else "",
+            "too%s",
+            *(result.name, result.original.output_keys[at], how, f"; {', '.join(helps)}" if helps else ""),
         )
     if result.output_sqnr is not None:
         result.simulation, result.simulated_scores = made.simulation, made.scores()

@@ -7,7 +7,9 @@ import logging
 import pytest
 from tflite_networks import exported
 
-from graphs import dense, graph_def, placeholder, tf
+from calibrant.emit.tflite.far_outputs import far_outputs
+from calibrant.graph.load import load
+from graphs import dense, graph_def, numbers, placeholder, tf
 
 
 def far_away(offset):
@@ -25,3 +27,13 @@ def test_it_is_said(caplog, ops, offset, warned):
     said = [record.getMessage() for record in caplog.records if "SQNR beside" in record.getMessage()]
     assert bool(said) == warned
     assert all(text.startswith("model_int8.tflite: output out has ") and "--tflite-ops layers" in text for text in said)
+
+
+def test_a_file_that_is_nearer_to_the_float_model_than_the_fake_quantized_one_is_not_far():
+    def graph(offset):
+        return load(graph_def(lambda: tf.identity(placeholder([None, 3]) * 2.0 + offset, name="out")))
+
+    x = numbers(4, 3)
+    original, fakequant = graph(0.0), graph(9.0)
+    assert far_outputs(original, fakequant, {0: x}, [2 * x]) == {}
+    assert list(far_outputs(original, fakequant, {0: x}, [2 * x - 20])) == [0]

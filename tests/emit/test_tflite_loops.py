@@ -35,6 +35,18 @@ def test_a_loop_stays_in_float_and_its_file_takes_one_sample(cell, tmp_path):
     assert calibrant.verify(tmp_path / "out", x).passed
 
 
+@pytest.mark.parametrize("cell", [layers.LSTM, layers.GRU])
+def test_a_loop_over_more_sequences_than_samples(cell, tmp_path):
+    """Each of six roads, words or patches is a sequence; the states of the loop behind are those of samples again."""
+    x = keras.Input((6, 5, 2))
+    each = layers.TimeDistributed(cell(4))(x)
+    model = keras.Model(x, layers.Dense(3)(cell(4)(each)))
+    data = numbers(16, 6, 5, 2)
+    result = calibrant.quantize(model, "batch_num: 1", [data], tmp_path / "out", export="tflite")
+    assert not result.refused
+    assert calibrant.verify(tmp_path / "out", data).passed
+
+
 @pytest.mark.parametrize("cell", ["LSTM", "GRU"])
 def test_loops_of_keras_2(keras2, cell, tmp_path):
     keras2.utils.set_random_seed(0)

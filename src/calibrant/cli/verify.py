@@ -75,11 +75,12 @@ def verify(
         for pair in found.noisy if found.passed else ():
             click.echo(
                 f"warning: the .tflite computes as simulated, but with {pair.sqnr_db:.1f} dB SQNR beside the "
-                "fake-quantized model its outputs are mostly noise",
+                "fake-quantized model, one of the two is mostly noise; quantize and evaluate show how near each is to "
+                "the float model",
                 err=True,
             )
         if found.passed and found.noisy:
-            say_next("quantize with --tflite-ops layers, or with --refine where that was not done")
+            say_next("where it is the .tflite, quantize with --tflite-ops layers, or --refine if that was not done")
         elif found.passed:
             golden = f"; calibrant golden {folder} --data DATA checks on the device" if _has_lite_file(found) else ""
             say_next(f"the files can be deployed{golden}")

@@ -16,13 +16,18 @@ FAR = 10.0
 """dB of SQNR below which an output is another one: more than a tenth of its squares differ."""
 
 
-def far_outputs(fakequant: Graph, sample: Mapping[int, np.ndarray], outputs: Sequence[np.ndarray]) -> dict[int, float]:
+def far_outputs(
+    original: Graph, fakequant: Graph, sample: Mapping[int, np.ndarray], outputs: Sequence[np.ndarray]
+) -> dict[int, float]:
     """Position of an output → its SQNR in dB, for those below FAR; none where the sample is not of its sizes.
+
+    An output that is no farther from the float model than the fake-quantized one is none of them: layers that 8 bits
+    are too few for may be in float in the file alone.
 
     Parameters
     ----------
-    fakequant : Graph
-        The fake-quantized model.
+    original, fakequant : Graph
+        The float and the fake-quantized model.
     sample : Mapping[int, np.ndarray]
         Inputs by position.
     outputs : Sequence[np.ndarray]
@@ -30,7 +35,16 @@ def far_outputs(fakequant: Graph, sample: Mapping[int, np.ndarray], outputs: Seq
     """
     if not takes(fakequant, sample):
         return {}
-    return far_apart(run_once(fakequant, {key: sample[at] for at, key in enumerate(fakequant.input_keys)}), outputs)
+    reached = _run(fakequant, sample)
+    far = far_apart(reached, outputs)
+    if not far:
+        return {}
+    wanted = _run(original, sample)
+    return {at: ratio for at, ratio in far.items() if _ratio(wanted[at], outputs[at]) < _ratio(wanted[at], reached[at])}
+
+
+def _run(graph: Graph, sample: Mapping[int, np.ndarray]) -> list[np.ndarray]:
+    return run_once(graph, {key: sample[at] for at, key in enumerate(graph.input_keys)})
 
 
 def far_apart(wanted: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> dict[int, float]:

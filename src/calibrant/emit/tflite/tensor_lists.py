@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -31,18 +32,39 @@ def fixed_batch(graph: Graph) -> int | None:
 
 
 def elements_of_the_batch(edit: Edit, size: int | None) -> None:
-    """Let lists know the number of samples, which their elements begin with."""
+    """Let lists know what their elements begin with: as many sequences as their loop reads, or else the samples."""
     graph = edit.graph
     if size is None:
         return
+    sequences = dict(_sequences(graph))
     for node in graph.nodes.values():
         index = SHAPES.get(node.op)
         if index is None:
             continue
         shape = graph.constant(nd.data_inputs(node)[index])
         if shape is not None and shape.ndim == 1 and shape.size and shape[0] < 0:
-            known = np.array([size, *shape[1:]], shape.dtype)
+            first = next((sequences[loop] for loop in _loops(graph, node) if loop in sequences), size)
+            known = np.array([first, *shape[1:]], shape.dtype)
             edit.set_input(node.name, index, edit.add_constant(f"{node.name}/element", known))
+
+
+def _sequences(graph: Graph) -> Iterator[tuple[str, int]]:
+    """Loop → the number of sequences that it reads: an LSTM of words or patches has many to a sample."""
+    for node in graph.nodes.values():
+        shape = graph.shape(nd.data_inputs(node)[0]) if node.op == "TensorListFromTensor" else None
+        if shape is not None and len(shape) > 1 and shape[1] is not None:
+            for loop in _loops(graph, node):
+                yield loop, shape[1]
+
+
+def _loops(graph: Graph, node: NodeDef) -> list[str]:
+    """The loops that read a list, or that a stacked one comes from."""
+    if node.op != "TensorListStack":
+        return [reader.name for reader, _ in graph.consumers(f"{node.name}:0")]
+    maker = graph.producer(nd.data_inputs(node)[0])
+    while maker.op == "Identity":
+        maker = graph.producer(nd.data_inputs(maker)[0])
+    return [maker.name]
 
 
 def _is_open_array(node: NodeDef) -> bool:
