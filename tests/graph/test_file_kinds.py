@@ -69,6 +69,7 @@ FOLDERS = {
     "SavedModel; it holds 1": (["1/saved_model.pb", "1/fingerprint.pb"], "/1"),
     "it holds 1, 2": ([f"{n}/{name}.pb" for n in (1, 2) for name in ("fingerprint", "saved_model")], "one of them"),
     "saved_model.pb is missing": (["variables/variables.index"], "again"),
+    "SavedModel: saved_model.pb is missing": (["fingerprint.pb"], "again"),
 }
 
 

@@ -194,15 +194,15 @@ def test_dropout_in_a_loop(control_flow):
 def test_random_by_design_stays_refused_with_the_cut_that_helps():
     def build():
         x = placeholder([None, 6, 6, 2])
-        noisy = tf.add(x, tf.random.normal(tf.shape(x)), name="noisy")
+        noisy = tf.add(x, tf.random.normal(tf.shape(x)) + tf.random.uniform(tf.shape(x)), name="noisy")
         tf.identity(conv(noisy), name="out")
 
     with pytest.raises(ModelError, match="RandomStandardNormal makes the result random") as caught:
         load(graph_def(build))
     assert "--inputs noisy" in str(caught.value)
     assert load(graph_def(build), inputs=["noisy"]).inputs == ("noisy:0",)
-    [fed] = re.findall(r"fed as an input: --inputs ([^\s,]+,[^\s,]+)", str(caught.value))
-    assert len(load(graph_def(build), inputs=fed.split(",")).inputs) == 2
+    [fed] = re.findall(r"noise that is meant is fed: --inputs ([^\s,]+,[^\s,]+,[^\s,]+)", str(caught.value))
+    assert len(load(graph_def(build), inputs=fed.split(",")).inputs) == 3
 
 
 @pytest.mark.parametrize(

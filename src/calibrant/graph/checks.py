@@ -184,6 +184,7 @@ def training_mode(graph: Graph) -> list[Problem]:
         if each.node.op in RANDOM
         and each.place != "a function"  # a call that stayed may hold a branch that is not taken
     ]
+    noise = [node.name for node in graph.nodes.values() if node.op in RANDOM]
     for node in graph.nodes.values():
         if is_in_training(graph, node):
             problems.append(
@@ -201,8 +202,10 @@ def training_mode(graph: Graph) -> list[Problem]:
                     f"{node.op} makes the result random; a dropout or augmentation that is live looks like this",
                     file=graph.source,
                     path=node.name,
-                    hint="export the model for inference; noise that is meant is fed as an input: --inputs "
-                    + ",".join((*graph.input_keys, node.name)),
+                    hint="export the model for inference (of Keras, give the .keras or .h5 file: model.export() leaves "
+                    "augmentation live); noise that is meant is fed: --inputs " + ",".join((*graph.input_keys, *noise))
+                    if node.name == noise[0]
+                    else None,
                 )
             )
     return problems

@@ -151,7 +151,7 @@ def _folder(path: Path) -> tuple[str, str | None] | None:
     if "checkpoint" in names or any(_CHECKPOINT_FILE.search(name) for name in names):
         legacy = any(name.endswith(".meta") for name in names)
         return "is a folder with a checkpoint, not a model", _OF_A_TF1_CHECKPOINT if legacy else _OF_A_CHECKPOINT
-    if "variables" in names:
+    if "variables" in names or "fingerprint.pb" in names:
         return "is a folder, but not a SavedModel: saved_model.pb is missing", "copy the whole folder again"
     inside = list(islice(_models(path), _SHOWN + 1))
     if inside:

@@ -64,7 +64,8 @@ def from_saved_model(
     except ModelError:
         raise
     except Exception as error:  # TensorFlow raises many kinds for damaged folders
-        problem = Problem(f"cannot be loaded as a SavedModel: {cause_of(error)}", file=str(path))
+        cause = f"it lacks {error}" if isinstance(error, KeyError) else cause_of(error)
+        problem = Problem(f"cannot be loaded as a SavedModel: {cause}", file=str(path))
         raise ModelError(unknown_operations(meta_graph, str(path)) or problem) from None
     graph = frozen.select_by_key(constant, str(path), feeds, fetches, inputs, outputs, constants, is_plausible=True)
     require_visible_layers(graph)

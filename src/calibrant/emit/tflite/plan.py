@@ -236,7 +236,10 @@ class _Planner:
         elif kernel is None:
             self.why[at] = WITHOUT_KERNEL.get(each.name, f"LiteRT has no integer kernel for {each.name}")
         elif at in self.exact:
-            self.why[at] = "what it makes divides or is rounded to whole numbers, for which 8 bits are too few"
+            self.why[at] = (
+                "what it makes divides, is rounded to whole numbers or goes into a logarithm or root, for which 8 bits "
+                "are too few"
+            )
         elif not (self.given.all_operators or kernel.between_layers):
             self.why[at] = "only layers and what is between them run on integers (--tflite-ops layers)"
         else:
