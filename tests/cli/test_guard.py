@@ -128,6 +128,19 @@ def test_signals_reach_the_work(sent: signal.Signals, code: int) -> None:
     assert not Path(f"/proc/{worker}").exists()
 
 
+def test_an_interrupt_that_a_shell_ignores_for_its_jobs_is_ignored() -> None:
+    ignored = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process = started("print(os.getpid(), flush=True); time.sleep(4); return 3")
+    finally:
+        signal.signal(signal.SIGINT, ignored)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (3, "")
+
+
 def test_an_interrupt_of_the_start_is_quiet(tmp_path: Path) -> None:
     (tmp_path / "click.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
     path = os.pathsep.join([str(tmp_path), *sys.path])

@@ -198,6 +198,12 @@ def test_a_folder_without_a_litert_file_is_refused(result, tmp_path):
         calibrant.golden(tmp_path, DATA)
 
 
+def test_a_result_without_a_file_says_how_to_make_one(tmp_path):
+    (tmp_path / "small_fakequant.pb").write_bytes(b"")
+    with pytest.raises(calibrant.ModelError, match=r"no NAME_int8\.tflite(.|\n)*--export tflite"):
+        calibrant.golden(tmp_path, DATA)
+
+
 def test_the_number_of_samples_is_above_zero(result):
     with pytest.raises(calibrant.DataError, match="samples is 0"):
         calibrant.golden(result, DATA, samples=0)

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from tensorflow.core.protobuf import saved_model_pb2
 
 from calibrant import quantize
 from calibrant.errors import ModelError
@@ -135,6 +136,27 @@ def test_missing_variables(saved, tmp_path):
     shutil.copytree(saved / "default", tmp_path / "broken")
     shutil.rmtree(tmp_path / "broken" / "variables")
     with pytest.raises(ModelError, match="SavedModel"):
+        load(tmp_path / "broken")
+
+
+def test_variables_of_another_model_are_named(saved, tmp_path):
+    other = tf.Module()
+    other.kernel = tf.Variable(numbers(3, 3, 2, 5))
+    other.dense = tf.Variable(numbers(144, 3))
+    tf.saved_model.save(other, str(tmp_path / "other"))
+    shutil.copytree(saved / "default", tmp_path / "mixed")
+    shutil.rmtree(tmp_path / "mixed" / "variables")
+    shutil.copytree(tmp_path / "other" / "variables", tmp_path / "mixed" / "variables")
+    with pytest.raises(ModelError, match=r"kernel: the values .* have shape \[3, 3, 2, 5\], the model's .*, 4\]"):
+        load(tmp_path / "mixed")
+
+
+def test_functions_that_are_missing_are_named(saved, tmp_path):
+    message = saved_model_pb2.SavedModel.FromString((saved / "default" / "saved_model.pb").read_bytes())
+    message.meta_graphs[0].graph_def.ClearField("library")
+    shutil.copytree(saved / "default", tmp_path / "broken")
+    (tmp_path / "broken" / "saved_model.pb").write_bytes(message.SerializeToString())
+    with pytest.raises(ModelError, match="it lacks '__inference_"):
         load(tmp_path / "broken")
 
 

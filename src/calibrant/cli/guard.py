@@ -56,7 +56,8 @@ def fork(died: Callable[[str, str], NoReturn], saves: bool = False) -> None:
         Whether the child saves something when it is interrupted; else it is killed where TensorFlow does not let it
         end in time.
     """
-    passed_on = {getattr(signal, name) for name in _PASSED_ON}
+    signals = (getattr(signal, name) for name in _PASSED_ON)
+    passed_on = {each for each in signals if signal.getsignal(each) is not signal.SIG_IGN}  # as of jobs with &
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()

@@ -98,12 +98,13 @@ def golden(
     folder = Path(folder)
     target = path_to_write(out, "output folder") if out is not None else folder / "golden"
     check_writable(target, (ARRAYS, ABOUT, CHECKER), files_read(None, None, data))
+    if folder.is_dir() and not any(folder.glob(f"*{TFLITE}")):
+        raise ModelError(Problem(f"has no NAME{TFLITE}", file=str(folder), hint="quantize with --export tflite"))
     models = open_models(folder)
     runner, axes = models.file, SampleAxes.of(models.fake)
     simulation = models.graph(SIMULATION) if SIMULATION in models.known else None
     if runner is None or simulation is None:
-        missing = TFLITE if runner is None else SIMULATION
-        raise ModelError(Problem(f"has no NAME{missing}", file=str(folder), hint="quantize with --export tflite"))
+        raise ModelError(Problem(f"has no NAME{SIMULATION}", file=str(folder), hint="quantize with --export tflite"))
     size = axes.fixed(runner.first_sizes) or 1
     shapes = map(models.fake.shape, models.fake.inputs)
     all_hold_samples = all(at in axes.inputs for at, shape in enumerate(shapes) if shape != ())

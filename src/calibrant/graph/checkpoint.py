@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.tensorflow import tensorflow
 from calibrant.graph.tf_core import GraphDef, NodeDef
@@ -23,13 +24,19 @@ def frozen_from_checkpoint(folder: Path, meta_graph: Any, tensors: Sequence[str]
     """What tensors of a meta graph need, calls inlined and variables as constants of their values.
 
     None where a variable is used otherwise than by reading it, or is not found: then it takes a session.
+
+    Raises
+    ------
+    ModelError
+        The values of a variable have another shape: they belong to another model.
     """
     nodes = {node.name: node for node in meta_graph.graph_def.node}
     keys = checkpoint_keys(nodes, meta_graph)
     if keys is None:
         return None
-    reader = tensorflow().train.load_checkpoint(str(folder / "variables" / "variables"))
-    dtypes = reader.get_variable_to_dtype_map()
+    tf = tensorflow()
+    reader = tf.train.load_checkpoint(str(folder / "variables" / "variables"))
+    dtypes, shapes = reader.get_variable_to_dtype_map(), reader.get_variable_to_shape_map()
     variables = {
         node.name: Variable(nd.attribute(node, "dtype"), node.attr["shape"].shape)
         for node in nodes.values()
@@ -37,8 +44,16 @@ def frozen_from_checkpoint(folder: Path, meta_graph: Any, tensors: Sequence[str]
     }
 
     def read(handle: str) -> Any:
-        key = keys.get(handle)
-        return reader.get_tensor(key) if dtypes.get(key) == variables[handle].dtype else None
+        key, variable = keys.get(handle), variables[handle]
+        if dtypes.get(key) != variable.dtype:
+            return None
+        shape = tf.TensorShape(variable.shape)
+        if not shape.is_compatible_with(shapes[key]):
+            message = f"the values in variables/ have shape {shapes[key]}, the model's have {shape.as_list()}"
+            hint = "copy the whole folder again: its variables/ are those of another model"
+            name = str(key).removesuffix("/.ATTRIBUTES/VARIABLE_VALUE")
+            raise ModelError(Problem(message, file=str(folder), path=name, hint=hint))
+        return reader.get_tensor(key)
 
     return freeze(meta_graph.graph_def, tensors, variables, read)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -27,6 +28,8 @@ _NO_KERNEL = (
 )
 _BY_ZERO = "nteger division by zero"
 _NOT_ZERO = "the model divides integers by a number that is 0, a constant or one that comes of these data"
+_NOT_IN = re.compile(r"\] = -?\d+ is not in \[")
+_OUT_OF_RANGE = "the data hold a number that the model has no row for, as a word that is not in its vocabulary"
 _NOT_OF_THE_DATA = "type resource"
 OTHER_NUMBERS = "a model whose nodes hold a number of samples should say so in the shapes of its inputs"
 """What to do about a graph that does not take batches of other sizes than those that it was given."""
@@ -164,6 +167,8 @@ def failed_run(graph: Graph, error: Exception, hint: str) -> ModelError:
     missing = unimplemented or any(text in reason for text in _NOT_HERE)
     if _BY_ZERO in reason:
         hint = _NOT_ZERO
+    elif _NOT_IN.search(reason):
+        hint = _OUT_OF_RANGE
     return ModelError(
         Problem(
             f"running the graph failed: {reason}",
