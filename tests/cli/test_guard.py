@@ -45,7 +45,8 @@ def ended(body: str, *options: str) -> tuple[int, str, str]:
     return process.returncode, out, errors
 
 
-def test_a_failed_check_is_one_error_with_the_last_words() -> None:
+def test_a_failed_check_is_one_error_with_the_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
     said = "F0000 00:00:1764.1 1 tensor_shape.cc:356] Check failed: 0 <= new_num_elements (0 vs. -1)"
     code, out, errors = ended(f"os.write(2, b'note\\n{said}\\n*** Check failure stack trace: ***\\n'); os.abort()")
     assert (code, out) == (2, "")
@@ -53,7 +54,13 @@ def test_a_failed_check_is_one_error_with_the_last_words() -> None:
         "note",
         "error: /etc/passwd: TensorFlow ended the process (SIGABRT) on this model: "
         "Check failed: 0 <= new_num_elements (0 vs. -1)",
+        "    hint: try TF_ENABLE_ONEDNN_OPTS=0 in the environment: TensorFlow's oneDNN kernels fail on some models",
     ]
+
+
+def test_what_was_tried_already_is_no_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    assert "hint" not in ended("os.abort()")[2]
 
 
 def test_a_file_that_became_shorter_may_be_one_of_the_data() -> None:

@@ -93,6 +93,16 @@ def masked_by_a_filled_choice(y):
     return attention(y, lambda scores: tf.where(mask, scores, -1e20 * tf.ones_like(scores)))
 
 
+def rows_masked_whole(y):
+    """As DeBERTa does: of what is padding, its shares of others are masked as well, and then none are left."""
+    tokens = tf.reshape(y, [-1, 64, 4])
+    kept = tf.range(64) < 40
+    kept = tf.logical_and(kept[:, None], kept[None])[None]
+    scores = tf.where(kept, tf.matmul(tokens, tokens, transpose_b=True), -np.inf)
+    shares = tf.where(kept, tf.nn.softmax(scores), 0.0)
+    return tf.reshape(tf.matmul(shares, tokens), [-1, 8, 8, 4])
+
+
 def masked_by_infinity(y):
     mask = tf.sequence_mask([40], 64)[:, None]
     return attention(y, lambda scores: scores + tf.where(mask, 0.0, -np.inf))
@@ -162,7 +172,7 @@ def outputs_of(build):
     [
         *(both_signs, parts_of_two_sizes, largest_beside_all, enlarged, sum_of_two, sum_of_three),
         *(larger_of_two, masked_by_a_sum, masked_by_a_choice, masked_by_a_filled_choice, masked_by_order, gated),
-        *(masked_by_infinity, masked_by_infinite_order, masked_by_an_infinite_choice),
+        *(masked_by_infinity, masked_by_infinite_order, masked_by_an_infinite_choice, rows_masked_whole),
         *(shares_by_hand, normalized_samples),
         *(masked_before_they_are_scaled, masked_twice, masked_in_double_precision, masked_by_a_chosen_sum),
     ],

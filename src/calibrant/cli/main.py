@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable
@@ -196,6 +197,7 @@ def _check_characters(arguments: Iterable[str]) -> None:
 
 def _died(ended: str, said: str) -> NoReturn:
     """Say that the work ended without an error of its own, by a signal."""
+    hint = None
     if ended == "SIGKILL":
         message = "the system ended the process (SIGKILL); memory may have run out: smaller batches or fewer --workers"
     elif ended == "SIGBUS":
@@ -207,7 +209,9 @@ def _died(ended: str, said: str) -> NoReturn:
         message = shortage(MemoryError())
     else:
         message = f"TensorFlow ended the process ({ended}) on this model" + (f": {said}" if said else "")
-    problem = Problem(message, file=guard.file_among(sys.argv[1:]))
+        if os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0":
+            hint = "try TF_ENABLE_ONEDNN_OPTS=0 in the environment: TensorFlow's oneDNN kernels fail on some models"
+    problem = Problem(message, file=guard.file_among(sys.argv[1:]), hint=hint)
     _refuse(None, [problem.as_dict()], lambda: _say(CalibrantError(problem).report()))
 
 

@@ -90,5 +90,8 @@ def _seen_by(edit: Edit, reader: NodeDef, kind: Any) -> str:
     kinds = {"T": kind, "Tidx": dtypes.int32, "keep_dims": True}
     largest = edit.add("Max", f"{name}/largest", [read, axis], **kinds)
     depth = edit.add_constant(f"{name}/depth", kind.as_numpy_dtype(DEPTH))
-    lowest = edit.add("Sub", f"{name}/lowest", [largest, depth], T=kind)
+    below = edit.add("Sub", f"{name}/below", [largest, depth], T=kind)
+    nothing = edit.add_constant(f"{name}/nothing", kind.as_numpy_dtype(0))
+    is_number = edit.add("IsFinite", f"{name}/is_number", [largest], T=kind)  # of a row that a mask leaves nothing of
+    lowest = edit.add("SelectV2", f"{name}/lowest", [is_number, below, nothing], T=kind)
     return edit.add("Maximum", name, [read, lowest], T=kind)
