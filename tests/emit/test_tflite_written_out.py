@@ -100,6 +100,22 @@ def test_there_is_a_test_for_each():
     assert {name.split()[0] for name in WRITTEN} == WRITTEN_OUT.keys()
 
 
+@pytest.mark.parametrize(
+    "kept",
+    [
+        lambda y: tf.cast(tf.math.cumprod(tf.cast(3 * y, tf.int32), 1), tf.float32),
+        lambda y: tf.math.cumprod(tf.reshape(y, tf.shape(tf.where(y > 0))[:1] * 0 + [-1]), 0),  # of an unknown size
+        lambda y: tf.nn.max_pool_with_argmax(y, 3, 2, "SAME")[1],
+        lambda y: tf.image.resize(y[:, : tf.cast(y[0, 0, 0, 0], tf.int32)], [9, 9], "bicubic"),
+    ],
+)
+def test_what_cannot_be_written_out_stays(kept):
+    graph = loaded(kept)
+    edit = graph.edit()
+    replace_what_does_not_convert(edit, False)
+    assert WRITTEN_OUT.keys() & {node.op for node in edit.finish().nodes.values()}
+
+
 @pytest.mark.parametrize("batch", [None, 3])
 @pytest.mark.parametrize("name", COMPLEX)
 def test_complex_parts_are_products(name, batch):

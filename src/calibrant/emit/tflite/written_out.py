@@ -15,7 +15,7 @@ import numpy as np
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit
 from calibrant.graph.tensorflow import eagerly, tensorflow
-from calibrant.graph.tf_core import NodeDef
+from calibrant.graph.tf_core import NodeDef, dtypes
 
 LARGEST = 1 << 24
 """Elements of a matrix that is sparse in the model."""
@@ -24,10 +24,11 @@ Written = Callable[..., Any]
 
 
 def write_out(edit: Edit, node: NodeDef) -> None:
-    """Put what a function of WRITTEN_OUT makes in the place of a node, if it can and only its first output is read."""
+    """Put what a function of WRITTEN_OUT makes in the place of a node of float32, of which the first output is read."""
     graph = edit.graph
     others = [f"{node.name}:{place}" for place in (1, 2)]
-    if not any(tensor in graph.outputs or graph.consumers(tensor) for tensor in others):
+    is_read = any(tensor in graph.outputs or graph.consumers(tensor) for tensor in others)
+    if nd.attribute(node, "T") == dtypes.float32 and not is_read:
         put_written(edit, node, nd.data_inputs(node), partial(WRITTEN_OUT[node.op], node))
 
 
@@ -43,11 +44,12 @@ def put_written(edit: Edit, node: NodeDef, read: Sequence[str], function: Writte
     read : Sequence[str]
         Tensors.
     function : Written
-        Gets their values where they are constant, and tensors otherwise; makes a tensor, or None where it cannot.
+        Gets their values where they are constant, and tensors of known rank otherwise; makes a tensor, or None where
+        it cannot.
     """
     graph, tf = edit.graph, tensorflow()
-    if node.name in graph.regions:
-        return  # constants of its own would belong to no turn
+    if node.name in graph.regions or any(graph.shape(tensor) is None for tensor in read):
+        return  # in a loop, constants of its own would belong to no turn
     with tf.Graph().as_default() as written:
         values = [graph.constant(tensor) for tensor in read]
         given = [
@@ -127,8 +129,6 @@ def _atanh(_: NodeDef, x: Any) -> Any:
 
 def _truncated_rest(_: NodeDef, x: Any, y: Any) -> Any:
     tf = tensorflow()
-    if tf.as_dtype(x.dtype) != tf.float32:
-        return None
     return x - y * (tf.sign(x / y) * tf.floor(tf.abs(x / y)))
 
 
@@ -165,7 +165,7 @@ def _diagonal(_: NodeDef, x: Any, place: Any, __: Any) -> Any:
 def _cumulative_product(node: NodeDef, x: Any, axis: Any) -> Any:
     """Each entry times the one before, then those times the one two before, and so on in powers of two."""
     tf = tensorflow()
-    if not isinstance(axis, np.ndarray) or x.shape.rank is None or x.shape[int(axis)] is None:
+    if not isinstance(axis, np.ndarray) or x.shape[int(axis)] is None:
         return None
     place, length = int(axis) % x.shape.rank, x.shape[int(axis)]
 
@@ -227,7 +227,7 @@ def _resized(node: NodeDef, images: Any, sizes: Any, *others: Any) -> Any:
     _, *lengths, channels = images.shape
     if not isinstance(sizes, np.ndarray) or not all(isinstance(each, np.ndarray) for each in others):
         return None
-    if None in (*lengths, channels) or tf.as_dtype(images.dtype) != tf.float32:
+    if None in (*lengths, channels):
         return None
     rows, columns = (_resizing_matrix(node, axis, lengths[axis], sizes, others) for axis in (0, 1))
     by_rows = tf.reshape(tf.transpose(images, [0, 2, 3, 1]), [-1, lengths[0]]) @ rows
