@@ -124,4 +124,5 @@ def _write_nothing(folder: Path) -> None:
 
 def _unwritable(path: Path, error: Exception) -> OutputError:
     reason = getattr(error, "strerror", None) or str(error)
-    return OutputError(Problem(f"cannot be written to: {reason}", file=str(path), hint="choose another place"))
+    hint = "choose another place (--out, --state, --page)"
+    return OutputError(Problem(f"cannot be written to: {reason}", file=str(path), hint=hint))
