@@ -99,12 +99,12 @@ def golden(
     target = path_to_write(out, "output folder") if out is not None else folder / "golden"
     check_writable(target, (ARRAYS, ABOUT, CHECKER), files_read(None, None, data))
     if folder.is_dir() and not any(folder.glob(f"*{TFLITE}")):
-        raise ModelError(Problem(f"has no NAME{TFLITE}", file=str(folder), hint="quantize with --export tflite"))
+        raise _lacks(folder, TFLITE)
     models = open_models(folder)
     runner, axes = models.file, SampleAxes.of(models.fake)
     simulation = models.graph(SIMULATION) if SIMULATION in models.known else None
     if runner is None or simulation is None:
-        raise ModelError(Problem(f"has no NAME{SIMULATION}", file=str(folder), hint="quantize with --export tflite"))
+        raise _lacks(folder, TFLITE if runner is None else SIMULATION)
     size = axes.fixed(runner.first_sizes) or 1
     shapes = map(models.fake.shape, models.fake.inputs)
     all_hold_samples = all(at in axes.inputs for at, shape in enumerate(shapes) if shape != ())
@@ -150,6 +150,10 @@ def golden(
             CHECKER: Path(check_golden.__file__).read_bytes(),
         },
     )
+
+
+def _lacks(folder: Path, kind: str) -> ModelError:
+    return ModelError(Problem(f"has no NAME{kind}", file=str(folder), hint="quantize with --export tflite"))
 
 
 def _expected(runner: TfliteRunner, simulation: Graph) -> Iterator[_Expected]:

@@ -121,6 +121,7 @@ def importable(graph: Graph) -> None:
                 for node in unknown[:MOST]
             )
         )
+    is_known = _known_ops(graph)
     enclosed = [
         Problem(
             f"op {each.node.op!r}, in {each.place}, is not known to TensorFlow {tf.__version__}",
@@ -130,7 +131,7 @@ def importable(graph: Graph) -> None:
             "that defines the op, from Python",
         )
         for each in nodes_in_functions(graph.nodes.values(), graph.library)
-        if not _is_known(each.node, graph)
+        if not is_known(each.node)
     ]
     if enclosed:
         raise ModelError(*first_problems(enclosed))
@@ -149,15 +150,16 @@ def importable(graph: Graph) -> None:
 
 def unknown_ops(graph: Graph) -> list[NodeDef]:
     """The nodes whose op TensorFlow does not know."""
-    return [node for node in graph.nodes.values() if not _is_known(node, graph)]
+    is_known = _known_ops(graph)
+    return [node for node in graph.nodes.values() if not is_known(node)]
 
 
-def _is_known(node: NodeDef, graph: Graph) -> bool:
+def _known_ops(graph: Graph) -> Callable[[NodeDef], bool]:
+    """Tells whether a node's op is one of TensorFlow, or a function of the graph."""
     from tensorflow.python.framework import op_def_registry
 
-    return op_def_registry.get(node.op) is not None or any(
-        function.signature.name == node.op for function in graph.library.function
-    )
+    functions = {function.signature.name for function in graph.library.function}
+    return lambda node: node.op in functions or op_def_registry.get(node.op) is not None
 
 
 def _no_such_output(graph: Graph, tensor: str) -> Problem:

@@ -101,10 +101,10 @@ def _real_source(graph: Graph, tensor: str) -> str | None:
 def _of_the_last_axis(edit: Edit, node: NodeDef, tensor: str) -> None:
     """``tensor``: the last one of the part, complex but for IRFFT."""
     graph, tf = edit.graph, tensorflow()
-    part = _part(graph, tensor)
-    if part is None or _is_known(graph, node, part[1]):
+    found = _part(graph, tensor)
+    if found is None or _is_known(graph, node, found[1]):
         return
-    [source, _] = part
+    source = found[0]
     shape, made = graph.shape(source), graph.shape(f"{node.name}:0")
     if not shape or not made or None in shape[1:] or None in made[1:] or (shape[-1] or 0) * (made[-1] or 0) > LARGEST:
         return
