@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from calibrant.emit.tflite.written_out import put_written
+from calibrant.emit.tflite.written.splice import put_written
 from calibrant.errors import CalibrantError
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph

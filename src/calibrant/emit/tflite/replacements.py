@@ -9,7 +9,6 @@ import numpy as np
 from calibrant.emit.tflite.flat_products import multiply_as_batch
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.gelu import ERROR_FUNCTIONS, factors_behind_gelu, is_in_gelu
-from calibrant.emit.tflite.image_patches import patches_as_moves
 from calibrant.emit.tflite.padded_pools import pad_before_pooling
 from calibrant.emit.tflite.places import divide_in_32_bits
 from calibrant.emit.tflite.plain_einsum import einsum_as_sums
@@ -18,7 +17,8 @@ from calibrant.emit.tflite.schema import schema
 from calibrant.emit.tflite.selected_boxes import SELECTING, plain_boxes_and_scores, select_as_one_operator
 from calibrant.emit.tflite.unread_edges import CONVOLUTIONS, pad_in_numbers
 from calibrant.emit.tflite.volume_pools import POOLS_OF_VOLUMES, pool_by_axes
-from calibrant.emit.tflite.written_out import WRITTEN_OUT, write_out
+from calibrant.emit.tflite.written.patches import patches_as_moves
+from calibrant.emit.tflite.written.table import WRITTEN_OUT, write_out, write_out_places_of_largest
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit
 from calibrant.graph.inline import CALLS
@@ -65,6 +65,8 @@ def replace_what_does_not_convert(edit: Edit, gelus: bool) -> None:
             einsum_as_sums(edit, node)
         elif node.op == "ExtractImagePatches":
             patches_as_moves(edit, node)
+        elif node.op == "MaxPoolWithArgmax":
+            write_out_places_of_largest(edit, node)
         elif node.op in WRITTEN_OUT:
             write_out(edit, node)
         elif node.op == "Roll":

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tflite_networks import exported, image, steps_apart
 
-from calibrant.emit.tflite.image_patches import patches_as_moves
+from calibrant.emit.tflite.written.patches import patches_as_moves
 from calibrant.graph.load import load
 from calibrant.graph.run import run_once
 from graphs import conv, dense, graph_def, numbers, placeholder, tf
