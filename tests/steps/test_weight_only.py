@@ -69,10 +69,10 @@ def three_rounds(matrix):
 def test_the_result_is_that_of_dequantized_weights(style, captured):
     result = quantize(loop(plain, captured=captured), **NO_CORRECTION)
     (found,) = run_once(result.fakequant, {"x": BATCH})
-    expected = quantize_weights(WEIGHTS)
+    expected = quantize_weights(WEIGHTS, channel_axes=(1,))
     np.testing.assert_allclose(found, three_rounds(expected.dequantize()), rtol=0, atol=2e-6)
     (row,) = result.report["weight_only"]
-    assert row["weights"]["scales"] == 1 and row["weights"]["largest_scale"] == float(expected.scale[0])
+    assert row["weights"]["scales"] == 3 and row["weights"]["largest_scale"] == float(expected.scale.max())
     codes = [node for node in nodes_of(result.fakequant) if node.name.endswith("/codes")]
     assert [tf.make_ndarray(node.attr["value"].tensor).tolist() for node in codes] == [expected.values.tolist()]
 
@@ -99,7 +99,30 @@ def gates(h, matrix):
     return tf.matmul(h, matrix[:, :3], name="one") * tf.sigmoid(tf.matmul(h, matrix[:, 3:], name="two"))
 
 
-def test_parts_of_a_matrix_share_its_scale(style):
+KEPT = {
+    "columns": (plain, (1,)),
+    "rows": (lambda h, matrix: tf.matmul(h, matrix, transpose_b=True), (0,)),
+    "turned from the left": (lambda h, matrix: tf.transpose(tf.matmul(matrix, h, True, True)), (1,)),
+    "from the left": (lambda h, matrix: tf.transpose(tf.matmul(matrix, h, transpose_b=True)), (0,)),
+    "a sum": (lambda h, matrix: tf.einsum("bi,oi->bo", h, matrix), (0,)),
+    "both": (lambda h, matrix: tf.matmul(h, matrix) + tf.matmul(h, matrix, transpose_b=True), ()),
+}
+
+
+@pytest.mark.parametrize("kind", KEPT)
+def test_each_number_that_a_product_keeps_has_a_scale(style, kind):
+    product, axes = KEPT[kind]
+    (layer, *_) = weight_only_layers(load(loop(product), outputs=["out"]))
+    assert layer.channel_axes == axes
+
+
+def test_one_scale_where_the_configuration_says_so(style):
+    whole = "common_config { arq_quantize { channel_wise: false } }"
+    (row,) = quantize(loop(plain), whole, **NO_CORRECTION).report["weight_only"]
+    assert row["weights"]["scales"] == 1
+
+
+def test_parts_of_a_matrix_share_its_scales(style):
     result = quantize(loop(gates, numbers(3, 6, seed=3)), **NO_CORRECTION)
     scales = {row["weights"]["largest_scale"] for row in result.report["weight_only"]}
     assert len(result.report["weight_only"]) == 2 and len(scales) == 1
@@ -134,7 +157,7 @@ def test_readers_outside_keep_the_float_matrix(style):
 
     result = quantize(graph_def(build), **NO_CORRECTION)
     (found,) = run_once(result.fakequant, {"x": BATCH})
-    expected = BATCH @ quantize_weights(WEIGHTS).dequantize() + WEIGHTS.sum()
+    expected = BATCH @ quantize_weights(WEIGHTS, channel_axes=(1,)).dequantize() + WEIGHTS.sum()
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6)
 
 
@@ -199,5 +222,5 @@ def test_all_branches_are_quantized_whatever_they_are_called(choose, tmp_path):
     assert len(set(rows)) == 2 and len(result.report["layers"]) == 1
     assert verify(tmp_path / "out", BATCH).passed
     codes = [node for node in nodes_of(result.fakequant) if node.op == "Const" and node.name.endswith("/codes")]
-    expected = [quantize_weights(matrix.numpy()).values.tolist() for matrix in model.matrices]
+    expected = [quantize_weights(matrix.numpy(), channel_axes=(1,)).values.tolist() for matrix in model.matrices]
     assert sorted(tf.make_ndarray(node.attr["value"].tensor).tolist() for node in codes) == sorted(expected)

@@ -51,7 +51,8 @@ class WeightOnlyLayer:
     values : np.ndarray
         Their values, float32, read-only.
     channel_axes : tuple[int, ...]
-        As in LayerKind.
+        Axes of the weights that the product keeps. No device computes these layers, so each element may have a
+        scale. () where products that share the weights keep different ones.
     """
 
     name: str
@@ -79,10 +80,10 @@ def weight_only_layers(graph: Graph) -> tuple[WeightOnlyLayer, ...]:
 
 @dataclass(frozen=True)
 class _Use:
-    """A product that reads a constant, and the function that it is in; "" for the graph."""
+    """A product that reads a constant, the axes of it that the result keeps, and the function that it is in, or ""."""
 
     node: NodeDef
-    channel_axes: tuple[int, ...]
+    kept_axes: tuple[int, ...]
     function: str
 
 
@@ -222,18 +223,33 @@ class _Search:
 def _layers(
     uses: list[_Use], constant: EnclosedConstant, value: np.ndarray, name: Callable[[_Use], str]
 ) -> Iterator[WeightOnlyLayer]:
-    alike = len({use.channel_axes for use in uses}) == 1
+    kept = {tuple(axis % value.ndim for axis in use.kept_axes) for use in uses}
+    axes = next(iter(kept)) if len(kept) == 1 else ()
     for use in uses:
-        yield WeightOnlyLayer(name(use), use.node.op, constant, value, use.channel_axes if alike else ())
+        yield WeightOnlyLayer(name(use), use.node.op, constant, value, axes)
 
 
 def _product(node: NodeDef, index: int, function: str = "") -> list[_Use] | None:
     kind = KINDS.get(node.op)
+    if node.op == "Einsum":
+        return [_Use(node, _axes_in_sum(node, index), function)]
+    if node.op == "MatMul" or (kind is not None and kind.multiplies_activations):
+        turned = nd.attribute(node, ("transpose_a", "transpose_b")[index]) or nd.attribute(
+            node, ("adj_x", "adj_y")[index]
+        )
+        return [_Use(node, (-2 if (index == 1) == bool(turned) else -1,), function)]
     if kind is not None and kind.weight_input == index:
         return [_Use(node, kind.channel_axes, function)]
-    if node.op == "Einsum" or (kind is not None and kind.multiplies_activations) or node.op == "MatMul":
-        return [_Use(node, (), function)]
     return None
+
+
+def _axes_in_sum(node: NodeDef, index: int) -> tuple[int, ...]:
+    """Axes of an operand that the result of an Einsum has as well."""
+    terms, result = node.attr["equation"].s.decode().replace(" ", "").split("->")
+    letters = terms.split(",")[index]
+    if "." in letters or len(set(letters)) != len(letters):
+        return ()
+    return tuple(axis for axis, letter in enumerate(letters) if letter in result)
 
 
 def _drops_axes(node: NodeDef) -> bool:
