@@ -60,6 +60,38 @@ def test_generator_is_read_once_and_no_further_than_asked_for():
         list(batches)
 
 
+class OneGenerator:
+    def __init__(self):
+        self.items = (x(value) for value in range(3))
+
+    def __iter__(self):
+        return self.items
+
+
+def one_generator():
+    items = (x(value) for value in range(3))
+    return lambda: items
+
+
+@pytest.mark.parametrize("make", [one_generator, OneGenerator])
+def test_a_generator_that_is_handed_out_again_is_an_error(make):
+    """Its first items are gone by then."""
+    with pytest.raises(DataError, match="the same generator each time(.|\n)*a new generator in each call"):
+        list(open_data(make(), [X]))
+
+
+def test_a_dataset_that_fails_names_the_item():
+    import tensorflow as tf
+
+    def checked(value):
+        with tf.control_dependencies([tf.debugging.assert_less(value, np.int64(2), message="too large")]):
+            return tf.fill([2, 4], tf.cast(value, tf.float32))
+
+    dataset = tf.data.Dataset.range(4).map(checked)
+    with pytest.raises(DataError, match="item 2 of (.|\n)*cannot be read: .*too large"):
+        list(open_data(lambda: dataset, [X]))
+
+
 def test_an_array_that_is_filled_again_and_again_gives_a_batch_each_time():
     def items():
         one = x(0)

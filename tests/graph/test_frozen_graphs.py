@@ -246,3 +246,42 @@ def test_unused_nodes_are_dropped():
 
     graph = load(graph_def(build), outputs=["out"])
     assert "left_over" not in graph.nodes
+
+
+def test_a_cycle_behind_the_last_layer_is_no_end():
+    def build():
+        y = tf.identity(placeholder([None, 4]), name="kept")
+        tf.tanh(tf.add(y, y, name="turned"), name="out")
+
+    definition = graph_def(build)
+    [node] = [node for node in definition.node if node.name == "turned"]
+    node.input[1] = "out"
+    definition.node.add(name="other", op="Identity", input=["kept"]).attr["T"].type = 1
+    with pytest.raises(ModelError, match="2 nodes lead to no output: .* in a cycle, through 'turned'"):
+        load(definition)
+
+
+def scaled(kind):
+    """x · n, n a placeholder."""
+
+    def build():
+        number = v1.placeholder(kind, [], "n")
+        tf.multiply(placeholder([None, 4]), tf.cast(number, tf.float32), name="out")
+
+    return graph_def(build)
+
+
+@pytest.mark.parametrize("value", ["2.7", "0.5", "1e30", "1e999", 2.5, np.inf])
+def test_a_whole_number_is_not_set_to_another_one(value):
+    definition = scaled(tf.int32)
+    with pytest.raises(ModelError, match="cannot be set to"):
+        load(definition, constants={"n": value})
+    assert load(definition, constants={"n": "3.0"}).nodes
+
+
+@pytest.mark.parametrize("value", ["1e39", "1e999", 1e39])
+def test_a_number_is_not_set_to_infinity_by_rounding(value):
+    definition = scaled(tf.float32)
+    with pytest.raises(ModelError, match="cannot be set to"):
+        load(definition, constants={"n": value})
+    assert load(definition, constants={"n": -np.inf}).nodes

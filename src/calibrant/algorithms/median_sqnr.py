@@ -27,6 +27,8 @@ def median_sqnr_db(reference: np.ndarray, outputs: np.ndarray) -> float:
         Infinite without a difference, negative infinite where there is only noise. Values that are not finite count as
         of :func:`calibrant.algorithms.finite_pair.finite_pair`.
     """
+    if not reference.size:
+        return math.inf
     first, second = (values.reshape(len(values), -1) for values in finite_pair(reference, outputs))
     signal, noise = np.square(first).sum(axis=1), np.square(second - first).sum(axis=1)
     if not signal.any():

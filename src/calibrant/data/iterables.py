@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from itertools import chain, islice
+from types import GeneratorType
 from typing import Any, TypeGuard, cast
 
 import numpy as np
@@ -44,6 +45,7 @@ class ItemSource:
         self._inputs = tuple(inputs)
         self._once = False
         self._used = False
+        self._begun: object = None
         self._pulled: list[object] = []
         self.labels: list[object] | None = None
         if callable(items) and not hasattr(items, "__iter__"):
@@ -104,8 +106,17 @@ class ItemSource:
                 hint = "does the function lack a return?" if items is None else None
                 message = f"{self.place} cannot be iterated: {items!r:.80} ({type(items).__name__})"
                 raise DataError(Problem(message, allowed="an iterable of batches, a tf.data.Dataset", hint=hint))
-            return items
-        return cast("Iterable[object]", self._items)
+            return self._begun_anew(items)
+        return self._begun_anew(cast("Iterable[object]", self._items))
+
+    def _begun_anew(self, items: Iterable[object]) -> Iterable[object]:
+        """What is iterated now: no generator that was before, of which items are gone."""
+        begun = iter(items)
+        if begun is self._begun and isinstance(begun, GeneratorType) and not self._once:
+            message = f"{self.place} is the same generator each time, of which items have been read"
+            raise DataError(Problem(message, hint="make a new generator in each call, as in lambda: batches()"))
+        self._begun = begun if isinstance(begun, GeneratorType) else None
+        return begun
 
     def batches(self, size: int, whole_only: bool) -> Iterator[Row]:
         """Samples stacked, ``size`` in a batch; ``whole_only`` leaves out a last batch with fewer.
@@ -140,12 +151,24 @@ class ItemSource:
         self._used = True
         if self.labels is not None:
             self.labels.clear()
-        for number, item in enumerate(chain(self._pulled, self._iterate())):
+        for number, item in enumerate(self._read()):
             label = f"item {number} of {self.place}"
             if self.labels is not None and is_labelled(item, len(self._inputs)):
                 self.labels.append(item[1])
             arrays = self._by_name(item, label)
             yield {name: Chunk(_array(value, name, label), label=label) for name, value in arrays.items()}
+
+    def _read(self) -> Iterator[object]:
+        number = 0
+        try:
+            for item in chain(self._pulled, self._iterate()):
+                yield item
+                number += 1
+        except Exception as error:
+            if not type(error).__module__.startswith("tensorflow.python.framework.errors"):
+                raise
+            reason = next(iter(str(getattr(error, "message", error)).splitlines()), "")
+            raise DataError(Problem(f"item {number} of {self.place} cannot be read: {reason}")) from error
 
     def _by_name(self, item: object, label: str) -> dict[str, object]:
         names = [spec.name for spec in self._inputs]

@@ -24,7 +24,7 @@ def file_prefix(name: str | None, model: Any) -> str:
     """
     if name is None:
         return _own_name(Path(model)) if isinstance(model, (str, os.PathLike)) else IN_MEMORY
-    length = len(name.encode(errors="surrogateescape"))
+    length = len(name.encode(errors="surrogatepass"))
     is_name = name.strip() and name != ".." and name == Path(name).name and "\0" not in name
     if not is_name or length > LONGEST or not _is_utf8(name):
         raise OutputError(
@@ -47,6 +47,8 @@ def _own_name(path: Path) -> str:
         name = (path.name if path.is_dir() else path.stem) or IN_MEMORY
     except OSError as error:
         raise ModelError(Problem(f"cannot be read: {error.strerror}", file=str(path))) from None
+    except UnicodeError:
+        raise ModelError(Problem("there is no such model", file=ascii(str(path)))) from None
     hint = "choose another one with --name"
     if not _is_utf8(name):
         message = "its name is not UTF-8, so no files can be named after it"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -71,8 +72,9 @@ def _array(node: NodeDef, value: Any) -> np.ndarray:
     given = np.asarray(_parsed(value) if isinstance(value, str) and dtype is not object else value)
     if dtype is not object and given.dtype.kind not in "biufc":
         raise ValueError("not a number")
-    array = given.astype(dtype)
-    if dtype is not object and not np.array_equal(array, given) and given.dtype.kind != "f":
+    with np.errstate(all="ignore"):
+        array = given.astype(dtype)
+    if dtype is not object and not _is_kept(given, array):
         raise ValueError("not a value of its type")
     if dtype is bool and not np.isin(given, (0, 1)).all():
         raise ValueError("neither true nor false")
@@ -87,10 +89,20 @@ def _array(node: NodeDef, value: Any) -> np.ndarray:
     raise ValueError(f"its shape is {list(array.shape)}")
 
 
+def _is_kept(given: np.ndarray, array: np.ndarray) -> bool:
+    """Whether numbers are the same in another type, floats up to rounding."""
+    if given.dtype.kind == array.dtype.kind == "f":
+        return bool(np.array_equal(np.isfinite(given), np.isfinite(array)))
+    return bool(np.array_equal(array, given))
+
+
 def _parsed(text: str) -> Any:
     """A value as the command line gives it."""
     word = text.strip().lower()
-    return _WORDS[word] if word in _WORDS else parse_json(word)
+    value = _WORDS[word] if word in _WORDS else parse_json(word)
+    if isinstance(value, float) and math.isinf(value) and "inf" not in word:
+        raise ValueError("larger than any number")
+    return value
 
 
 def _described(node: NodeDef) -> str:

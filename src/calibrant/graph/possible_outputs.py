@@ -43,6 +43,11 @@ def only_output(nodes: Mapping[str, NodeDef], source: str) -> tuple[str, ...]:
     """
     sinks = possible_outputs(nodes)
     if len(sinks) == 1:
+        if turning := _without_an_end(nodes):
+            message = (
+                f"{len(turning)} nodes lead to no output: they read one another in a cycle, through {turning[0]!r}"
+            )
+            raise ModelError(Problem(message, file=source, hint="mend the graph, or name the outputs with --outputs"))
         return (f"{sinks[0]}:0",)
     raise ModelError(
         *checks.variables(nodes, source)[: checks.MOST],
@@ -55,6 +60,19 @@ def only_output(nodes: Mapping[str, NodeDef], source: str) -> tuple[str, ...]:
             hint="name them with --outputs",
         ),
     )
+
+
+def _without_an_end(nodes: Mapping[str, NodeDef]) -> list[str]:
+    """The nodes from which every way ends in a cycle; none where that is a loop whose results nobody reads."""
+    read = {nd.node_name(reference) for node in nodes.values() for reference in node.input}
+    waiting = [name for name in nodes if name not in read]
+    reached = set(waiting)
+    while waiting:
+        names = {nd.node_name(reference) for reference in nodes[waiting.pop()].input} - reached
+        reached |= names
+        waiting += names & nodes.keys()
+    rest = [name for name in nodes if name not in reached]
+    return [] if any(nodes[name].op in ("NextIteration", "RefNextIteration") for name in rest) else rest
 
 
 def _is_pivot(nodes: Mapping[str, NodeDef], node: NodeDef) -> bool:

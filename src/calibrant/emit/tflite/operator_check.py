@@ -139,6 +139,8 @@ def _difference(
 ) -> OperatorDifference:
     steps = relative = 0.0
     real = values[tensor.index]
+    if simulated.size != real.size:
+        return OperatorDifference(position, operator.name, tensor.name, math.inf, math.inf)
     if holds_codes(tensor):
         codes = simulated.reshape(-1).astype(np.float64) + tensor.zero_point
         steps = float(np.abs(codes - real.reshape(-1)).max(initial=0))

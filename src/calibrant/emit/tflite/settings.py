@@ -10,6 +10,8 @@ from calibrant.errors import ConfigError, Problem
 
 IO_TYPES = ("float32", "int8")
 OPERATORS = ("all", "layers")
+LARGEST_BATCH = 1 << 16
+"""Samples a run: the file is run with them before it is written."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class TfliteSettings:
         ``'float32'`` or ``'int8'``: type of the file's inputs and outputs. With int8 the caller quantizes, with
         the factors of the input tensor.
     batch : int | None
-        Samples a run, > 0; None keeps the model's own batch dimension, which may be open.
+        Samples a run, 1 … 65536; None keeps the model's own batch dimension, which may be open.
     ops : str
         ``'all'`` puts every operator on integers that has a kernel for it, ``'layers'`` the quantized layers
         and what is between them.
@@ -52,8 +54,8 @@ class TfliteSettings:
             raise ConfigError(Problem(f"tflite_io is {self.io!r}", allowed=" or ".join(IO_TYPES)))
         if self.ops not in OPERATORS:
             raise ConfigError(Problem(f"tflite_ops is {self.ops!r}", allowed=" or ".join(OPERATORS)))
-        if self.batch is not None and self.batch < 1:
-            raise ConfigError(Problem(f"tflite_batch is {self.batch}", allowed="a number above 0"))
+        if self.batch is not None and not 1 <= self.batch <= LARGEST_BATCH:
+            raise ConfigError(Problem(f"tflite_batch is {self.batch}", allowed=f"1 to {LARGEST_BATCH}"))
 
 
 def fixed_shapes(shapes: Mapping[str, Sequence[int]] | None) -> dict[str, tuple[int, ...]]:
