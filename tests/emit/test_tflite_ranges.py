@@ -196,10 +196,24 @@ def test_a_mask_is_added_on_integers(build):
     assert len(found) >= 2 and all(each.is_integer for each in found)
 
 
+def small_beside_large(y):
+    """A small tensor that is normalized, and concatenated with a large one, which a layer reads."""
+    small = 0.003 * y
+    centred = small - tf.reduce_mean(small, -1, keepdims=True)
+    normal = centred * tf.math.rsqrt(tf.reduce_mean(tf.square(centred), -1, keepdims=True) + 1e-9)
+    return 3 * normal + conv(tf.concat([small, conv(y, name="large", seed=4)], -1), name="both", seed=6)
+
+
 @pytest.mark.parametrize("build", [peaks, largest_alone, unit_length])
 def test_what_codes_decide_is_as_close_as_in_the_fake_quantized_model(build):
     wanted, simulated, made = outputs_of(build)
     assert arrays_sqnr_db(wanted, made) > arrays_sqnr_db(wanted, simulated) - 3
+
+
+def test_what_is_concatenated_and_read_keeps_its_own_scale():
+    """With the scale of the whole, the norm would have hardly a code."""
+    wanted, simulated, made = outputs_of(small_beside_large)
+    assert arrays_sqnr_db(wanted, made) > arrays_sqnr_db(wanted, simulated) - 7
 
 
 def test_an_enlarged_copy_decides_the_scale_of_its_image():

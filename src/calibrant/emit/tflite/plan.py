@@ -51,6 +51,9 @@ class FilePlan:
         Tensors of the graph that kernels on integers make with the same scale in every model.
     operators : Mapping[str, int]
         Quantized layer → position of the operator that it is, in float or not, of those that are found.
+    joined : Mapping[int, int]
+        Index of a tensor with a range of its own → that of what it is concatenated into, while others read it, too:
+        whether one scale is fine enough for all is seen when it is known.
     """
 
     layers: Mapping[int, str]
@@ -63,6 +66,7 @@ class FilePlan:
     saturating: frozenset[str] = frozenset()
     fixed: Mapping[str, Quantizer] = field(default_factory=dict)
     operators: Mapping[str, int] = field(default_factory=dict)
+    joined: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def observed(self) -> dict[str, bool]:
@@ -166,7 +170,8 @@ class _Planner:
         fixed = {names[at]: each for at, each in sources.items() if isinstance(each, Quantizer) and at in names}
         whole, saturating = self.sources.whole(sources), self.sources.saturating(sources)
         made = self.layers, frozenset(self.integer), sources, floats
-        return FilePlan(*made, self.wide, parts, whole, saturating, fixed, self.operators)
+        joined = self.sources.joined(sources)
+        return FilePlan(*made, self.wide, parts, whole, saturating, fixed, self.operators, joined)
 
     def _layers(self) -> dict[int, str]:
         """Position of an operator → its layer: of equal ones that the converter has merged, one that reads 16 bits."""

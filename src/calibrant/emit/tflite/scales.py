@@ -20,6 +20,10 @@ from calibrant.quantized_network import QuantizedLayer, QuantizedNetwork
 
 FAR_APART = 8
 """Parts of a concatenation whose scale is this many times finer than the whole's would lose 3 of their 8 bits."""
+CLOSE = 2
+"""By how much coarser the scale of the whole is at most that all readers of a part get."""
+COVERED = 0.9
+"""Share of a part's range that the whole's then has at least."""
 LARGEST_MULTIPLIER = 2.0**8
 """What a layer multiplies its sums by has to be less."""
 LARGEST_WIDE_MULTIPLIER = 2.0**7
@@ -80,7 +84,8 @@ class Scales:
             found = result.quantizer
             if result.low == result.high == 0:
                 found = replace(found, scale=np.float32(min(float(found.scale), self._coarsest.get(index, math.inf))))
-            return effective(self._network, symmetric(found) if source.symmetric else found)
+            own = effective(self._network, symmetric(found) if source.symmetric else found)
+            return own if source.symmetric else self._shared(own, self.plan.joined.get(index))
         if isinstance(source, Quantizer):
             return source
         if not isinstance(source, tuple):
@@ -90,6 +95,15 @@ class Scales:
             tensor = nd.data_inputs(self._network.graph.nodes[source[0]])[source[1]]
             return effective(self._network, self._network.intermediate[tensor].quantizer)
         return read
+
+    def _shared(self, own: Quantizer, whole: int | None) -> Quantizer:
+        """The scale of what a tensor is concatenated into, if all others that read it lose less than a bit by that."""
+        if whole is None:
+            return own
+        found = self.of(whole)
+        (low, high), (lowest, highest) = found.range, own.range
+        is_wide = low <= COVERED * lowest and high >= COVERED * highest
+        return found if is_wide and float(found.scale) <= CLOSE * float(own.scale) else own
 
     def _note_coarsest(self) -> None:
         """Find the coarsest scale with which sums can read a tensor: one that is always 0 has no need of its own.

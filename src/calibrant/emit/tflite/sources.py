@@ -23,11 +23,11 @@ REARRANGING = frozenset({"RESHAPE", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS"})
 """Operators whose result has all numbers of their input and no others."""
 KEEPING = REARRANGING | frozenset(
     {
-        *("PAD", "PADV2", "MIRROR_PAD", "CONCATENATION", "PACK", "TILE", "BROADCAST_TO", "REVERSE_V2"),
+        *("PAD", "PADV2", "MIRROR_PAD", "TILE", "BROADCAST_TO", "REVERSE_V2"),
         *("SPACE_TO_BATCH_ND", "SPACE_TO_DEPTH", "DEPTH_TO_SPACE"),
     }
 )
-"""Operators whose result has all numbers of their inputs, so that its range is theirs or wider."""
+"""Operators whose result has all numbers of their input, so that its range is that or wider by zeros."""
 SATURATING = frozenset({"SOFTMAX", "LOGISTIC", "TANH"})
 """Operators to which numbers beyond some range are all the same."""
 ADDING_UP = frozenset({"MEAN", "SUM", "AVERAGE_POOL_2D", "CUMSUM"})
@@ -167,7 +167,8 @@ class Sources:
         """Whether a tensor may have the scale with which an operator's result is read.
 
         Operators that leave numbers out may narrow the range, so nobody else may read the tensor: an activation needs
-        no codes below zero, so its input does not either. An enlarged image has the range of the image.
+        no codes below zero, so its input does not either. Where tensors come together, their range may be many times
+        that of one of them. An enlarged image has the range of the image.
         """
         each = self.wiring.operators[at]
         if index not in [tensor.index for tensor in self.wiring.data(at)]:
@@ -280,6 +281,19 @@ class Sources:
                     sources[part] = SameAs(whole)
                     parts.append(self.names[part])
         return tuple(parts)
+
+    def joined(self, sources: Mapping[int, Source]) -> dict[int, int]:
+        """Parts of concatenations that others read as well → the whole."""
+        found: dict[int, int] = {}
+        for at in sorted(self.integer):
+            each = self.wiring.operators[at]
+            if each.name in ("CONCATENATION", "PACK"):
+                whole = each.outputs[0].index
+                for tensor in self.wiring.data(at):
+                    part, source = own_source(tensor.index, sources)
+                    if isinstance(source, Observed) and part != own_source(whole, sources)[0]:
+                        found.setdefault(part, whole)
+        return found
 
     def whole(self, sources: Mapping[int, Source]) -> frozenset[str]:
         """Tensors read by what makes much of their largest numbers: where rounding averages out, clipping does not."""

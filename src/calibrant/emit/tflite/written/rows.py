@@ -56,8 +56,14 @@ def _number_of_segments(segments: Any) -> Any:
 
 
 def _segment_sum(_: NodeDef, x: Any, segments: Any) -> Any:
-    """LiteRT's own stops at a number that no row has."""
     return tensorflow().math.unsorted_segment_sum(x, segments, _number_of_segments(segments))
+
+
+def _segment_sum_with_gaps(node: NodeDef, x: Any, segments: Any) -> Any:
+    """LiteRT's own stops at a number that no row has."""
+    if isinstance(segments, np.ndarray) and len(np.unique(segments)) == segments.max(initial=-1) + 1:
+        return None
+    return _segment_sum(node, x, segments)
 
 
 def _sizes_of_segments(segments: Any, rank: int) -> Any:
@@ -176,7 +182,7 @@ ROWS: dict[str, Written] = {
     "SegmentMax": partial(_segment_extreme, "unsorted_segment_max"),
     "SegmentMean": _segment_mean,
     "SegmentMin": partial(_segment_extreme, "unsorted_segment_min"),
-    "SegmentSum": _segment_sum,
+    "SegmentSum": _segment_sum_with_gaps,
     "SparseSegmentMean": _sum_of_rows,
     "SparseSegmentSqrtN": _sum_of_rows,
     "SparseSegmentSum": _sum_of_rows,
