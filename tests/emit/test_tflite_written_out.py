@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from tflite_networks import exported, image, steps_apart
 
+from calibrant.emit.tflite.complex_pairs import complex_as_pairs
 from calibrant.emit.tflite.complex_parts import complex_parts_as_products
 from calibrant.emit.tflite.replacements import replace_what_does_not_convert
 from calibrant.emit.tflite.written.table import WRITTEN_OUT
@@ -230,6 +231,7 @@ def test_complex_parts_are_products(name, batch):
     graph = loaded(COMPLEX[name], batch)
     edit = graph.edit()
     complex_parts_as_products(edit)
+    complex_as_pairs(edit)
     written = edit.finish()
     needed = {node.op for node in written.nodes.values()}
     assert not needed & {"FFT", "FFT2D", "RFFT", "IRFFT", "Complex", "ComplexAbs"}
@@ -238,21 +240,64 @@ def test_complex_parts_are_products(name, batch):
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=3e-5)
 
 
-@pytest.mark.parametrize(
-    "kept",
-    [
-        lambda y: tf.abs(tf.signal.rfft(y[..., 0])),  # which LiteRT has
-        lambda y: tf.math.real(tf.signal.rfft(y[..., 0]) * tf.signal.rfft(y[..., 1])),  # of two
-        lambda y: tf.math.real(tf.square(tf.signal.rfft(y[..., 0], [6]))),  # not linear
-        lambda y: tf.math.real(tf.signal.rfft(y[..., 0], [6]) + 1),  # zero is not zero
-        lambda y: tf.math.real(tf.signal.rfft(y[..., 0], [6])[:, 1:]),  # another axis
-    ],
-)
-def test_other_complex_parts_stay(kept):
-    graph = loaded(kept)
+def test_transforms_that_litert_has_stay():
+    graph = loaded(lambda y: tf.abs(tf.signal.rfft(y[..., 0])))
     edit = graph.edit()
     complex_parts_as_products(edit)
+    complex_as_pairs(edit)
     assert "RFFT" in {node.op for node in edit.finish().nodes.values()}
+
+
+def wave(size, turned=1):
+    places = np.arange(size)
+    return tf.constant(np.exp(2j * np.pi * turned * np.outer(places, places) / size).astype(np.complex64))
+
+
+def spectrum(y, channel=0):
+    return tf.signal.rfft(y[..., channel], [6])
+
+
+def as_complex(y):
+    return tf.complex(y[..., 0], y[..., 1])
+
+
+PAIRS = {
+    "of two": lambda y: tf.math.real(tf.signal.rfft(y[..., 0]) * tf.signal.rfft(y[..., 1])),
+    "square": lambda y: tf.math.imag(spectrum(y) * spectrum(y)),
+    "with a constant": lambda y: tf.math.real(spectrum(y) + (1 - 2j)),
+    "another axis": lambda y: tf.math.real(spectrum(y)[:, 1:]),
+    "quotient": lambda y: tf.math.angle(spectrum(y) / (spectrum(y, 1) + 3)),
+    "of a real number": lambda y: tf.abs(spectrum(y) / tf.cast(2 + tf.abs(y[..., :4, 1]), tf.complex64)),
+    "conjugate": lambda y: tf.math.imag(tf.math.conj(spectrum(y)) * spectrum(y, 1)),
+    "wave": lambda y: tf.math.real(tf.exp(tf.complex(tf.zeros_like(y), y))),
+    "matrices": lambda y: tf.math.imag(tf.matmul(as_complex(y), as_complex(y), adjoint_b=True)),
+    "einsum": lambda y: tf.math.real(
+        tf.einsum("bnd,nm,dh->bmh", tf.cast(y[..., 0], tf.complex64), wave(8), wave(8, 3))
+    ),
+    "dense": lambda y: tf.abs(tf.reshape(tf.matmul(tf.reshape(as_complex(y), [-1, 8]), wave(8)), [-1, 8, 8])),
+    "moved": lambda y: tf.math.real(
+        tf.transpose(
+            tf.concat([as_complex(y), tf.stack(tf.unstack(wave(8) + 0 * as_complex(y), axis=1), 1)], 1), [0, 2, 1]
+        )
+    ),
+    "real alone": lambda y: tf.math.imag(tf.cast(y, tf.complex64) * 2),
+    "filtered": lambda y: tf.signal.irfft(tf.signal.rfft(y[..., 0]) * tf.signal.rfft(y[..., 1])),
+    "odd filtered": lambda y: tf.signal.irfft(spectrum(y) * spectrum(y, 1), [6]),
+}
+
+
+@pytest.mark.parametrize("batch", [None, 3])
+@pytest.mark.parametrize("name", PAIRS)
+def test_complex_numbers_are_pairs(name, batch):
+    graph = loaded(PAIRS[name], batch)
+    edit = graph.edit()
+    complex_parts_as_products(edit)
+    complex_as_pairs(edit)
+    written = edit.finish()
+    assert not any(written.dtype(f"{node.name}:0") == tf.complex64 for node in written.nodes.values())
+    x = numbers(3, 8, 8, 4, seed=5)
+    [found], [wanted] = (run_once(each, {"x": x}) for each in (written, graph))
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=5e-5)
 
 
 def of_one_image(y):
@@ -289,6 +334,8 @@ IN_FILES = {
         )
     },
     "mfcc": COMPLEX["mfcc"],
+    "einsum": PAIRS["einsum"],
+    "filtered": PAIRS["filtered"],
     "pieces": of_one_image,
     "unpooled": unpooled,
 }

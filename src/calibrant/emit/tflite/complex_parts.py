@@ -1,17 +1,17 @@
 """Parts of a graph that compute in complex numbers, but are linear maps of real numbers: products of matrices.
 
-A discrete cosine transform (MFCC) is written as a Fourier transform, mixing by Fourier transforms (FNet) keeps the real
-part of one over two axes, and LiteRT has Fourier transforms of lengths that are powers of two alone.
+A discrete cosine transform (MFCC) is written as a Fourier transform, and LiteRT has Fourier transforms of lengths that
+are powers of two alone. A part that is a map of one axis is one product; others are computed in pairs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from calibrant.emit.tflite.complex_pairs import ENDS
 from calibrant.emit.tflite.written.splice import put_written
 from calibrant.errors import CalibrantError
 from calibrant.graph import nodes as nd
@@ -32,70 +32,15 @@ EXACT = 1e-5
 """Relative error up to which a map is that of its matrix."""
 
 
-def _size(real: Any, imaginary: Any) -> Any:
-    return tensorflow().sqrt(real * real + imaginary * imaginary)
-
-
-def _angle(real: Any, imaginary: Any) -> Any:
-    return tensorflow().atan2(imaginary, real)
-
-
-ENDS: dict[str, Callable[[Any, Any], Any]] = {
-    "Real": lambda real, _: real,
-    "Imag": lambda _, imaginary: imaginary,
-    "ComplexAbs": _size,
-    "Angle": _angle,
-}
-"""Operation → what it makes of real and imaginary parts."""
-
-
 def complex_parts_as_products(edit: Edit) -> None:
     """Put products of real numbers in the place of such parts."""
     for node in list(edit.graph.nodes.values()):
         if node.name in edit.graph.regions:
             continue
         if node.op in ENDS:
-            made = nd.data_inputs(node)[0]
-            if edit.graph.producer(made).op == "FFT2D":
-                _of_two_axes(edit, node, edit.graph.producer(made))
-            else:
-                _of_the_last_axis(edit, node, made)
+            _of_the_last_axis(edit, node, nd.data_inputs(node)[0])
         elif node.op == "IRFFT":
             _of_the_last_axis(edit, node, f"{node.name}:0")
-
-
-def _of_two_axes(edit: Edit, node: NodeDef, transform: NodeDef) -> None:
-    graph, tf = edit.graph, tensorflow()
-    source = _real_source(graph, nd.data_inputs(transform)[0])
-    shape = graph.shape(source) if source else None
-    if source is None or shape is None or None in shape[-2:]:
-        return
-    rows, columns = (np.fft.fft(np.eye(size or 1)) for size in shape[-2:])
-    turned = [*range(len(shape) - 2), len(shape) - 1, len(shape) - 2]
-
-    def along(values: Any, matrix: np.ndarray) -> Any:
-        return tf.matmul(values, tf.constant(matrix.astype(np.float32)))
-
-    def written(x: Any) -> Any:
-        cosines, sines = (tf.transpose(along(x, part), turned) for part in (columns.real, columns.imag))
-        real = along(cosines, rows.real) - along(sines, rows.imag)
-        imaginary = along(sines, rows.real) + along(cosines, rows.imag)
-        return tf.transpose(ENDS[node.op](real, imaginary), turned)
-
-    put_written(edit, node, [source], written)
-
-
-def _real_source(graph: Graph, tensor: str) -> str | None:
-    """The real numbers that a complex tensor holds."""
-    node = graph.producer(tensor)
-    if node.op == "Cast" and graph.dtype(nd.data_inputs(node)[0]) == dtypes.float32:
-        return nd.data_inputs(node)[0]
-    if node.op == "Complex":
-        real, imaginary = nd.data_inputs(node)
-        value = graph.constant(imaginary)
-        zeros = graph.producer(imaginary).op == "ZerosLike" if value is None else not value.any()
-        return real if zeros else None
-    return None
 
 
 def _of_the_last_axis(edit: Edit, node: NodeDef, tensor: str) -> None:

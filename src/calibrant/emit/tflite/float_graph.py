@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from calibrant.emit.tflite.channels_last import channels_last
+from calibrant.emit.tflite.complex_pairs import complex_as_pairs
 from calibrant.emit.tflite.complex_parts import complex_parts_as_products
 from calibrant.emit.tflite.dilated import as_dilated
 from calibrant.emit.tflite.filled import filled_as_numbers
@@ -49,6 +50,7 @@ def float_graph(graph: Graph, settings: TfliteSettings, gelus: bool) -> tuple[Gr
     halve_in_front_of_gelu(edit)
     edit = edit.finish().edit()
     complex_parts_as_products(edit)
+    complex_as_pairs(edit)
     edit = edit.finish().edit()
     replace_what_does_not_convert(edit, gelus)
     filled_as_numbers(edit)
