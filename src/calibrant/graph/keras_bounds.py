@@ -32,13 +32,13 @@ FRAMES = 10
 """Calls of Python within each other that Keras needs for each layer of a chain."""
 
 
-def check_archive(path: Path) -> tuple[dict[str, Any], int]:
+def check_archive(path: Path) -> tuple[dict[str, Any], dict[str, Any], int]:
     """Check a ``.keras`` file.
 
     Returns
     -------
-    tuple[dict[str, Any], int]
-        Its ``metadata.json``, and how many objects its model has.
+    tuple[dict[str, Any], dict[str, Any], int]
+        Its ``metadata.json``; the description of its model, and how many objects that has.
 
     Raises
     ------
@@ -48,13 +48,13 @@ def check_archive(path: Path) -> tuple[dict[str, Any], int]:
     with open_archive(path) as archive:
         check_unpacked_size(archive.infolist())
         metadata = parse_json(_text(archive, "metadata.json"))
-        objects = check_description(_text(archive, "config.json"))
+        description, objects = check_description(_text(archive, "config.json"))
     if not isinstance(metadata, dict):
         raise ValueError("metadata.json is no object")
-    return metadata, objects
+    return metadata, description, objects
 
 
-def check_description(text: Any) -> int:
+def check_description(text: Any) -> tuple[dict[str, Any], int]:
     """Check the description of a model.
 
     Parameters
@@ -64,8 +64,8 @@ def check_description(text: Any) -> int:
 
     Returns
     -------
-    int
-        How many layers, initializers, types and other objects it has.
+    tuple[dict[str, Any], int]
+        Its value, and how many layers, initializers, types and other objects it has.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def check_description(text: Any) -> int:
         raise ValueError(f"the description of the model has {objects:,} objects, more than {OBJECT_LIMIT:,}")
     if not isinstance(description, dict):
         raise ValueError("the description of the model is no JSON object")
-    return objects
+    return description, objects
 
 
 def check_arrays(content: Any, size: int) -> None:

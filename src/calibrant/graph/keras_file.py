@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +23,7 @@ from calibrant.graph.keras_bounds import (
     check_description,
     weights_bounded,
 )
+from calibrant.graph.keras_code import LAMBDA, what_runs
 from calibrant.graph.keras_model import from_keras
 from calibrant.graph.tensorflow import cause_of, eagerly, tensorflow
 from calibrant.graph.trust import SWITCH
@@ -48,15 +50,18 @@ def from_file(
     Raises
     ------
     ModelError
-        Neither can load it: it needs custom objects, is damaged, or holds only weights.
+        Neither can load it: it needs custom objects, is damaged, holds only weights, or would run code of its own.
     """
     tensorflow()
-    version, objects = _version(path)
+    found = _described(path)
+    version, objects = found.version, found.objects
     legacy = version is not None and not version.startswith("3")
     tf_keras = _tf_keras() if legacy else None
     keras: Any = tf_keras
     if keras is None:
         keras = import_module("keras")
+    if not trust_model and (legacy or not found.is_archive):
+        _refuse_code(path, found.description, keras)
     refused: list[str] = []
     try:
         once = nullcontext() if keras is tf_keras else _sequential_built_once(keras)
@@ -109,8 +114,18 @@ def _tf_keras() -> ModuleType | None:
     return tf_keras
 
 
-def _version(path: Path) -> tuple[str | None, int]:
-    """The version of Keras that wrote a file, None where it does not say; and how many objects its model has.
+@dataclass(frozen=True)
+class _Described:
+    """What a file says of itself: which Keras wrote it, None where it does not say; and its model."""
+
+    version: str | None
+    description: dict[str, Any]
+    objects: int
+    is_archive: bool
+
+
+def _described(path: Path) -> _Described:
+    """What a file says of itself.
 
     Raises
     ------
@@ -121,9 +136,9 @@ def _version(path: Path) -> tuple[str | None, int]:
 
     try:
         if zipfile.is_zipfile(path):
-            metadata, objects = check_archive(path)
+            metadata, description, objects = check_archive(path)
             version = metadata.get("keras_version")
-            return (None if version is None else str(version)), objects
+            return _Described(None if version is None else str(version), description, objects, is_archive=True)
         if not h5py.is_hdf5(path):
             raise ModelError(Problem("is neither an HDF5 file nor a Keras archive, or is cut short", file=str(path)))
         with h5py.File(path, "r") as content:
@@ -136,12 +151,26 @@ def _version(path: Path) -> tuple[str | None, int]:
                         "model.load_weights(FILE); model.save('model.keras')",
                     )
                 )
-            objects = check_description(content.attrs["model_config"])
+            description, objects = check_description(content.attrs["model_config"])
             check_arrays(content, path.stat().st_size)
             version = content.attrs.get("keras_version", b"")
-            return (version.decode() if isinstance(version, bytes) else str(version)) or "1", objects
+            version = (version.decode() if isinstance(version, bytes) else str(version)) or "1"
+            return _Described(version, description, objects, is_archive=False)
     except (OSError, KeyError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
         raise ModelError(Problem(f"is a damaged Keras file: {cause_of(error)}", file=str(path))) from None
+
+
+def _refuse_code(path: Path, description: dict[str, Any], keras: Any) -> None:
+    """Loading runs nothing that is in the file, or that it names, but layers; Keras's safe mode does not see to that.
+
+    Raises
+    ------
+    ModelError
+        It would.
+    """
+    code = what_runs(description, keras.utils.get_custom_objects())
+    if code is not None:
+        raise ModelError(Problem(code, file=str(path), hint=SWITCH))
 
 
 def _weights_of(content: Any) -> str:
@@ -173,11 +202,7 @@ def _problem(path: Path, error: Exception, keras: Any, version: str | None, miss
             "distribution is tensorflow, not tensorflow-cpu",
         )
     if "lambda" in text.lower() and "unsafe" in text.lower():
-        return Problem(
-            "has a Lambda layer, whose code would be run on loading",
-            file=str(path),
-            hint=SWITCH,
-        )
+        return Problem(LAMBDA, file=str(path), hint=SWITCH)
     if "safe_mode=False" in text:
         named = re.search(r"`(\w+)`", text)
         return Problem(
