@@ -317,3 +317,117 @@ def test_two_runs_at_once(tmp_path, way):
     assert errors == []
     assert tree(place) in (dict.fromkeys(NEW, b"first"), dict.fromkeys(NEW, b"second"))
     assert left_overs(tmp_path) == []
+
+
+def make(out):
+    (out / "late.txt").write_bytes(b"late")
+
+
+def make_a_folder(out):
+    (out / "late").mkdir()
+    (out / "late" / "one.png").write_bytes(b"png")
+
+
+def replace(out):
+    (out / "temporary").write_bytes(b"newer")
+    (out / "temporary").replace(out / "notes.txt")
+
+
+def remove(out):
+    (out / "notes.txt").unlink()
+
+
+def append(out):
+    with (out / "notes.txt").open("ab") as file:
+        file.write(b" and more")
+
+
+DONE = {
+    make: {"notes.txt": b"mine", "late.txt": b"late"},
+    make_a_folder: {"notes.txt": b"mine", "late": None, "late/one.png": b"png"},
+    replace: {"notes.txt": b"newer"},
+    remove: {},
+    append: {"notes.txt": b"mine and more"},
+}
+
+
+@pytest.fixture(params=DONE, ids=lambda do: do.__name__)
+def meanwhile(request, monkeypatch):
+    """Another program does something between the look at the folder and the exchange."""
+    swap, done = exchange._swap, []
+
+    def late(first, second):
+        if not done:
+            request.param(second)
+            done.append(second)
+        return swap(first, second)
+
+    monkeypatch.setattr(exchange, "_swap", late)
+    yield DONE[request.param]
+    assert done
+
+
+def test_what_other_programs_do_meanwhile_is_kept(out, meanwhile):
+    write_folder(out, NEW)
+    assert tree(out) == {**NEW, **meanwhile}
+    assert left_overs(out.parent) == []
+
+
+def test_what_they_do_meanwhile_is_kept_where_the_exchange_is_undone(out, meanwhile, monkeypatch):
+    flush = exchange.flush_folder
+
+    def fail(path):
+        if path == out.parent and (out / "c.txt").exists():
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        flush(path)
+
+    monkeypatch.setattr(exchange, "flush_folder", fail)
+    with pytest.raises(OutputError, match="Input/output error"):
+        write_folder(out, NEW)
+    assert tree(out) == {**OLD, **meanwhile}
+    assert left_overs(out.parent) == []
+
+
+def test_what_they_do_meanwhile_is_kept_by_the_next_run_where_this_one_is_killed(out, meanwhile, monkeypatch):
+    with monkeypatch.context() as killed:
+        killed.setattr(exchange, "_bring_others", lambda *arguments: None)
+        killed.setattr(exchange, "_remove_others", lambda *arguments: None)
+        killed.setattr(Path, "unlink", lambda self: None)
+        killed.setattr(staging.Staging, "remove", lambda self: None)
+        write_folder(out, {"a.pb": b"newer a"})
+    assert len(left_overs(out.parent)) == 1
+    write_folder(out, NEW)
+    assert tree(out) == {**NEW, **(meanwhile or {"notes.txt": b"mine"})}
+    assert left_overs(out.parent) == []
+
+
+def test_what_a_killed_run_had_not_exchanged_is_removed(out, monkeypatch):
+    with monkeypatch.context() as killed:
+        killed.setattr(exchange, "_swap", lambda first, second: False)
+        killed.setattr(staging.Staging, "remove", lambda self: None)
+        write_folder(out, NEW)
+    (out / "notes.txt").unlink()
+    write_folder(out, NEW)
+    assert tree(out) == NEW
+    assert left_overs(out.parent) == []
+
+
+def test_where_what_they_make_cannot_be_brought_files_are_renamed_one_by_one(out, monkeypatch):
+    swap, bring = exchange._swap, exchange._bring
+
+    def late(first, second):
+        make_a_folder(second) if not (second / "late").exists() and (second / "b.json").exists() else None
+        return swap(first, second)
+
+    def refuse(entry, target):
+        if target.parent == out and LEFT_OVER in entry.path and not (out / "late").exists() and failed:
+            raise failed.pop()
+        bring(entry, target)
+
+    failed = [PermissionError(errno.EACCES, "Permission denied")]
+    monkeypatch.setattr(exchange, "_swap", late)
+    monkeypatch.setattr(exchange, "_bring", refuse)
+    write_folder(out, NEW)
+    assert not failed
+    assert tree(out) == {**NEW, "notes.txt": b"mine", "late": None, "late/one.png": b"png"}
+    assert left_overs(out.parent) == []

@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from calibrant.publish.disk import flush_folder, write_flushed
+from calibrant.publish.exchange import finish_exchange
 from calibrant.publish.staging import LEFT_OVER, Staging, held, is_ours, left_over, left_overs, remove_probes
 
 FIRST = "first"
@@ -57,6 +58,7 @@ def recover(folder: Path) -> None:
         It can neither be finished nor taken back.
     """
     for staging in left_overs(Path(os.path.realpath(folder))):
+        finish_exchange(staging)
         first = _first_of(staging)
         if first == staging.path:
             _finish(staging)

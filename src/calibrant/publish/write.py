@@ -177,7 +177,7 @@ def _take_new_place(new: Path, folder: Path) -> bool:
 def _take_old_place(staging: Staging, folder: Path, files: Mapping[str, Content]) -> None:
     """Let the files take their places in a folder that is there and kept from other runs."""
     with _undisturbed():
-        if take_place(staging.new, folder, files):
+        if take_place(staging, folder, files):
             return
     if staging.target == folder:
         with _undisturbed():
