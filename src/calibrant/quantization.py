@@ -29,12 +29,13 @@ from calibrant.publish.kept import Kept
 from calibrant.publish.writable import check_writable, check_writable_file, path_to_write
 from calibrant.publish.write import write_folder
 from calibrant.quantized_network import QuantizedInput
-from calibrant.result import Pictured, Result, result_files, result_names
+from calibrant.result import Pictured, Result, large_model_names, result_files, result_names
 from calibrant.steps.activations import search_all
 from calibrant.steps.budget import BUDGET, within_budget
 from calibrant.steps.channels import REFINE, Channels, choose_channels
 from calibrant.steps.files_read import files_read
 from calibrant.steps.fixed_scales import without_coarse_kernels
+from calibrant.steps.foreign_folders import refuse_foreign_folders
 from calibrant.steps.measured import Measured, file_sqnr, measured
 from calibrant.steps.observed import Calibrated, search
 from calibrant.steps.parts import with_parts_alike
@@ -221,12 +222,14 @@ class Destination:
         Raises
         ------
         OutputError
-            Nothing can be written there, or a file that is read would be replaced.
+            Nothing can be written there, or a file that is read or a folder of others would be replaced.
         """
         prefix = file_prefix(export.name, model)
         folder = None if out is None else path_to_write(out, "output folder")
         if folder is not None:
-            check_writable(folder, result_names(prefix, export.formats, budget), read)
+            names = result_names(prefix, export.formats, budget)
+            check_writable(folder, names, read)
+            refuse_foreign_folders(folder / name for name in names if name not in large_model_names(prefix))
         return cls(folder, prefix)
 
 
@@ -311,7 +314,9 @@ def build_result(
             result.simulation = None  # as large as the model
     if output.folder is not None:
         with watch.step("write"):
-            result.files = write_folder(output.folder, result_files(result))
+            files = result_files(result)
+            refuse_foreign_folders(output.folder / name for name in files)
+            result.files = write_folder(output.folder, files)
         LOG.debug("written: %s", ", ".join(map(str, result.files)))
         _note_older_files(output.folder, output.prefix, result.files)
     return result

@@ -308,6 +308,11 @@ def result_names(prefix: str, formats: Iterable[str], budget: bool) -> list[str]
     return ["config.json", "record.txt", "report.json", "report.html", *(prefix + ending for ending in endings)]
 
 
+def large_model_names(prefix: str) -> tuple[str, ...]:
+    """The names of the folders that are written instead of files where a graph is too large for one."""
+    return f"{prefix}_fakequant", f"{prefix}_equalized"
+
+
 def _model(name: str, graph: Graph) -> dict[str, Content]:
     """A graph as a file, or where it is too large for one, as a folder."""
     return {name: large_model_writer(graph)} if is_too_large(graph) else {f"{name}.pb": graph_file(graph)}

@@ -32,6 +32,7 @@ from calibrant.in_place import watch
 from calibrant.publish.writable import check_writable
 from calibrant.publish.write import Content, write_file
 from calibrant.steps.files_read import files_read
+from calibrant.steps.foreign_folders import refuse_foreign_folders
 from calibrant.steps.recorded import Recorded
 
 __all__ = ["AutoCalibrationEvaluatorBase", "accuracy_based_auto_calibration"]
@@ -86,6 +87,7 @@ def accuracy_based_auto_calibration(
     folder, prefix = save_target(save_dir, model)
     final_config, ranking_file = f"{prefix}_final_config.json", f"{prefix}_ranking_information.json"
     check_writable(folder, (final_config, ranking_file), files_read(model, config))
+    refuse_foreign_folders(folder / name for name in (final_config, ranking_file))
     _check_evaluator(evaluator)
     chosen = _chosen("strategy", strategy, STRATEGIES, ("initialize", "update_quant_config"))
     similarity = _chosen("sensitivity", sensitivity, SENSITIVITIES, ("compare",))

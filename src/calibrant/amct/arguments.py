@@ -13,6 +13,7 @@ from calibrant.errors import ConfigError, ModelError, Problem
 from calibrant.publish.kept import Kept
 from calibrant.publish.writable import check_writable, check_writable_file
 from calibrant.steps.files_read import files_read
+from calibrant.steps.foreign_folders import refuse_foreign_folders
 
 
 def path_of(name: str, value: Any) -> Path:
@@ -56,4 +57,5 @@ def save_target(value: Any, model: Path, kept: Iterable[Kept] = ()) -> tuple[Pat
     folder, prefix = (path, None) if is_folder else (path.parent, path.name)
     prefix = file_prefix(prefix, model)
     check_writable(folder, converted_names(prefix), (*files_read(model), *kept))
+    refuse_foreign_folders(folder / name for name in converted_names(prefix))
     return folder, prefix

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from calibrant.cli.existing_file import is_page, refuse_other_kind
 from calibrant.cli.json_output import json_option, print_json
 from calibrant.cli.next_step import say_next
 
@@ -29,6 +30,7 @@ def compare(first: str, second: str, page: str | None, as_json: bool) -> None:
     target = None if page is None else path_to_write(page, "page")
     if target is not None:
         check_writable_file(target, [Kept(Path(folder), RESULTS) for folder in (first, second)])
+        refuse_other_kind(target, "HTML page", is_page)
     found = compare_runs(read_run(Path(first)), read_run(Path(second)))
     if target is not None:
         from calibrant.report.page.comparison_page import comparison_page

@@ -11,6 +11,7 @@ import click
 
 from calibrant.calibration.limits import MOST_WORKERS
 from calibrant.cli.data_options import data_options, label_options, library_keywords, samples_option
+from calibrant.cli.existing_file import refuse_other_kind
 from calibrant.cli.json_output import json_option, print_json
 from calibrant.cli.next_step import model_words, say_next
 from calibrant.cli.options import model_options
@@ -76,6 +77,7 @@ def tune(
 ) -> None:
     """Search for a configuration of MODEL that meets a tolerance; exit code 1 if there is none."""
     from calibrant.cli.show import table, tracker
+    from calibrant.config.load import is_configuration
     from calibrant.evaluation.candidate import MUTATIONS
     from calibrant.evaluation.tune import tune as run
     from calibrant.publish.writable import check_writable_file, path_to_write
@@ -85,6 +87,7 @@ def tune(
     config_file = Path(config) if config is not None else None
     target = path_to_write(out, "configuration file to write")
     check_writable_file(target, files_read(model, config_file, data, test_data, labels))
+    refuse_other_kind(target, "configuration file", is_configuration)
     found = run(
         model,
         config_file,

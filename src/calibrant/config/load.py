@@ -23,6 +23,7 @@ from calibrant.text_source import Source, check_size, read_source
 SIZE_LIMIT = 2 * 2**20
 """Largest configuration file in bytes; 15,000 layers with an override each stay below it."""
 
+_COMMENT = re.compile(r"#[^\n]*")
 _FIRST_FIELD = re.compile(r"(?:\s|#[^\n]*\n)*([a-z_0-9]+)\s*[:{<]")
 
 
@@ -89,6 +90,18 @@ def read_config(source: str | os.PathLike[str] | Configuration | None = None) ->
         problems.add(foreign)
         return configuration, problems
     return _find_mapping_file(configuration, problems), problems
+
+
+def is_configuration(path: Path) -> bool:
+    """Whether a file is a configuration, which may have mistakes, or a ``config.json``."""
+    try:
+        read = read_source(path, "configuration file", JSON_LIMIT)
+    except ConfigError:
+        return False
+    if is_config_json(read.text):
+        return not parse_config_json(read)[1]
+    first = _FIRST_FIELD.match(read.text)
+    return first.group(1) in messages()[ROOT].fields if first else not _COMMENT.sub("", read.text).strip()
 
 
 def config_files(source: str | os.PathLike[str] | Configuration | None) -> tuple[Path, ...]:

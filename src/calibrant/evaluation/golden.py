@@ -32,6 +32,7 @@ from calibrant.progress import LOG, ProgressFn, no_progress
 from calibrant.publish.writable import check_writable, path_to_write
 from calibrant.publish.write import write_folder
 from calibrant.steps.files_read import files_read
+from calibrant.steps.foreign_folders import refuse_foreign_folders
 
 ARRAYS, ABOUT, CHECKER = "golden.npz", "golden.json", "check_golden.py"
 FLOAT_SLACK = 1e-4
@@ -98,6 +99,7 @@ def golden(
     folder = Path(folder)
     target = path_to_write(out, "output folder") if out is not None else folder / "golden"
     check_writable(target, (ARRAYS, ABOUT, CHECKER), files_read(None, None, data))
+    refuse_foreign_folders(target / name for name in (ARRAYS, ABOUT, CHECKER))
     if folder.is_dir() and not any(folder.glob(f"*{TFLITE}")):
         raise _lacks(folder, TFLITE)
     models = open_models(folder)
