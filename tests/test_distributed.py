@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import calibrant
-from calibrant.errors import ConfigError, DataError
+from calibrant.errors import ConfigError, DataError, OutputError
 from reports import reproducible
 
 FILES = ("record.txt", "config.json", "digits_fakequant.pb", "digits_quant.json", "report.json")
@@ -114,6 +114,28 @@ def test_resuming(digits, data, expected, tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
     assert len(np.load(tmp_path / "state")["batch_numbers"]) == 2
     assert files(calibrant.quantize(**digits, **resumed, out=tmp_path / "out")) == expected
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("out", "is where the results are written"),
+        ("out/record.txt", "would be replaced by a result"),
+        ("out/../out/digits_saved_model/state", "would be replaced by a result"),
+        ("link/report.json", "would be replaced by a result"),
+    ],
+)
+def test_a_state_that_results_would_replace_is_refused_before_the_run(state, said, digits, data, tmp_path):
+    (tmp_path / "link").symlink_to("out")
+    with pytest.raises(OutputError, match=said):
+        calibrant.quantize(**digits, data=iter([]), out=tmp_path / "out", resume=tmp_path / state, export="saved_model")
+    assert [path.name for path in tmp_path.iterdir()] == ["link"]
+
+
+def test_a_state_beside_the_results(digits, data, expected, tmp_path):
+    state = tmp_path / "out" / "state.npz"
+    assert files(calibrant.quantize(**digits, data=data, out=tmp_path / "out", resume=state, threads=1)) == expected
+    assert state.is_file()
 
 
 def test_states_of_another_configuration_are_refused(digits, data, tmp_path):

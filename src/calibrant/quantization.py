@@ -19,7 +19,7 @@ from calibrant.data.option_types import check_arguments, plain_number
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.emit.large_model import is_too_large
 from calibrant.emit.prefix import file_prefix
-from calibrant.errors import CalibrantError
+from calibrant.errors import CalibrantError, OutputError, Problem
 from calibrant.exports import EXPORTS
 from calibrant.graph.logits import can_be_compared, compared_tensors
 from calibrant.graph.node_input import NodeInput
@@ -121,6 +121,7 @@ def quantize(
     state_file = None if resume is None else path_to_write(resume, "state file to resume")
     if state_file is not None:
         check_writable_file(state_file, read)
+        output.refuse_state(state_file)
     # Before the first item is read.
     check_readable_again(not isinstance(data, Iterator), bool(refine), sensitivity, budget)
     planned, batches = plan_with_data(model, config, data, chosen, watch)
@@ -190,10 +191,13 @@ class Destination:
         None: nothing is written.
     prefix : str
         Prefix of the files.
+    names : tuple[str, ...]
+        All that may be written to the folder.
     """
 
     folder: Path | None
     prefix: str
+    names: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -225,12 +229,34 @@ class Destination:
             Nothing can be written there, or a file that is read or a folder of others would be replaced.
         """
         prefix = file_prefix(export.name, model)
+        names = tuple(result_names(prefix, export.formats, budget))
         folder = None if out is None else path_to_write(out, "output folder")
         if folder is not None:
-            names = result_names(prefix, export.formats, budget)
             check_writable(folder, names, read)
             refuse_foreign_folders(folder / name for name in names if name not in large_model_names(prefix))
-        return cls(folder, prefix)
+        return cls(folder, prefix, names)
+
+    def refuse_state(self, state: Path) -> None:
+        """Check that a state file, which need not be there yet, is none of the results, nor where their folder is.
+
+        Raises
+        ------
+        OutputError
+            The results would replace it, or could not be written for it.
+        """
+        if self.folder is None:
+            return
+        folder = self.folder.resolve()
+        for place in (state.resolve(), state.parent.resolve() / state.name):
+            if folder.is_relative_to(place):
+                raise _state_problem(state, f"is where the results are written, {str(self.folder)!r}")
+            if any(place.is_relative_to(folder / name) for name in self.names):
+                raise _state_problem(state, "would be replaced by a result of that name")
+
+
+def _state_problem(state: Path, found: str) -> OutputError:
+    hint = "choose another name for the state file (--resume), such as state.npz"
+    return OutputError(Problem(f"is the state file to resume, and {found}", file=str(state), hint=hint))
 
 
 def build_result(
