@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from calibrant.cli.json_output import json_option
-from calibrant.cli.next_step import model_words, say_next
+from calibrant.cli.next_step import model_words, place, say_next
 from calibrant.cli.options import model_options
 from calibrant.errors import CalibrantError, ConfigError
 
@@ -44,10 +44,11 @@ def check(config: str, model: str | None, as_json: bool, **model_choice: Any) ->
         click.echo(json.dumps({"problems": [], **shown}, indent=2))
     elif model is None:
         click.echo(f"{config}: no problems")
-        say_next(f"calibrant check {config} --model MODEL shows what it does to a model")
+        say_next(f"calibrant check {place(config)} --model MODEL shows what it does to a model")
     else:
         _show(checked.plan)
-        say_next(f"calibrant quantize {model}{model_words()} --config {config} --data DATA --out OUT")
+        chosen = f"{place(model)}{model_words()} --config {place(config)}"
+        say_next(f"calibrant quantize {chosen} --data DATA --out OUT")
     if model is None or not as_json:
         for warning in checked.warnings:
             click.echo(f"warning: {warning}", err=True)

@@ -9,7 +9,7 @@ import click
 
 from calibrant.cli.existing_file import is_page, refuse_other_kind
 from calibrant.cli.json_output import json_option, print_json
-from calibrant.cli.next_step import say_next
+from calibrant.cli.next_step import place, say_next
 
 RESULTS = ("report.html", ".pb", ".json", ".txt", ".cfg", ".tflite")
 """How the files of a result end, which a page may not replace; another page may lie beside them."""
@@ -40,7 +40,7 @@ def compare(first: str, second: str, page: str | None, as_json: bool) -> None:
         print_json(found)
         return
     _show(found)
-    say_next(f"open {page}" if page else "--page FILE.html writes this as a page")
+    say_next(f"open {place(page)}" if page else "--page FILE.html writes this as a page")
 
 
 def _show(found: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ import click
 
 from calibrant.cli.data_options import data_options, library_keywords
 from calibrant.cli.json_output import json_option, print_json
-from calibrant.cli.next_step import say_next
+from calibrant.cli.next_step import place, say_next
 
 
 @click.command()
@@ -36,4 +36,4 @@ def golden(
         print_json({"files": [str(path) for path in files]})
     else:
         click.echo("\n".join(map(str, files)))
-        say_next(f"copy {files[0].parent} to the device and run there: python check_golden.py")
+        say_next(f"copy {place(files[0].parent)} to the device and run there: python check_golden.py")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from calibrant.cli.next_step import model_words, say_next
+from calibrant.cli.next_step import model_words, place, say_next
 from calibrant.cli.options import model_options
 
 
@@ -46,4 +46,4 @@ def init(
         return
     write_file(target, text.encode(errors="backslashreplace"))
     click.echo(f"written: {out}, {len(layers)} layers")
-    say_next(f"calibrant quantize {model}{model_words()} --config {out} --data DATA --out out")
+    say_next(f"calibrant quantize {place(model)}{model_words()} --config {place(out)} --data DATA --out out")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from calibrant.cli.json_output import json_option
-from calibrant.cli.next_step import model_words, say_next
+from calibrant.cli.next_step import model_words, place, say_next
 from calibrant.cli.options import model_options
 from calibrant.errors import ModelError
 
@@ -83,7 +83,7 @@ def inspect(
     for problem in unfeedable(original):
         click.echo(f"note: {problem}", err=True)
     if not as_json:
-        say_next(f"calibrant init {model}{model_words()} writes a configuration file with these layers")
+        say_next(f"calibrant init {place(model)}{model_words()} writes a configuration file with these layers")
 
 
 def _tensors(graph: Graph, pattern: str) -> Block:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from calibrant.cli.json_output import json_option, print_json
-from calibrant.cli.next_step import say_next
+from calibrant.cli.next_step import place, say_next
 from calibrant.cli.options import split_names
 
 
@@ -50,4 +50,4 @@ def lower(
         click.echo(f"written to {out}: {len(graph.nodes)} nodes")
         if not is_lowered:
             click.echo("nothing had to be lowered: the file holds stock operations only, with quantized weights")
-        say_next(f"calibrant evaluate {out} --data DATA")
+        say_next(f"calibrant evaluate {place(out)} --data DATA")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 
 import click
@@ -13,11 +14,22 @@ def say_next(text: str) -> None:
         click.echo(f"next: {text}")
 
 
+def word(given: str) -> str:
+    """What was given, as one word for a shell."""
+    return shlex.quote(given)
+
+
+def place(given: str | os.PathLike[str]) -> str:
+    """A path as one word for a shell that no command takes for an option."""
+    path = os.fspath(given)
+    return word(f"./{path}" if path.startswith("-") else path)
+
+
 def model_words() -> str:
     """The options of this command that say how its model is read, as they were given, with a space before each."""
     given = click.get_current_context().params
-    words = [f"--{name} {','.join(given[name])}" for name in ("inputs", "outputs") if given.get(name)]
-    words += [f"--set {shlex.quote(f'{name}={value}')}" for name, value in (given.get("constants") or {}).items()]
-    words += [f"--signature {shlex.quote(given['signature'])}"] if given.get("signature") else []
+    words = [f"--{name} {word(','.join(given[name]))}" for name in ("inputs", "outputs") if given.get(name)]
+    words += [f"--set {word(f'{name}={value}')}" for name, value in (given.get("constants") or {}).items()]
+    words += [f"--signature {word(given['signature'])}"] if given.get("signature") else []
     words += ["--trust-model"] if given.get("trust_model") else []
-    return "".join(f" {word}" for word in words)
+    return "".join(f" {each}" for each in words)

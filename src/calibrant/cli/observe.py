@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import click
 
 from calibrant.cli.data_options import data_options, library_keywords, samples_option
 from calibrant.cli.json_output import json_option, print_json
-from calibrant.cli.next_step import model_words, say_next
+from calibrant.cli.next_step import model_words, place, say_next, word
 from calibrant.cli.options import model_options
 from calibrant.cli.parallel_options import parallel_options
 from calibrant.cli.tflite_options import tflite_options
@@ -62,8 +61,8 @@ def observe(
     elif not settings["quiet"]:
         click.echo(f"written to {path}")
         words = [("config", config), *(("export", name) for name in options["export"])]
-        chosen = model_words() + "".join(f" --{name} {shlex.quote(value)}" for name, value in words if value)
-        command = f"calibrant merge {shlex.quote(str(path))} ... --model {shlex.quote(model)}{chosen} --out OUT"
+        chosen = model_words() + "".join(f" --{name} {word(value)}" for name, value in words if value)
+        command = f"calibrant merge {place(path)} ... --model {place(model)}{chosen} --out OUT"
         say_next(f"{command}, with all options that were given here")
 
 

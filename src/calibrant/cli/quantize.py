@@ -9,7 +9,7 @@ import click
 
 from calibrant.cli.data_options import data_options, library_keywords, samples_option
 from calibrant.cli.json_output import json_option, print_json
-from calibrant.cli.next_step import model_words, say_next
+from calibrant.cli.next_step import model_words, place, say_next
 from calibrant.cli.options import model_options, split_share
 from calibrant.cli.parallel_options import parallel_options
 from calibrant.cli.tflite_options import tflite_file_options, tflite_options
@@ -85,8 +85,8 @@ def quantize(
         for warning in result.report["warnings"]:
             click.echo(f"warning: {warning}", err=True)
         show_result(result, out)
-        compared = f"calibrant evaluate {model} {result.files[0]}{model_words()} --data DATA --labels LABELS"
-        say_next(f"{compared}; calibrant tune where accuracy was lost")
+        models = f"{place(model)} {place(result.files[0])}{model_words()}"
+        say_next(f"calibrant evaluate {models} --data DATA --labels LABELS; calibrant tune where accuracy was lost")
     return show_refused(result)
 
 

@@ -13,7 +13,7 @@ from calibrant.calibration.limits import MOST_WORKERS
 from calibrant.cli.data_options import data_options, label_options, library_keywords, samples_option
 from calibrant.cli.existing_file import refuse_other_kind
 from calibrant.cli.json_output import json_option, print_json
-from calibrant.cli.next_step import model_words, say_next
+from calibrant.cli.next_step import model_words, place, say_next, word
 from calibrant.cli.options import model_options
 
 
@@ -125,7 +125,7 @@ def tune(
         f"{out} {verdict} the tolerance of {tolerance:g} points: {found.outcome.summary}, "
         f"{len(found.in_float)} more layers in float"
     )
-    chosen = f"{model}{model_words()} --config {out} --data {data}"
+    chosen = f"{place(model)}{model_words()} --config {place(out)} --data {word(data)}"
     ready = f"calibrant quantize {chosen} --out OUT --{'' if refine else 'no-'}refine"
     say_next(ready if found.met else "more calibration data, --refine, or a larger --tolerance")
     if not found.met:
