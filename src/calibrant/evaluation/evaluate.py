@@ -18,6 +18,7 @@ from calibrant.evaluation.side_by_side import SideBySide
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import is_sigmoid
 from calibrant.graph.run import Runner
+from calibrant.graph.same_order import in_order_of
 from calibrant.graph.sample_axis import inputs_with_samples
 from calibrant.options import TO_READ, OptionGroup, Options, takes_keywords
 from calibrant.progress import LOG, ProgressFn, no_progress
@@ -42,7 +43,8 @@ def evaluate(
     Parameters
     ----------
     models : Sequence[Any]
-        What :func:`calibrant.graph.load.load` takes, at least one.
+        What :func:`calibrant.graph.load.load` takes, at least one. Inputs and outputs belong together by their names
+        where all models have the same names, else by their order.
     data : Any
         What :func:`calibrant.data.open_data.open_data` takes; all of it is used. Of ``(x, y)`` pairs, y are the labels
         where no others are given.
@@ -87,6 +89,7 @@ def evaluate(
         raise ModelError(Problem("there is no model to evaluate", allowed="at least one"))
     chosen = Options.of(TO_READ, options, keywords)
     graphs = [load_model(model, chosen.model) for model in models]
+    graphs = [in_order_of(graph, like=graphs[0]) for graph in graphs]
     fixed = _fixed_batch(graphs)
     reading = chosen.data if fixed is None else replace(chosen.data, batch_size=chosen.data.batch_size or fixed)
     truth = labels_by_output(labels, graphs[0], output, label_offset, ignore_labels)

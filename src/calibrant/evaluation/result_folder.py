@@ -14,6 +14,7 @@ from calibrant.errors import ModelError, Problem
 from calibrant.evaluation.tflite_runner import TfliteRunner, open_tflite
 from calibrant.graph.graph import Graph
 from calibrant.graph.load import load
+from calibrant.graph.same_order import in_order_of
 from calibrant.graph.skeleton import large_constants, skeleton
 from calibrant.json_text import read_json
 from calibrant.options import ModelOptions
@@ -104,12 +105,18 @@ def open_models(folder: Path, model: Any = None, options: ModelOptions | None = 
     if len(readers) + has_file < 2:
         hint = "quantize with --export tflite or ascend, or give the float model with --model"
         raise ModelError(Problem("there is nothing to compare", file=str(folder), hint=hint))
-    known: dict[str, Graph | TfliteRunner] = {}
+    graphs: dict[str, Graph] = {}
     unread = {}
     for kind, read in readers.items():
-        known[kind], is_large = _without_many_weights(read)
+        graphs[kind], is_large = _without_many_weights(read)
         if is_large:
             unread[kind] = read
+    fake = graphs[FAKEQUANT]
+    if FLOAT in graphs:
+        graphs[FLOAT] = in_order_of(graphs[FLOAT], like=fake)
+    if FLOAT in unread:
+        unread[FLOAT] = lambda: in_order_of(readers[FLOAT](), like=fake)
+    known: dict[str, Graph | TfliteRunner] = {**graphs}
     if has_file:
         known[TFLITE] = file = open_tflite(paths[TFLITE])
         _refuse_other_run(file, folder, fakes[0])
