@@ -84,7 +84,7 @@ def observe(
     runner = CalibrationRunner(chosen.calibration.workers, chosen.calibration.threads)
     prepared, source = prepare_part(model, config, data, chosen, Stopwatch())
     numbers = None if batches is None else _range(batches, source.count)
-    runner.observe(prepared.observed, prepared.statistics, source, track, state=file, chosen=numbers)
+    runner.observe(prepared.observed, prepared.with_outputs, source, track, state=file, chosen=numbers)
     return file
 
 
@@ -130,7 +130,7 @@ def merge(
     output = Destination.of(out, chosen.export, model, files_read(model, config, list(states)))
     prepared = prepare_merge(model, config, chosen, watch)
     with watch.step("merge"):
-        state = State(fingerprint(prepared.observed, prepared.statistics), prepared.statistics)
+        state = State(fingerprint(prepared.observed, prepared.with_outputs), prepared.with_outputs)
         for path in states:
             state.merge_from(Path(path))
     _check_complete(state, load_config(config).batch_num, ", ".join(map(str, states)))

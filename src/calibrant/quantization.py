@@ -144,7 +144,7 @@ def quantize(
         with watch.step("calibrate"):
             runner.observe(
                 prepared.observed,
-                prepared.statistics,
+                prepared.with_outputs,
                 batches,
                 track,
                 state=state,

@@ -139,11 +139,12 @@ class Observer:
     def _not_finite(self, error: NonFiniteError, tensor: str) -> DataError:
         readers = ", ".join(sorted({node.name for node, _ in self.graph.consumers(tensor)}))
         role = f"which {readers} reads" if readers else "an output of the model"
+        hint = "check the data and the preprocessing; the float model itself gives such values here"
         return DataError(
             Problem(
                 f"{error} in batch {self._thread.batch} at {readable(tensor)!r}, {role}",
                 file=self.graph.source,
-                hint="check the data and the preprocessing; the float model itself gives such values here",
+                hint=hint if readers else f"{hint}; other outputs are chosen with --outputs (outputs=)",
             )
         )
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from calibrant.algorithms.finite_pair import finite_pair
 from calibrant.algorithms.sqnr import sqnr_db
 from calibrant.errors import DataError, Problem
 from calibrant.evaluation.label_count import LabelCount
-from calibrant.evaluation.predictions import are_targets, per_sample, predicted
+from calibrant.evaluation.predictions import are_targets, class_scores, per_sample, predicted
 from calibrant.evaluation.target_error import TargetError
 
 
@@ -69,12 +70,16 @@ class Score:
 
 @dataclass
 class Difference:
-    """Difference of a model's outputs to a reference's over batches, summed in float64."""
+    """Difference of a model's outputs to a reference's over batches, summed in float64.
+
+    What is no number in the reference does not count; what is none in the outputs alone is all lost.
+    """
 
     binary: bool = False
     values: int = field(default=0, init=False)
     predictions: int = field(default=0, init=False)
     same: int = field(default=0, init=False)
+    lost: int = field(default=0, init=False)
     comparable: bool = field(default=True, init=False)
     noise: float = field(default=0.0, init=False)
     signal: float = field(default=0.0, init=False)
@@ -96,20 +101,20 @@ class Difference:
         if np.asarray(reference).dtype.kind not in "fc":
             self._compare_names(np.asarray(reference), np.asarray(outputs))
             return
-        first = per_sample(reference).astype(np.float64)
-        second = per_sample(outputs).astype(np.float64)
+        first, second = finite_pair(per_sample(reference), per_sample(outputs))
         difference = second - first
         self.values += first.size
+        self.lost += int(np.sum(np.isfinite(reference) & ~np.isfinite(outputs)))
         classes = predicted(reference, self.binary), predicted(outputs, self.binary)
         self.comparable &= classes[0] is not None
         if self.comparable and classes[0] is not None:
             self.predictions += classes[0].size
-            self.same += int(np.sum(classes[0] == classes[1]))
+            self.same += int(np.sum((classes[0] == classes[1]) & ~np.isnan(class_scores(outputs)).any(axis=2)))
         self.noise += float(np.vdot(difference, difference))
         self.signal += float(np.vdot(first, first))
         self.energy += float(np.vdot(second, second))
         self.product += float(np.vdot(first, second))
-        self.largest = float(np.maximum(self.largest, np.max(np.abs(difference), initial=0.0)))
+        self.largest = math.inf if self.lost else max(self.largest, float(np.max(np.abs(difference), initial=0.0)))
 
     def _compare_names(self, reference: np.ndarray, outputs: np.ndarray) -> None:
         """Count equal class numbers or strings, between which there are no distances."""
@@ -118,8 +123,10 @@ class Difference:
 
     @property
     def mse(self) -> float | None:
-        """Mean squared difference."""
-        return self.noise / self.values if self.values else None
+        """Mean squared difference; infinite where outputs are no numbers and the reference's are."""
+        if not self.values:
+            return None
+        return math.inf if self.lost else self.noise / self.values
 
     @property
     def cosine(self) -> float | None:

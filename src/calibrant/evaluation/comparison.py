@@ -22,6 +22,7 @@ from calibrant.evaluation.labels_per_sample import labels_of_batch
 from calibrant.evaluation.layer_divergence import LayerDivergence, first_parting
 from calibrant.evaluation.result_folder import FAKEQUANT, FLOAT, LOWERED, SIMULATION, TFLITE, ResultModels
 from calibrant.evaluation.sample_range import Fed
+from calibrant.evaluation.sound_reference import SoundReference
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.evaluation.verification import FAKE_QUANTIZED, LITE_FILE, Limits, ModelScore, PairScore, Verification
 from calibrant.graph.graph import Graph
@@ -61,6 +62,11 @@ class Comparison:
         self._divergences = {pair: OutputDivergence(steps) for pair in _pairs(models.known)}
         self._truth, self._labelled = truth, labelled
         self._counts = {name: LabelCount(ignore_labels) for name in models.known}
+        first = self._graphs[0]
+        known = models.known[first]
+        assert isinstance(known, Graph)
+        self._reference = SoundReference(known, self._points[first].graph)
+        self._compared = 0
         self.done = 0
 
     def update(self, fed: Fed) -> None:
@@ -89,6 +95,9 @@ class Comparison:
         self._batches, self._first_answers = [], []
 
     def _compare(self, values: Mapping[str, Sequence[np.ndarray]], size: int) -> None:
+        if FLOAT in values or not any(np.isfinite(found).any() for found in values[self._graphs[0]]):
+            self._reference.check(values[self._graphs[0]], self._compared)
+        self._compared += 1
         for (first, second), divergence in self._divergences.items():
             for pair in zip(values[first], values[second], strict=True):
                 require_one_width(pair)

@@ -15,6 +15,7 @@ from calibrant.evaluation.accuracy import Score, Scoreboard
 from calibrant.evaluation.labels import labels_by_output
 from calibrant.evaluation.labels_per_sample import check_number, labels_of_batch
 from calibrant.evaluation.side_by_side import SideBySide
+from calibrant.evaluation.sound_reference import SoundReference
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import is_sigmoid
 from calibrant.graph.run import Runner
@@ -73,7 +74,8 @@ def evaluate(
     Raises
     ------
     CalibrantError
-        A model cannot be read, data or labels do not fit, outputs have different shapes.
+        A model cannot be read, data or labels do not fit, outputs have different shapes, or those of the first model
+        are no numbers.
     """
     given = {
         "output": output,
@@ -103,14 +105,16 @@ def evaluate(
     if read.samples is not None:
         for each in truth.values():
             check_number(each, read.samples, fixed)
+    reference = SoundReference(graphs[0], graphs[0].outputs)
     runners = [Runner(graph) for graph in graphs]
     done = 0
     try:
         # Where a model has a fixed batch, a last batch with fewer samples is left out for all.
-        for batches in track(read, "evaluating", read.count):
+        for number, batches in enumerate(track(read, "evaluating", read.count)):
             results = [
                 [np.array(array) for array in runner(batch)] for runner, batch in zip(runners, batches, strict=True)
             ]
+            reference.check(results[0], number)
             size = len(results[0][0])
             own = labels_by_output(read.labels(size), graphs[0], output, label_offset, ignore_labels)
             for place, board in enumerate(boards):

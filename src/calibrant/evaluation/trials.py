@@ -23,6 +23,7 @@ from calibrant.errors import CalibrantError, DataError, Problem
 from calibrant.evaluation.accuracy import Scoreboard
 from calibrant.evaluation.labels import labels_by_output
 from calibrant.evaluation.side_by_side import labels_of_items
+from calibrant.evaluation.sound_reference import SoundReference
 from calibrant.evaluation.tune_search import Outcome
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import is_sigmoid, scores_tensor
@@ -76,6 +77,7 @@ class Trials:
         self._points = judged_tensors(setup.model, setup.output)
         self._labels = dict(setup.labels)
         self._fingerprint: str | None = None
+        self._unsound: DataError | None = None
         self._float = self._outputs(setup.model, with_labels=not setup.labels)
         for place, labels in self._labels.items():
             if place not in self._float:
@@ -107,9 +109,14 @@ class Trials:
         except DataError:
             raise
         except CalibrantError as error:
+            if self._unsound is not None:
+                raise
             return Outcome(float("inf"), float("-inf"), error=str(error.problems[0]))
+        if self._unsound is not None:
+            raise self._unsound
         outputs = self._outputs(result.fakequant)
-        loss = max(self._loss(place, self._float[place], outputs[place]) for place in self._labels or self._float)
+        losses = [self._loss(place, self._float[place], outputs[place]) for place in self._labels or self._float]
+        loss = math.nan if any(map(math.isnan, losses)) else max(losses)
         sqnr_db = min(median_sqnr_db(self._float[place], outputs[place]) for place in self._float)
         ranking = tuple(entry.layer for entry in result.sensitivity or ())
         return Outcome(loss, sqnr_db, ranking)
@@ -123,6 +130,13 @@ class Trials:
             return first.top1 - second.top1
         alike = second.cosine if second.agreement is None else second.agreement
         return math.nan if alike is None else 1 - alike
+
+    def _look_at(self, reference: SoundReference, arrays: Sequence[np.ndarray], number: int) -> None:
+        """Outputs that are no numbers are refused once quantizing has not found what makes them so."""
+        try:
+            reference.check(arrays, number)
+        except DataError as error:
+            self._unsound = self._unsound or error
 
     def _board(self, place: int, reference: np.ndarray, outputs: np.ndarray) -> Scoreboard:
         setup = self._setup
@@ -138,9 +152,13 @@ class Trials:
         )
         found: dict[int, list[np.ndarray]] = {place: [] for place in self._points}
         labels: dict[int, list[np.ndarray]] = {}
-        with Runner(graph, [scores_tensor(graph, graph.outputs[place]) for place in self._points]) as runner:
-            for batch in batches:
+        tensors = [scores_tensor(graph, graph.outputs[place]) for place in self._points]
+        reference = SoundReference(graph, tensors) if graph is setup.model else None
+        with Runner(graph, tensors) as runner:
+            for number, batch in enumerate(batches):
                 arrays = [np.array(array) for array in runner(batch)]
+                if reference is not None:
+                    self._look_at(reference, arrays, number)
                 for place, array in zip(self._points, arrays, strict=True):
                     found[place].append(array)
                 own = labels_of_items(batches.take_labels(), len(arrays[0]))

@@ -13,7 +13,7 @@ from calibrant.config.text_write import write_config
 from calibrant.data.amount import DataUse, used_sentence
 from calibrant.data.batches import Batches
 from calibrant.data.option_types import check_arguments
-from calibrant.errors import DataError, Problem
+from calibrant.errors import DataError, ModelError, Problem
 from calibrant.evaluation.candidate import MUTATIONS, Candidate, Mutation, configuration_for
 from calibrant.evaluation.concise import concise
 from calibrant.evaluation.labels import labels_by_output, output_place
@@ -198,6 +198,8 @@ def tune(
             return found
 
         choice, outcome = drive(searching, ran, track)
+    if outcome.error is not None:
+        raise ModelError(Problem(f"no configuration that was tried can be quantized: {outcome.error}"))
     return Tuned(
         configuration=concise(configuration_for(configuration, plan, choice), plan_of),
         met=is_met(outcome, tolerance),

@@ -168,7 +168,7 @@ def _held_out_errors(way: Channels, turn: _Turn, options: Options) -> np.ndarray
     prepared = prepare_balanced(planned, balanced, replace(options, export=ExportOptions(page=False)), Stopwatch())
     if "tflite" in options.export.formats:
         prepared = _with_observed_factors(prepared)
-    runner.observe(prepared.observed, prepared.statistics, batches)
+    runner.observe(prepared.observed, prepared.with_outputs, batches)
     network = observed_network(with_rounding(prepared))
     network = with_rounded(network, readers_of(network.graph, network.intermediate))
     return sizes_of(whole_squares(network, turn.expected, turn.judging))

@@ -35,6 +35,7 @@ from calibrant.steps.planned import Planned
 from calibrant.steps.positive_results import minimum_statistics
 from calibrant.steps.round_weights import GramPlace, gram_statistics
 from calibrant.steps.saturating_reads import saturating_reads
+from calibrant.steps.sound_outputs import sound_outputs
 from calibrant.steps.weight_only import quantize_weight_only, with_weight_only
 from calibrant.steps.weights import LayerWeights, quantize_all_weights, with_quantized_weights
 
@@ -124,6 +125,19 @@ class Prepared:
         for name, minimum in self.minima.items():
             result.setdefault(f"{self.layers[name].end}:0", []).append(minimum)
         return result
+
+    @cached_property
+    def with_outputs(self) -> Statistics:
+        """The statistics, and that the float network's outputs are numbers."""
+        looked_at = {self.seen.get(tensor, tensor) for tensor in self.histograms}
+        outputs = {
+            tensor: required for tensor, required in sound_outputs(self.observed).items() if tensor not in looked_at
+        }
+        result = {
+            tensor: [*([outputs[tensor]] if tensor in outputs else []), *found]
+            for tensor, found in self.statistics.items()
+        }
+        return result | {tensor: [required] for tensor, required in outputs.items() if tensor not in result}
 
 
 def prepare_balanced(planned: Planned, balanced: Balanced, options: Options, watch: Stopwatch) -> Prepared:
