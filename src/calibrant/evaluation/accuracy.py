@@ -11,7 +11,7 @@ import numpy as np
 from calibrant.algorithms.finite_pair import finite_pair
 from calibrant.algorithms.sqnr import sqnr_db
 from calibrant.errors import DataError, Problem
-from calibrant.evaluation.label_count import LabelCount
+from calibrant.evaluation.label_count import Extent, LabelCount, extent_of
 from calibrant.evaluation.predictions import are_targets, class_scores, per_sample, predicted
 from calibrant.evaluation.target_error import TargetError
 
@@ -164,6 +164,8 @@ class Scoreboard:
         One number a sample is the probability of class 1.
     output : str | None
         Which of several outputs is scored; for the scores.
+    offset : int
+        What has been added to class numbers; for messages.
 
     Examples
     --------
@@ -174,8 +176,14 @@ class Scoreboard:
     """
 
     def __init__(
-        self, names: Sequence[str], ignore: Collection[int] = (), binary: bool = False, output: str | None = None
+        self,
+        names: Sequence[str],
+        ignore: Collection[int] = (),
+        binary: bool = False,
+        output: str | None = None,
+        offset: int = 0,
     ):
+        self._offset = offset
         self._output = output
         self._names = tuple(names)
         self._ignore = ignore
@@ -196,7 +204,7 @@ class Scoreboard:
         """
         self._samples += len(outputs[0])
         if labels is not None:
-            self.expect(outputs[0], labels)
+            self._decide(outputs[0], labels)
             counts: Sequence[LabelCount | TargetError] = self._counts or self._errors or ()
             for name, count, output in zip(self._names, counts, outputs, strict=True):
                 _naming(name, count.update, output, labels)
@@ -205,6 +213,10 @@ class Scoreboard:
 
     def expect(self, outputs: np.ndarray, labels: np.ndarray) -> None:
         """Decide once, by a batch of outputs and all labels there are, whether the labels are classes or targets."""
+        is_number = np.asarray(labels).dtype.kind in "iu"
+        self._decide(outputs, labels, extent_of(np.asarray(labels), self._ignore) if is_number else None)
+
+    def _decide(self, outputs: np.ndarray, labels: np.ndarray, extent: Extent | None = None) -> None:
         if self._counts is not None or self._errors is not None:
             return
         if np.asarray(outputs).dtype.kind in "OSU":
@@ -214,7 +226,7 @@ class Scoreboard:
         if are_targets(np.asarray(outputs), np.asarray(labels), self._binary, self._ignore):
             self._errors = [TargetError() for _ in self._names]
         else:
-            self._counts = [LabelCount(self._ignore) for _ in self._names]
+            self._counts = [LabelCount(self._ignore, self._offset, extent) for _ in self._names]
 
     @property
     def offset_hint(self) -> int | None:

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from calibrant.emit.tflite.file_parts import Tensor
-from calibrant.evaluation.accuracy import LabelCount
 from calibrant.evaluation.comparison_points import Pieces, comparison_points, require_one_width
 from calibrant.evaluation.divergence import ROUNDING, OutputDivergence, TensorDivergence
 from calibrant.evaluation.kernel_steps import no_worse_than_rounding, operators_hold
+from calibrant.evaluation.label_count import LabelCount, extent_of
 from calibrant.evaluation.labels_per_sample import labels_of_batch
 from calibrant.evaluation.layer_divergence import LayerDivergence, first_parting
 from calibrant.evaluation.result_folder import FAKEQUANT, FLOAT, LOWERED, SIMULATION, TFLITE, ResultModels
@@ -46,6 +46,7 @@ class Comparison:
         truth: np.ndarray | None,
         ignore_labels: Sequence[int],
         labelled: int = 0,
+        label_offset: int = 0,
     ):
         self._models = models
         self._points = comparison_points(models.known)
@@ -61,7 +62,8 @@ class Comparison:
             steps = [_step(point) for point in self._points[TFLITE].file]
         self._divergences = {pair: OutputDivergence(steps) for pair in _pairs(models.known)}
         self._truth, self._labelled = truth, labelled
-        self._counts = {name: LabelCount(ignore_labels) for name in models.known}
+        extent = None if truth is None else extent_of(truth, ignore_labels)
+        self._counts = {name: LabelCount(ignore_labels, label_offset, extent) for name in models.known}
         first = self._graphs[0]
         known = models.known[first]
         assert isinstance(known, Graph)

@@ -98,7 +98,7 @@ def evaluate(
     keys = graphs[0].output_keys
     called = list(names or (graph.source for graph in graphs))
     boards = [
-        Scoreboard(called, ignore_labels, is_sigmoid(graphs[0], tensor), key if len(keys) > 1 else None)
+        Scoreboard(called, ignore_labels, is_sigmoid(graphs[0], tensor), key if len(keys) > 1 else None, label_offset)
         for key, tensor in zip(keys, graphs[0].outputs, strict=True)
     ]
     read = SideBySide(graphs, data, with_labels=labels is None, options=reading)

@@ -11,6 +11,25 @@ from calibrant.errors import DataError, Problem
 from calibrant.evaluation.predictions import class_scores, per_sample
 
 ENOUGH = 16  # samples that tell labels of another numbering from a bad model
+MOST_CLASSES = 1 << 20
+"""Class numbers are below; a larger label is no class, whatever the model gives."""
+
+Extent = tuple[int, int]
+"""The smallest and the largest label."""
+
+
+def extent_of(labels: np.ndarray, ignore: Collection[int] = ()) -> Extent | None:
+    """The smallest and the largest of the labels that count; None where none does.
+
+    Parameters
+    ----------
+    labels : np.ndarray
+        Class numbers.
+    ignore : Collection[int]
+        Labels that do not count.
+    """
+    kept = labels[~np.isin(labels, list(ignore))]
+    return (int(kept.min()), int(kept.max())) if kept.size else None
 
 
 def top_k(outputs: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
@@ -49,16 +68,33 @@ def top_k(outputs: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
     return (ahead < k) & ~np.isnan(scores).any(axis=1)
 
 
-def _check_classes(labels: np.ndarray, classes: int) -> None:
-    outside = labels[(labels < 0) | (labels >= classes)]
+def _check_classes(labels: np.ndarray, classes: int | None, offset: int = 0, extent: Extent | None = None) -> None:
+    """Refuse labels that are no classes; ``extent`` is that of all there are, ``offset`` has been added to them."""
+    most = MOST_CLASSES if classes is None else classes
+    outside = labels[(labels < 0) | (labels >= most)]
     if not outside.size:
         return
     first = int(outside.flat[0])
-    hint = f"if such samples are not to count: --ignore-label {first} (ignore_labels=)"
-    if first == classes and labels.min() > 0:
-        hint = f"do the labels begin at 1? --label-offset -1 (label_offset=-1); {hint}"
-    problem = f"label {first} is no class of a model with {classes} outputs"
-    raise DataError(Problem(problem, allowed=f"0...{classes - 1}", hint=hint))
+    added = f", which an offset of {offset} makes of {first - offset}," if offset else ""
+    model = f"class of a model with {classes} outputs" if classes is not None else "class number"
+    hint = f"if such samples are not to count: --ignore-label {first - offset} (ignore_labels=)"
+    others = (0, -1, 1, offset - 1, offset + 1)
+    better = next((other for other in others if _fits(extent, other - offset, most)), None)
+    if better is not None:
+        hint = f"{_renumbered(better)}; {hint}"
+    raise DataError(Problem(f"label {first}{added} is no {model}", allowed=f"0...{most - 1}", hint=hint))
+
+
+def _fits(extent: Extent | None, shift: int, classes: int) -> bool:
+    """Whether all labels are classes once ``shift`` is added to them."""
+    return extent is not None and extent[0] + shift >= 0 and extent[1] + shift < classes
+
+
+def _renumbered(offset: int) -> str:
+    if not offset:
+        return "they are classes without --label-offset (label_offset=)"
+    question = "do the labels begin at 1?" if offset == -1 else "do the labels begin elsewhere?"
+    return f"{question} --label-offset {offset} (label_offset={offset})"
 
 
 @dataclass
@@ -69,9 +105,15 @@ class LabelCount:
     ----------
     ignore : Collection[int]
         Labels whose samples, or positions of maps, are left out of the count.
+    offset : int
+        What has been added to the labels.
+    extent : Extent | None
+        The smallest and the largest of all labels that count; None where they are not known yet.
     """
 
     ignore: Collection[int] = ()
+    offset: int = 0
+    extent: Extent | None = None
     samples: int = field(default=0, init=False)
     classes: int = field(default=0, init=False)
     right1: int = field(default=0, init=False)
@@ -80,7 +122,8 @@ class LabelCount:
     right_previous: int = field(default=0, init=False)
     right_at_zero: int = field(default=0, init=False)  # of one number a sample, if it is a logit
     are_logits: bool = field(default=False, init=False)
-    met: np.ndarray | None = field(default=None, init=False)  # how often label (row) met prediction (column)
+    counted: Extent | None = field(default=None, init=False)  # of the labels so far
+    met: np.ndarray | None = field(default=None, init=False)  # by class: how often it was label, prediction, both
     maps: bool = field(default=False, init=False)
 
     def update(self, outputs: np.ndarray, labels: np.ndarray) -> None:
@@ -95,19 +138,31 @@ class LabelCount:
             return
         scores = class_scores(outputs)
         if scores.shape[1] > 1:
-            self._count(scores.argmax(axis=2), labels, classes=scores.shape[2])
+            is_number = ~np.isnan(scores).any(axis=2)
+            self._count(np.where(is_number, scores.argmax(axis=2), -1), labels, classes=scores.shape[2])
             return
         labels = labels.reshape(-1) if labels.ndim > 1 and labels.size == len(labels) else labels
+        if labels.shape != (len(outputs),):
+            problem = f"{len(outputs)} samples have labels of shape {list(labels.shape)}"
+            raise DataError(Problem(problem, allowed="one class number a sample, or one-hot rows [N, classes]"))
         kept = ~np.isin(labels, list(self.ignore))
-        if scores.shape[2] == 1 and labels.shape == (len(outputs),):
+        if scores.shape[2] == 1:
             self._count_binary(scores[kept, 0, 0], labels[kept])
             return
-        outputs, labels = per_sample(outputs)[kept] if len(kept) == len(outputs) else per_sample(outputs), labels[kept]
+        outputs, labels = per_sample(outputs)[kept], labels[kept]
         self.classes = outputs.shape[1]
+        self._check(labels, self.classes)
         self.samples += len(labels)
         self.right1 += int(top_k(outputs, labels, 1).sum())
         self.right5 += int(top_k(outputs, labels, 5).sum())
         self._count_neighbours(outputs.argmax(axis=1), labels)
+
+    def _check(self, labels: np.ndarray, classes: int | None) -> None:
+        _check_classes(labels, classes, self.offset, self.extent)
+        found = extent_of(labels)
+        if found is not None:
+            before = self.counted or found
+            self.counted = min(before[0], found[0]), max(before[1], found[1])
 
     def _count_neighbours(self, predictions: np.ndarray, labels: np.ndarray) -> None:
         self.right_next += int((predictions == labels + 1).sum())
@@ -115,7 +170,7 @@ class LabelCount:
 
     def _count_binary(self, scores: np.ndarray, labels: np.ndarray) -> None:
         """Count [N] probabilities or logits of class 1; which of the two, all of them together tell."""
-        _check_classes(labels, 2)
+        self._check(labels, 2)
         self.samples += len(labels)
         self.are_logits |= bool(np.any((scores < 0) | (scores > 1)))
         is_number = ~np.isnan(scores)
@@ -131,21 +186,18 @@ class LabelCount:
         labels = labels.reshape(predictions.shape).astype(np.int64, copy=False)
         kept = ~np.isin(labels, list(self.ignore))
         predictions, labels = predictions[kept], labels[kept]
-        if classes is not None:
-            _check_classes(labels, classes)
-        elif labels.size and labels.min() < 0:
-            raise DataError(Problem("a class number is negative", hint="name labels that do not count: --ignore-label"))
+        self._check(labels, classes)
         self.samples += int(kept.any(axis=1).sum())
         if classes is None and labels.size and kept.shape[1] == 1:
             self._count_neighbours(predictions, labels)
             self.right1 += int((predictions == labels).sum())
-        size = int(max(labels.max(initial=0), predictions.max(initial=0))) + 1
-        if self.met is None or len(self.met) < size:
-            grown = np.zeros((size, size), np.int64)
-            if self.met is not None:
-                grown[: len(self.met), : len(self.met)] = self.met
-            self.met = grown
-        np.add.at(self.met, (labels, predictions), 1)
+        chosen = predictions[(predictions >= 0) & (predictions < MOST_CLASSES)]  # others are no label's class
+        parts = [np.bincount(part) for part in (labels, chosen, labels[labels == predictions])]
+        size = max(map(len, parts))
+        before = np.zeros((3, 0), np.int64) if self.met is None else self.met
+        self.met = np.pad(before, ((0, 0), (0, max(size - before.shape[1], 0))))
+        for counts, part in zip(self.met, parts, strict=True):
+            counts[: len(part)] += part
         self.maps |= kept.shape[1] > 1
 
     @property
@@ -153,8 +205,8 @@ class LabelCount:
         """Mean over the classes that occur of intersection / union; None without maps of labels."""
         if self.met is None or not self.maps:
             return None
-        together = np.diag(self.met)
-        either = self.met.sum(axis=0) + self.met.sum(axis=1) - together
+        as_label, as_prediction, together = self.met
+        either = as_label + as_prediction - together
         return float((together[either > 0] / either[either > 0]).mean()) if either.any() else None
 
     def require_any(self) -> None:
@@ -171,17 +223,23 @@ class LabelCount:
 
     @property
     def offset_hint(self) -> int | None:
-        """What to add to the labels where a neighbouring class is right far more often, else None."""
+        """What to add to the labels where a neighbouring class is right far more often, else None.
+
+        None also where some label would then be no class.
+        """
         if self.samples < ENOUGH:
             return None
+        most = self.classes or MOST_CLASSES
         right, offset = max((self.right_next, 1), (self.right_previous, -1))
-        return offset if right > max(2 * self.right1, 0.2 * self.samples) else None
+        is_better = right > max(2 * self.right1, 0.2 * self.samples)
+        return offset if is_better and _fits(self.counted, offset, most) else None
 
     @property
     def top1(self) -> float | None:
         """Share of right answers."""
         if self.met is not None:
-            return float(np.trace(self.met) / self.met.sum()) if self.met.sum() else None
+            as_label, _, together = self.met
+            return float(together.sum() / as_label.sum()) if as_label.any() else None
         right = self.right_at_zero if self.are_logits else self.right1
         return right / self.samples if self.samples else None
 

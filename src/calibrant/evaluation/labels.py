@@ -13,34 +13,57 @@ from calibrant.data.input_source import InputSource
 from calibrant.data.numpy_files import NpzFile, npy_column
 from calibrant.data.resolve_path import Selection
 from calibrant.errors import DataError, Problem, did_you_mean
+from calibrant.evaluation.label_count import MOST_CLASSES
 from calibrant.evaluation.label_text import numbers_of_text
+from calibrant.evaluation.one_hot_width import check_width
 from calibrant.graph.graph import Graph
 from calibrant.regular_file import is_file
 
 _ALLOWED = "class numbers [N], one-hot rows [N, classes], maps of class numbers [N, H, W], or numbers to be predicted"
-LARGEST_OFFSET = 2**31 - 1
 _READ_AT_ONCE = 1 << 16
 _USUAL_NAMES = ("y", "labels", "label", "targets", "target")
 
 
-def read_labels(labels: Any, offset: int = 0, ignore: Collection[int] = ()) -> np.ndarray | None:
-    """Labels as users give them.
+def labels_of(
+    labels: Any, graph: Graph, place: int, offset: int = 0, ignore: Collection[int] = ()
+) -> np.ndarray | None:
+    """The labels of one output of a model.
 
     Parameters
     ----------
     labels : Any
         Path (see :func:`load_labels`), array (see :func:`as_labels`), or None.
+    graph : Graph
+        The model.
+    place : int
+        Position of the output.
     offset : int
         Added to class numbers, those in ``ignore`` excepted.
     ignore : Collection[int]
         Labels that do not count.
+
+    Raises
+    ------
+    DataError
+        They are no labels, or one-hot rows of another width than the output.
     """
     if labels is None:
         return None
-    found = (
-        load_labels(labels) if isinstance(labels, (str, os.PathLike)) else as_labels(np.asanyarray(labels), "labels")
-    )
+    numbers, file = _numbers(labels)
+    found = as_labels(numbers, file)
+    if numbers.ndim in (2, 4) and numbers.shape[-1] > 1 and found.dtype.kind in "iu":
+        check_width(numbers.shape[-1], graph, place, file, offset, ignore)
     return shifted(found, offset, ignore)
+
+
+def _numbers(labels: Any) -> tuple[np.ndarray, str]:
+    """What a path or array of labels holds, and what messages call it."""
+    if isinstance(labels, (str, os.PathLike)):
+        return _numbers_of_file(labels)
+    try:
+        return np.asanyarray(labels), "labels"
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DataError(Problem(f"the labels are no array: {error}", file="labels", allowed=_ALLOWED)) from None
 
 
 def shifted(labels: np.ndarray, offset: int, ignore: Collection[int]) -> np.ndarray:
@@ -51,8 +74,8 @@ def shifted(labels: np.ndarray, offset: int, ignore: Collection[int]) -> np.ndar
     DataError
         No model can have as many classes as the offset.
     """
-    if abs(offset) > LARGEST_OFFSET:
-        problem = Problem(f"an offset of {offset} for the labels", allowed=f"{-LARGEST_OFFSET}...{LARGEST_OFFSET}")
+    if abs(offset) > MOST_CLASSES:
+        problem = Problem(f"an offset of {offset} for the labels", allowed=f"{-MOST_CLASSES}...{MOST_CLASSES}")
         raise DataError(problem)
     if not offset or labels.dtype.kind == "f":
         return labels
@@ -68,15 +91,15 @@ def labels_by_output(
     Parameters
     ----------
     labels : Any
-        As for :func:`read_labels`, of one output; or a mapping with labels of several, by their names.
+        As for :func:`labels_of`, of one output; or a mapping with labels of several, by their names.
     graph : Graph
         The model.
     output : str | None
         The output that the labels belong to; its only one by default.
     offset : int
-        As for :func:`read_labels`.
+        As for :func:`labels_of`.
     ignore : Collection[int]
-        As for :func:`read_labels`.
+        As for :func:`labels_of`.
 
     Raises
     ------
@@ -84,10 +107,11 @@ def labels_by_output(
         Not one of several outputs is named, or there is none of that name.
     """
     if isinstance(labels, Mapping):
-        read = {output_place(graph, str(name)): read_labels(each, offset, ignore) for name, each in labels.items()}
-        return {place: each for place, each in read.items() if each is not None}
-    one = read_labels(labels, offset, ignore)
-    return {} if one is None else {labelled_output(graph, output): one}
+        places = {output_place(graph, str(name)): each for name, each in labels.items()}
+    else:
+        places = {} if labels is None else {labelled_output(graph, output): labels}
+    read = {place: labels_of(each, graph, place, offset, ignore) for place, each in places.items()}
+    return {place: each for place, each in read.items() if each is not None}
 
 
 def labelled_output(graph: Graph, output: str | None) -> int:
@@ -136,16 +160,20 @@ def load_labels(path: str | os.PathLike[str]) -> np.ndarray:
     DataError
         No such file, another kind of file, or values that are no labels, with the place of the first.
     """
+    return as_labels(*_numbers_of_file(path))
+
+
+def _numbers_of_file(path: str | os.PathLike[str]) -> tuple[np.ndarray, str]:
     selection = Selection.parse(os.fspath(path))
     if selection.path.suffix.lower() in (".txt", ".csv"):
-        return as_labels(numbers_of_text(selection.path, selection.window), str(selection.path))
+        return numbers_of_text(selection.path, selection.window), str(selection.path)
     column = _column(selection)
     if len(column.shape) not in (1, 2, 3, 4):
         raise DataError(Problem(f"labels of shape {list(column.shape)}", file=column.place, allowed=_ALLOWED))
     parts = [piece.array for piece in column.chunks(_READ_AT_ONCE)]
     if not parts:
         raise DataError(Problem("there are no labels", file=column.place))
-    return as_labels(np.concatenate(parts), column.place)
+    return np.concatenate(parts), column.place
 
 
 def as_labels(array: np.ndarray, place: str) -> np.ndarray:

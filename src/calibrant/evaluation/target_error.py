@@ -24,12 +24,12 @@ class TargetError:
     squares: np.ndarray | None = field(default=None, init=False)
 
     def update(self, outputs: np.ndarray, targets: np.ndarray) -> None:
-        """Add a batch: outputs [N, ...] and targets with as many numbers a sample.
+        """Add a batch: outputs [N, ...] and targets of the same shape, axes of size 1 apart, or [N, values].
 
         Raises
         ------
         DataError
-            Their numbers differ.
+            Their numbers or shapes differ.
         """
         found = per_sample(outputs).astype(np.float64)
         wanted = per_sample(targets).astype(np.float64)
@@ -37,6 +37,10 @@ class TargetError:
             problem = f"{wanted.shape[1]} numbers a sample as labels, the model gives {found.shape[1]}"
             allowed = "targets of the shape of the output, or class numbers (0, 1, 2, ...)"
             raise DataError(Problem(problem, allowed=allowed))
+        if not _fit(np.shape(outputs)[1:], np.shape(targets)[1:]):
+            shapes = [list(np.shape(array)[1:]) for array in (targets, outputs)]
+            problem = f"labels of shape {shapes[0]} a sample, the model gives {shapes[1]}"
+            raise DataError(Problem(problem, allowed="targets of the shape of the output, its axes in that order"))
         columns = wanted if np.ndim(targets) <= 2 else wanted.reshape(-1, 1)  # a map is one quantity
         if self.origin is None or self.sums is None or self.squares is None:
             self.origin = columns.mean(axis=0) if len(columns) else np.zeros(columns.shape[1])
@@ -69,3 +73,9 @@ class TargetError:
         count = self.values / len(self.sums)
         variance = float((self.squares - np.square(self.sums) / count).sum())
         return 1 - self.squared / variance if variance > 1e-12 * float(self.squares.sum()) else None
+
+
+def _fit(first: tuple[int, ...], second: tuple[int, ...]) -> bool:
+    """Whether two shapes of as many numbers hold them in the same order."""
+    long = [[size for size in shape if size > 1] for shape in (first, second)]
+    return long[0] == long[1] or min(map(len, long)) <= 1

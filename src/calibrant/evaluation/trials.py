@@ -141,7 +141,9 @@ class Trials:
     def _board(self, place: int, reference: np.ndarray, outputs: np.ndarray) -> Scoreboard:
         setup = self._setup
         binary = is_sigmoid(setup.model, setup.model.outputs[place])
-        board = Scoreboard(["float", "quantized"], setup.ignore_labels, binary)
+        board = Scoreboard(["float", "quantized"], setup.ignore_labels, binary, offset=setup.label_offset)
+        if place in self._labels:
+            board.expect(reference, self._labels[place])
         board.update([reference, outputs], self._labels.get(place))
         return board
 

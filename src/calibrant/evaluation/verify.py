@@ -18,7 +18,7 @@ from calibrant.data.open_data import open_data
 from calibrant.data.option_types import ACCEPTED, Rows, check_arguments
 from calibrant.errors import ConfigError, DataError, Problem
 from calibrant.evaluation.comparison import Comparison
-from calibrant.evaluation.labels import labelled_output, output_place, read_labels
+from calibrant.evaluation.labels import labelled_output, labels_of, output_place
 from calibrant.evaluation.labels_per_sample import check_number
 from calibrant.evaluation.result_folder import FLOAT, open_models
 from calibrant.evaluation.verification import Limits, Verification
@@ -91,19 +91,20 @@ def verify(
     reference = next(entry for entry in models.values() if isinstance(entry, Graph))
     specs = inputs_of(reference, like=opened.fake)
     batches = open_data(data, specs, **chosen.data.keywords())
-    truth = read_labels(labels, label_offset, ignore_labels)
+    floating = models.get(FLOAT)
+    named = floating if isinstance(floating, Graph) else reference
+    labelled = 0 if labels is None else labelled_output(named, output)
+    truth = labels_of(labels, named, labelled, label_offset, ignore_labels)
     if truth is not None and truth.dtype.kind == "f":
         hint = "calibrant evaluate compares outputs with numbers"
         raise DataError(Problem("the labels are no class numbers", allowed="0, 1, 2, ...", hint=hint))
     fixed = {spec.fixed_batch for spec in specs}
     if truth is not None and batches.samples is not None and len(fixed) == 1:
         check_number(truth, batches.samples, *fixed)
-    floating = models.get(FLOAT)
-    named = floating if isinstance(floating, Graph) else reference
     if truth is None and output is not None:
         output_place(named, output)  # raises where there is none of that name
-    place = 0 if truth is None else _compared_place(named, labelled_output(named, output))
-    comparison = Comparison(opened, truth, ignore_labels, place)
+    place = 0 if truth is None else _compared_place(named, labelled)
+    comparison = Comparison(opened, truth, ignore_labels, place, label_offset)
     try:
         for batch in track(batches, "verifying", batches.count):
             comparison.update({index: np.asarray(batch[key]) for index, key in enumerate(reference.input_keys)})

@@ -16,20 +16,12 @@ CHOOSING = frozenset({"Tile", "BroadcastTo", "ConcatV2", "Pack", "StridedSlice",
 CARRYING = COMPUTING | REARRANGING | CHOOSING
 
 
-def infinite_tensors(graph: Graph, carrying: frozenset[str] = CARRYING) -> frozenset[str]:
-    """The tensors into which an infinite constant is added or chosen; no range of theirs can be observed.
-
-    Parameters
-    ----------
-    graph : Graph
-        The network.
-    carrying : frozenset[str]
-        Operations whose results are infinite where what they read is.
-    """
+def infinite_tensors(graph: Graph) -> frozenset[str]:
+    """The tensors into which an infinite constant is added or chosen; no range of theirs can be observed."""
     found: set[str] = set()
     for node in graph.nodes.values():
         read = nd.data_inputs(node)
-        if node.op in carrying and (not found.isdisjoint(read) or any(_infinities(graph, node))):
+        if node.op in CARRYING and (not found.isdisjoint(read) or any(_infinities(graph, node))):
             found.add(f"{node.name}:0")
     return frozenset(found)
 

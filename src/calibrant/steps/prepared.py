@@ -37,7 +37,7 @@ from calibrant.steps.round_weights import GramPlace, gram_statistics
 from calibrant.steps.saturating_reads import saturating_reads
 from calibrant.steps.sound_outputs import sound_outputs
 from calibrant.steps.weight_only import quantize_weight_only, with_weight_only
-from calibrant.steps.weights import LayerWeights, quantize_all_weights, with_quantized_weights
+from calibrant.steps.weights import LayerWeights, bias_of, quantize_all_weights, with_quantized_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +146,8 @@ def prepare_balanced(planned: Planned, balanced: Balanced, options: Options, wat
     if options.calibration.bias_correction:
         graph, layers = with_biases(graph, layers, [entry.name for entry in plan.layers])
     with watch.step("weights"):
+        for entry in plan.layers:
+            bias_of(graph, layers[entry.name])  # raises for NaN, before it makes the outputs so
         weight_only = quantize_weight_only(graph, plan.weight_only)
         graph = with_weight_only(graph, weight_only)
         weights = holdable_weights(quantize_all_weights(graph, layers, plan.layers), options.export.formats)
