@@ -194,15 +194,26 @@ class Scoreboard:
         many = len(self._names)
         self._pairs = {(a, b): Difference(binary) for a in range(many) for b in range(a + 1, many)}
 
-    def update(self, outputs: Sequence[np.ndarray], labels: np.ndarray | None = None) -> None:
+    def update(
+        self, outputs: Sequence[np.ndarray], labels: np.ndarray | None = None, samples: int | None = None
+    ) -> None:
         """Add a batch: the outputs of every model [N, ...] in the order of the names, and the labels [N] if there are.
+
+        Parameters
+        ----------
+        outputs : Sequence[np.ndarray]
+            Of the models.
+        labels : np.ndarray | None
+            Of the samples.
+        samples : int | None
+            How many there are, where that is not N.
 
         Raises
         ------
         DataError
             Labels that do not fit, or outputs of different shapes, with the models' names.
         """
-        self._samples += len(outputs[0])
+        self._samples += len(outputs[0]) if samples is None else samples
         if labels is not None:
             self._decide(outputs[0], labels)
             counts: Sequence[LabelCount | TargetError] = self._counts or self._errors or ()

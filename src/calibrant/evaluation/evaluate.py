@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from calibrant.errors import DataError, ModelError, Problem
 from calibrant.evaluation.accuracy import Score, Scoreboard
 from calibrant.evaluation.labels import labels_by_output
 from calibrant.evaluation.labels_per_sample import check_number, labels_of_batch
+from calibrant.evaluation.output_samples import OutputSamples
 from calibrant.evaluation.side_by_side import SideBySide
 from calibrant.evaluation.sound_reference import SoundReference
 from calibrant.graph.graph import Graph
@@ -96,7 +97,7 @@ def evaluate(
     reading = chosen.data if fixed is None else replace(chosen.data, batch_size=chosen.data.batch_size or fixed)
     truth = labels_by_output(labels, graphs[0], output, label_offset, ignore_labels)
     keys = graphs[0].output_keys
-    called = list(names or (graph.source for graph in graphs))
+    called = _called(graphs, names)
     boards = [
         Scoreboard(called, ignore_labels, is_sigmoid(graphs[0], tensor), key if len(keys) > 1 else None, label_offset)
         for key, tensor in zip(keys, graphs[0].outputs, strict=True)
@@ -105,7 +106,7 @@ def evaluate(
     if read.samples is not None:
         for each in truth.values():
             check_number(each, read.samples, fixed)
-    reference = SoundReference(graphs[0], graphs[0].outputs)
+    reference, samples = SoundReference(graphs[0], graphs[0].outputs), OutputSamples(graphs[0])
     runners = [Runner(graph) for graph in graphs]
     done = 0
     try:
@@ -115,14 +116,19 @@ def evaluate(
                 [np.array(array) for array in runner(batch)] for runner, batch in zip(runners, batches, strict=True)
             ]
             reference.check(results[0], number)
-            size = len(results[0][0])
+            size = samples.count(batches[0])
             own = labels_by_output(read.labels(size), graphs[0], output, label_offset, ignore_labels)
             for place, board in enumerate(boards):
                 outputs_of_all = [_output(found, place, name) for found, name in zip(results, called, strict=True)]
+                if samples.are_missing(place, outputs_of_all[0], size):
+                    if place in truth or place in own:
+                        raise samples.refuse_labels(place)
+                    board.update([found[np.newaxis] for found in outputs_of_all], samples=size)
+                    continue
                 if place in truth:
                     board.expect(outputs_of_all[0], truth[place])
                 known = labels_of_batch(truth[place], done, size) if place in truth else None
-                board.update(outputs_of_all, own.get(place, known))
+                board.update(outputs_of_all, own.get(place, known), size)
             done += size
     finally:
         for runner in runners:
@@ -139,6 +145,16 @@ def evaluate(
                 board.offset_hint + label_offset,
             )
     return tuple(score for board in boards for score in board.scores())
+
+
+def _called(graphs: Sequence[Graph], names: Sequence[str] | None) -> list[str]:
+    """What the models are called."""
+    if names is None:
+        return [graph.source for graph in graphs]
+    if isinstance(names, Set) or len(names) != len(graphs):
+        found = "a set, which has no order" if isinstance(names, Set) else f"{len(names)} for {len(graphs)} models"
+        raise DataError(Problem(f"names is {found}", allowed="a list of one name a model"))
+    return list(names)
 
 
 def _output(arrays: Sequence[np.ndarray], place: int, name: str) -> np.ndarray:

@@ -22,6 +22,7 @@ from calibrant.data.options import DataOptions
 from calibrant.errors import CalibrantError, DataError, Problem
 from calibrant.evaluation.accuracy import Scoreboard
 from calibrant.evaluation.labels import labels_by_output
+from calibrant.evaluation.output_samples import OutputSamples
 from calibrant.evaluation.side_by_side import labels_of_items
 from calibrant.evaluation.sound_reference import SoundReference
 from calibrant.evaluation.tune_search import Outcome
@@ -78,11 +79,14 @@ class Trials:
         self._labels = dict(setup.labels)
         self._fingerprint: str | None = None
         self._unsound: DataError | None = None
+        self._samples = 0  # of the test data
         self._float = self._outputs(setup.model, with_labels=not setup.labels)
         for place, labels in self._labels.items():
             if place not in self._float:
                 problem = f"the labels belong to {setup.model.output_keys[place]!r}, which is not judged"
                 raise DataError(Problem(problem, hint="name it with --output NAME (output=)"))
+            if len(labels) == self._samples != len(self._float[place]):
+                raise OutputSamples(setup.model).refuse_labels(place)
             if len(labels) != len(self._float[place]):
                 problem = f"{len(labels)} labels for {len(self._float[place])} samples"
                 raise DataError(Problem(problem, allowed="one label a sample"))
@@ -156,14 +160,17 @@ class Trials:
         labels: dict[int, list[np.ndarray]] = {}
         tensors = [scores_tensor(graph, graph.outputs[place]) for place in self._points]
         reference = SoundReference(graph, tensors) if graph is setup.model else None
+        samples = OutputSamples(setup.model)
         with Runner(graph, tensors) as runner:
             for number, batch in enumerate(batches):
-                arrays = [np.array(array) for array in runner(batch)]
+                arrays = [np.atleast_1d(np.array(array)) for array in runner(batch)]
+                count = samples.count(batch)
                 if reference is not None:
+                    self._samples += count
                     self._look_at(reference, arrays, number)
                 for place, array in zip(self._points, arrays, strict=True):
                     found[place].append(array)
-                own = labels_of_items(batches.take_labels(), len(arrays[0]))
+                own = labels_of_items(batches.take_labels(), count)
                 name = None if setup.output is None else setup.model.output_keys[setup.output]
                 for place, each in labels_by_output(
                     own, setup.model, name, setup.label_offset, setup.ignore_labels

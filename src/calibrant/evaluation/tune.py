@@ -12,7 +12,7 @@ from calibrant.config.plan import Plan
 from calibrant.config.text_write import write_config
 from calibrant.data.amount import DataUse, used_sentence
 from calibrant.data.batches import Batches
-from calibrant.data.option_types import check_arguments
+from calibrant.data.option_types import ACCEPTED, Rows, check_arguments
 from calibrant.errors import DataError, ModelError, Problem
 from calibrant.evaluation.candidate import MUTATIONS, Candidate, Mutation, configuration_for
 from calibrant.evaluation.concise import concise
@@ -69,6 +69,13 @@ class Tuned:
         comment = f"found by calibrant tune; {verdict} the tolerance: {self.outcome.summary}"
         comment += f"; for quantize --{'' if self.refine else 'no-'}refine"
         return write_config(self.configuration, comment)
+
+
+def _are_repairs(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(each, Mutation) for each in value)
+
+
+TYPES: Rows = {**ACCEPTED, "Sequence[Mutation]": (_are_repairs, "a list of Mutation; () for nothing")}
 
 
 @takes_keywords(*TO_READ)
@@ -142,6 +149,7 @@ def tune(
         "output": output,
         "ignore_labels": ignore_labels,
         "label_offset": label_offset,
+        "repairs": repairs,
         "layers_in_float": layers_in_float,
         "thorough": thorough,
         "bias_correction": bias_correction,
@@ -150,7 +158,7 @@ def tune(
         "samples": samples,
         "track": track,
     }
-    check_arguments(tune.__annotations__, own)
+    check_arguments(tune.__annotations__, own, TYPES)
     if not 0 <= tolerance <= 1:
         hint = f"{tolerance / 100:g} for {tolerance:g} points" if 1 < tolerance <= 100 else None
         raise DataError(Problem(f"a tolerance of {tolerance}", allowed="a share of the samples, 0...1", hint=hint))
