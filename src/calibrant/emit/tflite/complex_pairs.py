@@ -82,7 +82,7 @@ def _back(graph: Graph, node: NodeDef, pair: Pair) -> Any:
         return None
     units = np.eye(shape[-1])
     real, imaginary = (np.fft.irfft(each, int(length[-1])).astype(np.float32) for each in (units, 1j * units))
-    return _sum(tf.matmul(pair[0], real), None if pair[1] is None else tf.matmul(pair[1], imaginary))
+    return _sum(tf.tensordot(pair[0], real, 1), None if pair[1] is None else tf.tensordot(pair[1], imaginary, 1))
 
 
 def _complex_nodes(graph: Graph, end: str) -> dict[str, NodeDef] | None:

@@ -39,26 +39,30 @@ def put_written(edit: Edit, node: NodeDef, read: Sequence[str], function: Writte
             else values[place]
             for place, tensor in enumerate(read)
         ]
-        made = function(*given)
+        try:
+            made = function(*given)
+        except (ValueError, TypeError):  # shapes that it cannot do with; the operation stays, and is named
+            return
         if made is None:
             return
         kept = tf.identity_n(made, name="made")[0] if isinstance(made, list) else tf.identity(made, name="made")
         result = kept.op.name
     inner = {f"read{place}": tensor for place, tensor in enumerate(read)}
+    scope = edit.free_name(f"{node.name}/written")
     for each in written.as_graph_def().node:
         if each.name in inner:
             continue
-        copy = nd.copy_node(each, [_outer(reference, node, inner) for reference in each.input])
-        copy.name = node.name if each.name == result else f"{node.name}/{each.name}"
+        copy = nd.copy_node(each, [_outer(reference, scope, inner) for reference in each.input])
+        copy.name = node.name if each.name == result else f"{scope}/{each.name}"
         if each.name == result:
             copy.input.extend(f"^{name}" for name in nd.control_inputs(node))
         edit.put(copy)
 
 
-def _outer(reference: str, node: NodeDef, inner: dict[str, str]) -> str:
+def _outer(reference: str, scope: str, inner: dict[str, str]) -> str:
     """What a node of the function reads, by its name in the graph."""
     control = "^" if reference.startswith("^") else ""
     name, index = nd.split_tensor(reference.removeprefix("^"))
     if name in inner:
         return inner[name]
-    return f"{control}{node.name}/{name}" + (f":{index}" if index and not control else "")
+    return f"{control}{scope}/{name}" + (f":{index}" if index and not control else "")
