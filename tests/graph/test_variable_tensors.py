@@ -130,7 +130,7 @@ def test_a_variable_that_a_loop_assigns():
         return step(module, state, token)
 
     module = Decoder(lambda *given: looped(*given, one=assigning))
-    with pytest.raises(ModelError, match="ResourceGather in the function .* reads a variable that is a constant"):
+    with pytest.raises(ModelError, match="assigns a variable while it runs .AssignAddVariableOp"):
         load(module.__call__.get_concrete_function())
 
 
@@ -204,3 +204,17 @@ def test_an_embedding_of_keras(kind, exported, tmp_path):
     data = np.abs(numbers(3, *shape, seed=8, scale=3))
     graph = load(tmp_path / "m" if exported else model)
     np.testing.assert_allclose(run_once(graph, {graph.input_keys[0]: data})[0], model(data), rtol=0, atol=1e-5)
+
+
+def test_a_variable_that_counts_calls(tmp_path):
+    module = tf.Module()
+    module.count = tf.Variable(0.0)
+
+    def counted(x):
+        module.count.assign_add(1.0)
+        return tf.tanh(x) + 0.1 * module.count
+
+    module.call = tf.function(counted, input_signature=[tf.TensorSpec([None, 4])])
+    tf.saved_model.save(module, str(tmp_path / "m"), module.call)
+    with pytest.raises(ModelError, match="assigns a variable while it runs .AssignAddVariableOp(.|\n)*only computes"):
+        load(tmp_path / "m")
