@@ -122,7 +122,7 @@ def test_the_batch_can_be_fixed():
 def test_settings_that_do_not_exist_are_refused():
     with pytest.raises(calibrant.ConfigError, match="float32 or int8"):
         TfliteSettings("int16")
-    with pytest.raises(calibrant.ConfigError, match="above 0"):
+    with pytest.raises(calibrant.ConfigError, match="1 to 65536"):
         TfliteSettings(batch=0)
 
 
