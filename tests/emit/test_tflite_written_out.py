@@ -205,6 +205,56 @@ def test_the_numbers_are_the_same(name):
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=3e-5)
 
 
+ENDS_OF_ROWS = np.array([[0, 1, 2, 3, 4, 5, 6, 7]], np.float32)
+CORNERS = {
+    "hue of negative numbers": (lambda x: tf.image.adjust_hue(tf.reshape(x[:, :6], [-1, 2, 3]) - 4, 0.3), ENDS_OF_ROWS),
+    "targets that are no class": (
+        lambda x: tf.cast(
+            tf.math.in_top_k(tf.cast(x[0, :3] * 5 - 1, tf.int32), -x[:, :4] * [[1], [2], [3]], 2), tf.float32
+        ),
+        ENDS_OF_ROWS,
+    ),
+    "rows that are not finite": (
+        lambda x: tf.cast(tf.math.in_top_k([0, 1, 2], tf.math.log(x[:, :4] - 1 + [[0], [1], [3]]), 3), tf.float32),
+        ENDS_OF_ROWS,
+    ),
+    "ends of erfinv": (lambda x: tf.math.erfinv(x / 4 - 1)[:, :], ENDS_OF_ROWS[:, :8] * [1, 1, 1, 1, 1, 1, 1, 8 / 7]),
+    "ends of ndtri": (tf.math.ndtri, np.array([[0, 1e-9, 1e-7, 1e-4, 0.5, 0.9, 0.9999, 1]])),
+    "large asinh": (lambda x: tf.asinh(10.0 ** (5 * x)), ENDS_OF_ROWS),
+    "large acosh": (lambda x: tf.acosh(10.0 ** (5 * x)), ENDS_OF_ROWS),
+    "lgamma beside zero": (tf.math.lgamma, np.array([[-1e-10, 1e-10, -0.5, -1e-3, 2.0, 3.0, 30.0, 1e5]])),
+    "digamma beside zero": (tf.math.digamma, np.array([[-1e-6, 1e-6, -0.5, -1e-3, 2.0, 3.0, 30.0, 1e5]])),
+    "edges of bins": (
+        lambda x: tf.cast(tf.histogram_fixed_width(x / 5 - 1, [-1.0, 1.0], 5), tf.float32),
+        np.arange(8)[None] * 10 / 7 // 1,
+    ),
+    "places that are constant": (
+        lambda x: tf.tensor_scatter_nd_max(tf.zeros([5, 8]), [[0], [3], [0]], tf.concat([x, -x, 2 * x], 0)),
+        ENDS_OF_ROWS,
+    ),
+    "rows that are constant": (
+        lambda x: tf.math.segment_mean(tf.constant(numbers(8, 3)), tf.cast(x[0] / 3, tf.int32)),
+        ENDS_OF_ROWS,
+    ),
+    "no rows": (lambda x: tf.math.segment_sum(x[1:], tf.cast(x[1:, 0], tf.int32)), ENDS_OF_ROWS),
+    "one matrix for all": (
+        lambda x: tf.linalg.triangular_solve(np.eye(2, dtype=np.float32)[None] * 2, tf.reshape(x, [-1, 2, 2])),
+        ENDS_OF_ROWS,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CORNERS)
+def test_the_numbers_at_the_ends_are_the_same(name):
+    build, x = CORNERS[name]
+    network = graph_def(lambda: tf.identity(build(placeholder([None, 8])), name="out"))
+    graph = fold_constants(with_known_sizes(load(network, outputs=["out"])))
+    edit = graph.edit()
+    replace_what_does_not_convert(edit, False)
+    [found], [wanted] = (run_once(each, {"x": np.float32(x)}) for each in (edit.finish(), graph))
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
 def test_there_is_a_test_for_each():
     assert {name.split()[0] for name in WRITTEN} == ALL
 

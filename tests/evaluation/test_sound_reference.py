@@ -16,11 +16,13 @@ from graphs import dense, graph_def, numbers, placeholder, tf
 DATA = numbers(24, 4)
 UNSOUND = {
     "NaN": lambda scores: tf.math.log(-1 - tf.abs(scores)),
-    "infinite": lambda scores: 1 / tf.nn.relu(scores),
+    "infinite": lambda scores: 1 / (0 * scores),
 }
 MASKED = {
     "biases": lambda scores: tf.nn.bias_add(scores, tf.constant([0.0, -np.inf, 0.0])),
     "logarithms of zeros": lambda scores: tf.math.log(tf.nn.relu(scores)),
+    "quotients by zero": lambda scores: scores + 1 / tf.nn.relu(3 * tf.abs(scores) - 0.1),
+    "at a temperature": lambda scores: (scores + tf.constant([0.0, -np.inf, 0.0])) / 0.7,
     "scores": lambda scores: scores + tf.constant([0.0, -np.inf, 0.0]),
     "their logarithms": lambda scores: tf.nn.log_softmax(scores + tf.constant([0.0, -np.inf, 0.0])),
 }
@@ -47,11 +49,11 @@ def test_outputs_that_are_no_numbers_are_refused(kind):
 
 
 def test_a_batch_that_is_not_the_first_is_named():
-    """And a sample for which the model has a number is not enough."""
+    """And batches for which the model has numbers are not enough."""
     model = network(lambda scores: scores / placeholder([None, 1], "by"))
     by = np.ones((24, 1), np.float32)
-    by[20] = 0
-    with pytest.raises(DataError, match=r"3 infinite values in batch 2 at 'out'"):
+    by[16:] = 0
+    with pytest.raises(DataError, match="24 infinite values in batch 2 at 'out'"):
         calibrant.quantize(model, data={"x": DATA, "by": by}, batch_size=8)
 
 

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from calibrant.algorithms.histogram import NonFiniteError
 
 
-@dataclass(frozen=True)
 class FiniteValues:
-    """A statistic without content that refuses NaN.
+    """A statistic without content that refuses NaN, and batches without a finite value.
 
-    Parameters
-    ----------
-    or_infinite : bool
-        Whether infinite values are accepted.
+    Some values may be infinite, as masks and logarithms make them.
     """
 
-    or_infinite: bool = False
-
-    @property
-    def kind(self) -> str:
-        """What is collected, in words."""
-        return "numbers or infinities" if self.or_infinite else "numbers"
+    kind = "numbers"
 
     def update(self, values: np.ndarray) -> None:
         """Look at one batch.
@@ -32,12 +21,13 @@ class FiniteValues:
         Raises
         ------
         NonFiniteError
-            There are NaN, or infinite values that are not accepted.
+            There are NaN, or infinite values alone.
         """
-        if np.isfinite(values).all():
+        are_finite = np.isfinite(values)
+        if are_finite.all():
             return
         nan, infinite = int(np.isnan(values).sum()), int(np.isinf(values).sum())
-        if nan or not self.or_infinite:
+        if nan or not are_finite.any():
             raise NonFiniteError(nan, infinite)
 
     def merge_from(self, other: FiniteValues) -> None:

@@ -43,7 +43,7 @@ class SoundReference:
         Raises
         ------
         DataError
-            There are NaN, or infinite values that neither a mask nor a logarithm explains.
+            There are NaN, or infinite values alone.
         """
         for tensor, found in zip(self._tensors, values, strict=True):
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from calibrant.errors import ModelError, Problem
 from calibrant.graph.graph import Graph
 
 
@@ -22,8 +23,14 @@ def in_order_of(graph: Graph, like: Graph) -> Graph:
     -------
     Graph
         The inputs are as they are where their names are not the same ones; so are the outputs.
+
+    Raises
+    ------
+    ModelError
+        Only some names are the same, and not at the same places.
     """
-    inputs, outputs = _order(graph.input_keys, like.input_keys), _order(graph.output_keys, like.output_keys)
+    inputs = _order(graph.input_keys, like.input_keys, "inputs", graph.source)
+    outputs = _order(graph.output_keys, like.output_keys, "outputs", graph.source)
     if inputs == sorted(inputs) and outputs == sorted(outputs):
         return graph
     return replace(
@@ -35,6 +42,12 @@ def in_order_of(graph: Graph, like: Graph) -> Graph:
     )
 
 
-def _order(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
+def _order(names: Sequence[str], wanted: Sequence[str], kind: str, source: str) -> list[int]:
     """Where each of the wanted names is; as they are where others are wanted."""
-    return [names.index(name) for name in wanted] if sorted(names) == sorted(wanted) else list(range(len(names)))
+    if sorted(names) == sorted(wanted):
+        return [names.index(name) for name in wanted]
+    if moved := [name for name in names if name in wanted and names.index(name) != wanted.index(name)]:
+        message = f"{kind[:-1]} {moved[0]!r} is at another place than in the model to compare with"
+        allowed = f"{', '.join(wanted)}, in any order"
+        raise ModelError(Problem(message, file=source, allowed=allowed, hint=f"name all of them: --{kind} ({kind}=)"))
+    return list(range(len(names)))

@@ -109,7 +109,9 @@ def _has_rule(graph: Graph, node: NodeDef) -> bool:
             length = graph.constant(nd.data_inputs(node)[1])
             sizes = (*sizes, None if length is None else int(length.reshape(-1)[-1]))
         return all(size is not None and size * size <= LARGEST for size in sizes)
-    return node.op in MOVING | PRODUCTS | {"Cast", "Complex", "Conj", "RealDiv", "Exp"}
+    if node.op == "Cast":
+        return not graph.dtype(nd.data_inputs(node)[0]).is_complex
+    return node.op in MOVING | PRODUCTS | {"Complex", "Conj", "RealDiv", "Exp"}
 
 
 def _real_inputs(graph: Graph, inside: Mapping[str, NodeDef]) -> list[str]:

@@ -120,20 +120,27 @@ def _in_hsv(_: NodeDef, images: Any) -> Any:
     return tf.stack([hue, saturation, value], -1)
 
 
+def _shares(hue: Any) -> list[Any]:
+    """Of red, green and blue, how far each is from the smallest of the three to the largest, 0 … 1."""
+    tf = tensorflow()
+    sixth = 6.0 * hue
+    found = [tf.abs(sixth - 3.0) - 1.0, 2.0 - tf.abs(sixth - 2.0), 2.0 - tf.abs(sixth - 4.0)]
+    return [tf.clip_by_value(share, 0.0, 1.0) for share in found]
+
+
 def _in_rgb(_: NodeDef, images: Any) -> Any:
     tf = tensorflow()
     hue, saturation, value = tf.unstack(images, num=3, axis=-1)
-    sixth = 6.0 * hue
-    shares = [tf.abs(sixth - 3.0) - 1.0, 2.0 - tf.abs(sixth - 2.0), 2.0 - tf.abs(sixth - 4.0)]
-    colours = [((1.0 - saturation) + saturation * tf.clip_by_value(share, 0.0, 1.0)) * value for share in shares]
-    return tf.stack(colours, -1)
+    return tf.stack([((1.0 - saturation) + saturation * share) * value for share in _shares(hue)], -1)
 
 
 def _other_hue(node: NodeDef, images: Any, delta: Any) -> Any:
+    """The smallest and the largest of the three colours stay, whatever their sign."""
     tf = tensorflow()
-    hue, saturation, value = tf.unstack(_in_hsv(node, images), num=3, axis=-1)
-    turned = hue + delta
-    return _in_rgb(node, tf.stack([turned - tf.floor(turned), saturation, value], -1))
+    turned = _in_hsv(node, images)[..., 0] + delta
+    smallest = tf.reduce_min(images, -1)
+    spread = tf.reduce_max(images, -1) - smallest
+    return tf.stack([smallest + spread * share for share in _shares(turned - tf.floor(turned))], -1)
 
 
 def _other_saturation(node: NodeDef, images: Any, factor: Any) -> Any:

@@ -112,7 +112,9 @@ def _solution(node: NodeDef, matrix: Any, right: Any = None) -> Any:
     size = matrix.shape[-1]
     if right is None and size is not None:
         right = tf.zeros_like(matrix) + np.eye(size, dtype=np.float32)
-    rows = None if None in right.shape[-2:] else _rows(tf.concat([matrix, right], -1))
+    if right is None or list(matrix.shape[:-2]) != list(right.shape[:-2]):
+        return None
+    rows = None if None in list(right.shape[-2:]) else _rows(tf.concat([matrix, right], -1))
     if rows is None:
         return None
     solved, _, _ = _eliminated(rows, True)

@@ -20,6 +20,9 @@ LANCZOS = (
 BERNOULLI = (-1 / 12, 1 / 120, -1 / 252, 1 / 240)
 """Of 1 / x², 1 / x⁴ … in the asymptotic expansion of the derivative of log Gamma (Abramowitz and Stegun, 6.3.18)."""
 
+LARGE = 1e9
+"""A number beside whose square 1 is nothing."""
+
 ERFINV_NEAR = (
     *(2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087, -0.00125372503),
     *(-0.00417768164, 0.246640727, 1.50140941),
@@ -64,12 +67,16 @@ def _cosh(_: NodeDef, x: Any) -> Any:
 def _asinh(_: NodeDef, x: Any) -> Any:
     tf = tensorflow()
     size = tf.abs(x)
-    return tf.sign(x) * tf.math.log(size + tf.sqrt(size * size + 1.0))
+    return tf.sign(x) * tf.where(size > LARGE, _log_of_twice(size), tf.math.log(size + tf.sqrt(size * size + 1.0)))
 
 
 def _acosh(_: NodeDef, x: Any) -> Any:
     tf = tensorflow()
-    return tf.math.log(x + tf.sqrt((x - 1.0) * (x + 1.0)))
+    return tf.where(x > LARGE, _log_of_twice(x), tf.math.log(x + tf.sqrt((x - 1.0) * (x + 1.0))))
+
+
+def _log_of_twice(x: Any) -> Any:
+    return tensorflow().math.log(x) + math.log(2)
 
 
 def _atanh(_: NodeDef, x: Any) -> Any:
@@ -98,16 +105,21 @@ def _polynomial(x: Any, factors: Sequence[float]) -> Any:
     return total
 
 
-def _inverse_error_function(_: NodeDef, x: Any) -> Any:
+def _of_normal(x: Any, rest: Any) -> Any:
+    """What the error function makes x of; ``rest``: 1 - x²."""
     tf = tensorflow()
-    size = -tf.math.log((1.0 - x) * (1.0 + x))
+    size = tf.minimum(-tf.math.log(rest), 200.0)
     near = _polynomial(tf.minimum(size, 5.0) - 2.5, ERFINV_NEAR)
     far = _polynomial(tf.sqrt(tf.maximum(size, 5.0)) - 3.0, ERFINV_FAR)
-    return x * tf.where(size < 5.0, near, far)
+    return tf.where(tf.equal(rest, 0.0), x * math.inf, x * tf.where(size < 5.0, near, far))
 
 
-def _normal_quantile(node: NodeDef, x: Any) -> Any:
-    return math.sqrt(2) * _inverse_error_function(node, 2.0 * x - 1.0)
+def _inverse_error_function(_: NodeDef, x: Any) -> Any:
+    return _of_normal(x, (1.0 - x) * (1.0 + x))
+
+
+def _normal_quantile(_: NodeDef, x: Any) -> Any:
+    return math.sqrt(2) * _of_normal(2.0 * x - 1.0, 4.0 * x * (1.0 - x))
 
 
 def _log_gamma(_: NodeDef, x: Any) -> Any:
@@ -118,7 +130,7 @@ def _log_gamma(_: NodeDef, x: Any) -> Any:
     total = LANCZOS[0] + sum(factor / (z + float(place)) for place, factor in enumerate(LANCZOS[1:], 1))
     t = z + 7.5
     value = 0.5 * math.log(2 * math.pi) + (z + 0.5) * tf.math.log(t) - t + tf.math.log(total)
-    angle = math.pi * (x - tf.floor(x))
+    angle = math.pi * (x - tf.round(x))
     return tf.where(is_low, math.log(math.pi) - tf.math.log(tf.abs(tf.sin(angle))) - value, value)
 
 
@@ -131,7 +143,7 @@ def _slope_of_log_gamma(_: NodeDef, x: Any) -> Any:
     z = z + 6.0
     square = 1.0 / (z * z)
     value = raised + tf.math.log(z) - 0.5 / z + square * _polynomial(square, BERNOULLI[::-1])
-    angle = math.pi * (x - tf.floor(x))
+    angle = math.pi * (x - tf.round(x))
     return tf.where(is_low, value - math.pi * tf.cos(angle) / tf.sin(angle), value)
 
 

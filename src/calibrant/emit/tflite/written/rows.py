@@ -40,6 +40,7 @@ def _cumulative(combine: Callable[[Any, Any], Any], neutral: float, node: NodeDe
 def _log_of_sum(x: Any, y: Any) -> Any:
     """log(exp(x) + exp(y))"""
     tf = tensorflow()
+    x, y = tf.maximum(x, LOWEST), tf.maximum(y, LOWEST)
     return tf.maximum(x, y) + tf.math.log(1.0 + tf.exp(-tf.abs(x - y)))
 
 
@@ -52,11 +53,13 @@ def _place_among(node: NodeDef, ordered: Any, values: Any) -> Any:
 
 
 def _number_of_segments(segments: Any) -> Any:
-    return tensorflow().reduce_max(segments) + 1
+    tf = tensorflow()
+    return tf.maximum(tf.reduce_max(segments), -1) + 1
 
 
 def _segment_sum(_: NodeDef, x: Any, segments: Any) -> Any:
-    return tensorflow().math.unsorted_segment_sum(x, segments, _number_of_segments(segments))
+    tf = tensorflow()
+    return tf.math.unsorted_segment_sum(tf.convert_to_tensor(x), segments, _number_of_segments(segments))
 
 
 def _segment_sum_with_gaps(node: NodeDef, x: Any, segments: Any) -> Any:
@@ -75,12 +78,14 @@ def _sizes_of_segments(segments: Any, rank: int) -> Any:
 
 def _segment_mean(node: NodeDef, x: Any, segments: Any) -> Any:
     tf = tensorflow()
+    x = tf.convert_to_tensor(x)
     return _segment_sum(node, x, segments) / tf.maximum(_sizes_of_segments(segments, x.shape.rank), 1.0)
 
 
 def _segment_extreme(name: str, _: NodeDef, x: Any, segments: Any) -> Any:
     """A segment that has no row is zero, which is the lowest number where segments are in no order."""
     tf = tensorflow()
+    x = tf.convert_to_tensor(x)
     made = getattr(tf.math, name)(x, segments, _number_of_segments(segments))
     return tf.where(_sizes_of_segments(segments, x.shape.rank) > 0.0, made, tf.zeros_like(made))
 
@@ -99,6 +104,7 @@ def _sum_of_rows(node: NodeDef, x: Any, rows: Any, segments: Any) -> Any:
 def _scattered_extreme(name: str, node: NodeDef, x: Any, places: Any, rows: Any) -> Any:
     """The largest or smallest of what is there and of all rows that go to the same place."""
     tf = tensorflow()
+    x, places, rows = (tf.convert_to_tensor(each) for each in (x, places, rows))
     depth = places.shape[-1]
     if depth is None or None in x.shape:
         return None
@@ -152,12 +158,23 @@ def _counts(node: NodeDef, x: Any, size: Any, weights: Any) -> Any:
 
 def _histogram(node: NodeDef, x: Any, ends: Any, count: Any) -> Any:
     tf = tensorflow()
-    if not isinstance(count, np.ndarray):
+    if not isinstance(count, np.ndarray) or not isinstance(ends, np.ndarray):
         return None
-    bins = tf.floor((tf.reshape(x, [-1]) - ends[0]) / ((ends[1] - ends[0]) / float(count)))
-    places = tf.cast(tf.clip_by_value(bins, 0.0, float(count) - 1), tf.int32)
+    above = tf.reshape(x, [-1, 1]) - ends[0]
+    places = tf.reduce_sum(tf.cast(above >= _least_of_bins(ends, int(count)), tf.int32), 1)
     is_there = tf.equal(tf.expand_dims(places, -1), tf.range(int(count)))
     return tf.reduce_sum(tf.cast(is_there, nd.attribute(node, "dtype")), 0)
+
+
+def _least_of_bins(ends: np.ndarray, count: int) -> np.ndarray:
+    """Above the first end, the least float32 of each bin but the first, whose places TensorFlow finds in float64."""
+    step = np.float64(ends[1] - ends[0]) / count
+    numbers = np.arange(1, count)
+    least = (numbers * step).astype(np.float32)
+    smaller = np.nextafter(least, np.float32(-np.inf))
+    least = np.where((smaller / step).astype(np.int64) >= numbers, smaller, least)
+    larger = np.nextafter(least, np.float32(np.inf))
+    return np.where((least / step).astype(np.int64) < numbers, larger, least)
 
 
 def _is_among_largest(_: NodeDef, x: Any, targets: Any, count: Any) -> Any:
@@ -165,7 +182,8 @@ def _is_among_largest(_: NodeDef, x: Any, targets: Any, count: Any) -> Any:
     is_target = tf.equal(tf.expand_dims(targets, 1), tf.range(x.shape[1], dtype=targets.dtype))
     target = tf.reduce_sum(tf.where(is_target, x, tf.zeros_like(x)), 1, keepdims=True)
     above = tf.reduce_sum(tf.cast(x > target, tf.int32), 1)
-    return above < tf.cast(count, tf.int32)
+    are_numbers = tf.reduce_all(tf.equal(x - x, 0.0), 1)
+    return (above < tf.cast(count, tf.int32)) & tf.reduce_any(is_target, 1) & are_numbers
 
 
 ROWS: dict[str, Written] = {

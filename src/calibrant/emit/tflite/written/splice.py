@@ -41,7 +41,7 @@ def put_written(edit: Edit, node: NodeDef, read: Sequence[str], function: Writte
         ]
         try:
             made = function(*given)
-        except (ValueError, TypeError):  # shapes that it cannot do with; the operation stays, and is named
+        except (ValueError, TypeError, AttributeError, LookupError):  # shapes that it cannot do with
             return
         if made is None:
             return
