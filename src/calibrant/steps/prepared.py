@@ -130,14 +130,11 @@ class Prepared:
     def with_outputs(self) -> Statistics:
         """The statistics, and that the float network's outputs are numbers."""
         looked_at = {self.seen.get(tensor, tensor) for tensor in self.histograms}
-        outputs = {
-            tensor: required for tensor, required in sound_outputs(self.observed).items() if tensor not in looked_at
-        }
-        result = {
-            tensor: [*([outputs[tensor]] if tensor in outputs else []), *found]
-            for tensor, found in self.statistics.items()
-        }
-        return result | {tensor: [required] for tensor, required in outputs.items() if tensor not in result}
+        result = dict(self.statistics)
+        for tensor, required in sound_outputs(self.observed).items():
+            if tensor not in looked_at:
+                result[tensor] = [required, *result.get(tensor, [])]
+        return result
 
 
 def prepare_balanced(planned: Planned, balanced: Balanced, options: Options, watch: Stopwatch) -> Prepared:

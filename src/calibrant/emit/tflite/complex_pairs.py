@@ -20,7 +20,7 @@ Pair = tuple[Any, Any]
 """Real and imaginary part; None for the second: all zero."""
 
 LARGEST = 1 << 22
-"""Elements of the matrix of a transform."""
+"""Elements of a matrix."""
 MOVING = frozenset(
     {
         *("Identity", "Reshape", "Transpose", "Squeeze", "ExpandDims", "StridedSlice", "Slice", "Pad", "GatherV2"),

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from calibrant.emit.tflite.complex_pairs import ENDS
+from calibrant.emit.tflite.complex_pairs import ENDS, LARGEST
 from calibrant.emit.tflite.written.splice import put_written
 from calibrant.errors import CalibrantError
 from calibrant.graph import nodes as nd
@@ -26,8 +26,6 @@ LINEAR = frozenset(
         *("StridedSlice", "Slice", "Pad", "PadV2", "ReverseV2", "ConcatV2", "Identity"),
     }
 )
-LARGEST = 1 << 22
-"""Elements of a matrix."""
 EXACT = 1e-5
 """Relative error up to which a map is that of its matrix."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from calibrant.emit.tflite.written.splice import Written
+from calibrant.emit.tflite.written.splice import Written, sizes_of
 from calibrant.emit.tflite.written.windows import windows_of
 from calibrant.graph import nodes as nd
 from calibrant.graph.tensorflow import eagerly, tensorflow
@@ -149,16 +149,10 @@ def _other_saturation(node: NodeDef, images: Any, factor: Any) -> Any:
     return _in_rgb(node, tf.stack([hue, tf.clip_by_value(saturation * factor, 0.0, 1.0), value], -1))
 
 
-def _known_sizes(x: Any) -> list[Any]:
-    """Sizes of a tensor, of the open ones tensors."""
-    found = tensorflow().shape(x)
-    return [found[axis] if size is None else size for axis, size in enumerate(x.shape)]
-
-
 def _points(images: Any, image: Any, row: Any, column: Any) -> Any:
     """What images have at whole rows and columns in float: the nearest that they have, beyond their edges."""
     tf = tensorflow()
-    _, rows, columns, channels = _known_sizes(images)
+    _, rows, columns, channels = sizes_of(images)
     places = [
         tf.cast(tf.clip_by_value(place, 0.0, tf.cast(count - 1, tf.float32)), tf.int32)
         for place, count in ((row, rows), (column, columns))
@@ -185,7 +179,7 @@ def _cut_out(node: NodeDef, images: Any, boxes: Any, owners: Any, sizes: Any) ->
     tf = tensorflow()
     if not isinstance(sizes, np.ndarray):
         return None
-    lengths = [tf.cast(size, tf.float32) - 1.0 for size in _known_sizes(images)[1:3]]
+    lengths = [tf.cast(size, tf.float32) - 1.0 for size in sizes_of(images)[1:3]]
     starts = tf.unstack(tf.convert_to_tensor(boxes), num=4, axis=1)
     places, are_inside = [], []
     for axis, (count, length) in enumerate(zip(sizes, lengths, strict=True)):

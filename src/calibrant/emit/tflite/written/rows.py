@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from calibrant.emit.tflite.written.splice import Written
+from calibrant.emit.tflite.written.splice import Written, sizes_of
 from calibrant.graph import nodes as nd
 from calibrant.graph.tensorflow import tensorflow
 from calibrant.graph.tf_core import NodeDef
@@ -119,22 +119,16 @@ def _scattered_extreme(name: str, node: NodeDef, x: Any, places: Any, rows: Any)
 def _parts(node: NodeDef, x: Any, partitions: Any) -> Any:
     tf = tensorflow()
     flat, rank = tf.reshape(partitions, [-1]), len(partitions.shape)
-    rows = tf.reshape(x, [-1, *_sizes_from(tf.convert_to_tensor(x), rank)])
+    rows = tf.reshape(x, [-1, *sizes_of(tf.convert_to_tensor(x))[rank:]])
     places = [tf.reshape(tf.where(tf.equal(flat, part)), [-1]) for part in range(nd.attribute(node, "num_partitions"))]
     return [tf.gather(rows, tf.cast(place, tf.int32)) for place in places]
-
-
-def _sizes_from(x: Any, first: int) -> list[Any]:
-    """Sizes of a tensor from an axis on, of the open ones tensors."""
-    found = tensorflow().shape(x)
-    return [found[axis] if x.shape[axis] is None else x.shape[axis] for axis in range(first, x.shape.rank)]
 
 
 def _stitched(_: NodeDef, *read: Any) -> Any:
     """At each number the last row that has it: parts are put together, and a later one wins."""
     tf = tensorflow()
     places, rows = read[: len(read) // 2], read[len(read) // 2 :]
-    rest = _sizes_from(tf.convert_to_tensor(rows[0]), len(places[0].shape))
+    rest = sizes_of(tf.convert_to_tensor(rows[0]))[len(places[0].shape) :]
     flat = tf.concat([tf.reshape(each, [-1]) for each in places], 0)
     together = tf.concat([tf.reshape(each, [-1, *rest]) for each in rows], 0)
     is_there = tf.equal(tf.expand_dims(tf.range(tf.reduce_max(flat) + 1), 1), tf.expand_dims(flat, 0))

@@ -66,3 +66,9 @@ def _outer(reference: str, scope: str, inner: dict[str, str]) -> str:
     if name in inner:
         return inner[name]
     return f"{control}{scope}/{name}" + (f":{index}" if index and not control else "")
+
+
+def sizes_of(x: Any) -> list[Any]:
+    """Sizes of a tensor of known rank: numbers, of the open ones tensors."""
+    found = tensorflow().shape(x)
+    return [found[axis] if size is None else size for axis, size in enumerate(x.shape)]
