@@ -19,6 +19,7 @@ from calibrant.data.option_types import check_arguments, plain_number
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.emit.large_model import is_too_large
 from calibrant.emit.prefix import file_prefix
+from calibrant.emit.tflite.float_file import FloatFile
 from calibrant.errors import CalibrantError, OutputError, Problem
 from calibrant.exports import EXPORTS
 from calibrant.graph.logits import can_be_compared, compared_tensors
@@ -36,6 +37,7 @@ from calibrant.steps.channels import REFINE, Channels, choose_channels
 from calibrant.steps.files_read import files_read
 from calibrant.steps.fixed_scales import without_coarse_kernels
 from calibrant.steps.foreign_folders import refuse_foreign_folders
+from calibrant.steps.intermediate_tensors import float_lite_file
 from calibrant.steps.measured import Measured, file_sqnr, measured
 from calibrant.steps.observed import Calibrated, search
 from calibrant.steps.parts import with_parts_alike
@@ -292,6 +294,11 @@ def build_result(
             if export.tflite.io != "int8":
                 network = without_coarse_kernels(prepared.fixed, network, whole, again.by_default)
         whole.clear()
+    lite = prepared.lite
+    if isinstance(lite, FloatFile) and prepared.products:
+        with watch.step("convert"):  # once more, with the weights that were rounded since
+            chosen = [prepared.layers[entry.name] for entry in prepared.plan.layers]
+            lite = float_lite_file(prepared.graph, chosen, tuple(prepared.places), export.tflite)
     with watch.step("emit"):
         fakequant = fake_quantized(network)
     measures, reference, keys = Measured(None, None), prepared.folded.graph, prepared.original.output_keys
@@ -315,7 +322,7 @@ def build_result(
         fakequant=fakequant,
         seconds=watch.seconds,
         tflite=export.tflite,
-        lite=prepared.lite,
+        lite=lite,
         batches=again.batches if again is not None and again.batches.restartable else None,
         sensitivity=ranking,
         output_sqnr=measures.outputs,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 _DIGIT_BITS = 32
+_HALF = 1 << (_DIGIT_BITS - 1)
 _FRACTION_DIGITS = 2
 _DIGITS = 4
 _LARGEST = 2.0**84
@@ -14,7 +15,8 @@ class OrderFreeSum:
     """Fixed-point integers of 192 bits: four digits of 32 bits with 2^-64 as the last place, kept in int64 each.
 
     A summand is rounded to 2^-64 and cut at ±2^84, integers are added from there on, so that any order and any grouping
-    of the same summands gives the same state, bit for bit. Good for 2^30 summands.
+    of the same summands gives the same state, bit for bit; also where some were added exactly beforehand. Good for 2^30
+    summands.
 
     Parameters
     ----------
@@ -42,8 +44,13 @@ class OrderFreeSum:
         return OrderFreeSum.from_array(self._digits + other._digits)
 
     def to_array(self) -> np.ndarray:
-        """The state, int64 (4, *shape)."""
-        return self._digits.copy()
+        """The state, int64 (4, *shape), the same for equal sums: all digits but the first are -2^31 … 2^31 - 1."""
+        digits = self._digits.copy()
+        for place in range(_DIGITS - 1, 0, -1):
+            carried = (digits[place] + _HALF) >> _DIGIT_BITS
+            digits[place] -= carried << _DIGIT_BITS
+            digits[place - 1] += carried
+        return digits
 
     @classmethod
     def from_array(cls, digits: np.ndarray) -> OrderFreeSum:
@@ -62,11 +69,12 @@ class OrderFreeSum:
 
     def total(self) -> np.ndarray:
         """The sum as float64, from the lowest digit up."""
-        result = np.zeros(self._digits.shape[1:])
+        digits = self.to_array()
+        result = np.zeros(digits.shape[1:])
         for place in reversed(range(_DIGITS)):
             unit = 2.0 ** (_DIGIT_BITS * (_DIGITS - 1 - place - _FRACTION_DIGITS))
-            result += self._digits[place].astype(np.float64) * unit
+            result += digits[place].astype(np.float64) * unit
         return result
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, OrderFreeSum) and np.array_equal(self._digits, other._digits)
+        return isinstance(other, OrderFreeSum) and np.array_equal(self.to_array(), other.to_array())

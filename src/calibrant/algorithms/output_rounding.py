@@ -20,6 +20,8 @@ import numpy as np
 LEAST_SHARE = 0.01
 """Of uncorrelated inputs in what is believed about them, however many samples there are."""
 _CLEARLY_LESS = 1 - 1e-9
+_ROWS_AT_A_TIME = 64
+"""Between which errors are made up for one by one; for all rows behind them by one product."""
 
 
 def rounded_for_output(steps: np.ndarray, nearest: np.ndarray, moments: np.ndarray, levels: np.ndarray) -> np.ndarray:
@@ -53,10 +55,13 @@ def rounded_for_output(steps: np.ndarray, nearest: np.ndarray, moments: np.ndarr
     middle = (levels[1:] + levels[:-1]) / 2
     wanted = steps[order].astype(np.float64)
     codes = np.empty_like(nearest)
-    for row, source in enumerate(order):
-        codes[source] = levels[np.searchsorted(middle, wanted[row])]
-        error = wanted[row] - codes[source]
-        wanted[row + 1 :] -= np.outer(factor[row, row + 1 :], error)
+    for start in range(0, len(order), _ROWS_AT_A_TIME):
+        end = min(start + _ROWS_AT_A_TIME, len(order))
+        for row in range(start, end):
+            codes[order[row]] = levels[np.searchsorted(middle, wanted[row])]
+            wanted[row] -= codes[order[row]]
+            wanted[row + 1 : end] -= np.outer(factor[row, row + 1 : end], wanted[row])
+        wanted[end:] -= factor[start:end, end:].T @ wanted[start:end]
     better = output_error(steps - codes, moments) < _CLEARLY_LESS * output_error(steps - nearest, moments)
     return np.where(better, codes, nearest)
 

@@ -19,6 +19,11 @@ LARGEST_BLOCK = 512
 _BITS = 18
 _ROWS_AT_A_TIME = 1 << (53 - 2 * _BITS)  # sums of their products are exact in float64, whatever the order
 _VALUES_AT_A_TIME = 1 << 22
+_EXACT = range(-32, 16)
+"""Exponents of values whose products OrderFreeMean takes as they are: from 2^-64 on, and less than 2^84."""
+_ENOUGH = 1024
+_OPEN_SUMS = 2
+"""Sums that are not in the mean yet, as adding to that takes longer than a product of few rows."""
 
 
 class PatchGram:
@@ -35,18 +40,19 @@ class PatchGram:
         Number of input channels that meet in an output: all, those of one group, or 1 for a depthwise kernel.
     """
 
-    __slots__ = ("_mean", "geometry", "group")
+    __slots__ = ("_mean", "_open", "geometry", "group")
     __hash__ = None  # type: ignore[assignment]  # mutable
 
     def __init__(self, geometry: PatchGeometry, group: int):
         self.geometry = geometry
         self.group = group
         self._mean = OrderFreeMean()
+        self._open: dict[int, _Products] = {}  # by exponent
 
     @property
     def count(self) -> int:
         """Output positions seen, over all batches."""
-        return self._mean.count
+        return self._mean.count + sum(sums.count for sums in self._open.values())
 
     @property
     def kind(self) -> str:
@@ -71,17 +77,33 @@ class PatchGram:
         positions = math.prod(
             window.positions(length) for window, length in zip(geometry.windows, samples.shape[1:-1], strict=True)
         )
-        blocks = -(-samples.shape[-1] // self.group) * block_count(self.offsets, self.group)
-        rows = self.offsets * block_channels(self.offsets, self.group)
         step = max(_VALUES_AT_A_TIME // max(positions * self.offsets * samples.shape[-1], 1), 1)
-        total = np.zeros((blocks, rows, rows), np.int64)
         for start in range(0, len(samples) if positions else 0, step):
             codes = np.rint(np.ldexp(samples[start : start + step], -exponent))
             patches = self._blocks(codes)
             for row in range(0, patches.shape[-1], _ROWS_AT_A_TIME):
-                part = patches[..., row : row + _ROWS_AT_A_TIME].astype(np.float64)
-                total += np.stack([block @ block.T for block in part]).astype(np.int64)
-        self._mean.add(np.ldexp(total.astype(np.float64), 2 * exponent), len(samples) * positions)
+                self._add(patches[..., row : row + _ROWS_AT_A_TIME], exponent)
+
+    def _add(self, patches: np.ndarray, exponent: int) -> None:
+        """Add up to _ROWS_AT_A_TIME patches of whole numbers, [blocks, rows, patches], times 2^exponent."""
+        sums = self._open.pop(exponent, None)
+        if sums is not None and sums.count + patches.shape[-1] > _ROWS_AT_A_TIME:
+            self._close(exponent, sums)
+            sums = None
+        self._open[exponent] = sums = sums or _Products()
+        sums.add(patches)
+        if exponent not in _EXACT or len(self._open) > _OPEN_SUMS:
+            first = exponent if exponent not in _EXACT else next(iter(self._open))
+            self._close(first, self._open.pop(first))
+
+    def _close(self, exponent: int, sums: _Products) -> None:
+        self._mean.add(np.ldexp(sums.total(), 2 * exponent), sums.count)
+
+    def _closed(self) -> OrderFreeMean:
+        """The mean of everything that was seen."""
+        while self._open:
+            self._close(*self._open.popitem())
+        return self._mean
 
     def _blocks(self, samples: np.ndarray) -> np.ndarray:
         """The patches of [samples, *spatial, channels] as [blocks, offsets and channels, samples and positions]."""
@@ -100,7 +122,7 @@ class PatchGram:
         """
         if self.kind != other.kind:
             raise ValueError("patches of different layers cannot be merged")
-        self._mean.merge_from(other._mean)
+        self._closed().merge_from(other._closed())
 
     def moments(self) -> np.ndarray:
         """The mean of p pᵀ, float64 [blocks, rows, rows]; rows are kernel offsets times the channels of a block.
@@ -110,20 +132,50 @@ class PatchGram:
         ValueError
             No batch has been seen.
         """
-        return self._mean.value()
+        return self._closed().value()
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """The state, for storing it; empty before the first batch."""
-        return self._mean.to_arrays()
+        return self._closed().to_arrays()
 
     def merge_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         """Add a state from :meth:`to_arrays`."""
-        self._mean.merge_arrays(arrays)
+        self._closed().merge_arrays(arrays)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, PatchGram):
             return NotImplemented
-        return self.kind == other.kind and self._mean == other._mean
+        return self.kind == other.kind and self._closed() == other._closed()
+
+
+class _Products:
+    """Exact sums of products of whole numbers; few patches wait until there are enough for one large product."""
+
+    __slots__ = ("_total", "_waiting", "_waits", "count")
+
+    def __init__(self) -> None:
+        self.count = self._waits = 0
+        self._total: np.ndarray | None = None
+        self._waiting: list[np.ndarray] = []
+
+    def add(self, patches: np.ndarray) -> None:
+        """Add some, [blocks, rows, patches]."""
+        self.count += patches.shape[-1]
+        self._waits += patches.shape[-1]
+        self._waiting.append(patches)
+        if self._waits >= _ENOUGH:
+            self.total()
+
+    def total(self) -> np.ndarray:
+        """The sums so far, float64 [blocks, rows, rows]."""
+        if self._waiting:
+            patches = np.concatenate(self._waiting, axis=-1).astype(np.float64)
+            products = np.stack([block @ block.T for block in patches])
+            self._total = products if self._total is None else np.add(self._total, products, out=self._total)
+            self._waiting, self._waits = [], 0
+        if self._total is None:
+            raise ValueError("there are no patches")
+        return self._total
 
 
 def block_count(offsets: int, group: int) -> int:

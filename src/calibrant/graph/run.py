@@ -11,6 +11,7 @@ import numpy as np
 
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
+from calibrant.graph.enclosed_reads import enclosed_read, with_watchers
 from calibrant.graph.graph import Graph
 from calibrant.graph.session import close_session, open_session
 from calibrant.graph.tensorflow import tensorflow
@@ -55,7 +56,9 @@ class Runner:
         That operations are divided among, and that run them; TensorFlow's choice by default.
     watched : Mapping[str, Callable[[np.ndarray], None]] | None
         Tensor → function that is called with its values, on the caller's thread, once per batch. The array is only
-        valid during the call. What it raises is raised again when the batch is done, the first in this order.
+        valid during the call. What it raises is raised again when the batch is done, the first in this order. The key
+        of an :class:`calibrant.graph.enclosed_reads.EnclosedRead` → function that is called on any thread each time
+        that the reader runs, and that must not raise.
     optimized : bool
         Let TensorFlow rewrite the graph first, which takes longer than a few batches of a network of many small layers.
     hint : str
@@ -84,13 +87,16 @@ class Runner:
         options.disable_meta_optimizer = not optimized
         options.optimizers.extend(OPTIMIZERS)
         options.meta_optimizer_iterations = options.ONE
-        self._session = open_session(graph, config)
+        enclosed = {key: function for key, function in (watched or {}).items() if enclosed_read(key) is not None}
+        watching, self._kept = with_watchers(graph, enclosed)
+        self._session = open_session(watching, config)
         with self._session.graph.as_default():
             watchers = [
                 tf.numpy_function(
                     self._kept_failure(tensor, function), [self._session.graph.get_tensor_by_name(tensor)], []
                 )
                 for tensor, function in (watched or {}).items()
+                if tensor not in enclosed
             ]
         fetched = fetchable(self._session, self.fetches)
         self._call = self._session.make_callable([*fetched, *watchers], feed_list=list(graph.inputs))

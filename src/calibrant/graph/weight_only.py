@@ -9,6 +9,7 @@ import numpy as np
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.control_flow import calls_of, names_in_functions, reached
+from calibrant.graph.enclosed_reads import EnclosedRead
 from calibrant.graph.graph import Graph
 from calibrant.graph.node_input import NodeInput
 from calibrant.graph.tf_core import FunctionDef, NodeDef, dtypes
@@ -46,6 +47,10 @@ class WeightOnlyLayer:
     ----------
     name, type : str
         As everything that is not quantizable is listed; its operator.
+    product : NodeDef
+        The node, as it is where it runs.
+    read : EnclosedRead
+        What it multiplies with the weights.
     constant : EnclosedConstant
         The weights; several layers may read parts of one.
     values : np.ndarray
@@ -57,6 +62,8 @@ class WeightOnlyLayer:
 
     name: str
     type: str
+    product: NodeDef
+    read: EnclosedRead
     constant: EnclosedConstant
     values: np.ndarray
     channel_axes: tuple[int, ...]
@@ -80,11 +87,11 @@ def weight_only_layers(graph: Graph) -> tuple[WeightOnlyLayer, ...]:
 
 @dataclass(frozen=True)
 class _Use:
-    """A product that reads a constant, the axes of it that the result keeps, and the function that it is in, or ""."""
+    """A product that reads a constant, the axes of it that the result keeps, and the other operand."""
 
     node: NodeDef
     kept_axes: tuple[int, ...]
-    function: str
+    other: EnclosedRead
 
 
 class _Search:
@@ -145,7 +152,7 @@ class _Search:
             names = names_in_functions(caller, self.functions)
 
             def name(use: _Use, names: Mapping[tuple[str, str], str] = names) -> str:
-                return names[use.function, use.node.name]
+                return names[use.other.function, use.node.name]
 
             for index, tensor in enumerate(nd.data_inputs(caller)):
                 value, source = self._weights(tensor), self.graph.constant_source(tensor)
@@ -226,20 +233,20 @@ def _layers(
     kept = {tuple(axis % value.ndim for axis in use.kept_axes) for use in uses}
     axes = next(iter(kept)) if len(kept) == 1 else ()
     for use in uses:
-        yield WeightOnlyLayer(name(use), use.node.op, constant, value, axes)
+        yield WeightOnlyLayer(name(use), use.node.op, use.node, use.other, constant, value, axes)
 
 
 def _product(node: NodeDef, index: int, function: str = "") -> list[_Use] | None:
-    kind = KINDS.get(node.op)
+    kind, other = KINDS.get(node.op), EnclosedRead(function, node.name, 1 - index)
     if node.op == "Einsum":
-        return [_Use(node, _axes_in_sum(node, index), function)]
+        return [_Use(node, _axes_in_sum(node, index), other)]
     if node.op == "MatMul" or (kind is not None and kind.multiplies_activations):
         turned = nd.attribute(node, ("transpose_a", "transpose_b")[index]) or nd.attribute(
             node, ("adj_x", "adj_y")[index]
         )
-        return [_Use(node, (-2 if (index == 1) == bool(turned) else -1,), function)]
+        return [_Use(node, (-2 if (index == 1) == bool(turned) else -1,), other)]
     if kind is not None and kind.weight_input == index:
-        return [_Use(node, kind.channel_axes, function)]
+        return [_Use(node, kind.channel_axes, replace(other, index=kind.data_inputs[0]))]
     return None
 
 

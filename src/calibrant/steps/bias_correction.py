@@ -11,7 +11,7 @@ M. Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Co
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -23,7 +23,8 @@ from calibrant.graph.channel_order import is_channels_first
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
 from calibrant.graph.node_input import read_tensor
-from calibrant.layer_kinds import KINDS
+from calibrant.graph.tf_core import NodeDef
+from calibrant.layer_kinds import KINDS, LayerKind
 from calibrant.steps.weights import LayerWeights
 
 
@@ -61,20 +62,25 @@ def with_biases(graph: Graph, layers: Mapping[str, Layer], names: list[str]) -> 
 
 def patch_geometry(graph: Graph, layer: Layer) -> PatchGeometry:
     """How the kernel of a layer with weights moves over its input."""
-    kind = KINDS[layer.type]
+    outputs = graph.shape(f"{layer.name}:0") if KINDS[layer.type].transposed else None
+    return kernel_geometry(graph.nodes[layer.name], KINDS[layer.type], layer.weights_shape, outputs)
+
+
+def kernel_geometry(
+    node: NodeDef, kind: LayerKind, weights_shape: Sequence[int], outputs: Sequence[int | None] | None = None
+) -> PatchGeometry:
+    """How the kernel of a node moves; ``outputs`` is the shape of its result, where it is a transposed convolution."""
     if not kind.spatial:
         return PatchGeometry()
-    node = graph.nodes[layer.name]
     first = is_channels_first(node)
     spatial = tuple(range(2, 2 + kind.spatial) if first else range(1, 1 + kind.spatial))
     strides = nd.attribute(node, "strides")
     dilations = nd.attribute(node, "dilations") or [1] * (kind.spatial + 2)
     padding = nd.attribute(node, "padding")
     explicit = nd.attribute(node, "explicit_paddings") or []
-    outputs = graph.shape(f"{layer.name}:0") if kind.transposed else None
     windows = tuple(
         ConvAxis(
-            size=layer.weights_shape[place],
+            size=weights_shape[place],
             stride=strides[axis],
             dilation=dilations[axis],
             padding=(explicit[2 * axis], explicit[2 * axis + 1]) if padding == "EXPLICIT" else padding,

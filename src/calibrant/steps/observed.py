@@ -24,8 +24,10 @@ from calibrant.steps.norms import wide_reciprocals
 from calibrant.steps.positive_results import least_corrections
 from calibrant.steps.prepared import Prepared
 from calibrant.steps.range_moves import range_moves
+from calibrant.steps.round_products import with_rounded_products
 from calibrant.steps.round_weights import with_rounded_weights
 from calibrant.steps.unseen import check_seen
+from calibrant.steps.weight_only import with_weight_only
 from calibrant.steps.weights import LayerWeights, bias_of
 
 
@@ -88,7 +90,11 @@ def observed_network(prepared: Prepared) -> QuantizedNetwork:
 
 
 def with_rounding(prepared: Prepared) -> Prepared:
-    """With weights rounded for what was observed, where that was asked for."""
+    """With weights rounded for what was observed: of layers where that was asked for, in loops and branches always."""
+    if prepared.products:
+        weight_only = with_rounded_products(prepared.weight_only, prepared.products)
+        graph = with_weight_only(prepared.float_products, weight_only)
+        prepared = replace(prepared, weight_only=weight_only, graph=graph)
     if not prepared.grams:
         return prepared
     check_seen(prepared.graph, prepared.places, prepared.histograms)

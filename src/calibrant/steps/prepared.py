@@ -33,6 +33,7 @@ from calibrant.steps.joint import with_joint_places, with_joint_settings
 from calibrant.steps.narrow_range import holdable_weights
 from calibrant.steps.planned import Planned
 from calibrant.steps.positive_results import minimum_statistics
+from calibrant.steps.round_products import ProductGram, product_statistics
 from calibrant.steps.round_weights import GramPlace, gram_statistics
 from calibrant.steps.saturating_reads import saturating_reads
 from calibrant.steps.sound_outputs import sound_outputs
@@ -78,12 +79,16 @@ class Prepared:
         The network as a float LiteRT file, or why it cannot be one; None where no format asks for it.
     weight_only : tuple[QuantizedWeightOnly, ...]
         The layers of which ``graph`` has the quantized weights already.
+    float_products : Graph
+        The same graph with float weights of these layers.
     histograms : Mapping[str, Histogram]
         Tensor → its histogram, still empty.
     patches : Mapping[tuple[str, PatchGeometry], PatchMean]
         Tensor and geometry → mean patch, still empty.
     grams : Mapping[GramPlace, PatchGram]
         Second moments of patches, still empty; none where weights are rounded to the nearest code.
+    products : Mapping[str, ProductGram]
+        Second moments of what the layers of ``weight_only`` read, still empty.
     minima : Mapping[str, ChannelMinimum]
         Layer → smallest result of each channel, still empty; only where a corrected bias has to leave it positive.
     equalized : bool
@@ -106,9 +111,11 @@ class Prepared:
     seen: Mapping[str, str]
     lite: FloatFile | CalibrantError | None
     weight_only: tuple[QuantizedWeightOnly, ...]
+    float_products: Graph
     histograms: Mapping[str, Histogram]
     patches: Mapping[tuple[str, PatchGeometry], PatchMean]
     grams: Mapping[GramPlace, PatchGram]
+    products: Mapping[str, ProductGram]
     minima: Mapping[str, ChannelMinimum]
     equalized: bool = False
 
@@ -128,9 +135,9 @@ class Prepared:
 
     @cached_property
     def with_outputs(self) -> Statistics:
-        """The statistics, and that the float network's outputs are numbers."""
+        """The statistics, those of loops and branches, and that the float network's outputs are numbers."""
         looked_at = {self.seen.get(tensor, tensor) for tensor in self.histograms}
-        result = dict(self.statistics)
+        result = {**self.statistics, **{key: [gram] for key, gram in self.products.items()}}
         for tensor, required in sound_outputs(self.observed).items():
             if tensor not in looked_at:
                 result[tensor] = [required, *result.get(tensor, [])]
@@ -145,7 +152,7 @@ def prepare_balanced(planned: Planned, balanced: Balanced, options: Options, wat
     with watch.step("weights"):
         for entry in plan.layers:
             bias_of(graph, layers[entry.name])  # raises for NaN, before it makes the outputs so
-        weight_only = quantize_weight_only(graph, plan.weight_only)
+        weight_only, float_products = quantize_weight_only(graph, plan.weight_only), graph
         graph = with_weight_only(graph, weight_only)
         weights = holdable_weights(quantize_all_weights(graph, layers, plan.layers), options.export.formats)
         channel_weights: dict[str, LayerWeights] = {}
@@ -183,8 +190,10 @@ def prepare_balanced(planned: Planned, balanced: Balanced, options: Options, wat
         seen=seen,
         lite=lite,
         weight_only=weight_only,
+        float_products=float_products,
         histograms={tensor: Histogram() for tensor in (*tensors, *intermediate)},
         patches=patch_statistics(graph, layers, weights) if options.calibration.bias_correction else {},
         grams=gram_statistics(graph, layers, weights) if options.calibration.round_weights else {},
+        products=product_statistics(weight_only),
         minima=minimum_statistics(graph, layers, weights) if options.calibration.bias_correction else {},
     )

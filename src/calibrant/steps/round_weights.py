@@ -17,7 +17,7 @@ from calibrant.algorithms.patch_gram import PatchGram, block_count, in_blocks, o
 from calibrant.algorithms.patch_mean import PatchGeometry, PatchMean
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
-from calibrant.layer_kinds import KINDS, LayerKind
+from calibrant.layer_kinds import KINDS
 from calibrant.steps.bias_correction import patch_place
 from calibrant.steps.weights import LayerWeights
 
@@ -59,7 +59,7 @@ def with_rounded_weights(
             continue
         moments = [_moments(grams[place], patches.get(place[:2])) for place in places]
         mean, group = sum(moments[1:], moments[0]) / len(moments), places[0][2]
-        codes = _codes(entry, mean, group, KINDS[layers[names[0]].type])
+        codes = rounded_codes(entry, mean, group, KINDS[layers[names[0]].type].transposed)
         rounded[constant] = replace(entry, quantized=replace(entry.quantized, values=codes))
     return {name: rounded[entry.constant] for name, entry in weights.items()}
 
@@ -79,12 +79,24 @@ def _moments(gram: PatchGram, mean: PatchMean | None) -> np.ndarray:
     return shrunk(moments, gram.count)
 
 
-def _codes(entry: LayerWeights, moments: np.ndarray, group: int, kind: LayerKind) -> np.ndarray:
-    """New codes in the shape of the weights."""
+def rounded_codes(entry: LayerWeights, moments: np.ndarray, group: int, transposed: bool) -> np.ndarray:
+    """New codes in the shape of the weights.
+
+    Parameters
+    ----------
+    entry : LayerWeights
+        The weights and their nearest codes.
+    moments : np.ndarray
+        Second moments of what they are multiplied with, as of :meth:`PatchGram.moments`.
+    group : int
+        Number of input channels that meet in an output.
+    transposed : bool
+        Whether the weights number their outputs before their inputs.
+    """
     quantized = entry.quantized
     scale = quantized.scale.astype(np.float64).reshape(broadcast_shape(quantized.values.shape, quantized.channel_axes))
     steps, nearest = entry.float_values / scale, quantized.values
-    if kind.transposed:
+    if transposed:
         steps, nearest = np.swapaxes(steps, -1, -2), np.swapaxes(nearest, -1, -2)
     *sizes, inputs, outputs = nearest.shape
     offsets = math.prod(sizes)
@@ -99,7 +111,7 @@ def _codes(entry: LayerWeights, moments: np.ndarray, group: int, kind: LayerKind
     rounded = out_of_blocks(np.stack([rounded_for_output(*part, levels) for part in parts]), offsets, group)
     divided = rounded.reshape(offsets, groups, inputs, outputs // groups).transpose(0, 2, 1, 3)
     codes = divided.reshape(nearest.shape)
-    return np.ascontiguousarray(np.swapaxes(codes, -1, -2) if kind.transposed else codes)
+    return np.ascontiguousarray(np.swapaxes(codes, -1, -2) if transposed else codes)
 
 
 def allowed_levels(weights: QuantizedWeights) -> np.ndarray:
