@@ -44,6 +44,7 @@ from calibrant.steps.parts import with_parts_alike
 from calibrant.steps.prepare import channels_are_open, is_configured, plan_with_data, prepare
 from calibrant.steps.refine import refined, units_of
 from calibrant.steps.refine_between import refined_between
+from calibrant.steps.room import with_room
 from calibrant.steps.second_pass import SecondPass, check_readable_again, left_out_if
 from calibrant.steps.sensitivity import sensitivities
 from calibrant.steps.unseen import seen_places
@@ -294,6 +295,7 @@ def build_result(
             if export.tflite.io != "int8":
                 network = without_coarse_kernels(prepared.fixed, network, whole, again.by_default)
         whole.clear()
+    network = with_room(prepared, network)
     lite = prepared.lite
     if isinstance(lite, FloatFile) and prepared.products:
         with watch.step("convert"):  # once more, with the weights that were rounded since
