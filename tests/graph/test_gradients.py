@@ -62,6 +62,21 @@ def test_they_are_those_of_tensorflow(build):
             np.testing.assert_allclose(one, other[place], rtol=1e-5, atol=1e-6)
 
 
+def test_the_rows_that_a_model_looks_up_in_what_it_computed():
+    def build():
+        x = placeholder([1, 6, 4])
+        rows = tf.identity(tf.tanh(x)[0], name="rows")
+        tf.gather(rows, tf.math.top_k(rows[:, 0], 3)[1], name="best")
+        tf.gather(rows, [2, 2], name="out")
+
+    graph, batch = load(graph_def(build), outputs=["out", "best"]), numbers(1, 6, 4)
+    weights = [[np.ones((2, 4), np.float32), np.zeros((3, 4), np.float32)]]
+    with closing(OutputGradients(graph, ["rows:0"], ["out:0", "best:0"])) as gradients:
+        values, (slope,) = gradients.back({"x": batch}, gradients.ahead({"x": batch}), weights)["rows:0"]
+    np.testing.assert_allclose(slope[:, 0], [0, 0, 2, 0, 0, 0])
+    np.testing.assert_allclose(values, np.tanh(batch[0]), atol=1e-6)
+
+
 def test_operations_whose_gradients_are_made_quickly():
     graph = load(graph_def(common))
     OutputGradients(graph, ["x:0", "behind:0"], ["out:0"], quickly=True).close()

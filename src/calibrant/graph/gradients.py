@@ -101,6 +101,8 @@ class OutputGradients:
             real = [place for place, end in enumerate(ends) if end.dtype.is_floating]
             try:
                 found = tf.gradients([ends[place] for place in real], by, [weights[place] for place in real])
+                # That of a Gather is slices of the rows it took, perhaps several of one row.
+                found = [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in found]
             except Exception as error:  # each operation has a Python function of its own that makes its gradient
                 self.close()
                 raise _without_gradient(self._graph, str(error)) from None
