@@ -7,7 +7,9 @@ import pytest
 
 from calibrant import quantize
 from calibrant.algorithms.arq import quantize_weights
+from calibrant.algorithms.patch_mean import PatchGeometry
 from calibrant.graph.run import run_once
+from calibrant.steps import round_products
 from calibrant.steps.round_products import ProductGram
 from calibrant.steps.weight_only import with_weight_only
 from graphs import graph_def, numbers, placeholder, tf, v1
@@ -126,6 +128,36 @@ def test_a_convolution_in_a_loop(style):
     assert np.square(made - reference).mean() < 0.7 * np.square(before - reference).mean()
 
 
+def test_the_smallest_products_are_rounded_where_memory_would_not_do_for_all(style, monkeypatch):
+    large = numbers(2 * UNITS, UNITS, seed=4, scale=0.2)
+
+    def two(h, matrix):
+        wide = tf.matmul(tf.concat([h, tf.sin(h)], 1), tf.constant(large, name="large"))
+        return tf.matmul(h, matrix) + 0.1 * wide
+
+    definition = loop(two)
+    monkeypatch.setattr(round_products, "MOST_BYTES", ProductGram(PatchGeometry(), UNITS).most_bytes)
+    for entry in quantize(definition, data=DATA, outputs=["out"]).network.weight_only:
+        nearest = quantize_weights(entry.layer.values, channel_axes=(1,)).values
+        assert np.array_equal(entry.weights.values, nearest) == (entry.layer.values.shape[0] > UNITS)
+
+
+def test_a_function_that_is_to_be_compiled_runs_all_the_same(tmp_path):
+    compiled = tf.function(lambda h: tf.matmul(h, tf.constant(WEIGHTS)), jit_compile=True)
+
+    class Module(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, UNITS], tf.float32, name="x")])
+        def run(self, x):
+            shapes = [tf.TensorShape([]), tf.TensorShape([None, UNITS])]
+            body = lambda i, h: (i + 1, x + tf.tanh(compiled(h)))  # noqa: E731
+            return tf.while_loop(lambda i, h: i < 3, body, [0, x], shape_invariants=shapes)[1]
+
+    module = Module()
+    tf.saved_model.save(module, tmp_path, signatures=module.run.get_concrete_function())
+    (entry,) = quantize(tmp_path, data=DATA).network.weight_only
+    assert not np.array_equal(entry.weights.values, quantize_weights(WEIGHTS, channel_axes=(1,)).values)
+
+
 def test_what_nothing_runs_keeps_its_codes(style):
     def build():
         x = placeholder([None, UNITS])
@@ -138,8 +170,6 @@ def test_what_nothing_runs_keeps_its_codes(style):
 
 
 def test_numbers_that_are_not_finite_are_left_out():
-    from calibrant.algorithms.patch_mean import PatchGeometry
-
     gram, other = (ProductGram(PatchGeometry(), 3) for _ in range(2))
     for each in (numbers(4, 3), np.full((2, 3), np.nan, np.float32), np.full((1, 3), np.inf, np.float32)):
         gram.update(each)

@@ -7,7 +7,8 @@ import numpy as np
 _DIGIT_BITS = 32
 _HALF = 1 << (_DIGIT_BITS - 1)
 _FRACTION_DIGITS = 2
-_DIGITS = 4
+DIGITS = 4
+"""Of 64 bits each, for every number that is summed up."""
 _LARGEST = 2.0**84
 
 
@@ -28,13 +29,13 @@ class OrderFreeSum:
     __hash__ = None  # type: ignore[assignment]  # mutable
 
     def __init__(self, shape: tuple[int, ...]):
-        self._digits = np.zeros((_DIGITS, *shape), np.int64)
+        self._digits = np.zeros((DIGITS, *shape), np.int64)
 
     def add(self, values: np.ndarray) -> None:
         """Add a finite float64 array of the shape."""
         rest = np.clip(values, -_LARGEST, _LARGEST)
-        for place in range(_DIGITS):
-            unit = 2.0 ** (_DIGIT_BITS * (_DIGITS - 1 - place - _FRACTION_DIGITS))
+        for place in range(DIGITS):
+            unit = 2.0 ** (_DIGIT_BITS * (DIGITS - 1 - place - _FRACTION_DIGITS))
             digit = np.rint(rest / unit)
             rest = rest - digit * unit
             self._digits[place] += digit.astype(np.int64)
@@ -46,7 +47,7 @@ class OrderFreeSum:
     def to_array(self) -> np.ndarray:
         """The state, int64 (4, *shape), the same for equal sums: all digits but the first are -2^31 … 2^31 - 1."""
         digits = self._digits.copy()
-        for place in range(_DIGITS - 1, 0, -1):
+        for place in range(DIGITS - 1, 0, -1):
             carried = (digits[place] + _HALF) >> _DIGIT_BITS
             digits[place] -= carried << _DIGIT_BITS
             digits[place - 1] += carried
@@ -61,7 +62,7 @@ class OrderFreeSum:
         ValueError
             The array is no such state.
         """
-        if digits.dtype.kind != "i" or digits.shape[:1] != (_DIGITS,):
+        if digits.dtype.kind != "i" or digits.shape[:1] != (DIGITS,):
             raise ValueError(f"a sum of type {digits.dtype} and shape {list(digits.shape)}")
         result = cls(digits.shape[1:])
         result._digits[:] = digits
@@ -71,8 +72,8 @@ class OrderFreeSum:
         """The sum as float64, from the lowest digit up."""
         digits = self.to_array()
         result = np.zeros(digits.shape[1:])
-        for place in reversed(range(_DIGITS)):
-            unit = 2.0 ** (_DIGIT_BITS * (_DIGITS - 1 - place - _FRACTION_DIGITS))
+        for place in reversed(range(DIGITS)):
+            unit = 2.0 ** (_DIGIT_BITS * (DIGITS - 1 - place - _FRACTION_DIGITS))
             result += digits[place].astype(np.float64) * unit
         return result
 

@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from calibrant.algorithms.order_free_mean import OrderFreeMean
+from calibrant.algorithms.ordered_sum import DIGITS
 from calibrant.algorithms.patch_mean import PatchGeometry
 
 LARGEST_BLOCK = 512
@@ -63,6 +64,12 @@ class PatchGram:
     def offsets(self) -> int:
         """Number of kernel offsets."""
         return math.prod(window.size for window in self.geometry.windows)
+
+    @property
+    def most_bytes(self) -> int:
+        """The memory that the state of one group of input channels takes at most."""
+        rows = self.offsets * block_channels(self.offsets, self.group)
+        return 8 * block_count(self.offsets, self.group) * rows**2 * (DIGITS + _OPEN_SUMS)
 
     def update(self, values: np.ndarray) -> None:
         """Add one batch, finite float32 of any number of axes that has those of the geometry."""

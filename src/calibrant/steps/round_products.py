@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import accumulate
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from calibrant.steps.bias_correction import kernel_geometry
 from calibrant.steps.round_weights import rounded_codes
 from calibrant.steps.weights import LayerWeights
 
+MOST_BYTES = 1 << 28
+"""Of all accumulators together; a network that is one large loop, as of a decoder, would have gigabytes of them."""
+
 
 class ProductGram(PatchGram):
     """Second moments of what a product reads, of the values that are finite and meet all of its weights."""
@@ -36,14 +40,20 @@ class ProductGram(PatchGram):
 
 
 def product_statistics(layers: Iterable[QuantizedWeightOnly]) -> dict[str, ProductGram]:
-    """An accumulator for each read of a matrix product, or of a convolution that mixes all channels."""
-    result = {}
+    """An accumulator for each read of a matrix product, or of a convolution that mixes all channels.
+
+    The smallest come first, as long as all of them take no more than MOST_BYTES.
+    """
+    possible: dict[str, ProductGram] = {}
     for entry in layers:
         geometry = _geometry(entry.layer)
         if geometry is not None:
             group = entry.layer.values.shape[_inputs_axis(entry.layer)]
-            result[entry.layer.read.key] = ProductGram(geometry, group)
-    return result
+            possible[entry.layer.read.key] = ProductGram(geometry, group)
+    by_size = sorted(possible, key=lambda key: (possible[key].most_bytes, key))
+    totals = accumulate(possible[key].most_bytes for key in by_size)
+    kept = {key for key, total in zip(by_size, totals, strict=True) if total <= MOST_BYTES}
+    return {key: gram for key, gram in possible.items() if key in kept}
 
 
 def with_rounded_products(
