@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibrant.errors import DataError
-from calibrant.evaluation.accuracy import Difference, Scoreboard
+from calibrant.evaluation.accuracy import Scoreboard
+from calibrant.evaluation.difference import Difference
 from calibrant.evaluation.label_count import LabelCount, top_k
 
 seeds = st.integers(0, 2**32 - 1)

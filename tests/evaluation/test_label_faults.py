@@ -53,7 +53,7 @@ def test_one_hot_labels_that_fit(columns, options):
 @pytest.mark.parametrize("shape", [(1, 5), (3, 3)])
 @pytest.mark.parametrize("model", [network(), BEST], ids=["scores", "classes"])
 def test_maps_for_a_classifier(model, shape):
-    with pytest.raises(DataError, match=rf"labels of shape \[16, {shape[0]}, {shape[1]}\]"):
+    with pytest.raises(DataError, match=rf"labels of shape \[N, {shape[0]}, {shape[1]}\]"):
         calibrant.evaluate([model], DATA, np.zeros((32, *shape), int))
 
 

@@ -51,7 +51,7 @@ def label_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--ignore-label",
             type=int,
             multiple=True,
-            help="Samples, or positions of maps, with this label do not count.",
+            help="Samples, or positions of sequences and maps, with this label do not count.",
         ),
         click.option(
             "--label-offset",

@@ -12,12 +12,15 @@ from calibrant.cli.json_output import json_option, print_json
 from calibrant.cli.next_step import say_next
 from calibrant.cli.options import model_options
 
-SHARES = frozenset({"top1", "top5", "mean_iou", "agreement"})
+SHARES = frozenset({"top1", "top5", "mean_iou", "agreement", "f1", "exact_match", "hamming_accuracy"})
 TITLES = {
     "name": "model",
     "top1": "top-1",
     "top5": "top-5",
     "mean_iou": "mean IoU",
+    "f1": "F1",
+    "exact_match": "exact match",
+    "hamming_accuracy": "right labels",
     "mae": "MAE",
     "rmse": "RMSE",
     "r2": "R²",
@@ -26,7 +29,7 @@ TITLES = {
     "largest_difference": "largest difference",
 }
 
-FIRST = ("output", "name", "samples", "top1", "agreement", "sqnr_db")
+FIRST = ("output", "name", "samples", "top1", "f1", "exact_match", "hamming_accuracy", "agreement", "sqnr_db")
 """The columns that matter most; the others follow in their order."""
 
 
@@ -35,7 +38,8 @@ FIRST = ("output", "name", "samples", "top1", "agreement", "sqnr_db")
 @click.option("--data", required=True, help="Inputs: folder of .bin files or images, .npy, .npz or idx file.")
 @click.option(
     "--labels",
-    help="Class numbers, or numbers to be predicted: .npy, .npz, .txt, .csv or idx; without, outputs are compared.",
+    help="Class numbers, 0 and 1, or numbers to be predicted: .npy, .npz, .txt, .csv or idx; without, outputs are "
+    "compared.",
 )
 @json_option
 @model_options

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from calibrant.algorithms.finite_pair import finite_pair
-from calibrant.algorithms.sqnr import sqnr_db
 from calibrant.errors import DataError, Problem
-from calibrant.evaluation.label_count import Extent, LabelCount, extent_of
-from calibrant.evaluation.predictions import are_targets, class_scores, per_sample, predicted
+from calibrant.evaluation.difference import Difference
+from calibrant.evaluation.given_labels import GivenLabels
+from calibrant.evaluation.label_count import LabelCount, extent_of
+from calibrant.evaluation.label_meaning import LabelMeaning, Meaning, are_one_hot, shifted
+from calibrant.evaluation.labels_per_sample import require_any
+from calibrant.evaluation.multi_label_count import MultiLabelCount
+from calibrant.evaluation.predictions import one_a_position, per_sample
 from calibrant.evaluation.target_error import TargetError
 
 
@@ -31,9 +34,9 @@ class Score:
         How many samples were scored.
     top1, top5 : float | None
         Shares in 0...1 of the samples whose label is the largest output, or among the five largest (None with five
-        classes or fewer).
+        classes or fewer). With labels for positions, top1 is the share of positions.
     mean_iou : float | None
-        Mean over the classes of intersection / union of predicted and true positions, for maps of labels.
+        Mean over the classes of intersection / union of predicted and true positions, for labels of positions.
     mae, rmse, r2 : float | None
         Of outputs that are numbers, to the labels: mean absolute error, root of the mean squared error, and share of
         the labels' variance that is explained.
@@ -47,9 +50,13 @@ class Score:
     largest_difference : float | None
         Of any single output.
     agreement : float | None
-        Share in 0...1 of the predictions that are the same: of samples, or of positions of maps.
+        Share in 0...1 of the predictions that are the same: of samples, of positions, or of decisions on labels where a
+        sample may have several.
     output : str | None
         Which of several outputs was scored.
+    f1, exact_match, hamming_accuracy : float | None
+        Where a sample may have several labels, in 0...1: 2·TP / (2·TP + FP + FN) over all labels (micro), the share of
+        samples whose labels are all right, and the share of labels that are right.
     """
 
     name: str
@@ -66,89 +73,14 @@ class Score:
     largest_difference: float | None = None
     agreement: float | None = None
     output: str | None = None
-
-
-@dataclass
-class Difference:
-    """Difference of a model's outputs to a reference's over batches, summed in float64.
-
-    What is no number in the reference does not count; what is none in the outputs alone is all lost.
-    """
-
-    binary: bool = False
-    values: int = field(default=0, init=False)
-    predictions: int = field(default=0, init=False)
-    same: int = field(default=0, init=False)
-    lost: int = field(default=0, init=False)
-    comparable: bool = field(default=True, init=False)
-    noise: float = field(default=0.0, init=False)
-    signal: float = field(default=0.0, init=False)
-    energy: float = field(default=0.0, init=False)
-    product: float = field(default=0.0, init=False)
-    largest: float = field(default=0.0, init=False)
-
-    def update(self, reference: np.ndarray, outputs: np.ndarray) -> None:
-        """Add a batch of both models' outputs.
-
-        Raises
-        ------
-        DataError
-            Their shapes differ.
-        """
-        if np.shape(reference) != np.shape(outputs):
-            found = f"outputs of shapes {list(np.shape(reference))} and {list(np.shape(outputs))}"
-            raise DataError(Problem(f"{found} cannot be compared", hint="choose outputs that mean the same"))
-        if np.asarray(reference).dtype.kind not in "fc":
-            self._compare_names(np.asarray(reference), np.asarray(outputs))
-            return
-        first, second = finite_pair(per_sample(reference), per_sample(outputs))
-        difference = second - first
-        self.values += first.size
-        self.lost += int(np.sum(np.isfinite(reference) & ~np.isfinite(outputs)))
-        classes = predicted(reference, self.binary), predicted(outputs, self.binary)
-        self.comparable &= classes[0] is not None
-        if self.comparable and classes[0] is not None:
-            self.predictions += classes[0].size
-            self.same += int(np.sum((classes[0] == classes[1]) & ~np.isnan(class_scores(outputs)).any(axis=2)))
-        self.noise += float(np.vdot(difference, difference))
-        self.signal += float(np.vdot(first, first))
-        self.energy += float(np.vdot(second, second))
-        self.product += float(np.vdot(first, second))
-        self.largest = math.inf if self.lost else max(self.largest, float(np.max(np.abs(difference), initial=0.0)))
-
-    def _compare_names(self, reference: np.ndarray, outputs: np.ndarray) -> None:
-        """Count equal class numbers or strings, between which there are no distances."""
-        self.predictions += reference.size
-        self.same += int(np.sum(reference == outputs))
+    f1: float | None = None
+    exact_match: float | None = None
+    hamming_accuracy: float | None = None
 
     @property
-    def mse(self) -> float | None:
-        """Mean squared difference; infinite where outputs are no numbers and the reference's are."""
-        if not self.values:
-            return None
-        return math.inf if self.lost else self.noise / self.values
-
-    @property
-    def cosine(self) -> float | None:
-        """Cosine of the angle between all outputs; 1 where both are all zero, 0 where one is."""
-        if not self.values:
-            return None
-        length = math.sqrt(self.signal) * math.sqrt(self.energy)
-        if length == 0:
-            return 1.0 if self.signal == self.energy else 0.0
-        return max(-1.0, min(1.0, self.product / length)) if math.isfinite(length) else math.nan
-
-    @property
-    def sqnr_db(self) -> float | None:
-        """10·log10(Σ reference² / Σ difference²); infinite without a difference."""
-        if not self.values:
-            return None
-        return sqnr_db(self.signal, self.noise)
-
-    @property
-    def agreement(self) -> float | None:
-        """Share of predictions that are the same; None where a sample has one number that is no class."""
-        return self.same / self.predictions if self.predictions and self.comparable else None
+    def judged(self) -> float | None:
+        """The measure that losses are told in, 1 at best: R², top-1, or F1, whichever belongs to the labels."""
+        return next((score for score in (self.r2, self.top1, self.f1) if score is not None), None)
 
 
 class Scoreboard:
@@ -161,11 +93,13 @@ class Scoreboard:
     ignore : Collection[int]
         Labels whose samples are left out of top1 and top5.
     binary : bool
-        One number a sample is the probability of class 1.
+        The output comes from a Sigmoid.
     output : str | None
         Which of several outputs is scored; for the scores.
     offset : int
-        What has been added to class numbers; for messages.
+        Added to class numbers.
+    exclusive : bool
+        The output comes from a Softmax.
 
     Examples
     --------
@@ -182,29 +116,34 @@ class Scoreboard:
         binary: bool = False,
         output: str | None = None,
         offset: int = 0,
+        exclusive: bool = False,
     ):
-        self._offset = offset
+        self._meaning = LabelMeaning(binary, exclusive, ignore, offset)
         self._output = output
         self._names = tuple(names)
         self._ignore = ignore
         self._binary = binary
         self._samples = 0
         self._counts: list[LabelCount] | None = None
+        self._sets: list[MultiLabelCount] | None = None
         self._errors: list[TargetError] | None = None
         many = len(self._names)
-        self._pairs = {(a, b): Difference(binary) for a in range(many) for b in range(a + 1, many)}
+        self._pairs = {(a, b): Difference() for a in range(many) for b in range(a + 1, many)}
 
     def update(
-        self, outputs: Sequence[np.ndarray], labels: np.ndarray | None = None, samples: int | None = None
+        self,
+        outputs: Sequence[np.ndarray],
+        labels: np.ndarray | GivenLabels | None = None,
+        samples: int | None = None,
     ) -> None:
-        """Add a batch: the outputs of every model [N, ...] in the order of the names, and the labels [N] if there are.
+        """Add a batch: the outputs of every model [N, ...] in the order of the names, and the labels [N, ...], if any.
 
         Parameters
         ----------
         outputs : Sequence[np.ndarray]
             Of the models.
-        labels : np.ndarray | None
-            Of the samples.
+        labels : np.ndarray | GivenLabels | None
+            Of the samples, as they were given.
         samples : int | None
             How many there are, where that is not N.
 
@@ -215,29 +154,67 @@ class Scoreboard:
         """
         self._samples += len(outputs[0]) if samples is None else samples
         if labels is not None:
-            self._decide(outputs[0], labels)
-            counts: Sequence[LabelCount | TargetError] = self._counts or self._errors or ()
-            for name, count, output in zip(self._names, counts, outputs, strict=True):
-                _naming(name, count.update, output, labels)
+            self.expect(outputs[0], GivenLabels.of(labels), all_of_them=False)
+            self._count(outputs, GivenLabels.of(labels))
+        each = self._are_decisions(np.asarray(outputs[0]))
         for (a, b), pair in self._pairs.items():
-            _naming(f"{self._names[a]} and {self._names[b]}", pair.update, outputs[a], outputs[b])
+            _naming(f"{self._names[a]} and {self._names[b]}", pair.update, outputs[a], outputs[b], each)
 
-    def expect(self, outputs: np.ndarray, labels: np.ndarray) -> None:
-        """Decide once, by a batch of outputs and all labels there are, whether the labels are classes or targets."""
-        is_number = np.asarray(labels).dtype.kind in "iu"
-        self._decide(outputs, labels, extent_of(np.asarray(labels), self._ignore) if is_number else None)
+    def _are_decisions(self, outputs: np.ndarray) -> bool:
+        """Whether each number of an output is a decision of its own."""
+        if self._meaning.kind in (Meaning.BINARY, Meaning.ROWS):
+            return True
+        return self._binary and (math.prod(outputs.shape[1:]) == 1 or one_a_position(outputs))
 
-    def _decide(self, outputs: np.ndarray, labels: np.ndarray, extent: Extent | None = None) -> None:
-        if self._counts is not None or self._errors is not None:
+    def _count(self, outputs: Sequence[np.ndarray], given: GivenLabels) -> None:
+        labels = self._meaning.meant(given)
+        if self._sets is not None:
+            if self._counts is not None and not are_one_hot(labels):
+                self._counts = None
+            if self._counts is None and self._meaning.offset:
+                problem = "an offset for labels of which a sample has several, or none"
+                raise DataError(Problem(problem, file=given.file, allowed="rows with a single 1, or no offset"))
+            self._update(self._sets, [per_sample(array) for array in outputs], labels)
+            labels = self._of_rows(labels)
+        self._update(self._counts or self._errors or (), outputs, labels)
+
+    def _of_rows(self, rows: np.ndarray) -> np.ndarray:
+        return shifted(np.argmax(rows == 1, axis=1), self._meaning.offset, self._ignore)
+
+    def _update(
+        self,
+        counts: Sequence[LabelCount | MultiLabelCount | TargetError],
+        outputs: Sequence[np.ndarray],
+        labels: np.ndarray,
+    ) -> None:
+        for name, count, array in zip(self._names, counts, outputs, strict=False):
+            _naming(name, count.update, array, labels)
+
+    def expect(self, outputs: np.ndarray, given: GivenLabels, all_of_them: bool = True) -> None:
+        """Decide once, by a batch of outputs and all labels there are, what the labels mean.
+
+        Raises
+        ------
+        DataError
+            The labels do not fit the output.
+        """
+        if self._meaning.kind is not None:
             return
         if np.asarray(outputs).dtype.kind in "OSU":
             raise DataError(
                 Problem("the labels belong to an output of strings", path=self._output, hint="choose another: --output")
             )
-        if are_targets(np.asarray(outputs), np.asarray(labels), self._binary, self._ignore):
+        kind = self._meaning.decide(given, outputs)
+        if kind is Meaning.NUMBERS:
             self._errors = [TargetError() for _ in self._names]
-        else:
-            self._counts = [LabelCount(self._ignore, self._offset, extent) for _ in self._names]
+            return
+        if kind is Meaning.ROWS:
+            self._sets = [MultiLabelCount(self._ignore) for _ in self._names]
+        extent = None
+        if all_of_them:
+            labels = self._meaning.meant(given)
+            extent = extent_of(self._of_rows(labels) if kind is Meaning.ROWS else labels, self._ignore)
+        self._counts = [LabelCount(self._ignore, self._meaning.offset, extent) for _ in self._names]
 
     @property
     def offset_hint(self) -> int | None:
@@ -252,17 +229,19 @@ class Scoreboard:
         DataError
             There are labels, and none of them counts.
         """
+        counted: Sequence[LabelCount | MultiLabelCount] = self._counts or self._sets or ()
+        if counted:
+            require_any(counted[0].samples, self._ignore)
         scores = []
-        if self._counts:
-            self._counts[0].require_any()
         for index, name in enumerate(self._names):
             pair = self._pairs.get((0, index), Difference())
             count = self._counts[index] if self._counts else LabelCount()
+            labels = self._sets[index] if self._sets and self._shows_sets else MultiLabelCount()
             error = self._errors[index] if self._errors else TargetError()
             scores.append(
                 Score(
                     name,
-                    samples=count.samples if self._counts else self._samples,
+                    samples=counted[index].samples if counted else self._samples,
                     top1=count.top1,
                     top5=count.top5,
                     mean_iou=count.mean_iou,
@@ -273,16 +252,42 @@ class Scoreboard:
                     cosine=pair.cosine,
                     sqnr_db=pair.sqnr_db,
                     largest_difference=pair.largest if pair.values else None,
-                    agreement=pair.agreement,
+                    agreement=self._agreement(pair),
                     output=self._output,
+                    f1=labels.f1,
+                    exact_match=labels.exact_match,
+                    hamming_accuracy=labels.hamming_accuracy,
                 )
             )
         return tuple(scores)
 
+    @property
+    def _shows_sets(self) -> bool:
+        """Whether labels are judged one by one: where a row is not one-hot, or a Sigmoid gives them."""
+        return self._counts is None or self._binary
+
+    def _agreement(self, pair: Difference) -> float | None:
+        are_classes = self._sets is not None and self._counts is not None
+        return pair.agreement if are_classes or pair.each.share is None else pair.each.share
+
+    @property
+    def note(self) -> str | None:
+        """What labels were taken for, where that had to be decided."""
+        counted: Sequence[LabelCount | MultiLabelCount] | None = self._counts or self._sets
+        is_new = self._meaning.kind in (Meaning.BINARY, Meaning.ROWS)
+        if not is_new or not counted or (self._sets and not self._shows_sets):
+            return None
+        if self._sets and self._counts:
+            return "every row of labels has a single 1: top-1 as of classes, and each label by itself as of a Sigmoid"
+        what = "rows of labels with several 1, or none" if self._sets else "labels of 0 and 1 for each number"
+        masks = ", 255 read as 1" if self._meaning.masks else ""
+        numbers = "logits, above 0" if counted[0].are_logits else "probabilities, above 0.5"
+        return f"{what}{masks}: the output is judged number by number, as {numbers}"
+
     def agreement(self) -> list[list[float | None]]:
         """Agreement of every model (row) with every other (column)."""
         many = range(len(self._names))
-        return [[1.0 if a == b else self._pairs[min(a, b), max(a, b)].agreement for b in many] for a in many]
+        return [[1.0 if a == b else self._agreement(self._pairs[min(a, b), max(a, b)]) for b in many] for a in many]
 
 
 def _naming(name: str, call, *arguments) -> None:

@@ -6,6 +6,7 @@ weights of one of them are held at a time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -14,11 +15,14 @@ from typing import Any
 import numpy as np
 
 from calibrant.emit.tflite.file_parts import Tensor
+from calibrant.errors import DataError, Problem
 from calibrant.evaluation.comparison_points import Pieces, comparison_points, require_one_width
 from calibrant.evaluation.divergence import ROUNDING, OutputDivergence, TensorDivergence
+from calibrant.evaluation.given_labels import GivenLabels
 from calibrant.evaluation.kernel_steps import no_worse_than_rounding, operators_hold
 from calibrant.evaluation.label_count import LabelCount, extent_of
-from calibrant.evaluation.labels_per_sample import labels_of_batch
+from calibrant.evaluation.label_meaning import LabelMeaning, Meaning, are_one_hot
+from calibrant.evaluation.labels_per_sample import labels_of_batch, require_any
 from calibrant.evaluation.layer_divergence import LayerDivergence, first_parting
 from calibrant.evaluation.result_folder import FAKEQUANT, FLOAT, LOWERED, SIMULATION, TFLITE, ResultModels
 from calibrant.evaluation.sample_range import Fed
@@ -43,10 +47,9 @@ class Comparison:
     def __init__(
         self,
         models: ResultModels,
-        truth: np.ndarray | None,
-        ignore_labels: Sequence[int],
+        truth: GivenLabels | None,
+        meaning: LabelMeaning,
         labelled: int = 0,
-        label_offset: int = 0,
     ):
         self._models = models
         self._points = comparison_points(models.known)
@@ -61,9 +64,8 @@ class Comparison:
         if models.file is not None:
             steps = [_step(point) for point in self._points[TFLITE].file]
         self._divergences = {pair: OutputDivergence(steps) for pair in _pairs(models.known)}
-        self._truth, self._labelled = truth, labelled
-        extent = None if truth is None else extent_of(truth, ignore_labels)
-        self._counts = {name: LabelCount(ignore_labels, label_offset, extent) for name in models.known}
+        self._truth, self._meaning, self._labelled = truth, meaning, labelled
+        self._counts: dict[str, LabelCount] = {}
         first = self._graphs[0]
         known = models.known[first]
         assert isinstance(known, Graph)
@@ -105,10 +107,25 @@ class Comparison:
                 require_one_width(pair)
             divergence.update(values[first], values[second])
         if self._truth is not None:
-            labels = labels_of_batch(self._truth, self.done, size)
+            given = labels_of_batch(self._truth, self.done, size)
+            outputs = {name: _shaped(values[name][self._labelled], given) for name in self._models.known}
+            self._counts = self._counts or self._counting(self._truth, outputs[self._graphs[0]])
+            labels = self._meaning.meant(given)
             for name, count in self._counts.items():
-                count.update(values[name][self._labelled], labels)
+                count.update(outputs[name], labels)
         self.done += size
+
+    def _counting(self, truth: GivenLabels, outputs: np.ndarray) -> dict[str, LabelCount]:
+        """What counts right answers, once it is known what the labels mean."""
+        kind = self._meaning.decide(truth, outputs)
+        if kind is Meaning.ROWS and are_one_hot(truth.numbers):
+            self._meaning.kind = Meaning.ONE_HOT
+        elif kind in (Meaning.ROWS, Meaning.NUMBERS):
+            hint = "calibrant evaluate judges several labels a sample, and numbers"
+            raise DataError(Problem("the labels are no class numbers", allowed="0, 1, 2, ...", hint=hint))
+        ignore, offset = self._meaning.ignore, self._meaning.offset
+        extent = extent_of(self._meaning.meant(truth), ignore)
+        return {name: LabelCount(ignore, offset, extent) for name in self._models.known}
 
     def _run_file(self, file: TfliteRunner, fed: Fed, is_first: bool) -> list[np.ndarray]:
         values = self._pieces.run_file(file, self._points[TFLITE], fed)
@@ -138,10 +155,10 @@ class Comparison:
             There are labels, and none of them counts.
         """
         if self._truth is not None:
-            next(iter(self._counts.values())).require_any()
+            require_any(max((count.samples for count in self._counts.values()), default=0), self._meaning.ignore)
         models = tuple(
-            ModelScore(_title(name), self.done, count.top1 if self._truth is not None else None)
-            for name, count in self._counts.items()
+            ModelScore(_title(name), self.done, self._counts[name].top1 if self._counts else None)
+            for name in self._models.known
         )
         pairs = tuple(self._score(pair, limits, rounded_scales) for pair in self._divergences)
         return Verification(models, pairs)
@@ -164,6 +181,13 @@ class Comparison:
     def close(self) -> None:
         for runner in self._runners.values():
             runner.close()
+
+
+def _shaped(values: np.ndarray, labels: GivenLabels) -> np.ndarray:
+    """[N, values] with the axes of their labels, and one of classes where there are several values for a label."""
+    sample = labels.numbers.shape[1:]
+    classes, left = divmod(values.shape[1], math.prod(sample))
+    return values if left or not classes else values.reshape(len(values), *sample, *([classes] if classes > 1 else []))
 
 
 def _step(point: Tensor) -> float | None:

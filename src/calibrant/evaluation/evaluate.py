@@ -18,7 +18,7 @@ from calibrant.evaluation.output_samples import OutputSamples
 from calibrant.evaluation.side_by_side import SideBySide
 from calibrant.evaluation.sound_reference import SoundReference
 from calibrant.graph.graph import Graph
-from calibrant.graph.logits import is_sigmoid
+from calibrant.graph.logits import is_sigmoid, softmax_input
 from calibrant.graph.run import Runner
 from calibrant.graph.same_order import in_order_of
 from calibrant.graph.sample_axis import inputs_with_samples
@@ -51,12 +51,13 @@ def evaluate(
         What :func:`calibrant.data.open_data.open_data` takes; all of it is used. Of ``(x, y)`` pairs, y are the labels
         where no others are given.
     labels : Any
-        Path or array of class numbers, or of numbers to be predicted; or a mapping with those of several outputs, by
-        their names. None: outputs are compared with those of the first model only.
+        Path or array of class numbers [N] or for positions [N, ...], one-hot rows, 0 and 1 in the shape of the output
+        (binary maps; several labels a sample), or numbers to be predicted; or a mapping with those of several outputs,
+        by their names. None: outputs are compared with those of the first model only.
     output : str | None
         Which of several outputs the labels belong to.
     ignore_labels : Collection[int]
-        Samples, or positions of maps, with these labels do not count for the accuracy.
+        Samples, or positions of sequences and maps, with these labels do not count for the accuracy.
     label_offset : int
         Added to class numbers: 1 where the model has a background class that the labels do not count.
     *options : OptionGroup
@@ -95,11 +96,18 @@ def evaluate(
     graphs = [in_order_of(graph, like=graphs[0]) for graph in graphs]
     fixed = _fixed_batch(graphs)
     reading = chosen.data if fixed is None else replace(chosen.data, batch_size=chosen.data.batch_size or fixed)
-    truth = labels_by_output(labels, graphs[0], output, label_offset, ignore_labels)
+    truth = labels_by_output(labels, graphs[0], output)
     keys = graphs[0].output_keys
     called = _called(graphs, names)
     boards = [
-        Scoreboard(called, ignore_labels, is_sigmoid(graphs[0], tensor), key if len(keys) > 1 else None, label_offset)
+        Scoreboard(
+            called,
+            ignore_labels,
+            is_sigmoid(graphs[0], tensor),
+            key if len(keys) > 1 else None,
+            label_offset,
+            softmax_input(graphs[0], tensor) is not None,
+        )
         for key, tensor in zip(keys, graphs[0].outputs, strict=True)
     ]
     read = SideBySide(graphs, data, with_labels=labels is None, options=reading)
@@ -117,7 +125,7 @@ def evaluate(
             ]
             reference.check(results[0], number)
             size = samples.count(batches[0])
-            own = labels_by_output(read.labels(size), graphs[0], output, label_offset, ignore_labels)
+            own = labels_by_output(read.labels(size), graphs[0], output)
             for place, board in enumerate(boards):
                 outputs_of_all = [_output(found, place, name) for found, name in zip(results, called, strict=True)]
                 if samples.are_missing(place, outputs_of_all[0], size):
@@ -144,7 +152,10 @@ def evaluate(
                 where,
                 board.offset_hint + label_offset,
             )
-    return tuple(score for board in boards for score in board.scores())
+    scores = tuple(score for board in boards for score in board.scores())
+    for note in filter(None, (board.note for board in boards)):
+        LOG.info("%s", note)
+    return scores
 
 
 def _called(graphs: Sequence[Graph], names: Sequence[str] | None) -> list[str]:

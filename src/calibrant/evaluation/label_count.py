@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from calibrant.errors import DataError, Problem
+from calibrant.evaluation.class_overlap import MOST_CLASSES, ClassOverlap
+from calibrant.evaluation.decisions import are_logits, decisions
 from calibrant.evaluation.predictions import class_scores, per_sample
 
 ENOUGH = 16  # samples that tell labels of another numbering from a bad model
-MOST_CLASSES = 1 << 20
-"""Class numbers are below; a larger label is no class, whatever the model gives."""
 
 Extent = tuple[int, int]
 """The smallest and the largest label."""
@@ -116,46 +116,36 @@ class LabelCount:
     extent: Extent | None = None
     samples: int = field(default=0, init=False)
     classes: int = field(default=0, init=False)
-    right1: int = field(default=0, init=False)
     right5: int = field(default=0, init=False)
     right_next: int = field(default=0, init=False)
     right_previous: int = field(default=0, init=False)
-    right_at_zero: int = field(default=0, init=False)  # of one number a sample, if it is a logit
     are_logits: bool = field(default=False, init=False)
     counted: Extent | None = field(default=None, init=False)  # of the labels so far
-    met: np.ndarray | None = field(default=None, init=False)  # by class: how often it was label, prediction, both
+    overlap: ClassOverlap = field(default_factory=ClassOverlap, init=False)
+    at_zero: ClassOverlap = field(default_factory=ClassOverlap, init=False)  # of one number a label, if it is a logit
     maps: bool = field(default=False, init=False)
 
     def update(self, outputs: np.ndarray, labels: np.ndarray) -> None:
         """Count a batch; see :func:`top_k` for the arguments and errors.
 
-        Outputs may also be class numbers (integers), one probability of class 1 where labels are 0 and 1, or a map of
+        Outputs may also be class numbers (integers), one probability or logit of class 1 for each label of 0 and 1, or
         scores [N, ..., classes] with labels [N, ...].
         """
         outputs, labels = np.asarray(outputs), np.asarray(labels)
+        if not len(outputs) and not len(labels):
+            return
         if outputs.dtype.kind in "biu":
             self._count(per_sample(outputs).astype(np.int64), labels, classes=None)
             return
+        if outputs.size == labels.size and len(outputs) == len(labels):
+            self._count_binary(per_sample(outputs), labels)
+            return
         scores = class_scores(outputs)
-        if scores.shape[1] > 1:
-            is_number = ~np.isnan(scores).any(axis=2)
-            self._count(np.where(is_number, scores.argmax(axis=2), -1), labels, classes=scores.shape[2])
-            return
-        labels = labels.reshape(-1) if labels.ndim > 1 and labels.size == len(labels) else labels
-        if labels.shape != (len(outputs),):
-            problem = f"{len(outputs)} samples have labels of shape {list(labels.shape)}"
-            raise DataError(Problem(problem, allowed="one class number a sample, or one-hot rows [N, classes]"))
-        kept = ~np.isin(labels, list(self.ignore))
-        if scores.shape[2] == 1:
-            self._count_binary(scores[kept, 0, 0], labels[kept])
-            return
-        outputs, labels = per_sample(outputs)[kept], labels[kept]
-        self.classes = outputs.shape[1]
-        self._check(labels, self.classes)
-        self.samples += len(labels)
-        self.right1 += int(top_k(outputs, labels, 1).sum())
-        self.right5 += int(top_k(outputs, labels, 5).sum())
-        self._count_neighbours(outputs.argmax(axis=1), labels)
+        is_number = ~np.isnan(scores).any(axis=2)
+        kept = self._count(np.where(is_number, scores.argmax(axis=2), -1), labels, classes=scores.shape[2])
+        if scores.shape[1] == 1:
+            self.classes = scores.shape[2]
+            self.right5 += int(top_k(scores[kept], labels.reshape(-1)[kept[:, 0]], 5).sum())
 
     def _check(self, labels: np.ndarray, classes: int | None) -> None:
         _check_classes(labels, classes, self.offset, self.extent)
@@ -164,62 +154,46 @@ class LabelCount:
             before = self.counted or found
             self.counted = min(before[0], found[0]), max(before[1], found[1])
 
-    def _count_neighbours(self, predictions: np.ndarray, labels: np.ndarray) -> None:
-        self.right_next += int((predictions == labels + 1).sum())
-        self.right_previous += int((predictions == labels - 1).sum())
-
     def _count_binary(self, scores: np.ndarray, labels: np.ndarray) -> None:
-        """Count [N] probabilities or logits of class 1; which of the two, all of them together tell."""
-        self._check(labels, 2)
-        self.samples += len(labels)
-        self.are_logits |= bool(np.any((scores < 0) | (scores > 1)))
-        is_number = ~np.isnan(scores)
-        self.right1 += int(((scores > 0.5) == labels)[is_number].sum())
-        self.right_at_zero += int(((scores > 0) == labels)[is_number].sum())
+        """Count [N, positions] probabilities or logits of class 1; which of the two, all of them together tell."""
+        labels = labels.reshape(scores.shape)
+        kept = self._kept(labels)
+        self._check(labels[kept], 2)
+        self.are_logits |= are_logits(scores[kept])
+        for overlap, found in zip((self.overlap, self.at_zero), decisions(scores), strict=True):
+            overlap.update(labels[kept], np.where(np.isnan(scores), -1, found)[kept])
 
-    def _count(self, predictions: np.ndarray, labels: np.ndarray, classes: int | None) -> None:
-        """Count [N, positions] predictions; ``classes`` is None where the model gives class numbers."""
+    def _kept(self, labels: np.ndarray) -> np.ndarray:
+        """Which of [N, positions] labels count; their samples are counted."""
+        kept = ~np.isin(labels, list(self.ignore))
+        self.samples += int(kept.any(axis=1).sum())
+        self.maps |= kept.shape[1] > 1
+        return kept
+
+    def _count(self, predictions: np.ndarray, labels: np.ndarray, classes: int | None) -> np.ndarray:
+        """Count [N, positions] predictions, and say which; ``classes`` is None where the model gives class numbers."""
         if labels.size != predictions.size or len(labels) != len(predictions):
             what = f"{len(predictions)} samples of {predictions.shape[1]} predictions"
             problem = f"labels of shape {list(labels.shape)} for {what}"
             raise DataError(Problem(problem, allowed="one label a prediction, of the model's own height and width"))
         labels = labels.reshape(predictions.shape).astype(np.int64, copy=False)
-        kept = ~np.isin(labels, list(self.ignore))
-        predictions, labels = predictions[kept], labels[kept]
+        kept = self._kept(labels)
+        chosen, labels = predictions[kept], labels[kept]
         self._check(labels, classes)
-        self.samples += int(kept.any(axis=1).sum())
-        if classes is None and labels.size and kept.shape[1] == 1:
-            self._count_neighbours(predictions, labels)
-            self.right1 += int((predictions == labels).sum())
-        chosen = predictions[(predictions >= 0) & (predictions < MOST_CLASSES)]  # others are no label's class
-        parts = [np.bincount(part) for part in (labels, chosen, labels[labels == predictions])]
-        size = max(map(len, parts))
-        before = np.zeros((3, 0), np.int64) if self.met is None else self.met
-        self.met = np.pad(before, ((0, 0), (0, max(size - before.shape[1], 0))))
-        for counts, part in zip(self.met, parts, strict=True):
-            counts[: len(part)] += part
-        self.maps |= kept.shape[1] > 1
+        if kept.shape[1] == 1:
+            self.right_next += int((chosen == labels + 1).sum())
+            self.right_previous += int((chosen == labels - 1).sum())
+        self.overlap.update(labels, chosen)
+        return kept
+
+    @property
+    def _chosen(self) -> ClassOverlap:
+        return self.at_zero if self.are_logits else self.overlap
 
     @property
     def mean_iou(self) -> float | None:
-        """Mean over the classes that occur of intersection / union; None without maps of labels."""
-        if self.met is None or not self.maps:
-            return None
-        as_label, as_prediction, together = self.met
-        either = as_label + as_prediction - together
-        return float((together[either > 0] / either[either > 0]).mean()) if either.any() else None
-
-    def require_any(self) -> None:
-        """Some labels count.
-
-        Raises
-        ------
-        DataError
-            All of them are ignored.
-        """
-        if not self.samples:
-            hint = f"{', '.join(map(str, self.ignore))} do not count: --ignore-label (ignore_labels=)"
-            raise DataError(Problem("every sample has a label that does not count", hint=hint))
+        """Mean over the classes that occur of intersection / union; None without positions."""
+        return self._chosen.mean_iou if self.maps else None
 
     @property
     def offset_hint(self) -> int | None:
@@ -231,17 +205,13 @@ class LabelCount:
             return None
         most = self.classes or MOST_CLASSES
         right, offset = max((self.right_next, 1), (self.right_previous, -1))
-        is_better = right > max(2 * self.right1, 0.2 * self.samples)
+        is_better = right > max(2 * self.overlap.rights, 0.2 * self.samples)
         return offset if is_better and _fits(self.counted, offset, most) else None
 
     @property
     def top1(self) -> float | None:
         """Share of right answers."""
-        if self.met is not None:
-            as_label, _, together = self.met
-            return float(together.sum() / as_label.sum()) if as_label.any() else None
-        right = self.right_at_zero if self.are_logits else self.right1
-        return right / self.samples if self.samples else None
+        return self._chosen.right
 
     @property
     def top5(self) -> float | None:

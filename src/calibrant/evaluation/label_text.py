@@ -13,7 +13,7 @@ from calibrant.errors import DataError, Problem
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
 _LONGEST = 40
-_ALLOWED = "one number a line: 0, 1, 2, ... or 3.25; in .csv files also one-hot rows: 0,1,0"
+_ALLOWED = "one number a line: 0, 1, 2, ... or 3.25; in .csv files also rows: 0,1,0"
 
 
 def numbers_of_text(path: Path, window: SampleSlice | None) -> np.ndarray:

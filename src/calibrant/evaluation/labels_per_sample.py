@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Collection
 
 from calibrant.errors import DataError, Problem
+from calibrant.evaluation.given_labels import GivenLabels
 
 
-def check_number(truth: np.ndarray, samples: int, fixed: int | None) -> None:
+def check_number(truth: GivenLabels, samples: int, fixed: int | None) -> None:
     """Refuse another number of labels than samples; those of a last part of a fixed batch are left out with it.
 
     Parameters
     ----------
-    truth : np.ndarray
+    truth : GivenLabels
         The labels.
     samples : int
         How many the models run.
@@ -28,12 +29,12 @@ def check_number(truth: np.ndarray, samples: int, fixed: int | None) -> None:
         raise DataError(Problem(f"{len(truth)} labels for {samples} samples", allowed="one label a sample"))
 
 
-def labels_of_batch(truth: np.ndarray, done: int, count: int) -> np.ndarray:
+def labels_of_batch(truth: GivenLabels, done: int, count: int) -> GivenLabels:
     """The labels of the next samples.
 
     Parameters
     ----------
-    truth : np.ndarray
+    truth : GivenLabels
         The labels.
     done, count : int
         How many samples came before, and how many there are in the batch.
@@ -46,3 +47,23 @@ def labels_of_batch(truth: np.ndarray, done: int, count: int) -> np.ndarray:
     if done + count > len(truth):
         raise DataError(Problem(f"{len(truth)} labels, but there are more samples", allowed="one label a sample"))
     return truth[done : done + count]
+
+
+def require_any(samples: int, ignore: Collection[int]) -> None:
+    """Some labels count.
+
+    Parameters
+    ----------
+    samples : int
+        How many have labels that count.
+    ignore : Collection[int]
+        Labels that do not.
+
+    Raises
+    ------
+    DataError
+        All of them are ignored.
+    """
+    if not samples:
+        hint = f"{', '.join(map(str, ignore))} do not count: --ignore-label (ignore_labels=)"
+        raise DataError(Problem("every sample has a label that does not count", hint=hint))

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import numpy as np
+
 from calibrant.errors import DataError, Problem
-from calibrant.graph.graph import Graph
+from calibrant.evaluation.predictions import long_axes
 
 
-def check_width(width: int, graph: Graph, place: int, file: str, offset: int = 0, ignore: Collection[int] = ()) -> None:
+def check_width(width: int, outputs: np.ndarray, file: str, offset: int = 0, ignore: Collection[int] = ()) -> None:
     """Refuse one-hot rows of another width than the classes of an output, where their number is known.
 
     Parameters
     ----------
     width : int
         Columns of the labels.
-    graph : Graph
-        The model.
-    place : int
-        Position of the output.
+    outputs : np.ndarray
+        [N, ...] of the model, some of them.
     file : str
         What messages call the labels.
     offset : int
@@ -31,7 +31,7 @@ def check_width(width: int, graph: Graph, place: int, file: str, offset: int = 0
     DataError
         The numbers differ.
     """
-    classes = _classes(graph, graph.outputs[place])
+    classes = _classes(outputs)
     last = max((number for number in range(width) if number not in ignore), default=width - 1)
     if classes is None or classes in (width + offset, last + 1 + offset):
         return
@@ -40,12 +40,9 @@ def check_width(width: int, graph: Graph, place: int, file: str, offset: int = 0
     raise DataError(Problem(problem, file=file, allowed=f"{classes - offset} columns, or class numbers [N]"))
 
 
-def _classes(graph: Graph, tensor: str) -> int | None:
-    """How many classes an output has; None where only running it tells."""
-    shape = graph.shape(tensor)
-    if shape is None or not graph.dtype(tensor).is_floating:
+def _classes(outputs: np.ndarray) -> int | None:
+    """How many classes an output has; None where it gives class numbers."""
+    sizes = long_axes(outputs)
+    if outputs.dtype.kind in "biu":
         return None
-    long = [size for size in shape[1:] if size != 1]
-    if len(long) < 2:
-        return long[0] if long else 2
-    return shape[-1] if shape[-1] != 1 else None
+    return sizes[-1] if sizes else 2

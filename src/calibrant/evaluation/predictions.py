@@ -15,31 +15,35 @@ def class_scores(outputs: np.ndarray) -> np.ndarray:
     segmentation map.
     """
     count, sample = len(outputs), outputs.shape[1:]
-    if sum(length > 1 for length in sample) < 2 or sample[-1] == 1:
+    if len(long_axes(outputs)) < 2 or sample[-1] == 1:
         return outputs.reshape(count, 1, math.prod(sample))
     return outputs.reshape(count, math.prod(sample[:-1]), sample[-1])
 
 
-def predicted(outputs: np.ndarray, binary: bool = False) -> np.ndarray | None:
-    """Class numbers [N, positions] int64; None where a sample has one number that is no class.
+def long_axes(array: np.ndarray) -> tuple[int, ...]:
+    """The sizes of a sample's axes that are longer than 1."""
+    return tuple(length for length in np.shape(array)[1:] if length > 1)
+
+
+def one_a_position(outputs: np.ndarray) -> bool:
+    """Whether a sample has one number at each of several positions: [N, steps, 1], [N, height, width, 1]."""
+    sample = np.shape(outputs)[1:]
+    return len(sample) > 1 and sample[-1] == 1 and (len(sample) == 2 or len(long_axes(outputs)) > 1)
+
+
+def predicted(outputs: np.ndarray) -> np.ndarray | None:
+    """Class numbers [N, positions] int64; None where a sample has one number.
 
     Parameters
     ----------
     outputs : np.ndarray
         [N, ...]; integers are class numbers already (a model that ends in ArgMax).
-    binary : bool
-        One number a sample is the probability of class 1; a number outside 0...1 is taken as its logit.
     """
     outputs = np.asarray(outputs)
     if outputs.dtype.kind in "biu":
         return outputs.reshape(len(outputs), math.prod(outputs.shape[1:])).astype(np.int64)
     scores = class_scores(outputs)
-    if scores.shape[2] > 1:
-        return scores.argmax(axis=2)
-    if not binary:
-        return None
-    is_probability = bool(np.all((scores >= 0) & (scores <= 1)))
-    return (scores[:, :, 0] > (0.5 if is_probability else 0.0)).astype(np.int64)
+    return scores.argmax(axis=2) if scores.shape[2] > 1 else None
 
 
 def per_sample(outputs: np.ndarray) -> np.ndarray:

@@ -21,13 +21,15 @@ from calibrant.data.open_data import open_data
 from calibrant.data.options import DataOptions
 from calibrant.errors import CalibrantError, DataError, Problem
 from calibrant.evaluation.accuracy import Scoreboard
+from calibrant.evaluation.given_labels import GivenLabels
 from calibrant.evaluation.labels import labels_by_output
 from calibrant.evaluation.output_samples import OutputSamples
+from calibrant.evaluation.predictions import per_sample
 from calibrant.evaluation.side_by_side import labels_of_items
 from calibrant.evaluation.sound_reference import SoundReference
 from calibrant.evaluation.tune_search import Outcome
 from calibrant.graph.graph import Graph
-from calibrant.graph.logits import is_sigmoid, scores_tensor
+from calibrant.graph.logits import is_sigmoid, scores_tensor, softmax_input
 from calibrant.graph.run import Runner
 from calibrant.progress import only_warnings
 from calibrant.quantization import quantize
@@ -43,13 +45,13 @@ class TrialSetup:
         The float graph.
     data, test : Any
         Calibration data and the data to compare on, as for :func:`calibrant.quantize`; restartable.
-    labels : Mapping[int, np.ndarray]
+    labels : Mapping[int, np.ndarray | GivenLabels]
         Position of an output → its labels for the test data; without any, those of ``(x, y)`` test data, and else
         predictions are compared with the float model's.
     output : int | None
         Position of the only output that is judged; None: the worst of all.
     label_offset : int
-        As for :func:`calibrant.evaluate`; it is in ``labels`` already.
+        As for :func:`calibrant.evaluate`.
     ignore_labels : tuple[int, ...]
         Samples with these labels do not count.
     bias_correction, refine : bool
@@ -61,7 +63,7 @@ class TrialSetup:
     model: Graph
     data: Any
     test: Any
-    labels: Mapping[int, np.ndarray] = field(default_factory=dict)
+    labels: Mapping[int, np.ndarray | GivenLabels] = field(default_factory=dict)
     output: int | None = None
     label_offset: int = 0
     ignore_labels: tuple[int, ...] = ()
@@ -76,24 +78,36 @@ class Trials:
     def __init__(self, setup: TrialSetup):
         self._setup = setup
         self._points = judged_tensors(setup.model, setup.output)
-        self._labels = dict(setup.labels)
+        self._labels: dict[int, list[GivenLabels]] = {}  # one for each batch of the test data
         self._fingerprint: str | None = None
         self._unsound: DataError | None = None
         self._samples = 0  # of the test data
         self._float = self._outputs(setup.model, with_labels=not setup.labels)
-        for place, labels in self._labels.items():
-            if place not in self._float:
-                problem = f"the labels belong to {setup.model.output_keys[place]!r}, which is not judged"
-                raise DataError(Problem(problem, hint="name it with --output NAME (output=)"))
-            if len(labels) == self._samples != len(self._float[place]):
-                raise OutputSamples(setup.model).refuse_labels(place)
-            if len(labels) != len(self._float[place]):
-                problem = f"{len(labels)} labels for {len(self._float[place])} samples"
-                raise DataError(Problem(problem, allowed="one label a sample"))
+        self.notes: list[str] = []
+        """What labels were taken for, where that had to be decided."""
+        for place, labels in setup.labels.items():
+            self._check_number(place, len(labels))
+            ends = np.cumsum([len(part) for part in self._float[place]]).tolist()
+            pieces = zip([0, *ends[:-1]], ends, strict=True)
+            self._labels[place] = [GivenLabels.of(labels)[start:stop] for start, stop in pieces]
         for place in self._labels:
+            self._check_number(place, sum(map(len, self._labels[place])))
             board = self._board(place, self._float[place], self._float[place])
-            if board.scores()[0].top1 is None and board.scores()[0].r2 is None:
+            if board.scores()[0].judged is None:
                 raise DataError(Problem("the labels do not vary, so nothing can be lost", hint="give other test data"))
+            self.notes += [board.note] if board.note else []
+
+    def _check_number(self, place: int, count: int) -> None:
+        """Refuse labels of an output that is not judged, and another number of them than samples."""
+        model = self._setup.model
+        if place not in self._float:
+            problem = f"the labels belong to {model.output_keys[place]!r}, which is not judged"
+            raise DataError(Problem(problem, hint="name it with --output NAME (output=)"))
+        samples = sum(map(len, self._float[place]))
+        if count == self._samples != samples:
+            raise OutputSamples(model).refuse_labels(place)
+        if count != samples:
+            raise DataError(Problem(f"{count} labels for {samples} samples", allowed="one label a sample"))
 
     def run(self, configuration: Configuration, rank: bool = False) -> Outcome:
         """How the model quantized with a configuration does."""
@@ -121,17 +135,15 @@ class Trials:
         outputs = self._outputs(result.fakequant)
         losses = [self._loss(place, self._float[place], outputs[place]) for place in self._labels or self._float]
         loss = math.nan if any(map(math.isnan, losses)) else max(losses)
-        sqnr_db = min(median_sqnr_db(self._float[place], outputs[place]) for place in self._float)
+        sqnr_db = min(median_sqnr_db(_in_one(self._float[place]), _in_one(outputs[place])) for place in self._float)
         ranking = tuple(entry.layer for entry in result.sensitivity or ())
         return Outcome(loss, sqnr_db, ranking)
 
-    def _loss(self, place: int, reference: np.ndarray, outputs: np.ndarray) -> float:
+    def _loss(self, place: int, reference: list[np.ndarray], outputs: list[np.ndarray]) -> float:
         """What one output has lost."""
         first, second = self._board(place, reference, outputs).scores()
-        if first.r2 is not None and second.r2 is not None:
-            return first.r2 - second.r2
-        if first.top1 is not None and second.top1 is not None:
-            return first.top1 - second.top1
+        if first.judged is not None and second.judged is not None:
+            return first.judged - second.judged
         alike = second.cosine if second.agreement is None else second.agreement
         return math.nan if alike is None else 1 - alike
 
@@ -142,22 +154,28 @@ class Trials:
         except DataError as error:
             self._unsound = self._unsound or error
 
-    def _board(self, place: int, reference: np.ndarray, outputs: np.ndarray) -> Scoreboard:
+    def _board(self, place: int, reference: list[np.ndarray], outputs: list[np.ndarray]) -> Scoreboard:
         setup = self._setup
-        binary = is_sigmoid(setup.model, setup.model.outputs[place])
-        board = Scoreboard(["float", "quantized"], setup.ignore_labels, binary, offset=setup.label_offset)
-        if place in self._labels:
-            board.expect(reference, self._labels[place])
-        board.update([reference, outputs], self._labels.get(place))
+        tensor = setup.model.outputs[place]
+        binary, exclusive = is_sigmoid(setup.model, tensor), softmax_input(setup.model, tensor) is not None
+        board = Scoreboard(
+            ["float", "quantized"], setup.ignore_labels, binary, offset=setup.label_offset, exclusive=exclusive
+        )
+        labels = self._labels.get(place)
+        if labels is not None and len({part.numbers.shape[1:] for part in labels}) == 1:
+            whole = np.concatenate([part.numbers for part in labels])
+            board.expect(reference[0], GivenLabels(whole, labels[0].file))
+        for at, pair in enumerate(zip(reference, outputs, strict=True)):
+            board.update(pair, None if labels is None else labels[at])
         return board
 
-    def _outputs(self, graph: Graph, with_labels: bool = False) -> dict[int, np.ndarray]:
+    def _outputs(self, graph: Graph, with_labels: bool = False) -> dict[int, list[np.ndarray]]:
+        """The outputs that are judged, batch by batch, as their axes may differ."""
         setup = self._setup
         batches = open_data(
             setup.test, inputs_of(setup.model), with_labels=with_labels, **setup.data_options.keywords()
         )
         found: dict[int, list[np.ndarray]] = {place: [] for place in self._points}
-        labels: dict[int, list[np.ndarray]] = {}
         tensors = [scores_tensor(graph, graph.outputs[place]) for place in self._points]
         reference = SoundReference(graph, tensors) if graph is setup.model else None
         samples = OutputSamples(setup.model)
@@ -172,17 +190,21 @@ class Trials:
                     found[place].append(array)
                 own = labels_of_items(batches.take_labels(), count)
                 name = None if setup.output is None else setup.model.output_keys[setup.output]
-                for place, each in labels_by_output(
-                    own, setup.model, name, setup.label_offset, setup.ignore_labels
-                ).items():
-                    labels.setdefault(place, []).append(each)
+                for place, each in labels_by_output(own, setup.model, name).items():
+                    self._labels.setdefault(place, []).append(each)
         if self._fingerprint not in (None, batches.fingerprint):
             problem = "the test data are not the same when they are read again"
             hint = "is a dataset shuffled anew each time? shuffle(..., reshuffle_each_iteration=False)"
             raise DataError(Problem(problem, hint=hint))
         self._fingerprint = batches.fingerprint
-        self._labels |= {place: np.concatenate(parts) for place, parts in labels.items()}
-        return {place: np.concatenate(arrays) for place, arrays in found.items()}
+        return found
+
+
+def _in_one(parts: list[np.ndarray]) -> np.ndarray:
+    """[N, values] of all batches, with zeros after shorter samples."""
+    rows = [per_sample(part) for part in parts]
+    width = max(part.shape[1] for part in rows)
+    return np.concatenate([np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in rows])
 
 
 def judged_tensors(model: Graph, output: int | None) -> list[int]:
@@ -214,6 +236,7 @@ class TrialPool:
         self._setup = setup
         self._local = Trials(setup)
         self._known: dict[str, Outcome] = {}
+        self.notes = tuple(self._local.notes)
         self.runs = 0
         check_workers(workers)
         self._children: list[ChildProcess] = []

@@ -112,14 +112,13 @@ def tune(
     *options : OptionGroup
         :class:`calibrant.ModelOptions` and :class:`calibrant.DataOptions`.
     tolerance : float
-        Share in 0…1: of the test samples, right answers that may be lost against the float model; where the labels are
-        numbers to be predicted, explained share of their variance (R²) that may be lost; without labels, predictions
-        that may differ.
+        Share in 0…1: of the test samples, or of positions that have labels, right answers that may be lost against the
+        float model; of F1 over all labels (micro), where a sample may have several labels; where the labels are numbers
+        to be predicted, of R², the explained share of their variance; without labels, predictions that may differ.
     test_data : Any
         What the loss is measured on; the calibration data by default.
     labels : Any
-        Of the test data: path, class numbers, or numbers to be predicted; or a mapping with those of several outputs.
-        Without them, y of test data that are ``(x, y)`` pairs.
+        Of the test data, as for :func:`calibrant.evaluate`. Without them, y of test data that are ``(x, y)`` pairs.
     output : str | None
         Which of several outputs is judged, and has the labels; by default the worst of all counts.
     ignore_labels : Collection[int]
@@ -181,7 +180,7 @@ def tune(
         model=original,
         data=data,
         test=data if test_data is None else test_data,
-        labels=labels_by_output(labels, original, output, label_offset, ignore_labels),
+        labels=labels_by_output(labels, original, output),
         output=None if output is None else output_place(original, output),
         label_offset=label_offset,
         ignore_labels=tuple(ignore_labels),
@@ -195,6 +194,8 @@ def tune(
     tried: list[Tried] = []
     searching = search(Candidate(plan.layers), settings)
     with TrialPool(setup, workers) as pool:
+        for note in pool.notes:
+            LOG.info("%s", note)
 
         def ran(proposals: list[Proposal]) -> list[Outcome]:
             pairs = [(configuration_for(configuration, plan, found.choice), found.rank) for found in proposals]

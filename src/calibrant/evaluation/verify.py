@@ -18,11 +18,13 @@ from calibrant.data.open_data import open_data
 from calibrant.data.option_types import ACCEPTED, Rows, check_arguments
 from calibrant.errors import ConfigError, DataError, Problem
 from calibrant.evaluation.comparison import Comparison
+from calibrant.evaluation.label_meaning import LabelMeaning
 from calibrant.evaluation.labels import labelled_output, labels_of, output_place
 from calibrant.evaluation.labels_per_sample import check_number
 from calibrant.evaluation.result_folder import FLOAT, open_models
 from calibrant.evaluation.verification import Limits, Verification
 from calibrant.graph.graph import Graph
+from calibrant.graph.logits import is_sigmoid, softmax_input
 from calibrant.json_text import read_json
 from calibrant.options import TO_READ, ModelOptions, OptionGroup, Options, takes_keywords
 from calibrant.progress import ProgressFn, no_progress
@@ -53,7 +55,7 @@ def verify(
     data : Any
         Inputs, as for :func:`calibrant.evaluate`.
     labels : Any
-        Class numbers, for the accuracy of each model.
+        Class numbers, of samples or positions, or 0 and 1 at each position, for the accuracy of each model.
     output : str | None
         As for :func:`calibrant.evaluate`.
     ignore_labels : Sequence[int]
@@ -94,17 +96,18 @@ def verify(
     floating = models.get(FLOAT)
     named = floating if isinstance(floating, Graph) else reference
     labelled = 0 if labels is None else labelled_output(named, output)
-    truth = labels_of(labels, named, labelled, label_offset, ignore_labels)
-    if truth is not None and truth.dtype.kind == "f":
-        hint = "calibrant evaluate compares outputs with numbers"
-        raise DataError(Problem("the labels are no class numbers", allowed="0, 1, 2, ...", hint=hint))
+    truth = None if labels is None else labels_of(labels)
     fixed = {spec.fixed_batch for spec in specs}
     if truth is not None and batches.samples is not None and len(fixed) == 1:
         check_number(truth, batches.samples, *fixed)
     if truth is None and output is not None:
         output_place(named, output)  # raises where there is none of that name
     place = 0 if truth is None else _compared_place(named, labelled)
-    comparison = Comparison(opened, truth, ignore_labels, place, label_offset)
+    tensor = named.outputs[labelled]
+    meaning = LabelMeaning(
+        is_sigmoid(named, tensor), softmax_input(named, tensor) is not None, ignore_labels, label_offset
+    )
+    comparison = Comparison(opened, truth, meaning, place)
     try:
         for batch in track(batches, "verifying", batches.count):
             comparison.update({index: np.asarray(batch[key]) for index, key in enumerate(reference.input_keys)})
