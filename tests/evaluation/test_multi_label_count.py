@@ -34,6 +34,6 @@ def test_nan_is_never_right():
 
 def test_without_positives_there_is_no_f1():
     count = MultiLabelCount()
-    count.update(np.zeros((2, 2)), np.zeros((2, 2), int))
-    assert (count.f1, count.exact_match, count.hamming_accuracy) == (None, 1, 1)
+    count.update(np.eye(2), np.zeros((2, 2), int))
+    assert (count.f1, count.exact_match, count.hamming_accuracy) == (None, 0, 0.5)
     assert MultiLabelCount().hamming_accuracy is None

@@ -13,8 +13,8 @@ def multi_label(found, wanted, ignore=()):
         right += sum(one == label for one, label in pairs)
         samples += bool(pairs)
         exact += bool(pairs) and all(one == label for one, label in pairs)
-    positives = 2 * true_positive + wrong
-    f1 = 2 * true_positive / positives if positives else None
+    is_defined = any(label == 1 for row in wanted for label in row)
+    f1 = 2 * true_positive / (2 * true_positive + wrong) if is_defined else None
     return f1, exact / samples if samples else None, right / (right + wrong) if samples else None
 
 

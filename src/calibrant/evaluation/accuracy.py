@@ -13,6 +13,7 @@ from calibrant.evaluation.difference import Difference
 from calibrant.evaluation.given_labels import GivenLabels
 from calibrant.evaluation.label_count import LabelCount, extent_of
 from calibrant.evaluation.label_meaning import LabelMeaning, Meaning, are_one_hot, shifted
+from calibrant.evaluation.labels import labels_of
 from calibrant.evaluation.labels_per_sample import require_any
 from calibrant.evaluation.multi_label_count import MultiLabelCount
 from calibrant.evaluation.predictions import one_a_position, per_sample
@@ -154,8 +155,9 @@ class Scoreboard:
         """
         self._samples += len(outputs[0]) if samples is None else samples
         if labels is not None:
-            self.expect(outputs[0], GivenLabels.of(labels), all_of_them=False)
-            self._count(outputs, GivenLabels.of(labels))
+            given = labels_of(labels)
+            self.expect(outputs[0], given, all_of_them=False)
+            self._count(outputs, given)
         each = self._are_decisions(np.asarray(outputs[0]))
         for (a, b), pair in self._pairs.items():
             _naming(f"{self._names[a]} and {self._names[b]}", pair.update, outputs[a], outputs[b], each)
@@ -277,12 +279,13 @@ class Scoreboard:
         is_new = self._meaning.kind in (Meaning.BINARY, Meaning.ROWS)
         if not is_new or not counted or (self._sets and not self._shows_sets):
             return None
+        where = f"{self._output}: " if self._output else ""
         if self._sets and self._counts:
-            return "every row of labels has a single 1: top-1 as of classes, and each label by itself as of a Sigmoid"
+            return f"{where}every row of labels has a single 1: top-1, and each label by itself, as of a Sigmoid"
         what = "rows of labels with several 1, or none" if self._sets else "labels of 0 and 1 for each number"
         masks = ", 255 read as 1" if self._meaning.masks else ""
         numbers = "logits, above 0" if counted[0].are_logits else "probabilities, above 0.5"
-        return f"{what}{masks}: the output is judged number by number, as {numbers}"
+        return f"{where}{what}{masks}: the output is judged number by number, as {numbers}"
 
     def agreement(self) -> list[list[float | None]]:
         """Agreement of every model (row) with every other (column)."""

@@ -153,8 +153,9 @@ def evaluate(
                 board.offset_hint + label_offset,
             )
     scores = tuple(score for board in boards for score in board.scores())
-    for note in filter(None, (board.note for board in boards)):
-        LOG.info("%s", note)
+    for board in boards:
+        if board.note:
+            LOG.info("%s", board.note)
     return scores
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -22,11 +21,6 @@ class GivenLabels:
 
     numbers: np.ndarray
     file: str = "labels"
-
-    @classmethod
-    def of(cls, labels: Any) -> GivenLabels:
-        """Of an array, or labels as they are."""
-        return labels if isinstance(labels, cls) else cls(np.asarray(labels))
 
     def __len__(self) -> int:
         return len(self.numbers)

@@ -138,13 +138,19 @@ class LabelMeaning:
         if self.kind is Meaning.NUMBERS:
             return numbers.astype(np.float64)
         if self.kind is Meaning.ONE_HOT:
-            refuse(~_have_single_one(numbers), numbers, labels.file, "is no one-hot row")
+            one = "the output comes from a Softmax: one class each" if self.is_exclusive else "one class each"
+            hint = f"{one}; class numbers with --ignore-label (ignore_labels=) where some do not count"
+            refuse(~_have_single_one(numbers), numbers, labels.file, "is no one-hot row", hint)
             return shifted(np.argmax(numbers, axis=-1).astype(np.int64), self.offset, self.ignore)
         whole = class_numbers(numbers, labels.file)
         if self.kind is Meaning.ROWS:
-            refuse(
-                ~np.isin(whole, [0, 1, *self.ignore]), numbers, labels.file, "is no one-hot row, and no row of 0 and 1"
+            wrong = ~np.isin(whole, [0, 1, *self.ignore])
+            hint = (
+                f"--ignore-label {whole[wrong][0]} (ignore_labels=) where such labels do not count"
+                if wrong.any()
+                else ""
             )
+            refuse(wrong, numbers, labels.file, "is no one-hot row, and no row of 0 and 1", hint)
             return whole
         return self._binary(whole, labels) if self.kind is Meaning.BINARY else shifted(whole, self.offset, self.ignore)
 
@@ -185,7 +191,7 @@ def class_numbers(array: np.ndarray, place: str) -> np.ndarray:
     """
     if array.dtype.kind == "b":
         return array.astype(np.uint8 if array.ndim > 1 else np.int64)
-    if np.abs(array.astype(np.float64)).max(initial=0) >= 2**31:
+    if array.size and (array.max() >= 2**31 or array.min() <= -(2**31)):
         refuse(np.abs(array) >= 2**31, array, place, "is no class number")
     return array if array.ndim > 1 and array.dtype.kind in "iu" else array.astype(np.int64)
 
@@ -207,12 +213,12 @@ def shifted(labels: np.ndarray, offset: int, ignore: Collection[int]) -> np.ndar
     return np.where(np.isin(wide, list(ignore)), wide, wide + offset)
 
 
-def refuse(wrong: np.ndarray, array: np.ndarray, place: str, why: str) -> None:
+def refuse(wrong: np.ndarray, array: np.ndarray, place: str, why: str, hint: str | None = None) -> None:
     """Raise the error of the first sample [N, ...] in which something is wrong, if there is one."""
     if wrong.any():
         index = int(np.argwhere(wrong)[0, 0])
         found = array[index] if array.ndim == 1 else np.array2string(array[index], threshold=8)
-        raise DataError(Problem(f"label {found} of sample {index} {why}", file=place, allowed=ALLOWED))
+        raise DataError(Problem(f"label {found} of sample {index} {why}", file=place, allowed=ALLOWED, hint=hint))
 
 
 def _are_whole(numbers: np.ndarray) -> bool:

@@ -24,13 +24,15 @@ _USUAL_NAMES = ("y", "labels", "label", "targets", "target")
 
 
 def labels_of(labels: Any) -> GivenLabels:
-    """The labels of one output of a model, from a path (see :func:`load_labels`) or an array (see :func:`as_labels`).
+    """The labels of one output of a model: read already, a path (:func:`load_labels`) or an array (:func:`as_labels`).
 
     Raises
     ------
     DataError
         They are no labels.
     """
+    if isinstance(labels, GivenLabels):
+        return labels
     numbers, file = _numbers(labels)
     return GivenLabels(as_labels(numbers, file), file)
 

@@ -71,7 +71,7 @@ class MultiLabelCount:
 
     @property
     def f1(self) -> float | None:
-        """2·TP / (2·TP + FP + FN) over all labels (micro); None where there are no positives, wanted or found."""
+        """2·TP / (2·TP + FP + FN) over all labels (micro); None where no label is 1."""
         found = self._chosen
-        either = 2 * found.true_positive + found.false_positive + found.false_negative
-        return 2 * found.true_positive / either if either else None
+        wanted = found.true_positive + found.false_negative
+        return 2 * found.true_positive / (found.true_positive + found.false_positive + wanted) if wanted else None

@@ -22,7 +22,7 @@ from calibrant.data.options import DataOptions
 from calibrant.errors import CalibrantError, DataError, Problem
 from calibrant.evaluation.accuracy import Scoreboard
 from calibrant.evaluation.given_labels import GivenLabels
-from calibrant.evaluation.labels import labels_by_output
+from calibrant.evaluation.labels import labels_by_output, labels_of
 from calibrant.evaluation.output_samples import OutputSamples
 from calibrant.evaluation.predictions import per_sample
 from calibrant.evaluation.side_by_side import labels_of_items
@@ -86,10 +86,11 @@ class Trials:
         self.notes: list[str] = []
         """What labels were taken for, where that had to be decided."""
         for place, labels in setup.labels.items():
-            self._check_number(place, len(labels))
+            given = labels_of(labels)
+            self._check_number(place, len(given))
             ends = np.cumsum([len(part) for part in self._float[place]]).tolist()
             pieces = zip([0, *ends[:-1]], ends, strict=True)
-            self._labels[place] = [GivenLabels.of(labels)[start:stop] for start, stop in pieces]
+            self._labels[place] = [given[start:stop] for start, stop in pieces]
         for place in self._labels:
             self._check_number(place, sum(map(len, self._labels[place])))
             board = self._board(place, self._float[place], self._float[place])
