@@ -77,6 +77,12 @@ def test_one_hot_rows_by_chance_are_decisions_of_a_sigmoid():
     assert meaning_of(HOT[np.newaxis].repeat(3, 0), (5, 5))[0] is Meaning.ONE_HOT
 
 
+def test_whole_numbers_to_be_predicted_are_moved_by_an_offset_too():
+    kind, meant = meaning_of([30, 41, 7], (1,), offset=-1)
+    assert kind is Meaning.NUMBERS and meant.tolist() == [29, 40, 6]
+    assert meaning_of([1, 2, 1], (1,), offset=-1)[0] is Meaning.CLASSES
+
+
 def test_an_offset_and_what_is_ignored():
     given = np.where(MAPS == 1, 2, 1)
     given[0, 0] = 255

@@ -101,3 +101,10 @@ def test_labels_that_all_do_not_count():
     board.update([np.ones((2, 4))], np.full((2, 4), -1))
     with pytest.raises(DataError, match="every sample has a label that does not count"):
         board.scores()
+
+
+def test_class_numbers_of_a_column_of_scores_are_classes():
+    """[N, classes, 1] of a Sigmoid, whose labels are one class number a sample."""
+    outputs = np.eye(5)[:, :, np.newaxis] * 0.4
+    float_score, score, note = scored(outputs, outputs[::-1], np.arange(5), binary=True)
+    assert (float_score.top1, score.top1, score.agreement, note) == (1, 0.2, 0.2, None)

@@ -164,9 +164,11 @@ class Scoreboard:
 
     def _are_decisions(self, outputs: np.ndarray) -> bool:
         """Whether each number of an output is a decision of its own."""
-        if self._meaning.kind in (Meaning.BINARY, Meaning.ROWS):
+        kind = self._meaning.kind
+        if kind in (Meaning.BINARY, Meaning.ROWS):
             return True
-        return self._binary and (math.prod(outputs.shape[1:]) == 1 or one_a_position(outputs))
+        is_map = kind in (None, Meaning.NUMBERS) and one_a_position(outputs)
+        return self._binary and (is_map or math.prod(outputs.shape[1:]) == 1)
 
     def _count(self, outputs: Sequence[np.ndarray], given: GivenLabels) -> None:
         labels = self._meaning.meant(given)

@@ -76,7 +76,8 @@ class LabelMeaning:
         if numbers.ndim == 1:
             if len(found) > 1 and outputs.dtype.kind not in "biu" and outputs.shape[-1] > 1:
                 raise _wrong_shape(labels, outputs)
-            are_numbers = are_targets(outputs, numbers, self.is_probability, self.ignore)
+            moved = shifted(numbers, self.offset, self.ignore)
+            are_numbers = are_targets(outputs, moved, self.is_probability, self.ignore)
             return Meaning.NUMBERS if are_numbers else Meaning.CLASSES
         is_real = numbers.dtype.kind == "f" and not self._are_zero_or_one(numbers)
         if outputs.dtype.kind in "biu":
@@ -136,7 +137,9 @@ class LabelMeaning:
         """
         numbers = labels.numbers
         if self.kind is Meaning.NUMBERS:
-            return numbers.astype(np.float64)
+            return (shifted(numbers, self.offset, self.ignore) if numbers.dtype.kind != "f" else numbers).astype(
+                np.float64
+            )
         if self.kind is Meaning.ONE_HOT:
             one = "the output comes from a Softmax: one class each" if self.is_exclusive else "one class each"
             hint = f"{one}; class numbers with --ignore-label (ignore_labels=) where some do not count"

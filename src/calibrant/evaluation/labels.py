@@ -16,6 +16,7 @@ from calibrant.errors import DataError, Problem, did_you_mean
 from calibrant.evaluation.given_labels import GivenLabels
 from calibrant.evaluation.label_meaning import ALLOWED, class_numbers, refuse
 from calibrant.evaluation.label_text import numbers_of_text
+from calibrant.evaluation.predictions import long_axes
 from calibrant.graph.graph import Graph
 from calibrant.regular_file import is_file
 
@@ -136,7 +137,7 @@ def _numbers_of_file(path: str | os.PathLike[str]) -> tuple[np.ndarray, str]:
 def as_labels(array: np.ndarray, place: str) -> np.ndarray:
     """Numbers that can be labels; :class:`calibrant.evaluation.label_meaning.LabelMeaning` tells what they mean.
 
-    Last axes of size 1 are left out. Whole numbers [N] become int64, those of [N, H, W] integers.
+    A last axis of size 1 is left out. Whole numbers [N] become int64, those of [N, H, W] integers.
 
     Raises
     ------
@@ -150,8 +151,8 @@ def as_labels(array: np.ndarray, place: str) -> np.ndarray:
     if array.dtype.kind not in "biuf" or array.ndim not in range(1, 6) or array.size == 0:
         found = f"labels of type {array.dtype} and shape {list(array.shape)}"
         raise DataError(Problem(found, file=place, allowed=ALLOWED))
-    while array.ndim > 1 and array.shape[-1] == 1:
-        array = array[..., 0]
+    if array.ndim > 1 and array.shape[-1] == 1:
+        array = array[..., 0] if long_axes(array) else array.reshape(-1)
     with np.errstate(invalid="ignore"):
         refuse(~np.isfinite(array), array, place, "is no number")
     if array.dtype.kind == "f" and (array.ndim not in (1, 3) or not np.array_equal(array, np.floor(array))):
