@@ -26,8 +26,9 @@ from real_models import CASES, Case, batch_count, batches_of, data_of, draw, out
 import calibrant
 import calibrant.graph.load
 from calibrant.cli.show import table
-from calibrant.evaluation.accuracy import Score, Scoreboard
+from calibrant.evaluation.accuracy import Scoreboard
 from calibrant.evaluation.labels import load_labels
+from calibrant.evaluation.score import Score
 from calibrant.evaluation.tune import tune
 from calibrant.graph.graph import Graph
 

@@ -35,7 +35,7 @@ def _tolerance(context: click.Context, parameter: click.Parameter, points: float
     callback=_tolerance,
     default=0.5,
     show_default=True,
-    help="Percentage points of accuracy, or of equal predictions, that may be lost.",
+    help="Percentage points of accuracy, of F1 or R², or of equal predictions, that may be lost.",
 )
 @click.option("--out", required=True, type=click.Path(), help="Configuration file to write.")
 @click.option("--repair/--no-repair", default=True, help="Try other settings before leaving layers in float.")

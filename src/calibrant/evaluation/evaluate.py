@@ -11,10 +11,11 @@ import numpy as np
 
 from calibrant.data.option_types import check_arguments
 from calibrant.errors import DataError, ModelError, Problem
-from calibrant.evaluation.accuracy import Score, Scoreboard
+from calibrant.evaluation.accuracy import Scoreboard
 from calibrant.evaluation.labels import labels_by_output
 from calibrant.evaluation.labels_per_sample import check_number, labels_of_batch
 from calibrant.evaluation.output_samples import OutputSamples
+from calibrant.evaluation.score import Score
 from calibrant.evaluation.side_by_side import SideBySide
 from calibrant.evaluation.sound_reference import SoundReference
 from calibrant.graph.graph import Graph
