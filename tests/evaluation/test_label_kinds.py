@@ -23,6 +23,10 @@ def steps():
     tf.reshape(conv(placeholder([None, 6, 6, 2])), [-1, 36, 4], name="out")
 
 
+def frames():
+    tf.reshape(tf.reduce_mean(conv(placeholder([None, 6, 6, 2])), 3), [-1, 36, 1], name="out")
+
+
 def several(end=tf.sigmoid):
     tf.identity(end(dense(tf.reshape(conv(placeholder([None, 6, 6, 2])), [-1, 144]), 5)), name="out")
 
@@ -35,10 +39,10 @@ def truth_of(build):
     return found
 
 
-BUILDS = [masks, lambda: masks(tf.identity), steps, several, lambda: several(tf.identity)]
+BUILDS = [masks, lambda: masks(tf.identity), steps, frames, several, lambda: several(tf.identity)]
 
 
-@pytest.mark.parametrize("build", BUILDS, ids=["masks", "mask logits", "steps", "labels", "label logits"])
+@pytest.mark.parametrize("build", BUILDS, ids=["masks", "mask logits", "steps", "frames", "labels", "label logits"])
 def test_what_tune_loses_is_what_evaluate_tells(build, tmp_path):
     labels = truth_of(build)
     result = calibrant.quantize(graph_def(build), data=DATA, out=tmp_path / "out")

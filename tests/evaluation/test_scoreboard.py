@@ -89,10 +89,12 @@ def test_masks_of_a_sigmoid_agree_by_decisions_without_labels():
     assert board.scores()[1].agreement == 31 / 32
 
 
-def test_an_offset_of_several_labels_a_sample():
-    board = Scoreboard(["float"], ignore=[3], offset=1)
+@pytest.mark.parametrize("given", [{"ignore": [3], "offset": 1}, {"ignore": [1]}])
+def test_several_labels_a_sample_have_no_class_numbers(given):
+    board = Scoreboard(["float"], binary=True, **given)
     board.update([np.ones((2, 4))], np.eye(4, dtype=int)[:2])
-    with pytest.raises(DataError, match="an offset for labels of which a sample has several"):
+    assert board.scores()[0].f1 is None or "offset" in given
+    with pytest.raises(DataError, match="for rows of labels with several 1, or none"):
         board.update([np.ones((2, 4))], np.ones((2, 4), int))
 
 

@@ -111,9 +111,10 @@ class Scoreboard:
         if self._sets is not None:
             if self._counts is not None and not are_one_hot(labels):
                 self._counts = None
-            if self._counts is None and self._meaning.offset:
-                problem = "an offset for labels of which a sample has several, or none"
-                raise DataError(Problem(problem, file=given.file, allowed="rows with a single 1, or no offset"))
+            if self._counts is None and (self._meaning.offset or self._ignores_classes):
+                problem = "an offset, or class 0 or 1 ignored, for rows of labels with several 1, or none"
+                allowed = "rows with a single 1, or neither --label-offset nor --ignore-label 0 or 1"
+                raise DataError(Problem(problem, file=given.file, allowed=allowed))
             self._update(self._sets, [per_sample(array) for array in outputs], labels)
             labels = self._of_rows(labels)
         self._update(self._counts or self._errors or (), outputs, labels)
@@ -204,7 +205,12 @@ class Scoreboard:
     @property
     def _shows_sets(self) -> bool:
         """Whether labels are judged one by one: where a row is not one-hot, or a Sigmoid gives them."""
-        return self._counts is None or self._binary
+        return self._counts is None or (self._binary and not self._ignores_classes)
+
+    @property
+    def _ignores_classes(self) -> bool:
+        """Whether labels that do not count can only be class numbers: 0 and 1 of rows say yes and no."""
+        return not {0, 1}.isdisjoint(self._ignore)
 
     def _agreement(self, pair: Difference) -> float | None:
         are_classes = self._sets is not None and self._counts is not None

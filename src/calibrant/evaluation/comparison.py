@@ -69,6 +69,7 @@ class Comparison:
         first = self._graphs[0]
         known = models.known[first]
         assert isinstance(known, Graph)
+        self._shape = known.shape(self._points[first].graph[labelled]) if truth is not None else None
         self._reference = SoundReference(known, self._points[first].graph)
         self._compared = 0
         self.done = 0
@@ -108,12 +109,21 @@ class Comparison:
             divergence.update(values[first], values[second])
         if self._truth is not None:
             given = labels_of_batch(self._truth, self.done, size)
-            outputs = {name: _shaped(values[name][self._labelled], given) for name in self._models.known}
+            outputs = {name: self._shaped(values[name][self._labelled], given) for name in self._models.known}
             self._counts = self._counts or self._counting(self._truth, outputs[self._graphs[0]])
             labels = self._meaning.meant(given)
             for name, count in self._counts.items():
                 count.update(outputs[name], labels)
         self.done += size
+
+    def _shaped(self, values: np.ndarray, labels: GivenLabels) -> np.ndarray:
+        """[N, values] with the axes of their labels, and a last one where the output has one more."""
+        sample = labels.numbers.shape[1:]
+        classes, left = divmod(values.shape[1], math.prod(sample))
+        if left or not classes:
+            return values
+        has_last = classes > 1 or (self._shape is not None and len(self._shape) > 2 and self._shape[-1] == 1)
+        return values.reshape(len(values), *sample, *([classes] if has_last else []))
 
     def _counting(self, truth: GivenLabels, outputs: np.ndarray) -> dict[str, LabelCount]:
         """What counts right answers, once it is known what the labels mean."""
@@ -181,13 +191,6 @@ class Comparison:
     def close(self) -> None:
         for runner in self._runners.values():
             runner.close()
-
-
-def _shaped(values: np.ndarray, labels: GivenLabels) -> np.ndarray:
-    """[N, values] with the axes of their labels, and one of classes where there are several values for a label."""
-    sample = labels.numbers.shape[1:]
-    classes, left = divmod(values.shape[1], math.prod(sample))
-    return values if left or not classes else values.reshape(len(values), *sample, *([classes] if classes > 1 else []))
 
 
 def _step(point: Tensor) -> float | None:

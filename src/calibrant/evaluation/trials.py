@@ -79,6 +79,7 @@ class Trials:
         self._setup = setup
         self._points = judged_tensors(setup.model, setup.output)
         self._labels: dict[int, list[GivenLabels]] = {}  # one for each batch of the test data
+        self._whole: dict[int, GivenLabels] = {}  # of all batches, or of the first where their axes differ
         self._fingerprint: str | None = None
         self._unsound: DataError | None = None
         self._samples = 0  # of the test data
@@ -91,8 +92,10 @@ class Trials:
             ends = np.cumsum([len(part) for part in self._float[place]]).tolist()
             pieces = zip([0, *ends[:-1]], ends, strict=True)
             self._labels[place] = [given[start:stop] for start, stop in pieces]
+            self._whole[place] = given
         for place in self._labels:
             self._check_number(place, sum(map(len, self._labels[place])))
+            self._whole.setdefault(place, _whole(self._labels[place]))
             board = self._board(place, self._float[place], self._float[place])
             if board.scores()[0].judged is None:
                 raise DataError(Problem("the labels do not vary, so nothing can be lost", hint="give other test data"))
@@ -163,9 +166,8 @@ class Trials:
             ["float", "quantized"], setup.ignore_labels, binary, offset=setup.label_offset, exclusive=exclusive
         )
         labels = self._labels.get(place)
-        if labels is not None and len({part.numbers.shape[1:] for part in labels}) == 1:
-            whole = np.concatenate([part.numbers for part in labels])
-            board.expect(reference[0], GivenLabels(whole, labels[0].file))
+        if labels is not None:
+            board.expect(reference[0], self._whole[place])
         for at, pair in enumerate(zip(reference, outputs, strict=True)):
             board.update(pair, None if labels is None else labels[at])
         return board
@@ -199,6 +201,12 @@ class Trials:
             raise DataError(Problem(problem, hint=hint))
         self._fingerprint = batches.fingerprint
         return found
+
+
+def _whole(parts: list[GivenLabels]) -> GivenLabels:
+    if len({part.numbers.shape[1:] for part in parts}) > 1:
+        return parts[0]
+    return GivenLabels(np.concatenate([part.numbers for part in parts]), parts[0].file)
 
 
 def _in_one(parts: list[np.ndarray]) -> np.ndarray:
