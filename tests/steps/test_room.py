@@ -75,3 +75,30 @@ def test_other_samples_lose_less():
     plain_step = (seen.max() - seen.min()) / 255
     plain = np.clip(np.rint(expected / plain_step) * plain_step, seen.min(), seen.max())
     assert np.square(rounded - expected).mean() < 0.2 * np.square(plain - expected).mean()
+
+
+@pytest.mark.parametrize("is_root", [True, False])
+def test_reciprocals_of_norms_reach_four_times_as_far(is_root):
+    """Pictures of less contrast than those that calibrated are standardized with larger ones."""
+
+    def build():
+        x = placeholder([None, 8, 8, 3])
+        if is_root:
+            centred = x - tf.reduce_mean(x, [1, 2, 3], keepdims=True)
+            found = centred * tf.math.rsqrt(tf.reduce_mean(tf.square(centred), [1, 2, 3], keepdims=True) + 1e-4)
+        else:
+            found = tf.image.per_image_standardization(x)
+        kernel = tf.constant(numbers(3, 3, 3, 4, seed=2, scale=0.3))
+        tf.identity(tf.reduce_mean(tf.nn.conv2d(found, kernel, 1, "SAME"), [1, 2]), name="out")
+
+    data = numbers(64, 8, 8, 3, seed=3) * np.linspace(0.5, 1, 64, dtype=np.float32)[:, None, None, None]
+    result = quantize(graph_def(build), data=data, outputs=["out"], export="tflite", bias_correction=False)
+    deviation = float(data.reshape(64, -1).std(axis=1).min())
+    wanted = {"Rsqrt": 4 / deviation} if is_root else {"Rsqrt": 2 / np.sqrt(deviation), "Mul": 4 / deviation}
+    found = {
+        result.network.graph.producer(tensor).op: search.high
+        for tensor, search in result.network.intermediate.items()
+        if result.network.graph.shape(tensor) == (None, 1, 1, 1)
+    }
+    for operation, high in wanted.items():
+        assert found[operation] == pytest.approx(high, rel=0.05)
