@@ -51,12 +51,13 @@ def _tflite(result: Any) -> dict[str, Content]:
     far = {} if sample is None else far_outputs(result.original, result.fakequant, sample, made.outputs)
     for at, ratio in far.items():
         how = f"has {ratio:.1f} dB SQNR beside" if math.isfinite(ratio) else "has nothing in common with"
-        helps = ["--tflite-ops layers keeps them in float"] if result.tflite.ops == "all" else []
+        everywhere = result.tflite.ops == "all"
+        cause = ", as tensors between layers have 8 bits too" if everywhere else ""
+        helps = ["--tflite-ops layers keeps them in float"] if everywhere else []
         helps += ["--refine those that cost most"] if result.options.get("refine") is False else []
         LOG.warning(
-            "%s_int8.tflite: output %s %s the fake-quantized model on one batch, as tensors between layers have 8 bits "
-            "too%s",
-            *(result.name, result.original.output_keys[at], how, f"; {', '.join(helps)}" if helps else ""),
+            "%s_int8.tflite: output %s %s the fake-quantized model on one batch%s%s",
+            *(result.name, result.original.output_keys[at], how, cause, f"; {', '.join(helps)}" if helps else ""),
         )
     if result.output_sqnr is not None:
         result.simulation, result.simulated_scores = made.simulation, made.scores()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,8 @@ import calibrant
 from calibrant.algorithms.sqnr import arrays_sqnr_db
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.run import run_once
+from calibrant.steps.refine import SMALL
+from calibrant.steps.too_costly import NOISE, tolerable
 from graphs import conv, graph_def, numbers, placeholder, tf
 
 
@@ -92,6 +96,11 @@ def test_an_output_of_which_layers_leave_little_hides_no_tensor_of_another():
         return arrays_sqnr_db(wanted, runner.real(runner.file.outputs()[0]))
 
     assert reached(refined) > 25 > 15 > reached(plain)
+
+
+def test_layers_that_ruin_an_output_excuse_no_tensor_between_them():
+    whole = SimpleNamespace(samples=16, by_output=lambda network: np.array([0.5, 0.02, 1e-4]))
+    np.testing.assert_allclose(tolerable(None, whole), [NOISE / 4, 0.02, SMALL / 4])
 
 
 def test_too_few_codes_are_found_without_gradients():

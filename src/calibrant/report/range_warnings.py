@@ -37,7 +37,9 @@ def _sentence(entry: QuantizedInput) -> str | None:
         return f"{share}: {extremes}; look for faulty samples in the data, or try calibrant tune"
     if use.zeroed > MOST_ZEROED:
         share = f"{100 * use.zeroed:.0f} % of the values of its input {entry.tensor} are rounded to zero"
-        return f"{share}: {extremes}; try dmq_balancer where its channels differ in size, or calibrant tune"
+        return (
+            f"{share}: {extremes}; try dmq_balancer where its channels differ in size, skip_layers, or calibrant tune"
+        )
     return None
 
 

@@ -21,7 +21,7 @@ from calibrant.steps.prepared import Prepared
 from calibrant.steps.range_errors import RangeErrors
 from calibrant.steps.range_search import ClippingRange, confirmed, is_better, search_ranges
 from calibrant.steps.refine import FEWEST, SMALL, range_of, with_range
-from calibrant.steps.too_costly import Unit, too_costly
+from calibrant.steps.too_costly import NOISE, Unit, too_costly
 from calibrant.steps.whole_errors import WholeErrors
 
 LITTLE = 1.1
@@ -66,7 +66,7 @@ def refined_between(
     before = everything.mean(rounded)
     if by_default and before < SMALL:
         return network
-    if before < LITTLE * whole.mean(network):
+    if before < LITTLE * min(whole.mean(network), NOISE):
         return _without_costly(network, units, whole)
     ranges = [range_of(unit[0], prepared.plan.activation_offset) for unit in units]
     with closing(RangeErrors(rounded, units, ranges, (), everything, False, track)) as errors:
@@ -79,7 +79,8 @@ def refined_between(
             units, ranges = better, list(moved)
         present = {place: [entry.quantizer] for place, entry in enumerate(ranges)}
         costs = errors.measured(present) if before > POOR else errors.of_all(present)
-    most = max(whole.of(network).mean(), SMALL / math.sqrt(everything.samples))
+    least, noise = (size / math.sqrt(everything.samples) for size in (SMALL, NOISE))
+    most = min(max(whole.of(network).mean(), least), noise)
     coarse = frozenset(units[place][0].tensor for place, cost in costs.items() if cost.mean() > most)
     LOG.debug("refine: %d tensors between layers stay in float", len(coarse))
     searches = {unit[0].tensor: unit[0].search for unit in units}

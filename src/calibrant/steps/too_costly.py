@@ -15,6 +15,8 @@ from calibrant.steps.whole_errors import WholeErrors, mean_sizes, whole_squares
 
 Unit = Sequence[QuantizedInput]
 """The readers of a tensor."""
+NOISE = 0.3
+"""Error of the outputs, in their sizes, beyond which no tensor has codes, however much the layers cost (10 dB)."""
 MOST_RUNS = 24
 """Of the network, to find the tensors that cost most."""
 
@@ -32,7 +34,7 @@ def tolerable(network: QuantizedNetwork, whole: WholeErrors) -> np.ndarray:
     whole : WholeErrors
         Compares networks on the first samples.
     """
-    return np.maximum(whole.by_output(network), SMALL / math.sqrt(whole.samples))
+    return np.clip(whole.by_output(network), SMALL / math.sqrt(whole.samples), NOISE / math.sqrt(whole.samples))
 
 
 def too_costly(units: Sequence[Unit], network: QuantizedNetwork, whole: WholeErrors) -> list[str]:
