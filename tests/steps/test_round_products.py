@@ -174,5 +174,6 @@ def test_numbers_that_are_not_finite_are_left_out():
     for each in (numbers(4, 3), np.full((2, 3), np.nan, np.float32), np.full((1, 3), np.inf, np.float32)):
         gram.update(each)
     gram.update(numbers(4, 2))  # parts of the rows
+    gram.update(numbers(0, 3))
     other.update(numbers(4, 3))
     assert gram == other and gram.count == 4

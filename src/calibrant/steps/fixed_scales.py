@@ -1,7 +1,8 @@
 """Step: kernels that have one scale for the results of every model, as those of Softmax, Sigmoid and Tanh have.
 
 Of a softmax over 600 positions, or of shares of one percent, codes of 1/256 leave next to nothing. Where that costs the
-outputs more than all layers together, the kernel stays in float, and so does what has no other scale for its results.
+outputs more than half of what all layers do, the kernel stays in float, and so does what has no other scale for its
+results.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from calibrant.steps.whole_errors import WholeErrors, mean_sizes
 def without_coarse_kernels(
     fixed: Mapping[str, Quantizer], network: QuantizedNetwork, whole: WholeErrors, by_default: bool = False
 ) -> QuantizedNetwork:
-    """The network with such kernels in float where their scale costs more than all layers.
+    """The network with such kernels in float where their scale costs more than half of what all layers do.
 
     Parameters
     ----------

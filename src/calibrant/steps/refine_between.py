@@ -1,7 +1,7 @@
 """Step: ranges between layers, for an export that has codes there too, chosen as those of layers are.
 
 They move where rounding between the layers costs the outputs more than a little, on top of the rounded layers. A tensor
-that costs more than all layers together has no codes: what makes and reads it stays in float.
+that costs more than half of what all layers do has no codes: what makes and reads it stays in float.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from calibrant.steps.prepared import Prepared
 from calibrant.steps.range_errors import RangeErrors
 from calibrant.steps.range_search import ClippingRange, confirmed, is_better, search_ranges
 from calibrant.steps.refine import FEWEST, SMALL, range_of, with_range
-from calibrant.steps.too_costly import NOISE, Unit, too_costly
+from calibrant.steps.too_costly import NOISE, PART, Unit, too_costly
 from calibrant.steps.whole_errors import WholeErrors
 
 LITTLE = 1.1
@@ -80,7 +80,7 @@ def refined_between(
         present = {place: [entry.quantizer] for place, entry in enumerate(ranges)}
         costs = errors.measured(present) if before > POOR else errors.of_all(present)
     least, noise = (size / math.sqrt(everything.samples) for size in (SMALL, NOISE))
-    most = min(max(whole.of(network).mean(), least), noise)
+    most = min(max(PART * whole.of(network).mean(), least), noise)
     coarse = frozenset(units[place][0].tensor for place, cost in costs.items() if cost.mean() > most)
     LOG.debug("refine: %d tensors between layers stay in float", len(coarse))
     searches = {unit[0].tensor: unit[0].search for unit in units}

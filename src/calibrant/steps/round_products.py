@@ -35,7 +35,7 @@ class ProductGram(PatchGram):
 
     def update(self, values: np.ndarray) -> None:
         """Add what one run of the product reads, float32."""
-        if values.shape[self.geometry.channel_axis] == self.group and np.isfinite(values).all():
+        if values.size and values.shape[self.geometry.channel_axis] == self.group and np.isfinite(values).all():
             super().update(values)
 
 

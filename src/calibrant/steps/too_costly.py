@@ -1,4 +1,4 @@
-"""Tensors whose codes cost an output of the network more than all layers together do."""
+"""Tensors whose codes cost an output of the network more than half of what all layers together do."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ Unit = Sequence[QuantizedInput]
 """The readers of a tensor."""
 NOISE = 0.3
 """Error of the outputs, in their sizes, beyond which no tensor has codes, however much the layers cost (10 dB)."""
+PART = 0.5
+"""Of the error that all layers cause, from which on a tensor is too costly alone."""
 MOST_RUNS = 24
 """Of the network, to find the tensors that cost most."""
 
@@ -34,7 +36,7 @@ def tolerable(network: QuantizedNetwork, whole: WholeErrors) -> np.ndarray:
     whole : WholeErrors
         Compares networks on the first samples.
     """
-    return np.clip(whole.by_output(network), SMALL / math.sqrt(whole.samples), NOISE / math.sqrt(whole.samples))
+    return np.clip(PART * whole.by_output(network), SMALL / math.sqrt(whole.samples), NOISE / math.sqrt(whole.samples))
 
 
 def too_costly(units: Sequence[Unit], network: QuantizedNetwork, whole: WholeErrors) -> list[str]:

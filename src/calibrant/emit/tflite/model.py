@@ -322,7 +322,7 @@ def _unexplained(found: OperatorDifference, source: str) -> Problem:
 
 def _refuse_float_ends(draft: _Draft, float_file: FloatFile, network: QuantizedNetwork) -> None:
     file, graph = draft.file, network.graph
-    reasons = dict.fromkeys(network.too_coarse, "8 bits would cost the outputs more than all layers do")
+    reasons = dict.fromkeys(network.too_coarse, "8 bits would cost the outputs more than half of what all layers do")
     reasons |= {float_file.tensors.get(index, ""): "it is read with 16 bits" for index in draft.plan.wide.tensors}
     ends = (
         ("input", "reads", file.inputs(), graph.inputs, graph.input_keys),

@@ -34,7 +34,7 @@ LOWEST_LOG = 16
 COMPARED_STEP = 2.0**-8
 """The difference of real numbers that kernels resolve which compare."""
 UNOBSERVED = "no range was observed for one of its tensors"
-TOO_COARSE = "8 bits for one of its tensors would cost the outputs more than all layers do"
+TOO_COARSE = "8 bits for one of its tensors would cost the outputs more than half of what all layers do"
 
 
 class Scales:
