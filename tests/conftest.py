@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,17 @@ _REPOSITORY = Path(__file__).resolve().parent.parent
 def warnings_reach_caplog(monkeypatch: pytest.MonkeyPatch) -> None:
     """A command's module, once imported, keeps what it says from all other handlers."""
     monkeypatch.setattr(logging.getLogger("calibrant"), "propagate", True)
+
+
+@pytest.fixture(params=["functions", "switch and merge"])
+def style(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Both ways in which TensorFlow writes control flow."""
+    from graphs import v1
+
+    enabled = v1.control_flow_v2_enabled()
+    (v1.enable_control_flow_v2 if request.param == "functions" else v1.disable_control_flow_v2)()
+    yield request.param
+    (v1.enable_control_flow_v2 if enabled else v1.disable_control_flow_v2)()
 
 
 @pytest.fixture(scope="session")

@@ -55,15 +55,6 @@ def around(inner):
     return build
 
 
-@pytest.fixture(params=["functions", "switch and merge"])
-def style(request):
-    """Both ways in which TensorFlow writes control flow."""
-    enabled = v1.control_flow_v2_enabled()
-    (v1.enable_control_flow_v2 if request.param == "functions" else v1.disable_control_flow_v2)()
-    yield request.param
-    (v1.enable_control_flow_v2 if enabled else v1.disable_control_flow_v2)()
-
-
 @pytest.mark.parametrize("inner, hidden", [(one_loop, 1), (a_branch, 2), (nested, 1), (case, 2)])
 def test_of_layers_inside_the_weights_are_quantized(style, inner, hidden):
     definition = graph_def(around(inner))

@@ -9,19 +9,10 @@ from calibrant.graph.enclosed_reads import EnclosedRead, enclosed_read, with_wat
 from calibrant.graph.load import load
 from calibrant.graph.run import Runner, run_once
 from calibrant.graph.weight_only import weight_only_layers
-from graphs import graph_def, numbers, placeholder, tf, v1
+from graphs import graph_def, numbers, placeholder, tf
 
 BATCH = numbers(4, 3, seed=9)
 WEIGHTS = numbers(3, 3, seed=2, scale=0.4)
-
-
-@pytest.fixture(params=["functions", "switch and merge"])
-def style(request):
-    """Both ways in which TensorFlow writes control flow."""
-    enabled = v1.control_flow_v2_enabled()
-    (v1.enable_control_flow_v2 if request.param == "functions" else v1.disable_control_flow_v2)()
-    yield request.param
-    (v1.enable_control_flow_v2 if enabled else v1.disable_control_flow_v2)()
 
 
 def loop(product=lambda h, matrix: tf.matmul(h, matrix)):

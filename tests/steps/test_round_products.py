@@ -12,19 +12,10 @@ from calibrant.graph.run import run_once
 from calibrant.steps import round_products
 from calibrant.steps.round_products import ProductGram
 from calibrant.steps.weight_only import with_weight_only
-from graphs import graph_def, numbers, placeholder, tf, v1
+from graphs import graph_def, numbers, placeholder, tf
 
 UNITS, SAMPLES = 12, 64
 WEIGHTS = numbers(UNITS, UNITS, seed=2, scale=0.3)
-
-
-@pytest.fixture(params=["functions", "switch and merge"])
-def style(request):
-    """Both ways in which TensorFlow writes control flow."""
-    enabled = v1.control_flow_v2_enabled()
-    (v1.enable_control_flow_v2 if request.param == "functions" else v1.disable_control_flow_v2)()
-    yield request.param
-    (v1.enable_control_flow_v2 if enabled else v1.disable_control_flow_v2)()
 
 
 def correlated(seed):

@@ -14,20 +14,11 @@ from calibrant.evaluation.verify import verify
 from calibrant.graph.load import load
 from calibrant.graph.run import run_once
 from calibrant.graph.weight_only import weight_only_layers
-from graphs import graph_def, numbers, placeholder, tf, v1
+from graphs import graph_def, numbers, placeholder, tf
 
 BATCH = numbers(4, 3, seed=9)
 WEIGHTS = numbers(3, 3, seed=2, scale=0.4)
 NO_CORRECTION = {"data": BATCH, "outputs": ["out"], "bias_correction": False}
-
-
-@pytest.fixture(params=["functions", "switch and merge"])
-def style(request):
-    """Both ways in which TensorFlow writes control flow."""
-    enabled = v1.control_flow_v2_enabled()
-    (v1.enable_control_flow_v2 if request.param == "functions" else v1.disable_control_flow_v2)()
-    yield request.param
-    (v1.enable_control_flow_v2 if enabled else v1.disable_control_flow_v2)()
 
 
 def loop(product, weights=WEIGHTS, captured=True):
