@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from calibrant.evaluation.accuracy import Scoreboard
 from calibrant.evaluation.decisions import DecisionAgreement, are_logits
 
 
@@ -29,3 +30,16 @@ def test_a_model_of_logits_agrees_with_one_of_probabilities(seed, cut):
 
 def test_nothing_to_agree_on():
     assert DecisionAgreement().share is None
+
+
+@pytest.mark.parametrize("shape", [(40, 1), (10, 2, 2, 1), (10, 4)])
+def test_small_logits_are_logits_in_all_models(shape):
+    """Rounded, the lowest is nearer to zero than what tells logits from probabilities."""
+    logits = np.random.default_rng(0).uniform(-0.098, 0.098, shape).astype(np.float32)
+    logits.flat[0] = -0.1001
+    rounded = np.clip(np.round(logits * 1270) / 1270, -0.0999, None).astype(np.float32)
+    board = Scoreboard(["float", "int8"])
+    board.update([logits, rounded], (logits > 0).astype(np.int64))
+    first, second = board.scores()
+    assert (second.top1 or second.f1) > 0.99 and (first.top1 or first.f1) == 1
+    assert second.agreement is None or second.agreement > 0.99

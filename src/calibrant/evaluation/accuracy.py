@@ -130,6 +130,9 @@ class Scoreboard:
     ) -> None:
         for name, count, array in zip(self._names, counts, outputs, strict=False):
             _naming(name, count.update, array, labels)
+        for count in counts[1:]:
+            if isinstance(count, LabelCount | MultiLabelCount):
+                count.read_like(counts[0])  # type: ignore[arg-type]
 
     def expect(self, outputs: np.ndarray, given: GivenLabels, all_of_them: bool = True) -> None:
         """Decide once, by a batch of outputs and all labels there are, what the labels mean.

@@ -114,6 +114,8 @@ class Comparison:
             labels = self._meaning.meant(given)
             for name, count in self._counts.items():
                 count.update(outputs[name], labels)
+            for count in self._counts.values():
+                count.read_like(self._counts[self._graphs[0]])
         self.done += size
 
     def _shaped(self, values: np.ndarray, labels: GivenLabels) -> np.ndarray:

@@ -26,6 +26,7 @@ class DecisionAgreement:
 
     same: np.ndarray = field(default_factory=lambda: np.zeros((2, 2), np.int64), init=False)
     logits: list[bool] = field(default_factory=lambda: [False, False], init=False)
+    any_negative: bool = field(default=False, init=False)
     count: int = field(default=0, init=False)
 
     def update(self, reference: np.ndarray, outputs: np.ndarray) -> None:
@@ -35,9 +36,12 @@ class DecisionAgreement:
             for column, second in enumerate(decisions(outputs)):
                 self.same[row, column] += np.count_nonzero((first == second) & is_number)
         self.logits = [before or are_logits(new) for before, new in zip(self.logits, (reference, outputs), strict=True)]
+        self.any_negative |= bool(np.any(outputs < 0))
         self.count += outputs.size
 
     @property
     def share(self) -> float | None:
         """Share in 0...1 of the decisions that are equal."""
-        return int(self.same[int(self.logits[0]), int(self.logits[1])]) / self.count if self.count else None
+        first, second = self.logits
+        second |= first and self.any_negative  # the same logits, perhaps rounded to less than tells them
+        return int(self.same[int(first), int(second)]) / self.count if self.count else None

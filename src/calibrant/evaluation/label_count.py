@@ -120,6 +120,7 @@ class LabelCount:
     right_next: int = field(default=0, init=False)
     right_previous: int = field(default=0, init=False)
     are_logits: bool = field(default=False, init=False)
+    any_negative: bool = field(default=False, init=False)
     counted: Extent | None = field(default=None, init=False)  # of the labels so far
     overlap: ClassOverlap = field(default_factory=ClassOverlap, init=False)
     at_zero: ClassOverlap = field(default_factory=ClassOverlap, init=False)  # of one number a label, if it is a logit
@@ -160,6 +161,7 @@ class LabelCount:
         kept = self._kept(labels)
         self._check(labels[kept], 2)
         self.are_logits |= are_logits(scores[kept])
+        self.any_negative |= bool(np.any(scores[kept] < 0))
         for overlap, found in zip((self.overlap, self.at_zero), decisions(scores), strict=True):
             overlap.update(labels[kept], np.where(np.isnan(scores), -1, found)[kept])
 
@@ -185,6 +187,10 @@ class LabelCount:
             self.right_previous += int((chosen == labels - 1).sum())
         self.overlap.update(labels, chosen)
         return kept
+
+    def read_like(self, first: LabelCount) -> None:
+        """Take numbers for logits where those of another model are, unless none is negative."""
+        self.are_logits |= first.are_logits and self.any_negative
 
     @property
     def _chosen(self) -> ClassOverlap:
