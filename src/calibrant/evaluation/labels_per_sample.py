@@ -26,7 +26,8 @@ def check_number(truth: GivenLabels, samples: int, fixed: int | None) -> None:
         The numbers differ.
     """
     if not samples <= len(truth) < samples + (fixed or 1):
-        raise DataError(Problem(f"{len(truth)} labels for {samples} samples", allowed="one label a sample"))
+        problem = f"{len(truth)} labels for {samples} samples"
+        raise DataError(Problem(problem, file=truth.file, allowed="one label a sample"))
 
 
 def labels_of_batch(truth: GivenLabels, done: int, count: int) -> GivenLabels:
@@ -45,7 +46,8 @@ def labels_of_batch(truth: GivenLabels, done: int, count: int) -> GivenLabels:
         There are too few.
     """
     if done + count > len(truth):
-        raise DataError(Problem(f"{len(truth)} labels, but there are more samples", allowed="one label a sample"))
+        problem = f"{len(truth)} labels, but there are more samples"
+        raise DataError(Problem(problem, file=truth.file, allowed="one label a sample"))
     return truth[done : done + count]
 
 
