@@ -129,3 +129,11 @@ def test_an_offset_that_no_class_can_have(offset):
 
 def test_an_offset_leaves_out_what_is_ignored():
     assert shifted(np.array([0, 1, 255]), 1, [255]).tolist() == [1, 2, 255]
+
+
+def test_an_offset_for_zeros_and_ones_is_refused():
+    outputs = np.linspace(-2, 2, 4 * 6 * 5).reshape(4, 6, 5).astype(np.float32)
+    labels = GivenLabels((outputs > 0).astype(np.int64), "l.npy")
+    with pytest.raises(DataError, match=r"l.npy: labels of 0 and 1 for each number of the output, and an offset of 1"):
+        LabelMeaning(offset=1).decide(labels, outputs)
+    assert LabelMeaning(offset=-1).decide(GivenLabels(labels.numbers + 1), outputs) is Meaning.BINARY

@@ -107,6 +107,9 @@ class LabelMeaning:
             return Meaning.ONE_HOT
         if self._are_zero_or_one(shifted(numbers, self.offset, self.ignore)) or self._are_masks(numbers, outputs):
             return Meaning.BINARY
+        if self.offset and self._are_zero_or_one(numbers):
+            problem = f"labels of 0 and 1 for each number of the output, and an offset of {self.offset}"
+            raise DataError(Problem(problem, file=labels.file, allowed="class numbers with --label-offset"))
         if outputs.shape[-1] > 1 and numbers.ndim != 3:
             return Meaning.ONE_HOT  # which refuses them
         return Meaning.BINARY if self.is_probability or numbers.ndim != 3 else Meaning.NUMBERS
