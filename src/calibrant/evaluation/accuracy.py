@@ -130,9 +130,9 @@ class Scoreboard:
     ) -> None:
         for name, count, array in zip(self._names, counts, outputs, strict=False):
             _naming(name, count.update, array, labels)
-        for count in counts[1:]:
-            if isinstance(count, LabelCount | MultiLabelCount):
-                count.read_like(counts[0])  # type: ignore[arg-type]
+        kinds = [count.kind for count in counts if not isinstance(count, TargetError)]
+        for kind in kinds[1:]:
+            kind.read_like(kinds[0])
 
     def expect(self, outputs: np.ndarray, given: GivenLabels, all_of_them: bool = True) -> None:
         """Decide once, by a batch of outputs and all labels there are, what the labels mean.
@@ -231,7 +231,7 @@ class Scoreboard:
             return f"{where}every row of labels has a single 1: top-1, and each label by itself, as of a Sigmoid"
         what = "rows of labels with several 1, or none" if self._sets else "labels of 0 and 1 for each number"
         masks = ", 255 read as 1" if self._meaning.masks else ""
-        numbers = "logits, above 0" if counted[0].are_logits else "probabilities, above 0.5"
+        numbers = "logits, above 0" if counted[0].kind.are_logits else "probabilities, above 0.5"
         return f"{where}{what}{masks}: the output is judged number by number, as {numbers}"
 
     def agreement(self) -> list[list[float | None]]:

@@ -115,7 +115,7 @@ class Comparison:
             for name, count in self._counts.items():
                 count.update(outputs[name], labels)
             for count in self._counts.values():
-                count.read_like(self._counts[self._graphs[0]])
+                count.kind.read_like(self._counts[self._graphs[0]].kind)
         self.done += size
 
     def _shaped(self, values: np.ndarray, labels: GivenLabels) -> np.ndarray:

@@ -21,12 +21,31 @@ def decisions(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @dataclass
+class NumberKind:
+    """Whether a model gives logits or probabilities, which all of its numbers together tell."""
+
+    are_logits: bool = field(default=False, init=False)
+    any_negative: bool = field(default=False, init=False)
+
+    def update(self, scores: np.ndarray) -> None:
+        """Look at a batch."""
+        self.are_logits |= are_logits(scores)
+        self.any_negative |= bool(np.any(scores < 0))
+
+    def read_like(self, first: NumberKind) -> None:
+        """Take numbers for logits where those of another model are, unless none is negative.
+
+        They may be the same ones, rounded to less than tells them.
+        """
+        self.are_logits |= first.are_logits and self.any_negative
+
+
+@dataclass
 class DecisionAgreement:
-    """Equal decisions of two models over batches; all of a model's numbers tell whether they are logits."""
+    """Equal decisions of two models over batches."""
 
     same: np.ndarray = field(default_factory=lambda: np.zeros((2, 2), np.int64), init=False)
-    logits: list[bool] = field(default_factory=lambda: [False, False], init=False)
-    any_negative: bool = field(default=False, init=False)
+    kinds: tuple[NumberKind, NumberKind] = field(default_factory=lambda: (NumberKind(), NumberKind()), init=False)
     count: int = field(default=0, init=False)
 
     def update(self, reference: np.ndarray, outputs: np.ndarray) -> None:
@@ -35,13 +54,14 @@ class DecisionAgreement:
         for row, first in enumerate(decisions(reference)):
             for column, second in enumerate(decisions(outputs)):
                 self.same[row, column] += np.count_nonzero((first == second) & is_number)
-        self.logits = [before or are_logits(new) for before, new in zip(self.logits, (reference, outputs), strict=True)]
-        self.any_negative |= bool(np.any(outputs < 0))
+        first_kind, second_kind = self.kinds
+        first_kind.update(reference)
+        second_kind.update(outputs)
+        second_kind.read_like(first_kind)
         self.count += outputs.size
 
     @property
     def share(self) -> float | None:
         """Share in 0...1 of the decisions that are equal."""
-        first, second = self.logits
-        second |= first and self.any_negative  # the same logits, perhaps rounded to less than tells them
-        return int(self.same[int(first), int(second)]) / self.count if self.count else None
+        first, second = (int(kind.are_logits) for kind in self.kinds)
+        return int(self.same[first, second]) / self.count if self.count else None

@@ -9,7 +9,7 @@ import numpy as np
 
 from calibrant.errors import DataError, Problem
 from calibrant.evaluation.class_overlap import MOST_CLASSES, ClassOverlap
-from calibrant.evaluation.decisions import are_logits, decisions
+from calibrant.evaluation.decisions import NumberKind, decisions
 from calibrant.evaluation.predictions import class_scores, per_sample
 
 ENOUGH = 16  # samples that tell labels of another numbering from a bad model
@@ -119,8 +119,7 @@ class LabelCount:
     right5: int = field(default=0, init=False)
     right_next: int = field(default=0, init=False)
     right_previous: int = field(default=0, init=False)
-    are_logits: bool = field(default=False, init=False)
-    any_negative: bool = field(default=False, init=False)
+    kind: NumberKind = field(default_factory=NumberKind, init=False)
     counted: Extent | None = field(default=None, init=False)  # of the labels so far
     overlap: ClassOverlap = field(default_factory=ClassOverlap, init=False)
     at_zero: ClassOverlap = field(default_factory=ClassOverlap, init=False)  # of one number a label, if it is a logit
@@ -160,8 +159,7 @@ class LabelCount:
         labels = labels.reshape(scores.shape)
         kept = self._kept(labels)
         self._check(labels[kept], 2)
-        self.are_logits |= are_logits(scores[kept])
-        self.any_negative |= bool(np.any(scores[kept] < 0))
+        self.kind.update(scores[kept])
         for overlap, found in zip((self.overlap, self.at_zero), decisions(scores), strict=True):
             overlap.update(labels[kept], np.where(np.isnan(scores), -1, found)[kept])
 
@@ -188,13 +186,9 @@ class LabelCount:
         self.overlap.update(labels, chosen)
         return kept
 
-    def read_like(self, first: LabelCount) -> None:
-        """Take numbers for logits where those of another model are, unless none is negative."""
-        self.are_logits |= first.are_logits and self.any_negative
-
     @property
     def _chosen(self) -> ClassOverlap:
-        return self.at_zero if self.are_logits else self.overlap
+        return self.at_zero if self.kind.are_logits else self.overlap
 
     @property
     def mean_iou(self) -> float | None:

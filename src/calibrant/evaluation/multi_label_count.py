@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from calibrant.evaluation.decisions import are_logits, decisions
+from calibrant.evaluation.decisions import NumberKind, decisions
 
 
 @dataclass
@@ -40,8 +40,7 @@ class MultiLabelCount:
     ignore: Collection[int] = ()
     samples: int = field(default=0, init=False)
     labels: int = field(default=0, init=False)
-    are_logits: bool = field(default=False, init=False)
-    any_negative: bool = field(default=False, init=False)
+    kind: NumberKind = field(default_factory=NumberKind, init=False)
     at_half: Confusion = field(default_factory=Confusion, init=False)
     at_zero: Confusion = field(default_factory=Confusion, init=False)
 
@@ -51,18 +50,13 @@ class MultiLabelCount:
         wanted = labels == 1
         self.samples += int(np.count_nonzero(kept.any(axis=1)))
         self.labels += int(np.count_nonzero(kept))
-        self.are_logits |= are_logits(outputs)
-        self.any_negative |= bool(np.any(outputs < 0))
+        self.kind.update(outputs)
         for confusion, found in zip((self.at_half, self.at_zero), decisions(outputs), strict=True):
             confusion.update(wanted, np.where(np.isnan(outputs), ~wanted, found), kept)
 
-    def read_like(self, first: MultiLabelCount) -> None:
-        """Take numbers for logits where those of another model are, unless none is negative."""
-        self.are_logits |= first.are_logits and self.any_negative
-
     @property
     def _chosen(self) -> Confusion:
-        return self.at_zero if self.are_logits else self.at_half
+        return self.at_zero if self.kind.are_logits else self.at_half
 
     @property
     def hamming_accuracy(self) -> float | None:
