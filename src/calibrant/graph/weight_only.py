@@ -241,13 +241,15 @@ def _product(node: NodeDef, index: int, function: str = "") -> list[_Use] | None
     if node.op == "Einsum":
         return [_Use(node, _axes_in_sum(node, index), other)]
     if node.op == "MatMul" or (kind is not None and kind.multiplies_activations):
-        turned = nd.attribute(node, ("transpose_a", "transpose_b")[index]) or nd.attribute(
-            node, ("adj_x", "adj_y")[index]
-        )
-        return [_Use(node, (-2 if (index == 1) == bool(turned) else -1,), other)]
+        return [_Use(node, (-2 if (index == 1) == is_turned(node, index) else -1,), other)]
     if kind is not None and kind.weight_input == index:
         return [_Use(node, kind.channel_axes, replace(other, index=kind.data_inputs[0]))]
     return None
+
+
+def is_turned(product: NodeDef, index: int) -> bool:
+    """Whether a product of matrices transposes one of its operands."""
+    return any(nd.attribute(product, name) for name in (f"transpose_{'ab'[index]}", f"adj_{'xy'[index]}"))
 
 
 def _axes_in_sum(node: NodeDef, index: int) -> tuple[int, ...]:

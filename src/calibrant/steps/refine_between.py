@@ -6,7 +6,6 @@ that costs more than half of what all layers do has no codes: what makes and rea
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -21,7 +20,7 @@ from calibrant.steps.prepared import Prepared
 from calibrant.steps.range_errors import RangeErrors
 from calibrant.steps.range_search import ClippingRange, confirmed, is_better, search_ranges
 from calibrant.steps.refine import FEWEST, SMALL, range_of, with_range
-from calibrant.steps.too_costly import NOISE, PART, Unit, too_costly
+from calibrant.steps.too_costly import NOISE, Unit, most_of, too_costly
 from calibrant.steps.whole_errors import WholeErrors
 
 LITTLE = 1.1
@@ -79,8 +78,7 @@ def refined_between(
             units, ranges = better, list(moved)
         present = {place: [entry.quantizer] for place, entry in enumerate(ranges)}
         costs = errors.measured(present) if before > POOR else errors.of_all(present)
-    least, noise = (size / math.sqrt(everything.samples) for size in (SMALL, NOISE))
-    most = min(max(PART * whole.of(network).mean(), least), noise)
+    most = most_of(whole.of(network).mean(), everything.samples)
     coarse = frozenset(units[place][0].tensor for place, cost in costs.items() if cost.mean() > most)
     LOG.debug("refine: %d tensors between layers stay in float", len(coarse))
     searches = {unit[0].tensor: unit[0].search for unit in units}

@@ -16,8 +16,7 @@ from calibrant.algorithms.arq import QuantizedWeights
 from calibrant.algorithms.output_rounding import shrunk
 from calibrant.algorithms.patch_gram import PatchGram
 from calibrant.algorithms.patch_mean import PatchGeometry
-from calibrant.graph import nodes as nd
-from calibrant.graph.weight_only import EnclosedConstant, WeightOnlyLayer
+from calibrant.graph.weight_only import EnclosedConstant, WeightOnlyLayer, is_turned
 from calibrant.layer_kinds import KINDS
 from calibrant.quantized_network import QuantizedWeightOnly
 from calibrant.steps.bias_correction import kernel_geometry
@@ -84,7 +83,7 @@ def _rounded(entries: list[QuantizedWeightOnly], grams: Mapping[str, ProductGram
     moments = [shrunk(gram.moments(), gram.count) for gram in filled]
     weights = LayerWeights(layer.constant.node, layer.values, nearest)
     is_last = _inputs_axis(layer) == layer.values.ndim - 1
-    codes = rounded_codes(weights, sum(moments[1:], moments[0]) / len(moments), filled[0].group, is_last)
+    codes = rounded_codes(weights, moments, filled[0].group, is_last)
     return replace(nearest, values=codes)
 
 
@@ -95,9 +94,8 @@ def _geometry(layer: WeightOnlyLayer) -> PatchGeometry | None:
         return None
     if kind.spatial:
         return kernel_geometry(layer.product, kind, layer.values.shape)
-    index = layer.read.index
-    turned = [nd.attribute(layer.product, name) for name in (f"transpose_{'ab'[index]}", f"adj_{'xy'[index]}")]
-    return PatchGeometry(-1 if (index == 0) != any(turned) else -2) if layer.values.ndim == 2 else None
+    is_last = (layer.read.index == 0) != is_turned(layer.product, layer.read.index)
+    return PatchGeometry(-1 if is_last else -2) if layer.values.ndim == 2 else None
 
 
 def _inputs_axis(layer: WeightOnlyLayer) -> int:

@@ -6,7 +6,7 @@ Where biases are corrected, the mean of the patches does no harm, so only what v
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -58,8 +58,7 @@ def with_rounded_weights(
             rounded[constant] = entry
             continue
         moments = [_moments(grams[place], patches.get(place[:2])) for place in places]
-        mean, group = sum(moments[1:], moments[0]) / len(moments), places[0][2]
-        codes = rounded_codes(entry, mean, group, KINDS[layers[names[0]].type].transposed)
+        codes = rounded_codes(entry, moments, places[0][2], KINDS[layers[names[0]].type].transposed)
         rounded[constant] = replace(entry, quantized=replace(entry.quantized, values=codes))
     return {name: rounded[entry.constant] for name, entry in weights.items()}
 
@@ -79,21 +78,22 @@ def _moments(gram: PatchGram, mean: PatchMean | None) -> np.ndarray:
     return shrunk(moments, gram.count)
 
 
-def rounded_codes(entry: LayerWeights, moments: np.ndarray, group: int, transposed: bool) -> np.ndarray:
+def rounded_codes(entry: LayerWeights, seen: Sequence[np.ndarray], group: int, transposed: bool) -> np.ndarray:
     """New codes in the shape of the weights.
 
     Parameters
     ----------
     entry : LayerWeights
         The weights and their nearest codes.
-    moments : np.ndarray
-        Second moments of what they are multiplied with, as of :meth:`PatchGram.moments`.
+    seen : Sequence[np.ndarray]
+        Second moments of what they are multiplied with, as of :meth:`PatchGram.moments`; for each layer that shares
+        them.
     group : int
         Number of input channels that meet in an output.
     transposed : bool
         Whether the weights number their outputs before their inputs.
     """
-    quantized = entry.quantized
+    quantized, moments = entry.quantized, sum(seen[1:], seen[0]) / len(seen)
     scale = quantized.scale.astype(np.float64).reshape(broadcast_shape(quantized.values.shape, quantized.channel_axes))
     steps, nearest = entry.float_values / scale, quantized.values
     if transposed:

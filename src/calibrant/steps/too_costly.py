@@ -36,7 +36,20 @@ def tolerable(network: QuantizedNetwork, whole: WholeErrors) -> np.ndarray:
     whole : WholeErrors
         Compares networks on the first samples.
     """
-    return np.clip(PART * whole.by_output(network), SMALL / math.sqrt(whole.samples), NOISE / math.sqrt(whole.samples))
+    return most_of(whole.by_output(network), whole.samples)
+
+
+def most_of(errors: np.ndarray, samples: int) -> np.ndarray:
+    """What a tensor may cost alone.
+
+    Parameters
+    ----------
+    errors : np.ndarray
+        Means of the sizes of the samples' errors with all layers rounded, float64.
+    samples : int
+        How many there are.
+    """
+    return np.clip(PART * errors, SMALL / math.sqrt(samples), NOISE / math.sqrt(samples))
 
 
 def too_costly(units: Sequence[Unit], network: QuantizedNetwork, whole: WholeErrors) -> list[str]:
