@@ -49,6 +49,11 @@ PUBLISHED = {
     "resnet8 .pb": "resnet8_cifar10/published_int8.tflite",
     "ds_cnn .pb": "ds_cnn_kws/published_int8.tflite",
 }
+SIX_BITS = (
+    "common_config { arq_quantize { channel_wise : false } } "
+    'override_layer_types { layer_type : "Conv2D" calibration_config '
+    "{ arq_quantize { quant_bits : 6 channel_wise : false } } }"
+)
 OURS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("calibrant", {}, ""),
     ("calibrant --refine", {"refine": True}, ""),
@@ -56,6 +61,10 @@ OURS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("calibrant --refine --budget 25%", {"refine": True, "budget": 0.25}, ""),
     ("calibrant --refine --budget 50%", {"refine": True, "budget": 0.5}, ""),
     ("calibrant --refine --round-weights --budget 25%", {"refine": True, "round_weights": True, "budget": 0.25}, ""),
+    ("calibrant --refine --round-weights", {"refine": True, "round_weights": True}, ""),
+    ("calibrant 6 bits per tensor", {}, SIX_BITS),
+    ("calibrant 6 bits per tensor --round-weights", {"round_weights": True}, SIX_BITS),
+    ("calibrant 6 bits per tensor --refine --round-weights", {"refine": True, "round_weights": True}, SIX_BITS),
     ("calibrant --equalize", {"equalize": True}, ""),
     ("calibrant --equalize --refine", {"equalize": True, "refine": True}, ""),
     ("calibrant --no-bias-correction", {"bias_correction": False}, ""),

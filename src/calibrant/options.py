@@ -67,7 +67,8 @@ class CalibrationOptions:
         the outputs nearer to the float model's, see :mod:`calibrant.steps.channels`.
     round_weights : bool
         Round the weights so that the outputs of their layers change least, instead of to the nearest codes; the ranges
-        then come from the folded float network.
+        then come from the folded float network. Where ranges are refined, layer after layer, see
+        :mod:`calibrant.steps.round_in_turn`.
     budget : float | None
         Share, 0...1, of the multiply-accumulates whose activations may have 16 bits: those are chosen that cost the
         outputs most, see :mod:`calibrant.steps.budget`. Reads the data again. None: as the configuration says.

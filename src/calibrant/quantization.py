@@ -45,6 +45,7 @@ from calibrant.steps.prepare import channels_are_open, is_configured, plan_with_
 from calibrant.steps.refine import refined, units_of
 from calibrant.steps.refine_between import refined_between
 from calibrant.steps.room import with_room
+from calibrant.steps.round_in_turn import rounded_in_turn
 from calibrant.steps.second_pass import SecondPass, check_readable_again, left_out_if
 from calibrant.steps.sensitivity import sensitivities
 from calibrant.steps.unseen import seen_places
@@ -167,6 +168,9 @@ def quantize(
             channels = choose_channels(plain, found.network, whole, chosen, track)
         if channels is not plain:
             found = calibrated(channels)
+    if refine and chosen.calibration.round_weights:
+        with watch.step("round weights"), left_out_if(by_default):
+            found = rounded_in_turn(found, whole, track)
     prepared = replace(found.prepared, plan=replace(found.prepared.plan, batch_num=use.batches))
     used = {
         "bias_correction": chosen.calibration.bias_correction,

@@ -9,6 +9,7 @@ import calibrant
 from calibrant.emit.fakequant import put_weights
 from calibrant.errors import DataError
 from calibrant.graph.run import run_once
+from calibrant.steps.round_weights import KernelBlocks
 from command_line import run
 from fold.sketch import Sketch
 from steps.test_bias_correction import COARSE, LAYERS, mean_output, one_layer, with_float_activations
@@ -122,3 +123,19 @@ def test_the_report_says_that_it_was_used(tmp_path):
     options = ["--data", tmp_path / "x.npy", "--out", tmp_path / "out", "--round-weights"]
     assert run("quantize", tmp_path / "model.pb", *options).code == 0
     assert json.loads((tmp_path / "out" / "report.json").read_text())["run"]["options"]["round_weights"] is True
+
+
+@pytest.mark.parametrize(
+    ("shape", "count", "group", "transposed"),
+    [((3, 3, 4, 6), 1, 4, False), ((3, 3, 4, 6), 1, 4, True), ((3, 2, 5, 2), 5, 1, False), ((1, 1, 2, 6), 3, 2, False)],
+    ids=["convolution", "transposed", "depthwise", "groups"],
+)
+def test_blocks_hold_every_weight_once(shape, count, group, transposed):
+    values = np.arange(np.prod(shape)).reshape(shape)
+    if transposed:
+        shape = (*shape[:2], shape[3], shape[2])
+        values = np.swapaxes(values, -1, -2)
+    kernel = KernelBlocks(shape, count, group, transposed)
+    blocks = kernel.divided(values)
+    assert blocks.shape[0] == count and np.array_equal(np.sort(blocks, axis=None), np.sort(values, axis=None))
+    np.testing.assert_array_equal(kernel.joined(blocks), values)

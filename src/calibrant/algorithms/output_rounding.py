@@ -94,6 +94,11 @@ def shrunk(moments: np.ndarray, samples: int) -> np.ndarray:
         Positive definite, but for inputs that are all zero.
     """
     rows = moments.shape[-1]
-    share = max(LEAST_SHARE, rows / (rows + samples))
+    share = 1 - believed_share(rows, samples)
     mean = np.trace(moments, axis1=-2, axis2=-1)[..., None, None] / rows
     return (1 - share) * moments + share * mean * np.eye(rows)
+
+
+def believed_share(rows: int, samples: int) -> float:
+    """The share of second moments of so many rows, from so many samples, that is not drawn towards anything."""
+    return 1 - max(LEAST_SHARE, rows / (rows + samples))

@@ -8,6 +8,7 @@ group are divided into blocks, and moments between blocks are left out.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -73,23 +74,9 @@ class PatchGram:
 
     def update(self, values: np.ndarray) -> None:
         """Add one batch, finite float32 of any number of axes that has those of the geometry."""
-        geometry = self.geometry
-        spatial = geometry.spatial_axes
-        channel = geometry.channel_axis % values.ndim
-        others = tuple(axis for axis in range(values.ndim) if axis not in (*spatial, channel))
-        channels_last = values.transpose(*others, *spatial, channel)
-        samples = channels_last.reshape(-1, *channels_last.shape[len(others) :])
-        largest = float(np.abs(samples).max(initial=0.0))
-        exponent = math.frexp(largest)[1] - _BITS
-        positions = math.prod(
-            window.positions(length) for window, length in zip(geometry.windows, samples.shape[1:-1], strict=True)
-        )
-        step = max(_VALUES_AT_A_TIME // max(positions * self.offsets * samples.shape[-1], 1), 1)
-        for start in range(0, len(samples) if positions else 0, step):
-            codes = np.rint(np.ldexp(samples[start : start + step], -exponent))
-            patches = self._blocks(codes)
-            for row in range(0, patches.shape[-1], _ROWS_AT_A_TIME):
-                self._add(patches[..., row : row + _ROWS_AT_A_TIME], exponent)
+        exponent = exponent_of(values)
+        for patches in whole_patches(values, exponent, self.geometry, self.group):
+            self._add(patches, exponent)
 
     def _add(self, patches: np.ndarray, exponent: int) -> None:
         """Add up to _ROWS_AT_A_TIME patches of whole numbers, [blocks, rows, patches], times 2^exponent."""
@@ -111,13 +98,6 @@ class PatchGram:
         while self._open:
             self._close(*self._open.popitem())
         return self._mean
-
-    def _blocks(self, samples: np.ndarray) -> np.ndarray:
-        """The patches of [samples, *spatial, channels] as [blocks, offsets and channels, samples and positions]."""
-        parts = [np.ascontiguousarray(np.moveaxis(samples, -1, 0))]
-        for place, window in enumerate(self.geometry.windows):
-            parts = [part for values in parts for part in window.read(values, 2 + place)]
-        return in_blocks(np.stack(parts).reshape(self.offsets, samples.shape[-1], -1), self.group)
 
     def merge_from(self, other: PatchGram) -> None:
         """Add the batches that another one has seen.
@@ -183,6 +163,49 @@ class _Products:
         if self._total is None:
             raise ValueError("there are no patches")
         return self._total
+
+
+def exponent_of(values: np.ndarray) -> int:
+    """The exponent of the steps that values are rounded to: 2^-18 of the power of two above the largest."""
+    return math.frexp(float(np.abs(values).max(initial=0.0)))[1] - _BITS
+
+
+def whole_patches(values: np.ndarray, exponent: int, geometry: PatchGeometry, group: int) -> Iterator[np.ndarray]:
+    """The patches of a batch, in steps of 2^exponent, in parts whose products have exact sums in float64.
+
+    Parameters
+    ----------
+    values : np.ndarray
+        Finite float32 of any number of axes that has those of the geometry.
+    exponent : int
+        At least that of :func:`exponent_of`.
+    geometry : PatchGeometry
+        How the kernel moves.
+    group : int
+        Number of input channels that meet in an output.
+
+    Yields
+    ------
+    np.ndarray
+        Whole numbers, float32 [blocks, offsets and channels, samples and positions].
+    """
+    spatial, offsets = geometry.spatial_axes, math.prod(window.size for window in geometry.windows)
+    channel = geometry.channel_axis % values.ndim
+    others = tuple(axis for axis in range(values.ndim) if axis not in (*spatial, channel))
+    channels_last = values.transpose(*others, *spatial, channel)
+    samples = channels_last.reshape(-1, *channels_last.shape[len(others) :])
+    positions = math.prod(
+        window.positions(length) for window, length in zip(geometry.windows, samples.shape[1:-1], strict=True)
+    )
+    step = max(_VALUES_AT_A_TIME // max(positions * offsets * samples.shape[-1], 1), 1)
+    for start in range(0, len(samples) if positions else 0, step):
+        codes = np.rint(np.ldexp(samples[start : start + step], -exponent))
+        parts = [np.ascontiguousarray(np.moveaxis(codes, -1, 0))]
+        for place, window in enumerate(geometry.windows):
+            parts = [part for read in parts for part in window.read(read, 2 + place)]
+        patches = in_blocks(np.stack(parts).reshape(offsets, codes.shape[-1], -1), group)
+        for row in range(0, patches.shape[-1], _ROWS_AT_A_TIME):
+            yield patches[..., row : row + _ROWS_AT_A_TIME]
 
 
 def block_count(offsets: int, group: int) -> int:

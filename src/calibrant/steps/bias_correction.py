@@ -111,8 +111,14 @@ def bias_corrections(
     layers: Mapping[str, Layer],
     weights: Mapping[str, LayerWeights],
     patches: Mapping[tuple[str, PatchGeometry], PatchMean],
+    shifts: Mapping[str, np.ndarray],
 ) -> dict[str, np.ndarray]:
     """Layer → addend of its bias, float64 [output channels].
+
+    Parameters
+    ----------
+    shifts : Mapping[str, np.ndarray]
+        Layer → a further addend, as of ``Prepared``.
 
     Raises
     ------
@@ -129,5 +135,5 @@ def bias_corrections(
         if patch.shape[-1] % inputs or (depthwise and patch.shape[-1] != inputs):
             message = f"its weights are for {inputs} channels, but what it reads has {patch.shape[-1]}"
             raise ModelError(Problem(message, file=graph.source, path=name))
-        result[name] = mean_of_outputs(patch, error, depthwise)
+        result[name] = mean_of_outputs(patch, error, depthwise) + shifts.get(name, 0.0)
     return result

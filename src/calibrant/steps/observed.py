@@ -172,7 +172,7 @@ def _fitted(
     graph, layers = prepared.graph, prepared.layers
     scales = {name: quantizer.accumulator_scale for name, quantizer in read.items()}
     held = with_held_biases(graph, layers, weights, scales)
-    corrections = bias_corrections(graph, layers, held, prepared.patches) if prepared.patches else {}
+    corrections = bias_corrections(graph, layers, held, prepared.patches, prepared.shifts) if prepared.patches else {}
     for name, minimum in prepared.minima.items():
         if name in corrections and not minimum.is_empty:
             lowest = prepared.histograms[read_tensor(graph, (name, layers[name].data_inputs[0]))].minimum

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+
+import numpy as np
 
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.algorithms.channel_extremes import ChannelMinimum
@@ -93,6 +95,8 @@ class Prepared:
         Layer → smallest result of each channel, still empty; only where a corrected bias has to leave it positive.
     equalized : bool
         Whether the channels between layers were equalized.
+    shifts : Mapping[str, np.ndarray]
+        Layer → addend of its bias that makes up for what the layers before it change in the mean of what it reads.
     """
 
     original: Graph
@@ -118,6 +122,7 @@ class Prepared:
     products: Mapping[str, ProductGram]
     minima: Mapping[str, ChannelMinimum]
     equalized: bool = False
+    shifts: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @cached_property
     def statistics(self) -> Statistics:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def gram_statistics(
     graph: Graph, layers: Mapping[str, Layer], weights: Mapping[str, LayerWeights]
 ) -> dict[GramPlace, PatchGram]:
     """An accumulator for every layer with quantized weights; equal ones are shared."""
-    places = (_place(graph, layers[name], entry) for name, entry in weights.items())
+    places = (gram_place(graph, layers[name], entry) for name, entry in weights.items())
     return {place: PatchGram(place[1], place[2]) for place in dict.fromkeys(places)}
 
 
@@ -53,7 +53,7 @@ def with_rounded_weights(
     rounded: dict[str, LayerWeights] = {}
     for constant, names in readers.items():
         entry = weights[names[0]]
-        places = [_place(graph, layers[name], entry) for name in names]
+        places = [gram_place(graph, layers[name], entry) for name in names]
         if len({place[2] for place in places}) > 1:
             rounded[constant] = entry
             continue
@@ -63,7 +63,7 @@ def with_rounded_weights(
     return {name: rounded[entry.constant] for name, entry in weights.items()}
 
 
-def _place(graph: Graph, layer: Layer, weights: LayerWeights) -> GramPlace:
+def gram_place(graph: Graph, layer: Layer, weights: LayerWeights) -> GramPlace:
     if len(layer.channel_axes) == 2:
         return *patch_place(graph, layer), 1
     return *patch_place(graph, layer), weights.float_values.shape[-1 if KINDS[layer.type].transposed else -2]
@@ -95,23 +95,56 @@ def rounded_codes(entry: LayerWeights, seen: Sequence[np.ndarray], group: int, t
     """
     quantized, moments = entry.quantized, sum(seen[1:], seen[0]) / len(seen)
     scale = quantized.scale.astype(np.float64).reshape(broadcast_shape(quantized.values.shape, quantized.channel_axes))
-    steps, nearest = entry.float_values / scale, quantized.values
-    if transposed:
-        steps, nearest = np.swapaxes(steps, -1, -2), np.swapaxes(nearest, -1, -2)
-    *sizes, inputs, outputs = nearest.shape
-    offsets = math.prod(sizes)
-    groups = 1 if inputs != group else len(moments) // block_count(offsets, group)
-    levels = allowed_levels(quantized)
+    levels, kernel = allowed_levels(quantized), KernelBlocks(quantized.values.shape, len(moments), group, transposed)
+    parts = zip(kernel.divided(entry.float_values / scale), kernel.divided(quantized.values), moments, strict=True)
+    return kernel.joined(np.stack([rounded_for_output(*part, levels) for part in parts]))
 
-    def blocks(values: np.ndarray) -> np.ndarray:
-        divided = values.reshape(offsets, inputs, groups, outputs // groups).transpose(0, 2, 1, 3)
-        return in_blocks(divided.reshape(offsets, groups * inputs, outputs // groups), group)
 
-    parts = zip(blocks(steps), blocks(nearest), moments, strict=True)
-    rounded = out_of_blocks(np.stack([rounded_for_output(*part, levels) for part in parts]), offsets, group)
-    divided = rounded.reshape(offsets, groups, inputs, outputs // groups).transpose(0, 2, 1, 3)
-    codes = divided.reshape(nearest.shape)
-    return np.ascontiguousarray(np.swapaxes(codes, -1, -2) if transposed else codes)
+@dataclass(frozen=True)
+class KernelBlocks:
+    """How weights are divided into blocks of inputs that meet in an output.
+
+    Parameters
+    ----------
+    shape : tuple[int, ...]
+        Shape of the weights.
+    count : int
+        Number of blocks.
+    group : int
+        Number of input channels that meet in an output.
+    transposed : bool
+        Whether the weights number their outputs before their inputs.
+    """
+
+    shape: tuple[int, ...]
+    count: int
+    group: int
+    transposed: bool
+
+    def divided(self, values: np.ndarray) -> np.ndarray:
+        """Numbers in the shape of the weights as [blocks, offsets and inputs of a block, outputs]."""
+        offsets, inputs, groups, outputs = self._sizes
+        if self.transposed:
+            values = np.swapaxes(values, -1, -2)
+        grouped = values.reshape(offsets, inputs, groups, outputs // groups).transpose(0, 2, 1, 3)
+        return in_blocks(grouped.reshape(offsets, groups * inputs, outputs // groups), self.group)
+
+    def joined(self, blocks: np.ndarray) -> np.ndarray:
+        """The inverse of :meth:`divided`."""
+        offsets, inputs, groups, outputs = self._sizes
+        grouped = out_of_blocks(blocks, offsets, self.group).reshape(offsets, groups, inputs, outputs // groups)
+        last = self.shape[-2:][::-1] if self.transposed else self.shape[-2:]
+        values = grouped.transpose(0, 2, 1, 3).reshape(*self.shape[:-2], *last)
+        return np.ascontiguousarray(np.swapaxes(values, -1, -2) if self.transposed else values)
+
+    @property
+    def _sizes(self) -> tuple[int, int, int, int]:
+        """Kernel offsets, inputs, groups and outputs."""
+        *sizes, inputs, outputs = self.shape
+        if self.transposed:
+            inputs, outputs = outputs, inputs
+        offsets = math.prod(sizes)
+        return offsets, inputs, 1 if inputs != self.group else self.count // block_count(offsets, self.group), outputs
 
 
 def allowed_levels(weights: QuantizedWeights) -> np.ndarray:

@@ -1,0 +1,85 @@
+"""Moments of what one layer reads in two networks, the float one and one whose layers before it are quantized.
+
+From them follow the weights whose outputs in the second network are nearest to those of the float weights in the first:
+with patches p and q of the two, they are W + G⁻¹ E[q (p − q)ᵀ] W, where G is the mean of q qᵀ.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from calibrant.algorithms.output_rounding import believed_share, shrunk
+from calibrant.algorithms.patch_gram import exponent_of, whole_patches
+from calibrant.algorithms.patch_mean import PatchGeometry
+
+
+class PatchPair:
+    """Means over batch and output positions, for blocks of input channels as in ``PatchGram``.
+
+    The threads of a matrix product do not show in them.
+
+    Parameters
+    ----------
+    geometry : PatchGeometry
+        How the kernel moves.
+    group : int
+        Number of input channels that meet in an output.
+    centered : bool
+        Leave out the means of the patches, as a bias makes up for them.
+    """
+
+    __slots__ = ("_centered", "_cross", "_moves", "_patches", "_squares", "count", "geometry", "group")
+
+    def __init__(self, geometry: PatchGeometry, group: int, centered: bool):
+        self.geometry, self.group, self._centered = geometry, group, centered
+        self.count = 0
+        self._squares = self._cross = self._patches = self._moves = np.zeros(())
+
+    def update(self, values: np.ndarray, others: np.ndarray) -> None:
+        """Add one batch, finite float32: what the layer reads in the quantized network, and in the float one."""
+        exponent = 1 + max(exponent_of(values), exponent_of(others))  # 1, as differences are twice as large
+        pairs = zip(
+            whole_patches(values, exponent, self.geometry, self.group),
+            whole_patches(others, exponent, self.geometry, self.group),
+            strict=True,
+        )
+        for part, other in pairs:
+            patches, moves = part.astype(np.float64), (other - part).astype(np.float64)
+            squares = np.stack([block @ block.T for block in patches])
+            cross = np.stack([block @ moved.T for block, moved in zip(patches, moves, strict=True)])
+            self.count += patches.shape[-1]
+            self._squares = self._squares + np.ldexp(squares, 2 * exponent)
+            self._cross = self._cross + np.ldexp(cross, 2 * exponent)
+            self._patches = self._patches + np.ldexp(patches.sum(axis=-1, keepdims=True), exponent)
+            self._moves = self._moves + np.ldexp(moves.sum(axis=-1, keepdims=True), exponent)
+
+    def moments(self) -> np.ndarray:
+        """G, drawn towards uncorrelated inputs: float64 [blocks, rows, rows]."""
+        return shrunk(self._without_means(self._squares, self._patches), self.count)
+
+    def drift(self) -> np.ndarray:
+        """The mean of what the float network has more than the quantized one, float64 [blocks, rows, 1]."""
+        return self._moves / self.count
+
+    def wanted(self, weights: np.ndarray) -> np.ndarray:
+        """The weights whose outputs are nearest to those of the float network.
+
+        Parameters
+        ----------
+        weights : np.ndarray
+            Those of the float network, float64 [blocks, rows, outputs].
+
+        Returns
+        -------
+        np.ndarray
+            Float64 of the same shape.
+        """
+        cross = self._without_means(self._cross, self._moves)
+        share = believed_share(cross.shape[-1], self.count)
+        moments = self.moments()
+        silent = ~moments.any(axis=(-2, -1), keepdims=True)  # inputs that are all zero
+        return weights + np.linalg.solve(moments + silent * np.eye(moments.shape[-1]), share * (cross @ weights))
+
+    def _without_means(self, sums: np.ndarray, others: np.ndarray) -> np.ndarray:
+        means = self._patches @ others.transpose(0, 2, 1) / self.count**2 if self._centered else 0.0
+        return sums / self.count - means
