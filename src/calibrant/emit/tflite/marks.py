@@ -2,7 +2,8 @@
 
 The converter fuses, folds and renames. A mark is an operation that it knows the shape of, has no kernel for and no
 rule about: it becomes a custom operator, unchanged and in its place. So what is between two marks in the graph is
-between them in the file, and nothing is moved across. Afterwards the marks are taken out.
+between them in the file, and nothing is moved across. Each has a number, as the converter makes one operation of equal
+ones: of marks behind equal tensors, too. Afterwards the marks are taken out.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def with_marks(graph: Graph, places: Mapping[str, str]) -> tuple[Graph, Mapping[
         names.setdefault(tensor, []).append(called)
     marks: dict[str, Sequence[str]] = {}
     for number, (tensor, called_so) in enumerate(names.items()):
-        mark = edit.add(MARK, f"{_SCOPE}{number}_", [tensor], T=dtypes.float32)
+        mark = edit.add(MARK, f"{_SCOPE}{number}_", [tensor], T=dtypes.float32, _number=number)
         marks[nd.node_name(mark)] = called_so
         for reader, index in graph.consumers(tensor):
             edit.set_input(reader.name, index, mark)

@@ -15,6 +15,7 @@ from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.float_file import FloatFile, layer_end
 from calibrant.emit.tflite.kernels import CONVOLVING, KERNELS, LAYER_KERNELS, WITHOUT_KERNEL, Result
 from calibrant.emit.tflite.layer_operator import layer_operator
+from calibrant.emit.tflite.own_constants import has_own_constants
 from calibrant.emit.tflite.sources import NodeInput, Observed, Source, Sources
 from calibrant.emit.tflite.wide import IN_FRONT, KERNELS_OF_16_BITS, WideOperators, wide_operators
 from calibrant.emit.tflite.wiring import Wiring, looks_up
@@ -221,6 +222,8 @@ class _Planner:
             return at, f"LiteRT has no integer kernel for {layer.type}" + (f" as {name}" if kernels else "")
         if at is None or at in found:
             return at, "the converter made something else of the layer"
+        if not has_own_constants(self.wiring.operators[at], self.given.graph, layer):
+            return at, "the converter has worked other numbers into its weights or bias"
         return at, None
 
     def _computes(self, each: Operator) -> bool:

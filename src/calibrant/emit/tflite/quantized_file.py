@@ -10,15 +10,13 @@ from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.emit.tflite.file_parts import Operator, Tensor
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.kernels import KERNELS, ONLY_THE_SHAPE, Result
+from calibrant.emit.tflite.own_constants import BIAS_INPUT
 from calibrant.emit.tflite.plan import FilePlan
 from calibrant.emit.tflite.scales import Scales, effective
 from calibrant.emit.tflite.schema import schema
 from calibrant.emit.tflite.wide import same_codes
 from calibrant.graph import nodes as nd
 from calibrant.quantized_network import QuantizedLayer, QuantizedNetwork, QuantizedWeights
-
-BIAS_INPUT = {"TRANSPOSE_CONV": 3}
-"""Input that carries a layer's bias where it is not the third."""
 
 
 def quantized_file(
