@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from real_models import CASES, Case, batch_count, batches_of, data_of, draw, outputs_of
+from real_models import CASES, SIX_BITS, Case, batch_count, batches_of, data_of, draw, outputs_of
 
 import calibrant
 import calibrant.graph.load
@@ -49,11 +49,6 @@ PUBLISHED = {
     "resnet8 .pb": "resnet8_cifar10/published_int8.tflite",
     "ds_cnn .pb": "ds_cnn_kws/published_int8.tflite",
 }
-SIX_BITS = (
-    "common_config { arq_quantize { channel_wise : false } } "
-    'override_layer_types { layer_type : "Conv2D" calibration_config '
-    "{ arq_quantize { quant_bits : 6 channel_wise : false } } }"
-)
 OURS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("calibrant", {}, ""),
     ("calibrant --refine", {"refine": True}, ""),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from real_models import CASES, batch_count, batches_of, data_of
+from real_models import CASES, ONE_SCALE, SIX_BITS, batch_count, batches_of, data_of
 
 import calibrant
 from calibrant.cli.show import table
@@ -27,12 +27,7 @@ from calibrant.graph.run import Runner
 from calibrant.graph.tensorflow import tensorflow
 
 CHOSEN = ("resnet8 .pb", "ds_cnn .pb", "arm DS_CNN_S", "arm CNN_S", "arm DNN_S", "mnist", "kwt1")
-ONE_SCALE = "common_config { arq_quantize { channel_wise : false } }"
-SIX = (
-    ONE_SCALE + ' override_layer_types { layer_type : "Conv2D" calibration_config '
-    "{ arq_quantize { quant_bits : 6 channel_wise : false } } }"
-)
-CONFIGS = {"per channel": "", "per tensor": ONE_SCALE, "per tensor, 6 bits": SIX}
+CONFIGS = {"per channel": "", "per tensor": ONE_SCALE, "per tensor, 6 bits": SIX_BITS}
 MOBILENET, SIZE, TESTED = "tinymaix_mbnet96_0.25.h5", 96, 400
 
 Outputs = Callable[[Graph], np.ndarray]

@@ -69,6 +69,13 @@ def draw(case: Case, number: int, draws: int) -> Case:
     )
 
 
+ONE_SCALE = "common_config { arq_quantize { channel_wise : false } }"
+SIX_BITS = (
+    ONE_SCALE + ' override_layer_types { layer_type : "Conv2D" calibration_config '
+    "{ arq_quantize { quant_bits : 6 channel_wise : false } } }"
+)
+"""Weights with one scale a layer, those of convolutions with 6 bits."""
+
 CASES = (
     Case(
         "resnet8 .pb", "resnet8_cifar10/resnet8.pb", f"{CIFAR}:x_calibration[:64]", f"{CIFAR}:x_test", f"{CIFAR}:y_test"

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from real_models import SIX_BITS
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 HERE = Path(__file__).resolve().parent
@@ -29,6 +30,10 @@ WAYS: dict[str, dict[str, Any]] = {
     "default": {},
     "--refine": {"refine": True},
     "--refine --budget 25%": {"refine": True, "budget": 0.25},
+    "--refine --round-weights": {"refine": True, "round_weights": True},
+    "6 bits per tensor": {"config": SIX_BITS},
+    "6 bits per tensor --round-weights": {"config": SIX_BITS, "round_weights": True},
+    "6 bits per tensor --refine --round-weights": {"config": SIX_BITS, "refine": True, "round_weights": True},
 }
 
 

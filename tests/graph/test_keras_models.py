@@ -307,3 +307,32 @@ def test_brain_floats_compute_as_float32():
     assert [layer.type for layer in find_layers(graph)[0]] == ["Conv2D", "MatMul"]
     wanted = tf.cast(model(DATA, training=False), tf.float32)
     np.testing.assert_allclose(run_once(graph, {graph.input_keys[0]: DATA})[0], wanted, atol=0.03)
+
+
+class Deciding(keras.layers.Layer):
+    """Its code asks what a tensor holds."""
+
+    def call(self, x):
+        return -x if tf.reduce_sum(x) > 0 else x
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+@pytest.mark.parametrize(
+    ("sizes", "layer", "message"),
+    [
+        (
+            (None, None, 3),
+            lambda: keras.layers.UpSampling2D(interpolation="bilinear"),
+            r"UpSampling2D decides in Python by sizes that are open: inputs of \(None, None, 3\)\n.*fixed sizes",
+        ),
+        ((4, 4, 3), Deciding, r"Deciding decides in Python by what a tensor holds\n.*tf.where"),
+    ],
+    ids=["sizes", "values"],
+)
+def test_layers_that_decide_in_python(sizes, layer, message):
+    x = keras.Input(sizes)
+    model = keras.Model(x, layer()(keras.layers.Conv2D(4, 3)(x))) if None in sizes else keras.Sequential([x, layer()])
+    with pytest.raises(ModelError, match=message):
+        load(model)

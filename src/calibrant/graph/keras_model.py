@@ -53,6 +53,8 @@ def from_keras(
     try:
         with _acceptable_layer_names(model):
             function = tf.function(infer, autograph=False).get_concrete_function(*specifications)
+    except tf.errors.OperatorNotAllowedInGraphError as error:
+        raise ModelError(_decides_in_python(error, specifications, source)) from None
     except Exception as error:  # whatever the layers of a user raise
         raise ModelError(
             Problem(f"the Keras model cannot be run for inference: {cause_of(error)}", file=source)
@@ -68,6 +70,18 @@ def from_keras(
         constants,
         is_plausible=True,
     )
+
+
+def _decides_in_python(error: Exception, specifications: Sequence[Any], source: str) -> Problem:
+    """What to do about a layer whose code asks, in Python, what a tensor holds."""
+    layer = re.search(r"encountered when calling (\S+)\.call", str(error))
+    message = f"the Keras model cannot be exported: {layer.group(1) if layer else 'a layer'} decides in Python"
+    shapes = [tuple(each.shape)[1:] for each in specifications if each.shape.rank]
+    if not any(None in shape for shape in shapes):
+        return Problem(f"{message} by what a tensor holds", file=source, hint="let it use tf.where or tf.cond")
+    sizes = ", ".join(str(shape) for shape in shapes)
+    hint = "build the model with fixed sizes and load its weights, model.export would fail, too"
+    return Problem(f"{message} by sizes that are open: inputs of {sizes}", file=source, hint=hint)
 
 
 def _named(key: str, value: Any) -> list[tuple[str, Any]]:
