@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 import calibrant
 from calibrant.conversion import ConvertedModels, convert_records
@@ -220,3 +221,54 @@ def test_a_graph_that_cannot_be_calibrated_is_left_alone(graph, outputs, message
         InPlaceCalibration(graph, CONFIG, record, outputs)
     assert graph is None or graph.as_graph_def() == before
     assert not record.parent.exists()
+
+
+def unrolled_loop():
+    """A loop as TensorFlow freezes it in nodes: what its branches wait for has no value."""
+
+    def network_of(x):
+        weights = tf.constant(numbers(5, 5, seed=1))
+        _, state = tf.while_loop(
+            lambda step, _: step < 3, lambda step, state: (step + 1, tf.tanh(tf.matmul(state, weights))), (0, x)
+        )
+        return tf.matmul(state, tf.constant(numbers(5, 3, seed=2)), name="scores")
+
+    concrete = tf.function(network_of).get_concrete_function(tf.TensorSpec((None, 5), tf.float32, name="x"))
+    frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=True)
+    tf1.import_graph_def(frozen.graph.as_graph_def(), name="")
+    assert any(operation.type == "Switch" for operation in tf1.get_default_graph().get_operations())
+
+
+def waiting_branch():
+    """A kept node that waits for one without a value, in front of a layer that is folded."""
+    x = placeholder([None, 8, 8, 2])
+    with tf.control_dependencies([tf.no_op("nothing")]):
+        start = norm(conv(x, 4, name="conv1"), "norm1")
+    with tf.control_dependencies([tf1.get_default_graph().get_operation_by_name("nothing")]):
+        tf.nn.relu(start, name="scores")
+
+
+@pytest.mark.parametrize(("build", "shape"), [(unrolled_loop, (4, 5)), (waiting_branch, (4, 8, 8, 2))])
+def test_nodes_without_a_value_that_others_wait_for(build, shape, record):
+    graph, batch = graph_of(build), numbers(*shape, scale=2.0)
+    expected = run(graph, [batch], ["scores:0"])[0][0]
+    InPlaceCalibration(graph, "batch_num : 1", record, ["scores"])
+    np.testing.assert_allclose(run(graph, [batch], ["scores:0"])[0][0], expected, rtol=1e-4, atol=1e-5)
+    assert read_records(record)
+
+
+def test_a_batch_without_samples_does_not_count(record):
+    graph = graph_of(lambda: dense(placeholder([None, 4]), 3, name="scores"))
+    calibration = InPlaceCalibration(graph, CONFIG, record)
+    first, last = numbers(2, 4), numbers(2, 4, seed=1)
+    run(graph, [first, first[:0], first], ["scores/bias:0"])
+    assert calibration.run.missing == 1 and not record.exists()
+    run(graph, [last], ["scores/bias:0"])
+    assert calibration.run.is_done and read_records(record)
+
+
+def test_a_finalized_graph_is_refused(record):
+    graph = graph_of()
+    graph.finalize()
+    with pytest.raises(CalibrantError, match="the graph is finalized"):
+        InPlaceCalibration(graph, CONFIG, record)

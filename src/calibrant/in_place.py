@@ -147,6 +147,9 @@ class InPlaceBalancing:
 def _planned(graph: Any, config: Any, outputs: Sequence[str] | None) -> Planned:
     if not hasattr(graph, "as_graph_def"):
         raise ModelError(Problem(f"the graph is a {type(graph).__name__}", allowed="a tf.Graph"))
+    if graph.finalized:
+        hint = "do this before finalize(), and before a MonitoredSession or Supervisor is opened, which finalizes it"
+        raise ModelError(Problem("the graph is finalized: nothing can be added to it", hint=hint))
     _restore(graph)
     return plan_model(graph, config, ModelOptions(outputs=outputs or network_outputs(graph)), Stopwatch())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -152,6 +153,14 @@ def test_an_input_that_is_no_sample_belongs_to_all(tmp_path, order, batch, axes)
     found = verify(out, data)
     assert found.passed and found.models[0].samples == 20
     calibrant.golden(out, data, samples=4)
+
+
+@pytest.mark.parametrize("text", ["null", "3", "[]", "not JSON"])
+def test_a_configuration_that_holds_no_object_says_nothing_of_scales(demo, tmp_path, text):
+    digits, written = demo
+    out = shutil.copytree(written, tmp_path / "out")
+    (out / "config.json").write_text(text)
+    assert verify(out, f"{digits / 'test.npz'}:x").passed
 
 
 def test_limits_are_limits():

@@ -248,6 +248,16 @@ def test_unused_nodes_are_dropped():
     assert "left_over" not in graph.nodes
 
 
+def test_all_possible_outputs_are_counted_and_the_first_named():
+    def network():
+        x = placeholder([None, 4])
+        for number in range(12):
+            tf.nn.relu(x, name=f"end{number}")
+
+    with pytest.raises(ModelError, match=r"12 nodes have no reader(.|\n)*end0.*end7, …"):
+        load(graph_def(network))
+
+
 def test_a_cycle_behind_the_last_layer_is_no_end():
     def build():
         y = tf.identity(placeholder([None, 4]), name="kept")

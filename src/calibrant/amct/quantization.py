@@ -164,7 +164,8 @@ def check_all_batches_were_run(record_file: Path) -> None:
             Problem(
                 f"{run.missing} of {run.batch_num} batches are still to be run before the factors are known",
                 file=str(record_file),
-                hint="run an output of the graph once per batch in a session, or lower batch_num in the config.json",
+                hint="run an output of the graph once per batch, in a session opened after quantize_model; or lower "
+                "batch_num in the config.json",
             )
         )
     del _runs[record_file.resolve()]

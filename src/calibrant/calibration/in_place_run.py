@@ -26,7 +26,7 @@ class InPlaceRun:
     statistics : Statistics
         Tensor → what is collected about it; changed in place.
     batch_num : int
-        Batches that are wanted; further ones are not looked at.
+        Batches that are wanted; further ones are not looked at, and those without a sample do not count.
     done : Callable[[], None]
         Called once, in the run that completes the last of them.
     """
@@ -54,6 +54,8 @@ class InPlaceRun:
 
     def _update_of(self, tensor: str) -> Callable[[np.ndarray], None]:
         def update(values: np.ndarray) -> None:
+            if not np.size(values):
+                return
             with self._locks[tensor]:
                 if self._seen[tensor] == self.batch_num:
                     return

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from calibrant.calibration.ending_signals import ending_signals_interrupt
 from calibrant.calibration.limits import check_threads, check_workers
 from calibrant.calibration.observer import Observer, Statistics, available_cpus
-from calibrant.calibration.sigterm import sigterm_interrupts
 from calibrant.calibration.state import BatchKey, State, batch_digest, fingerprint
 from calibrant.calibration.worker import Worker
 from calibrant.data.open_data import Batches
@@ -98,7 +98,7 @@ class CalibrationRunner:
         progress = _Progress(State(fingerprint(graph, statistics) if state else "", statistics), state)
         progress.state.offered = max(progress.state.offered, batches.count or 0)
         items = progress.missing(track(batches, description, batches.batch_num), chosen)
-        with nullcontext() if state is None else sigterm_interrupts():
+        with nullcontext() if state is None else ending_signals_interrupt():
             self._observe(graph, statistics, batches, blank, items, progress, midway if chosen is None else None)
         progress.finish()
         return progress.state

@@ -140,6 +140,7 @@ def _compared_place(graph: Graph, place: int) -> int:
 def _has_float16_scales(folder: Path) -> bool:
     """Whether FORCE_FP16_QUANT rounded the scales of the fake-quantized model alone: the lowered differs."""
     try:
-        return "fakequant_precision_mode" in read_json(folder / "config.json")
+        written = read_json(folder / "config.json")
     except (OSError, ValueError):
         return False
+    return isinstance(written, dict) and "fakequant_precision_mode" in written

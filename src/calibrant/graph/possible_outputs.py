@@ -28,9 +28,14 @@ NEVER_OUTPUTS = frozenset(
 
 def possible_outputs(nodes: Mapping[str, NodeDef]) -> list[str]:
     """The first nodes that nobody reads and that could be outputs."""
+    return _sinks(nodes)[:MOST]
+
+
+def _sinks(nodes: Mapping[str, NodeDef]) -> list[str]:
+    """All nodes that nobody reads and that could be outputs."""
     read = {nd.node_name(reference) for node in nodes.values() for reference in node.input}
     sinks = (node for name, node in nodes.items() if name not in read and node.op not in NEVER_OUTPUTS)
-    return [node.name for node in sinks if not (_is_pivot(nodes, node) or _is_unused_argument(node))][:MOST]
+    return [node.name for node in sinks if not (_is_pivot(nodes, node) or _is_unused_argument(node))]
 
 
 def only_output(nodes: Mapping[str, NodeDef], source: str) -> tuple[str, ...]:
@@ -41,7 +46,7 @@ def only_output(nodes: Mapping[str, NodeDef], source: str) -> tuple[str, ...]:
     ModelError
         There is none, or more than one.
     """
-    sinks = possible_outputs(nodes)
+    sinks = _sinks(nodes)
     if len(sinks) == 1:
         if turning := _without_an_end(nodes):
             message = (
@@ -56,7 +61,7 @@ def only_output(nodes: Mapping[str, NodeDef], source: str) -> tuple[str, ...]:
             if sinks
             else "has no node that could be an output",
             file=source,
-            allowed=", ".join(sinks) if sinks else None,
+            allowed=", ".join(sinks[:MOST]) + (", …" if len(sinks) > MOST else "") if sinks else None,
             hint="name them with --outputs",
         ),
     )

@@ -114,6 +114,7 @@ def rewire(target: Any, original: Graph, changed: Graph, meaning: Meaning, watch
         name
         for name, node in changed.nodes.items()
         if name in operations
+        and operations[name].outputs  # one without any cannot be read from outside the scope, not even to wait for it
         and name not in meaning.altered
         and _alike(node, original.nodes.get(name), changed, original)
     }

@@ -18,6 +18,8 @@ from calibrant.publish.journal import move_into_place, recover
 from calibrant.publish.staging import LEFT_OVER, Staging, held, staging_folder
 from calibrant.publish.writable import check_writable, check_writable_file
 
+_DELAYED = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGXCPU") if hasattr(signal, name)]
+
 Content = bytes | Callable[[Path], None]
 """The content of a file, or a function that writes a file or folder at a path."""
 
@@ -207,7 +209,7 @@ def _undisturbed() -> Iterator[None]:
         yield
         return
     received: list[int] = []
-    handlers = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {kind: signal.getsignal(kind) for kind in _DELAYED}
     previous = {kind: handler for kind, handler in handlers.items() if handler is not None}
     for kind in previous:
         signal.signal(kind, lambda caught, frame: received.append(caught))
