@@ -63,6 +63,13 @@ def test_what_was_tried_already_is_no_hint(monkeypatch: pytest.MonkeyPatch) -> N
     assert "hint" not in ended("os.abort()")[2]
 
 
+@pytest.mark.parametrize("command", ["verify", "golden"])
+def test_a_command_that_runs_a_file_of_litert_says_that_it_may_be_damaged(command: str) -> None:
+    code, out, errors = ended("os.kill(os.getpid(), signal.SIGSEGV)", command)
+    assert (code, out) == (2, "")
+    assert "(SIGSEGV)" in errors and "hint: the .tflite may be damaged" in errors and "ONEDNN" not in errors
+
+
 def test_a_file_that_became_shorter_may_be_one_of_the_data() -> None:
     body = (
         "import mmap; file = open('/proc/self/fd/%d' % os.memfd_create('x'), 'r+b'); file.truncate(4096); "

@@ -209,7 +209,9 @@ def _died(ended: str, said: str) -> NoReturn:
         message = shortage(MemoryError())
     else:
         message = f"TensorFlow ended the process ({ended}) on this model" + (f": {said}" if said else "")
-        if os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0":
+        if sys.argv[1:2] in (["verify"], ["golden"]):
+            hint = "the .tflite may be damaged: remove it, and write it anew with calibrant quantize … --export tflite"
+        elif os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0":
             hint = "try TF_ENABLE_ONEDNN_OPTS=0 in the environment: TensorFlow's oneDNN kernels fail on some models"
     problem = Problem(message, file=guard.file_among(sys.argv[1:]), hint=hint)
     _refuse(None, [problem.as_dict()], lambda: _say(CalibrantError(problem).report()))
