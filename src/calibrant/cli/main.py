@@ -209,7 +209,7 @@ def _died(ended: str, said: str) -> NoReturn:
         message = shortage(MemoryError())
     else:
         message = f"TensorFlow ended the process ({ended}) on this model" + (f": {said}" if said else "")
-        if sys.argv[1:2] in (["verify"], ["golden"]):
+        if {"verify", "golden"} & set(sys.argv[1:3]):  # a switch may stand before the command
             hint = "the .tflite may be damaged: remove it, and write it anew with calibrant quantize … --export tflite"
         elif os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0":
             hint = "try TF_ENABLE_ONEDNN_OPTS=0 in the environment: TensorFlow's oneDNN kernels fail on some models"
