@@ -65,6 +65,17 @@ def test_inputs_that_are_zero_leave_the_weights():
     np.testing.assert_array_equal(seen(PatchGeometry(), 1, True, (x, x)).wanted(weights), weights)
 
 
+@pytest.mark.parametrize("level", [1.0, 0.1, 1e-20, 3e5])
+@pytest.mark.parametrize("noise", [0.0, 1e-6])
+def test_inputs_that_hardly_vary_leave_the_weights(level, noise):
+    random = np.random.default_rng(0)
+    shape = (64, 5)
+    x = (level * (np.linspace(0.3, 1, 5) + noise * random.normal(0, 1, shape))).astype(np.float32)
+    weights = random.normal(0, 1, (1, 5, 3))
+    pair = seen(PatchGeometry(), 5, True, (x[:30], 1.1 * x[:30]), (x[30:], 1.1 * x[30:]))
+    np.testing.assert_array_equal(pair.wanted(weights), weights)
+
+
 def test_few_samples_move_little():
     random = np.random.default_rng(0)
     x, weights = random.normal(0, 1, (2, 400)).astype(np.float32), random.normal(0, 1, (1, 400, 2))

@@ -12,6 +12,9 @@ from calibrant.algorithms.output_rounding import believed_share, shrunk
 from calibrant.algorithms.patch_gram import exponent_of, whole_patches
 from calibrant.algorithms.patch_mean import PatchGeometry
 
+LEAST_SPREAD = 1e-9
+"""Of what is around the mean in the power of a block of inputs; with less, weights stay."""
+
 
 class PatchPair:
     """Means over batch and output positions, for blocks of input channels as in ``PatchGram``.
@@ -75,10 +78,11 @@ class PatchPair:
             Float64 of the same shape.
         """
         cross = self._without_means(self._cross, self._moves)
-        share = believed_share(cross.shape[-1], self.count)
         moments = self.moments()
-        silent = ~moments.any(axis=(-2, -1), keepdims=True)  # inputs that are all zero
-        return weights + np.linalg.solve(moments + silent * np.eye(moments.shape[-1]), share * (cross @ weights))
+        power, spread = (np.trace(each, axis1=-2, axis2=-1) for each in (self._squares / self.count, moments))
+        varies = (spread > LEAST_SPREAD * power)[:, None, None]  # rounding, otherwise
+        share = np.where(varies, believed_share(cross.shape[-1], self.count), 0.0)
+        return weights + np.linalg.solve(np.where(varies, moments, np.eye(cross.shape[-1])), share * (cross @ weights))
 
     def _without_means(self, sums: np.ndarray, others: np.ndarray) -> np.ndarray:
         means = self._patches @ others.transpose(0, 2, 1) / self.count**2 if self._centered else 0.0
