@@ -89,7 +89,7 @@ def test_deep_networks_round_some_layers_at_once(monkeypatch):
     some = []
     monkeypatch.setattr(round_in_turn, "_with_rounded", _noting(some, round_in_turn._with_rounded))
     in_turn = quantized(graph)
-    assert [len(names) for names in some] == [4, 4, 2]
+    assert [len(names) for names in some] == [4, 2]  # the first four read nothing quantized
     monkeypatch.setattr(round_in_turn, "FEWEST", SAMPLES + 1)
     assert error(in_turn, others) < error(quantized(graph), others)
 

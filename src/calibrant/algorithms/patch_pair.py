@@ -6,12 +6,16 @@ with patches p and q of the two, they are W + G⁻¹ E[q (p − q)ᵀ] W, where 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from calibrant.algorithms.output_rounding import believed_share, shrunk
-from calibrant.algorithms.patch_gram import exponent_of, whole_patches
+from calibrant.algorithms.patch_gram import block_channels, exponent_of, whole_patches
 from calibrant.algorithms.patch_mean import PatchGeometry
 
+PATCHES, PATCHES_A_ROW = 256, 2.0
+"""Of a sample, and more for each row of its moments: neighbours hardly differ, and all would take much longer."""
 LEAST_SPREAD = 1e-9
 """Of what is around the mean in the power of a block of inputs; with less, weights stay."""
 
@@ -41,12 +45,13 @@ class PatchPair:
     def update(self, values: np.ndarray, others: np.ndarray) -> None:
         """Add one batch, finite float32: what the layer reads in the quantized network, and in the float one."""
         exponent = 1 + max(exponent_of(values), exponent_of(others))  # 1, as differences are twice as large
+        step = self._step(values.shape)
         pairs = zip(
             whole_patches(values, exponent, self.geometry, self.group),
             whole_patches(others, exponent, self.geometry, self.group),
             strict=True,
         )
-        for part, other in pairs:
+        for part, other in ((part[..., ::step], other[..., ::step]) for part, other in pairs):
             patches, moves = part.astype(np.float64), (other - part).astype(np.float64)
             squares = np.stack([block @ block.T for block in patches])
             cross = np.stack([block @ moved.T for block, moved in zip(patches, moves, strict=True)])
@@ -55,6 +60,20 @@ class PatchPair:
             self._cross = self._cross + np.ldexp(cross, 2 * exponent)
             self._patches = self._patches + np.ldexp(patches.sum(axis=-1, keepdims=True), exponent)
             self._moves = self._moves + np.ldexp(moves.sum(axis=-1, keepdims=True), exponent)
+
+    def _step(self, shape: tuple[int, ...]) -> int:
+        """Every how many patches one is looked at; a number that does not divide those of a sample, nor of a row."""
+        rest = dict(enumerate(shape[1:], 1))
+        channels = rest.pop(self.geometry.channel_axis % len(shape), 1)
+        for axis, window in zip(self.geometry.spatial_axes, self.geometry.windows, strict=True):
+            rest[axis] = window.positions(shape[axis])
+        positions = math.prod(rest.values())
+        offsets = math.prod(window.size for window in self.geometry.windows)
+        rows = offsets * block_channels(offsets, min(self.group, channels))
+        step = max(int(positions / (PATCHES + PATCHES_A_ROW * rows)), 1)
+        while math.gcd(step, positions) > 1:
+            step -= 1
+        return step
 
     def moments(self) -> np.ndarray:
         """G, drawn towards uncorrelated inputs: float64 [blocks, rows, rows]."""

@@ -59,6 +59,8 @@ def rounded_in_turn(found: Calibrated, whole: WholeErrors, track: ProgressFn = n
     if whole.samples < FEWEST or len(passes) < 2:
         return found
     done = [name for name in prepared.weights if name not in alone]
+    if not done:  # nothing quantized is before them
+        done = passes.pop(0)
     for names in track(passes, "round weights", len(passes)):
         prepared = _with_rounded(prepared, names, done, whole.pieces)
         done += names
