@@ -216,12 +216,17 @@ def ignore_hangups():
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
+def take_hangups():
+    """As nohup does not, under which tests may run."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP, signal.SIGXCPU], ids=lambda sent: sent.name)
 def test_a_signal_that_ends_saves_what_was_observed_and_ends_the_process(graph, whole, tmp_path, repository, sent):
     path = tmp_path / "state"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(repository / "tests"), *filter(None, sys.path)])}
     command = [sys.executable, "-c", TERMINATED, str(path), str(int(sent))]
-    done = subprocess.run(command, env=environment, stderr=subprocess.PIPE)
+    done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, preexec_fn=take_hangups)
     assert done.returncode == -sent, done.stderr
     assert 0 < len(np.load(path)["batch_numbers"]) < 10
     assert content(state_of(graph, state=path)) == whole
