@@ -6,10 +6,13 @@ Two threads that change the level of a log and put back what they found could le
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+ENDING_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGXCPU") if hasattr(signal, name))
+"""Those that ask a process to end, as far as the system has them; that of the keyboard is Python's own affair."""
 _lock = threading.RLock()
 
 

@@ -62,14 +62,14 @@ class PatchPair:
             self._moves = self._moves + np.ldexp(moves.sum(axis=-1, keepdims=True), exponent)
 
     def _step(self, shape: tuple[int, ...]) -> int:
-        """Every how many patches one is looked at; a number that does not divide those of a sample, nor of a row."""
+        """Every how many patches one is looked at; a number without a divisor of those of a sample, or of a row."""
         rest = dict(enumerate(shape[1:], 1))
-        channels = rest.pop(self.geometry.channel_axis % len(shape), 1)
+        rest.pop(self.geometry.channel_axis % len(shape), None)
         for axis, window in zip(self.geometry.spatial_axes, self.geometry.windows, strict=True):
             rest[axis] = window.positions(shape[axis])
         positions = math.prod(rest.values())
         offsets = math.prod(window.size for window in self.geometry.windows)
-        rows = offsets * block_channels(offsets, min(self.group, channels))
+        rows = offsets * block_channels(offsets, self.group)
         step = max(int(positions / (PATCHES + PATCHES_A_ROW * rows)), 1)
         while math.gcd(step, positions) > 1:
             step -= 1

@@ -1,4 +1,4 @@
-"""SIGTERM, and the SIGHUP of a terminal that closes, save what SIGINT saves."""
+"""SIGTERM, the SIGHUP of a terminal that closes and the SIGXCPU of a time limit save what SIGINT saves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_NAMES = ("SIGTERM", "SIGHUP", "SIGXCPU")
+from calibrant.process_wide import ENDING_SIGNALS
+
 _SAME = 0.5  # seconds within which two are one that came twice, to the process and to its group
 
 
@@ -20,9 +21,8 @@ def ending_signals_interrupt() -> Iterator[None]:
     A second one ends it at once. Nothing changes for a signal that is handled or ignored already, as SIGHUP is with
     ``nohup``, or in another thread than the first one.
     """
-    taken = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
     in_main = threading.current_thread() is threading.main_thread()
-    taken = [each for each in taken if in_main and signal.getsignal(each) is signal.SIG_DFL]
+    taken = [each for each in ENDING_SIGNALS if in_main and signal.getsignal(each) is signal.SIG_DFL]
     received: list[int] = []
     since = 0.0
 

@@ -12,13 +12,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from calibrant.errors import OutputError, Problem
+from calibrant.process_wide import ENDING_SIGNALS
 from calibrant.publish.disk import flush_folder, flush_tree
 from calibrant.publish.exchange import take_place
 from calibrant.publish.journal import move_into_place, recover
 from calibrant.publish.staging import LEFT_OVER, Staging, held, staging_folder
 from calibrant.publish.writable import check_writable, check_writable_file
-
-_DELAYED = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGXCPU") if hasattr(signal, name)]
 
 Content = bytes | Callable[[Path], None]
 """The content of a file, or a function that writes a file or folder at a path."""
@@ -209,7 +208,7 @@ def _undisturbed() -> Iterator[None]:
         yield
         return
     received: list[int] = []
-    handlers = {kind: signal.getsignal(kind) for kind in _DELAYED}
+    handlers = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, *ENDING_SIGNALS)}
     previous = {kind: handler for kind, handler in handlers.items() if handler is not None}
     for kind in previous:
         signal.signal(kind, lambda caught, frame: received.append(caught))

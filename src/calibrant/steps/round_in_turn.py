@@ -2,8 +2,8 @@
 
 Where all layers are rounded for what they read in the float network, each adds an error that those behind it know
 nothing of. Here a layer aims at its outputs of the float network, but from what it reads behind quantized weights, so
-part of what was lost before it is made up for. Activations stay in float: their errors differ by sample, and
-weights that make up for them on some samples do worse on others.
+part of what was lost before it is made up for. Activations stay in float: their errors differ by sample, and weights
+that make up for them on some samples do worse on others.
 
 References
 ----------
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -24,12 +24,11 @@ from calibrant.algorithms.patch_mean import mean_of_outputs
 from calibrant.algorithms.patch_pair import PatchPair
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
-from calibrant.graph.run import OTHER_NUMBERS, Runner
 from calibrant.layer_kinds import KINDS
 from calibrant.progress import LOG, ProgressFn, no_progress
 from calibrant.steps.bias_correction import bias_corrections
 from calibrant.steps.observed import Calibrated, with_changed
-from calibrant.steps.output_errors import Piece
+from calibrant.steps.output_errors import Piece, runner_of
 from calibrant.steps.prepared import Prepared
 from calibrant.steps.round_weights import KernelBlocks, gram_place, rounded_codes
 from calibrant.steps.weights import LayerWeights, bias_of, with_quantized_weights
@@ -54,7 +53,7 @@ def rounded_in_turn(found: Calibrated, whole: WholeErrors, track: ProgressFn = n
         Shows progress.
     """
     prepared = found.prepared
-    alone = _with_own_weights(prepared)
+    alone = _with_own_weights(prepared.weights)
     passes = _passes(prepared.graph, alone)
     if whole.samples < FEWEST or len(passes) < 2:
         return found
@@ -70,19 +69,18 @@ def rounded_in_turn(found: Calibrated, whole: WholeErrors, track: ProgressFn = n
     return replace(found, prepared=prepared, network=network) if other < plain else found
 
 
-def _with_own_weights(prepared: Prepared) -> list[str]:
+def _with_own_weights(weights: Mapping[str, LayerWeights]) -> dict[str, LayerWeights]:
     """The layers that share their weights with no other."""
-    count = Counter(entry.constant for entry in prepared.weights.values())
-    return [name for name, entry in prepared.weights.items() if count[entry.constant] == 1]
+    count = Counter(entry.constant for entry in weights.values())
+    return {name: entry for name, entry in weights.items() if count[entry.constant] == 1}
 
 
 def _passes(graph: Graph, names: Collection[str]) -> list[list[str]]:
     """Layers to round at once, in the order of the data."""
-    wanted = set(names)
     behind: dict[str, int] = {}  # node → how many such layers the data have come through, itself included
     for name, node in graph.nodes.items():
         before = (behind.get(nd.node_name(tensor), 0) for tensor in nd.data_inputs(node))
-        behind[name] = max(before, default=0) + (name in wanted)
+        behind[name] = max(before, default=0) + (name in names)
     places = sorted({behind[name] for name in names})
     at_once = -(-len(places) // MOST_PASSES) or 1
     taken = [set(places[start : start + at_once]) for start in range(0, len(places), at_once)]
@@ -96,7 +94,7 @@ def _with_rounded(prepared: Prepared, names: Sequence[str], done: Collection[str
     pairs = {place: PatchPair(*place[1:], centered=bool(prepared.patches)) for place in places.values()}
     tensors = list(dict.fromkeys(tensor for tensor, _, _ in pairs))
     quantized = _quantized_so_far(prepared, done)
-    with _runner(graph, tensors) as run_float, _runner(quantized, tensors) as run_quantized:
+    with runner_of(graph, tensors) as run_float, runner_of(quantized, tensors) as run_quantized:
         for piece in pieces:
             read = zip(tensors, run_quantized(piece.batch), run_float(piece.batch), strict=True)
             seen = {tensor: (np.float32(values), np.float32(others)) for tensor, values, others in read}
@@ -117,10 +115,6 @@ def _with_rounded(prepared: Prepared, names: Sequence[str], done: Collection[str
             kernel = np.swapaxes(kernel, -1, -2) if transposed else kernel
             shifts[name] = mean_of_outputs(patch, kernel, depthwise=len(layers[name].channel_axes) == 2)
     return replace(prepared, weights=weights, channel_weights=channel_weights, shifts=shifts)
-
-
-def _runner(graph: Graph, tensors: Sequence[str]) -> Runner:
-    return Runner(graph, tensors, optimized=False, hint=OTHER_NUMBERS)
 
 
 def _rounded(entry: LayerWeights, pair: PatchPair, transposed: bool) -> LayerWeights:

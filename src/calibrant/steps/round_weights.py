@@ -64,6 +64,7 @@ def with_rounded_weights(
 
 
 def gram_place(graph: Graph, layer: Layer, weights: LayerWeights) -> GramPlace:
+    """Where the second moments of what a layer reads are found."""
     if len(layer.channel_axes) == 2:
         return *patch_place(graph, layer), 1
     return *patch_place(graph, layer), weights.float_values.shape[-1 if KINDS[layer.type].transposed else -2]
