@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from algorithms.test_patch_mean import cases, geometry_of
 from calibrant.algorithms import patch_gram
-from calibrant.algorithms.patch_gram import PatchGram, in_blocks, out_of_blocks
+from calibrant.algorithms.patch_gram import PatchGram, chosen_patches, in_blocks, out_of_blocks, whole_patches
 from calibrant.algorithms.patch_mean import ConvAxis, PatchGeometry, PatchMean
 from reference.bias_correction import transposed_convolution
 from reference.output_rounding import patches
@@ -90,3 +90,25 @@ def test_other_kinds_are_refused():
     with pytest.raises(ValueError, match="no patches"):
         PatchGram(PatchGeometry(), 3).moments()
     assert PatchGram(PatchGeometry(), 3) != PatchMean(PatchGeometry())
+
+
+@settings(max_examples=60, deadline=None)
+@given(cases(), st.booleans(), st.integers(1, 9), st.booleans(), st.integers(1, 200))
+def test_chosen_patches_are_those_of_all(case, transposed, step, depthwise, at_a_time):
+    x, windows = case
+    if transposed:
+        windows = tuple(ConvAxis(each.size, each.stride, 1, "SAME", transposed=True) for each in windows)
+    group = 1 if depthwise else x.shape[-1]
+    whole = np.concatenate(list(whole_patches(x, -10, geometry_of(windows), group)), axis=-1)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(patch_gram, "_VALUES_AT_A_TIME", at_a_time)
+        found = list(chosen_patches(x, -10, geometry_of(windows), group, step))
+    np.testing.assert_array_equal(np.concatenate(found, axis=-1), whole[..., ::step])
+
+
+def test_chosen_patches_where_channels_are_first():
+    x = np.random.default_rng(0).normal(0, 1, (2, 3, 4, 5, 6)).astype(np.float32)
+    geometry = PatchGeometry(1, (3, 4), (ConvAxis(3, 2, 1, "SAME"), ConvAxis(2)))
+    whole = np.concatenate(list(whole_patches(x, -10, geometry, 3)), axis=-1)
+    found = np.concatenate(list(chosen_patches(x, -10, geometry, 3, 3)), axis=-1)
+    np.testing.assert_array_equal(found, whole[..., ::3])

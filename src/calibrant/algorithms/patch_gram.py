@@ -157,7 +157,7 @@ class _Products:
         """The sums so far, float64 [blocks, rows, rows]."""
         if self._waiting:
             patches = np.concatenate(self._waiting, axis=-1).astype(np.float64)
-            products = np.stack([block @ block.T for block in patches])
+            products = patches @ patches.transpose(0, 2, 1)
             self._total = products if self._total is None else np.add(self._total, products, out=self._total)
             self._waiting, self._waits = [], 0
         if self._total is None:
@@ -189,11 +189,8 @@ def whole_patches(values: np.ndarray, exponent: int, geometry: PatchGeometry, gr
     np.ndarray
         Whole numbers, float32 [blocks, offsets and channels, samples and positions].
     """
-    spatial, offsets = geometry.spatial_axes, math.prod(window.size for window in geometry.windows)
-    channel = geometry.channel_axis % values.ndim
-    others = tuple(axis for axis in range(values.ndim) if axis not in (*spatial, channel))
-    channels_last = values.transpose(*others, *spatial, channel)
-    samples = channels_last.reshape(-1, *channels_last.shape[len(others) :])
+    offsets = math.prod(window.size for window in geometry.windows)
+    samples = channels_last(values, geometry)
     positions = math.prod(
         window.positions(length) for window, length in zip(geometry.windows, samples.shape[1:-1], strict=True)
     )
@@ -206,6 +203,58 @@ def whole_patches(values: np.ndarray, exponent: int, geometry: PatchGeometry, gr
         patches = in_blocks(np.stack(parts).reshape(offsets, codes.shape[-1], -1), group)
         for row in range(0, patches.shape[-1], _ROWS_AT_A_TIME):
             yield patches[..., row : row + _ROWS_AT_A_TIME]
+
+
+def chosen_patches(
+    values: np.ndarray, exponent: int, geometry: PatchGeometry, group: int, step: int
+) -> Iterator[np.ndarray]:
+    """Every ``step``-th of the patches of :func:`whole_patches`, of which no other is made.
+
+    Parameters
+    ----------
+    values : np.ndarray
+        Finite float32 of any number of axes that has those of the geometry.
+    exponent : int
+        At least that of :func:`exponent_of`.
+    geometry : PatchGeometry
+        How the kernel moves.
+    group : int
+        Number of input channels that meet in an output.
+    step : int
+        At least 1.
+
+    Yields
+    ------
+    np.ndarray
+        Whole numbers, float32 [blocks, offsets and channels, samples and positions].
+    """
+    samples = channels_last(values, geometry)
+    sizes, rows = samples.shape[1:-1], samples.reshape(-1, samples.shape[-1])
+    reads = [  # [kernel offset, position] → 1 + what is read along an axis, 0 in the padding
+        np.stack(window.read(np.arange(1, size + 1), 0)) for window, size in zip(geometry.windows, sizes, strict=True)
+    ]
+    shape = (len(samples), *(read.shape[-1] for read in reads))
+    offsets = math.prod(len(read) for read in reads)
+    chosen = np.arange(0, math.prod(shape), step)
+    at_a_time = max(min(_VALUES_AT_A_TIME // max(offsets * rows.shape[-1], 1), _ROWS_AT_A_TIME), 1)
+    for start in range(0, len(chosen), at_a_time):
+        sample, *places = np.unravel_index(chosen[start : start + at_a_time], shape)
+        row, outside = sample[None], np.zeros((1, len(sample)), bool)
+        for read, place, size in zip(reads, places, sizes, strict=True):
+            found = read[:, place]
+            row = (row[:, None] * size + found - 1).reshape(-1, len(sample))
+            outside = (outside[:, None] | (found == 0)).reshape(-1, len(sample))
+        codes = np.rint(np.ldexp(rows[row.clip(0)], -exponent))
+        codes[outside] = 0.0
+        yield in_blocks(codes.transpose(0, 2, 1), group)
+
+
+def channels_last(values: np.ndarray, geometry: PatchGeometry) -> np.ndarray:
+    """Values as [samples, the spatial axes, channels]; all other axes count as samples."""
+    spatial, channel = geometry.spatial_axes, geometry.channel_axis % values.ndim
+    others = tuple(axis for axis in range(values.ndim) if axis not in (*spatial, channel))
+    moved = values.transpose(*others, *spatial, channel)
+    return moved.reshape(-1, *moved.shape[len(others) :])
 
 
 def block_count(offsets: int, group: int) -> int:

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from calibrant.algorithms.output_rounding import believed_share, shrunk
-from calibrant.algorithms.patch_gram import block_channels, exponent_of, whole_patches
+from calibrant.algorithms.patch_gram import block_channels, chosen_patches, exponent_of
 from calibrant.algorithms.patch_mean import PatchGeometry
 
 PATCHES, PATCHES_A_ROW = 256, 2.0
@@ -47,14 +47,13 @@ class PatchPair:
         exponent = 1 + max(exponent_of(values), exponent_of(others))  # 1, as differences are twice as large
         step = self._step(values.shape)
         pairs = zip(
-            whole_patches(values, exponent, self.geometry, self.group),
-            whole_patches(others, exponent, self.geometry, self.group),
+            chosen_patches(values, exponent, self.geometry, self.group, step),
+            chosen_patches(others, exponent, self.geometry, self.group, step),
             strict=True,
         )
-        for part, other in ((part[..., ::step], other[..., ::step]) for part, other in pairs):
+        for part, other in pairs:
             patches, moves = part.astype(np.float64), (other - part).astype(np.float64)
-            squares = np.stack([block @ block.T for block in patches])
-            cross = np.stack([block @ moved.T for block, moved in zip(patches, moves, strict=True)])
+            squares, cross = (patches @ each.transpose(0, 2, 1) for each in (patches, moves))
             self.count += patches.shape[-1]
             self._squares = self._squares + np.ldexp(squares, 2 * exponent)
             self._cross = self._cross + np.ldexp(cross, 2 * exponent)
