@@ -53,6 +53,12 @@ def run(graph, batches=BATCHES, fetches=("scores:0", "map:0"), **config):
         return [session.run(list(fetches), {"x:0": batch}) for batch in batches]
 
 
+def two_networks():
+    """Of inputs of their own."""
+    dense(placeholder([None, 4], "a"), 3, name="first")
+    dense(placeholder([None, 6], "b"), 2, name="second")
+
+
 def unfused():
     """Options of a session that computes as calibrant does: without TensorFlow's fusions, which change last digits."""
     rewriting = RewriterConfig(remapping=RewriterConfig.OFF)
@@ -272,3 +278,15 @@ def test_a_finalized_graph_is_refused(record):
     graph.finalize()
     with pytest.raises(CalibrantError, match="the graph is finalized"):
         InPlaceCalibration(graph, CONFIG, record)
+
+
+def test_of_two_networks_each_is_run_by_itself(record):
+    graph = graph_of(two_networks)
+    calibration = InPlaceCalibration(graph, "batch_num : 1\n", record)
+    with tf1.Session(graph=graph) as session:
+        session.run("first/bias:0", {"a:0": numbers(2, 4)})
+        assert calibration.run.never_run == ("b:0",)
+        assert not record.exists()
+        session.run("second/bias:0", {"b:0": numbers(2, 6)})
+    assert list(read_records(record)) == ["first", "second"]
+    assert not calibration.run.never_run

@@ -10,7 +10,7 @@ import pytest
 from calibrant import amct
 from calibrant.errors import CalibrantError
 from command_line import tree
-from graphs import graph_def, numbers, save, small_network, tf
+from graphs import dense, graph_def, numbers, placeholder, save, small_network, tf
 
 DATA = numbers(16, 6, 6, 2)
 
@@ -141,3 +141,15 @@ def test_too_few_batches_are_counted(files):
     assert {path.name for path in (files / "new").iterdir()} == {
         f"net_{kind}" for kind in ("quantized.pb", "quant.json", "fakequant.pb")
     }
+
+
+def test_a_network_that_was_not_run_is_named(files):
+    with tf.Graph().as_default() as graph:
+        for letter in "ab":
+            tf.identity(dense(placeholder([None, 4], letter), name=f"net_{letter}"), name=f"out_{letter}")
+    amct.create_quant_config("both.json", graph)
+    amct.quantize_model(graph, "both.json", "both.txt")
+    with tf.compat.v1.Session(graph=graph) as session:
+        session.run("out_a:0", {"a:0": np.ones((2, 4), np.float32)})
+    with pytest.raises(CalibrantError, match="needs the inputs of 'b'"):
+        amct.save_model("net.pb", ["out_a"], "both.txt", "new/net")

@@ -12,6 +12,7 @@ from calibrant.calibration.in_place_run import InPlaceRun
 from calibrant.config import Configuration, write_config_json
 from calibrant.config.plan import Plan
 from calibrant.errors import ConfigError, DataError, Problem
+from calibrant.graph import nodes as nd
 from calibrant.graph.sinks import network_outputs
 from calibrant.in_place import InPlaceBalancing, InPlaceCalibration
 from calibrant.options import ModelOptions
@@ -160,14 +161,15 @@ def check_all_batches_were_run(record_file: Path) -> None:
     if run is None:
         return
     if run.missing:
-        raise DataError(
-            Problem(
-                f"{run.missing} of {run.batch_num} batches are still to be run before the factors are known",
-                file=str(record_file),
-                hint="run an output of the graph once per batch, in a session opened after quantize_model; or lower "
-                "batch_num in the config.json",
-            )
+        problem = f"{run.missing} of {run.batch_num} batches are still to be run before the factors are known"
+        hint = (
+            "run an output of the graph once per batch, in a session opened after quantize_model; or lower batch_num "
+            "in the config.json"
         )
+        if run.never_run:
+            first = nd.input_reference(run.never_run[0])
+            hint = f"run an output as well that needs the inputs of {first!r}"
+        raise DataError(Problem(problem, file=str(record_file), hint=hint))
     del _runs[record_file.resolve()]
 
 

@@ -48,6 +48,11 @@ class InPlaceRun:
         return self.batch_num - min(self._seen.values(), default=0)
 
     @property
+    def never_run(self) -> tuple[str, ...]:
+        """Tensors that no run has computed, where some have computed others."""
+        return tuple(tensor for tensor, seen in self._seen.items() if not seen) if any(self._seen.values()) else ()
+
+    @property
     def watchers(self) -> Watchers:
         """What is to be called with the values of each tensor."""
         return {(tensor,): self._update_of(tensor) for tensor in self._statistics}

@@ -13,7 +13,7 @@ from typing import Any
 
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
-from calibrant.graph.graph import Graph
+from calibrant.graph.graph import Graph, ordered
 from calibrant.graph.pieces import whole
 from calibrant.graph.tensorflow import tensorflow
 from calibrant.graph.tf_core import GraphDef, NodeDef
@@ -21,7 +21,8 @@ from calibrant.graph.tf_core import GraphDef, NodeDef
 SCOPE = "calibrant_in_place"
 
 Watchers = Mapping[tuple[str, ...], Callable[..., None]]
-"""Tensors of the rewritten network → function that is called with their values, once in each run of an output."""
+"""Tensors of the rewritten network → function that is called with their values, once in each run of an output
+that needs all inputs which they need."""
 
 
 @dataclass(eq=False)
@@ -138,8 +139,9 @@ def rewire(target: Any, original: Graph, changed: Graph, meaning: Meaning, watch
             for tensors, function in watchers.items()
         }
     for before, after in zip(original.outputs, changed.outputs, strict=True):
-        downstream = _descendants(changed, {nd.node_name(before), nd.node_name(after)})
-        seen = [call for tensors, call in calls.items() if downstream.isdisjoint(map(nd.node_name, tensors))]
+        others = changed.input_nodes - ordered(changed.nodes, [after]).keys()  # of other networks: nobody feeds them
+        unseen = _descendants(changed, {nd.node_name(before), nd.node_name(after), *others})
+        seen = [call for tensors, call in calls.items() if unseen.isdisjoint(map(nd.node_name, tensors))]
         rewiring.wait_for(operations[nd.node_name(before)], seen)
     return rewiring
 
