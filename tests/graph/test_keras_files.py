@@ -74,6 +74,26 @@ def test_custom_objects_are_named(suffix, tmp_path):
         load(tmp_path / f"m.{suffix}")
 
 
+def test_an_activation_without_a_name_is_a_custom_object(tmp_path):
+    x = keras.Input([4])
+    keras.Model(x, keras.layers.Dense(3, activation="relu")(x)).save(tmp_path / "m.h5")
+    with h5py.File(tmp_path / "m.h5", "a") as file:
+        file.attrs["model_config"] = file.attrs["model_config"].replace('"relu"', '"<lambda>"')
+    with pytest.raises(ModelError, match="needs custom objects: <lambda>") as caught:
+        load(tmp_path / "m.h5")
+    assert "keras.models.load_model(FILE, custom_objects={'<lambda>': ...})" in str(caught.value)
+
+
+def test_a_name_that_keras_does_not_take_is_said_without_its_configuration(tmp_path):
+    x = keras.Input([4], name="x")
+    keras.Model(x, keras.layers.Dense(3)(x)).save(tmp_path / "m.h5")
+    with h5py.File(tmp_path / "m.h5", "a") as file:
+        file.attrs["model_config"] = file.attrs["model_config"].replace('"x"', '"a/x"')
+    with pytest.raises(ModelError, match="cannot contain character `/`") as caught:
+        load(tmp_path / "m.h5")
+    assert "config=" not in str(caught.value)
+
+
 def test_a_lambda_layer_is_not_run(tmp_path):
     x = keras.Input([4])
     keras.Model(x, keras.layers.Lambda(lambda y: y + 1.0)(x)).save(tmp_path / "m.keras")

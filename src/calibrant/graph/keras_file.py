@@ -30,8 +30,10 @@ from calibrant.graph.trust import SWITCH
 from calibrant.process_wide import alone
 
 _UNKNOWN_CLASS = re.compile(
-    r"Unknown (?:layer|object|loss|activation function|initializer|regularizer|constraint)?:? ?'?(?P<k2>\w+)'?"
+    r"Unknown (?:layer|object|loss|activation function|initializer|regularizer|constraint)?:? ?"
+    r"(?:'(?P<k2>[^']+)'|(?P<plain>\w+))"
     r"|Could not locate (?:class|function) '(?P<k3>[\w>. ]+)'"
+    r"|Could not interpret \w+(?: function)? identifier: (?P<named>[\w<>]+)"
     r"|Could not deserialize class '(?P<parent>\w+)' because its parent module"
 )
 
@@ -190,8 +192,8 @@ def _problem(path: Path, error: Exception, keras: Any, version: str | None, miss
         return Problem(
             f"needs custom objects: {name}",
             file=str(path),
-            hint=f"load it in Python, keras.models.load_model(FILE, custom_objects={{'{name}': ...}}), and pass the "
-            "model to calibrant.quantize; or export it as a SavedModel",
+            hint=f"load it in Python, {keras.__name__}.models.load_model(FILE, custom_objects={{'{name}': ...}}), and "
+            "pass the model to calibrant.quantize; or export it as a SavedModel",
         )
     if missing:
         minor = ".".join(tensorflow().__version__.split(".")[:2])

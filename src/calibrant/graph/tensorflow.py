@@ -151,7 +151,7 @@ def quiet() -> Iterator[None]:
 def cause_of(error: BaseException) -> str:
     """What an error of TensorFlow or Keras says, in one line: the lines that carry the cause, without the framing."""
     text = _ESCAPES.sub("", str(error))
-    lines = [line.strip() for line in text.splitlines()]
+    lines = [line.strip().removeprefix("Exception encountered: ") for line in text.splitlines()]
     said = [line for line in lines if line and not _FRAMING.match(line)]
     return " ".join(said[:3])[:600] or type(error).__name__
 
@@ -159,5 +159,6 @@ def cause_of(error: BaseException) -> str:
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 _FRAMING = re.compile(
     r"Exception encountered when calling .*|in user code:|Arguments received by .*|Graph execution error:"
+    r"|Error when deserializing class .*"
     r"|Detected at node .*|Node: .*|File \".*|Original stack trace .*|• .*|Traceback .*|[-=~^]+$|<stack traces .*"
 )
