@@ -38,7 +38,7 @@ def file_prefix(name: str | None, model: Any) -> str:
 
 
 def _own_name(path: Path) -> str:
-    if path.name == "saved_model.pb":
+    if path.name in ("saved_model.pb", ".meta"):
         path = path.parent
     if "\0" in str(path):
         raise ModelError(Problem("there is no such model", file=str(path)))

@@ -66,7 +66,7 @@ def checkpoint_keys(nodes: Mapping[str, NodeDef], meta_graph: Any) -> dict[str, 
     if call.op == "NoOp":  # of TensorFlow 1.15, and of models above 2 GB
         if any(node.op in REFERENCES for node in nodes.values()):
             return None
-        return dict(_assigned(nodes, {name: name for name, node in nodes.items() if node.op == "VarHandleOp"}))
+        return dict(assigned_keys(nodes, {name: name for name, node in nodes.items() if node.op == "VarHandleOp"}))
     if "f" not in call.attr:
         return None
     name = call.attr["f"].func.name
@@ -77,13 +77,21 @@ def checkpoint_keys(nodes: Mapping[str, NodeDef], meta_graph: Any) -> dict[str, 
         argument.name: nd.node_name(tensor)
         for argument, tensor in zip(function.signature.input_arg, nd.data_inputs(call), strict=True)
     }
-    return dict(_assigned({node.name: node for node in function.node_def}, handles))
+    return dict(assigned_keys({node.name: node for node in function.node_def}, handles))
 
 
-def _assigned(nodes: Mapping[str, NodeDef], handles: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """(VarHandleOp node, checkpoint key) of each variable that the nodes of a restoring function assign."""
+def assigned_keys(nodes: Mapping[str, NodeDef], handles: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """(Node, checkpoint key) of each variable to which nodes that restore a model assign its value.
+
+    Parameters
+    ----------
+    nodes : Mapping[str, NodeDef]
+        Of a graph, or of a function that restores.
+    handles : Mapping[str, str]
+        What stands for a variable there → the node that it is.
+    """
     for node in nodes.values():
-        if node.op != "AssignVariableOp" or node.input[0] not in handles:
+        if node.op not in ("Assign", "AssignVariableOp") or node.input[0] not in handles:
             continue
         source, _, index = node.input[1].partition(":")
         while source in nodes and nodes[source].op == "Identity":

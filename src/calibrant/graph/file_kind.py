@@ -13,7 +13,7 @@ from calibrant.archives import open_archive
 from calibrant.errors import Problem
 from calibrant.json_text import read_json
 
-MODELS = "a .pb, .pbtxt, .keras or .h5 file, or a SavedModel folder"
+MODELS = "a .pb, .pbtxt, .keras, .h5 or .meta file, or a SavedModel folder"
 SUFFIXES = frozenset({".h5", ".hdf5", ".keras", ".pb", ".pbtxt"})
 _SAVED_MODEL = ("saved_model.pb", "saved_model.pbtxt")
 _HEAD = 256  # bytes
@@ -26,16 +26,12 @@ _OTHER_FRAMEWORKS = {
     ".pth": "PyTorch",
     ".safetensors": "another framework",
 }
-_CHECKPOINT_FILE = re.compile(r"\.(index|meta|ckpt)$|\.data-\d+-of-\d+$")
+_CHECKPOINT_FILE = re.compile(r"\.(index|ckpt)$|\.data-\d+-of-\d+$")
 _ONNX = re.compile(rb"\x08[\x01-\x20]\x12[\x01-\x7f][\x20-\x7e]+")
 _TEXT_GRAPH = re.compile(rb"(\s|#[^\n]*\n)*(node|versions|library)\s*:?\s*\{")
 _OF_A_CHECKPOINT = (
     "a checkpoint has values, but no graph that uses them: build the model in Python, restore the checkpoint into it "
     "and save it whole, model.export('FOLDER') or tf.saved_model.save(model, 'FOLDER')"
-)
-_OF_A_TF1_CHECKPOINT = (
-    "make it one file in Python: tf.compat.v1.train.import_meta_graph('NAME.meta'), restore into a session, and write "
-    "tf.compat.v1.graph_util.convert_variables_to_constants(session, graph.as_graph_def(), ['OUTPUT']) to a .pb file"
 )
 _UNPACK = "unpack it, and give the model that is inside"
 _THE_SOURCE = "give the TensorFlow model that it was made from"
@@ -62,9 +58,12 @@ def _file(path: Path) -> tuple[str, str | None] | None:
     if suffix == ".tflite":
         return _LITERT
     if _CHECKPOINT_FILE.search(path.name):
-        legacy = path.with_suffix(".meta").exists()
-        return "is a part of a checkpoint, not a model", _OF_A_TF1_CHECKPOINT if legacy else _OF_A_CHECKPOINT
+        return "is a part of a checkpoint, not a model", _of_a_checkpoint(path.with_suffix(".meta"))
     return None
+
+
+def _of_a_checkpoint(graph: Path) -> str:
+    return f"give the file with its graph, {graph}" if graph.exists() else _OF_A_CHECKPOINT
 
 
 _LITERT = ("is a LiteRT (TensorFlow Lite) file, which has been converted already", _THE_SOURCE)
@@ -149,8 +148,8 @@ def _folder(path: Path) -> tuple[str, str | None] | None:
     if {"config.json", "model.weights.h5"} <= set(names):
         return "is a Keras archive that was unpacked", f"pack its files again: (cd {path} && zip -0 ../model.keras *)"
     if "checkpoint" in names or any(_CHECKPOINT_FILE.search(name) for name in names):
-        legacy = any(name.endswith(".meta") for name in names)
-        return "is a folder with a checkpoint, not a model", _OF_A_TF1_CHECKPOINT if legacy else _OF_A_CHECKPOINT
+        graph = next((name for name in reversed(names) if name.endswith(".meta")), ".meta")
+        return "is a folder with a checkpoint, not a model", _of_a_checkpoint(path / graph)
     if "variables" in names or "fingerprint.pb" in names:
         return "is a folder, but not a SavedModel: saved_model.pb is missing", "copy the whole folder again"
     inside = list(islice(_models(path), _SHOWN + 1))

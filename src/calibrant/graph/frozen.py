@@ -136,9 +136,9 @@ def _select(
         nodes = _unique_nodes(graph_def, source)
     if constants:
         nodes = bind(nodes, constants, source)
-    output_tensors = _resolve(nodes, outputs, "output", source) if outputs else only_output(nodes, source)
+    output_tensors = resolve(nodes, outputs, "output", source) if outputs else only_output(nodes, source)
     if inputs:
-        input_tensors = _resolve(nodes, inputs, "input", source)
+        input_tensors = resolve(nodes, inputs, "input", source)
         nodes, input_tensors = cut(graph_def, nodes, input_tensors, source)
         kept = ordered(nodes, (*output_tensors, *input_tensors))
     else:
@@ -268,7 +268,19 @@ def _without_placement(node: NodeDef) -> NodeDef:
     return free
 
 
-def _resolve(nodes: Mapping[str, NodeDef], names: Sequence[str], role: str, source: str) -> tuple[str, ...]:
+def resolve(nodes: Mapping[str, NodeDef], names: Sequence[str], role: str, source: str) -> tuple[str, ...]:
+    """The tensors that are meant by the names of inputs or outputs.
+
+    Parameters
+    ----------
+    role : str
+        What they are to be, for the messages: ``'input'`` or ``'output'``.
+
+    Raises
+    ------
+    ModelError
+        There is no such node, or one is named twice.
+    """
     problems = []
     tensors = []
     for name in names:

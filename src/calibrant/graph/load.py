@@ -9,7 +9,7 @@ from typing import Any
 from calibrant.collector import collector_paused
 from calibrant.errors import ModelError, Problem, is_address
 from calibrant.forks import refuse_fork
-from calibrant.graph import concrete_function, frozen, keras_file, keras_model, saved_model
+from calibrant.graph import concrete_function, frozen, keras_file, keras_model, meta_graph, saved_model
 from calibrant.graph.file_kind import MODELS, not_a_model
 from calibrant.graph.graph import Graph
 from calibrant.graph.trust import only_computes
@@ -30,9 +30,9 @@ def load(
     Parameters
     ----------
     model : Any
-        Path of a frozen graph (``.pb``, ``.pbtxt``), a SavedModel folder, a Keras file (``.keras``, ``.h5``); or in
-        memory: a ``GraphDef``, a ``tf.Graph`` without variables, a Keras model, a ``tf.function`` with an input
-        signature, a ``ConcreteFunction``, a :class:`Graph`.
+        Path of a frozen graph (``.pb``, ``.pbtxt``), a SavedModel folder, a Keras file (``.keras``, ``.h5``), the
+        ``.meta`` file of a checkpoint of TensorFlow 1.x; or in memory: a ``GraphDef``, a ``tf.Graph`` without
+        variables, a Keras model, a ``tf.function`` with an input signature, a ``ConcreteFunction``, a :class:`Graph`.
     inputs : str | Sequence[str] | None
         Tensors to feed; the graph is cut there. By default the placeholders that the outputs need.
     outputs : str | Sequence[str] | None
@@ -127,6 +127,8 @@ def _load_file(
     suffix = path.suffix.lower()
     if suffix in {".keras", ".h5", ".hdf5"}:
         return keras_file.from_file(path, inputs, outputs, constants, trust_model)
+    if suffix == ".meta" or path.name == ".meta":
+        return meta_graph.from_meta_graph(path, inputs, outputs, constants)
     if suffix == ".pbtxt":
         return frozen.from_text(path, inputs, outputs, constants)
     if path.name == "saved_model.pb":

@@ -1,0 +1,155 @@
+"""Checkpoints of TensorFlow 1.x compute what a session computes into which they are restored."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+
+import calibrant
+from calibrant.errors import ModelError
+from calibrant.graph.load import load
+from calibrant.graph.run import run_once
+from command_line import run
+from graphs import numbers, tf
+
+tf1 = tf.compat.v1
+X = numbers(5, 6, 6, 2)
+
+
+def written(folder, build, prefix="net.ckpt-7", saver=None):
+    """A checkpoint of a network with what its 'out' gives; the path of its graph."""
+    with tf.Graph().as_default() as graph, tf1.Session() as session:
+        feeds = build()
+        session.run(tf1.global_variables_initializer())
+        (saver() if saver else tf1.train.Saver()).save(session, str(folder / prefix))
+        return folder / f"{prefix}.meta", session.run(graph.get_tensor_by_name("out:0"), feeds)
+
+
+def network(resources=True, train=False):
+    """A convolution and a dense layer; with a loss and Adam, where they are trained."""
+    x = tf1.placeholder(tf.float32, [None, 6, 6, 2], "x")
+    with tf1.variable_scope("net", use_resource=resources):
+        kernel = tf1.get_variable("kernel", initializer=numbers(3, 3, 2, 4, seed=1))
+        weights = tf1.get_variable("weights", initializer=numbers(64, 3, seed=2))
+        bias = tf1.get_variable("bias", initializer=numbers(3, seed=3))
+    flat = tf.reshape(tf.nn.relu(tf1.nn.conv2d(x, kernel, [1, 1, 1, 1], "VALID")), [-1, 64])
+    logits = tf.nn.bias_add(tf.matmul(flat, weights), bias, name="logits")
+    tf.nn.softmax(logits, name="out")
+    if train:
+        labels = tf1.placeholder(tf.int32, [None], "labels")
+        loss = tf1.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+        tf1.train.AdamOptimizer().minimize(tf.reduce_mean(loss))
+    return {"x:0": X}
+
+
+@pytest.mark.parametrize("resources", [True, False])
+@pytest.mark.parametrize("train", [True, False])
+def test_outputs_are_those_of_a_session(resources, train, tmp_path):
+    path, expected = written(tmp_path, lambda: network(resources, train))
+    graph = load(path, outputs="out" if train else None)
+    assert graph.inputs == ("x:0",)
+    np.testing.assert_allclose(run_once(graph, {"x": X})[0], expected, atol=1e-6)
+
+
+def test_it_is_quantized(tmp_path):
+    path, expected = written(tmp_path, network)
+    result = calibrant.quantize(path, None, X)
+    assert len(result.network.layers) == 2
+    np.testing.assert_allclose(run_once(result.fakequant, {"x": X})[0], expected, atol=0.1)
+
+
+def test_inner_tensors_can_be_fed(tmp_path):
+    path, _ = written(tmp_path, lambda: network(train=True))
+    graph = load(path, inputs="Reshape", outputs="logits")
+    assert [node.op for node in graph.nodes.values()].count("Conv2D") == 0
+
+
+def test_a_saver_may_take_averages_for_variables(tmp_path):
+    """As exponential moving averages are restored for inference."""
+
+    def build():
+        x = tf1.placeholder(tf.float32, [None, 3], "x")
+        weights = tf1.get_variable("weights", initializer=numbers(3, 2))
+        average = tf1.get_variable("average", initializer=numbers(3, 2, seed=9))
+        savers.append(tf1.train.Saver({"weights": average, "average": weights}))
+        tf.matmul(x, weights, name="out")
+        return {"x:0": numbers(4, 3)}
+
+    savers = []
+    path, _ = written(tmp_path, build, saver=lambda: savers[0])
+    found = run_once(load(path), {"x": numbers(4, 3)})[0]
+    np.testing.assert_allclose(found, numbers(4, 3) @ numbers(3, 2), atol=1e-6)
+
+
+def test_a_switch_for_training_is_named(tmp_path):
+    def build():
+        x = tf1.placeholder(tf.float32, [None, 4], "x")
+        training = tf1.placeholder(tf.bool, [], "training")
+        weights = tf1.get_variable("weights", initializer=numbers(4, 3))
+        y = tf1.cond(training, lambda: tf.nn.dropout(x, rate=0.5), lambda: x)
+        tf.matmul(y, weights, name="out")
+        return {"x:0": numbers(2, 4), "training:0": False}
+
+    path, expected = written(tmp_path, build)
+    with pytest.raises(ModelError, match="training"):
+        load(path)
+    found = run_once(load(path, constants={"training": False}), {"x": numbers(2, 4)})[0]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_outputs_that_are_not_named_are_guessed_for_the_message(tmp_path):
+    path, _ = written(tmp_path, lambda: network(train=True))
+    with pytest.raises(ModelError, match=r"for example logits, .*out") as caught:
+        load(path)
+    assert "--outputs" in str(caught.value)
+    assert "gradients" not in str(caught.value) and "Adam" not in str(caught.value)
+
+
+def test_an_unknown_output_is_said_to_be_one(tmp_path):
+    path, _ = written(tmp_path, network)
+    with pytest.raises(ModelError, match="no node 'Out_1' to be an output"):
+        load(path, outputs="Out_1")
+
+
+def test_values_that_are_absent_or_of_another_model(tmp_path):
+    path, _ = written(tmp_path, network)
+    (tmp_path / "alone").mkdir()
+    shutil.copy(path, tmp_path / "alone" / "net.meta")
+    with pytest.raises(ModelError, match=r"values of its variables cannot be read[^$]*net\.index"):
+        load(tmp_path / "alone" / "net.meta")
+
+    def other():
+        weights = tf1.get_variable("net/kernel", initializer=numbers(2))
+        return {} if tf.identity(weights, name="out") is None else {}
+
+    (tmp_path / "other").mkdir()
+    written(tmp_path / "other", other, "net")
+    shutil.copy(path, tmp_path / "other" / "net.meta")
+    with pytest.raises(ModelError, match=r"'net/kernel' has shape \[2\]|no value of the variable 'net/"):
+        load(tmp_path / "other" / "net.meta")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\x01", b"\x0a\x02", None])
+def test_a_damaged_graph(content, tmp_path):
+    path, _ = written(tmp_path, network)
+    path.write_bytes(path.read_bytes()[:-200] if content is None else content)
+    with pytest.raises(ModelError, match=r"net\.ckpt-7\.meta"):
+        load(path)
+
+
+def test_a_prefix_may_be_a_folder(tmp_path):
+    path, expected = written(tmp_path, network)
+    for file in tmp_path.glob("net.ckpt-7.*"):
+        (tmp_path / "net").mkdir(exist_ok=True)
+        shutil.copy(file, tmp_path / "net" / file.name.removeprefix("net.ckpt-7"))
+    np.testing.assert_allclose(run_once(load(tmp_path / "net" / ".meta"), {"x": X})[0], expected, atol=1e-6)
+    assert calibrant.quantize(tmp_path / "net" / ".meta", None, X).name == "net"
+
+
+def test_its_nodes_can_be_listed(tmp_path):
+    path, _ = written(tmp_path, lambda: network(train=True))
+    listed = run("inspect", path, "--nodes")
+    assert listed.code == 0
+    assert "logits" in listed.out
