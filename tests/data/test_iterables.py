@@ -312,8 +312,26 @@ class TestTensorFlow:
         content = records.read_bytes()
         forged = length.to_bytes(8, "little")
         records.write_bytes(content[: -(len(content) // 5)] + forged + bytes(4) + b"abcd")
-        with pytest.raises(DataError, match=rf"says that it has {length:,} bytes; 16 are left"):
+        with pytest.raises(DataError, match=rf"says that it has {length:,} bytes; 0 are left"):
             list(open_data(TFRecords(records, self.parse), [X]))
+
+    @pytest.mark.parametrize("compression", ["", "GZIP", "ZLIB"])
+    def test_truncated_records(self, records, compression):
+        """Wherever the file is cut, but between two records: TensorFlow takes a part of a length for the end."""
+        pack = {"": bytes, "GZIP": gzip.compress, "ZLIB": zlib.compress}[compression]
+        content = records.read_bytes()
+        begin = len(content) // 5 * 3
+        length = len(content) // 5 - 16
+        found = {1: "cut off after 1 of", 11: "cut off after 11 of", 12: f"{length:,} bytes; 0 are left"}
+        found |= {17: f"{length:,} bytes; 1 are left", 15 + length: f"{length:,} bytes; {length - 1:,} are left"}
+        for number, message in found.items():
+            records.write_bytes(pack(content[: begin + number]))
+            with pytest.raises(
+                DataError, match=rf"a\.tfrecord: the records cannot be read: .*byte {begin} .*{message}"
+            ):
+                list(open_data(TFRecords(records, self.parse, compression), [X]))
+        records.write_bytes(pack(content[:begin]))
+        assert sum(len(batch["x"]) for batch in open_data(TFRecords(records, self.parse, compression), [X])) == 3
 
     @pytest.mark.parametrize("compression", ["GZIP", "ZLIB"])
     def test_compressed_records(self, tf, records, compression):

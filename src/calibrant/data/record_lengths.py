@@ -19,7 +19,7 @@ _PIECE = 1 << 20
 
 
 def check_lengths(file: str, compression: str | None) -> None:
-    """Refuse a record that is longer than the rest of its file.
+    """Refuse a record that is longer than the rest of its file, and a rest that is shorter than any record.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def check_lengths(file: str, compression: str | None) -> None:
     Raises
     ------
     DataError
-        There is such a record, or one that is far longer than what the file is packed to, or the file is damaged.
+        There is either, or a record that is far longer than what the file is packed to, or the file is damaged.
     """
     with Path(file).open("rb") as stream:
         hint = _hint(stream.read(2), compression)
@@ -55,8 +55,10 @@ def _check_plain(stream: IO[bytes], file: str, hint: str | None) -> None:
         length = int.from_bytes(stream.read(8), "little")
         end = begin + _BEFORE + length + _AFTER
         if end > size:
-            raise _too_long(begin, length, f"{size - begin:,} are left", file, hint)
+            raise _too_long(begin, length, _left(size - begin - _BEFORE - _AFTER), file, hint)
         begin = end
+    if begin < size:
+        raise _cut_off(begin, size - begin, file, hint)
 
 
 def _check_packed(stream: IO[bytes], file: str, most: int) -> None:
@@ -69,12 +71,24 @@ def _check_packed(stream: IO[bytes], file: str, most: int) -> None:
         while left and (piece := stream.read(min(left, _PIECE))):
             left -= len(piece)
         if left:
-            raise _too_long(begin, length, f"{_BEFORE + length + _AFTER - left:,} are left", file)
+            raise _too_long(begin, length, _left(length - left), file)
         begin += _BEFORE + length + _AFTER
+    if head:
+        raise _cut_off(begin, len(head), file)
+
+
+def _left(number: int) -> str:
+    """How many bytes of content are left where its checksum is to follow them."""
+    return f"{max(0, number):,} are left"
 
 
 def _too_long(begin: int, length: int, instead: str, file: str, hint: str | None = None) -> DataError:
     found = f"the record at byte {begin} says that it has {length:,} bytes; {instead}"
+    return DataError(Problem(f"the records cannot be read: {found}", file=file, hint=hint))
+
+
+def _cut_off(begin: int, number: int, file: str, hint: str | None = None) -> DataError:
+    found = f"the record at byte {begin} is cut off after {number} of the {_BEFORE} bytes before its content"
     return DataError(Problem(f"the records cannot be read: {found}", file=file, hint=hint))
 
 
