@@ -66,3 +66,13 @@ def test_an_export_that_is_one_file_is_refused(low_limit, definition, tmp_path):
     result = quantize(definition, data=IDS, out=tmp_path / "out", export="ascend")
     assert "2 GB" in str(result.refused["ascend"])
     assert not list((tmp_path / "out").glob("*_quantized.pb"))
+
+
+def test_a_litert_file_is_refused_by_the_sum_of_its_constants(low_limit, definition, tmp_path, monkeypatch):
+    monkeypatch.setattr(large_model, "LIMIT", 100_000)  # each of the tables has 64,000 bytes
+    result = quantize(definition, data=IDS, out=tmp_path / "out", export=["tflite", "saved_model"])
+    assert list(result.refused) == ["tflite"]
+    (problem,) = result.refused["tflite"].problems
+    assert problem.message.startswith("has 128,000 bytes of constants in float; ")
+    assert not list((tmp_path / "out").glob("*.tflite"))
+    assert (tmp_path / "out" / "model_saved_model" / "saved_model.pb").is_file()

@@ -10,7 +10,8 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from calibrant.errors import ModelError, Problem
+from calibrant.emit.large_model import is_too_large
+from calibrant.errors import ModelError, OutputError, Problem
 from calibrant.graph.graph import Graph
 from calibrant.graph.skeleton import large_constants
 from calibrant.graph.tensorflow import tensorflow
@@ -34,7 +35,15 @@ def convert(graph: Graph) -> bytes:
     ------
     ModelError
         The converter does not take the graph; with its reason.
+    OutputError
+        It has more than 2 GB of constants.
     """
+    if is_too_large(graph):
+        found = (
+            f"has {large_constants(graph):,} bytes of constants in float; TensorFlow's converter takes less than 2 GB"
+        )
+        hint = "leave out this export; the other files are written without it"
+        raise OutputError(Problem(found, file=graph.source, hint=hint))
     tf = tensorflow()
     with _silence():
         try:

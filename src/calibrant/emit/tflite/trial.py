@@ -17,9 +17,11 @@ import numpy as np
 from calibrant.child_process import end_with_parent
 from calibrant.emit.tflite.convert import OTHERWISE
 from calibrant.emit.tflite.operator_check import run_file
-from calibrant.errors import ModelError, Problem
+from calibrant.errors import ModelError, OutputError, Problem
 
 SECONDS = 600
+UNWRITTEN = 100
+"""Exit code of a process that cannot write its answer, to which the number of the system's error is added."""
 REFUSAL = re.compile(r"(?:\S+\.(?:cc|h)(?::\d+)?:? )?(?P<reason>.*?)\.?\s*Node number \d+ \((?P<operator>\w+)\) failed")
 
 
@@ -54,26 +56,45 @@ def tried(
     ------
     TrialError
         The interpreter refuses the file, or ends the process.
+    OutputError
+        The folder for temporary files cannot be written to.
     """
     if not hasattr(os, "fork"):
         return run_file(content, fed, wanted, delegate, keep)
     parent = os.getpid()
-    with tempfile.TemporaryFile() as answer:
+    with _temporary_file() as answer:
         child = os.fork()
         if not child:
             end_with_parent(parent)
             _run_and_exit(content, fed, wanted, delegate, keep, answer)
         status = _wait(child)
-        answer.seek(0)
-        answered = answer.read()
-        found = pickle.loads(answered) if answered and not status else None
+        found = None
+        if not status:
+            answer.seek(0)
+            found = pickle.loads(answer.read())
+    code = os.waitstatus_to_exitcode(status)
+    if code > UNWRITTEN:
+        raise _unwritable(os.strerror(code - UNWRITTEN))
     how = "XNNPACK" if delegate else "the built-in kernels"
     if isinstance(found, str):
         raise TrialError(f"does not run with {how}: {refusal(found)}", source)
     if found is None or status:
-        reason = signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else f"exit code {status}"
+        reason = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         raise TrialError(f"ends the process with {how} ({reason})", source)
     return found
+
+
+def _temporary_file() -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile()
+    except OSError as error:
+        raise _unwritable(error.strerror or str(error)) from None
+
+
+def _unwritable(reason: str) -> OutputError:
+    found = f"the folder for temporary files cannot be written to: {reason}"
+    hint = "make room there, or name another folder in the environment variable TMPDIR"
+    return OutputError(Problem(found, file=tempfile.tempdir, hint=hint))
 
 
 def refusal(text: str) -> str:
@@ -100,8 +121,12 @@ def _run_and_exit(
             found = run_file(content, fed, wanted, delegate, keep)
         except (ValueError, RuntimeError) as error:
             found = str(error).strip().splitlines()[0]
-        answer.write(pickle.dumps(found, protocol=5))
-        answer.flush()
+        pickled = pickle.dumps(found, protocol=5)
+        try:
+            answer.write(pickled)
+            answer.flush()
+        except OSError as error:
+            os._exit(UNWRITTEN + (error.errno or 0))
         os._exit(0)
     finally:
         os._exit(1)

@@ -1,0 +1,40 @@
+"""What is said of a process that runs a file and does not answer."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from calibrant.emit.tflite import trial
+from calibrant.emit.tflite.trial import TrialError, tried
+from calibrant.errors import OutputError
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_folder_for_temporary_files_is_named(monkeypatch):
+    monkeypatch.setattr(trial, "run_file", lambda *_: {})
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda: open("/dev/full", "w+b"))  # noqa: PTH123, SIM115
+    monkeypatch.setattr(tempfile, "tempdir", "/small")
+    with pytest.raises(OutputError, match=r"^/small: the folder for temporary files .*: No space left on device\n"):
+        tried(b"", {}, (), True, "model.pb")
+
+
+def test_no_folder_for_temporary_files(monkeypatch):
+    def refuse():
+        raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with pytest.raises(OutputError, match=r"cannot be written to: No usable temporary directory found in \['/tmp'\]"):
+        tried(b"", {}, (), True, "model.pb")
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"), [(lambda *_: os._exit(3), "exit code 3"), (lambda *_: os.abort(), "SIGABRT")]
+)
+def test_how_the_process_ended(monkeypatch, end, reason):
+    monkeypatch.setattr(trial, "run_file", end)
+    with pytest.raises(TrialError, match=rf"ends the process with the built-in kernels \({reason}\)"):
+        tried(b"", {}, (), False, "model.pb")
