@@ -169,3 +169,40 @@ def test_files_of_several_outputs_are_read_with_the_names_and_order_of_the_model
     for path in written:
         first, second, *_ = calibrant.evaluate([path, result.fakequant], DATA)
         assert (first.output, second.output, second.mse) == ("z_logits", "z_logits", 0)
+
+
+@pytest.fixture(scope="module")
+def two_signatures(tmp_path_factory):
+    """A SavedModel with two signatures, and the quantized model of the second beside it."""
+    folder = tmp_path_factory.mktemp("signatures")
+    module = tf.Module()
+    kernel = tf.constant(numbers(4, 3))
+    spec = tf.TensorSpec([None, 4], tf.float32, "x")
+    module.first = tf.function(lambda x: {"y": tf.matmul(x, kernel)}, input_signature=[spec])
+    module.second = tf.function(lambda x: {"y": tf.matmul(x, -kernel)}, input_signature=[spec])
+    tf.saved_model.save(module, str(folder / "m"), signatures={"first": module.first, "second": module.second})
+    calibrant.quantize(folder / "m", data=numbers(20, 4), signature="second", out=folder / "out")
+    return folder
+
+
+@pytest.mark.parametrize("path", ["m", "m/saved_model.pb"])
+def test_the_signature_is_that_of_the_saved_model(two_signatures, path):
+    models = [two_signatures / path, two_signatures / "out" / "m_fakequant.pb"]
+    _, quantized = calibrant.evaluate(models, numbers(20, 4), signature="second")
+    assert quantized.sqnr_db > 20
+
+
+def test_a_signature_and_no_saved_model(two_signatures):
+    fake = two_signatures / "out" / "m_fakequant.pb"
+    for model, message in [
+        (fake, "fakequant.pb: only a SavedModel has signatures"),
+        (two_signatures / "absent", "absent: there is no such model"),
+        (graph_def(small_network), "^only a SavedModel has signatures"),
+    ]:
+        with pytest.raises(calibrant.ModelError, match=message):
+            calibrant.evaluate([model], DATA, signature="second")
+
+
+def test_each_saved_model_needs_the_signature(two_signatures):
+    with pytest.raises(calibrant.ModelError, match="has no signature 'third'"):
+        calibrant.evaluate([two_signatures / "m"] * 2, numbers(20, 4), signature="third")

@@ -115,6 +115,7 @@ def test_names_that_do_not_exist(saved, option):
 def test_a_folder_and_its_file_are_the_same(saved):
     folder, file = load(saved / "default"), load(saved / "default" / "saved_model.pb")
     assert [str(node) for node in folder.nodes.values()] == [str(node) for node in file.nodes.values()]
+    assert load(saved / "several" / "saved_model.pb", signature="two").output_keys == ("class", "logits")
 
 
 def test_two_keys_for_one_tensor_and_variables_of_old(tmp_path, frozen_by):

@@ -25,7 +25,7 @@ from calibrant.graph.same_order import in_order_of
 from calibrant.graph.sample_axis import inputs_with_samples
 from calibrant.options import TO_READ, OptionGroup, Options, takes_keywords
 from calibrant.progress import LOG, ProgressFn, no_progress
-from calibrant.steps.planned import load_model
+from calibrant.steps.planned import load_models
 
 
 @takes_keywords(*TO_READ)
@@ -62,8 +62,8 @@ def evaluate(
     label_offset : int
         Added to class numbers: 1 where the model has a background class that the labels do not count.
     *options : OptionGroup
-        :class:`calibrant.ModelOptions`, for every model, and :class:`calibrant.DataOptions`. Each of several outputs
-        has scores of its own.
+        :class:`calibrant.ModelOptions`, for every model (the signature for every SavedModel), and
+        :class:`calibrant.DataOptions`. Each of several outputs has scores of its own.
     names : Sequence[str] | None
         How the models are called in the result; their files by default.
     **keywords : Any
@@ -93,7 +93,7 @@ def evaluate(
     if not models:
         raise ModelError(Problem("there is no model to evaluate", allowed="at least one"))
     chosen = Options.of(TO_READ, options, keywords)
-    graphs = [load_model(model, chosen.model) for model in models]
+    graphs = load_models(models, chosen.model)
     graphs = [in_order_of(graph, like=graphs[0]) for graph in graphs]
     fixed = _fixed_batch(graphs)
     reading = chosen.data if fixed is None else replace(chosen.data, batch_size=chosen.data.batch_size or fixed)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from calibrant.config import load_config
 from calibrant.config.graph_info import GraphInfo
 from calibrant.config.model import Configuration
 from calibrant.config.plan import Plan
+from calibrant.errors import ModelError, Problem
 from calibrant.fold import Folded, fold
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
-from calibrant.graph.load import load
+from calibrant.graph.load import is_saved_model, load
 from calibrant.options import ModelOptions
 from calibrant.progress import LOG, Stopwatch
 from calibrant.steps.graph_info import graph_info
@@ -24,6 +26,27 @@ from calibrant.steps.plan import layer_plan
 def load_model(model: Any, options: ModelOptions) -> Graph:
     """The graph of a model; raises as :func:`calibrant.graph.load.load` does."""
     return load(model, options.inputs, options.outputs, options.signature, options.constants, options.trust_model)
+
+
+def load_models(models: Sequence[Any], options: ModelOptions) -> list[Graph]:
+    """The graphs of several models, as :func:`load_model`; the signature is that of the SavedModels among them.
+
+    Raises
+    ------
+    ModelError
+        As of :func:`load_model`, or there is a signature and none of them is a SavedModel.
+    """
+    with_signature = [is_saved_model(model) for model in models]
+    if options.signature is not None and not any(with_signature):
+        for path in (model for model in models if isinstance(model, (str, Path))):
+            load_model(path, options)  # which refuses it by its name, or as one that is not there
+        allowed = "a SavedModel among the models"
+        raise ModelError(Problem("only a SavedModel has signatures", allowed=allowed, hint="leave out --signature"))
+    without = replace(options, signature=None)
+    return [
+        load_model(model, options if has_signature else without)
+        for model, has_signature in zip(models, with_signature, strict=True)
+    ]
 
 
 @dataclass(frozen=True, eq=False)
