@@ -90,6 +90,33 @@ def test_a_dataset_that_fails_names_the_item():
     dataset = tf.data.Dataset.range(4).map(checked)
     with pytest.raises(DataError, match="item 2 of (.|\n)*cannot be read: .*too large"):
         list(open_data(lambda: dataset, [X]))
+    with pytest.raises(DataError, match="item 0 of the _?SkipDataset cannot be read: .*too large"):
+        open_data(dataset.skip(3), [X])
+
+
+@pytest.mark.parametrize("given", [lambda dataset: dataset, lambda dataset: lambda: dataset, iter])
+def test_the_error_of_a_dataset_names_no_internal_node(given):
+    import tensorflow as tf
+
+    def failing():
+        raise ValueError("the first is bad")
+        yield
+
+    dataset = tf.data.Dataset.from_generator(failing, output_signature=tf.TensorSpec([2, 4], tf.float32))
+    with pytest.raises(DataError, match="^item 0 of [^{]* cannot be read: ValueError: the first is bad$"):
+        open_data(given(dataset), [X])
+
+
+def test_a_loader_that_gives_no_length():
+    class Loader:
+        def __len__(self):
+            return -1
+
+        def __iter__(self):
+            return iter([x(1), x(2)])
+
+    batches = open_data(Loader(), [X])
+    assert batches.count is None and len(list(batches)) == 2
 
 
 def test_an_array_that_is_filled_again_and_again_gives_a_batch_each_time():

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from calibrant.errors import DataError, Problem
 from calibrant.graph.tensorflow import cause_of, eagerly, tensorflow
+
+_DECORATION = re.compile(r"^\{\{.*?\}\} ?| *\[Op:.*$")
+"""The name of the internal node and operation around TensorFlow's own message."""
+
+
+def reason_of(error: Exception) -> str:
+    """The first line of what an error of TensorFlow's operations says, without names of internal nodes."""
+    lines = [_DECORATION.sub("", line).strip() for line in str(getattr(error, "message", error)).splitlines()]
+    return next(filter(None, lines), type(error).__name__)
 
 
 def readable(items: Any) -> Any:

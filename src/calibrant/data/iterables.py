@@ -85,7 +85,7 @@ class ItemSource:
 
         A generator continues after its first item, which is kept.
         """
-        item = next(iter(self._iterate()), None) if not self._once else self._pull()
+        item = next(self._read(), None) if not self._once else self._pull()
         if item is None:
             return False
         label = f"item 0 of {self.place}"
@@ -96,7 +96,7 @@ class ItemSource:
         return all(fit_shape((1, *arrays[name]), (None, *shape[1:])) is not None for name, shape in shapes.items())
 
     def _pull(self) -> object:
-        self._pulled = list(islice(self._iterate(), 1))
+        self._pulled = list(islice(self._read(), 1))
         return self._pulled[0] if self._pulled else None
 
     def _iterate(self) -> Iterable[object]:
@@ -167,8 +167,9 @@ class ItemSource:
         except Exception as error:
             if not type(error).__module__.startswith("tensorflow.python.framework.errors"):
                 raise
-            reason = next(iter(str(getattr(error, "message", error)).splitlines()), "")
-            raise DataError(Problem(f"item {number} of {self.place} cannot be read: {reason}")) from error
+            from calibrant.data.datasets import reason_of
+
+            raise DataError(Problem(f"item {number} of {self.place} cannot be read: {reason_of(error)}")) from error
 
     def _by_name(self, item: object, label: str) -> dict[str, object]:
         names = [spec.name for spec in self._inputs]
@@ -228,7 +229,7 @@ def _length(items: object) -> int | None:
         return number if number >= -1 else None
     try:
         return len(items) if isinstance(items, Sized) else None
-    except TypeError:
+    except (TypeError, ValueError, OverflowError):  # as of loaders that know no length, or give -1 for it
         return None
 
 

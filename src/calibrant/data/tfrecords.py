@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,6 @@ from calibrant.data.option_types import ACCEPTED, Rows, check_types
 from calibrant.data.record_lengths import check_lengths
 from calibrant.errors import DataError, Problem, did_you_mean
 from calibrant.regular_file import is_file
-
-_DECORATION = re.compile(r"^\{\{.*?\}\} ?| *\[Op:.*$")
-"""The name of the internal node and operation around TensorFlow's own message."""
 
 COMPRESSIONS = ("GZIP", "ZLIB")
 _ROWS: Rows = {
@@ -87,7 +83,7 @@ class TFRecords:
         """
         import tensorflow as tf
 
-        from calibrant.data.datasets import read_eagerly
+        from calibrant.data.datasets import read_eagerly, reason_of
 
         files = self.files
         for file in files:
@@ -100,5 +96,4 @@ class TFRecords:
         try:
             yield from read_eagerly(dataset)
         except tf.errors.OpError as error:
-            reason = _DECORATION.sub("", str(error.message).splitlines()[0])
-            raise DataError(Problem(f"the records cannot be read: {reason}", file=";".join(files))) from error
+            raise DataError(Problem(f"the records cannot be read: {reason_of(error)}", file=";".join(files))) from error
