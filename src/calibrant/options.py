@@ -73,7 +73,8 @@ class CalibrationOptions:
         Share, 0...1, of the multiply-accumulates whose activations may have 16 bits: those are chosen that cost the
         outputs most, see :mod:`calibrant.steps.budget`. Reads the data again. None: as the configuration says.
     workers : int
-        Processes that the batches are spread over; the result is the same.
+        Processes that the batches are spread over; the model is the same. With several, the report does not say whether
+        the data are enough.
     threads : int
         Threads that compute in each of them; 0: one a processor, or a share of the processors with several workers.
 

@@ -23,7 +23,7 @@ def parallel_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--workers",
             type=click.IntRange(1, MOST_WORKERS),
             default=1,
-            help=f"Processes that share the batches, at most {MOST_WORKERS}; the result is the same.",
+            help=f"Processes that share the batches, at most {MOST_WORKERS}; the model is the same.",
         ),
     ):
         command = option(command)

@@ -230,7 +230,8 @@ def _growth(report: Mapping[str, Any]) -> str:
 def _data_check(report: Mapping[str, Any]) -> str:
     check = report["data_check"]
     if check is None:
-        return "<p>Not measured: that takes two batches, one worker and data of a known number.</p>"
+        needed = "two batches, one worker, a run that is not resumed and data of a known number"
+        return f"<p>Not measured: that takes {needed}.</p>"
     rows = [
         [(_link(row["layer"]), row["layer"]), number(100 * row["moved"], ".1f"), number(row["loss_db"], ".2f")]
         for row in check["rows"][:MOST_MOVES]
