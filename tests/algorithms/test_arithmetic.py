@@ -116,6 +116,11 @@ def test_products_that_overflow_clip_silently():
         assert quantizer.quantize(np.float32([3e38, -3e38])).tolist() == [127, -128]
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_range_beyond_float32_is_infinite_without_a_warning():
+    assert Quantizer(np.float32(3e38), 0).range == (-np.inf, np.inf)
+
+
 def test_more_than_eight_bits_give_int32():
     quantizer = Quantizer.from_range(0, 1023, bits=10)
     assert quantizer.quantize(np.float32([0, 1023])).tolist() == [-512, 511]

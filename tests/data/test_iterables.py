@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import gzip
+import pathlib
+import re
 import zlib
 
 import numpy as np
@@ -397,6 +400,20 @@ class TestTensorFlow:
     def test_missing_records(self, tmp_path):
         with pytest.raises(DataError, match=r"none\.tfrecord: no such file"):
             open_data(TFRecords(tmp_path / "none.tfrecord", self.parse), [X])
+
+    def test_paths_of_records_that_are_no_files(self, records, tmp_path):
+        for path, message in {
+            tmp_path: r": is a folder\n    allowed: files\n    hint: name its files: (.*)$",
+            tmp_path
+            / "*.tfrecord": r"\*\.tfrecord: no such file\n    hint: patterns are not expanded here: give (.*)$",
+        }.items():
+            with pytest.raises(DataError, match=message) as caught:
+                open_data(TFRecords(path, self.parse), [X])
+            files = re.search(message, str(caught.value))[1]
+            given = eval(files, {"glob": glob, "pathlib": pathlib})  # what the hint says
+            assert len(list(open_data(TFRecords(given, self.parse), [X], batch_size=2))) == 3
+        with pytest.raises(DataError, match=r"b\.tfrecord: no such file.*\n    hint: did you mean 'a\.tfrecord'"):
+            open_data(TFRecords(tmp_path / "b.tfrecord", self.parse), [X])
 
     def test_records_without_a_function(self, records):
         with pytest.raises(DataError, match="need a function that parses them"):

@@ -248,6 +248,15 @@ def test_damaged_codes_are_no_difference(written, check, capsys, tmp_path, share
     assert "the check could not be made" in capsys.readouterr().err
 
 
+def test_what_the_system_says_of_a_damaged_archive_names_the_file(written, check, capsys, monkeypatch):
+    def refuse(_):
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(np, "load", refuse)
+    assert check(written) == 2
+    assert "golden.npz is damaged (OSError: [Errno 22] Invalid argument)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("expected", "found", "allowed", "differs"),
     [

@@ -83,6 +83,12 @@ def test_whole_numbers_to_be_predicted_are_moved_by_an_offset_too():
     assert meaning_of([1, 2, 1], (1,), offset=-1)[0] is Meaning.CLASSES
 
 
+@pytest.mark.filterwarnings("error")
+def test_class_numbers_in_float16_are_taken_without_a_warning():
+    numbers = as_labels(np.float16([0, 2, 1]), "labels")
+    assert numbers.dtype == np.int64 and numbers.tolist() == [0, 2, 1]
+
+
 def test_an_offset_and_what_is_ignored():
     given = np.where(MAPS == 1, 2, 1)
     given[0, 0] = 255

@@ -342,6 +342,24 @@ def test_several_inputs_and_outputs(outputs, tmp_path):
     assert [score.samples for score in found.models] == [64] * 5
 
 
+def test_labels_by_the_name_of_an_output(tmp_path):
+    data = {"z": numbers(64, 6, seed=1), "a": numbers(64, 4, seed=2)}
+    ends = {"inputs": ["z", "a"], "outputs": ["joined", "second/bias"]}
+    calibrant.quantize(graph_def(several), "batch_num: 4", data, tmp_path, **ends, export="ascend", name="net")
+    labels = np.arange(64) % 5
+    by_name = verify(tmp_path, data, {"second/bias": labels})
+    assert by_name == verify(tmp_path, data, labels, output="second/bias")
+    np.savez(tmp_path / "y.npz", **{"joined": np.arange(64) % 8, "second/bias": labels})
+    with np.load(tmp_path / "y.npz") as both:
+        with pytest.raises(
+            DataError, match="belong to 'joined', 'second/bias'\\n(.|\\n)*choose one of them with --output"
+        ):
+            verify(tmp_path, data, both)
+        assert verify(tmp_path, data, both, output="second/bias") == by_name
+    with pytest.raises(DataError, match="belong to 'second/bias', not to 'joined'"):
+        verify(tmp_path, data, {"second/bias": labels}, output="joined")
+
+
 def test_each_output_is_counted_in_its_own_steps():
     divergences = OutputDivergence([0.5, 0.01])
     divergences.update([np.array([[0.0, 1.0]]), np.array([[0.0]])], [np.array([[0.5, 1.0]]), np.array([[0.05]])])

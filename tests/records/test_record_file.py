@@ -155,6 +155,8 @@ def test_a_file_without_records_is_refused(written, text):
         ("scale_d: -1", 4, 5, "scale_d is -1"),
         ("scale_d: nan", 4, 5, "scale_d is nan"),
         ("scale_d: 1e50", 4, 5, "scale_d is inf"),
+        ("scale_d: 1e-38", 4, 5, "scale_d is 9.99999935e-39"),
+        ("scale_w: [1, 1e-45]", 4, 5, "scale_w is 1.40129846e-45"),
         ("scale_w: -0.5", 4, 5, "scale_w is -0.5"),
         ("tensor_balance_factor: 0", 4, 5, "tensor_balance_factor is 0"),
         ("scale_d: 1 offset_d: 128", 4, 16, "offset_d is 128"),

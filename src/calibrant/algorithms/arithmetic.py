@@ -101,8 +101,9 @@ class Quantizer:
         return self._codes(values).astype(np.int8 if self.bits <= 8 else np.int32)
 
     def dequantize(self, codes: np.ndarray) -> np.ndarray:
-        """The real values (float32) of codes."""
-        return (np.asarray(codes).astype(np.float32) - np.float32(self.offset)) * self.scale
+        """The real values (float32) of codes; infinite where float32 does not reach."""
+        with np.errstate(over="ignore"):
+            return (np.asarray(codes).astype(np.float32) - np.float32(self.offset)) * self.scale
 
     def fake_quantize(self, values: np.ndarray) -> np.ndarray:
         """Quantize and dequantize: ``values`` as float32 after the loss of quantization; NaN stays NaN."""

@@ -49,5 +49,6 @@ def weights_with_scale(
     if np.all(np.abs(own.scale - scale) <= _LAST_BITS * scale):
         return QuantizedWeights(own.values, scale, channel_axes, bits)
     inverse = (np.float32(1) / scale).reshape(broadcast_shape(weights.shape, channel_axes))
-    codes = np.clip(np.rint(weights * inverse), -half, half - 1)
+    with np.errstate(over="ignore"):
+        codes = np.clip(np.rint(weights * inverse), -half, half - 1)
     return QuantizedWeights(codes.astype(np.int8), scale, channel_axes, bits)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from calibrant.data.missing_path import no_such_path
 from calibrant.data.option_types import ACCEPTED, Rows, check_types
 from calibrant.data.record_lengths import check_lengths
 from calibrant.errors import DataError, Problem, did_you_mean
-from calibrant.regular_file import is_file
+from calibrant.regular_file import is_file, is_folder
 
 COMPRESSIONS = ("GZIP", "ZLIB")
 _ROWS: Rows = {
@@ -63,12 +64,12 @@ class TFRecords:
         Raises
         ------
         DataError
-            Files do not exist; lists each of them. Or no file is named.
+            Files do not exist, or are folders; lists each of them. Or no file is named.
         """
         given = [self.paths] if isinstance(self.paths, (str, os.PathLike)) else list(self.paths)
         if not given:
             raise DataError(Problem("TFRecords names no file"))
-        missing = [Problem("no such file", file=str(path)) for path in given if not is_file(path)]
+        missing = [_not_there(str(path)) for path in given if not is_file(path)]
         if missing:
             raise DataError(*missing)
         return [str(path) for path in given]
@@ -97,3 +98,15 @@ class TFRecords:
             yield from read_eagerly(dataset)
         except tf.errors.OpError as error:
             raise DataError(Problem(f"the records cannot be read: {reason_of(error)}", file=";".join(files))) from error
+
+
+def _not_there(text: str) -> Problem:
+    """Why a path is no file, and what to give instead."""
+    if is_folder(text):
+        hint = f"name its files: sorted(pathlib.Path({text!r}).iterdir())"
+        return Problem("is a folder", file=text, allowed="files", hint=hint)
+    if any(sign in text for sign in "*?["):
+        hint = f"patterns are not expanded here: give sorted(glob.glob({text!r}))"
+        return Problem("no such file", file=text, hint=hint)
+    (problem,) = no_such_path(Path(text), text).problems
+    return problem

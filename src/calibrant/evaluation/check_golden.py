@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - of damaged files any kind
         is_plain = isinstance(error, (OSError, ValueError, RuntimeError, ImportError))
         is_plain = is_plain and not isinstance(error, (json.JSONDecodeError, UnicodeDecodeError))
+        is_plain = is_plain and not (isinstance(error, OSError) and error.filename is None)  # of places in an archive
         reason = str(error).strip() if is_plain else ""
         print(f"the check could not be made: {reason or _damage(error)}", file=sys.stderr)
         return 2

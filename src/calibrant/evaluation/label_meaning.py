@@ -197,7 +197,7 @@ def class_numbers(array: np.ndarray, place: str) -> np.ndarray:
     """
     if array.dtype.kind == "b":
         return array.astype(np.uint8 if array.ndim > 1 else np.int64)
-    if array.size and (array.max() >= 2**31 or array.min() <= -(2**31)):
+    if array.size and (float(array.max()) >= 2**31 or float(array.min()) <= -(2**31)):
         refuse(np.abs(array) >= 2**31, array, place, "is no class number")
     return array if array.ndim > 1 and array.dtype.kind in "iu" else array.astype(np.int64)
 

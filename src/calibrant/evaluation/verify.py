@@ -7,7 +7,7 @@ how far both are from ``NAME_fakequant.pb`` is shown too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,9 @@ from calibrant.data.open_data import open_data
 from calibrant.data.option_types import ACCEPTED, Rows, check_arguments
 from calibrant.errors import ConfigError, DataError, Problem
 from calibrant.evaluation.comparison import Comparison
+from calibrant.evaluation.given_labels import GivenLabels
 from calibrant.evaluation.label_meaning import LabelMeaning
-from calibrant.evaluation.labels import labelled_output, labels_of, output_place
+from calibrant.evaluation.labels import labels_by_output, output_place
 from calibrant.evaluation.labels_per_sample import check_number
 from calibrant.evaluation.result_folder import FLOAT, open_models
 from calibrant.evaluation.verification import Limits, Verification
@@ -55,7 +56,8 @@ def verify(
     data : Any
         Inputs, as for :func:`calibrant.evaluate`.
     labels : Any
-        Class numbers, of samples or positions, or 0 and 1 at each position, for the accuracy of each model.
+        Class numbers, of samples or positions, or 0 and 1 at each position, for the accuracy of each model; or a
+        mapping from the name of an output to them.
     output : str | None
         As for :func:`calibrant.evaluate`.
     ignore_labels : Sequence[int]
@@ -95,8 +97,7 @@ def verify(
     batches = open_data(data, specs, **chosen.data.keywords())
     floating = models.get(FLOAT)
     named = floating if isinstance(floating, Graph) else reference
-    labelled = 0 if labels is None else labelled_output(named, output)
-    truth = None if labels is None else labels_of(labels)
+    labelled, truth = _labels_of_one(labels_by_output(labels, named, output), named, output)
     fixed = {spec.fixed_batch for spec in specs}
     if truth is not None and batches.samples is not None and len(fixed) == 1:
         check_number(truth, batches.samples, *fixed)
@@ -117,6 +118,22 @@ def verify(
     if truth is not None:
         check_number(truth, comparison.done, max(filter(None, fixed), default=None))
     return comparison.result(limits or Limits(), rounded_scales=_has_float16_scales(Path(folder)))
+
+
+def _labels_of_one(
+    truths: Mapping[int, GivenLabels], graph: Graph, output: str | None
+) -> tuple[int, GivenLabels | None]:
+    """The position of the output that is judged, and its labels."""
+    if not truths:
+        return 0, None
+    chosen = truths if output is None else {output_place(graph, output)} & truths.keys()
+    if len(chosen) != 1:
+        found = ", ".join(repr(graph.output_keys[place]) for place in truths)
+        message = f"the labels belong to {found}" + (f", not to {output!r}" if output is not None else "")
+        hint = "choose one of them with --output NAME (output=)"
+        raise DataError(Problem(message, allowed="labels of one output", hint=hint))
+    (place,) = chosen
+    return place, truths[place]
 
 
 def _refuse_unused(options: ModelOptions) -> None:

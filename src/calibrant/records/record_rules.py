@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
+from calibrant.algorithms.arithmetic import SMALLEST_SCALE
+
+_SCALE = f"a finite number of {SMALLEST_SCALE:.9g} or more"
 _FACTOR = "a finite number above 0"
 _REPEATED = ("scale_w", "offset_w", "shift_bit", "cluster", "tensor_balance_factor")
 _TYPES = {"dst_type": ("INT8", "INT16"), "act_type": ("INT8",), "wts_type": ("INT6", "INT7", "INT8")}
@@ -38,8 +41,9 @@ def entry_findings(entry: Message) -> Iterator[Finding]:
     if not entry.HasField("value"):
         yield Finding("value", "a record without factors", "value { … }")
     value = entry.value
-    for field in ("scale_d", "scale_w", "tensor_balance_factor"):
-        yield from _each(value, field, _is_factor, _FACTOR)
+    for field in ("scale_d", "scale_w"):
+        yield from _each(value, field, lambda number: _is_factor(number) and number >= SMALLEST_SCALE, _SCALE)
+    yield from _each(value, "tensor_balance_factor", _is_factor, _FACTOR)
     for field in ("offset_d", "cluster"):
         yield from _each(value, field, lambda number: -128 <= number <= 127, _INT8)
     yield from _each(value, "offset_w", lambda number: number == 0, "0, weights are symmetric")

@@ -23,7 +23,8 @@ def refuse_scales(network: QuantizedNetwork) -> None:
             file=network.graph.source,
             path=layer.layer.name,
             allowed=f"{SMALLEST_SCALE:.3g} or more",
-            hint="leave it in float with skip_layers, or multiply the model's input by a constant",
+            hint="leave it in float with skip_layers (with a record file: without its record), or multiply the model's "
+            "input by a constant",
         )
         for layer in network.layers
         if (product := _least_product(layer)) < SMALLEST_SCALE
