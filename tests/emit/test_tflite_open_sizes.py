@@ -157,3 +157,22 @@ def test_a_batch_that_the_operations_do_not_take():
         calibrant.quantize(model, "batch_num: 1", [x], export="tflite", tflite_batch=1)
     assert "--tflite-shape" in str(refused.value)
     assert not calibrant.quantize(model, "batch_num: 1", [x], export="tflite", tflite_shape={"x": (2, 4)}).refused
+
+
+def two_maps():
+    maps = [placeholder([None, None, None, 3], name) for name in "ab"]
+    joined = tf.concat([conv(each, 4, f"of_{each.op.name}") for each in maps], 3)
+    tf.identity(conv(joined, 4, "last"), name="out")
+
+
+@pytest.mark.parametrize(("fixed", "other"), ["ab", "ba"])
+def test_another_input_that_is_open_as_well_is_named(fixed, other):
+    data = {name: numbers(16, 8, 8, 3, seed=seed) for seed, name in enumerate("ab")}
+    shape = (3, 8, 8, 3)
+    model = graph_def(two_maps)
+    with pytest.raises(calibrant.ModelError, match="does not run") as caught:
+        calibrant.quantize(model, data=data, export="tflite", tflite_shape={fixed: shape})
+    wanted = f"the sizes of {other} are open as well, --tflite-shape {other}=3,8,8,3"
+    assert [problem.hint for problem in caught.value.problems] == [wanted]
+    result = calibrant.quantize(model, data=data, export="tflite", tflite_shape={fixed: shape, other: shape})
+    assert "model_int8.tflite" in result.exported

@@ -36,15 +36,22 @@ def float_file_with_known_sizes(
     try:
         return float_file(graph, layers, places, settings)
     except ModelError as error:
-        if settings.shape or not _open_inputs(graph):
+        left = _left_open(graph, settings)
+        if not left:
             raise
-        one = _converted(graph, layers, places, replace(settings, batch=1)) if settings.batch is None else None
+        free = settings.batch is None and not settings.shape
+        one = _converted(graph, layers, places, replace(settings, batch=1)) if free else None
         if one is not None:
             return one
-        fixed = {key: tuple(_guess(axis, size) for axis, size in enumerate(shape)) for key, shape in _ranked(graph)}
-        if _converted(graph, layers, places, replace(settings, shape=fixed)) is None:
+        samples = _samples(graph, settings)
+        guessed = {
+            key: tuple(_guess(axis, size, samples) for axis, size in enumerate(shape))
+            for key, shape in _ranked(graph)
+            if key in left
+        }
+        if _converted(graph, layers, places, replace(settings, shape={**guessed, **settings.shape})) is None:
             raise
-        raise with_shape_hint(error, graph) from None
+        raise with_shape_hint(error, graph, settings=settings) from None
 
 
 def of_one_sample(network: QuantizedNetwork, settings: TfliteSettings) -> FloatFile | None:
@@ -100,13 +107,15 @@ def with_tried_shape_hint(
         Calibration data by input.
     """
     graph = network.graph
-    if settings.shape or batch is None:
+    left = _left_open(graph, settings)
+    if batch is None or (settings.shape and not left):
         return error
     arrays = {key: np.asarray(batch[key]) for key in graph.input_keys}
-    fixed = {key: (1, *arrays[key].shape[1:]) for key in _open_inputs(graph) if arrays[key].ndim}
+    samples = _samples(graph, settings)
+    fixed = {key: (samples, *arrays[key].shape[1:]) for key in left if arrays[key].ndim}
     places = [(found.node, found.index) for found in network.every_input()]
     try:
-        known = replace(settings, shape=fixed, batch=None)
+        known = replace(settings, shape={**fixed, **settings.shape}, batch=None)
         file = float_file(graph, [layer.layer for layer in network.layers], places, known).file
         sample = from_batch(graph, arrays, file)
         if sample is None:
@@ -114,37 +123,48 @@ def with_tried_shape_hint(
         tried(file.content(), as_fed(file, sample), (), False, graph.source)
     except ModelError:
         return error
-    return with_shape_hint(error, graph, list(arrays.values()))
+    return with_shape_hint(error, graph, list(arrays.values()), settings)
 
 
-def with_shape_hint(error: ModelError, graph: Graph, data: Sequence[np.ndarray] | None = None) -> ModelError:
+def with_shape_hint(
+    error: ModelError,
+    graph: Graph,
+    data: Sequence[np.ndarray] | None = None,
+    settings: TfliteSettings | None = None,
+) -> ModelError:
     """The error with the option that fixes the shapes of the inputs; as it is where they are fixed.
 
     Parameters
     ----------
     data : Sequence[np.ndarray] | None
         A batch, one array an input, which says the sizes.
+    settings : TfliteSettings | None
+        The shapes that are fixed already.
     """
-    open_inputs = _open_inputs(graph)
-    options = [
-        f"--tflite-shape {key}={_sizes(shape, None if data is None else data[at].shape)}"
+    settings = settings or TfliteSettings()
+    left, samples = _left_open(graph, settings), _samples(graph, settings)
+    options = {
+        key: f"--tflite-shape {key}={_sizes(shape, None if data is None else data[at].shape, samples)}"
         for at, (key, shape) in enumerate(_shapes(graph))
-        if key in open_inputs
-    ]
+        if key in left
+    }
     if not options:
         return error
-    hint = f"fix the sizes of its inputs, {' '.join(options)}"
+    hint = (
+        "fix the sizes of its inputs" if not settings.shape else f"the sizes of {', '.join(options)} are open as well"
+    )
+    hint = f"{hint}, {' '.join(options.values())}"
     return ModelError(*(replace(problem, hint=hint) for problem in error.problems))
 
 
-def _sizes(shape: nd.OpenShape | None, found: Sequence[int] | None) -> str:
-    """A shape with one sample, and with the sizes of data where it is open."""
+def _sizes(shape: nd.OpenShape | None, found: Sequence[int] | None, samples: int) -> str:
+    """A shape with so many samples, and with the sizes of data where it is open."""
     if shape is None:
         shape = None if found is None else (None,) * len(found)
     if shape is None:
         return "SIZE,SIZE,…"
     known = ["SIZE"] * len(shape) if found is None else list(map(str, found))
-    return ",".join(str(size or (known[axis] if axis else 1)) for axis, size in enumerate(shape))
+    return ",".join(str(size or (known[axis] if axis else samples)) for axis, size in enumerate(shape))
 
 
 def _shapes(graph: Graph) -> list[tuple[str, nd.OpenShape | None]]:
@@ -159,8 +179,25 @@ def _open_inputs(graph: Graph) -> set[str]:
     return {key for key, shape in _shapes(graph) if shape is None or None in shape}
 
 
-def _guess(axis: int, size: int | None) -> int:
-    return size if size is not None else TRIED_SIZE if axis else 1
+def _left_open(graph: Graph, settings: TfliteSettings) -> set[str]:
+    """The open inputs that have no shape among the settings."""
+    return {key for key, shape in _given_shapes(graph, settings).items() if shape is None} & _open_inputs(graph)
+
+
+def _samples(graph: Graph, settings: TfliteSettings) -> int:
+    """The number of samples a run that the settings fix, or one."""
+    given = _given_shapes(graph, settings)
+    fixed = (given[key] for key, shape in _shapes(graph) if shape and shape[0] is None)
+    return settings.batch or next((shape[0] for shape in fixed if shape), 1)
+
+
+def _given_shapes(graph: Graph, settings: TfliteSettings) -> dict[str, tuple[int, ...] | None]:
+    pairs = zip(graph.input_keys, graph.inputs, strict=True)
+    return {key: settings.shape_of(key, nd.node_name(tensor)) for key, tensor in pairs}
+
+
+def _guess(axis: int, size: int | None, samples: int) -> int:
+    return size if size is not None else TRIED_SIZE if axis else samples
 
 
 def _converted(
