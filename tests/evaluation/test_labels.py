@@ -117,7 +117,7 @@ def test_files_that_hold_no_labels(tmp_path, name, content):
 def test_nothing_there(tmp_path):
     with pytest.raises(DataError, match="no such file"):
         load_labels(tmp_path / "none.npy")
-    with pytest.raises(DataError, match="no file of labels"):
+    with pytest.raises(DataError, match="no image is in a class folder"):
         load_labels(tmp_path)
 
 

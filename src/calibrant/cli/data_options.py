@@ -13,7 +13,9 @@ from calibrant.errors import DataError
 _OPTIONS = (
     click.option("--batch-size", type=click.IntRange(min=1), help="Samples a batch (default 16, or the model's own)."),
     click.option(
-        "--shuffle", type=click.IntRange(min=0), help="Take the images of a folder in random order; the seed."
+        "--shuffle",
+        type=click.IntRange(min=0),
+        help="Take the images of a folder in random order; the seed. Not beside --labels.",
     ),
     click.option("--input_shape", "--input-shape", help='Shapes of .bin data: "name:n,h,w,c;name:…".'),
     click.option(

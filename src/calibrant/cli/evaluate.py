@@ -38,8 +38,8 @@ FIRST = ("output", "name", "samples", "top1", "f1", "exact_match", "hamming_accu
 @click.option("--data", required=True, help="Inputs: folder of .bin files or images, .npy, .npz or idx file.")
 @click.option(
     "--labels",
-    help="Class numbers, 0 and 1, or numbers to be predicted: .npy, .npz, .txt, .csv or idx; without, outputs are "
-    "compared.",
+    help="Class numbers, 0 and 1, or numbers to be predicted: .npy, .npz, .txt, .csv, idx, or a folder of "
+    "images in class folders; without, outputs are compared.",
 )
 @json_option
 @model_options

@@ -17,7 +17,7 @@ from calibrant.cli.options import model_options, split_share
 @click.command()
 @click.argument("folder", type=click.Path())
 @click.option("--data", required=True, help="Inputs: folder of .bin files or images, .npy, .npz or idx file.")
-@click.option("--labels", help="Class numbers, or 0 and 1 at positions: .npy, .npz, .txt, .csv or idx.")
+@click.option("--labels", help="As for evaluate: class numbers, or 0 and 1 at positions.")
 @click.option("--model", type=click.Path(), help="The float model, to be compared as well.")
 @click.option(
     "--least-within", callback=split_share, default="0.99", show_default=True, help="Share of outputs within a step."

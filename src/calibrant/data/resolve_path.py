@@ -188,7 +188,7 @@ def _folder(path: Path, spec: InputSpec, dtypes: dict[str, np.dtype], options: I
     }
     if not kinds[".bin"] and not kinds[".npy"]:
         with read_errors(word):
-            kinds["image"] = [path / name for name in sorted(_images_below(path))]
+            kinds["image"] = [path / name for name in sorted(images_below(path))]
     present = {kind: matching for kind, matching in kinds.items() if matching}
     if len(present) > 1:
         counted = ", ".join(f"{len(matching)} {kind} files" for kind, matching in present.items())
@@ -220,7 +220,7 @@ def _folder(path: Path, spec: InputSpec, dtypes: dict[str, np.dtype], options: I
 _MOST_OTHERS = 50_000
 
 
-def _images_below(path: Path) -> Iterator[str]:
+def images_below(path: Path) -> Iterator[str]:
     """The image files of a folder and its sub-folders at any depth, without that folder; hidden ones are left out.
 
     Links to folders are followed, each folder once.

@@ -14,6 +14,7 @@ from calibrant.data.numpy_files import NpzFile, npy_column
 from calibrant.data.resolve_path import Selection
 from calibrant.errors import DataError, Problem, did_you_mean
 from calibrant.evaluation.given_labels import GivenLabels
+from calibrant.evaluation.label_folder import class_of_each_image
 from calibrant.evaluation.label_meaning import ALLOWED, class_numbers, refuse
 from calibrant.evaluation.label_text import numbers_of_text
 from calibrant.evaluation.predictions import long_axes
@@ -111,7 +112,8 @@ def load_labels(path: str | os.PathLike[str]) -> np.ndarray:
     path : str | os.PathLike[str]
         ``.npy``, ``.npz`` (``FILE.npz:NAME``, or the only array in it that can be labels), idx (also ``.gz``), or
         ``.txt``/``.csv`` with one number a line, ``.csv`` also with a row of numbers. ``[start:stop]`` after it chooses
-        samples, as for data.
+        samples, as for data. Or a folder of images in a sub-folder for each class
+        (:func:`calibrant.evaluation.label_folder.class_of_each_image`).
 
     Raises
     ------
@@ -125,6 +127,8 @@ def _numbers_of_file(path: str | os.PathLike[str]) -> tuple[np.ndarray, str]:
     selection = Selection.parse(os.fspath(path))
     if selection.path.suffix.lower() in (".txt", ".csv"):
         return numbers_of_text(selection.path, selection.window), str(selection.path)
+    if selection.path.is_dir():
+        return class_of_each_image(selection), str(selection.path)
     column = _column(selection)
     if len(column.shape) not in range(1, 6):
         raise DataError(Problem(f"labels of shape {list(column.shape)}", file=column.place, allowed=ALLOWED))
@@ -169,7 +173,9 @@ def _column(selection: Selection) -> InputSource:
         return npy_column(path, word, window)
     if is_file(path) and is_idx_name(path):
         return idx_column(path, word, window)
-    allowed = ".npy, .npz (FILE.npz:NAME), .txt with a number a line, .csv, idx (.gz)"
+    allowed = (
+        ".npy, .npz (FILE.npz:NAME), .txt with a number a line, .csv, idx (.gz), a folder of images in class folders"
+    )
     raise DataError(Problem("this is no file of labels", file=word, allowed=allowed))
 
 

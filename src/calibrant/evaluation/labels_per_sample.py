@@ -1,4 +1,4 @@
-"""One label a sample, no more and no fewer."""
+"""One label a sample, no more and no fewer, in the order of the samples."""
 
 from __future__ import annotations
 
@@ -28,6 +28,25 @@ def check_number(truth: GivenLabels, samples: int, fixed: int | None) -> None:
     if not samples <= len(truth) < samples + (fixed or 1):
         problem = f"{len(truth)} labels for {samples} samples"
         raise DataError(Problem(problem, file=truth.file, allowed="one label a sample"))
+
+
+def refuse_shuffled(shuffle: int | None) -> None:
+    """Refuse a random order of samples whose labels are given beside them.
+
+    Parameters
+    ----------
+    shuffle : int | None
+        Seed of the order; None: there is none.
+
+    Raises
+    ------
+    DataError
+        There is one.
+    """
+    if shuffle is not None:
+        problem = "shuffle changes the order of the samples, and the labels that are given beside them would not follow"
+        hint = "leave out --shuffle (shuffle=), which is for calibration data, or the labels"
+        raise DataError(Problem(problem, hint=hint))
 
 
 def labels_of_batch(truth: GivenLabels, done: int, count: int) -> GivenLabels:

@@ -11,6 +11,7 @@ from calibrant.data.input_spec import inputs_of
 from calibrant.data.open_data import open_data
 from calibrant.data.options import DataOptions
 from calibrant.errors import DataError, Problem
+from calibrant.evaluation.labels_per_sample import refuse_shuffled
 from calibrant.graph.graph import Graph
 
 Batch = dict[str, np.ndarray]
@@ -30,17 +31,19 @@ class SideBySide:
     data : Any
         As for :func:`calibrant.data.open_data.open_data`.
     with_labels : bool
-        Keep the y of ``(x, y)`` pairs.
+        Keep the y of ``(x, y)`` pairs; False: the labels are given beside the data, whose order must stay.
     options : DataOptions
         How the data are read.
 
     Raises
     ------
     DataError
-        The data do not fit, or cannot be read once per model.
+        The data do not fit, cannot be read once per model, or are to be shuffled beside labels.
     """
 
     def __init__(self, graphs: Sequence[Graph], data: Any, with_labels: bool = False, options: DataOptions = _DEFAULT):
+        if not with_labels:
+            refuse_shuffled(options.shuffle)
         specs = [inputs_of(graph, like=graphs[0]) for graph in graphs]
         forms = {tuple((spec.dtype, spec.shape) for spec in each) for each in specs}
         self._names = [[spec.name for spec in each] for each in specs]

@@ -23,6 +23,7 @@ from calibrant.errors import CalibrantError, DataError, Problem
 from calibrant.evaluation.accuracy import Scoreboard
 from calibrant.evaluation.given_labels import GivenLabels
 from calibrant.evaluation.labels import labels_by_output, labels_of
+from calibrant.evaluation.labels_per_sample import refuse_shuffled
 from calibrant.evaluation.output_samples import OutputSamples
 from calibrant.evaluation.predictions import per_sample
 from calibrant.evaluation.side_by_side import labels_of_items
@@ -58,6 +59,11 @@ class TrialSetup:
         As for :func:`calibrant.quantize`.
     data_options : DataOptions
         As for :func:`calibrant.quantize`.
+
+    Raises
+    ------
+    DataError
+        The samples are to be shuffled, and ``labels`` are given beside them.
     """
 
     model: Graph
@@ -70,6 +76,10 @@ class TrialSetup:
     bias_correction: bool = True
     refine: bool = False
     data_options: DataOptions = field(default_factory=DataOptions)
+
+    def __post_init__(self) -> None:
+        if self.labels:
+            refuse_shuffled(self.data_options.shuffle)
 
 
 class Trials:

@@ -21,7 +21,7 @@ from calibrant.evaluation.comparison import Comparison
 from calibrant.evaluation.given_labels import GivenLabels
 from calibrant.evaluation.label_meaning import LabelMeaning
 from calibrant.evaluation.labels import labels_by_output, output_place
-from calibrant.evaluation.labels_per_sample import check_number
+from calibrant.evaluation.labels_per_sample import check_number, refuse_shuffled
 from calibrant.evaluation.result_folder import FLOAT, open_models
 from calibrant.evaluation.verification import Limits, Verification
 from calibrant.graph.graph import Graph
@@ -76,7 +76,8 @@ def verify(
     Raises
     ------
     CalibrantError
-        Nothing to compare, a file that cannot be read, data that do not fit, options of a float model without one.
+        Nothing to compare, a file that cannot be read, data that do not fit or are shuffled beside labels,
+        options of a float model without one.
     """
     own = {
         "folder": folder,
@@ -88,6 +89,8 @@ def verify(
     }
     check_arguments(verify.__annotations__, own, TYPES)
     chosen = Options.of(TO_READ, options, keywords)
+    if labels is not None:
+        refuse_shuffled(chosen.data.shuffle)
     if model is None:
         _refuse_unused(chosen.model)
     opened = open_models(Path(folder), model, chosen.model)
