@@ -64,6 +64,23 @@ def without_number(digits):
     return digits["config"].read_text().replace("batch_num : 4", "")
 
 
+def test_data_in_different_places(digits, data, expected, tmp_path, caplog):
+    halves = {"a": data[:32], "b": data[32:]}
+    with pytest.raises(DataError, match=r"batch_num is 4(.|\n)*hint: .*samples='all'.*then merge"):
+        calibrant.observe(**digits, data=halves["a"], state=tmp_path / "a")
+    for name, half in halves.items():
+        calibrant.observe(**digits, data=half, state=tmp_path / name, samples="all", threads=1)
+    merged = calibrant.merge([tmp_path / "a", tmp_path / "b"], **digits, out=tmp_path)
+    assert files(merged)["record.txt"] == expected["record.txt"]
+
+
+def test_a_part_says_which_batches_it_takes(digits, data, tmp_path, caplog):
+    with caplog.at_level("INFO", "calibrant"):
+        calibrant.observe(**digits, data=data, state=tmp_path / "state", batches=(0, 2))
+    assert "using batches 0:2 of 4, which hold 64 samples together" in caplog.messages
+    assert not any(message.startswith("using all") for message in caplog.messages)
+
+
 def test_more_batches_than_the_configuration_says_all_count(digits, data, tmp_path, caplog):
     calibrant.observe(**digits, data=data, state=tmp_path / "state")
     fewer = digits["config"].read_text().replace("batch_num : 4", "batch_num : 2")

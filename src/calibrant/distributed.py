@@ -15,6 +15,7 @@ from typing import Any
 from calibrant.calibration.runner import CalibrationRunner
 from calibrant.calibration.state import State, fingerprint
 from calibrant.config import load_config
+from calibrant.data.amount import part_sentence
 from calibrant.data.option_types import check_arguments
 from calibrant.errors import DataError, Problem
 from calibrant.options import TO_QUANTIZE, OptionGroup, Options, takes_keywords
@@ -22,6 +23,7 @@ from calibrant.progress import LOG, ProgressFn, Stopwatch, no_progress
 from calibrant.publish.writable import check_writable_file, path_to_write
 from calibrant.quantization import Destination, build_result
 from calibrant.result import Result
+from calibrant.steps.calibration_data import say_use
 from calibrant.steps.files_read import files_read
 from calibrant.steps.observed import search
 from calibrant.steps.prepare import prepare_merge, prepare_part
@@ -84,6 +86,10 @@ def observe(
     runner = CalibrationRunner(chosen.calibration.workers, chosen.calibration.threads)
     prepared, source = prepare_part(model, config, data, chosen, Stopwatch())
     numbers = None if batches is None else _range(batches, source.count)
+    if numbers is None:
+        say_use(source)
+    else:
+        LOG.info(part_sentence(numbers, source.count, source.samples))
     runner.observe(prepared.observed, prepared.with_outputs, source, track, state=file, chosen=numbers)
     return file
 

@@ -1,9 +1,9 @@
 """What the README says works, line by line."""
 
+import json
 import re
 import shlex
 
-import numpy as np
 import pytest
 
 from calibrant.cli.main import main
@@ -14,7 +14,7 @@ STAND_IN = "--config quant.cfg --data calibration.npz --out elsewhere"
 @pytest.fixture(scope="module")
 def blocks(repository):
     text = (repository / "README.md").read_text(encoding="utf-8")
-    return re.findall(r"```(console|python)\n(.*?)```", text, re.DOTALL)
+    return re.findall(r"```(console|python|textproto)\n(.*?)```", text, re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -22,12 +22,9 @@ def folder(repository, tmp_path_factory):
     folder, digits = tmp_path_factory.mktemp("readme"), repository / "examples/digits"
     (folder / "model.pb").write_bytes((digits / "digits.pb").read_bytes())
     (folder / "test.npz").write_bytes((digits / "test.npz").read_bytes())
-    text = (digits / "quant.cfg").read_text(encoding="utf-8")
-    (folder / "quant.cfg").write_text(text.replace("batch_num : 4", "batch_num : 16"), encoding="utf-8")
-    with np.load(digits / "calibration.npz") as archive:
-        arrays = {name: np.resize(array, (256, *array.shape[1:])) for name, array in archive.items()}
-    np.savez(folder / "calibration.npz", **arrays)
-    np.savez(folder / "a.npz", **arrays)
+    (folder / "quant.cfg").write_bytes((digits / "quant.cfg").read_bytes())
+    for name in ("calibration.npz", "a.npz"):
+        (folder / name).write_bytes((digits / "calibration.npz").read_bytes())
     return folder
 
 
@@ -60,3 +57,15 @@ def test_python(blocks, folder, monkeypatch, capsys):
         if kind == "python":
             exec(compile(block, "README.md", "exec"), {})
     assert "Quantizer(scale=" in capsys.readouterr().out
+
+
+def test_the_configuration(blocks, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    (text,) = [block for kind, block in blocks if kind == "textproto"]
+    (folder / "shown.cfg").write_text(text, encoding="utf-8")
+    with pytest.raises(SystemExit) as end:
+        main(["check", "shown.cfg", "--model", "model.pb", "--json"])
+    shown = capsys.readouterr()
+    assert not end.value.code, shown
+    entries = {row["entry"] for row in json.loads(shown.out)["plan"]}
+    assert entries == {"override_layer_configs[0]", "override_layer_types[0]", "common_config"}

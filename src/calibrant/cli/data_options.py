@@ -68,7 +68,7 @@ def label_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def samples_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the option that says how many samples calibrate."""
-    text = "How many samples calibrate, in whole batches, or all; otherwise batch_num of the configuration, or 64."
+    text = "How many samples calibrate at most, in whole batches, or all; else batch_num of the configuration, or 64."
     return click.option("--samples", callback=_samples, help=text)(command)
 
 

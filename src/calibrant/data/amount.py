@@ -43,6 +43,13 @@ def used_sentence(used: int, available: int | None, place: str) -> str:
     return f"using {used:,} of {available:,} samples; --samples / batch_num for more"
 
 
+def part_sentence(part: range, count: int | None, samples: int | None) -> str:
+    """``using batches 0:2 of 4, which hold 64 samples``: which of the batches are observed, of how many."""
+    of = "" if count is None else f" of {count}"
+    hold = "" if count is None or samples is None else f", which hold {samples:,} samples together"
+    return f"using batches {part.start}:{part.stop}{of}{hold}"
+
+
 @dataclass(frozen=True)
 class DataUse:
     """The data that calibrated.

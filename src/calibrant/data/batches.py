@@ -147,11 +147,15 @@ class Batches:
         return f"{self._place}: {many}{samples}{self._note}"
 
 
-def too_few(wanted: int, found: str, place: str, samples: int | None = None, size: int | None = None) -> DataError:
+class TooFewBatches(DataError):
+    """Data that end before ``batch_num``."""
+
+
+def too_few(wanted: int, found: str, place: str, samples: int | None = None, size: int | None = None) -> TooFewBatches:
     """The error of data that end before batch_num."""
     of = f" ({samples} samples, {size} in a batch)" if size is not None else ""
     hint = "lower batch_num" + (" or the batch size" if size not in (None, 1) else "") + ", or give more data"
-    return DataError(Problem(f"batch_num is {wanted}, the data are {found} batches{of}", file=place, hint=hint))
+    return TooFewBatches(Problem(f"batch_num is {wanted}, the data are {found} batches{of}", file=place, hint=hint))
 
 
 def plural(many: int, one: str, several: str) -> str:

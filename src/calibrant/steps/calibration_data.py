@@ -36,12 +36,16 @@ def open_planned(planned: Planned, data: Any, options: Options, is_configured: b
     """
     batch_num = planned.plan.batch_num if is_configured else None
     batches = open_calibration(data, planned.original, options.data, options.calibration.samples, batch_num)
-    if batches.samples is not None:
-        LOG.info(used_sentence(batches.samples, batches.available, batches.place))
     LOG.debug("data %s", batches.describe())
     if batches.count is None:
         return planned, batches
     return replace(planned, plan=replace(planned.plan, batch_num=batches.count)), batches
+
+
+def say_use(batches: Batches) -> None:
+    """Say how much of the data calibrates, where that is known before they are read."""
+    if batches.samples is not None:
+        LOG.info(used_sentence(batches.samples, batches.available, batches.place))
 
 
 def open_calibration(

@@ -6,14 +6,15 @@ from dataclasses import replace
 from typing import Any
 
 from calibrant.calibration.runner import CalibrationRunner
+from calibrant.data.batches import TooFewBatches
 from calibrant.data.open_data import Batches
 from calibrant.emit.tflite.open_sizes import check_shapes
-from calibrant.errors import ConfigError, Problem
+from calibrant.errors import ConfigError, DataError, Problem
 from calibrant.graph.cut_proposal import check_feedable
 from calibrant.options import Options
 from calibrant.progress import ProgressFn, Stopwatch
 from calibrant.steps.balance import Balanced, balance
-from calibrant.steps.calibration_data import open_planned
+from calibrant.steps.calibration_data import open_planned, say_use
 from calibrant.steps.channels import Channels
 from calibrant.steps.equalize import equalize
 from calibrant.steps.plain_functions import with_plain_functions
@@ -44,7 +45,9 @@ def plan_with_data(model: Any, config: Any, data: Any, options: Options, watch: 
     CalibrantError
         With every problem of the model, the configuration or the data.
     """
-    return open_planned(_plan_feedable(model, config, options, watch), data, options, config is not None)
+    found, batches = open_planned(_plan_feedable(model, config, options, watch), data, options, config is not None)
+    say_use(batches)
+    return found, batches
 
 
 def prepare(
@@ -78,7 +81,12 @@ def is_configured(planned: Planned) -> bool:
 def prepare_part(model: Any, config: Any, data: Any, options: Options, watch: Stopwatch) -> tuple[Prepared, Batches]:
     """As :func:`prepare`, where other processes observe other parts of the data."""
     _refuse_equalize(options)
-    planned, batches = open_planned(_plan_feedable(model, config, options, watch), data, options, config is not None)
+    planned = _plan_feedable(model, config, options, watch)
+    try:
+        planned, batches = open_planned(planned, data, options, config is not None)
+    except TooFewBatches as error:
+        hint = "are there more in another place? observe each with --samples all (samples='all'), then merge"
+        raise DataError(*(replace(problem, hint=f"{problem.hint}; {hint}") for problem in error.problems)) from None
     return _prepared(planned, _unbalanced(planned), options, watch), batches
 
 
