@@ -54,6 +54,13 @@ def test_one_input_in_a_sub_folder_named_after_it(tmp_path):
     assert [array["image"].max() for array in open_data(tmp_path, [IMAGE])] == [1.0, 2.0]
 
 
+def test_files_in_a_sub_folder_of_another_name(tmp_path):
+    write(tmp_path / "x", {"0.bin": batch(1)})
+    with pytest.raises(DataError, match=r"no sub-folder 'image' with \.bin files; there is x(.|\n)*give the folder"):
+        open_data(tmp_path, [IMAGE])
+    assert open_data(tmp_path / "x", [IMAGE]).count == 1
+
+
 def test_several_inputs_in_sub_folders_named_after_them(tmp_path):
     write(tmp_path / "image", {"0.bin": batch(1)})
     write(tmp_path / "code", {"0.bin": np.ones((2, 3))}, "<i4")

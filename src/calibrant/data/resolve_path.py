@@ -213,11 +213,26 @@ def _folder(path: Path, spec: InputSpec, dtypes: dict[str, np.dtype], options: I
         raise DataError(
             Problem(f"several arrays: {listed}", word, path=f"input {spec.name!r}", hint="name one of them")
         )
-    what = "the folder is empty" if not files else f"none of the {len(files)} files of the folder is data"
-    raise DataError(Problem(what, word, path=f"input {spec.name!r}", allowed=", ".join(FOLDER_ENDINGS)))
+    raise DataError(_no_data(path, files, spec))
+
+
+def _no_data(path: Path, files: Sequence[Path], spec: InputSpec) -> Problem:
+    """What a folder holds in which there is nothing for an input."""
+    with read_errors(str(path)):
+        folders = sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    name = plain(spec.name)
+    what, hint = "the folder is empty", None
+    if files:
+        what = f"none of the {len(files)} files of the folder is data"
+    elif folders:
+        shown = ", ".join(folders[:_MOST_NAMES]) + (", ..." if len(folders) > _MOST_NAMES else "")
+        what = f"the folder holds no files, and no sub-folder {name!r} with .bin files; there is {shown}"
+        hint = "give the folder that holds the files"
+    return Problem(what, str(path), path=f"input {spec.name!r}", allowed=", ".join(FOLDER_ENDINGS), hint=hint)
 
 
 _MOST_OTHERS = 50_000
+_MOST_NAMES = 20
 
 
 def images_below(path: Path) -> Iterator[str]:
@@ -270,7 +285,7 @@ def _folder_of_inputs(
                 if candidate.exists():
                     selection = Selection(str(candidate), candidate, None, None)
                     return _column(selection, spec, dtypes, options)
-        listed = ", ".join(present[:20]) or "nothing"
+        listed = ", ".join(present[:_MOST_NAMES]) or "nothing"
         stems = [Path(name).stem for name in present]
         message = f"neither a folder nor an array of this name; there is {listed}"
         raise DataError(Problem(message, str(path), path=f"input {spec.name!r}", hint=did_you_mean(spec.name, stems)))
