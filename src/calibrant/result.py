@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+import shlex
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -323,7 +324,8 @@ def _budget(result: Result) -> dict[str, str]:
     if result.configuration is None:
         return {}
     comment = f"chosen by calibrant quantize with a budget of {100 * result.options['budget']:g} % for 16 bits"
-    comment += f"; for quantize {' '.join(_same_options(result.options))}"
+    words = [*_same_options(result.options), *_same_file(result.tflite, result.options)]
+    comment += f"; for quantize {' '.join(words)}"
     return {f"{result.name}_budget.cfg": write_config(result.configuration, comment)}
 
 
@@ -341,6 +343,22 @@ def _same_options(options: Mapping[str, Any]) -> list[str]:
         *(["--round-weights"] if options.get("round_weights") else []),
         *([] if options.get("bias_correction", True) else ["--no-bias-correction"]),
         *numbers,
+    ]
+
+
+def _same_file(chosen: TfliteSettings, options: Mapping[str, Any]) -> list[str]:
+    """The options of a ``.tflite``, for which the weights of the whole model may be others."""
+    if "tflite" not in options.get("export", ()):
+        return []
+    shapes = [shlex.quote(f"{name}={','.join(map(str, shape))}") for name, shape in chosen.shape.items()]
+    plain = TfliteSettings()
+    return [
+        "--export tflite",
+        *([] if chosen.io == plain.io else [f"--tflite-io {chosen.io}"]),
+        *([] if chosen.batch is None else [f"--tflite-batch {chosen.batch}"]),
+        *([] if chosen.ops == plain.ops else [f"--tflite-ops {chosen.ops}"]),
+        *(f"--tflite-shape {shape}" for shape in shapes),
+        *(["--tflite-dense-per-channel"] if chosen.dense_per_channel else []),
     ]
 
 

@@ -112,6 +112,7 @@ def test_an_int8_layer_is_as_without_a_budget():
         ["--no-refine", "--batch-size", "8"],
         ["--no-refine", "--samples", "24"],
         ["--refine", "--round-weights", "--no-bias-correction"],
+        ["--export", "tflite", "--tflite-batch", "8", "--tflite-ops", "layers", "--tflite-dense-per-channel"],
         ["--no-refine", "--equalize", "--config"],
     ],
     ids=" ".join,
@@ -126,7 +127,8 @@ def test_the_first_line_gives_the_same_files(options, tmp_path):
     chosen = tmp_path / "a" / "net_budget.cfg"
     again = chosen.read_text().splitlines()[0].partition("for quantize ")[2].split()
     assert run("quantize", model, "--data", data, "--out", tmp_path / "b", "--config", chosen, *again).code == 0
-    for name in ("record.txt", "net_fakequant.pb"):
+    more = ["net_int8.tflite"] if "tflite" in options else []
+    for name in ("record.txt", "net_fakequant.pb", *more):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
