@@ -387,3 +387,9 @@ def test_nothing_is_written_to_an_empty_path(called, good, tmp_path, monkeypatch
     outcome = run(called.split()[0], *(paths.get(word, word) for word in arguments), "")
     assert outcome.code == 2 and text in outcome.err and "Traceback" not in outcome.err
     assert tree(tmp_path) == {}
+
+
+@pytest.mark.parametrize("called, option", [("quantize", "--calib"), ("tune", "--calibration-data")])
+def test_an_option_of_another_tool(called, option, good):
+    outcome = run(called, good / "model.pb", option, good / "data.npy", "--out", "out")
+    assert outcome.code == 2 and f"No such option '{option}'. Did you mean '--data'?" in outcome.err

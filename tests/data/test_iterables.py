@@ -153,6 +153,14 @@ def test_nothing(nothing):
         list(open_data(nothing, [X]))
 
 
+def test_labels_beside_several_inputs():
+    meta = InputSpec("meta", (None, 4), np.float32)
+    with pytest.raises(DataError, match=r"has 3 arrays, the model has 2 inputs(.|\n)*\(\(x, meta\), y\)"):
+        list(open_data([(x(2), x(2), y())], [X, meta]))
+    (batch,) = open_data([((x(2), x(2)), y())], [X, meta])
+    assert sorted(batch) == ["meta", "x"]
+
+
 @pytest.mark.parametrize(
     "item, message",
     [

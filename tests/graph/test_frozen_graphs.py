@@ -289,6 +289,12 @@ def test_a_whole_number_is_not_set_to_another_one(value):
     assert load(definition, constants={"n": "3.0"}).nodes
 
 
+@pytest.mark.parametrize("value", ["no", "", "off", "1,2"])
+def test_a_text_that_is_no_value_says_what_is_one(value):
+    with pytest.raises(ModelError, match=r"neither true or false, nor a number, nor .*\[1, 2\](.|\n)*allowed: int32"):
+        load(scaled(tf.int32), constants={"n": value})
+
+
 @pytest.mark.parametrize("value", ["1e39", "1e999", 1e39])
 def test_a_number_is_not_set_to_infinity_by_rounding(value):
     definition = scaled(tf.float32)

@@ -9,6 +9,7 @@ from calibrant.amct.arguments import file_to_write, names_of, path_of, save_targ
 from calibrant.amct.log import LOGGER
 from calibrant.amct.quantization import check_all_batches_were_run
 from calibrant.conversion import ConvertedModels, convert_records, convert_trained
+from calibrant.data.batches import plural
 from calibrant.publish.kept import Kept
 from calibrant.publish.write import Content
 from calibrant.records.mapping_file import nuq_record_text
@@ -116,5 +117,7 @@ def write_models(
     for warning in recorded.warnings:
         LOGGER.logw(warning, called)
     if recorded.in_float:
-        LOGGER.logi(f"{len(recorded.in_float)} layers have no record and stay in float: {recorded.in_float}", called)
+        names = ", ".join(recorded.in_float)
+        many = plural(len(recorded.in_float), "layer stays", "layers stay")
+        LOGGER.logi(f"{many} in float, skipped or without a record: {names}", called)
     LOGGER.logi(f"The model is saved in {folder / prefix}_quantized.pb", called)

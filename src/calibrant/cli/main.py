@@ -167,7 +167,8 @@ def _run(group: Commands, name: str, arguments: list[str] | None) -> NoReturn:
         sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
-        _refuse(arguments, [{"message": error.format_message()}], error.show)
+        shown = _in_our_words(error)
+        _refuse(arguments, [{"message": shown.format_message()}], shown.show)
     except CalibrantError as error:
         report = error.report()
         _refuse(arguments, [problem.as_dict() for problem in error.problems], lambda: _say(report))
@@ -186,6 +187,15 @@ def _run(group: Commands, name: str, arguments: list[str] | None) -> NoReturn:
         traceback.print_exc()
         message = f"this is a defect of calibrant, please report it: {type(error).__name__}: {error}"
         _refuse(arguments, [{"message": message}], lambda: _say(f"error: {message}"), CRASHED)
+
+
+def _in_our_words(error: click.ClickException) -> click.ClickException:
+    """The error of an option that other tools have for calibration data; click proposes what is spelled alike."""
+    if not isinstance(error, click.NoSuchOption) or not error.option_name.startswith("--calib") or error.ctx is None:
+        return error
+    if not any("--data" in parameter.opts for parameter in error.ctx.command.params):
+        return error
+    return click.UsageError(f"No such option {error.option_name!r}. Did you mean '--data'?", error.ctx)
 
 
 def _check_characters(arguments: Iterable[str]) -> None:

@@ -18,7 +18,7 @@ from calibrant.cli.tflite_options import tflite_options
 @click.command()
 @click.argument("model", type=click.Path())
 @click.option("--config", type=click.Path(), help="Configuration file; the defaults apply without one.")
-@click.option("--data", required=True, help="Calibration data: folder of .bin files or images, .npy or .npz.")
+@click.option("--data", required=True, help="Calibration data: folder of .bin files or images, .npy, .npz or idx file.")
 @click.option(
     "--state", required=True, type=click.Path(), help="File to write; gone on with where it is there already."
 )

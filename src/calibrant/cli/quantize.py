@@ -19,7 +19,7 @@ from calibrant.exports import EXPORTS
 @click.command()
 @click.argument("model", type=click.Path())
 @click.option("--config", type=click.Path(), help="Configuration file; the defaults apply without one.")
-@click.option("--data", required=True, help="Calibration data: folder of .bin files or images, .npy or .npz.")
+@click.option("--data", required=True, help="Calibration data: folder of .bin files or images, .npy, .npz or idx file.")
 @click.option("--out", required=True, type=click.Path(), help="Folder for the results.")
 @click.option(
     "--bias-correction/--no-bias-correction",

@@ -60,7 +60,7 @@ def tflite_file_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--tflite-io",
             default="float32",
             show_default=True,
-            help="Inputs and outputs of the .tflite: int8 too.",
+            help="Inputs and outputs of the .tflite: float32 or int8.",
         ),
     ):
         command = option(command)

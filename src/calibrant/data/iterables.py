@@ -180,7 +180,10 @@ class ItemSource:
         if isinstance(item, (tuple, list)) and (len(names) > 1 or (item and all(map(_is_array, item)))):
             if len(item) != len(names):
                 message = f"{label} has {len(item)} arrays, the model has {len(names)} inputs ({', '.join(names)})"
-                raise DataError(Problem(message, hint="yield only the inputs, in their order, or a dict by input name"))
+                hint = "yield only the inputs, in their order, or a dict by input name"
+                if len(item) > len(names) > 1:
+                    hint += f"; labels stand beside these: (({', '.join(names)}), y)"
+                raise DataError(Problem(message, hint=hint))
             return dict(zip(names, item, strict=True))
         if len(names) > 1:
             message = f"{label} is one array, the model has {len(names)} inputs ({', '.join(names)})"

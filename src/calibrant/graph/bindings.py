@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -99,7 +100,10 @@ def _is_kept(given: np.ndarray, array: np.ndarray) -> bool:
 def _parsed(text: str) -> Any:
     """A value as the command line gives it."""
     word = text.strip().lower()
-    value = _WORDS[word] if word in _WORDS else parse_json(word)
+    try:
+        value = _WORDS[word] if word in _WORDS else parse_json(word)
+    except json.JSONDecodeError:
+        raise ValueError("neither true or false, nor a number, nor numbers as in [1, 2]") from None
     if isinstance(value, float) and math.isinf(value) and "inf" not in word:
         raise ValueError("larger than any number")
     return value
