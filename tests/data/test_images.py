@@ -43,6 +43,13 @@ def test_pixels_as_they_are_in_the_order_of_the_names(folder):
     assert open_data(folder, [COLOUR], batch_size=2).count == 3
 
 
+def test_pixels_lie_as_they_are_stored_whatever_exif_says(tmp_path):
+    tags = Image.Exif()
+    tags[0x0112] = 6  # to be turned by a quarter
+    Image.fromarray(PICTURES[0]).save(tmp_path / "0.png", exif=tags)
+    np.testing.assert_array_equal(read(tmp_path), PICTURES[:1])
+
+
 def test_colour_order(folder):
     np.testing.assert_array_equal(read(folder, colour="BGR"), PICTURES[..., ::-1])
 

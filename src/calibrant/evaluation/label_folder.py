@@ -37,7 +37,7 @@ def class_of_each_image(selection: Selection) -> np.ndarray:
     outside = [name for name in images if "/" not in name]
     if outside or not images:
         found = f"image {outside[0]!r} is in no class folder" if outside else "no image is in a class folder"
-        hint = "or give a file of labels: a class number a line, in the order of the sorted paths of the images"
+        hint = "otherwise give a file of labels: a class number a line, in the order of the sorted paths of the images"
         allowed = "for each class a sub-folder with its images"
         raise DataError(
             Problem(f"of a folder, the labels are its sub-folders, but {found}", word, allowed=allowed, hint=hint)
