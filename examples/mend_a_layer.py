@@ -10,8 +10,7 @@ import calibrant
 
 digits = Path(__file__).parent / "digits"
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "out/mend_a_layer")
-bad = """
-batch_num : 4
+clipped = """\
 override_layer_configs {
     layer_name : "digits_1/conv4_1/convolution"
     calibration_config {
@@ -19,6 +18,7 @@ override_layer_configs {
     }
 }
 """
+bad = "batch_num : 4\n" + clipped
 
 
 def quantized(config: str, name: str) -> calibrant.Result:
@@ -30,5 +30,6 @@ def quantized(config: str, name: str) -> calibrant.Result:
 
 worst = quantized(bad, "before").report["findings"][0]
 print(f"{worst['layer']}: {worst['what']} {worst['advice']} (+{worst['gain_db']} dB)")
-quantized("batch_num : 4\n" + worst["block"], "after")
+print(f"the proposed block goes in the place of {worst['replaces']}")
+quantized(bad.replace(clipped, worst["block"]), "after")
 print(f"next: calibrant compare {folder / 'before'} {folder / 'after'}")

@@ -1,5 +1,7 @@
 """``calibrant tune`` as it is typed."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -45,6 +47,13 @@ def test_writes_a_file_and_a_table(command, tmp_path, capsys):
     assert "as given" in said and f"{out} meets the tolerance of 2 points" in said
     assert load_config(out).batch_num == 2
     assert [path.name for path in out.parent.iterdir()] == ["tuned.cfg"]
+
+
+def test_the_loss_is_a_share_and_in_points(command, tmp_path, capsys):
+    assert run(*command, "--tolerance", "60", "--no-repair", "--out", tmp_path / "t.cfg", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    for measured in (found, *found["tried"]):
+        assert measured["loss_points"] == pytest.approx(100 * measured["loss"])
 
 
 def test_a_tolerance_that_cannot_be_met_is_exit_code_1(command, tmp_path, capsys):

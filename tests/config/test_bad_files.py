@@ -290,7 +290,7 @@ CASES = {
         "override_layer_types[1].layer_type",
         "'MatMul' occurs twice, first in line 1",
         "once",
-        None,
+        "in the place of override_layer_types[0] (line 1)",
     ),
     "layer overridden twice": (
         "override_layer_configs { layer_name: 'a' calibration_config {} }\n" * 2,
@@ -298,7 +298,7 @@ CASES = {
         "override_layer_configs[1].layer_name",
         "'a' occurs twice, first in line 1",
         "once",
-        None,
+        "in the place of override_layer_configs[0] (line 1)",
     ),
     "type that is not quantizable": (
         "skip_layer_types: 'Conv2d'",

@@ -1,5 +1,6 @@
 """Tuning a small trained network: the file that comes out reproduces what was found."""
 
+import inspect
 import json
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 import calibrant
+from calibrant.cli.tune import tune as tune_command
 from calibrant.config import load_config
 from calibrant.config.text_write import write_config
 from calibrant.errors import DataError
@@ -88,6 +90,18 @@ def test_without_labels_predictions_are_compared(digits, data):
 def test_a_tolerance_outside_of_what_shares_can_be(digits, data):
     with pytest.raises(DataError, match="tolerance"):
         tune(digits, ROUGH, data[0], tolerance=1.5)
+
+
+def test_a_large_tolerance_is_told_in_points(digits, data, caplog):
+    with pytest.raises(DataError):
+        tune(digits, ROUGH, iter(()), tolerance=0.5, samples=1)
+    assert "50 percentage points" in caplog.text
+
+
+def test_the_tolerance_by_default_is_that_of_the_command():
+    by_default = inspect.signature(tune).parameters["tolerance"].default
+    [option] = [entry for entry in tune_command.params if entry.name == "tolerance"]
+    assert 100 * by_default == option.default
 
 
 def test_processes_give_what_one_process_gives_and_nothing_runs_twice(digits, data):

@@ -92,7 +92,7 @@ def test_the_report_follows_its_schema(report):
 def test_names_are_text(report):
     row = {**report["layers"][0], "layer": EVIL}
     left = [{"layer": EVIL, "type": "Conv2D", "reason": EVIL}]
-    findings = [{"layer": EVIL, "what": EVIL, "advice": EVIL, "block": EVIL, "gain_db": 3.0}]
+    findings = [{"layer": EVIL, "what": EVIL, "advice": EVIL, "block": EVIL, "replaces": EVIL, "gain_db": 3.0}]
     drawn = Picture({EVIL: "Conv2D", "y": "Output"}, {EVIL: (0.0, 0), "y": (0.0, 1)}, ((EVIL, "y", ()),))
     changed = {**report, "layers": [row], "left_in_float": left, "findings": findings, "verdict": EVIL}
     elements = Elements(page(EVIL, changed, drawn, {EVIL: 10}))

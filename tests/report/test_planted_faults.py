@@ -56,6 +56,22 @@ def test_faults_of_the_configuration(digits, images, tmp_path, fault):
     assert (found["layer"], word in found["what"]) == (layer, True), found
 
 
+def test_a_block_goes_in_the_place_of_the_entry_that_the_layer_has(digits, images, tmp_path):
+    model, first = str(digits / "digits.pb"), override(CONV3, "arq_quantize { quant_bits: 8 }")
+    _, _, guilty = CONFIGURATIONS["a percentile that clips"]
+    found = first_finding(model, f"{first}\n{guilty}", images, tmp_path, samples="all")
+    assert found["replaces"] == "override_layer_configs[1] (line 2)"
+    assert f"in the place of {found['replaces']}:" in (tmp_path / "report.html").read_text()
+    mended = calibrant.quantize(model, f"{first}\n{found['block']}", images, tmp_path, samples="all")
+    assert all(entry["layer"] != CONV4 for entry in mended.report["findings"])
+
+
+def test_a_block_for_a_layer_without_an_entry_is_added(digits, images, tmp_path):
+    text = "common_config { ifmr_quantize { max_percentile: 0.6 search_range_start: 0.99 search_range_end: 1.01 } }"
+    found = first_finding(str(digits / "digits.pb"), text, images, tmp_path, samples="all")
+    assert found["block"] and found["replaces"] is None
+
+
 DATA = {
     "too few samples": ("2 samples calibrate", lambda images: images[:2]),
     "nothing but zeros": ("calibrate nothing", np.zeros_like),

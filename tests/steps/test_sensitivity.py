@@ -11,6 +11,7 @@ from calibrant.config import load_config
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.errors import DataError
 from calibrant.graph.run import run_once
+from calibrant.report.sensitivity_table import sensitivity_rows
 from fold.sketch import Sketch
 from graphs import conv, graph_def, numbers, placeholder, tf
 
@@ -76,6 +77,9 @@ def test_the_report_holds_blocks_that_can_be_pasted(result, graph, batches):
     assert again.plan.layers == result.plan.layers
     left = calibrant.quantize(graph, f"{COARSE}\n{worst['skip']}", batches)
     assert worst["layer"] not in {layer.layer.name for layer in left.network.layers}
+    assert worst["override_replaces"] is None
+    [row] = [row for row in sensitivity_rows(result.sensitivity, again.plan) if row["layer"] == worst["layer"]]
+    assert row["override_replaces"].startswith("override_layer_configs[0] (line ")
 
 
 def test_without_asking_there_is_no_ranking(graph, batches):

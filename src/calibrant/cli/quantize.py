@@ -233,6 +233,9 @@ def show_sensitivity(rows: list[dict[str, Any]]) -> None:
         for row in rows
     ]
     table("sensitivity: what each layer costs at the outputs, the most harmful first", columns, shown)
+    worst = rows[0]
+    place_of = f", in the place of {worst['override_replaces']}" if worst["override_replaces"] else ""
     click.echo(
-        f"\nto change the settings of the first, or to leave it in float:\n\n{rows[0]['override']}\n{rows[0]['skip']}"
+        f"\nto change the settings of the first{place_of}, or to leave it in float:\n\n"
+        f"{worst['override']}\n{worst['skip']}"
     )

@@ -133,7 +133,8 @@ def tune(
 
 
 def _measured(outcome: Any) -> dict[str, Any]:
-    return {"loss": outcome.loss, "sqnr_db": outcome.sqnr_db, "error": outcome.error}
+    points = round(100 * outcome.loss, 6)
+    return {"loss": outcome.loss, "loss_points": points, "sqnr_db": outcome.sqnr_db, "error": outcome.error}
 
 
 def _points(loss: float) -> str:

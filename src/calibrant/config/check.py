@@ -130,7 +130,14 @@ def _unique_problems(configuration: Configuration, block: Written) -> Iterator[P
                 continue
             line = configuration.line_of(first[name])
             where = f", first in line {line}" if line else ""
-            yield configuration.problem(path, f"{name!r} occurs twice{where}", allowed="each name once")
+            hint = _replaced(configuration, first[name].removesuffix(f".{key}"), name) if key else None
+            yield configuration.problem(path, f"{name!r} occurs twice{where}", allowed="each name once", hint=hint)
+
+
+def _replaced(configuration: Configuration, earlier: str, name: str) -> str:
+    line = configuration.line_of(earlier)
+    where = "" if line is None else f" (line {line})"
+    return f"keep one entry for {name!r}: to use this one, put it in the place of {earlier}{where}"
 
 
 def _range_problems(configuration: Configuration, block: Written) -> Iterator[Problem]:

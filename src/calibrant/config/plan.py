@@ -82,6 +82,8 @@ class LayerPlan:
         ``default``. Not part of a comparison.
     entry : str
         The place whose entry was taken as a whole; ``default`` where there is none. Not part of a comparison.
+    entry_line : int | None
+        The line of the configuration file where that entry begins, if it is known. Not part of a comparison.
     left_out : tuple[str, ...]
         What ``common_config`` sets and that entry does not, so that the defaults apply: ``dmq_balancer``,
         ``arq_quantize.quant_bits``. Not part of a comparison.
@@ -96,8 +98,16 @@ class LayerPlan:
     migration_strength: float | None = None
     sources: tuple[tuple[str, str], ...] = field(default=(), compare=False)
     entry: str = field(default="default", compare=False)
+    entry_line: int | None = field(default=None, compare=False)
     left_out: tuple[str, ...] = field(default=(), compare=False)
     can_be_balanced: bool = field(default=False, compare=False)
+
+    @property
+    def own_entry(self) -> str | None:
+        """What an override of this layer takes the place of, as one name may have one entry; None without an entry."""
+        if not self.entry.startswith("override_layer_configs"):
+            return None
+        return self.entry if self.entry_line is None else f"{self.entry} (line {self.entry_line})"
 
 
 def is_default(entry: LayerPlan) -> bool:

@@ -158,6 +158,7 @@ def _layer_plan(levels: Levels, layer: LayerInfo, nuq_layers: frozenset[str]) ->
         migration_strength=strength,
         sources=tuple((block, _named(levels.configuration, origin)) for block, origin in sources.items()),
         entry=_named(levels.configuration, entry.origin),
+        entry_line=levels.configuration.line_of(entry.origin),
         left_out=levels.left_out(layer, selected),
         can_be_balanced=layer.can_be_balanced,
     )

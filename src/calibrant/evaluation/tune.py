@@ -75,6 +75,10 @@ def _are_repairs(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(isinstance(each, Mutation) for each in value)
 
 
+HALF_A_POINT = 0.005
+"""As a share, the tolerance by default."""
+MUCH = 0.1
+"""A share from which a tolerance may have been meant in percentage points."""
 TYPES: Rows = {**ACCEPTED, "Sequence[Mutation]": (_are_repairs, "a list of Mutation; () for nothing")}
 
 
@@ -84,7 +88,7 @@ def tune(
     config: Any = None,
     data: Any = None,
     *options: OptionGroup,
-    tolerance: float,
+    tolerance: float = HALF_A_POINT,
     test_data: Any = None,
     labels: Any = None,
     output: str | None = None,
@@ -115,6 +119,8 @@ def tune(
         Share in 0…1: of the test samples, or of positions that have labels, right answers that may be lost against the
         float model; of F1 over all labels (micro), where a sample may have several labels; where the labels are numbers
         to be predicted, of R², the explained share of their variance; without labels, predictions that may differ.
+        0.005 is half a percentage point, ``--tolerance 0.5`` of the command line, which takes points. From 0.1 on, a
+        warning says how many points that is.
     test_data : Any
         What the loss is measured on; the calibration data by default.
     labels : Any
@@ -161,6 +167,11 @@ def tune(
     if not 0 <= tolerance <= 1:
         hint = f"{tolerance / 100:g} for {tolerance:g} points" if 1 < tolerance <= 100 else None
         raise DataError(Problem(f"a tolerance of {tolerance}", allowed="a share of the samples, 0...1", hint=hint))
+    if tolerance >= MUCH:
+        LOG.warning(
+            "the tolerance lets %g percentage points be lost: in Python it is a share, 0.005 for half a point",
+            100 * tolerance,
+        )
     configuration = load_config(config)
     chosen = Options.of(TO_READ, options, keywords)
     original = load_model(model, chosen.model)

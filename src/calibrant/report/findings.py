@@ -47,6 +47,8 @@ class Finding:
         What to change, as a sentence.
     block : str | None
         Text to paste into the configuration file.
+    replaces : str | None
+        The entry of the configuration in whose place the text goes; None where it is added.
     gain_db : float | None
         Measured gain on the tensor; None where it was not measured.
     """
@@ -57,6 +59,7 @@ class Finding:
     advice: str
     block: str | None = None
     gain_db: float | None = None
+    replaces: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for the report."""
@@ -65,6 +68,7 @@ class Finding:
             "what": self.what,
             "advice": self.advice,
             "block": self.block,
+            "replaces": self.replaces,
             "gain_db": None if self.gain_db is None else round(self.gain_db, 1),
         }
 
@@ -148,7 +152,8 @@ def _grouped(found: Sequence[Finding]) -> list[Finding]:
         elif entry is alike[0]:
             more = f" {len(alike) - 1} more layers are like this."
             blocks = "".join(dict.fromkeys(other.block for other in alike if other.block))
-            kept.append(replace(entry, what=entry.what + more, block=blocks or None))
+            places = ", ".join(dict.fromkeys(other.replaces for other in alike if other.replaces))
+            kept.append(replace(entry, what=entry.what + more, block=blocks or None, replaces=places or None))
     return kept
 
 
@@ -180,9 +185,8 @@ def _of_activation(
         )
         block = None if plan is None else _block(replace(plan, activation=_default_search(plan.activation)))
         best = f"the best range there is would have {max(curve):.1f} dB instead of {chosen:.1f} dB"
-        found.append(
-            Finding(chosen, name, _sentence(f"{share}; {best}"), "Use the default search of the range.", block, gain)
-        )
+        what, advice = _sentence(f"{share}; {best}"), "Use the default search of the range."
+        found.append(Finding(chosen, name, what, advice, block, gain, _replaced(plan, block)))
     by_channel = own.get("own_db")
     if by_channel is not None and by_channel < LOW and own["channel_ratio"] >= UNEVEN:
         what = (
@@ -192,7 +196,7 @@ def _of_activation(
         can = plan is not None and plan.can_be_balanced and plan.migration_strength is None
         block = _block(replace(plan, migration_strength=0.5)) if plan is not None and can else None
         advice = "Balance the channels with dmq_balancer." if can else "Look for what makes one channel so large."
-        found.append(Finding(by_channel, name, what, advice, block))
+        found.append(Finding(by_channel, name, what, advice, block, replaces=_replaced(plan, block)))
     elif by_channel is not None and by_channel < LOW and not found:
         what = f"Rounding leaves the mean channel of {row['tensor']} {by_channel:.1f} dB."
         found.append(Finding(by_channel + 5, name, what, "Try --refine, which moves ranges by the outputs' error."))
@@ -213,13 +217,14 @@ def _of_weights(layer: QuantizedLayer, plans: Mapping[str, LayerPlan]) -> list[F
         if better is not None and better - now >= CLEAR_GAIN:
             what = f"One scale for all channels leaves the mean channel's weights {now:.1f} dB."
             block = _block(replace(plan, weights=replace(plan.weights, channel_wise=True)))
-            found.append(Finding(now, plan.name, what, "Give each channel a scale of its own.", block, better - now))
+            advice = "Give each channel a scale of its own."
+            found.append(Finding(now, plan.name, what, advice, block, better - now, plan.own_entry))
     if weights.bits < 8 and weights.levels is None:
         more = quantize_weights(values, 8, weights.channel_axes).dequantize()
         gain = (_channel_decibels(values, more, axes) or now) - now
         what = f"Weights of {weights.bits} bits have {now:.1f} dB."
         block = _block(replace(plan, weights=replace(plan.weights, bits=8)))
-        found.append(Finding(now, plan.name, what, "Use 8 bits.", block, gain))
+        found.append(Finding(now, plan.name, what, "Use 8 bits.", block, gain, plan.own_entry))
     if not found and now < LOW:
         what = f"The mean channel's weights keep {now:.1f} dB."
         found.append(Finding(now, plan.name, what, "Leave the layer in float if accuracy is lost.", _skip(plan.name)))
@@ -252,6 +257,10 @@ def _default_search(plan: ActivationPlan) -> ActivationPlan:
 
 def _block(plan: LayerPlan) -> str:
     return write_block(layer_block(plan), "override_layer_configs")
+
+
+def _replaced(plan: LayerPlan | None, block: str | None) -> str | None:
+    return None if plan is None or block is None else plan.own_entry
 
 
 def _skip(name: str) -> str:

@@ -16,7 +16,8 @@ from calibrant.quantized_network import Sensitivity
 def sensitivity_rows(ranking: Sequence[Sensitivity], plan: Plan) -> list[dict[str, Any]]:
     """One row per layer, the most harmful first; None where a layer makes no difference at all.
 
-    ``override`` is the layer's present settings as a block to change and paste, ``skip`` leaves it in float.
+    ``override`` is the layer's present settings as a block to change and paste, in the place of the entry
+    ``override_replaces`` where the configuration has one; ``skip`` leaves the layer in float.
     """
     plans = {entry.name: entry for entry in plan.layers}
     return [
@@ -28,6 +29,7 @@ def sensitivity_rows(ranking: Sequence[Sensitivity], plan: Plan) -> list[dict[st
             "without_signal_to_noise_db": _finite(entry.without_db),
             "without_cosine": entry.without_cosine,
             "override": write_block(layer_block(plans[entry.layer]), "override_layer_configs"),
+            "override_replaces": plans[entry.layer].own_entry,
             "skip": write_config(Configuration(skip_layers=(entry.layer,))),
         }
         for entry in ranking

@@ -131,8 +131,10 @@ def _findings(found: Sequence[Mapping[str, Any]]) -> str:
         gain = f" <strong>+{entry['gain_db']:.1f} dB</strong> on this tensor." if entry["gain_db"] else ""
         block = ""
         if entry["block"]:
+            replaced = entry["replaces"]
+            where = f"<p>In the configuration, in the place of {_text(replaced)}:</p>" if replaced else ""
             block = (
-                f'<div class=block><pre tabindex="0">{_text(entry["block"])}</pre>'
+                f'{where}<div class=block><pre tabindex="0">{_text(entry["block"])}</pre>'
                 '<button type="button" class="copy">Copy</button></div>'
             )
         items.append(f"<li>{name}<p>{_text(entry['what'])} {_text(entry['advice'])}{gain}</p>{block}</li>")
