@@ -14,9 +14,9 @@ ROWS = [
 
 @pytest.fixture
 def lines(monkeypatch, capsys):
-    def shown(width, columns=COLUMNS, rows=ROWS):
+    def shown(width, columns=COLUMNS, rows=ROWS, title="layers"):
         monkeypatch.setattr(show, "console", lambda: Console(width=width, highlight=False, color_system=None))
-        show.table("layers", columns, rows)
+        show.table(title, columns, rows)
         return capsys.readouterr().out.splitlines()
 
     return shown
@@ -41,3 +41,20 @@ def test_wide_tables_are_whole(lines):
 
 def test_brackets_are_text(lines):
     assert any("[bold]x[/bold]" in line for line in lines(80, ("name", "n"), [("[bold]x[/bold]", 1)]))
+
+
+def test_names_are_folded_behind_slashes(lines):
+    names = "network/block_1/depthwise/BatchNorm, network/block_1/depthwise/bias_add"
+    found = lines(50, ("layer", "kind", "absorbed"), [("a", "norm", names)])
+    pieces = [line[len("layer  kind  ") :] for line in found[2:]]
+    assert len(pieces) > 1 and max(map(len, found)) <= 50
+    assert "".join(pieces).replace(" ", "") == names.replace(" ", "")
+    assert all(piece.endswith(("/", ",")) for piece in pieces[:-1])
+
+
+def test_rows_have_no_blanks_at_their_end(lines):
+    assert all(line == line.rstrip() for line in lines(80))
+
+
+def test_a_title_is_not_folded_to_the_width_of_its_table(lines):
+    assert lines(80, ("a", "b"), [(1, 2)], "two words and more")[0] == "two words and more"

@@ -21,7 +21,7 @@ RESULTS = ("report.html", ".pb", ".json", ".txt", ".cfg", ".tflite")
 @click.option("--page", type=click.Path(), help="Write the comparison as an HTML page, too.")
 @json_option
 def compare(first: str, second: str, page: str | None, as_json: bool) -> None:
-    """Compare two folders of `calibrant quantize`: configuration, factors and what each layer loses."""
+    """Compare two folders of `calibrant quantize`: options, configuration, factors and what each layer loses."""
     from calibrant.publish.kept import Kept
     from calibrant.publish.writable import check_writable_file, path_to_write
     from calibrant.publish.write import write_file
@@ -46,6 +46,10 @@ def compare(first: str, second: str, page: str | None, as_json: bool) -> None:
 def _show(found: dict[str, Any]) -> None:
     from calibrant.cli.show import decibels, table
 
+    if found["runs"]:
+        rows = [(row["what"], _exactly(row["first"]), _exactly(row["second"])) for row in found["runs"]]
+        table("how they were made", ("", "first", "second"), rows)
+        click.echo()
     table("totals", ("", "first", "second"), [(row["what"], row["first"], row["second"]) for row in found["totals"]])
     if found["outputs"]:
         click.echo()
@@ -64,15 +68,21 @@ def _show(found: dict[str, Any]) -> None:
                 decibels(row["second_db"]),
                 row["first_scale"],
                 row["second_scale"],
+                ", ".join(row["changed"]),
             )
             for row in found["layers"]
         ]
-        table("layers that changed", ("layer", "dB", "dB now", "scale", "scale now"), layers)
+        names = (
+            "layer",
+            *(f"{what}, {run}" for what in ("worst dB", "scale") for run in ("first", "second")),
+            "changed",
+        )
+        table("layers that changed", names, layers)
     for key, text in (("only_first", "quantized in the first only"), ("only_second", "quantized in the second only")):
         if found[key]:
             click.echo(f"\n{text}: " + ", ".join(found[key]))
-    if not any(found[key] for key in ("configuration", "layers", "only_first", "only_second")):
-        click.echo("\nboth results are the same")
+    if found["same"]:
+        click.echo("\nboth results are the same quantized model")
 
 
 def _exactly(value: Any) -> str | None:

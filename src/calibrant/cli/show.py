@@ -10,7 +10,9 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from calibrant.cli.folded import folded
 from calibrant.report.short_name import middle_cut
 
 PLAIN_EVERY_SECONDS = 5.0
@@ -34,7 +36,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
     cells = [[cell(value) for value in row] for row in rows]
     output = console()
     count, widest = _fitting([columns, *cells], output.width)
-    shown = Table(title=title, title_justify="left", title_style="bold", show_edge=False, pad_edge=False, box=None)
+    shown = Table(show_edge=False, pad_edge=False, box=None)
     for position, column in enumerate(columns[:count]):
         numeric = cells and all(_is_number(row[position]) for row in cells)
         shown.add_column(
@@ -45,10 +47,12 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
             min_width=widest if position == 0 else None,
         )
     for row in cells:
-        shown.add_row(
-            middle_cut(row[0], widest).replace("[", "\\["), *(text.replace("[", "\\[") for text in row[1:count])
-        )
-    output.print(shown)
+        shown.add_row(Text(middle_cut(row[0], widest)), *map(folded, row[1:count]))
+    with output.capture() as captured:
+        output.print(title, style="bold", markup=False)
+        output.print(shown)
+    for line in captured.get().splitlines():
+        click.echo(line.rstrip())
     if count < len(columns):
         output.print(f"({', '.join(columns[count:])}: in a wider terminal, or --json)", style="dim")
 

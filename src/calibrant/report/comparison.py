@@ -1,4 +1,4 @@
-"""Two results side by side: what changed in configuration, quantization parameters and damage."""
+"""Two results side by side: what changed in the run, its configuration, quantization parameters and dB."""
 
 from __future__ import annotations
 
@@ -19,6 +19,14 @@ TOTALS = (
     ("quantized_weights", "weights on integers"),
     ("quantized_multiply_accumulates", "multiply-accumulates on integers"),
     ("fusions", "fusions"),
+)
+PARTS = ("weights", "bias", "balance")
+"""What a layer has beside its inputs."""
+RUNS = (
+    ("model_sha256", "model SHA-256"),
+    ("data_fingerprint", "data"),
+    ("samples", "calibration samples"),
+    ("version", "version of calibrant"),
 )
 
 
@@ -51,20 +59,35 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def compare_runs(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """What differs, as plain values; equal things are left out of every list but ``totals``.
+    """What differs, as plain values; equal things are left out of every list but ``totals`` and ``outputs``.
+
+    What only one of the reports has, as the data of a run that was not merged, is not compared.
 
     Returns
     -------
     dict[str, Any]
-        ``totals``: ``what``, ``first``, ``second``; ``outputs``: the same in dB; ``configuration``: ``setting``,
-        ``first``, ``second``; ``layers``: ``layer``, ``input``, both scales, offsets and damages in dB, the largest
-        loss first; ``only_first`` and ``only_second``: layers quantized in one of them.
+        ``same``: whether both are the same quantized model, however it was made; ``runs``: ``what``, ``first``,
+        ``second`` for what the runs were made of, and their options; ``totals``: the same for counts, ``outputs``: in
+        dB; ``configuration``: ``setting``, ``first``, ``second``; ``layers``: ``layer``, ``input``, both scales,
+        offsets and dB, and what of it changed, the largest loss first; ``only_first`` and ``only_second``: layers
+        quantized in one of them.
     """
+    found = _differences(first, second)
+    changes = [row for row in found["runs"] if row["what"] == dict(RUNS)["model_sha256"]]
+    changes += [row for row in found["totals"] if row["first"] != row["second"]]
+    changes += [row for row in found["outputs"] if None not in row.values() and row["first"] != row["second"]]
+    for key in ("configuration", "layers", "only_first", "only_second"):
+        changes += found[key]
+    return {"same": not changes, **found}
+
+
+def _differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
     totals = [{"what": text, "first": first["totals"].get(k), "second": second["totals"].get(k)} for k, text in TOTALS]
     outputs = [run.get("run", {}).get("output_sqnr_db") or {} for run in (first, second)]
     settings = [dict(_flattened(run["configuration"])) for run in (first, second)]
     names = [{row["layer"] for row in run["layers"]} for run in (first, second)]
     return {
+        "runs": _runs(first.get("run") or {}, second.get("run") or {}),
         "totals": totals,
         "outputs": [
             {"what": key, "first": outputs[0].get(key), "second": outputs[1].get(key)}
@@ -81,9 +104,18 @@ def compare_runs(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[st
     }
 
 
+def _runs(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What differs of that which both runs tell."""
+    options = [run.get("options") or {} for run in (first, second)]
+    pairs = [(text, first.get(key), second.get(key)) for key, text in RUNS]
+    pairs = [(text, one, other) for text, one, other in pairs if one is not None and other is not None]
+    pairs += [(f"option {name}", options[0][name], options[1][name]) for name in options[0] if name in options[1]]
+    return [{"what": text, "first": one, "second": other} for text, one, other in pairs if one != other]
+
+
 def _layers(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[dict[str, Any]]:
-    both = all(run.get("sensitivity") for run in (first, second))  # which measures something else
-    damages = [damage_by_layer(run if both else {**run, "sensitivity": None}) for run in (first, second)]
+    damages = [damage_by_layer(run) for run in _measured_alike(first, second)]
+    stored = [{row["layer"]: row for row in run["layers"]} for run in (first, second)]
     inputs = [
         {(row["layer"], entry["index"]): entry for row in run["layers"] for entry in row["inputs"]}
         for run in (first, second)
@@ -97,9 +129,29 @@ def _layers(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[dict[st
         for name, entry, damage in (("first", one, damages[0]), ("second", other, damages[1])):
             row |= {f"{name}_scale": entry["scale"], f"{name}_offset": entry["offset"]}
             row[f"{name}_db"] = damage.get(key[0])
-        if any(row[f"first_{part}"] != row[f"second_{part}"] for part in ("scale", "offset", "db")):
-            rows.append(row)
+        changed = [part for part in ("scale", "offset", "db") if row[f"first_{part}"] != row[f"second_{part}"]]
+        changed += [part for part in PARTS if stored[0][key[0]].get(part) != stored[1][key[0]].get(part)]
+        if changed:
+            rows.append({**row, "changed": changed})
     return sorted(rows, key=lambda row: (row["second_db"] or 0.0) - (row["first_db"] or 0.0))
+
+
+def _measured_alike(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Both reports without the measurements of layers that only one of them has, which are other dB."""
+    both = all(run.get("sensitivity") for run in (first, second))
+    growth = [
+        {(row["layer"], row["index"]): row for row in run.get("error_growth", {}).get("inputs", ())}
+        for run in (first, second)
+    ]
+    shared = growth[0].keys() & growth[1].keys()
+    return [
+        {
+            **run,
+            "sensitivity": run["sensitivity"] if both else None,
+            "error_growth": {"inputs": [row for key, row in rows.items() if key in shared]},
+        }
+        for run, rows in zip((first, second), growth, strict=True)
+    ]
 
 
 def _flattened(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+WORST = "Worst dB"
+"""What the number of a layer is called where people read it; a smaller one is worse."""
+
 
 def damage_by_layer(report: Mapping[str, Any]) -> dict[str, float]:
     """Layer → dB: what it alone leaves at the outputs where that was measured, else the least of its own tensors.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from calibrant.report.damage import WORST
 from calibrant.report.page.page import cell, number, section, shell, table
 
 
@@ -34,15 +35,24 @@ def comparison_page(first: str, second: str, found: Mapping[str, Any]) -> str:
             number(row["second_scale"], ".4g"),
             number(row["first_offset"], "d"),
             number(row["second_offset"], "d"),
+            cell(", ".join(row["changed"])),
         ]
         for row in found["layers"]
     ]
-    columns = ("Layer", "Input", "dB", "dB now", "Change", "Scale", "Scale now", "Offset", "Offset now")
+    pairs = ("first", "second")
+    columns = (
+        *("Layer", "Input", *(f"{WORST}, {run}" for run in pairs), "Change, dB"),
+        *(f"{what}, {run}" for what in ("Scale", "Offset") for run in pairs),
+        "What changed",
+    )
+    runs = [[cell(row["what"]), _value(row["first"]), _value(row["second"])] for row in found["runs"]]
     alone = [[cell(name), cell("first only")] for name in found["only_first"]]
     alone += [[cell(name), cell("second only")] for name in found["only_second"]]
     parts = [
         "<header><h1>Two results side by side</h1></header>",
         table(("", "Folder"), [[cell("First"), cell(first)], [cell("Second"), cell(second)]], headless=True),
+        f"<p class=verdict>{'Both are the same quantized model.' if found['same'] else 'The results differ.'}</p>",
+        section("How they were made", "runs", _or_same(("", "First", "Second"), runs)),
         section("Totals", "totals", table(("", "First", "Second"), totals)),
         section("Outputs, dB", "outputs", table(("Output", "First", "Second"), outputs) if outputs else ""),
         section("Configuration", "settings", _or_same(("Setting", "First", "Second"), settings)),
