@@ -30,6 +30,7 @@ from calibrant.publish.kept import Kept
 from calibrant.publish.writable import check_writable, check_writable_file, path_to_write
 from calibrant.publish.write import write_folder
 from calibrant.quantized_network import QuantizedInput
+from calibrant.report.given_options import options_row
 from calibrant.result import Pictured, Result, large_model_names, result_files, result_names
 from calibrant.steps.activations import search_all
 from calibrant.steps.budget import BUDGET, within_budget
@@ -173,6 +174,7 @@ def quantize(
             found = rounded_in_turn(found, whole, track)
     prepared = replace(found.prepared, plan=replace(found.prepared.plan, batch_num=use.batches))
     used = {
+        **options_row(chosen),
         "bias_correction": chosen.calibration.bias_correction,
         "equalize": prepared.equalized,
         "round_weights": chosen.calibration.round_weights,

@@ -183,14 +183,18 @@ class Result:
         parts = [
             f"{self.name}: {len(self.network.layers)} layers quantized{only}, {len(self.plan.skipped)} left in float",
             "" if self.data is None else _samples(self.data),
-            f"{count} warnings" if (count := len(self.report["warnings"])) else "",
+            f"{count} warnings" if (count := len(self._report()["warnings"])) else "",
             f"in {self.files[0].parent}" if self.files else "",
         ]
         return ", ".join(filter(None, parts))
 
     @property
     def report(self) -> dict[str, Any]:
-        """What ``report.json`` holds."""
+        """What ``report.json`` holds; the seconds and memory in ``run`` go on to the end of the run."""
+        return {**self._report(), "run": self.run}
+
+    def _report(self) -> dict[str, Any]:
+        """The part that is the same for the same inputs."""
         found = report(self.original, self.folded, self.plan, self.network)
         if self.data is not None:
             found["warnings"] = [*self.data.warnings, *found["warnings"]]
@@ -279,7 +283,7 @@ def _html_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 def result_files(result: Result) -> dict[str, Content]:
     """File name → content of everything that a quantization writes."""
-    content = {**result.report, "run": result.run}
+    content = result.report
     texts = {
         "config.json": write_config_json(result.plan),
         "record.txt": result.record,
@@ -296,7 +300,11 @@ def result_files(result: Result) -> dict[str, Content]:
     }
     if result.pictured is not None:
         shown = {} if is_too_large(result.fakequant) else {"Original model": sum(map(len, result.original.chunks()))}
-        shown |= {name: len(content) for name, content in result.exported.items() if isinstance(content, Sized)}
+        shown |= {
+            name: len(data)
+            for name, data in files.items()
+            if (name in result.exported or name.endswith(".pb")) and isinstance(data, Sized)
+        }
         files["report.html"] = result.page(content, shown).encode(errors="backslashreplace")
     return files
 

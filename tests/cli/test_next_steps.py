@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 
 import numpy as np
@@ -9,9 +10,15 @@ import pytest
 
 from calibrant.cli.next_step import place
 from command_line import run
-from graphs import graph_def, numbers, save, small_network
+from graphs import conv, graph_def, numbers, placeholder, save, small_network, tf
 
 ODD = "my $(touch evil) it's"
+
+
+def switched_network():
+    """A layer whose result depends on a placeholder."""
+    y, train = conv(placeholder([None, 6, 6, 2])), placeholder([], "train", tf.bool)
+    tf.where(train, 2 * y, y, name="out")
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +53,8 @@ def test_each_command(odd):
         *("quantize", model, "--data", data, "--out", out, "--name", ODD, "--no-refine", "--export", "tflite,ascend")
     )
     assert proposed(quantized)[2:4] == [model, f"{out}/{ODD}_fakequant.pb"]
+    verify = proposed(quantized).index("verify")
+    assert proposed(quantized)[verify : verify + 6] == ["verify", out, "--data", "DATA", "--labels", "LABELS"]
     assert proposed(run("verify", out, "--data", data))[-8:-5] == ["golden", out, "--data"]
     assert proposed(run("golden", out, "--data", data))[1] == f"{out}/golden"
     page = str(odd / "a page.html")
@@ -55,6 +64,28 @@ def test_each_command(odd):
     assert proposed(done) == ["calibrant", "evaluate", lowered, "--data", "DATA"]
     done = run("observe", model, "--data", data, "--state", state)
     assert proposed(done)[2:6] == [state, "...", "--model", model]
+
+
+def test_a_model_with_a_bound_placeholder_is_judged_by_verify(tmp_path):
+    graph = graph_def(switched_network)
+    model, data, out = save(graph, tmp_path / "m.pb"), tmp_path / "x.npy", tmp_path / "out"
+    np.save(data, numbers(8, 6, 6, 2))
+    words = proposed(run("quantize", model, "--data", data, "--out", out, "--no-refine", "--set", "train=false"))
+    command = words[1 : words.index("--labels")]
+    assert command[0] == "verify"
+    assert run(*[data if word == "DATA" else word for word in command], "--least-agreement", "0").code == 0
+
+
+def test_the_findings_are_pointed_to(odd, tmp_path):
+    config, out = tmp_path / "six.cfg", tmp_path / "out"
+    config.write_text("common_config { arq_quantize { quant_bits: 6 } }")
+    words = ("quantize", odd / "a model.pb", "--config", config, "--data", odd / "x.npy", "--out", out, "--no-refine")
+    done, quiet = run(*words), run("-q", *words)
+    [line] = [line for line in done.out.splitlines() if "finding: " in line or "findings, " in line]
+    found = json.loads((out / "report.json").read_text())["findings"]
+    assert line.startswith(f"{len(found)} findings, the worst: {found[0]['what']} {found[0]['advice']}")
+    assert line.endswith(f"{out}/report.html")
+    assert "finding" not in quiet.out
 
 
 def test_a_path_is_no_option():

@@ -99,6 +99,15 @@ def test_of_an_archive(name: str, tmp_path: Path) -> None:
     assert_says(tmp_path / name, message, hint)
 
 
+def test_of_a_litert_file_of_a_result(tmp_path: Path) -> None:
+    (tmp_path / "net_int8.tflite").write_bytes(LITERT)
+    (tmp_path / "net_int8_fakequant.pb").write_bytes(GRAPH)
+    problem = not_a_model(tmp_path / "net_int8.tflite")
+    assert problem is not None and problem.hint is not None
+    assert f"calibrant verify {tmp_path} --data" in problem.hint
+    assert problem.hint.endswith(str(tmp_path / "net_int8_fakequant.pb"))
+
+
 def test_of_an_array(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros(3))
     assert_says(tmp_path / "a.npy", "is a NumPy array", "--data")

@@ -47,7 +47,7 @@ def merge(
         **options,
     )
     if as_json:
-        print_json({**result.report, "run": result.run, "files": [str(path) for path in result.files]})
+        print_json({**result.report, "files": [str(path) for path in result.files]})
     elif not settings["quiet"]:
         show_result(result, out)
     return show_refused(result)

@@ -80,14 +80,28 @@ def quantize(
         **library_keywords(options),
     )
     if as_json:
-        print_json({**result.report, "run": result.run, "files": [str(path) for path in result.files]})
+        print_json({**result.report, "files": [str(path) for path in result.files]})
     elif not settings["quiet"]:
         for warning in result.report["warnings"]:
             click.echo(f"warning: {warning}", err=True)
         show_result(result, out)
-        models = f"{place(model)} {place(result.files[0])}{model_words()}"
-        say_next(f"calibrant evaluate {models} --data DATA --labels LABELS; calibrant tune where accuracy was lost")
+        say_next("; ".join((*_judging(model, out, result, options), "calibrant tune where accuracy was lost")))
     return show_refused(result)
+
+
+def _judging(model: str, out: str, result: Any, options: dict[str, Any]) -> list[str]:
+    """Commands that say how accurate the files are.
+
+    A placeholder that was bound and a signature are those of the float model, which evaluate would look for in the
+    quantized one.
+    """
+    labelled = "--data DATA --labels LABELS"
+    if options["constants"] or options["signature"]:
+        return [f"calibrant verify {place(out)} --model {place(model)}{model_words()} {labelled}"]
+    judging = [f"calibrant evaluate {place(model)} {place(result.files[0])}{model_words()} {labelled}"]
+    if f"{result.name}_int8.tflite" in result.exported:
+        judging.append(f"of the .tflite: calibrant verify {place(out)} {labelled}")
+    return judging
 
 
 NOT_EVERYTHING = 3
@@ -107,7 +121,7 @@ def show_refused(result: Any) -> int:
 
 def show_result(result: Any, out: str) -> None:
     """Tables of the layers, what stayed in float, totals and times; last which share of the network is on integers."""
-    from calibrant.cli.show import decibels, table
+    from calibrant.cli.show import decibels, line, table
     from calibrant.report.integer_share import file_share_line, share_line
     from calibrant.report.output_sqnr import file_hint, file_sqnr_line, refine_hint, sqnr_line
 
@@ -129,7 +143,7 @@ def show_result(result: Any, out: str) -> None:
                     weights.get("scales"),
                 )
             )
-    columns = ("layer", "SQNR dB", "weights", "scale", "offset", "type", "range", "bits", "scales")
+    columns = ("layer", "SQNR dB", "weights dB", "scale", "offset", "type", "range", "bits", "scales")
     table("quantized layers", columns, rows)
     show_weight_only(report["weight_only"])
     if report["left_in_float"]:
@@ -145,8 +159,8 @@ def show_result(result: Any, out: str) -> None:
         f"\n{totals['quantized_layers']} layers and {totals['quantized_tensors']} tensors quantized{only}, "
         f"{totals['layers_left_in_float']} left in float, {totals['fusions']} fusions, {totals['batches']} batches"
     )
-    click.echo("time: " + ", ".join(f"{step} {seconds:.2f} s" for step, seconds in result.seconds.items()))
-    click.echo(f"written to {out}: " + ", ".join(path.name for path in result.files))
+    line("time: " + ", ".join(f"{step} {seconds:.2f} s" for step, seconds in result.seconds.items()))
+    line(f"written to {out}: " + ", ".join(path.name for path in result.files))
     click.echo(share_line(totals))
     in_file = file_share_line(report.get("exports", {}).get("tflite", {}))
     if in_file is not None:
@@ -161,8 +175,19 @@ def show_result(result: Any, out: str) -> None:
         if hint and _is_left_unrefined(result):
             click.echo(hint)
     check = report.get("data_check")
-    if check is not None and not check["enough"]:
+    found = report.get("findings", [])
+    if check is not None and not check["enough"] and check["sentence"] not in [entry["what"] for entry in found[:1]]:
         click.echo(check["sentence"])
+    if found:
+        line(findings_line(found, out))
+
+
+def findings_line(found: list[dict[str, Any]], out: str) -> str:
+    """How many findings there are and where, and the worst of them."""
+    worst = found[0]
+    where = f"{worst['layer']!r}: " if worst["layer"] else ""
+    count = "1 finding" if len(found) == 1 else f"{len(found)} findings, the worst"
+    return f"{count}: {where}{worst['what']} {worst['advice']} More in {Path(out) / 'report.html'}"
 
 
 def _is_left_unrefined(result: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -55,6 +56,15 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
         click.echo(line.rstrip())
     if count < len(columns):
         output.print(f"({', '.join(columns[count:])}: in a wider terminal, or --json)", style="dim")
+
+
+def line(text: str) -> None:
+    """Print one line; on a terminal, folded at its words, of which none is torn."""
+    if sys.stdout.isatty():
+        text = textwrap.fill(
+            text, console().width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        )
+    click.echo(text)
 
 
 def _fitting(rows: Sequence[Sequence[str]], width: int) -> tuple[int, int]:

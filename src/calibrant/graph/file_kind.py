@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -56,7 +57,7 @@ def _file(path: Path) -> tuple[str, str | None] | None:
     if suffix in _OTHER_FRAMEWORKS:
         return f"is a model of {_OTHER_FRAMEWORKS[suffix]}, not of TensorFlow", _THE_SOURCE
     if suffix == ".tflite":
-        return _LITERT
+        return _litert(path)
     if _CHECKPOINT_FILE.search(path.name):
         return "is a part of a checkpoint, not a model", _of_a_checkpoint(path.with_suffix(".meta"))
     return None
@@ -66,8 +67,19 @@ def _of_a_checkpoint(graph: Path) -> str:
     return f"give the file with its graph, {graph}" if graph.exists() else _OF_A_CHECKPOINT
 
 
-_LITERT = ("is a LiteRT (TensorFlow Lite) file, which has been converted already", _THE_SOURCE)
 _PYTORCH = ("is a model of PyTorch, not of TensorFlow", _THE_SOURCE)
+
+
+def _litert(path: Path) -> tuple[str, str]:
+    """A LiteRT file; one of a result has its simulation beside it."""
+    hint, simulation = _THE_SOURCE, path.with_name(f"{path.stem}_fakequant.pb")
+    if path.stem.endswith("_int8") and simulation.exists():
+        folder = shlex.quote(str(path.parent))
+        hint += (
+            f"; its accuracy: calibrant verify {folder} --data DATA --labels LABELS, which runs the file itself, or "
+        )
+        hint += f"give its simulation, {simulation}"
+    return "is a LiteRT (TensorFlow Lite) file, which has been converted already", hint
 
 
 def _by_content(path: Path, head: bytes, suffix: str) -> tuple[str, str | None] | None:
@@ -83,7 +95,7 @@ def _by_content(path: Path, head: bytes, suffix: str) -> tuple[str, str | None] 
     if head.startswith(b"\x89HDF\r\n\x1a\n") and suffix not in (".h5", ".hdf5"):
         return "is an HDF5 file under another name", f"rename it to {path.stem}.h5"
     if head[4:8] == b"TFL3" and head[2:4] == b"\0\0":
-        return _LITERT
+        return _litert(path)
     if head.startswith(b"\x93NUMPY"):
         return "is a NumPy array, not a model", "data go to --data"
     if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05":

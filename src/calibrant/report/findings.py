@@ -18,6 +18,7 @@ from calibrant.config.plan import ActivationPlan, LayerPlan, Plan
 from calibrant.config.text_write import write_block, write_config
 from calibrant.layer_kinds import KINDS
 from calibrant.quantized_network import OutputSqnr, QuantizedLayer, QuantizedNetwork
+from calibrant.report.output_sqnr import shown_db
 
 WORTH_SAYING = 1.0
 """dB that a change must gain on the tensor itself."""
@@ -136,7 +137,7 @@ def verdict(totals: Mapping[str, Any], measured: OutputSqnr | None, count: int) 
         return f"The outputs equal the float model's; {share}{todo}."
     steps = ((35, "very near"), (25, "near"), (15, "noticeably off"), (-math.inf, "far from"))
     word = next(text for limit, text in steps if worst >= limit)
-    return f"The outputs are {word} the float model's ({worst:.1f} dB); {share}{todo}."
+    return f"The outputs are {word} the float model's ({shown_db(worst)}); {share}{todo}."
 
 
 def _grouped(found: Sequence[Finding]) -> list[Finding]:

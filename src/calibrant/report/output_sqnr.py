@@ -52,7 +52,7 @@ def sqnr_warnings(measured: OutputSqnr, refined: bool) -> list[str]:
         for name, count in measured.undefined.items()
     ]
     return undefined + [
-        f"output {name!r} is mostly noise: {value:.1f} dB on {measured.samples} calibration samples; "
+        f"output {name!r} is mostly noise: {shown_db(value)} on {measured.samples} calibration samples; "
         f"look at the warnings of its layers, or {way_out}"
         for name, value in measured.by_output.items()
         if value < NOISE_DB and name not in measured.undefined
@@ -103,8 +103,13 @@ def refine_hint(measured: OutputSqnr) -> str | None:
     return f"below {REFINE_BELOW_DB:g} dB answers begin to change: --refine chooses ranges by the outputs' error"
 
 
+def shown_db(value: float) -> str:
+    """``41.0 dB``, rounded as ``report.json`` has it first, so that all places show one number."""
+    return f"{round(value, 2):.1f} dB"
+
+
 def _value(measured: OutputSqnr) -> str:
-    return "without any difference" if measured.total_db == math.inf else f"{measured.total_db:.1f} dB SQNR"
+    return "without any difference" if measured.total_db == math.inf else f"{shown_db(measured.total_db)} SQNR"
 
 
 def _finite(value: float) -> float | None:

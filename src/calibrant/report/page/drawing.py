@@ -1,4 +1,4 @@
-"""The picture of a network as SVG, one group a node, coloured by damage."""
+"""The picture of a network as SVG, one group a node, coloured by the worst dB of its layer."""
 
 from __future__ import annotations
 

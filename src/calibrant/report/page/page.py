@@ -9,8 +9,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from calibrant.report.damage import damage_by_layer, input_key
+from calibrant.report.damage import WORST, damage_by_layer, input_key
 from calibrant.report.integer_share import is_otherwise
+from calibrant.report.option_words import option_words
 from calibrant.report.page.drawing import drawing
 from calibrant.report.picture import Picture
 
@@ -95,7 +96,7 @@ def _head(name: str, report: Mapping[str, Any], sizes: Mapping[str, int], damage
         *((label, _bytes(size)) for label, size in sizes.items()),
     ]
     worst = sorted(damage, key=lambda layer: damage[layer])[:3]
-    basis = "measured at the outputs" if report.get("sensitivity") else "of its own rounding"
+    basis = "measured at the outputs" if report.get("sensitivity") else "by their own rounding"
     listed = "".join(f"<li>{_link(layer)} {_decibels(damage[layer])}</li>" for layer in worst)
     return (
         f"<header><h1>{_text(name)}</h1><p class=verdict>{_text(report['verdict'])}</p>\n<dl class=facts>"
@@ -189,7 +190,7 @@ def _layer_table(report: Mapping[str, Any], damage: Mapping[str, float]) -> str:
     columns = (
         "Layer",
         "Type",
-        "Damage dB",
+        WORST,
         "Input dB",
         "Arriving dB",
         "Weights dB",
@@ -298,14 +299,13 @@ def _provenance(report: Mapping[str, Any]) -> str:
     if not run:
         return ""
     steps = ", ".join(f"{step} {value:.2f} s" for step, value in run["seconds"].items())
-    options = ", ".join(f"{key} {value}" for key, value in run["options"].items())
     rows = [
         ("Version", run["version"]),
         ("Command", " ".join(run["command"])),
         ("Model SHA-256", run["model_sha256"]),
         ("Configuration SHA-256", run["configuration_sha256"]),
         ("Data", run["data_fingerprint"]),
-        ("Options", options),
+        ("Options", option_words(run["options"]) or "the defaults"),
         ("Steps", steps),
     ]
     return table(("", ""), [[cell(label), cell(value or "–")] for label, value in rows], headless=True)
