@@ -111,7 +111,7 @@ class ExportOptions:
     export : str | Sequence[str]
         Formats beside the fake-quantized model, of :data:`calibrant.exports.EXPORTS`: ``("tflite",)`` or ``"tflite"``.
     name : str | None
-        Prefix of the files, ``NAME_fakequant.pb`` …; the model file's name by default.
+        Prefix of the files, ``NAME_fakequant.pb`` …; by default the model file's name, ``model`` for a model in memory.
     tflite_io : str
         ``'float32'`` or ``'int8'``: inputs and outputs of the ``.tflite`` file.
     tflite_batch : int | None

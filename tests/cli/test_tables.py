@@ -52,9 +52,32 @@ def test_names_are_folded_behind_slashes(lines):
     assert all(piece.endswith(("/", ",")) for piece in pieces[:-1])
 
 
+@pytest.mark.parametrize("width", [72, 80, 100])
+def test_nothing_is_cut_off_beside_a_long_first_column(lines, width):
+    names = "digits_1/norm2_1/batchnorm/mul_1, digits_1/norm2_1/batchnorm/add_1"
+    row = ("digits_1/depthwise2_1/depthwise", "written-out batch norm", names)
+    found = lines(width, ("layer", "kind", "absorbed"), [row])
+    start = found[1].index("absorbed")
+    assert max(map(len, found)) <= width
+    assert "".join(line[start:] for line in found[2:]).replace(" ", "") == names.replace(" ", "")
+
+
 def test_rows_have_no_blanks_at_their_end(lines):
     assert all(line == line.rstrip() for line in lines(80))
 
 
 def test_a_title_is_not_folded_to_the_width_of_its_table(lines):
     assert lines(80, ("a", "b"), [(1, 2)], "two words and more")[0] == "two words and more"
+
+
+def test_lines_are_folded_on_a_terminal_alone(monkeypatch, capsys):
+    steps = [f"step {number} {number}.50 s" for number in range(20)]
+    whole = "time: " + ", ".join(steps)
+    show.listed("time", steps)
+    assert capsys.readouterr().out == f"{whole}\n"
+    monkeypatch.setattr(show, "console", lambda: Console(width=60))
+    monkeypatch.setattr(show.sys.stdout, "isatty", lambda: True, raising=False)
+    show.listed("time", steps)
+    found = capsys.readouterr().out.splitlines()
+    assert max(map(len, found)) <= 60 and all(line.endswith(("s,", "s")) for line in found)
+    assert " ".join(map(str.strip, found)) == whole

@@ -20,7 +20,7 @@ from calibrant.cli.tflite_options import tflite_file_options, tflite_options
 @click.option("--out", required=True, type=click.Path(), help="Folder for the results.")
 @click.option("--bias-correction/--no-bias-correction", default=True, help="As observe was told.")
 @click.option("--round-weights", is_flag=True, help="As for quantize; needed if observe was told it.")
-@click.option("--name", help="Prefix of the files; the model's name by default.")
+@click.option("--name", help="Prefix of the files; the name of the model file by default.")
 @click.option("--export", multiple=True, help="More formats to write, as for quantize.")
 @tflite_file_options
 @tflite_options

@@ -44,7 +44,7 @@ from calibrant.exports import EXPORTS
     help="Up to this share of the multiply-accumulates gets activations of 16 bits, where it helps most: 10%.",
 )
 @click.option("--sensitivity", is_flag=True, help="Rank the layers by what each alone costs.")
-@click.option("--name", help="Prefix of the files; the model's name by default.")
+@click.option("--name", help="Prefix of the files; the name of the model file by default.")
 @click.option("--export", multiple=True, help=f"More formats to write: {', '.join(EXPORTS)}; repeatable, or A,B.")
 @click.option(
     "--resume", type=click.Path(), help="File that keeps what was observed; an interrupted run goes on there."
@@ -121,7 +121,7 @@ def show_refused(result: Any) -> int:
 
 def show_result(result: Any, out: str) -> None:
     """Tables of the layers, what stayed in float, totals and times; last which share of the network is on integers."""
-    from calibrant.cli.show import decibels, line, table
+    from calibrant.cli.show import decibels, line, listed, table
     from calibrant.report.integer_share import file_share_line, share_line
     from calibrant.report.output_sqnr import file_hint, file_sqnr_line, refine_hint, sqnr_line
 
@@ -159,8 +159,8 @@ def show_result(result: Any, out: str) -> None:
         f"\n{totals['quantized_layers']} layers and {totals['quantized_tensors']} tensors quantized{only}, "
         f"{totals['layers_left_in_float']} left in float, {totals['fusions']} fusions, {totals['batches']} batches"
     )
-    line("time: " + ", ".join(f"{step} {seconds:.2f} s" for step, seconds in result.seconds.items()))
-    line(f"written to {out}: " + ", ".join(path.name for path in result.files))
+    listed("time", (f"{step} {seconds:.2f} s" for step, seconds in result.seconds.items()))
+    listed(f"written to {out}", (path.name for path in result.files))
     click.echo(share_line(totals))
     in_file = file_share_line(report.get("exports", {}).get("tflite", {}))
     if in_file is not None:

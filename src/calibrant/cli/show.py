@@ -20,6 +20,8 @@ PLAIN_EVERY_SECONDS = 5.0
 WIDE = 240
 LEAST_NAME = 24
 LEAST_TEXT = 21
+_KEPT = "\0"
+"""A blank at which a line is not folded."""
 
 
 def console() -> Console:
@@ -45,7 +47,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
             justify="right" if numeric else "left",
             overflow="fold",
             header_style="bold",
-            min_width=widest if position == 0 else None,
+            width=widest if position == 0 else None,
         )
     for row in cells:
         shown.add_row(Text(middle_cut(row[0], widest)), *map(folded, row[1:count]))
@@ -64,7 +66,12 @@ def line(text: str) -> None:
         text = textwrap.fill(
             text, console().width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
         )
-    click.echo(text)
+    click.echo(text.replace(_KEPT, " "))
+
+
+def listed(head: str, parts: Iterable[str]) -> None:
+    """Print ``head: part, part`` as :func:`line` does, with no fold inside of a part."""
+    line(f"{head}: " + ", ".join(part.replace(" ", _KEPT) for part in parts))
 
 
 def _fitting(rows: Sequence[Sequence[str]], width: int) -> tuple[int, int]:
