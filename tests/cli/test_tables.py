@@ -14,9 +14,9 @@ ROWS = [
 
 @pytest.fixture
 def lines(monkeypatch, capsys):
-    def shown(width, columns=COLUMNS, rows=ROWS, title="layers"):
+    def shown(width, columns=COLUMNS, rows=ROWS, title="layers", **options):
         monkeypatch.setattr(show, "console", lambda: Console(width=width, highlight=False, color_system=None))
-        show.table(title, columns, rows)
+        show.table(title, columns, rows, **options)
         return capsys.readouterr().out.splitlines()
 
     return shown
@@ -60,6 +60,14 @@ def test_nothing_is_cut_off_beside_a_long_first_column(lines, width):
     start = found[1].index("absorbed")
     assert max(map(len, found)) <= width
     assert "".join(line[start:] for line in found[2:]).replace(" ", "") == names.replace(" ", "")
+
+
+def test_names_that_are_kept_whole(lines):
+    name = ROWS[0][0]
+    _, head, *rows = lines(60, whole_names=True)
+    start = head.index("SQNR dB")
+    assert "".join(row[:start].strip() for row in rows).startswith(name)
+    assert name not in "".join(lines(60)) and any(len(row) < start for row in rows)
 
 
 def test_rows_have_no_blanks_at_their_end(lines):

@@ -86,4 +86,8 @@ def _show(found: dict[str, Any]) -> None:
 
 
 def _exactly(value: Any) -> str | None:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or None
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {each}" for key, each in value.items() if each is not None)
     return None if value is None else str(value)

@@ -111,7 +111,7 @@ def _show(blocks: Mapping[str, Block], as_json: bool) -> None:
         return
     for title, (columns, rows) in blocks.items():
         if rows:
-            table(f"{title} ({len(rows)})", columns, [_in_words(columns, row) for row in rows])
+            table(f"{title} ({len(rows)})", columns, [_in_words(columns, row) for row in rows], whole_names=True)
             click.echo()
 
 

@@ -31,10 +31,11 @@ def console() -> Console:
     return Console(highlight=False, width=WIDE, color_system=None)
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], whole_names: bool = False) -> None:
     """Print one table, the most important columns first; numbers are aligned to the right.
 
-    Where it is too wide for the terminal, names in the first column lose their middle, then the last columns go.
+    Where it is too wide for the terminal, names in the first column lose their middle, or are folded if ``whole_names``
+    is set; then the last columns go.
     """
     cells = [[cell(value) for value in row] for row in rows]
     output = console()
@@ -50,7 +51,8 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
             width=widest if position == 0 else None,
         )
     for row in cells:
-        shown.add_row(Text(middle_cut(row[0], widest)), *map(folded, row[1:count]))
+        first = folded(row[0]) if whole_names else Text(middle_cut(row[0], widest))
+        shown.add_row(first, *map(folded, row[1:count]))
     with output.capture() as captured:
         output.print(title, style="bold", markup=False)
         output.print(shown)

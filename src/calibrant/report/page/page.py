@@ -305,7 +305,7 @@ def _provenance(report: Mapping[str, Any]) -> str:
         ("Model SHA-256", run["model_sha256"]),
         ("Configuration SHA-256", run["configuration_sha256"]),
         ("Data", run["data_fingerprint"]),
-        ("Options", option_words(run["options"]) or "the defaults"),
+        ("Options", run["options"] and (option_words(run["options"]) or "the defaults")),
         ("Steps", steps),
     ]
     return table(("", ""), [[cell(label), cell(value or "–")] for label, value in rows], headless=True)
