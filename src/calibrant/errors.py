@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +84,22 @@ class ModelError(CalibrantError):
     """
 
     unfit: Any = None
+
+
+class UnknownNameError(ModelError):
+    """A model without a signature, or without placeholders to be set, that the options name.
+
+    Parameters
+    ----------
+    *problems : Problem
+        One for each name.
+    names : Collection[str]
+        What it does not have.
+    """
+
+    def __init__(self, *problems: Problem, names: Collection[str]):
+        super().__init__(*problems)
+        self.names = names
 
 
 class DataError(CalibrantError):

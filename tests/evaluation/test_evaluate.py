@@ -192,6 +192,25 @@ def test_the_signature_is_that_of_the_saved_model(two_signatures, path):
     assert quantized.sqnr_db > 20
 
 
+def test_a_quantized_saved_model_has_another_signature(two_signatures, tmp_path):
+    calibrant.quantize(
+        two_signatures / "m", data=numbers(20, 4), signature="second", out=tmp_path / "o", export="saved_model"
+    )
+    models = [two_signatures / "m", tmp_path / "o" / "m_saved_model"]
+    _, quantized = calibrant.evaluate(models, numbers(20, 4), signature="second")
+    assert quantized.sqnr_db > 20
+
+
+def test_what_was_set_is_no_placeholder_of_the_quantized_model():
+    with tf.Graph().as_default() as graph:
+        tf.multiply(dense(placeholder([None, 4])), tf.compat.v1.placeholder(tf.float32, [], "gain"), name="out")
+    result = calibrant.quantize(graph, data=numbers(20, 4), constants={"gain": 2.0})
+    _, quantized = calibrant.evaluate([graph, result.fakequant], numbers(20, 4), constants={"gain": 2.0})
+    assert quantized.sqnr_db > 20
+    with pytest.raises(calibrant.ModelError, match="no placeholder 'gian' to be set"):
+        calibrant.evaluate([graph, result.fakequant], numbers(20, 4), constants={"gian": 2.0, "gain": 2.0})
+
+
 def test_a_signature_and_no_saved_model(two_signatures):
     fake = two_signatures / "out" / "m_fakequant.pb"
     for model, message in [

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from calibrant.errors import ModelError, Problem, did_you_mean
+from calibrant.errors import ModelError, Problem, UnknownNameError, did_you_mean
 from calibrant.graph import nodes as nd
 from calibrant.graph.tf_core import NodeDef
 from calibrant.json_text import parse_json
@@ -29,15 +29,18 @@ def bind(nodes: Mapping[str, NodeDef], constants: Mapping[str, Any], source: str
 
     Raises
     ------
+    UnknownNameError
+        There is no such placeholder.
     ModelError
-        There is no such placeholder, or the value is not of its type and shape.
+        A value is not of its type and shape.
     """
     bound = dict(nodes)
-    problems = []
+    problems, unknown = [], []
     for key, value in constants.items():
         name = nd.node_name(key)
         node = nodes.get(name)
         if node is None or node.op not in PLACEHOLDERS:
+            unknown.append(key)
             placeholders = [each.name for each in nodes.values() if each.op in PLACEHOLDERS]
             problems.append(
                 Problem(
@@ -63,6 +66,8 @@ def bind(nodes: Mapping[str, NodeDef], constants: Mapping[str, Any], source: str
                     allowed=f"{dtype.name} of shape {_described(node)}",
                 )
             )
+    if problems and len(unknown) == len(problems):
+        raise UnknownNameError(*problems, names=unknown)
     if problems:
         raise ModelError(*problems)
     return bound

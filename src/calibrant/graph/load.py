@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from calibrant.collector import collector_paused
-from calibrant.errors import ModelError, Problem, is_address
+from calibrant.errors import ModelError, Problem, UnknownNameError, is_address
 from calibrant.forks import refuse_fork
 from calibrant.graph import concrete_function, frozen, keras_file, keras_model, meta_graph, saved_model
 from calibrant.graph.file_kind import MODELS, not_a_model
@@ -128,7 +128,8 @@ def _load_file(
     if found_folder:
         return saved_model.from_saved_model(path, signature, inputs, outputs, constants, trust_model)
     if signature is not None and not is_saved_model(path):
-        raise ModelError(Problem("only a SavedModel has signatures", file=str(path), hint="leave out --signature"))
+        problem = Problem("only a SavedModel has signatures", file=str(path), hint="leave out --signature")
+        raise UnknownNameError(problem, names=[signature])
     suffix = path.suffix.lower()
     if suffix in {".keras", ".h5", ".hdf5"}:
         return keras_file.from_file(path, inputs, outputs, constants, trust_model)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from calibrant.errors import ModelError, Problem, did_you_mean
+from calibrant.errors import ModelError, Problem, UnknownNameError, did_you_mean
 from calibrant.graph import frozen
 from calibrant.graph import nodes as nd
 from calibrant.graph.checkpoint import frozen_from_checkpoint
@@ -211,11 +211,10 @@ def _choose(path: Path, signature: str | None, names: Collection[str]) -> str:
     chosen = signature or ("serving_default" if "serving_default" in names else names[0] if len(names) == 1 else None)
     if chosen in names:
         return chosen
-    raise ModelError(
-        Problem(
-            f"has no signature {chosen!r}" if chosen else f"has {len(names)} signatures and none is the default",
-            file=str(path),
-            allowed=", ".join(names),
-            hint=(did_you_mean(chosen, names) if chosen else None) or "choose one with --signature",
-        )
+    problem = Problem(
+        f"has no signature {chosen!r}" if chosen else f"has {len(names)} signatures and none is the default",
+        file=str(path),
+        allowed=", ".join(names),
+        hint=(did_you_mean(chosen, names) if chosen else None) or "choose one with --signature",
     )
+    raise UnknownNameError(problem, names=[chosen]) if chosen else ModelError(problem)

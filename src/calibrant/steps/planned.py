@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,11 @@ from calibrant.config import load_config
 from calibrant.config.graph_info import GraphInfo
 from calibrant.config.model import Configuration
 from calibrant.config.plan import Plan
-from calibrant.errors import ModelError, Problem
+from calibrant.errors import ModelError, Problem, UnknownNameError
 from calibrant.fold import Folded, fold
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
-from calibrant.graph.load import is_saved_model, load
+from calibrant.graph.load import load
 from calibrant.options import ModelOptions
 from calibrant.progress import LOG, Stopwatch
 from calibrant.steps.graph_info import graph_info
@@ -29,24 +29,53 @@ def load_model(model: Any, options: ModelOptions) -> Graph:
 
 
 def load_models(models: Sequence[Any], options: ModelOptions) -> list[Graph]:
-    """The graphs of several models, as :func:`load_model`; the signature is that of the SavedModels among them.
+    """The graphs of several models, as :func:`load_model`.
+
+    The signature and what is to be set are those of the models that have them: a quantized model has neither the other
+    signatures of its original nor the placeholders that were set before.
 
     Raises
     ------
     ModelError
-        As of :func:`load_model`, or there is a signature and none of them is a SavedModel.
+        As of :func:`load_model`, or none of them has such a signature or placeholder.
     """
-    with_signature = [is_saved_model(model) for model in models]
-    if options.signature is not None and not any(with_signature):
-        for path in (model for model in models if isinstance(model, (str, Path))):
-            load_model(path, options)  # which refuses it by its name, or as one that is not there
+    graphs: list[Graph] = []
+    refused: dict[str, UnknownNameError] = {}
+    taken: set[str | None] = set()
+    for model in models:
+        own = options if isinstance(model, (str, Path)) else replace(options, signature=None)
+        graph, own = _read(model, own, refused)
+        graphs.append(graph)
+        taken |= {own.signature, *(own.constants or ())}
+    if options.signature is not None and not {options.signature} & (taken | refused.keys()):
         allowed = "a SavedModel among the models"
         raise ModelError(Problem("only a SavedModel has signatures", allowed=allowed, hint="leave out --signature"))
-    without = replace(options, signature=None)
-    return [
-        load_model(model, options if has_signature else without)
-        for model, has_signature in zip(models, with_signature, strict=True)
-    ]
+    for name, error in refused.items():
+        if name not in taken:
+            raise error
+    return graphs
+
+
+def _read(model: Any, options: ModelOptions, refused: dict[str, UnknownNameError]) -> tuple[Graph, ModelOptions]:
+    """A graph, and the options without the names that it does not have; notes these."""
+    try:
+        return load_model(model, options), options
+    except UnknownNameError as error:
+        rest = _without(options, error.names)
+        try:
+            found = _read(model, rest, refused)
+        except ModelError:
+            if options.signature in error.names:  # it has others, of which none is the default
+                raise error from None
+            raise
+        refused.update({name: error for name in error.names if name not in refused})
+        return found
+
+
+def _without(options: ModelOptions, names: Collection[str]) -> ModelOptions:
+    constants = {name: value for name, value in (options.constants or {}).items() if name not in names}
+    signature = None if options.signature in names else options.signature
+    return replace(options, signature=signature, constants=constants or None)
 
 
 @dataclass(frozen=True, eq=False)
