@@ -9,10 +9,12 @@ import pytest
 from PIL import Image
 
 import calibrant
+from calibrant.data.options import DataOptions
 from calibrant.errors import DataError
 from calibrant.evaluation.labels import load_labels
-from calibrant.evaluation.tune import tune
+from calibrant.evaluation.trials import Trials, TrialSetup
 from calibrant.evaluation.verify import verify
+from calibrant.graph.load import load
 from command_line import run
 from graphs import graph_def, placeholder, save, tf
 
@@ -73,10 +75,18 @@ def test_shuffled_images_have_no_labels_beside_them(folder, tmp_path):
     for call in (
         lambda: calibrant.evaluate(model, folder, labels, shuffle=3),
         lambda: verify(tmp_path, folder, labels, shuffle=3),
-        lambda: tune(model, None, folder, tolerance=0.1, labels=labels, shuffle=3),
     ):
         with pytest.raises(DataError, match="shuffle changes the order"):
             call()
     found = run("evaluate", model, "--data", folder, "--labels", folder, "--shuffle", "3")
     assert found.code == 2 and "leave out --shuffle" in found.err
     assert calibrant.evaluate([model, model], folder, shuffle=3)[1].agreement == 1.0
+
+
+def test_tuning_reads_shuffled_test_data_in_order(folder):
+    model = load(graph_def(brightest_channel))
+    plain, shuffled = (
+        Trials(TrialSetup(model, folder, folder, data_options=DataOptions(shuffle=seed)))._outputs(model)[0]
+        for seed in (None, 3)
+    )
+    np.testing.assert_array_equal(np.concatenate(shuffled), np.concatenate(plain))

@@ -23,7 +23,6 @@ from calibrant.errors import CalibrantError, DataError, Problem
 from calibrant.evaluation.accuracy import Scoreboard
 from calibrant.evaluation.given_labels import GivenLabels
 from calibrant.evaluation.labels import labels_by_output, labels_of
-from calibrant.evaluation.labels_per_sample import refuse_shuffled
 from calibrant.evaluation.output_samples import OutputSamples
 from calibrant.evaluation.predictions import per_sample
 from calibrant.evaluation.side_by_side import labels_of_items
@@ -58,12 +57,7 @@ class TrialSetup:
     bias_correction, refine : bool
         As for :func:`calibrant.quantize`.
     data_options : DataOptions
-        As for :func:`calibrant.quantize`.
-
-    Raises
-    ------
-    DataError
-        The samples are to be shuffled, and ``labels`` are given beside them.
+        As for :func:`calibrant.quantize`; test data are never shuffled.
     """
 
     model: Graph
@@ -76,10 +70,6 @@ class TrialSetup:
     bias_correction: bool = True
     refine: bool = False
     data_options: DataOptions = field(default_factory=DataOptions)
-
-    def __post_init__(self) -> None:
-        if self.labels:
-            refuse_shuffled(self.data_options.shuffle)
 
 
 class Trials:
@@ -185,9 +175,8 @@ class Trials:
     def _outputs(self, graph: Graph, with_labels: bool = False) -> dict[int, list[np.ndarray]]:
         """The outputs that are judged, batch by batch, as their axes may differ."""
         setup = self._setup
-        batches = open_data(
-            setup.test, inputs_of(setup.model), with_labels=with_labels, **setup.data_options.keywords()
-        )
+        in_order = replace(setup.data_options, shuffle=None)  # as labels that are given beside the samples
+        batches = open_data(setup.test, inputs_of(setup.model), with_labels=with_labels, **in_order.keywords())
         found: dict[int, list[np.ndarray]] = {place: [] for place in self._points}
         tensors = [scores_tensor(graph, graph.outputs[place]) for place in self._points]
         reference = SoundReference(graph, tensors) if graph is setup.model else None
