@@ -70,17 +70,28 @@ def test_what_fits_and_costs_most_gets_16_bits():
     assert (totals["wide_layers"], totals["wide_multiply_accumulates"]) == (2, 1152)
 
 
-@pytest.mark.parametrize("moved", [False, True])
-def test_an_int8_input_keeps_8_bits(moved):
-    def rearranged():
-        x = tf.reshape(placeholder([None, 4, 4]), [-1, 16])
+BEHIND_INPUTS = {
+    "read as it is": lambda x: x,
+    "rearranged": lambda x: tf.reshape(tf.reshape(x, [-1, 4, 4]), [-1, 16]),
+    "added to": lambda x: tf.nn.relu(x + tf.constant(numbers(16, seed=7))),
+    "normalized": lambda x: (x - tf.reduce_mean(x, 1, keepdims=True)) * tf.constant(numbers(16, seed=8)),
+    "a loop": lambda x: tf.transpose(tf.map_fn(tf.tanh, tf.transpose(x))),
+    "a shape of it alone": lambda x: tf.reshape(
+        tf.reshape(x, tf.stack([tf.shape(x)[0], 4, 4])) + 0.5, tf.stack([tf.shape(x)[0], 16])
+    ),
+}
+
+
+@pytest.mark.parametrize("between", BEHIND_INPUTS)
+def test_an_int8_input_keeps_8_bits(between):
+    def build():
+        x = BEHIND_INPUTS[between](placeholder([None, 16]))
         y = tf.nn.relu(tf.matmul(x, tf.constant(numbers(16, 64) / 4), name="wide"))
+        y = tf.reshape(y, tf.stack([tf.shape(x)[0], 64]))
         tf.matmul(y, tf.constant(numbers(64, 2, seed=2) / 8), name="narrow")
 
-    build, data = (rearranged, DATA.reshape(-1, 4, 4)) if moved else (network, DATA)
-    result = calibrant.quantize(
-        graph_def(build), data=data, samples="all", budget=1.0, export="tflite", tflite_io="int8", tflite_batch=1
-    )
+    options = {"samples": "all", "budget": 1.0, "export": "tflite", "tflite_io": "int8", "outputs": "narrow"}
+    result = calibrant.quantize(graph_def(build), data=DATA, **options)
     assert bits(result) == {"wide": 8, "narrow": 16}
     assert any(name.endswith(".tflite") for name in result_files(result))
 

@@ -8,13 +8,16 @@ share of the network's multiply-accumulates, which integer layers of 8 bits comp
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from calibrant.config.plan import ActivationPlan
 from calibrant.data.open_data import Batches
+from calibrant.emit.tflite.float_file import FloatFile
+from calibrant.emit.tflite.plan import PlanInputs, make_plan
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.multiply_accumulates import count_products
@@ -25,7 +28,6 @@ from calibrant.steps.observed import with_changed
 from calibrant.steps.output_errors import OutputErrors, pieces_of
 from calibrant.steps.prepared import Prepared
 from calibrant.steps.refine import units_of
-from calibrant.steps.trained import KEEPS_VALUES
 
 ENOUGH_SAMPLES, PIECE = 64, 16
 MATTERS = 0.005
@@ -58,7 +60,7 @@ def within_budget(
     int8_inputs : bool
         Whether inputs of the network have no more than 8 bits to give.
     """
-    given = network.graph.inputs if int8_inputs else ()
+    coded = _layers_with_codes(prepared)
     weighted = {layer.layer.name for layer in network.layers if layer.weights is not None}
     units = units_of(network, prepared)
     with OutputErrors(network.graph, units, network.force_float16_scale) as errors:
@@ -75,7 +77,7 @@ def within_budget(
         and all(
             entry.group is None
             and entry.quantizer.bits == 8
-            and _moved_from(network.graph, entry.tensor) not in given
+            and not (int8_inputs and _is_made_of_inputs(network.graph, entry.tensor, coded))
             and entry.node in weighted
             and entry.node in counts
             for entry in unit
@@ -94,11 +96,37 @@ def within_budget(
     return _with_wide(prepared, network, [entry for place in sorted(taken) for entry in units[place]])
 
 
-def _moved_from(graph: Graph, tensor: str) -> str:
-    """The tensor whose numbers another one has, if only rearranged or padded."""
-    while (node := graph.producer(tensor)).op in KEEPS_VALUES:
-        tensor = nd.data_inputs(node)[0]
-    return tensor
+def _layers_with_codes(prepared: Prepared) -> frozenset[str]:
+    """The layers with weights that compute on integers in a LiteRT file, and so make 16 bits of whatever they read."""
+    if not isinstance(prepared.lite, FloatFile):
+        return frozenset()
+    layers = [prepared.layers[entry.name] for entry in prepared.plan.layers]
+    plan = make_plan(PlanInputs(prepared.lite, prepared.graph, layers, tuple(prepared.places)))
+    return frozenset(
+        layer.name
+        for layer in layers
+        if layer.weight_input is not None and plan.operators.get(layer.name) in plan.layers
+    )
+
+
+def _is_made_of_inputs(graph: Graph, tensor: str, layers: Collection[str]) -> bool:
+    """Whether an input of the network reaches a tensor through none of these layers: 16 bits of it were float."""
+    waiting, seen = [tensor], {tensor}
+    for each in waiting:
+        if each in graph.inputs:
+            return True
+        node = graph.producer(each)
+        if node.name in layers:
+            continue
+        read = [each for each in nd.data_inputs(node) if each not in seen and _may_be_real(graph.dtype(each))]
+        waiting += read
+        seen.update(read)
+    return False
+
+
+def _may_be_real(dtype: Any) -> bool:
+    """Whether real numbers are in a tensor, as they may be in the lists of loops; not in shapes and conditions."""
+    return not (dtype.is_integer or dtype.is_bool)
 
 
 def best_within(values: Sequence[float], costs: Sequence[int], limit: float) -> list[int]:
