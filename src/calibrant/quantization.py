@@ -283,9 +283,7 @@ def build_result(
     prepared, network, configuration = found.prepared, found.network, None
     if again is not None and again.budget is not None:
         with watch.step("budget"):
-            prepared, network = within_budget(
-                prepared, network, again.batches, again.budget, export.tflite.io == "int8", track
-            )
+            prepared, network = within_budget(prepared, network, again.batches, again.budget, export.tflite, track)
             changed = [entry for entry in prepared.plan.layers if {BUDGET, REFINE} & set(dict(entry.sources).values())]
             configuration = with_overrides(
                 replace(prepared.configuration, batch_num=prepared.plan.batch_num),

@@ -212,14 +212,49 @@ def test_what_has_no_such_kernel_is_in_float_and_listed():
 
 def test_a_layer_in_front_with_scales_too_far_apart_is_in_float():
     def build():
-        y = tf.matmul(placeholder([None, 4]), tf.constant(numbers(4, 4, seed=3)), name="one")
-        return dense(tf.minimum(tf.nn.relu(y), 1e-4), name="two")
+        x, weights = placeholder([None, 4]), numbers(4, 4, seed=3)
+        cancelled = tf.matmul(tf.concat([x, x], 1), tf.constant(np.concatenate([weights, -weights])), name="one")
+        return dense(tf.nn.relu(cancelled + 0.01), name="two")
 
     result, x = exported(model(build), wide("two"))
     assert steps_apart(result, x)[0].max() == 0
     found = {row["operator"]: row["reason"] for row in float_operators(result)}
-    assert found.keys() == {"FULLY_CONNECTED", "MINIMUM"} and "too far apart" in found["FULLY_CONNECTED"]
+    assert found.keys() == {"CONCATENATION", "FULLY_CONNECTED"} and "too far apart" in found["FULLY_CONNECTED"]
     assert result.report["exports"]["tflite"]["layers_with_16_bits"] == ["two"]
+
+
+def rearranged_and_clipped():
+    y = tf.matmul(placeholder([None, 4]), tf.constant(numbers(4, 4, seed=3)), name="one")
+    return dense(tf.reshape(tf.nn.relu(tf.reshape(y, [-1, 2, 2])), [-1, 4]), name="two")
+
+
+def clipped_to_little():
+    y = tf.matmul(placeholder([None, 4]), tf.constant(numbers(4, 4, seed=3)), name="one")
+    return dense(tf.minimum(tf.nn.relu(y), 1e-4), name="two")
+
+
+@pytest.mark.parametrize(
+    ("build", "options"),
+    [
+        (rearranged_and_clipped, {"config": wide("two")}),
+        (rearranged_and_clipped, {"budget": 0.5}),
+        (clipped_to_little, {"config": wide("two")}),
+    ],
+)
+def test_a_layer_in_front_makes_16_bits_of_its_own_range(build, options):
+    result, x = exported(model(build), **options)
+    assert steps_apart(result, x)[0].max() == 0
+    assert result.report["exports"]["tflite"]["layers_with_16_bits"] == ["one", "two"]
+    plain, _ = exported(model(build))
+    one = layer_operators(result)["one"].outputs[0]
+    assert one.dtype == np.int16
+    assert len(result.network.intermediate) > len(plain.network.intermediate)
+
+
+def test_a_budget_that_takes_nothing_changes_no_scale_between_layers():
+    plain, free = (exported(model(rearranged_and_clipped), **options)[0] for options in ({}, {"budget": 0.0}))
+    assert plain.network.intermediate == free.network.intermediate
+    assert contents(plain)[0] == contents(free)[0]
 
 
 def test_scales_rounded_to_float16():

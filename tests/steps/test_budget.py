@@ -143,6 +143,22 @@ def test_the_first_line_gives_the_same_files(options, tmp_path):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
+@pytest.mark.parametrize("refine", [True, False])
+def test_the_overrides_give_the_same_tflite(refine):
+    def build():
+        y = tf.matmul(placeholder([None, 16]), tf.constant(numbers(16, 64) / 4), name="wide")
+        y = tf.reshape(tf.nn.relu(tf.reshape(y, [-1, 8, 8])), [-1, 64])
+        tf.matmul(y, tf.constant(numbers(64, 2, seed=2) / 8), name="narrow")
+
+    keywords = {"data": DATA, "samples": "all", "export": "tflite", "refine": refine, "equalize": False}
+    first = calibrant.quantize(graph_def(build), budget=0.2, name="net", **keywords)
+    again = calibrant.quantize(graph_def(build), result_files(first)["net_budget.cfg"].decode(), name="net", **keywords)
+    assert bits(first) == {"wide": 8, "narrow": 16}
+    assert first.network.intermediate == again.network.intermediate
+    first_file, file = ({**each.report["exports"]["tflite"]} for each in (first, again))
+    assert first_file == file
+
+
 @pytest.mark.parametrize("budget, hint", [(-0.1, ""), (25, "0.25 for 25 %"), (float("nan"), "")])
 def test_a_share_that_is_none(budget, hint):
     with pytest.raises(ConfigError, match="a budget of") as error:

@@ -18,13 +18,15 @@ from calibrant.config.plan import ActivationPlan
 from calibrant.data.open_data import Batches
 from calibrant.emit.tflite.float_file import FloatFile
 from calibrant.emit.tflite.plan import PlanInputs, make_plan
+from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.multiply_accumulates import count_products
 from calibrant.progress import LOG, ProgressFn, no_progress
 from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
 from calibrant.steps.activations import search_all
-from calibrant.steps.observed import with_changed
+from calibrant.steps.intermediate_tensors import intermediate_tensors
+from calibrant.steps.observed import searched_between, with_changed
 from calibrant.steps.output_errors import OutputErrors, pieces_of
 from calibrant.steps.prepared import Prepared
 from calibrant.steps.refine import units_of
@@ -42,7 +44,7 @@ def within_budget(
     network: QuantizedNetwork,
     batches: Batches,
     budget: float,
-    int8_inputs: bool = False,
+    tflite: TfliteSettings,
     track: ProgressFn = no_progress,
 ) -> tuple[Prepared, QuantizedNetwork]:
     """The plan and the network with 16 bits where they gain most; joint groups, and what has no weights, keep 8.
@@ -57,10 +59,10 @@ def within_budget(
         Calibration data, restartable; the first ENOUGH_SAMPLES samples are read.
     budget : float
         Share, 0...1, of the multiply-accumulates that activations of 16 bits may take.
-    int8_inputs : bool
-        Whether inputs of the network have no more than 8 bits to give.
+    tflite : TfliteSettings
+        How the LiteRT file is fed: int8 inputs have no more than 8 bits to give.
     """
-    coded = _layers_with_codes(prepared)
+    coded, int8_inputs = _layers_with_codes(prepared), tflite.io == "int8"
     weighted = {layer.layer.name for layer in network.layers if layer.weights is not None}
     units = units_of(network, prepared)
     with OutputErrors(network.graph, units, network.force_float16_scale) as errors:
@@ -93,7 +95,7 @@ def within_budget(
         len(names),
         100 * share,
     )
-    return _with_wide(prepared, network, [entry for place in sorted(taken) for entry in units[place]])
+    return _with_wide(prepared, network, [entry for place in sorted(taken) for entry in units[place]], tflite)
 
 
 def _layers_with_codes(prepared: Prepared) -> frozenset[str]:
@@ -156,7 +158,7 @@ def best_within(values: Sequence[float], costs: Sequence[int], limit: float) -> 
 
 
 def _with_wide(
-    prepared: Prepared, network: QuantizedNetwork, entries: Sequence[QuantizedInput]
+    prepared: Prepared, network: QuantizedNetwork, entries: Sequence[QuantizedInput], tflite: TfliteSettings
 ) -> tuple[Prepared, QuantizedNetwork]:
     wide = {(entry.node, entry.index): _wide(prepared.places[entry.node, entry.index]) for entry in entries}
     names = {entry.node for entry in entries}
@@ -175,7 +177,22 @@ def _with_wide(
     )
     changed = replace(prepared, plan=plan, places={**prepared.places, **wide})
     searched = search_all(prepared.graph, wide, prepared.histograms, prepared.plan.groups)
+    if more := _needed(changed, tflite):
+        changed = replace(changed, intermediate={**changed.intermediate, **more})
+        every = {(entry.node, entry.index): entry for entry in network.every_input()}
+        between = searched_between(changed, {**every, **searched})
+        network = replace(network, intermediate={**network.intermediate, **between})
     return changed, with_changed(changed, network, searched)
+
+
+def _needed(prepared: Prepared, tflite: TfliteSettings) -> dict[str, bool]:
+    """What was observed for a budget and needs scales with the layers that have 16 bits."""
+    if not prepared.spare:
+        return {}
+    layers = [prepared.layers[entry.name] for entry in prepared.plan.layers]
+    wide = [place for place, settings in prepared.places.items() if settings.bits == 16]
+    needed, _, _ = intermediate_tensors(prepared.lite, prepared.graph, layers, prepared.places, tflite, wide)
+    return {tensor: whole for tensor, whole in needed.items() if tensor in prepared.spare}
 
 
 def _wide(settings: ActivationPlan) -> ActivationPlan:

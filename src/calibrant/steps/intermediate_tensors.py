@@ -43,8 +43,25 @@ def intermediate_tensors(
     layers: Collection[Layer],
     places: Collection[tuple[str, int]],
     settings: TfliteSettings,
+    wide: Collection[tuple[str, int]] = (),
 ) -> tuple[dict[str, bool], frozenset[str], Mapping[str, Quantizer]]:
     """The tensors that have to be observed for a LiteRT file, besides those that layers read.
+
+    Parameters
+    ----------
+    lite : FloatFile | CalibrantError | None
+        The network in float; nothing is to be observed without it.
+    graph : Graph
+        The graph that the layers are of.
+    layers : Collection[Layer]
+        The quantized ones.
+    places : Collection[tuple[str, int]]
+        (node, input index) of every activation that gets a quantizer.
+    settings : TfliteSettings
+        What the user has chosen.
+    wide : Collection[tuple[str, int]]
+        Those of ``places`` that read 16 bits. A layer in front of them may turn out to have no kernel with these
+        scales, so what 8 bits need is observed as well.
 
     Returns
     -------
@@ -55,8 +72,13 @@ def intermediate_tensors(
     if not isinstance(lite, FloatFile):
         return {}, frozenset(), {}
     chosen = settings.ops == "all", settings.io == "int8"
-    plan = make_plan(PlanInputs(lite, graph, layers, tuple(places), *chosen))
-    return plan.observed, plan.saturating, plan.fixed
+    given = PlanInputs(lite, graph, layers, tuple(places), *chosen)
+    plan = make_plan(given)
+    if not wide:
+        return plan.observed, plan.saturating, plan.fixed
+    other = make_plan(replace(given, wide=tuple(wide)))
+    saturating = plan.saturating | (other.saturating - plan.observed.keys())
+    return {**other.observed, **plan.observed}, saturating, plan.fixed
 
 
 def search_intermediate(

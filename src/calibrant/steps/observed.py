@@ -80,13 +80,28 @@ def observed_network(prepared: Prepared) -> QuantizedNetwork:
         The data show no value of what a layer reads.
     """
     check_seen(prepared.graph, prepared.places, prepared.histograms)
-    between = {tensor: whole for tensor, whole in prepared.intermediate.items() if prepared.histograms[tensor].count}
-    intermediate = search_intermediate(prepared.histograms, between, prepared.plan.activation_offset)
     activations = search_all(prepared.graph, prepared.places, prepared.histograms, prepared.plan.groups)
-    if intermediate:
-        read = {entry.tensor: entry.quantizer for entry in activations.values()}
-        intermediate = with_counted_ranges(prepared.graph, intermediate, read)
-    return with_activations(prepared, activations, intermediate)
+    return with_activations(prepared, activations, searched_between(prepared, activations))
+
+
+def searched_between(
+    prepared: Prepared, activations: Mapping[tuple[str, int], QuantizedInput]
+) -> dict[str, SearchResult]:
+    """The scales of tensors between layers, of those of which the data show a value.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        The plan, and what was observed.
+    activations : Mapping[tuple[str, int], QuantizedInput]
+        (node, input index) → quantized activation, for every place that gets a quantizer.
+    """
+    between = {tensor: whole for tensor, whole in prepared.intermediate.items() if prepared.histograms[tensor].count}
+    found = search_intermediate(prepared.histograms, between, prepared.plan.activation_offset)
+    if not found:
+        return found
+    read = {entry.tensor: entry.quantizer for entry in activations.values()}
+    return with_counted_ranges(prepared.graph, found, read)
 
 
 def with_rounding(prepared: Prepared) -> Prepared:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -21,7 +21,7 @@ from calibrant.errors import CalibrantError
 from calibrant.fold import Folded
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
-from calibrant.graph.node_input import read_tensor
+from calibrant.graph.node_input import NodeInput, read_tensor
 from calibrant.options import Options
 from calibrant.progress import Stopwatch
 from calibrant.quantized_network import QuantizedWeightOnly
@@ -73,6 +73,8 @@ class Prepared:
         (node, input index) → settings of every activation that gets a quantizer.
     intermediate : Mapping[str, bool]
         Further tensors for which an export needs scales → whether nothing of their range may be cut off.
+    spare : Mapping[str, bool]
+        The same of those for which it does only once a budget has given layers 16 bits.
     fixed : Mapping[str, Quantizer]
         Tensors that an export's kernels make with the same scale in every model.
     seen : Mapping[str, str]
@@ -111,6 +113,7 @@ class Prepared:
     observed: Graph
     places: Mapping[tuple[str, int], ActivationPlan]
     intermediate: Mapping[str, bool]
+    spare: Mapping[str, bool]
     fixed: Mapping[str, Quantizer]
     seen: Mapping[str, str]
     lite: FloatFile | CalibrantError | None
@@ -170,14 +173,20 @@ def prepare_balanced(planned: Planned, balanced: Balanced, options: Options, wat
     if "tflite" in options.export.formats:
         with watch.step("convert"):
             lite = float_lite_file(graph, chosen, places, options.export.tflite)
-    intermediate, saturating, fixed = intermediate_tensors(lite, graph, chosen, places, options.export.tflite)
+    known = lite, graph, chosen, places, options.export.tflite
+    wide = [place for place, settings in places.items() if settings.bits == 16]
+    intermediate, saturating, fixed = intermediate_tensors(*known, wide)
+    spare: dict[str, bool] = {}
+    if options.calibration.budget is not None:
+        spare, saturating, _ = intermediate_tensors(*known, [*wide, *_with_weights(places, layers)])
     floating = options.calibration.bias_correction or options.calibration.round_weights
     tensors = tuple(read_tensor(graph, place) for place in places)
     observed = graph if floating else with_quantized_weights(graph, layers, weights)
-    between = [tensor for tensor in intermediate if tensor not in tensors]
+    between = [tensor for tensor in {**intermediate, **spare} if tensor not in tensors]
     observed, seen = saturating_reads(observed, [tensor for tensor in between if tensor in saturating])
     unseen = infinite_tensors(graph).difference(seen) if between else frozenset()
     intermediate = {tensor: whole for tensor, whole in intermediate.items() if tensor not in unseen}
+    spare = {tensor: whole for tensor, whole in spare.items() if tensor not in unseen and tensor not in intermediate}
     return Prepared(
         original=planned.original,
         folded=planned.folded,
@@ -191,14 +200,20 @@ def prepare_balanced(planned: Planned, balanced: Balanced, options: Options, wat
         observed=observed,
         places=places,
         intermediate=intermediate,
+        spare=spare,
         fixed=fixed,
         seen=seen,
         lite=lite,
         weight_only=weight_only,
         float_products=float_products,
-        histograms={tensor: Histogram() for tensor in (*tensors, *intermediate)},
+        histograms={tensor: Histogram() for tensor in (*tensors, *intermediate, *spare)},
         patches=patch_statistics(graph, layers, weights) if options.calibration.bias_correction else {},
         grams=gram_statistics(graph, layers, weights) if options.calibration.round_weights else {},
         products=product_statistics(weight_only),
         minima=minimum_statistics(graph, layers, weights) if options.calibration.bias_correction else {},
     )
+
+
+def _with_weights(places: Iterable[NodeInput], layers: Mapping[str, Layer]) -> list[NodeInput]:
+    """The places that a budget may give 16 bits."""
+    return [place for place in places if place[0] in layers and layers[place[0]].weight_input is not None]
