@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -25,7 +27,7 @@ from tflite_networks import (
 import calibrant
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.emit.tflite.flatbuffer import File, empty_file
-from calibrant.emit.tflite.operator_check import operator_differences, run_file
+from calibrant.emit.tflite.operator_check import is_wrong, operator_differences, run_file
 from calibrant.emit.tflite.schema import schema
 from calibrant.emit.tflite.simulation import simulate
 from calibrant.errors import ModelError
@@ -322,6 +324,22 @@ def test_every_sum_is_multiplied_as_the_kernel_does(kernel, channels, per_channe
     runs = [run_file(file.content(), {0: codes}, file.used(), delegate) for delegate in (True, False)]
     for [found] in operator_differences(file, simulate(file, {0: "x:0"}), runs):
         assert found.steps == 0
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_only_codes_of_16_bits_may_be_a_step_off_where_floats_become_codes(bits):
+    values = np.float32([*range(-6, 6)]).reshape(1, 12) + np.float32(0.5)  # halves, of which the last are rounded apart
+    file = empty_file()
+    shape, codes = file.add_constant("s", np.zeros(values.shape, np.float32)), Quantizer(np.float32(1), 0, bits)
+    read, made = file.add_tensor("x", shape, np.float32), file.add_tensor("y", shape, f"int{bits}", codes)
+    file.set_operators([file.new_operator("QUANTIZE", [read.index], [made.index])])
+    file.begin([read.index], [made.index])
+    [[found]] = operator_differences(
+        file, simulate(file, {0: "x:0"}), [run_file(file.content(), {0: values}, file.used())]
+    )
+    assert found.steps <= (bits == 16) and not is_wrong(found, exact=True)
+    assert is_wrong(replace(found, steps=1.0), exact=True) == (bits == 8)
+    assert is_wrong(replace(found, steps=2.0), exact=True)
 
 
 @pytest.mark.parametrize("layer", ["MatMul", "MatMul_1", "MatMul_2"])
