@@ -16,6 +16,7 @@ from calibrant.emit.tflite.fallback import offenders
 from calibrant.emit.tflite.far_outputs import far_apart
 from calibrant.emit.tflite.file_parts import Operator
 from calibrant.emit.tflite.flatbuffer import METADATA, File
+from calibrant.emit.tflite.float_ends import refuse_float_ends
 from calibrant.emit.tflite.float_file import FloatFile
 from calibrant.emit.tflite.name_check import without_wrong_names
 from calibrant.emit.tflite.operator_check import OperatorDifference, is_wrong, operator_differences
@@ -142,7 +143,7 @@ def lite_file(
             break
         barred |= wrong
     if settings.io == "int8":
-        _refuse_float_ends(draft, float_file, network)
+        refuse_float_ends(draft.file, draft.plan, _given(network, float_file, settings, barred), network)
     outputs = [real_values(tensor, runs[0][tensor.index]) for tensor in draft.file.outputs()]
     _check_as_run_by_applications(draft, sample, outputs, network.graph)
     made = simulation.graph(network.graph.source)
@@ -177,16 +178,26 @@ def _draft(
     about: Mapping[str, Any] | None,
     barred: Mapping[int, str],
 ) -> _Draft:
+    plan, scales = plan_with_scales(_given(network, float_file, settings, barred), network)
+    file = float_file.file.copy()
+    origin = quantized_file(file, dict(float_file.tensors), plan, scales, network, settings.io)
+    return _Draft(_signed(file, network.graph, about), file, plan, origin)
+
+
+def _given(
+    network: QuantizedNetwork, float_file: FloatFile, settings: TfliteSettings, barred: Mapping[int, str]
+) -> PlanInputs:
     places = [(found.node, found.index) for found in network.every_input()]
     layers = [layer.layer for layer in network.layers]
     known = network.intermediate.keys() - network.too_coarse
     wide = [(found.node, found.index) for found in network.every_input() if found.quantizer.bits == 16]
     chosen = settings.ops == "all", settings.io == "int8"
-    given = PlanInputs(float_file, network.graph, layers, places, *chosen, barred, known=known, wide=wide)
-    plan, scales = plan_with_scales(given, network)
-    file = float_file.file.copy()
-    origin = quantized_file(file, dict(float_file.tensors), plan, scales, network, settings.io)
-    return _Draft(_signed(file, network.graph, about), file, plan, origin)
+    return PlanInputs(
+        *(float_file, network.graph, layers, places, *chosen, barred),
+        known=known,
+        too_coarse=network.too_coarse,
+        wide=wide,
+    )
 
 
 def _signed(file: File, graph: Graph, about: Mapping[str, Any] | None) -> bytes:
@@ -318,29 +329,6 @@ def _unexplained(found: OperatorDifference, source: str) -> Problem:
         path=found.tensor,
         hint="export another format",
     )
-
-
-def _refuse_float_ends(draft: _Draft, float_file: FloatFile, network: QuantizedNetwork) -> None:
-    file, graph = draft.file, network.graph
-    reasons = dict.fromkeys(network.too_coarse, "8 bits would cost the outputs more than half of what all layers do")
-    reasons |= {float_file.tensors.get(index, ""): "it is read with 16 bits" for index in draft.plan.wide.tensors}
-    ends = (
-        ("input", "reads", file.inputs(), graph.inputs, graph.input_keys),
-        ("output", "makes", file.outputs(), graph.outputs, graph.output_keys),
-    )
-    problems = [
-        Problem(
-            f"the {role} {key} is float, as "
-            + reasons.get(name, f"what {verb} it has no integer kernel with its scale"),
-            file=graph.source,
-            hint="leave inputs and outputs in float with --tflite-io float32",
-        )
-        for role, verb, tensors, names, keys in ends
-        for tensor, name, key in zip(tensors, names, keys, strict=True)
-        if tensor.dtype == np.float32
-    ]
-    if problems:
-        raise ModelError(*problems)
 
 
 def _name(float_file: FloatFile, tensor: Any) -> str:

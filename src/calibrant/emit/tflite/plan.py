@@ -23,6 +23,10 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer, find_layers
 
+TOO_COARSE = "8 bits for one of its tensors would cost the outputs more than half of what all layers do"
+BETWEEN_FLOATS = "is between operators in float"
+ONLY_LAYERS = "only layers and what is between them run on integers (--tflite-ops layers)"
+
 
 @dataclass(frozen=True, eq=False)
 class FilePlan:
@@ -98,6 +102,8 @@ class PlanInputs:
         Position of an operator → why it has to stay in float.
     known : Collection[str] | None
         Tensors of the graph with scales of their own; None: all can be observed.
+    too_coarse : Collection[str]
+        Tensors of the graph for which 8 bits are too few; they are not among those known.
     before : Mapping[int, Source]
         Sources of the plan in which nothing was barred, for what is not known.
     wide : Collection[NodeInput]
@@ -112,6 +118,7 @@ class PlanInputs:
     integer_ends: bool = False
     barred: Mapping[int, str] = field(default_factory=dict)
     known: Collection[str] | None = None
+    too_coarse: Collection[str] = ()
     before: Mapping[int, Source] = field(default_factory=dict)
     wide: Collection[NodeInput] = ()
 
@@ -140,11 +147,7 @@ class _Planner:
         self.operators: dict[str, int] = {}
         self.layers = self._layers()
         self.wide = self._wide()
-        self.left_in_float = {
-            given.float_file.indices.get(layer_end(given.graph, layer))
-            for layer in find_layers(given.graph)[0]
-            if layer.name not in {each.name for each in given.layers}
-        }
+        self.left_in_float = self._left_in_float()
         coded = self.wiring.fed if given.integer_ends else frozenset()
         self.exact = only_read_exactly(self.wiring, self.layers, given.float_file.tensors, coded, given.barred)
         self.integer: set[int] = set()
@@ -163,7 +166,7 @@ class _Planner:
         sources = self.sources.all()
         parts = self.sources.share_concatenated(sources)
         floats = {
-            at: self.why.get(at, "is between operators in float")
+            at: self.why.get(at, BETWEEN_FLOATS)
             for at, each in enumerate(self.wiring.operators)
             if at not in self.integer and (self._computes(each) or at in self.given.barred)
         }
@@ -211,6 +214,14 @@ class _Planner:
             self.why.setdefault(at, IN_FRONT)
         return found
 
+    def _left_in_float(self) -> set[int]:
+        """Indices of what layers make that the configuration leaves in float, be it a result by another name."""
+        graph, names = self.given.graph, {layer.name for layer in self.given.layers}
+        ends = {layer_end(graph, layer) for layer in find_layers(graph)[0] if layer.name not in names}
+        results = zip(graph.outputs, self.given.file.outputs(), strict=True)
+        found = {made.index for output, made in results if _passed_on(graph, output) in ends}
+        return found | {self.index_of[end] for end in ends if end in self.index_of}
+
     def _layer(self, layer: Layer, found: Mapping[int, str]) -> tuple[int | None, str | None]:
         """The operator that runs a layer, and why it has to do so in float."""
         end = layer_end(self.given.graph, layer)
@@ -249,7 +260,7 @@ class _Planner:
                 "are too few"
             )
         elif not (self.given.all_operators or kernel.between_layers):
-            self.why[at] = "only layers and what is between them run on integers (--tflite-ops layers)"
+            self.why[at] = ONLY_LAYERS
         else:
             data = self.wiring.data(at)
             if looks_up(each):
@@ -275,15 +286,21 @@ class _Planner:
             at_home = any(made) or not kernel.of_codes
         if not at_home:
             return False
-        if not all(self.sources.has_scale(tensor.index) for tensor in data):
-            self.why[at] = "one of its inputs is not known in the graph, or infinite, so that it has no scale"
-            return False
-        if (kernel.result is Result.OWN or not data or self.sources.joins(at)) and not all(
-            self.sources.has_scale(tensor.index) for tensor in each.outputs
-        ):
-            self.why[at] = "its result is not known in the graph, or infinite, so that it has no scale"
-            return False
+        made_anew = kernel.result is Result.OWN or not data or self.sources.joins(at)
+        for what, tensors in (("one of its inputs", data), ("its result", each.outputs if made_anew else ())):
+            lacking = [tensor.index for tensor in tensors if not self.sources.has_scale(tensor.index)]
+            if lacking:
+                self.why[at] = self._why_without_scale(what, lacking[0])
+                return False
         return True
+
+    def _why_without_scale(self, what: str, index: int) -> str:
+        name = self.given.float_file.tensors.get(index)
+        if name in self.given.too_coarse:
+            return TOO_COARSE
+        if name is None:
+            return f"{what} is not known in the graph, so that it has no scale"
+        return f"no finite range was observed for {what}, so that it has no scale"
 
     def _is_made_on_integers(self, index: int) -> bool:
         if self.given.integer_ends and index in self.wiring.fed:
@@ -295,3 +312,10 @@ class _Planner:
             at in self.integer and index in [tensor.index for tensor in self.wiring.data(at)]
             for at in self.wiring.readers.get(index, ())
         )
+
+
+def _passed_on(graph: Graph, tensor: str) -> str:
+    """The tensor that another one is, past operations that only give it a name."""
+    while (node := graph.producer(tensor)).op in nd.PASS_THROUGH | {"IdentityN"}:
+        tensor = nd.tensor_name(nd.data_inputs(node)[nd.split_tensor(tensor)[1]])
+    return tensor

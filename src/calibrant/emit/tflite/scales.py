@@ -12,7 +12,7 @@ from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.algorithms.counted_range import MOST_STEPS, counted, range_of
 from calibrant.emit.tflite.file_parts import Operator, Tensor
 from calibrant.emit.tflite.kernels import COMPARING, KERNELS, LAYER_INPUT, Result
-from calibrant.emit.tflite.plan import FilePlan, PlanInputs, make_plan
+from calibrant.emit.tflite.plan import TOO_COARSE, FilePlan, PlanInputs, make_plan
 from calibrant.emit.tflite.sources import REARRANGING, SATURATING, Observed, SameAs, own_source
 from calibrant.emit.tflite.wide import widened
 from calibrant.graph import nodes as nd
@@ -34,7 +34,6 @@ LOWEST_LOG = 16
 COMPARED_STEP = 2.0**-8
 """The difference of real numbers that kernels resolve which compare."""
 UNOBSERVED = "no range was observed for one of its tensors"
-TOO_COARSE = "8 bits for one of its tensors would cost the outputs more than half of what all layers do"
 
 
 class Scales:
