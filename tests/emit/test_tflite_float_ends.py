@@ -1,9 +1,12 @@
 """Why an input or output of a LiteRT file cannot be int8, and that the hint helps."""
 
+from dataclasses import replace
+
 import pytest
 from tflite_networks import conv3d, definition, exported
 
 import calibrant
+from calibrant.emit.tflite.plan import TOO_COARSE, PlanInputs, make_plan
 from calibrant.errors import ModelError
 from calibrant.graph.layers import find_layers
 from calibrant.graph.load import load
@@ -91,3 +94,15 @@ def test_the_last_layer_of_a_saved_model_that_is_skipped(saved):
     result = calibrant.quantize(saved, f'skip_layers: "{last}"', DATA, export="tflite")
     [row] = result.report["exports"]["tflite"]["operators_in_float"]
     assert row["reason"] == "the layer is left in float by the configuration"
+
+
+def test_what_has_no_scale_is_said_to_be_too_coarse_or_not_observed():
+    result, _ = exported(graph_def(lambda: tf.identity(tf.nn.elu(dense(placeholder([None, 8]))), name="out")))
+    layers = [layer.layer for layer in result.network.layers]
+    places = [(entry.node, entry.index) for entry in result.network.every_input()]
+    observed = set(result.network.intermediate)
+    made = {tensor for tensor in observed if result.lite.graph.producer(tensor).op in ("Elu", "Identity")}
+    given = PlanInputs(result.lite, result.network.graph, layers, places, known=observed - made)
+    why = "no finite range was observed for its result, so that it has no scale"
+    assert list(make_plan(given).floats.values()) == [why]
+    assert list(make_plan(replace(given, too_coarse=made)).floats.values()) == [TOO_COARSE]
