@@ -71,7 +71,7 @@ def quantize(
     Parameters
     ----------
     model : Any
-        Path of a frozen graph, SavedModel or Keras file, or one of these in memory; see
+        Path of a frozen graph, SavedModel, Keras file or TensorFlow 1.x checkpoint, or a model in memory; see
         :func:`calibrant.graph.load.load`.
     config : Any
         Path of a configuration file, its text, a ``Configuration``, or None for the defaults.

@@ -280,7 +280,7 @@ def variables(nodes: Mapping[str, NodeDef], source: str) -> list[Problem]:
             "is a variable, whose value is not in the file",
             file=source,
             path=node.name,
-            hint="freeze the graph, or give the SavedModel folder",
+            hint="freeze the graph, or give the SavedModel folder, or the .meta file of its checkpoint",
         )
         for node in nodes.values()
         if node.op in VARIABLES

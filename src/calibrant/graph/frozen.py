@@ -53,7 +53,7 @@ def from_binary(
             Problem(
                 f"is not a frozen TensorFlow graph, or is cut short ({path.stat().st_size} bytes)",
                 file=str(path),
-                allowed="a binary GraphDef (.pb), a text one (.pbtxt), a SavedModel folder, a .keras or .h5 file",
+                allowed="a binary GraphDef (.pb), a text one (.pbtxt), a SavedModel folder, .keras, .h5 or .meta file",
             )
         )
     plausible(graph_def, str(path), sizes)
