@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -500,3 +501,13 @@ main(sys.argv[1:])
     assert child.returncode == (130 if number == signal.SIGINT else -number), err
     assert "Traceback" not in err
     assert tree(files) == before
+
+
+def test_a_damaged_report_is_not_compared(files):
+    assert run(*arguments(files)).code == 0
+    report = files / "out" / "report.json"
+    content = json.loads(report.read_text())
+    shutil.copytree(files / "out", files / "other")
+    report.write_text(json.dumps({**content, "layers": None}))
+    found = run("compare", files / "out", files / "other")
+    assert found.code == 2 and "reports is damaged" in found.err

@@ -11,6 +11,7 @@ import calibrant
 from calibrant.errors import ModelError
 from calibrant.graph.load import load
 from calibrant.graph.run import run_once
+from calibrant.graph.tf_core import MetaGraphDef
 from command_line import run
 from graphs import numbers, tf
 
@@ -153,3 +154,68 @@ def test_its_nodes_can_be_listed(tmp_path):
     listed = run("inspect", path, "--nodes")
     assert listed.code == 0
     assert "logits" in listed.out
+
+
+def test_a_loss_is_not_taken_for_the_output(tmp_path):
+    def build():
+        feeds = network()
+        wanted = tf1.placeholder(tf.float32, [None, 3], "wanted")
+        graph = tf1.get_default_graph()
+        loss = tf.reduce_mean(tf.square(graph.get_tensor_by_name("out:0") - wanted), name="loss")
+        tf1.train.AdamOptimizer().minimize(loss)
+        return feeds
+
+    path, expected = written(tmp_path, build)
+    with pytest.raises(ModelError, match="does not say which tensors are outputs"):
+        load(path)
+    np.testing.assert_allclose(run_once(load(path, outputs="out"), {"x": X})[0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("resources", [True, False])
+def test_variables_in_parts(resources, tmp_path):
+    def build():
+        x = tf1.placeholder(tf.float32, [None, 5], "x")
+        with tf1.variable_scope("net", use_resource=resources, partitioner=tf1.fixed_size_partitioner(2)):
+            weights = tf1.get_variable("weights", [5, 4], initializer=tf1.random_normal_initializer(seed=1))
+        tf.matmul(x, tf.convert_to_tensor(weights), name="out")
+        return {"x:0": numbers(3, 5)}
+
+    path, expected = written(tmp_path, build)
+    np.testing.assert_allclose(run_once(load(path), {"x": numbers(3, 5)})[0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("damage", ["absent", "cut", "flipped"])
+def test_damaged_values(damage, tmp_path):
+    path, _ = written(tmp_path, network)
+    (data,) = tmp_path.glob("*.data-*")
+    content = data.read_bytes()
+    if damage == "absent":
+        data.unlink()
+    else:
+        data.write_bytes(
+            content[:100] if damage == "cut" else content[:100] + bytes([content[100] ^ 1]) + content[101:]
+        )
+    with pytest.raises(ModelError, match="value of the variable 'net/|values of its variables"):
+        load(path)
+
+
+def test_a_saver_without_its_constants(tmp_path):
+    path, _ = written(tmp_path, network)
+    meta_graph = MetaGraphDef.FromString(path.read_bytes())
+    kept = [node for node in meta_graph.graph_def.node if node.name != "save/RestoreV2/tensor_names"]
+    del meta_graph.graph_def.node[:]
+    meta_graph.graph_def.node.extend(kept)
+    path.write_bytes(meta_graph.SerializeToString())
+    with pytest.raises(ModelError, match=r"net\.ckpt-7\.meta: cannot be read"):
+        load(path)
+
+
+def test_the_name_of_a_checkpoint_leads_to_its_graph(tmp_path):
+    path, _ = written(tmp_path, network, "m.ckpt")
+    with pytest.raises(ModelError, match="there is no such model") as caught:
+        load(tmp_path / "m.ckpt")
+    assert f"the checkpoint, {path}" in str(caught.value)
+    (tmp_path / "m.ckpt").write_bytes(b"values of an older form")
+    with pytest.raises(ModelError, match="is a part of a checkpoint") as caught:
+        load(tmp_path / "m.ckpt")
+    assert f"its graph, {path}" in str(caught.value)

@@ -10,6 +10,7 @@ import click
 from calibrant.cli.existing_file import is_page, refuse_other_kind
 from calibrant.cli.json_output import json_option, print_json
 from calibrant.cli.next_step import place, say_next
+from calibrant.errors import DataError, Problem
 
 RESULTS = ("report.html", ".pb", ".json", ".txt", ".cfg", ".tflite")
 """How the files of a result end, which a page may not replace; another page may lie beside them."""
@@ -31,7 +32,13 @@ def compare(first: str, second: str, page: str | None, as_json: bool) -> None:
     if target is not None:
         check_writable_file(target, [Kept(Path(folder), RESULTS) for folder in (first, second)])
         refuse_other_kind(target, "HTML page", is_page)
-    found = compare_runs(read_run(Path(first)), read_run(Path(second)))
+    runs = read_run(Path(first)), read_run(Path(second))
+    try:
+        found = compare_runs(*runs)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        message = "one of the two reports is damaged"
+        hint = "give two folders that calibrant quantize has written"
+        raise DataError(Problem(message, file=f"{first}, {second}", hint=hint)) from None
     if target is not None:
         from calibrant.report.page.comparison_page import comparison_page
 
@@ -58,7 +65,7 @@ def _show(found: dict[str, Any]) -> None:
     if found["configuration"]:
         click.echo()
         settings = [(row["setting"], _exactly(row["first"]), _exactly(row["second"])) for row in found["configuration"]]
-        table("configuration", ("setting", "first", "second"), settings)
+        table("configuration", ("setting", "first", "second"), settings, whole_names=True)
     if found["layers"]:
         click.echo()
         layers = [
@@ -77,7 +84,7 @@ def _show(found: dict[str, Any]) -> None:
             *(f"{what}, {run}" for what in ("worst dB", "scale") for run in ("first", "second")),
             "changed",
         )
-        table("layers that changed", names, layers)
+        table("layers that changed", names, layers, whole_names=True)
     for key, text in (("only_first", "quantized in the first only"), ("only_second", "quantized in the second only")):
         if found[key]:
             click.echo(f"\n{text}: " + ", ".join(found[key]))

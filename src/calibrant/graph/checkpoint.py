@@ -6,7 +6,7 @@ them lies in the checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ def checkpoint_keys(nodes: Mapping[str, NodeDef], meta_graph: Any) -> dict[str, 
     if call.op == "NoOp":  # of TensorFlow 1.15, and of models above 2 GB
         if any(node.op in REFERENCES for node in nodes.values()):
             return None
-        return dict(assigned_keys(nodes, {name: name for name, node in nodes.items() if node.op == "VarHandleOp"}))
+        return _whole(assigned_keys(nodes, {name: name for name, node in nodes.items() if node.op == "VarHandleOp"}))
     if "f" not in call.attr:
         return None
     name = call.attr["f"].func.name
@@ -77,11 +77,17 @@ def checkpoint_keys(nodes: Mapping[str, NodeDef], meta_graph: Any) -> dict[str, 
         argument.name: nd.node_name(tensor)
         for argument, tensor in zip(function.signature.input_arg, nd.data_inputs(call), strict=True)
     }
-    return dict(assigned_keys({node.name: node for node in function.node_def}, handles))
+    return _whole(assigned_keys({node.name: node for node in function.node_def}, handles))
 
 
-def assigned_keys(nodes: Mapping[str, NodeDef], handles: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """(Node, checkpoint key) of each variable to which nodes that restore a model assign its value.
+def _whole(found: Iterable[tuple[str, str, str]]) -> dict[str, str]:
+    return {name: key for name, key, part in found if not part}
+
+
+def assigned_keys(nodes: Mapping[str, NodeDef], handles: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """(Node, checkpoint key, part of it) of each variable to which nodes that restore a model assign its value.
+
+    The part is empty where the variable has the whole value; otherwise as TensorFlow writes slices: ``8 3 0,4:-``.
 
     Parameters
     ----------
@@ -101,5 +107,4 @@ def assigned_keys(nodes: Mapping[str, NodeDef], handles: Mapping[str, str]) -> I
             continue
         names, slices = (nodes[each.partition(":")[0]].attr["value"].tensor.string_val for each in restore.input[1:3])
         position = int(index.rpartition(":")[2] or 0)
-        if not slices[position]:
-            yield handles[node.input[0]], names[position].decode()
+        yield handles[node.input[0]], names[position].decode(), slices[position].decode()

@@ -59,12 +59,18 @@ def _file(path: Path) -> tuple[str, str | None] | None:
     if suffix == ".tflite":
         return _litert(path)
     if _CHECKPOINT_FILE.search(path.name):
-        return "is a part of a checkpoint, not a model", _of_a_checkpoint(path.with_suffix(".meta"))
+        return "is a part of a checkpoint, not a model", _of_a_checkpoint(path.with_suffix(".meta"), with_graph(path))
     return None
 
 
-def _of_a_checkpoint(graph: Path) -> str:
-    return f"give the file with its graph, {graph}" if graph.exists() else _OF_A_CHECKPOINT
+def with_graph(prefix: Path) -> Path:
+    """The file with the graph of a checkpoint of TensorFlow 1.x, whether there is one or not."""
+    return Path(f"{prefix}.meta")
+
+
+def _of_a_checkpoint(*graphs: Path) -> str:
+    found = next((graph for graph in graphs if graph.exists()), None)
+    return _OF_A_CHECKPOINT if found is None else f"give the file with its graph, {found}"
 
 
 _PYTORCH = ("is a model of PyTorch, not of TensorFlow", _THE_SOURCE)

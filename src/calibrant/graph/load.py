@@ -10,7 +10,7 @@ from calibrant.collector import collector_paused
 from calibrant.errors import ModelError, Problem, UnknownNameError, is_address
 from calibrant.forks import refuse_fork
 from calibrant.graph import concrete_function, frozen, keras_file, keras_model, meta_graph, saved_model
-from calibrant.graph.file_kind import MODELS, not_a_model
+from calibrant.graph.file_kind import MODELS, not_a_model, with_graph
 from calibrant.graph.graph import Graph
 from calibrant.graph.trust import only_computes
 from calibrant.regular_file import is_folder, require_regular
@@ -116,7 +116,10 @@ def _load_file(
     except OSError as error:
         raise ModelError(Problem(f"cannot be read: {error.strerror}", file=str(path))) from None
     if not exists:
-        raise ModelError(Problem("there is no such model", file=str(path)))
+        hint = (
+            f"give the file with the graph of the checkpoint, {graph}" if (graph := with_graph(path)).exists() else None
+        )
+        raise ModelError(Problem("there is no such model", file=str(path), hint=hint))
     for file in (path / "saved_model.pb", path / "saved_model.pbtxt") if found_folder else (path,):
         require_regular(file, ModelError)
     try:

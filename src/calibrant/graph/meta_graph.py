@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from google.protobuf.message import DecodeError
 
 from calibrant.errors import ModelError, Problem
@@ -28,7 +29,7 @@ from calibrant.graph.variables import freeze
 LOSSES = frozenset({"SoftmaxCrossEntropyWithLogits", "SparseSoftmaxCrossEntropyWithLogits"})
 """What reads the results of a classifier that is trained."""
 _FED = frozenset({"Placeholder", "PlaceholderWithDefault", "IteratorGetNext"})
-_BESIDE = re.compile(r"(gradients|save)(_\d+)?/")
+_BESIDE = re.compile(r"(.*/)?(gradients|save)(_\d+)?/")
 _UPDATES = re.compile("(Resource|Sparse)*Apply")
 
 
@@ -43,30 +44,24 @@ def from_meta_graph(
         A damaged file, no checkpoint beside it, a variable that it has no fitting value of, or no outputs named where
         the graph is also there for training.
     """
-    graph_def, keys = _read(path)
+    graph_def = _read(path)
     plausible(graph_def, str(path))
     nodes = {node.name: node for node in graph_def.node}
     try:
         named = frozen.resolve(nodes, outputs or _only_output(nodes, path), "output", str(path))
         tensors = (*named, *frozen.resolve(nodes, inputs or (), "input", str(path)))
+        constant = _frozen(graph_def, nodes, tensors, path)
     except ModelError as error:
         error.unfit = graph_def
         raise
-    reader, prefix = _values(path)
-    shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
-    shape_of = tensorflow().TensorShape
+    except Exception as error:  # TensorFlow raises many kinds for damaged files
+        raise ModelError(Problem(f"cannot be read, or its values cannot: {cause_of(error)}", file=str(path))) from None
+    return frozen.select(constant, str(path), inputs, named, constants=constants, is_plausible=True)
 
-    def read(name: str) -> Any:
-        node, key = nodes[name], keys.get(name, name)
-        if dtypes.get(key) != nd.attribute(node, "dtype"):
-            problem = f"the checkpoint has no value of the variable {name!r}"
-            hint = "give the .meta file of the same checkpoint, or name outputs that do not need it"
-            raise ModelError(Problem(problem, file=prefix, hint=hint))
-        if not shape_of(node.attr["shape"].shape).is_compatible_with(shapes[key]):
-            problem = f"the value of the variable {name!r} has shape {shapes[key]}, which is not that of the graph"
-            raise ModelError(Problem(problem, file=prefix, hint="give the .meta file of the same checkpoint"))
-        return reader.get_tensor(key)
 
+def _frozen(graph_def: GraphDef, nodes: Mapping[str, NodeDef], tensors: Sequence[str], path: Path) -> GraphDef:
+    """What tensors need, with the values of the checkpoint."""
+    read = _Values(nodes, path).read
     needed = GraphDef(versions=graph_def.versions, library=graph_def.library)
     for name, node in ordered(nodes, tensors).items():
         if node.op in REFERENCES:
@@ -80,13 +75,66 @@ def from_meta_graph(
     }
     constant = freeze(needed, tensors, handles, read) if handles else needed
     if constant is None:
-        problem = "uses variables otherwise than by reading them"
-        raise ModelError(Problem(problem, file=str(path), hint="save it for inference, as a SavedModel"))
-    return frozen.select(constant, str(path), inputs, named, constants=constants, is_plausible=True)
+        problem = "has variables that are assigned, or read inside of a conditional or loop of TensorFlow 1.x"
+        raise ModelError(
+            Problem(problem, file=str(path), hint="save it for inference, as a SavedModel or frozen graph")
+        )
+    return constant
 
 
-def _read(path: Path) -> tuple[GraphDef, dict[str, str]]:
-    """The graph, and the keys of its variables in the checkpoint by their nodes."""
+class _Values:
+    """The values of variables in the files beside a ``.meta`` file."""
+
+    def __init__(self, nodes: Mapping[str, NodeDef], path: Path):
+        self._nodes = nodes
+        self._prefix = str(path)[: -len(path.suffix)] if path.suffix else str(path.parent) + "/"
+        variables = {name: name for name, node in nodes.items() if node.op in REFERENCES or node.op == "VarHandleOp"}
+        self._places = {name: (key, part) for name, key, part in assigned_keys(nodes, variables)}
+        try:
+            self._reader = tensorflow().compat.v1.train.NewCheckpointReader(self._prefix)
+        except Exception as error:  # TensorFlow raises many kinds for absent and damaged files
+            problem = f"the values of its variables cannot be read: {cause_of(error)}"
+            hint = f"copy the other files of the checkpoint beside it: {self._prefix}.index and {self._prefix}.data-…"
+            raise ModelError(Problem(problem, file=str(path), hint=hint)) from None
+        self._shapes = self._reader.get_variable_to_shape_map()
+        self._dtypes = self._reader.get_variable_to_dtype_map()
+
+    def read(self, name: str) -> np.ndarray:
+        """The value of a variable, by its node.
+
+        Raises
+        ------
+        ModelError
+            There is none, or one of another shape, or it cannot be read.
+        """
+        node, (key, part) = self._nodes[name], self._places.get(name, (name, ""))
+        hint = "give the .meta file of the same checkpoint, or name outputs that do not need it"
+        if self._dtypes.get(key) != nd.attribute(node, "dtype"):
+            problem = f"the checkpoint has no value of the variable {name!r}"
+            raise ModelError(Problem(problem, file=self._prefix, hint=hint))
+        try:
+            value = np.asarray(self._reader.get_tensor(key))
+        except Exception as error:  # of the file system, or of TensorFlow for damaged files
+            problem = f"the value of the variable {name!r} cannot be read: {cause_of(error)}"
+            hint = f"copy all files of the checkpoint again: {self._prefix}.data-…"
+            raise ModelError(Problem(problem, file=self._prefix, hint=hint)) from None
+        value = value[_slices(part)] if part else value
+        if not tensorflow().TensorShape(node.attr["shape"].shape).is_compatible_with(value.shape):
+            found = list(value.shape)
+            problem = f"the value of the variable {name!r} has shape {found}, which is not that of the graph"
+            raise ModelError(Problem(problem, file=self._prefix, hint=hint))
+        return value
+
+
+def _slices(part: str) -> tuple[slice, ...]:
+    """The part of a value that ``8 3 0,4:-`` means: the first four of eight rows, with all three columns."""
+    pairs = (axis.partition(",") for axis in part.split()[-1].split(":"))
+    return tuple(
+        slice(None) if first == "-" else slice(int(first), int(first) + int(count)) for first, _, count in pairs
+    )
+
+
+def _read(path: Path) -> GraphDef:
     try:
         meta_graph = MetaGraphDef.FromString(path.read_bytes())
     except OSError as error:
@@ -99,20 +147,7 @@ def _read(path: Path) -> tuple[GraphDef, dict[str, str]]:
         raise ModelError(
             Problem(problem, file=str(path), allowed="a binary MetaGraphDef, as a tf.train.Saver writes it")
         )
-    nodes = {node.name: node for node in graph_def.node}
-    variables = {name: name for name, node in nodes.items() if node.op in REFERENCES or node.op == "VarHandleOp"}
-    return graph_def, dict(assigned_keys(nodes, variables))
-
-
-def _values(path: Path) -> tuple[Any, str]:
-    """What reads the values, and where they are."""
-    prefix = str(path)[: -len(path.suffix)] if path.suffix else str(path.parent) + "/"
-    try:
-        return tensorflow().compat.v1.train.NewCheckpointReader(prefix), prefix
-    except Exception as error:  # TensorFlow raises many kinds for absent and damaged files
-        problem = f"the values of its variables cannot be read: {cause_of(error)}"
-        hint = f"copy {prefix}.index and {prefix}.data-… beside it"
-        raise ModelError(Problem(problem, file=str(path), hint=hint)) from None
+    return graph_def
 
 
 def _only_output(nodes: Mapping[str, NodeDef], path: Path) -> list[str]:
@@ -131,7 +166,8 @@ def _only_output(nodes: Mapping[str, NodeDef], path: Path) -> list[str]:
             readers.setdefault(nd.node_name(tensor), []).append(name)
     fed = nodes_reached(readers, [name for name, node in forward.items() if node.op in _FED])
     ends = possible_outputs({name: forward[name] for name in fed if not _UPDATES.match(forward[name].op)})
-    if len(ends) == 1 and not logits:
+    is_trained = any(_UPDATES.match(node.op) for node in nodes.values())
+    if len(ends) == 1 and not logits and not is_trained:
         return ends
     found = list(dict.fromkeys((*logits, *ends)))
     raise ModelError(
