@@ -96,7 +96,6 @@ class _Values:
             problem = f"the values of its variables cannot be read: {cause_of(error)}"
             hint = f"copy the other files of the checkpoint beside it: {self._prefix}.index and {self._prefix}.data-…"
             raise ModelError(Problem(problem, file=str(path), hint=hint)) from None
-        self._shapes = self._reader.get_variable_to_shape_map()
         self._dtypes = self._reader.get_variable_to_dtype_map()
 
     def read(self, name: str) -> np.ndarray:
