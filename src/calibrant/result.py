@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import html
-import shlex
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -36,6 +35,7 @@ from calibrant.report.distributions import activation_rows, weight_rows
 from calibrant.report.findings import findings, verdict
 from calibrant.report.growth_table import growth_rows
 from calibrant.report.layer_table import layer_rows
+from calibrant.report.option_words import option_words
 from calibrant.report.output_sqnr import file_sqnr_rows, sqnr_rows, sqnr_warnings
 from calibrant.report.page.page import page
 from calibrant.report.picture import picture
@@ -332,7 +332,7 @@ def _budget(result: Result) -> dict[str, str]:
     if result.configuration is None:
         return {}
     comment = f"chosen by calibrant quantize with a budget of {100 * result.options['budget']:g} % for 16 bits"
-    words = [*_same_options(result.options), *_same_file(result.tflite, result.options)]
+    words = [*_same_options(result.options), *_same_file(result.options)]
     comment += f"; for quantize {' '.join(words)}"
     return {f"{result.name}_budget.cfg": write_config(result.configuration, comment)}
 
@@ -354,20 +354,12 @@ def _same_options(options: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _same_file(chosen: TfliteSettings, options: Mapping[str, Any]) -> list[str]:
+def _same_file(options: Mapping[str, Any]) -> list[str]:
     """The options of a ``.tflite``, for which the weights of the whole model may be others."""
     if "tflite" not in options.get("export", ()):
         return []
-    shapes = [shlex.quote(f"{name}={','.join(map(str, shape))}") for name, shape in chosen.shape.items()]
-    plain = TfliteSettings()
-    return [
-        "--export tflite",
-        *([] if chosen.io == plain.io else [f"--tflite-io {chosen.io}"]),
-        *([] if chosen.batch is None else [f"--tflite-batch {chosen.batch}"]),
-        *([] if chosen.ops == plain.ops else [f"--tflite-ops {chosen.ops}"]),
-        *(f"--tflite-shape {shape}" for shape in shapes),
-        *(["--tflite-dense-per-channel"] if chosen.dense_per_channel else []),
-    ]
+    words = option_words({name: value for name, value in options.items() if name.startswith("tflite_")})
+    return ["--export tflite", *([words] if words else [])]
 
 
 def _nuq_record(result: Result) -> dict[str, str]:

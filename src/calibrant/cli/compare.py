@@ -10,7 +10,6 @@ import click
 from calibrant.cli.existing_file import is_page, refuse_other_kind
 from calibrant.cli.json_output import json_option, print_json
 from calibrant.cli.next_step import place, say_next
-from calibrant.errors import DataError, Problem
 
 RESULTS = ("report.html", ".pb", ".json", ".txt", ".cfg", ".tflite")
 """How the files of a result end, which a page may not replace; another page may lie beside them."""
@@ -26,19 +25,13 @@ def compare(first: str, second: str, page: str | None, as_json: bool) -> None:
     from calibrant.publish.kept import Kept
     from calibrant.publish.writable import check_writable_file, path_to_write
     from calibrant.publish.write import write_file
-    from calibrant.report.comparison import compare_runs, read_run
+    from calibrant.report.comparison import compare_folders
 
     target = None if page is None else path_to_write(page, "page")
     if target is not None:
         check_writable_file(target, [Kept(Path(folder), RESULTS) for folder in (first, second)])
         refuse_other_kind(target, "HTML page", is_page)
-    runs = read_run(Path(first)), read_run(Path(second))
-    try:
-        found = compare_runs(*runs)
-    except (AttributeError, KeyError, TypeError, ValueError):
-        message = "one of the two reports is damaged"
-        hint = "give two folders that calibrant quantize has written"
-        raise DataError(Problem(message, file=f"{first}, {second}", hint=hint)) from None
+    found = compare_folders(Path(first), Path(second))
     if target is not None:
         from calibrant.report.page.comparison_page import comparison_page
 

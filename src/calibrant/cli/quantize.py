@@ -92,8 +92,7 @@ def quantize(
 def _judging(model: str, out: str, result: Any, options: dict[str, Any]) -> list[str]:
     """Commands that say how accurate the files are.
 
-    A placeholder that was bound and a signature are those of the float model, which evaluate would look for in the
-    quantized one.
+    With bound placeholders or a signature, verify, to which these say how to read the float model and nothing else.
     """
     labelled = "--data DATA --labels LABELS"
     if options["constants"] or options["signature"]:

@@ -56,8 +56,8 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], who
     with output.capture() as captured:
         output.print(title, style="bold", markup=False)
         output.print(shown)
-    for line in captured.get().splitlines():
-        click.echo(line.rstrip())
+    for printed in captured.get().splitlines():
+        click.echo(printed.rstrip())
     if count < len(columns):
         output.print(f"({', '.join(columns[count:])}: in a wider terminal, or --json)", style="dim")
 

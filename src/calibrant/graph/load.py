@@ -13,7 +13,9 @@ from calibrant.graph import concrete_function, frozen, keras_file, keras_model, 
 from calibrant.graph.file_kind import MODELS, not_a_model, with_graph
 from calibrant.graph.graph import Graph
 from calibrant.graph.trust import only_computes
-from calibrant.regular_file import is_folder, require_regular
+from calibrant.regular_file import require_regular
+
+SAVED_MODEL = "saved_model.pb"
 
 
 @collector_paused()
@@ -88,11 +90,6 @@ def load(
     )
 
 
-def is_saved_model(model: Any) -> bool:
-    """Whether a model is given as the folder of a SavedModel, or as the ``saved_model.pb`` in it."""
-    return isinstance(model, (str, Path)) and (is_folder(model) or Path(model).name == "saved_model.pb")
-
-
 def _refuse_no_path(text: str) -> None:
     """Raises an error that shows it as it was given; as a ``Path``, a URL would lose a slash."""
     if not text.strip():
@@ -111,16 +108,15 @@ def _load_file(
     trust_model: bool,
 ) -> Graph:
     try:
-        found_folder = path.is_dir()
+        is_folder = path.is_dir()
         exists = path.exists()
     except OSError as error:
         raise ModelError(Problem(f"cannot be read: {error.strerror}", file=str(path))) from None
     if not exists:
-        hint = (
-            f"give the file with the graph of the checkpoint, {graph}" if (graph := with_graph(path)).exists() else None
-        )
+        graph = with_graph(path)
+        hint = f"give the file with the graph of the checkpoint, {graph}" if graph.exists() else None
         raise ModelError(Problem("there is no such model", file=str(path), hint=hint))
-    for file in (path / "saved_model.pb", path / "saved_model.pbtxt") if found_folder else (path,):
+    for file in (path / SAVED_MODEL, path / "saved_model.pbtxt") if is_folder else (path,):
         require_regular(file, ModelError)
     try:
         unfit = not_a_model(path)
@@ -128,9 +124,9 @@ def _load_file(
         raise ModelError(Problem(f"cannot be read: {error.strerror}", file=str(path))) from None
     if unfit is not None:
         raise ModelError(unfit)
-    if found_folder:
+    if is_folder:
         return saved_model.from_saved_model(path, signature, inputs, outputs, constants, trust_model)
-    if signature is not None and not is_saved_model(path):
+    if signature is not None and path.name != SAVED_MODEL:
         problem = Problem("only a SavedModel has signatures", file=str(path), hint="leave out --signature")
         raise UnknownNameError(problem, names=[signature])
     suffix = path.suffix.lower()
@@ -140,6 +136,6 @@ def _load_file(
         return meta_graph.from_meta_graph(path, inputs, outputs, constants)
     if suffix == ".pbtxt":
         return frozen.from_text(path, inputs, outputs, constants)
-    if is_saved_model(path):
+    if path.name == SAVED_MODEL:
         return saved_model.from_saved_model(path.parent, signature, inputs, outputs, constants, trust_model)
     return frozen.from_binary(path, inputs, outputs, constants)

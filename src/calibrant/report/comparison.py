@@ -30,6 +30,25 @@ RUNS = (
 )
 
 
+_TWO_FOLDERS = "give two folders that calibrant quantize has written"
+
+
+def compare_folders(first: Path, second: Path) -> dict[str, Any]:
+    """What differs between two results, see :func:`compare_runs`.
+
+    Raises
+    ------
+    DataError
+        A folder lacks ``report.json`` or ``config.json``, or what they hold is damaged.
+    """
+    runs = read_run(first), read_run(second)
+    try:
+        return compare_runs(*runs)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        problem = Problem("one of the two reports is damaged", file=f"{first}, {second}", hint=_TWO_FOLDERS)
+        raise DataError(problem) from None
+
+
 def read_run(folder: Path) -> dict[str, Any]:
     """The report of a result, and its configuration as ``configuration``.
 
@@ -47,8 +66,7 @@ def read_run(folder: Path) -> dict[str, Any]:
             parts[name] = read_json(path)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or f"not JSON: {error}"
-            hint = "give two folders that calibrant quantize has written"
-            raise DataError(Problem(f"cannot be read: {reason}", file=str(path), hint=hint)) from None
+            raise DataError(Problem(f"cannot be read: {reason}", file=str(path), hint=_TWO_FOLDERS)) from None
         if not isinstance(parts[name], dict):
             raise DataError(Problem("holds no object", file=str(path), hint="it was not written by calibrant quantize"))
     missing = {"layers", "totals"} - parts["report.json"].keys()
