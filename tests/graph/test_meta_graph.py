@@ -100,6 +100,31 @@ def test_a_switch_for_training_is_named(tmp_path):
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+@pytest.fixture
+def control_flow_v1():
+    tf1.disable_control_flow_v2()
+    yield
+    tf1.enable_control_flow_v2()
+
+
+def test_variables_read_in_branches_and_loops(control_flow_v1, tmp_path):
+    def build():
+        x = tf1.placeholder(tf.float32, [None, 4], "x")
+        training = tf1.placeholder_with_default(False, [], "training")
+        with tf1.variable_scope("net", use_resource=True):
+            mean = tf1.get_variable("mean", initializer=numbers(4, seed=1))
+            weights = tf1.get_variable("weights", initializer=numbers(4, 4, seed=2))
+        y = x - tf1.cond(training, lambda: tf.reduce_mean(x, 0), mean.read_value)
+        _, y = tf1.while_loop(lambda i, y: i < 3, lambda i, y: (i + 1, tf.tanh(tf.matmul(y, weights))), (0, y))
+        tf.identity(y, name="out")
+        return {"x:0": numbers(5, 4)}
+
+    path, expected = written(tmp_path, build)
+    graph = load(path, outputs="out")
+    assert not {"VarHandleOp", "ReadVariableOp"} & {node.op for node in graph.nodes.values()}
+    np.testing.assert_allclose(run_once(graph, {"x": numbers(5, 4)})[0], expected, atol=1e-6)
+
+
 def test_outputs_that_are_not_named_are_guessed_for_the_message(tmp_path):
     path, _ = written(tmp_path, lambda: network(train=True))
     with pytest.raises(ModelError, match=r"for example logits, .*out") as caught:

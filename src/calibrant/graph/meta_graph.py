@@ -75,7 +75,7 @@ def _frozen(graph_def: GraphDef, nodes: Mapping[str, NodeDef], tensors: Sequence
     }
     constant = freeze(needed, tensors, handles, read) if handles else needed
     if constant is None:
-        problem = "has variables that are assigned, or read inside of a conditional or loop of TensorFlow 1.x"
+        problem = "has variables that are assigned on the way to the outputs, or used otherwise than by reading them"
         raise ModelError(
             Problem(problem, file=str(path), hint="save it for inference, as a SavedModel or frozen graph")
         )

@@ -20,6 +20,8 @@ from calibrant.graph.variable_reads import READERS, read_of_constant
 
 LOOPS = frozenset({"StatelessWhile", "While"})
 LOOKUPS = READERS - {"ReadVariableOp"}
+FRAMES = frozenset({"Enter", "Switch"})
+"""What hands a variable to the inside of a conditional or loop of TensorFlow 1.x."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ class VariableTensors:
                 result.append(node)
             elif node.op == "Identity" or node.op in READERS:
                 result += read_of_constant(node, given[0].dtype)
+            elif node.op in FRAMES:
+                result.append(_of_dtype(node, given[0].dtype))
             else:
                 result.append(self._call(node, given))
         return result
@@ -134,7 +138,7 @@ class VariableTensors:
 
 
 def _origins(nodes: Iterable[NodeDef], variables: Mapping[str, Variable]) -> Callable[[str], str | None]:
-    """Reference → the variable that it stands for, or None; loops and Identity pass variables on."""
+    """Reference → the variable that it stands for, or None; loops, branches and Identity pass variables on."""
     named = {node.name: node for node in nodes}
     found: dict[str, str | None] = {}
 
@@ -148,13 +152,23 @@ def _origins(nodes: Iterable[NodeDef], variables: Mapping[str, Variable]) -> Cal
             node = named.get(name)
             if name in variables:
                 found[reference] = name
-            elif node is not None and (node.op == "Identity" or node.op in LOOPS) and index < len(node.input):
+            elif node is not None and (node.op == "Identity" or node.op in FRAMES):
+                reference = node.input[0]
+            elif node is not None and node.op in LOOPS and index < len(node.input):
                 reference = node.input[index]
         result = found[reference]
         found.update(dict.fromkeys(passed, result))
         return result
 
     return origin
+
+
+def _of_dtype(node: NodeDef, dtype: Any) -> NodeDef:
+    """What takes the place of one of FRAMES."""
+    result = nd.copy_node(node)
+    result.attr.pop("_output_shapes", None)
+    result.attr["T"].type = dtype.as_datatype_enum
+    return result
 
 
 def _let_take(function: FunctionDef, place: int, variable: Variable) -> None:
