@@ -133,7 +133,7 @@ def quantize(
     by_default = refine is None
     if refine is None:
         refine = batches.restartable and can_be_compared(planned.folded.graph)
-    again = SecondPass(batches, refine, sensitivity, budget, by_default)
+    again = SecondPass(batches, refine, sensitivity, budget, by_default, chosen.calibration.round_weights)
     if again.compares_outputs:
         compared_tensors(planned.folded.graph)  # raises where there are none, before anything is observed
     half: dict[NodeInput, QuantizedInput] = {}
@@ -169,9 +169,6 @@ def quantize(
             channels = choose_channels(plain, found.network, whole, chosen, track)
         if channels is not plain:
             found = calibrated(channels)
-    if refine and chosen.calibration.round_weights:
-        with watch.step("round weights"), left_out_if(by_default):
-            found = rounded_in_turn(found, whole, track)
     prepared = replace(found.prepared, plan=replace(found.prepared.plan, batch_num=use.batches))
     used = {
         **options_row(chosen),
@@ -292,6 +289,9 @@ def build_result(
                 open_ranges=[entry.name for entry in changed if is_default(entry)],
             )
     if again is not None and again.refine and whole is not None:
+        if again.round_weights:
+            with watch.step("round weights"), left_out_if(again.by_default):
+                prepared, network = rounded_in_turn(prepared, network, whole, track)
         with watch.step("refine"), left_out_if(again.by_default):
             network = with_parts_alike(prepared, network)
             network = refined(prepared, network, whole, track, again.by_default)

@@ -26,8 +26,9 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.layer_kinds import KINDS
 from calibrant.progress import LOG, ProgressFn, no_progress
+from calibrant.quantized_network import QuantizedNetwork
 from calibrant.steps.bias_correction import bias_corrections
-from calibrant.steps.observed import Calibrated, with_changed
+from calibrant.steps.observed import with_changed
 from calibrant.steps.output_errors import Piece, runner_of
 from calibrant.steps.prepared import Prepared
 from calibrant.steps.round_weights import KernelBlocks, gram_place, rounded_codes
@@ -40,33 +41,37 @@ FEWEST = 16
 """Number of samples below which weights keep the codes that they have."""
 
 
-def rounded_in_turn(found: Calibrated, whole: WholeErrors, track: ProgressFn = no_progress) -> Calibrated:
-    """The network with other codes and biases, unless its outputs are farther off then.
+def rounded_in_turn(
+    prepared: Prepared, network: QuantizedNetwork, whole: WholeErrors, track: ProgressFn = no_progress
+) -> tuple[Prepared, QuantizedNetwork]:
+    """The plan and the network with other codes and biases, unless the outputs are farther off then.
 
     Parameters
     ----------
-    found : Calibrated
-        With weights rounded for what their layers read in the float network.
+    prepared : Prepared
+        The plan, and weights rounded for what their layers read in the float network.
+    network : QuantizedNetwork
+        With its quantization parameters: whether the outputs are farther off depends on how the activations are held.
     whole : WholeErrors
         Compares networks on the first samples, which the weights are rounded for.
     track : ProgressFn
         Shows progress.
     """
-    prepared = found.prepared
     alone = _with_own_weights(prepared.weights)
     passes = _passes(prepared.graph, alone)
     if whole.samples < FEWEST or len(passes) < 2:
-        return found
+        return prepared, network
     done = [name for name in prepared.weights if name not in alone]
     if not done:  # nothing quantized is before them
         done = passes.pop(0)
+    rounded = prepared
     for names in track(passes, "round weights", len(passes)):
-        prepared = _with_rounded(prepared, names, done, whole.pieces)
+        rounded = _with_rounded(rounded, names, done, whole.pieces)
         done += names
-    network = with_changed(prepared, found.network, {})
-    plain, other = whole.of(found.network).mean(), whole.of(network).mean()
+    changed = with_changed(rounded, network, {})
+    plain, other = whole.of(network).mean(), whole.of(changed).mean()
     LOG.debug("weights rounded in turn: error %.4g, before %.4g", other, plain)
-    return replace(found, prepared=prepared, network=network) if other < plain else found
+    return (rounded, changed) if other < plain else (prepared, network)
 
 
 def _with_own_weights(weights: Mapping[str, LayerWeights]) -> dict[str, LayerWeights]:

@@ -25,6 +25,8 @@ class SecondPass:
         Share of the multiply-accumulates that may have activations of 16 bits.
     by_default : bool
         Whether nobody asked for refining.
+    round_weights : bool
+        Whether refining rounds weights, layer after layer.
 
     Raises
     ------
@@ -37,6 +39,7 @@ class SecondPass:
     sensitivity: bool = False
     budget: float | None = None
     by_default: bool = False
+    round_weights: bool = False
 
     @property
     def compares_outputs(self) -> bool:
