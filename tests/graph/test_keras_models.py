@@ -309,6 +309,19 @@ def test_brain_floats_compute_as_float32():
     np.testing.assert_allclose(run_once(graph, {graph.input_keys[0]: DATA})[0], wanted, atol=0.03)
 
 
+def test_doubles_compute_as_float32():
+    x = keras.Input([6, 6, 2], dtype="float64")
+    y = keras.layers.Conv2D(4, 3, activation="relu", dtype="float64")(x)
+    y = keras.layers.BatchNormalization(dtype="float64")(y)
+    model = keras.Model(x, keras.layers.Dense(3, dtype="float64")(keras.layers.Flatten()(y)))
+    graph = load(model)
+    assert {graph.dtype(tensor) for tensor in (*graph.inputs, *graph.outputs)} == {tf.float32}
+    assert [layer.type for layer in find_layers(graph)[0]] == ["Conv2D", "MatMul"]
+    found = run_once(graph, {graph.input_keys[0]: DATA})[0]
+    np.testing.assert_allclose(found, model(np.float64(DATA), training=False), rtol=1e-5, atol=1e-5)
+    assert len(quantize(model, data=np.float64(DATA)).network.layers) == 2
+
+
 class Deciding(keras.layers.Layer):
     """Its code asks what a tensor holds."""
 

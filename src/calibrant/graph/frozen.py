@@ -27,7 +27,7 @@ from calibrant.graph.pieces import read_graph_def
 from calibrant.graph.plausible import plausible
 from calibrant.graph.possible_outputs import only_output, possible_outputs
 from calibrant.graph.prints import without_prints
-from calibrant.graph.single_precision import BRAIN, in_single_precision
+from calibrant.graph.single_precision import in_single_precision, not_quantized
 from calibrant.graph.tf_core import GraphDef, NodeDef
 from calibrant.graph.written_ends import written_ends
 
@@ -165,7 +165,7 @@ def _select(
     checks.norm_statistics(inference)
     if not inputs:
         undecided(inference)
-    return split_groups(in_single_precision(inference, BRAIN))
+    return split_groups(in_single_precision(inference, not_quantized(inference)))
 
 
 def all_nodes(graph_def: GraphDef, source: str) -> Graph:

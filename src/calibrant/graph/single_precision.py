@@ -11,7 +11,8 @@ from calibrant.graph.graph import Graph
 from calibrant.graph.tf_core import FunctionDef, FunctionDefLibrary, NodeDef, dtypes
 
 BRAIN = frozenset({dtypes.bfloat16.as_datatype_enum})
-OTHERS = BRAIN | {kind.as_datatype_enum for kind in (dtypes.float16, dtypes.float64)}
+DOUBLE = frozenset({dtypes.float64.as_datatype_enum})
+OTHERS = BRAIN | DOUBLE | {dtypes.float16.as_datatype_enum}
 OF_BITS = frozenset({"Bitcast", "DecodeRaw", "DecodePaddedRaw"})
 FLOAT32 = dtypes.float32.as_datatype_enum
 
@@ -41,6 +42,16 @@ def in_single_precision(graph: Graph, others: frozenset[int] = OTHERS) -> Graph:
     made = (_converted_function(function, others) for function in found)
     library = FunctionDefLibrary(function=[*kept, *made], gradient=graph.library.gradient)
     return replace(edit.finish(), library=library)
+
+
+def not_quantized(graph: Graph) -> frozenset[int]:
+    """The types that networks compute in but no layer is quantized in.
+
+    A network with inputs of float64 alone computes in float64; in others, such as the simulation of a LiteRT file, that
+    is there for its exactness.
+    """
+    fed = {nd.attribute(graph.nodes[name], "dtype") for name in graph.input_nodes}
+    return BRAIN | DOUBLE if {each for each in fed if each and each.is_floating} == {dtypes.float64} else BRAIN
 
 
 def _is_of(node: NodeDef, others: frozenset[int]) -> bool:
