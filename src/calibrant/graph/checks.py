@@ -10,7 +10,7 @@ import numpy as np
 
 from calibrant.errors import ModelError, Problem, did_you_mean, first_problems
 from calibrant.graph import nodes as nd
-from calibrant.graph.assigned_variables import assigned_variables
+from calibrant.graph.assigned_variables import assigned_in_functions
 from calibrant.graph.control_flow import PLACES, called_functions, calls_of, nodes_in_functions
 from calibrant.graph.graph import Graph
 from calibrant.graph.inline import CALLS
@@ -92,7 +92,7 @@ def well_formed(graph: Graph) -> None:
         *_cycle(graph),
         *_missing_functions(graph),
         *_unfit_calls(graph),
-        *(assigned_variables(graph) or _half_frozen(graph)),
+        *(assigned_in_functions(graph) or _half_frozen(graph)),
     ]
     if problems:
         raise ModelError(*first_problems(problems))

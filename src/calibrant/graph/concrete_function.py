@@ -104,9 +104,9 @@ def _without_idle_operations(
     """
     bodies = (function.node_def for function in graph_def.library.function)
     assigns = any(node.op in ASSIGNMENTS for nodes in (graph_def.node, *bodies) for node in nodes)
-    used = what_is_used(graph_def, [*fetches, *feeds]) if assigns else None
-    if used is None:
+    if not assigns:
         return function
+    used = what_is_used(graph_def, [*fetches, *feeds])
     tf = tensorflow()
     placed = {nd.node_name(feed) for feed in feeds} | handles.keys()
     read = {nd.node_name(reference) for node in used.node for reference in node.input}

@@ -9,6 +9,8 @@ from calibrant.graph.graph import Graph, ordered
 
 IDLE = frozenset({"Const", "Identity", "NoOp", "ReadVariableOp", "StopGradient", "PreventGradient", "Snapshot"})
 IDLE |= {"HashTable", "HashTableV2"}  # handles
+ASSIGNS = "_assigns"
+"""Attribute of a node that stands in for one that assigns a variable, and so is not idle."""
 
 
 def without_idle_controls(graph: Graph) -> Graph:
@@ -21,7 +23,11 @@ def without_idle_controls(graph: Graph) -> Graph:
     idle: set[str] = set()
     nodes = {}
     for node in graph.nodes.values():
-        if node.op in IDLE and all(nd.node_name(reference) in idle for reference in node.input):
+        if (
+            node.op in IDLE
+            and ASSIGNS not in node.attr
+            and all(nd.node_name(reference) in idle for reference in node.input)
+        ):
             idle.add(node.name)
         controls = nd.control_inputs(node)
         kept = [f"^{name}" for name in controls if name not in idle]

@@ -15,6 +15,7 @@ from calibrant.errors import ModelError, Problem, did_you_mean
 from calibrant.graph import checks
 from calibrant.graph import nodes as nd
 from calibrant.graph.ascend.lower import has_ascend_operators, lower
+from calibrant.graph.assigned_variables import with_constants, without_assignments
 from calibrant.graph.bindings import bind
 from calibrant.graph.control_flow import needed_library
 from calibrant.graph.controls import without_idle_controls, without_unfed_controls
@@ -134,6 +135,7 @@ def _select(
     if has_ascend_operators(nodes.values()):
         graph_def = lower(graph_def, source)
         nodes = _unique_nodes(graph_def, source)
+    nodes = with_constants(nodes)
     if constants:
         nodes = bind(nodes, constants, source)
     output_tensors = resolve(nodes, outputs, "output", source) if outputs else only_output(nodes, source)
@@ -165,6 +167,7 @@ def _select(
     checks.norm_statistics(inference)
     if not inputs:
         undecided(inference)
+    inference = without_assignments(inference)
     return split_groups(in_single_precision(inference, not_quantized(inference)))
 
 

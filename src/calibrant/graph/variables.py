@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
 from calibrant.graph import nodes as nd
+from calibrant.graph.assigned_variables import behind, with_constants
 from calibrant.graph.control_flow import needed_library
 from calibrant.graph.graph import ordered
 from calibrant.graph.inline import inline_calls
@@ -25,7 +26,8 @@ def freeze(
 ) -> GraphDef | None:
     """What tensors of a graph need, calls inlined and variables as constants of their values.
 
-    None where a variable is used otherwise than by reading it, for example assigned in a loop, or has no value.
+    None where a variable is used otherwise than by reading it, for example assigned in a loop, or has no value. What
+    assigns one in the graph itself is left to :func:`~calibrant.graph.assigned_variables.without_assignments`.
 
     Parameters
     ----------
@@ -36,11 +38,10 @@ def freeze(
         meanwhile.
     """
     used = what_is_used(graph_def, tensors)
-    if used is None:
-        return None
     functions = VariableTensors(used.library)
+    nodes = with_constants({node.name: node for node in used.node}, variables)
     try:
-        rest = functions.rewritten([node for node in used.node if node.name not in variables], variables)
+        rest = functions.rewritten([node for name, node in nodes.items() if name not in variables], variables)
     except OtherUseError:
         return None
     frozen = GraphDef(versions=used.versions)
@@ -56,10 +57,10 @@ def freeze(
     return frozen
 
 
-def what_is_used(graph_def: GraphDef, tensors: Sequence[str]) -> GraphDef | None:
+def what_is_used(graph_def: GraphDef, tensors: Sequence[str]) -> GraphDef:
     """What tensors of a graph need, producers first, calls inlined and without what a run assigns to variables.
 
-    None where a variable is read after it was assigned.
+    Where a variable is read after it was assigned, that stays.
     """
     kept = ordered({node.name: node for node in graph_def.node}, tensors)
     light = GraphDef(versions=graph_def.versions)
@@ -68,8 +69,8 @@ def what_is_used(graph_def: GraphDef, tensors: Sequence[str]) -> GraphDef | None
     inlined = inline_calls(light, tensors)
     nodes = {node.name: node for node in inlined.node}
     needed = ordered(_without_assignments(nodes), tensors)
-    if any(_reads_assigned(nodes[name], nodes) for name in needed):
-        return None
+    if _reads_assigned(nodes, needed):
+        needed = ordered(nodes, tensors)
     used = GraphDef(versions=inlined.versions, library=inlined.library)
     used.node.extend(needed.values())
     return used
@@ -91,9 +92,13 @@ def _without_assignments(nodes: Mapping[str, NodeDef]) -> dict[str, NodeDef]:
     return result
 
 
-def _reads_assigned(node: NodeDef, nodes: Mapping[str, NodeDef]) -> bool:
-    """Whether a variable is read after it was assigned in the same run."""
-    if node.op not in READERS:
-        return False
-    waited = (nodes[name] for name in nd.control_inputs(node))
-    return any(other.op in ASSIGNMENTS and other.input[0] == node.input[0] for other in waited)
+def _reads_assigned(nodes: Mapping[str, NodeDef], names: Collection[str]) -> bool:
+    """Whether some of the nodes read a variable after it was assigned in the same run."""
+    assigning = {name: node for name, node in nodes.items() if node.op in ASSIGNMENTS}
+    later = behind(nodes, assigning)
+    reading = [nodes[name] for name in names if nodes[name].op in READERS]
+    return any(
+        node.input[0] == other.input[0] and node.name in later[name]
+        for name, other in assigning.items()
+        for node in reading
+    )
