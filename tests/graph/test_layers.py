@@ -206,7 +206,7 @@ REJECTED = {
         "looks up rows",
     ),
     "float64": (
-        lambda: tf.matmul(placeholder([None, 4], dtype=tf.float64), tf.constant(np.ones((4, 2))), name="layer"),
+        lambda: tf.matmul(tf.cast(placeholder([None, 4]), tf.float64), tf.constant(np.ones((4, 2))), name="layer"),
         "float64",
     ),
     "no weights at all": (lambda: tf.matmul(placeholder([None, 4]), tf.zeros([4, 0]), name="layer"), "empty"),

@@ -28,7 +28,7 @@ from calibrant.graph.pieces import read_graph_def
 from calibrant.graph.plausible import plausible
 from calibrant.graph.possible_outputs import only_output, possible_outputs
 from calibrant.graph.prints import without_prints
-from calibrant.graph.single_precision import in_single_precision, not_quantized
+from calibrant.graph.single_precision import BRAIN, in_single_precision, not_quantized
 from calibrant.graph.tf_core import GraphDef, NodeDef
 from calibrant.graph.written_ends import written_ends
 
@@ -132,7 +132,8 @@ def _select(
         graph_def = inline_calls(graph_def, fetches)
         nodes = _unique_nodes(graph_def, source)
     checks.dangling_inputs(nodes, source)
-    if has_ascend_operators(nodes.values()):
+    is_quantized = has_ascend_operators(nodes.values())
+    if is_quantized:
         graph_def = lower(graph_def, source)
         nodes = _unique_nodes(graph_def, source)
     nodes = with_constants(nodes)
@@ -168,7 +169,8 @@ def _select(
     if not inputs:
         undecided(inference)
     inference = without_assignments(inference)
-    return split_groups(in_single_precision(inference, not_quantized(inference)))
+    others = BRAIN if is_quantized else not_quantized(inference)
+    return split_groups(in_single_precision(inference, others))
 
 
 def all_nodes(graph_def: GraphDef, source: str) -> Graph:
