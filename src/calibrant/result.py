@@ -41,6 +41,7 @@ from calibrant.report.page.page import page
 from calibrant.report.picture import picture
 from calibrant.report.provenance import run_row
 from calibrant.report.report import report, report_text
+from calibrant.report.same_options import same_options
 from calibrant.report.sensitivity_table import sensitivity_rows
 from calibrant.steps.records import layer_records
 
@@ -332,26 +333,9 @@ def _budget(result: Result) -> dict[str, str]:
     if result.configuration is None:
         return {}
     comment = f"chosen by calibrant quantize with a budget of {100 * result.options['budget']:g} % for 16 bits"
-    words = [*_same_options(result.options), *_same_file(result.options)]
+    words = [*same_options(result.options), *_same_file(result.options)]
     comment += f"; for quantize {' '.join(words)}"
     return {f"{result.name}_budget.cfg": write_config(result.configuration, comment)}
-
-
-def _same_options(options: Mapping[str, Any]) -> list[str]:
-    """The command's options, beside model and data, with which a configuration gives the model of a run again."""
-    refine = {True: ["--refine"], False: ["--no-refine"]}.get(options.get("refine", False), [])
-    numbers = [
-        f"--{name.replace('_', '-')} {options[name]}"
-        for name in ("batch_size", "shuffle")
-        if options.get(name) is not None
-    ]
-    return [
-        *refine,
-        "--equalize" if options.get("equalize") else "--no-equalize",
-        *(["--round-weights"] if options.get("round_weights") else []),
-        *([] if options.get("bias_correction", True) else ["--no-bias-correction"]),
-        *numbers,
-    ]
 
 
 def _same_file(options: Mapping[str, Any]) -> list[str]:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 
+import click
 import numpy as np
 import pytest
+from PIL import Image
 
+import calibrant
+from calibrant.cli.data_options import ABOUT_FILES, data_options
 from calibrant.cli.next_step import place
 from command_line import run
 from graphs import conv, graph_def, numbers, placeholder, save, small_network, tf
@@ -64,6 +68,37 @@ def test_each_command(odd):
     assert proposed(done) == ["calibrant", "evaluate", lowered, "--data", "DATA"]
     done = run("observe", model, "--data", data, "--state", state)
     assert proposed(done)[2:6] == [state, "...", "--model", model]
+
+
+def test_tune_proposes_what_it_has_measured(tmp_path):
+    model, folder, config, out = tmp_path / "m.pb", tmp_path / "pictures", tmp_path / "t.cfg", tmp_path / "out"
+    save(graph_def(lambda: conv(placeholder([None, 8, 8, 3]))), model)
+    folder.mkdir()
+    pixels = np.random.default_rng(1).integers(0, 256, (24, 12, 12, 3)).astype(np.uint8)
+    for number, picture in enumerate(pixels):
+        Image.fromarray(picture).save(folder / f"{number}.png")
+    given = shlex.split(
+        "--image-size 8,8 --crop 0.75 --scale 1/255 --mean 0.5,0.4,0.3 --std 0.25 --colour BGR "
+        "--batch-size 4 --shuffle 3 --no-bias-correction --samples 16"
+    )
+    tune = ("tune", model, "--data", folder, "--tolerance", 100, "--no-repair", "--out", config)
+    words = proposed(run(*tune, *given))
+    assert words[-4:] == ["--out", "OUT", "--no-refine", "--no-bias-correction"]
+    assert run(*[out if word == "OUT" else word for word in words[1:]]).code == 0
+    images = {"size": (8, 8), "crop": 0.75, "scale": 1 / 255, "mean": (0.5, 0.4, 0.3), "std": 0.25, "colour": "BGR"}
+    measured = calibrant.quantize(
+        model, config, folder, batch_size=4, shuffle=3, bias_correction=False, image_options=images
+    )
+    assert (out / "record.txt").read_text() == measured.record
+    assert json.loads((out / "report.json").read_text())["totals"]["batches"] == 4
+    again = shlex.split(config.read_text().splitlines()[0].partition("; for quantize ")[2])
+    assert run("quantize", model, "--config", config, "--data", folder, "--out", tmp_path / "b", *again).code == 0
+    assert (tmp_path / "b" / "record.txt").read_text() == measured.record
+
+
+def test_no_option_of_the_data_is_left_out():
+    names = {option.name for option in data_options(click.Command("any")).params}
+    assert names == {"batch_size", "shuffle", *ABOUT_FILES}
 
 
 def test_a_model_with_a_bound_placeholder_is_judged_by_verify(tmp_path):

@@ -10,6 +10,7 @@ from calibrant.data.images import ImageOptions
 from calibrant.options import TO_QUANTIZE, Options
 from calibrant.report.given_options import options_row
 from calibrant.report.option_words import option_words
+from calibrant.report.same_options import same_options
 from graphs import graph_def, numbers, small_network
 
 
@@ -41,6 +42,12 @@ def test_what_a_run_decides_by_itself():
     options = {"bias_correction": False, "equalize": True, "refine": "default", "budget": 0.1, "export": ["tflite"]}
     assert option_words(options) == "--no-bias-correction --equalize --budget 10% --export tflite"
     assert option_words({"refine": True}) == "--refine" and option_words({"refine": False}) == "--no-refine"
+
+
+def test_what_gives_a_model_again():
+    assert same_options({"refine": "default", "equalize": False}) == ["--no-equalize"]
+    options = {"refine": True, "bias_correction": False, "shuffle": 0, "image_options": {"scale": 0.5}}
+    assert same_options(options) == ["--refine", "--no-bias-correction", "--shuffle 0 --scale 0.5"]
 
 
 def test_the_report_keeps_the_preprocessing(tmp_path):

@@ -32,9 +32,7 @@ _OPTIONS = (
     click.option("--colour", "--color", type=click.Choice(["RGB", "BGR"]), help="Order of colour channels (RGB)."),
 )
 
-_ABOUT_FILES = frozenset(
-    ("input_shape", "data_types", "image_size", "crop", "resize_side", "scale", "mean", "std", "colour")
-)
+ABOUT_FILES = ("input_shape", "data_types", "image_size", "crop", "resize_side", "scale", "mean", "std", "colour")
 """Options that the library calls otherwise."""
 
 
@@ -83,7 +81,7 @@ def _samples(context: click.Context, parameter: click.Parameter, text: str | Non
 
 def library_keywords(options: dict[str, Any], input_names: list[str] | None = None) -> dict[str, Any]:
     """The options of a command as keywords of the library: those about data in its words, the others as they are."""
-    result = {name: value for name, value in options.items() if name not in _ABOUT_FILES}
+    result = {name: value for name, value in options.items() if name not in ABOUT_FILES}
     if options["input_shape"]:
         result["shapes"] = _shapes(options["input_shape"])
     if options["data_types"]:

@@ -7,6 +7,8 @@ import shlex
 
 import click
 
+from calibrant.cli.data_options import ABOUT_FILES
+
 
 def say_next(text: str) -> None:
     """Say it, unless errors and results alone are asked for (``-q``)."""
@@ -33,3 +35,10 @@ def model_words() -> str:
     words += [f"--signature {word(given['signature'])}"] if given.get("signature") else []
     words += ["--trust-model"] if given.get("trust_model") else []
     return "".join(f" {each}" for each in words)
+
+
+def data_words() -> str:
+    """The options of this command that say how its data are read, as they were given, with a space before each."""
+    given = click.get_current_context().params
+    names = [name for name in ("batch_size", "shuffle", *ABOUT_FILES) if given.get(name) is not None]
+    return "".join(f" --{name.replace('_', '-')} {word(str(given[name]))}" for name in names)

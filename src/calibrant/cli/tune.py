@@ -13,7 +13,7 @@ from calibrant.calibration.limits import MOST_WORKERS
 from calibrant.cli.data_options import data_options, label_options, library_keywords, samples_option
 from calibrant.cli.existing_file import refuse_other_kind
 from calibrant.cli.json_output import json_option, print_json
-from calibrant.cli.next_step import model_words, place, say_next, word
+from calibrant.cli.next_step import data_words, model_words, place, say_next, word
 from calibrant.cli.options import model_options
 
 
@@ -126,7 +126,8 @@ def tune(
         f"{len(found.in_float)} more layers in float"
     )
     chosen = f"{place(model)}{model_words()} --config {place(out)} --data {word(data)}"
-    ready = f"calibrant quantize {chosen} --out OUT --{'' if refine else 'no-'}refine"
+    how = f"--{'' if refine else 'no-'}refine{'' if options['bias_correction'] else ' --no-bias-correction'}"
+    ready = f"calibrant quantize {chosen}{data_words()} --out OUT {how}"
     say_next(ready if found.met else "more calibration data, --refine, or a larger --tolerance")
     if not found.met:
         sys.exit(1)

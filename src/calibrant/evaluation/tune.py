@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from calibrant.config import load_config
@@ -21,6 +21,8 @@ from calibrant.evaluation.trials import TrialPool, TrialSetup
 from calibrant.evaluation.tune_search import Outcome, Proposal, SearchSettings, is_met, search
 from calibrant.options import TO_READ, OptionGroup, Options, takes_keywords
 from calibrant.progress import LOG, ProgressFn, no_progress
+from calibrant.report.given_options import options_row
+from calibrant.report.same_options import same_options
 from calibrant.steps.calibration_data import open_calibration
 from calibrant.steps.plan import make_plan
 from calibrant.steps.planned import folded_model, load_model
@@ -53,6 +55,8 @@ class Tuned:
         Every candidate in the order of the search.
     refine : bool
         Whether the configuration is for a run with ``refine``.
+    options : Mapping[str, Any]
+        What else it is for: how the data were read, and ``bias_correction``.
     """
 
     configuration: Configuration
@@ -61,13 +65,14 @@ class Tuned:
     in_float: tuple[str, ...]
     tried: tuple[Tried, ...]
     refine: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
         """The configuration file."""
         verdict = "meets" if self.met else "does not meet"
         comment = f"found by calibrant tune; {verdict} the tolerance: {self.outcome.summary}"
-        comment += f"; for quantize --{'' if self.refine else 'no-'}refine"
+        comment += f"; for quantize {' '.join(same_options({**self.options, 'refine': self.refine}))}"
         return write_config(self.configuration, comment)
 
 
@@ -227,6 +232,12 @@ def tune(
         in_float=choice.in_float,
         tried=tuple(tried),
         refine=refine,
+        options={
+            **options_row(chosen),
+            "batch_size": chosen.data.batch_size,
+            "shuffle": chosen.data.shuffle,
+            "bias_correction": bias_correction,
+        },
     )
 
 
