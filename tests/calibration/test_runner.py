@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -95,6 +96,42 @@ def test_an_interrupt_saves_what_was_observed(graph, whole, tmp_path, workers, t
     kept = np.load(path)["batch_numbers"].tolist()
     assert 0 < len(kept) <= (9 if workers == 1 else 10)
     assert content(state_of(graph, crew, state=path)) == whole
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, DataError])
+@pytest.mark.parametrize("moment", ["a worker is made", "a worker is given work"])
+def test_workers_that_are_being_started_are_not_waited_for(graph, tmp_path, monkeypatch, moment, error):
+    made, ends = [], []
+
+    class Starting:
+        def __init__(self, *arguments):
+            if moment == "a worker is made" and made:
+                raise error("stop")
+            made.append(self)
+
+        def update(self, batch, number):
+            pass
+
+        def collect(self):
+            return blank()
+
+        def close(self):
+            ends.append("waited for")
+
+        def kill(self):
+            ends.append("killed")
+
+    class Pool(ThreadPoolExecutor):
+        def submit(self, *arguments):
+            if moment == "a worker is given work" and self._threads:
+                raise error("stop")
+            return super().submit(*arguments)
+
+    monkeypatch.setattr(runner, "Worker", Starting)
+    monkeypatch.setattr(runner, "ThreadPoolExecutor", Pool)
+    with pytest.raises(error):
+        state_of(graph, CalibrationRunner(2, threads=1), state=tmp_path / "state")
+    assert made and ends == ["killed"] * len(made)
 
 
 def test_an_interrupt_amid_a_batch_that_fails_saves_no_part_of_it(graph, tmp_path):

@@ -6,8 +6,8 @@ import copy
 import threading
 import time
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack, nullcontext
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,24 +155,27 @@ class CalibrationRunner:
                 stopped.set()
                 raise
 
-        with ExitStack() as stack:
-            workers: list[Worker] = []
-            for _ in range(self.workers):
-                workers.append(Worker(graph, blank, threads))
-                stack.callback(workers[-1].close)
-            pool = stack.enter_context(ThreadPoolExecutor(self.workers))
-            stack.callback(stopped.set)
-            futures = [pool.submit(work, worker) for worker in workers]
+        workers: list[Worker] = []
+        futures: list[Future[None]] = []
+        with ThreadPoolExecutor(self.workers) as pool:
             try:
+                for _ in range(self.workers):
+                    workers.append(Worker(graph, blank, threads))
+                for worker in workers:
+                    futures.append(pool.submit(work, worker))
                 failures = [failure for failure in (future.exception() for future in futures) if failure is not None]
-            except KeyboardInterrupt:
+                for worker in workers:
+                    worker.close()
+            except BaseException as error:
                 stopped.set()
+                interrupted = isinstance(error, KeyboardInterrupt)
                 try:
-                    wait(futures, LAST_BATCHES if progress.saves else 0)
+                    wait(futures, LAST_BATCHES if progress.saves and interrupted else 0)
                 finally:
                     for worker in workers:
                         worker.kill()
-                    progress.interrupted(set())
+                    if interrupted:
+                        progress.interrupted(set())
                 raise
         if failures:
             raise failures[0]
