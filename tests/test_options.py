@@ -230,3 +230,19 @@ def test_nothing_is_run_while_a_function_is_traced(call):
     for autograph in (False, True):
         with pytest.raises(calibrant.ModelError, match="while TensorFlow traces a function"):
             tf.function(call, autograph=autograph)()
+
+
+def test_autograph_converts_no_function_of_the_interface(capfd):
+    def measured():
+        calibrant.quantize(MODEL, None, DATA)
+
+    def wrong():
+        calibrant.quantize(MODEL, None, DATA, refine="no")
+
+    for call, error, message in (
+        (measured, calibrant.ModelError, "while TensorFlow traces a function"),
+        (wrong, calibrant.DataError, "refine is 'no'"),
+    ):
+        with pytest.raises(error, match=message):
+            tf.function(call)()
+    assert "AutoGraph" not in capfd.readouterr().err

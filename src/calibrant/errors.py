@@ -63,6 +63,8 @@ class Problem:
 class CalibrantError(Exception):
     """Bad input or an impossible request; ``problems`` lists everything that was found, not only the first."""
 
+    ag_pass_through = True  # AutoGraph raises it as it is, not as an error of another type with the text of this
+
     def __init__(self, *problems: Problem | str):
         self.problems = tuple(p if isinstance(p, Problem) else Problem(p) for p in problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))

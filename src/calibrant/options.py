@@ -237,7 +237,15 @@ TO_QUANTIZE = (ModelOptions, DataOptions, CalibrationOptions, ExportOptions)
 
 
 def takes_keywords(*accepted: type) -> Callable[[Function], Function]:
-    """Show the fields of groups in the signature of a function that takes them as ``**keywords``."""
+    """Show the fields of groups in the signature of a function that takes them as ``**keywords``.
+
+    Called inside a ``tf.function``, it refuses that by itself (:meth:`Options.of`).
+
+    Parameters
+    ----------
+    *accepted : type
+        The groups.
+    """
 
     def shown(function: Function) -> Function:
         signature = inspect.signature(function)
@@ -248,6 +256,7 @@ def takes_keywords(*accepted: type) -> Callable[[Function], Function]:
             for entry in fields(kind)
         ]
         function.__signature__ = signature.replace(parameters=[*own, *of_groups])  # type: ignore[attr-defined]
+        function.autograph_info__ = {}  # type: ignore[attr-defined]  # AutoGraph calls it as it is, unconverted
         return function
 
     return shown

@@ -43,6 +43,12 @@ def test_pixels_as_they_are_in_the_order_of_the_names(folder):
     assert open_data(folder, [COLOUR], batch_size=2).count == 3
 
 
+def test_a_seed_is_no_negative_number(folder):
+    with pytest.raises(DataError, match="shuffle is -1\n    allowed: a whole number >= 0$"):
+        open_data(folder, [COLOUR], shuffle=-1)
+    assert open_data(folder, [COLOUR], shuffle=np.int64(0)).samples == 5
+
+
 def test_pixels_lie_as_they_are_stored_whatever_exif_says(tmp_path):
     tags = Image.Exif()
     tags[0x0112] = 6  # to be turned by a quarter

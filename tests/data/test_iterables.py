@@ -332,6 +332,32 @@ class TestTensorFlow:
             batches = open_data(TFRecords(records, self.parse), [X], batch_size=2)
             assert [batch["x"][:, 0].tolist() for batch in batches] == [[0, 1], [2, 3], [4]]
 
+    def test_labels_of_records(self, records):
+        def parse(record):
+            sample = self.parse(record)["x"]
+            return sample, sample[0]
+
+        batches = open_data(TFRecords(records, parse), [X], batch_size=2, with_labels=True)
+        for _ in range(2):
+            assert [(batch["x"][:, 0].tolist(), batches.take_labels()[0].numpy().tolist()) for batch in batches] == [
+                ([0, 1], [0, 1]),
+                ([2, 3], [2, 3]),
+                ([4], [4]),
+            ]
+        assert len(list(open_data(TFRecords(records, parse), [X]))) == 1
+
+    @pytest.mark.parametrize("compression", ["", "GZIP", "ZLIB"])
+    def test_files_without_bytes_hold_no_records(self, records, compression, tmp_path):
+        empty = tmp_path / "empty.tfrecord"
+        empty.touch()
+        with pytest.raises(DataError, match=r"empty\.tfrecord: there are no batches$"):
+            list(open_data(TFRecords(empty, self.parse, compression), [X]))
+        pack = {"": bytes, "GZIP": gzip.compress, "ZLIB": zlib.compress}[compression]
+        records.write_bytes(pack(records.read_bytes()))
+        assert (
+            sum(len(batch["x"]) for batch in open_data(TFRecords([empty, records], self.parse, compression), [X])) == 5
+        )
+
     def test_records_for_a_fixed_batch(self, records):
         fixed = InputSpec("x", (2, 4), np.float32)
         batches = open_data(TFRecords([str(records)], self.parse), [fixed])

@@ -75,7 +75,7 @@ def open_data(
     spread : bool
         Take images from the sub-folders of a folder in turns, so that the first ones come from all of them.
     shuffle : int | None
-        Seed of a random order of the images of a folder; None: no random order.
+        Seed, 0 or above, of a random order of the images of a folder; None: no random order.
     with_labels : bool
         Keep the y of ``(x, y)`` pairs for :meth:`Batches.take_labels`.
 
@@ -91,13 +91,14 @@ def open_data(
     """
     _check_number("batch_size", batch_size)
     _check_number("batch_num", batch_num)
+    _check_number("shuffle", shuffle, 0)
     inputs = with_shapes(inputs, shapes)
     raw = raw_dtypes(inputs, dtypes)
     options = replace(_image_options(image_options, image_size), order=Order(spread, shuffle))
     if shuffle is not None and not (isinstance(source, (str, Path)) and is_folder(source)):
         raise DataError(Problem("shuffle is for a folder of images", hint="shuffle the array or list itself"))
     if isinstance(source, TFRecords):
-        return _open_records(source, inputs, batch_size, batch_num, sample_limit)
+        return _open_records(source, inputs, batch_size, batch_num, sample_limit, with_labels)
     columns = _columns(source, inputs, raw, options)
     if columns is None:
         return _open_items(source, inputs, batch_size, batch_num, sample_limit, options, with_labels)
@@ -236,15 +237,25 @@ def _open_records(
     batch_size: int | None,
     batch_num: int | None,
     sample_limit: int | None,
+    with_labels: bool,
 ) -> Batches:
     fixed = fixed_batch(inputs, batch_size)
     size = fixed or batch_size or DEFAULT_BATCH_SIZE
     place = ";".join(source.files)
     items = ItemSource(lambda: source.batches(size, whole_only=fixed is not None), inputs)
     items.place = place
+    items.labels = [] if with_labels else None
     limit = sample_limit if batch_num is None else None
     note = f", {size} in a batch"
-    return Batches(items.rows, inputs, place=place, batch_num=batch_num, sample_limit=limit, note=note)
+    return Batches(
+        items.rows,
+        inputs,
+        place=place,
+        batch_num=batch_num,
+        sample_limit=limit,
+        note=note,
+        labels=items.labels,
+    )
 
 
 def _is_array(value: object) -> bool:
@@ -268,7 +279,7 @@ def _image_options(given: ImageOptions | Mapping[str, object] | None, size: Sequ
     return replace(options, size=cast("tuple[int, int]", tuple(size)))  # ImageOptions checks their number
 
 
-def _check_number(name: str, value: int | None) -> None:
+def _check_number(name: str, value: int | None, least: int = 1) -> None:
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if value is not None and (not whole or value < 1):
-        raise DataError(Problem(f"{name} is {value!r}", allowed="a whole number > 0"))
+    if value is not None and (not whole or value < least):
+        raise DataError(Problem(f"{name} is {value!r}", allowed=f"a whole number {'>= 0' if least == 0 else '> 0'}"))

@@ -36,7 +36,8 @@ class DataOptions:
     image_size : Sequence[int] | None
         Height and width in pixels, instead of those in ``image_options``.
     shuffle : int | None
-        Seed of a random order of the images of a folder; None: no random order. An error beside labels of their own.
+        Seed, 0 or above, of a random order of the images of a folder; None: no random order. An error beside labels of
+        their own.
 
     Raises
     ------

@@ -34,7 +34,9 @@ def check_lengths(file: str, compression: str | None) -> None:
         There is either, or a record that is far longer than what the file is packed to, or the file is damaged.
     """
     with Path(file).open("rb") as stream:
-        hint = _hint(stream.read(2), compression)
+        if not (first := stream.read(2)):
+            return  # no records, which is no damage
+        hint = _hint(first, compression)
         stream.seek(0)
         if not compression:
             _check_plain(stream, file, hint)

@@ -35,8 +35,8 @@ class TFRecords:
         One file or several, read in this order.
     parse : Callable[[object], object]
         Turns a scalar string tensor into one sample without batch dimension (a tensor, a tuple in the order of the
-        inputs, or a dict by input name), as for ``tf.data.Dataset.map``. It usually calls
-        ``tf.io.parse_single_example``.
+        inputs, or a dict by input name), or into a sample and its label ``(x, y)``, as for ``tf.data.Dataset.map``. It
+        usually calls ``tf.io.parse_single_example``.
     compression : str | None
         Compression of the files: "GZIP", "ZLIB", or none.
 
