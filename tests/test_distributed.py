@@ -58,6 +58,8 @@ def test_parts_merged_in_any_order(digits, data, expected, tmp_path):
     assert files(calibrant.merge(states, digits["model"], without_number(digits), tmp_path / "silent")) == expected
     with pytest.raises(DataError, match="batch 3 is in this file and in another"):
         calibrant.merge([*states, states[0]], **digits)
+    with pytest.raises(DataError, match="no state is named"):
+        calibrant.merge([], **digits)
 
 
 def without_number(digits):

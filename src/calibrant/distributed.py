@@ -126,11 +126,13 @@ def merge(
     Raises
     ------
     DataError
-        Files that do not belong to this model and configuration or hold a batch twice; batches are missing.
+        No files; files that do not belong to this model and configuration, or hold a batch twice; batches are missing.
     CalibrantError
         With every other problem that was found.
     """
     check_arguments(merge.__annotations__, {"states": states, "out": out})
+    if len(states) == 0:
+        raise DataError(Problem("no state is named", allowed="at least one file that observe wrote"))
     watch = Stopwatch()
     chosen = Options.of(TO_QUANTIZE, options, keywords)
     output = Destination.of(out, chosen.export, model, files_read(model, config, list(states)))

@@ -26,6 +26,14 @@ def test_a_link_that_cannot_be_followed_says_so_and_is_no_hint(tmp_path, target,
         assert name != "loop.npy" or said in str(problem)
 
 
+def test_patterns_are_not_expanded(tmp_path):
+    (tmp_path / "png").mkdir()
+    (tmp_path / "png" / "1.png").touch()
+    for pattern in ("png/*.png", "png/?.png", "png/*/[12]*.png"):
+        with pytest.raises(DataError, match=f"patterns are not expanded here: (.|\n)*'{tmp_path}/png'$"):
+            Selection.parse(tmp_path / pattern)
+
+
 def test_the_closest_name_is_the_hint(tmp_path):
     (tmp_path / "images.npy").touch()
     (tmp_path / "link.npy").symlink_to("images.npy")

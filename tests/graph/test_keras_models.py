@@ -121,6 +121,33 @@ def test_a_subclassed_model_is_read_once_it_was_called(tmp_path):
     assert [layer.type for layer in find_layers(load(tmp_path / "own"))[0]] == ["MatMul"]
 
 
+class SubclassedWithNames(keras.Model):
+    """Layers that read a dictionary, and one in it."""
+
+    def __init__(self):
+        super().__init__()
+        self.image, self.number = keras.layers.Dense(3), keras.layers.Dense(3)
+
+    def call(self, x):
+        """Two layers."""
+        return self.image(x["img"]) + self.number(x["meta"]["n"])
+
+
+def test_the_keys_of_a_subclassed_model_name_its_inputs():
+    model = SubclassedWithNames()
+    fed = {"img": numbers(2, 4), "n": numbers(2, 5)}
+    expected = model({"meta": {"n": fed["n"]}, "img": fed["img"]})
+    graph = load(model)
+    assert graph.input_keys == ("img", "meta_n")
+    (found,) = run_once(graph, {"img": fed["img"], "meta_n": fed["n"]})
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+def test_a_class_is_no_model():
+    with pytest.raises(ModelError, match="a model cannot be a class, Subclassed\n.*a model that is made of it"):
+        load(Subclassed)
+
+
 def shared_head():
     """Six outputs of two layers, as a detector with a feature pyramid has them."""
     x = keras.Input([8, 8, 2], name="image")

@@ -174,6 +174,19 @@ def test_a_prefix_may_be_a_folder(tmp_path):
     assert calibrant.quantize(tmp_path / "net" / ".meta", None, X).name == "net"
 
 
+def test_what_an_iterator_gives_is_proposed_to_be_fed(tmp_path):
+    def build():
+        dataset = tf1.data.Dataset.from_tensor_slices(X).batch(5)
+        x = tf1.data.make_one_shot_iterator(dataset).get_next("numbers")
+        weights = tf1.get_variable("weights", initializer=numbers(72, 3, seed=2))
+        tf.matmul(tf.reshape(x, [-1, 72]), weights, name="out")
+
+    path, expected = written(tmp_path, build)
+    with pytest.raises(ModelError, match="no placeholder(.|\n)*read from 'OneShotIterator'\n.*: --inputs numbers "):
+        load(path)
+    np.testing.assert_allclose(run_once(load(path, inputs="numbers"), {"numbers": X})[0], expected, rtol=0, atol=1e-5)
+
+
 def test_its_nodes_can_be_listed(tmp_path):
     path, _ = written(tmp_path, lambda: network(train=True))
     listed = run("inspect", path, "--nodes")

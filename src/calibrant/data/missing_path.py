@@ -28,11 +28,23 @@ def no_such_path(path: Path, text: str) -> DataError:
     text : str
         As the user wrote it.
     """
-    hint = "URLs are not read: copy the data first" if is_address(text) else slice_hint(text)
+    hint = "URLs are not read: copy the data first" if is_address(text) else slice_hint(text) or _pattern_hint(path)
     if hint is None and exists(path.parent) and path.parent.is_dir():
         with read_errors(str(path.parent)):
             hint = did_you_mean(path.name, _present(path.parent))
     return DataError(Problem(_broken_link(path) or "no such file or folder", file=text, hint=hint))
+
+
+def _pattern_hint(path: Path) -> str | None:
+    """What to give for a pattern of names; None for a path that is none."""
+    if not _has_signs(path):
+        return None
+    folder = next((each for each in path.parents if not _has_signs(each)), path)
+    return f"patterns are not expanded here: give one file, or the folder of images or .bin files, {str(folder)!r}"
+
+
+def _has_signs(path: Path) -> bool:
+    return any(sign in str(path) for sign in "*?[")
 
 
 def _present(folder: Path) -> list[str]:

@@ -20,6 +20,7 @@ from calibrant.graph.bindings import bind
 from calibrant.graph.control_flow import needed_library
 from calibrant.graph.controls import without_idle_controls, without_unfed_controls
 from calibrant.graph.cut import cut, stand_in
+from calibrant.graph.cut_proposal import cut_hint
 from calibrant.graph.graph import Graph, ordered
 from calibrant.graph.grouped_conv3d import split_groups
 from calibrant.graph.inference_mode import deterministic, for_inference, proposal, undecided
@@ -238,13 +239,11 @@ def _with_needed_inputs(graph: Graph) -> Graph:
     needed = ordered(graph.nodes, graph.outputs)
     inputs = tuple(f"{name}:0" for name, node in needed.items() if node.op == "Placeholder")
     if not inputs:
-        raise ModelError(
-            Problem(
-                "has no placeholder that leads to the outputs",
-                file=graph.source,
-                hint="name the tensor to feed with --inputs",
-            )
-        )
+        message, hint = "has no placeholder that leads to the outputs", "name the tensor to feed with --inputs"
+        sources = [name for name, node in needed.items() if not nd.data_inputs(node) and node.op != "Const"]
+        if sources:
+            message, hint = f"{message}, which read from {sources[0]!r}", cut_hint(graph, sources)
+        raise ModelError(Problem(message, file=graph.source, hint=hint))
     if inputs == graph.inputs:
         return graph
     keys = tuple(nd.input_reference(tensor) for tensor in inputs)

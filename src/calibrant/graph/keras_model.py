@@ -127,11 +127,12 @@ def _signature(model: Any, source: str) -> tuple[list[Any], Callable[[Sequence[A
         )
     # states, and statistics, belong to as many samples as the model was made for
     own_samples = any(getattr(layer, "stateful", False) or _is_in_training(layer) for layer in _layers(model))
+    keys = dict(_keys(structure))
     specifications = [
         tf.TensorSpec(
             [tensor.shape[0] if own_samples else None, *tuple(tensor.shape)[1:]],
             tensor.dtype,
-            name=_input_name(tensor, position),
+            name=_input_name(tensor, keys.get(id(tensor), f"input_{position}")),
         )
         for position, tensor in enumerate(flat)
     ]
@@ -158,8 +159,20 @@ def _recorded_inputs(model: Any, legacy: bool) -> Any:
     return recorded[0] if len(recorded) == 1 else None
 
 
-def _input_name(tensor: Any, position: int) -> str:
-    name = str(getattr(tensor, "name", "") or f"input_{position}")
+def _keys(structure: Any, key: str = "") -> Iterator[tuple[int, str]]:
+    """Identity of each tensor that keys of dictionaries lead to, and these keys in one word."""
+    if isinstance(structure, Mapping):
+        for each, value in structure.items():
+            yield from _keys(value, f"{key}_{each}" if key else str(each))
+    elif isinstance(structure, (list, tuple)):
+        for place, value in enumerate(structure):
+            yield from _keys(value, f"{key}_{place}" if key else "")
+    elif key:
+        yield id(structure), key
+
+
+def _input_name(tensor: Any, otherwise: str) -> str:
+    name = str(getattr(tensor, "name", "") or otherwise)
     return graph_name(name.split(":")[0].replace("/", "_"))
 
 

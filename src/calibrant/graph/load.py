@@ -74,6 +74,9 @@ def load(
         if not trust_model:
             only_computes(graph)
         return graph
+    if isinstance(model, type):
+        hint = "give a model that is made of it, with its trained weights"
+        raise ModelError(Problem(f"a model cannot be a class, {model.__name__}", hint=hint))
     if hasattr(model, "as_graph_def"):
         return frozen.select(model.as_graph_def(), "tf.Graph", inputs, outputs, constants=constants)
     if hasattr(model, "node") and hasattr(model, "library"):

@@ -19,7 +19,7 @@ def same_options(options: Mapping[str, Any]) -> list[str]:
         Of the run, as ``report.json`` has them. Without ``equalize``, that was left to ``refine``.
     """
     refine = {True: ["--refine"], False: ["--no-refine"]}.get(options.get("refine", False), [])
-    equalize = {True: ["--equalize"], False: ["--no-equalize"]}.get(options.get("equalize"), [])
+    equalize = {True: ["--equalize"], False: ["--no-equalize"]}.get(options.get("equalize", ""), [])
     data = option_words({name: options.get(name) for name in _ABOUT_DATA})
     return [
         *refine,
