@@ -61,6 +61,12 @@ def test_values_that_are_no_numbers_are_said_to_be_so(calibrate):
         calibrate(RUNS.encode())
 
 
+@pytest.mark.parametrize("session", ["Session()", "Session(config=tf.compat.v1.ConfigProto())"])
+def test_a_session_without_a_graph_runs_the_given_one(calibrate, tmp_path, session):
+    calibrate(RUNS.replace("np.nan", "1").replace("Session(graph=graph)", session).encode())
+    assert (tmp_path / "out" / "net_quantized.pb").is_file()
+
+
 def test_an_interrupt_stays_one(calibrate):
     with pytest.raises(KeyboardInterrupt):
         calibrate(BODY.format("raise KeyboardInterrupt").encode())

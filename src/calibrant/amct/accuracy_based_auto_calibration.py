@@ -127,7 +127,7 @@ class _Metric:
     def __init__(self, evaluator: AutoCalibrationEvaluatorBase, outputs: list[str], original: Graph):
         self.evaluator, self.outputs = evaluator, outputs
         self.of: dict[tuple[str, ...], Any] = {}
-        self.original = evaluator.evaluate(tf_graph(original), list(outputs))
+        self.original = self._evaluated(original)
         if not self._verdict(self.original)[0]:
             raise DataError(
                 Problem(
@@ -138,8 +138,13 @@ class _Metric:
 
     def judge(self, in_float: tuple[str, ...], network: Graph) -> Verdict:
         """What ``metric_eval`` says of a network."""
-        self.of[in_float] = self.evaluator.evaluate(tf_graph(network), list(self.outputs))
+        self.of[in_float] = self._evaluated(network)
         return self._verdict(self.of[in_float])
+
+    def _evaluated(self, network: Graph) -> Any:
+        graph = tf_graph(network)
+        with graph.as_default():
+            return self.evaluator.evaluate(graph, list(self.outputs))
 
     def _verdict(self, metric: Any) -> Verdict:
         verdict = self.evaluator.metric_eval(self.original, metric)
@@ -155,7 +160,8 @@ def _ranking(recorded: Recorded, similarity: Any, metric: _Metric) -> Mapping[st
     similarities = LayerSimilarities(recorded.network, similarity)
     graph = tf_graph(recorded.original)
     watch(graph, recorded, similarities.graph, recorded.balanced, similarities.watchers)
-    metric.evaluator.calibration(graph, list(metric.outputs))
+    with graph.as_default():
+        metric.evaluator.calibration(graph, list(metric.outputs))
     return similarities.by_layer()
 
 

@@ -42,7 +42,7 @@ def calibrated(
     outputs : Sequence[str]
         What it is given as outputs.
     around : Callable[[], AbstractContextManager[None]]
-        The context in which the evaluator is called.
+        The context in which the evaluator is called; the graph is the default one there.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def calibrated(
     for kind in kinds:
         graph = tf_graph(original)
         run = kind(graph, config, record, original.outputs).run
-        with around():
+        with around(), graph.as_default():
             _run(run, partial(evaluator.calibration, graph, list(outputs)))
         _check_enough(run, evaluator)
     return plan

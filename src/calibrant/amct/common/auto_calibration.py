@@ -16,11 +16,12 @@ from calibrant.graph.tensorflow import tensorflow
 class AutoCalibrationEvaluatorBase:
     """To be derived from: runs a network on calibration data, and says how good it is.
 
-    ``outputs`` are the names that the caller of the calibration gave, as they were given.
+    ``outputs`` are the names that the caller of the calibration gave, as they were given. ``graph`` is a ``tf.Graph``,
+    and the default graph during the call: a session opened without one runs it.
     """
 
     def calibration(self, graph: Any, outputs: list[str]) -> None:
-        """Run ``batch_num`` batches through ``graph`` (a ``tf.Graph``), in a session of one's own."""
+        """Run ``batch_num`` batches through ``graph``, in a session of one's own."""
         raise NotImplementedError(f"{type(self).__name__} has no calibration(graph, outputs)")
 
     def evaluate(self, graph: Any, outputs: list[str]) -> Any:
