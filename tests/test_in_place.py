@@ -12,6 +12,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 import calibrant
 from calibrant.conversion import ConvertedModels, convert_records
 from calibrant.errors import CalibrantError, ConfigError
+from calibrant.graph.sinks import network_outputs
 from calibrant.in_place import InPlaceBalancing, InPlaceCalibration
 from calibrant.records.record_file import read_records, write_records
 from calibrant.steps.records import layer_records
@@ -98,7 +99,7 @@ def test_outputs_are_those_of_the_float_network_and_keep_their_names(record):
                 np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["conv1:0", "norm1:0", "relu1:0", "conv3:0", "norm3:0", "added:0", "pool:0", "fc:0"])
+@pytest.mark.parametrize("name", ["conv1:0", "norm1:0", "relu1:0", "conv3:0", "norm3:0", "added:0", "pool:0"])
 def test_every_inner_tensor_still_has_its_value_and_does_not_count_as_a_batch(name, record):
     (expected,) = run(graph_of(), BATCHES[:1], [name])
     graph = graph_of()
@@ -106,6 +107,64 @@ def test_every_inner_tensor_still_has_its_value_and_does_not_count_as_a_batch(na
     (found,) = run(graph, BATCHES[:1], [name])
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-4, atol=1e-5)
     assert calibration.run.missing == 3
+
+
+def beside(graph, kind):
+    """Something that a script adds behind the output, and that is not run."""
+    with graph.as_default():
+        scores = graph.get_tensor_by_name("scores:0")
+        label = tf.argmax(scores, 1)
+        total = tf.reduce_mean(scores, 0)
+        kinds = {
+            "label": lambda: label,
+            "accuracy": lambda: tf.reduce_mean(tf.cast(tf.equal(label, tf1.placeholder(tf.int64, [None])), tf.float32)),
+            "metric": lambda: tf1.metrics.accuracy(tf1.placeholder(tf.int64, [None], "labels"), label),
+            "summary": lambda: tf1.summary.histogram("histogram", scores),
+            "print": lambda: tf1.Print(scores, [scores]),
+            "assigned": lambda: tf1.assign(tf1.get_variable("held", [5], use_resource=False), total),
+            "summed": lambda: tf1.assign_add(tf1.get_variable("sum", [5], use_resource=False), total) / 2,
+            "resource": lambda: tf1.get_variable("resource", [5], use_resource=True).assign(total),
+        }
+        kinds[kind]()
+
+
+@pytest.mark.parametrize("resource", [True, False])
+@pytest.mark.parametrize("kind", ["label", "accuracy", "metric", "summary", "print", "assigned", "summed", "resource"])
+def test_an_output_counts_whatever_is_added_behind_it(kind, resource, record):
+    graph = graph_of()
+    used = tf1.resource_variables_enabled()
+    (tf1.enable_resource_variables if resource else tf1.disable_resource_variables)()
+    try:
+        beside(graph, kind)
+    finally:
+        (tf1.enable_resource_variables if used else tf1.disable_resource_variables)()
+    InPlaceCalibration(graph, CONFIG, record)
+    run(graph, fetches=["scores:0", "map:0"], graph_options=unfused())
+    assert record.read_text() == quantized()[0]
+
+
+@pytest.mark.parametrize("name", ["fc:0", "fc/bias:0", "conv4:0"])
+def test_a_run_of_the_last_layer_counts(name, record):
+    (expected,) = run(graph_of(), BATCHES[:1], [name])
+    graph = graph_of()
+    calibration = InPlaceCalibration(graph, CONFIG, record)
+    found = run(graph, fetches=[name], graph_options=unfused())[0]
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-4, atol=1e-5)
+    assert calibration.run.is_done
+    assert record.read_text() == quantized()[0]
+
+
+@pytest.mark.parametrize("output", ["scores", "both"])
+def test_what_reaches_only_some_layers_does_not_count(output, record):
+    graph = graph_of()
+    with graph.as_default():
+        side = tf.reduce_sum(graph.get_tensor_by_name("relu1:0"), [1, 2, 3], name="side")
+        tf.add(tf.reduce_sum(graph.get_tensor_by_name("scores:0"), 1), side, name="both")
+    calibration = InPlaceCalibration(graph, CONFIG, record, [output])
+    run(graph, fetches=["side:0"])
+    assert calibration.run.missing == 3
+    run(graph, fetches=["scores:0"])
+    assert calibration.run.is_done
 
 
 def test_observers_pass_data_through_bit_for_bit(record):
@@ -263,6 +322,16 @@ def test_nodes_without_a_value_that_others_wait_for(build, shape, record):
     assert read_records(record)
 
 
+def test_a_network_with_a_loop_has_its_own_end(record):
+    graph = graph_of(unrolled_loop)
+    with graph.as_default():
+        tf1.Print(graph.get_tensor_by_name("Identity:0"), [])
+    assert network_outputs(graph) == ["Identity:0"]
+    InPlaceCalibration(graph, "batch_num : 1", record)
+    run(graph, [numbers(4, 5)], ["Identity:0"])
+    assert read_records(record)
+
+
 def test_a_batch_without_samples_does_not_count(record):
     graph = graph_of(lambda: dense(placeholder([None, 4]), 3, name="scores"))
     calibration = InPlaceCalibration(graph, CONFIG, record)
@@ -290,3 +359,33 @@ def test_of_two_networks_each_is_run_by_itself(record):
         session.run("second/bias:0", {"b:0": numbers(2, 6)})
     assert list(read_records(record)) == ["first", "second"]
     assert not calibration.run.never_run
+
+
+def test_of_two_networks_each_counts_in_front_of_what_is_added(record):
+    graph = graph_of(two_networks)
+    with graph.as_default():
+        for name in ("first", "second"):
+            tf.argmax(graph.get_tensor_by_name(f"{name}/bias:0"), 1)
+    calibration = InPlaceCalibration(graph, "batch_num : 1\n", record)
+    with tf1.Session(graph=graph) as session:
+        session.run("first:0", {"a:0": numbers(2, 4)})
+        assert calibration.run.never_run == ("b:0",)
+        session.run("second/bias:0", {"b:0": numbers(2, 6)})
+    assert list(read_records(record)) == ["first", "second"]
+
+
+def joined_networks():
+    """Two inputs whose layers meet in an addition."""
+    first, second = (dense(placeholder([None, 4], letter), 3, name=f"layer_{letter}") for letter in "ab")
+    tf.nn.softmax(tf.add(first, second, name="sum"), name="scores")
+
+
+def test_a_branch_of_one_of_two_inputs_does_not_count(record):
+    graph = graph_of(joined_networks)
+    calibration = InPlaceCalibration(graph, "batch_num : 1\n", record)
+    feeds = {f"{letter}:0": numbers(2, 4) for letter in "ab"}
+    with tf1.Session(graph=graph) as session:
+        session.run("layer_a/bias:0", {"a:0": feeds["a:0"]})
+        assert calibration.run.missing == 1 and not calibration.run.never_run
+        session.run("sum:0", feeds)
+    assert calibration.run.is_done

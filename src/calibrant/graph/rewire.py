@@ -13,6 +13,7 @@ from typing import Any
 
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
+from calibrant.graph.full_runs import nodes_as_good
 from calibrant.graph.graph import Graph, ordered
 from calibrant.graph.pieces import whole
 from calibrant.graph.tensorflow import tensorflow
@@ -22,7 +23,7 @@ SCOPE = "calibrant_in_place"
 
 Watchers = Mapping[tuple[str, ...], Callable[..., None]]
 """Tensors of the rewritten network → function that is called with their values, once in each run of an output
-that needs all inputs which they need."""
+that needs all inputs which they need, or of a node in front of it that is as good."""
 
 
 @dataclass(eq=False)
@@ -82,7 +83,7 @@ class Meaning:
 
 
 def rewire(target: Any, original: Graph, changed: Graph, meaning: Meaning, watchers: Watchers) -> Rewiring:
-    """Let a ``tf.Graph`` compute a rewritten network, and call the watchers whenever one of its outputs is run.
+    """Let a ``tf.Graph`` compute a rewritten network, and call the watchers whenever it is run to one of its ends.
 
     Sessions that ran the graph before have to be opened anew.
 
@@ -138,11 +139,16 @@ def rewire(target: Any, original: Graph, changed: Graph, meaning: Meaning, watch
             tensors: tf.numpy_function(function, [tensor_of(tensor) for tensor in tensors], [])
             for tensors, function in watchers.items()
         }
+    seen: dict[str, list[tuple[str, ...]]] = {}
     for before, after in zip(original.outputs, changed.outputs, strict=True):
         others = changed.input_nodes - ordered(changed.nodes, [after]).keys()  # of other networks: nobody feeds them
         unseen = _descendants(changed, {nd.node_name(before), nd.node_name(after), *others})
-        seen = [call for tensors, call in calls.items() if unseen.isdisjoint(map(nd.node_name, tensors))]
-        rewiring.wait_for(operations[nd.node_name(before)], seen)
+        seen[after] = [tensors for tensors in calls if unseen.isdisjoint(map(nd.node_name, tensors))]
+        rewiring.wait_for(operations[nd.node_name(before)], [calls[tensors] for tensors in seen[after]])
+    ends = original.output_nodes
+    for name, output in nodes_as_good(changed, seen).items():
+        if name in operations and name in original.nodes and name not in ends:
+            rewiring.wait_for(operations[name], [calls[tensors] for tensors in seen[output]])
     return rewiring
 
 

@@ -9,9 +9,13 @@ from calibrant.graph.possible_outputs import NEVER_OUTPUTS
 from calibrant.graph.rewire import SCOPE
 from calibrant.layer_kinds import KINDS
 
+WRITING = frozenset({"Assign", "AssignAdd", "AssignSub"})
+"""Operations that write variables of TensorFlow 1.x; what reads their values is no part of the network."""
+LOOPING = frozenset({"NextIteration", "RefNextIteration"})
+
 
 def network_outputs(graph: Any) -> list[str]:
-    """Tensors that nobody reads and that a quantizable layer leads to, in the order of the graph.
+    """Tensors that no other operation with a result reads and that a layer leads to, in the order of the graph.
 
     Parameters
     ----------
@@ -23,19 +27,24 @@ def network_outputs(graph: Any) -> list[str]:
     ModelError
         There is none.
     """
-    downstream: set[str] = set()
-    candidates = []
-    operations = [operation for operation in graph.get_operations() if not operation.name.startswith(SCOPE)]
-    for operation in operations:  # inputs come before their readers, loop edges aside
+    downstream: dict[str, Any] = {}
+    for operation in graph.get_operations():  # inputs come before their readers, loop edges aside
+        if operation.name.startswith(SCOPE) or operation.type in WRITING:
+            continue
         sources = (tensor.op.name for tensor in operation.inputs)
         if operation.type in KINDS or any(name in downstream for name in sources):
-            downstream.add(operation.name)
-            if operation.outputs and operation.type not in NEVER_OUTPUTS:
-                candidates.append(operation)
+            downstream[operation.name] = operation
+    candidates = [found for found in downstream.values() if found.outputs and found.type not in NEVER_OUTPUTS]
+    read: set[str] = set()  # by a candidate, directly or through others
+    waiting = list(candidates)
+    while waiting:
+        further = {tensor.op.name for tensor in waiting.pop().inputs} - read
+        read |= further
+        waiting += [downstream[name] for name in further if name in downstream]
     ends = [
         operation.outputs[0].name
         for operation in candidates
-        if not any(consumer.name in downstream for tensor in operation.outputs for consumer in tensor.consumers())
+        if operation.name not in read and operation.type not in LOOPING
     ]
     if not ends:
         allowed = ", ".join(sorted(KINDS))
