@@ -127,6 +127,25 @@ def test_what_is_read_is_not_written_over(files):
     assert tree(files) == before
 
 
+def test_variables_of_a_graph_are_to_be_frozen(files):
+    with tf.Graph().as_default() as graph:
+        weights = tf.compat.v1.get_variable("weights", [4, 3])
+        tf.matmul(placeholder([None, 4]), weights, name="scores")
+        initial = tf.compat.v1.global_variables_initializer()
+    message = (
+        r"(?s)weights: is a variable, whose value is in a session and not in the tf.Graph.*convert_variables_to_con"
+    )
+    with pytest.raises(CalibrantError, match=message):
+        amct.create_quant_config("variables.json", graph)
+    with tf.compat.v1.Session(graph=graph) as session:
+        session.run(initial)
+        freeze = tf.compat.v1.graph_util.convert_variables_to_constants
+        frozen = freeze(session, graph.as_graph_def(), ["scores"])
+    with tf.Graph().as_default() as graph:
+        tf.import_graph_def(frozen, name="")
+    amct.create_quant_config("variables.json", graph)
+
+
 def test_too_few_batches_are_counted(files):
     graph = graph_of()
     amct.quantize_model(graph, "two.json", "two.txt")

@@ -79,6 +79,7 @@ def test_shape_for_an_unknown_input():
 def test_types():
     types = parse_data_types("uint8; int32", ["x:0", "y"])
     assert types == {"x:0": np.uint8, "y": np.int32}
+    assert parse_data_types("FLOAT32;B;b", "xyz") == {"x": np.float32, "y": np.uint8, "z": np.int8}
     assert raw_dtypes([X], {"x": "uint8"}) == {"x:0": np.uint8}
     assert raw_dtypes([X], None) == {"x:0": np.float32}
 
@@ -86,5 +87,7 @@ def test_types():
 def test_wrong_types():
     with pytest.raises(DataError, match="'flot32' is not known(.|\n)*did you mean 'float32'"):
         parse_data_types("flot32", ["x"])
+    with pytest.raises(DataError, match="'FLOT32' is not known(.|\n)*allowed: float32, (.|\n)*did you mean 'float32'"):
+        parse_data_types("FLOT32", ["x"])
     with pytest.raises(DataError, match="1 data types are given for 2 inputs"):
         parse_data_types("float32", ["x", "y"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -180,7 +181,7 @@ def raw_dtypes(inputs: Sequence[InputSpec], dtypes: Mapping[str, object] | None)
     """By input name, the type of its raw files: the user's choice, else the model's own type."""
     given = dtypes or {}
     keys = match_names(list(given), inputs, "a data type")
-    return {spec.name: _dtype(given[keys[spec.name]]) if spec.name in keys else spec.dtype for spec in inputs}
+    return {spec.name: data_type(given[keys[spec.name]]) if spec.name in keys else spec.dtype for spec in inputs}
 
 
 def parse_input_shapes(text: str) -> dict[str, OpenShape]:
@@ -226,20 +227,25 @@ def parse_data_types(text: str, names: Sequence[str]) -> dict[str, np.dtype]:
     if len(words) != len(names):
         message = f"{len(words)} data types are given for {len(names)} inputs ({', '.join(names)})"
         raise DataError(Problem(message, allowed="one type per input, separated by ';'"))
-    return {name: _dtype(word) for name, word in zip(names, words, strict=True)}
+    return {name: data_type(word) for name, word in zip(names, words, strict=True)}
 
 
-def _dtype(given: object) -> np.dtype:
-    dtype: np.dtype | None
-    try:
-        dtype = np.dtype(given)  # type: ignore[call-overload]  # refuses what is no type
-    except (TypeError, ValueError, SyntaxError):
-        dtype = None
-    if dtype is None or dtype.kind not in "biuf":
-        names = ["float32", "float64", "float16", "int8", "int16", "int32", "int64", "uint8", "uint16", "bool"]
-        hint = did_you_mean(str(given), names)
-        raise DataError(Problem(f"the data type {given!r} is not known", allowed=", ".join(names), hint=hint))
-    return dtype
+def data_type(given: object) -> np.dtype:
+    """The type of numbers that a word, ``float32`` or ``FLOAT32``, or a type of NumPy stands for.
+
+    Raises
+    ------
+    DataError
+        It is none, or not one of numbers.
+    """
+    for word in (given, given.strip().lower()) if isinstance(given, str) else (given,):
+        with suppress(TypeError, ValueError, SyntaxError):
+            dtype = np.dtype(word)  # type: ignore[call-overload]  # refuses what is no type
+            if dtype.kind in "biuf":
+                return dtype
+    names = ["float32", "float64", "float16", "int8", "int16", "int32", "int64", "uint8", "uint16", "bool"]
+    hint = did_you_mean(str(given).lower(), names)
+    raise DataError(Problem(f"the data type {given!r} is not known", allowed=", ".join(names), hint=hint))
 
 
 def _merge(model: OpenShape | None, given: OpenShape) -> OpenShape | None:

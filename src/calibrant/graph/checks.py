@@ -19,6 +19,13 @@ from calibrant.graph.tf_core import NodeDef, dtypes
 from calibrant.graph.variable_reads import READERS
 
 VARIABLES = frozenset({"Variable", "VariableV2", "VarHandleOp", "AutoReloadVariable"})
+IN_MEMORY = ("tf.Graph", "GraphDef")
+"""What messages call models that are no files."""
+_FREEZE = "freeze the graph, or give the SavedModel folder, or the .meta file of its checkpoint"
+_FREEZE_IN_MEMORY = (
+    "freeze it with tf.compat.v1.graph_util.convert_variables_to_constants(session, graph_def, outputs), import the "
+    "GraphDef that this returns into a new tf.Graph, and give that graph"
+)
 NORMS = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"})
 RANDOM = frozenset(
     {
@@ -275,16 +282,10 @@ def _bad_channel(
 
 def variables(nodes: Mapping[str, NodeDef], source: str) -> list[Problem]:
     """A problem for each variable: a frozen graph has none."""
-    return [
-        Problem(
-            "is a variable, whose value is not in the file",
-            file=source,
-            path=node.name,
-            hint="freeze the graph, or give the SavedModel folder, or the .meta file of its checkpoint",
-        )
-        for node in nodes.values()
-        if node.op in VARIABLES
-    ]
+    message, hint = "is a variable, whose value is not in the file", _FREEZE
+    if source in IN_MEMORY:
+        message, hint = f"is a variable, whose value is in a session and not in the {source}", _FREEZE_IN_MEMORY
+    return [Problem(message, file=source, path=node.name, hint=hint) for node in nodes.values() if node.op in VARIABLES]
 
 
 def fed(graph: Graph, proposed: Callable[[], Mapping[str, Any] | None]) -> None:
