@@ -127,6 +127,49 @@ def test_what_is_read_is_not_written_over(files):
     assert tree(files) == before
 
 
+def test_numbers_of_numpy_and_any_collection_of_layers_are_taken(files):
+    for skipped in (["conv"], ("conv",), {"conv"}, {"conv": 1}.keys(), "conv"):
+        amct.create_quant_config("some.json", graph_of(), skip_layers=skipped, batch_num=np.int64(2))
+        written = json.loads((files / "some.json").read_text())
+        assert written["batch_num"] == 2 and not written["conv"]["quant_enable"] and written["dense"]["quant_enable"]
+
+
+def test_advice_about_places_is_in_the_words_of_the_call(files, monkeypatch):
+    def refuse(folder):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("calibrant.publish.writable._write_nothing", refuse)
+    for name, call in {
+        "config_file": lambda: amct.create_quant_config("new/c.json", graph_of()),
+        "record_file": lambda: amct.quantize_model(graph_of(), "config.json", "new/r.txt"),
+        "save_path": lambda: amct.save_model("net.pb", ["out"], "record.txt", "new/net"),
+    }.items():
+        with pytest.raises(CalibrantError, match=rf"choose another place \({name}\)"):
+            call()
+
+
+def test_outputs_of_a_graph_that_was_changed_are_those_of_the_network(files):
+    graph = graph_of()
+    amct.quantize_model(graph, "config.json", "new/r.txt")
+    with pytest.raises(CalibrantError, match="(?m)there is no node 'nope'(.|\n)*allowed: [^\n]*out") as error:
+        amct.quantize_model(graph, "config.json", "new/r.txt", ["nope"])
+    assert "calibrant_in_place" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[1]", r"(?s)odd.json: this is a list in JSON.*allowed: an object with"),
+        ("{}", r"(?s)^odd.json: nothing is left to quantize: the file lists no layer\n.*list one, for example 'conv'"),
+        ('{"conv": {"quant_enable": false}}', r"(?s)^odd.json: nothing .* quantized, of 3.*set quant_enable"),
+    ],
+)
+def test_a_config_json_that_is_none_is_told(text, message, files):
+    (files / "odd.json").write_text(text)
+    with pytest.raises(CalibrantError, match=message):
+        amct.quantize_model(graph_of(), "odd.json", "new/r.txt")
+
+
 def test_variables_of_a_graph_are_to_be_frozen(files):
     with tf.Graph().as_default() as graph:
         weights = tf.compat.v1.get_variable("weights", [4, 3])

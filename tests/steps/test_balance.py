@@ -7,7 +7,11 @@ from balancing import DMQ, balanced, divisions, float_difference, numbers, quant
 import calibrant
 from calibrant.errors import DataError
 from calibrant.graph import nodes as nd
+from calibrant.graph.layers import find_layers
+from calibrant.graph.load import load
 from calibrant.graph.run import run_once
+from calibrant.graph.tensorflow import tensorflow
+from calibrant.steps.balanced_constants import BalancedConstants
 from this_tensorflow import skipped_without_the_operation
 
 SHAPE = (6, 6, 4)
@@ -296,3 +300,28 @@ def test_balancing_helps_where_channels_differ():
         before, after = run_once(result.original, batch)[0], run_once(result.fakequant, batch)[0]
         errors.append(float(np.square(after - before).mean()))
     assert errors[1] < errors[0] / 20
+
+
+def test_weights_of_float16_stay_finite_and_no_warning_is_heard(recwarn):
+    def build(tf, x):
+        half = tf.cast(x, tf.float16)
+        weights = np.array([[60000, 1], [3, 2], [0.5, 1]], np.float16)
+        return tf.cast(tf.matmul(half, weights, name="product"), tf.float32)
+
+    data = np.array([[50, 1, 3], [-60, 0.5, 2]], np.float32) / 100
+    result = quantized(build, (3,), "common_config { dmq_balancer { migration_strength : 0.8 } }", data=data)
+    assert balanced(result).keys() == {"product"}
+    assert not [warning for warning in recwarn if issubclass(warning.category, RuntimeWarning)]
+
+
+def test_factors_leave_the_largest_weight_of_its_type():
+    with tensorflow().Graph().as_default() as graph:
+        x = tensorflow().compat.v1.placeholder(np.float16, [None, 2], name="x")
+        tensorflow().matmul(x, np.array([[60000, 1], [3, 2]], np.float16), name="product")
+    network = load(graph)
+    layers = find_layers(network)[0]
+    work = BalancedConstants(network, {layer.name: layer for layer in layers})
+    factors = work.balance(layers, np.array([60000, 0.5], np.float32), 0.8)
+    np.testing.assert_allclose(factors[0], 65504 / 60000, rtol=1e-3)
+    balanced_weights = work.finish().require_constant("product/balanced_1:0")
+    assert balanced_weights.dtype == np.float16 and np.isfinite(balanced_weights).all()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ def path_of(name: str, value: Any) -> Path:
 def file_to_write(name: str, value: Any, kept: Iterable[Kept] = ()) -> Path:
     """The path of a file that can be written, and is none of those that are read."""
     path = path_of(name, value)
-    check_writable_file(path, kept)
+    check_writable_file(path, kept, name)
     return path
 
 
@@ -40,8 +40,8 @@ def graph_of(value: Any) -> Any:
 
 
 def names_of(name: str, value: Any) -> list[str]:
-    """A list of names; one name by itself is a list of one."""
-    names = [value] if isinstance(value, str) else value
+    """A list of names; one name by itself is a list of one, and a set is in the order of its names."""
+    names = [value] if isinstance(value, str) else sorted(value, key=str) if isinstance(value, Set) else value
     if not isinstance(names, Sequence) or not names or not all(isinstance(entry, str) and entry for entry in names):
         raise ConfigError(Problem(f"{name} is {value!r}", allowed="a list of names, ['softmax', 'boxes:0']"))
     return list(names)
@@ -56,6 +56,6 @@ def save_target(value: Any, model: Path, kept: Iterable[Kept] = ()) -> tuple[Pat
     is_folder = str(value).endswith(("/", os.sep)) or os.path.isdir(path)  # noqa: PTH112 - False for a name too long
     folder, prefix = (path, None) if is_folder else (path.parent, path.name)
     prefix = file_prefix(prefix, model)
-    check_writable(folder, converted_names(prefix), (*files_read(model), *kept))
+    check_writable(folder, converted_names(prefix), (*files_read(model), *kept), "save_path")
     refuse_foreign_folders(folder / name for name in converted_names(prefix))
     return folder, prefix

@@ -11,6 +11,7 @@ from calibrant.amct.log import LOGGER
 from calibrant.calibration.in_place_run import InPlaceRun
 from calibrant.config import Configuration, write_config_json
 from calibrant.config.plan import Plan
+from calibrant.data.option_types import plain_number
 from calibrant.errors import ConfigError, DataError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.sinks import network_outputs
@@ -67,6 +68,7 @@ def create_quant_config(
 
 
 def _configuration(skip_layers: Sequence[str] | None, batch_num: int, activation_offset: bool) -> Configuration:
+    batch_num = plain_number(batch_num)
     if not isinstance(batch_num, int) or isinstance(batch_num, bool) or batch_num < 1:
         raise ConfigError(Problem(f"batch_num is {batch_num!r}", allowed="a whole number > 0"))
     if not isinstance(activation_offset, bool):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from calibrant.errors import Problem
@@ -38,6 +39,7 @@ _KINDS = {
     "a record file": ("record", "scale_d", "scale_w", "offset_d", "offset_w"),
 }
 _INSTEAD = "a calibration configuration: batch_num, skip_layers, common_config, override_layer_configs, ..."
+_CONFIG_JSON = 'an object with general settings and the layers by name: { "version": 1, "batch_num": 1, "conv1": {…} }'
 _HINTS = {
     "a record file": "calibrant convert --record_file writes models from a record",
 }
@@ -54,6 +56,10 @@ def foreign_problem(source: Source) -> Problem | None:
     source : Source
         A text with at least one problem.
     """
+    if _is_json_list(source.text):
+        message = "this is a list in JSON, and neither a config.json nor a configuration file"
+        hint = "calibrant quantize writes a config.json, as does create_quant_config of calibrant.amct"
+        return Problem(message, file=source.name, allowed=_CONFIG_JSON, hint=hint)
     kinds = {field: kind for kind, fields in _KINDS.items() for field in fields}
     for number, line in enumerate(source.lines, start=1):
         code = line.split("#")[0]
@@ -69,3 +75,12 @@ def foreign_problem(source: Source) -> Problem | None:
             hint = "layer types are TensorFlow's here: Conv2D, MatMul, DepthwiseConv2dNative, ..."
             return source.problem(message, number, torch.start(1) + 1, hint=hint)
     return None
+
+
+def _is_json_list(text: str) -> bool:
+    if not text.lstrip("\ufeff \t\r\n").startswith("["):
+        return False
+    try:
+        return isinstance(json.loads(text.lstrip("\ufeff")), list)
+    except (ValueError, RecursionError):
+        return False

@@ -190,6 +190,10 @@ def _tensors(levels: Levels) -> tuple[TensorPlan, ...]:
     return tuple(plans.values())
 
 
+def _some(info: GraphInfo) -> str:
+    return (*info.layers, *info.weight_only)[0].name
+
+
 def _nothing_left(configuration: Configuration, info: GraphInfo) -> Problem:
     if not info.layers and not info.weight_only:
         message = "the graph has no quantizable layer and no tensor_quantize is given"
@@ -197,9 +201,17 @@ def _nothing_left(configuration: Configuration, info: GraphInfo) -> Problem:
         if info.rejected:
             hint = f"left out: {info.rejected[0][0]} ({info.rejected[0][2]})"
         return Problem(message, file=configuration.source.name if configuration.source else None, hint=hint)
+    count = len(info.layers) + len(info.weight_only)
+    if configuration.listed is not None:
+        disabled = len(configuration.listed)
+        what = f"the file lists no layer that is quantized, of {count}" if disabled else "the file lists no layer"
+        return Problem(
+            f"nothing is left to quantize: {what}",
+            file=configuration.source.name if configuration.source else None,
+            allowed='layers by name: { "conv1": { "quant_enable": true } }',
+            hint="set quant_enable of a layer to true" if disabled else f"list one, for example {_some(info)!r}",
+        )
     field = "skip_layer_types" if configuration.skip_layer_types else "skip_layers"
-    message = (
-        f"nothing is left to quantize: all {len(info.layers) + len(info.weight_only)} quantizable layers are skipped"
-    )
+    message = f"nothing is left to quantize: all {count} quantizable layers are skipped"
     hint = "keep a layer, or quantize an input of a MaxPool or Add with tensor_quantize"
     return configuration.problem(f"{field}[0]", message, hint=hint)

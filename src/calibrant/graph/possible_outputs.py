@@ -10,6 +10,8 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.tf_core import NodeDef, dtypes
 
 MOST = 8
+IN_PLACE = "calibrant_in_place"
+"""Scope of the nodes that calibration in place adds to a graph."""
 NEVER_OUTPUTS = frozenset(
     {
         "Assert",
@@ -33,8 +35,9 @@ def possible_outputs(nodes: Mapping[str, NodeDef]) -> list[str]:
 
 def _sinks(nodes: Mapping[str, NodeDef]) -> list[str]:
     """All nodes that nobody reads and that could be outputs."""
-    read = {nd.node_name(reference) for node in nodes.values() for reference in node.input}
-    sinks = (node for name, node in nodes.items() if name not in read and node.op not in NEVER_OUTPUTS)
+    own = {name: node for name, node in nodes.items() if not name.startswith(IN_PLACE)}
+    read = {nd.node_name(reference) for node in own.values() for reference in node.input}
+    sinks = (node for name, node in own.items() if name not in read and node.op not in NEVER_OUTPUTS)
     return [node.name for node in sinks if not (_is_pivot(nodes, node) or _is_unused_argument(node))]
 
 

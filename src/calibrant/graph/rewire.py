@@ -16,10 +16,9 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.full_runs import nodes_as_good
 from calibrant.graph.graph import Graph, ordered
 from calibrant.graph.pieces import whole
+from calibrant.graph.possible_outputs import IN_PLACE
 from calibrant.graph.tensorflow import tensorflow
 from calibrant.graph.tf_core import GraphDef, NodeDef
-
-SCOPE = "calibrant_in_place"
 
 Watchers = Mapping[tuple[str, ...], Callable[..., None]]
 """Tensors of the rewritten network → function that is called with their values, once in each run of an output
@@ -172,7 +171,7 @@ def _import(tf: Any, target: Any, changed: Graph, kept: Collection[str]) -> str:
     references = {reference for node in definition.node for reference in node.input}
     from_outside = {reference for reference in references if nd.node_name(reference) in kept}
     with target.as_default(), target.name_scope(None), tf.control_dependencies(None):
-        scope = target.unique_name(SCOPE, mark_as_used=False)
+        scope = target.unique_name(IN_PLACE, mark_as_used=False)
         tf.graph_util.import_graph_def(
             definition,
             name=scope,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from calibrant.errors import ModelError, Problem
-from calibrant.graph.possible_outputs import NEVER_OUTPUTS
-from calibrant.graph.rewire import SCOPE
+from calibrant.graph.possible_outputs import IN_PLACE, NEVER_OUTPUTS
 from calibrant.layer_kinds import KINDS
 
 WRITING = frozenset({"Assign", "AssignAdd", "AssignSub"})
@@ -29,7 +28,7 @@ def network_outputs(graph: Any) -> list[str]:
     """
     downstream: dict[str, Any] = {}
     for operation in graph.get_operations():  # inputs come before their readers, loop edges aside
-        if operation.name.startswith(SCOPE) or operation.type in WRITING:
+        if operation.name.startswith(IN_PLACE) or operation.type in WRITING:
             continue
         sources = (tensor.op.name for tensor in operation.inputs)
         if operation.type in KINDS or any(name in downstream for name in sources):

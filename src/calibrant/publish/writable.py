@@ -12,6 +12,8 @@ from calibrant.errors import OutputError, Problem, is_address
 from calibrant.publish.kept import Kept, refuse_replacing
 from calibrant.publish.staging import ATTEMPTS, LEFT_OVER
 
+OPTIONS = "--out, --state, --page"
+
 
 def path_to_write(given: str | os.PathLike[str], what: str) -> Path:
     """The path of what is to be written, as a caller gave it.
@@ -38,7 +40,7 @@ def path_to_write(given: str | os.PathLike[str], what: str) -> Path:
     return Path(text)
 
 
-def check_writable(folder: Path, names: Iterable[str] = (), kept: Iterable[Kept] = ()) -> None:
+def check_writable(folder: Path, names: Iterable[str] = (), kept: Iterable[Kept] = (), where: str = OPTIONS) -> None:
     """Check that files can be written to a folder, which need not exist; leaves no trace.
 
     Parameters
@@ -49,6 +51,8 @@ def check_writable(folder: Path, names: Iterable[str] = (), kept: Iterable[Kept]
         The names of the files that are to be written.
     kept : Iterable[Kept]
         What is read and must not be replaced by them.
+    where : str
+        What the caller's user sets to write elsewhere.
 
     Raises
     ------
@@ -66,15 +70,15 @@ def check_writable(folder: Path, names: Iterable[str] = (), kept: Iterable[Kept]
     except FileNotFoundError:
         pass
     except (OSError, RuntimeError, ValueError) as error:
-        raise _unwritable(folder, error) from None
+        raise _unwritable(folder, error, where) from None
     try:
         _write_nothing(existing)
     except OSError as error:
-        raise _unwritable(existing, error) from None
+        raise _unwritable(existing, error, where) from None
     refuse_replacing((folder / name for name in names), kept)
 
 
-def check_writable_file(path: Path, kept: Iterable[Kept] = ()) -> None:
+def check_writable_file(path: Path, kept: Iterable[Kept] = (), where: str = OPTIONS) -> None:
     """Check that a file can be written, with the folders above it; leaves no trace.
 
     Parameters
@@ -83,6 +87,8 @@ def check_writable_file(path: Path, kept: Iterable[Kept] = ()) -> None:
         The file to write.
     kept : Iterable[Kept]
         What is read and must not be replaced.
+    where : str
+        As for :func:`check_writable`.
 
     Raises
     ------
@@ -94,14 +100,14 @@ def check_writable_file(path: Path, kept: Iterable[Kept] = ()) -> None:
     except FileNotFoundError:
         pass
     except (OSError, RuntimeError, ValueError) as error:
-        raise _unwritable(path, error) from None
+        raise _unwritable(path, error, where) from None
     else:
         if stat.S_ISDIR(found.st_mode):
             raise OutputError(Problem("is a folder", file=str(path), allowed="the name of a file"))
         if not stat.S_ISREG(found.st_mode):
             raise OutputError(Problem("is a device or pipe", file=str(path), allowed="the name of a file"))
         refuse_replacing([path], kept)
-    check_writable(_resolved(path).parent)
+    check_writable(_resolved(path).parent, where=where)
 
 
 def _resolved(path: Path) -> Path:
@@ -122,7 +128,7 @@ def _write_nothing(folder: Path) -> None:
                 raise
 
 
-def _unwritable(path: Path, error: Exception) -> OutputError:
+def _unwritable(path: Path, error: Exception, where: str) -> OutputError:
     reason = getattr(error, "strerror", None) or str(error)
-    hint = "choose another place (--out, --state, --page)"
+    hint = f"choose another place ({where})"
     return OutputError(Problem(f"cannot be written to: {reason}", file=str(path), hint=hint))

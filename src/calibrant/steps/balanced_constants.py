@@ -55,12 +55,13 @@ class BalancedConstants:
         """
         weights = self._value(members[0].weights_place)
         channel = channel_of_weights(weights.shape, KINDS[members[0].type].weights.reduced_axis, activations.size)
-        largest = largest_by_channel(np.abs(weights), channel, activations.size)
+        largest = largest_by_channel(np.abs(weights), channel, activations.size).astype(np.float32)
         if not np.isfinite(largest).all():
             message = "weights contain NaN or infinity"
             raise ModelError(Problem(message, file=self.graph.source, path=members[0].name))
-        factors = balance_factors(activations, largest.astype(np.float32), strength)
-        ends = np.divide(LARGEST, largest, out=np.full(largest.shape, LARGEST), where=largest > 1)
+        factors = balance_factors(activations, largest, strength)
+        limit = _largest_of(weights.dtype)
+        ends = np.divide(limit, largest, out=np.full(largest.shape, limit), where=largest > 1)
         factors = np.minimum(factors, ends).astype(np.float32)
         self.apply(members, factors)
         return factors
@@ -119,6 +120,11 @@ class BalancedConstants:
                 shared[key] = edit.add("Mul", f"{layer.name}/balance/divided", [tensor, constant], T=dtype)
             edit.set_input(*place, shared[key])
         return edit.finish()
+
+
+def _largest_of(dtype: np.dtype) -> float:
+    """The largest weight that a type holds, in float32."""
+    return min(LARGEST, float(np.finfo(dtype).max)) if np.issubdtype(dtype, np.floating) else LARGEST
 
 
 def channel_of_weights(shape: Sequence[int], reduced_axis: int, channels: int) -> np.ndarray:
