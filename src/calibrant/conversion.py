@@ -48,7 +48,8 @@ def convert_records(
     record_file : str | Path
         Layers without a record stay in float.
     complete : bool
-        A layer that was calibrated and has no record any more is an error.
+        The record file is of a calibration: a layer that was calibrated and has no record any more is an error, and
+        a warning says where nothing lies beside the record file.
 
     Raises
     ------
@@ -61,9 +62,12 @@ def convert_records(
     if complete and notes is not None:
         _check_complete(records, notes, path)
     original = load(model, inputs, outputs)
-    return recorded_network(
+    recorded = recorded_network(
         original, records, str(record_file), _beside(notes) if notes is not None and unchanged else None
     )
+    if unchanged or (notes is None and not complete):
+        return recorded
+    return replace(recorded, warnings=(*recorded.warnings, _without_notes(path, notes)))
 
 
 def convert_trained(
@@ -111,6 +115,14 @@ def _check_complete(records: dict[str, LayerRecord], notes: CalibrationNotes, pa
                 for name in missing[:20]
             )
         )
+
+
+def _without_notes(path: Path, notes: CalibrationNotes | None) -> str:
+    name = notes_path(path).name
+    why = f"{path} is not as it was when {name} was written"
+    if notes is None:
+        why = f"there is no {name} beside {path}, or none that can be read"
+    return f"{why}: biases are not corrected, and do_fusion and fakequant_precision_mode have their defaults"
 
 
 def _beside(notes: CalibrationNotes) -> BesideRecord:

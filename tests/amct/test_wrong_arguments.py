@@ -170,6 +170,25 @@ def test_a_config_json_that_is_none_is_told(text, message, files):
         amct.quantize_model(graph_of(), "odd.json", "new/r.txt")
 
 
+def test_a_record_without_its_notes_is_warned_about(files, monkeypatch):
+    said = []
+    monkeypatch.setattr(amct.conversion.LOGGER, "logw", lambda text, *_: said.append(text))
+    amct.save_model("net.pb", ["out"], "record.txt", "new/net")
+    assert not said
+    (files / "moved.txt").write_text((files / "record.txt").read_text())
+    amct.convert_model("net.pb", ["out"], "moved.txt", "new/net")
+    assert not said
+    amct.save_model("net.pb", ["out"], "moved.txt", "new/net")
+    assert said.pop().startswith(
+        "there is no moved.txt.calibration.json beside moved.txt, or none that can be read: bia"
+    )
+    (files / "record.txt").write_text((files / "moved.txt").read_text() + "\n")
+    for call in (amct.save_model, amct.convert_model):
+        call("net.pb", ["out"], "record.txt", "new/net")
+        assert said.pop().startswith("record.txt is not as it was when record.txt.calibration.json was written: biases")
+    assert not said
+
+
 def test_variables_of_a_graph_are_to_be_frozen(files):
     with tf.Graph().as_default() as graph:
         weights = tf.compat.v1.get_variable("weights", [4, 3])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from numbers import Integral
 
 import numpy as np
 
@@ -56,7 +55,7 @@ def load_data(
 def _sizes(name: str, shape: Sequence[int | None]) -> Sequence[int | None]:
     """A shape of which no size but the batch is open; one that is no shape at all is told where data are opened."""
     sizes = list(shape) if isinstance(shape, (list, tuple)) else []
-    known = [size if isinstance(size, Integral) and size >= 0 else None for size in sizes]
+    known = [size if isinstance(size, (int, np.integer)) and size >= 0 else None for size in sizes]
     if 0 in known or None in known[1:]:
         allowed = "whole numbers above 0; only the batch, the first, may be -1, as each file then says it"
         raise DataError(Problem(f"the shape given is {show(sizes)}", path=f"input {name!r}", allowed=allowed))
