@@ -272,6 +272,17 @@ def test_a_batch_that_is_not_finite_is_named_and_not_counted(record):
     assert calibration.run.missing == 2
 
 
+@pytest.mark.parametrize("threads", [1, 4])
+def test_numbers_that_are_not_finite_are_told_where_they_begin(threads, record):
+    graph = graph_of()
+    calibration = InPlaceCalibration(graph, CONFIG, record)
+    bad = np.tile(BATCHES[0], [64, 1, 1, 1])
+    bad[-1, -1, -1, -1] = np.inf
+    with pytest.raises(tf.errors.OpError, match="0 NaN and 1 infinite values in batch 0 at 'x'"):
+        run(graph, [bad], inter_op_parallelism_threads=threads)
+    assert "at 'x'" in str(calibration.run.failure)
+
+
 @pytest.mark.parametrize(
     "graph, outputs, message",
     [

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph, ordered
+from calibrant.graph.needs import needs
 
 
 def nodes_as_good(graph: Graph, watched: Mapping[str, Sequence[Collection[str]]]) -> dict[str, str]:
@@ -27,24 +28,14 @@ def nodes_as_good(graph: Graph, watched: Mapping[str, Sequence[Collection[str]]]
         return {}
     tensors = {tensor for groups in watched.values() for group in groups for tensor in group}
     names = {nd.node_name(tensor) for tensor in tensors}
-    needs = _needs(graph, graph.input_nodes | names)
+    needed = needs(graph, graph.input_nodes | names)
     in_front = ordered(graph.nodes, sorted(tensors)).keys()
     found: dict[str, str] = {}
     for output, groups in watched.items():
-        of_output = needs[nd.node_name(output)] & names
-        inputs = set[str]().union(*(needs[nd.node_name(tensor)] for group in groups for tensor in group))
+        of_output = needed[nd.node_name(output)] & names
+        inputs = set[str]().union(*(needed[nd.node_name(tensor)] for group in groups for tensor in group))
         wanted = of_output | (inputs & graph.input_nodes)
         for name in ordered(graph.nodes, [output]).keys() - in_front - graph.output_nodes if of_output else ():
-            if wanted <= needs[name]:
+            if wanted <= needed[name]:
                 found.setdefault(name, output)
     return found
-
-
-def _needs(graph: Graph, marked: Collection[str]) -> dict[str, frozenset[str]]:
-    """By node, which of the marked ones it needs, itself included."""
-    needs: dict[str, frozenset[str]] = {}
-    for name, node in graph.nodes.items():  # producers come before consumers
-        read = {needs[nd.node_name(reference)] for reference in node.input}
-        own = frozenset([name]) if name in marked else frozenset[str]()
-        needs[name] = next(iter(read)) if len(read) == 1 and not own else own.union(*read)
-    return needs

@@ -15,6 +15,7 @@ from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.full_runs import nodes_as_good
 from calibrant.graph.graph import Graph, ordered
+from calibrant.graph.needs import nearest, needs
 from calibrant.graph.pieces import whole
 from calibrant.graph.possible_outputs import IN_PLACE
 from calibrant.graph.tensorflow import tensorflow
@@ -138,6 +139,7 @@ def rewire(target: Any, original: Graph, changed: Graph, meaning: Meaning, watch
             tensors: tf.numpy_function(function, [tensor_of(tensor) for tensor in tensors], [])
             for tensors, function in watchers.items()
         }
+    _in_order(rewiring, changed, calls)
     seen: dict[str, list[tuple[str, ...]]] = {}
     for before, after in zip(original.outputs, changed.outputs, strict=True):
         others = changed.input_nodes - ordered(changed.nodes, [after]).keys()  # of other networks: nobody feeds them
@@ -149,6 +151,21 @@ def rewire(target: Any, original: Graph, changed: Graph, meaning: Meaning, watch
         if name in operations and name in original.nodes and name not in ends:
             rewiring.wait_for(operations[name], [calls[tensors] for tensors in seen[output]])
     return rewiring
+
+
+def _in_order(rewiring: Rewiring, changed: Graph, calls: Mapping[tuple[str, ...], Any]) -> None:
+    """Let each watcher of one tensor wait for those of the tensors that it needs, so that the first to fail is told."""
+    if changed.regions:
+        return
+    of_node: dict[str, list[Any]] = {}
+    for tensors, call in calls.items():
+        if len(tensors) == 1:
+            of_node.setdefault(nd.node_name(tensors[0]), []).append(call)
+    needed = needs(changed, of_node)
+    for name, waiting in of_node.items():
+        first = [call for other in sorted(nearest(needed, name)) for call in of_node[other]]
+        for call in waiting if first else ():
+            rewiring.wait_for(call, first)
 
 
 def _alike(node: NodeDef, before: NodeDef | None, changed: Graph, original: Graph) -> bool:
