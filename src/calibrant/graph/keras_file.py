@@ -16,6 +16,7 @@ from typing import Any
 
 from calibrant.errors import ModelError, Problem
 from calibrant.graph.graph import Graph
+from calibrant.graph.keras_before import flip_kernels, read_as_then
 from calibrant.graph.keras_bounds import (
     calls_as_deep_as,
     check_archive,
@@ -71,10 +72,13 @@ def from_file(
             alone(),
             eagerly(),
             once,
+            read_as_then(keras) if legacy else nullcontext(),
             weights_bounded(keras, path.stat().st_size) as refused,
             calls_as_deep_as(objects),
         ):
             model = keras.models.load_model(str(path), compile=False, safe_mode=not trust_model)
+            if found.backend == "theano":
+                flip_kernels(model)
     except Exception as error:  # Keras raises many kinds for files it cannot read
         if refused:
             raise ModelError(Problem(refused[0], file=str(path), hint="the file is damaged")) from None
@@ -118,12 +122,13 @@ def _tf_keras() -> ModuleType | None:
 
 @dataclass(frozen=True)
 class _Described:
-    """What a file says of itself: which Keras wrote it, None where it does not say; and its model."""
+    """What a file says of itself: which Keras wrote it, on what, None where it does not say; and its model."""
 
     version: str | None
     description: dict[str, Any]
     objects: int
     is_archive: bool
+    backend: str | None = None
 
 
 def _described(path: Path) -> _Described:
@@ -155,11 +160,15 @@ def _described(path: Path) -> _Described:
                 )
             description, objects = check_description(content.attrs["model_config"])
             check_arrays(content, path.stat().st_size)
-            version = content.attrs.get("keras_version", b"")
-            version = (version.decode() if isinstance(version, bytes) else str(version)) or "1"
-            return _Described(version, description, objects, is_archive=False)
+            version = _said(content, "keras_version") or "1"
+            return _Described(version, description, objects, is_archive=False, backend=_said(content, "backend"))
     except (OSError, KeyError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
         raise ModelError(Problem(f"is a damaged Keras file: {cause_of(error)}", file=str(path))) from None
+
+
+def _said(content: Any, attribute: str) -> str | None:
+    value = content.attrs.get(attribute, content.get("model_weights", content).attrs.get(attribute))
+    return value.decode() if isinstance(value, bytes) else None if value is None else str(value)
 
 
 def _refuse_code(path: Path, description: dict[str, Any], keras: Any) -> None:
