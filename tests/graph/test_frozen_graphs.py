@@ -7,6 +7,7 @@ import pytest
 from google.protobuf import text_format
 
 from calibrant import quantize
+from calibrant.data.input_spec import inputs_of
 from calibrant.errors import ModelError
 from calibrant.graph.layers import find_layers
 from calibrant.graph.load import load
@@ -168,6 +169,28 @@ def test_all_outputs_of_a_node_cut_off():
     pieces = run_once(whole, {"x": data}, ["split:2", "split:0", "split:1"])
     feeds = dict(zip(part.input_keys, pieces, strict=True))
     assert run_once(part, feeds)[0].tobytes() == run_once(whole, {"x": data})[0].tobytes()
+
+
+@pytest.mark.parametrize("kind", ["arrays", "npz", "folder", "batches"])
+def test_data_by_the_names_of_the_cut(kind, tmp_path):
+    """Placeholders for several outputs of a node have names of their own."""
+    definition = graph_def(parts(3))
+    named = {name: numbers(4, 4) for name in ("split", "split:1", "split:2")}
+    data = {"arrays": named, "npz": tmp_path / "m.npz", "folder": None, "batches": None}[kind]
+    if kind == "npz":
+        np.savez(data, **named)
+    elif kind == "batches":
+        data = [{name: value[at : at + 1] for name, value in named.items()} for at in range(4)]
+    elif kind == "folder":
+        data = {}
+        for at, (name, value) in enumerate(named.items()):
+            (tmp_path / str(at)).mkdir()
+            value.tofile(tmp_path / str(at) / "0.bin")
+            data[name] = tmp_path / str(at)
+    result = quantize(definition, data=data, inputs=list(named), config="batch_num : 1")
+    assert inputs_of(result.fakequant)[1].plain_names[-1] == "split:1"
+    kept = load(save(result.fakequant.graph_def(), tmp_path / "m.pb"))
+    assert {"split", "split:1", "split:2"} <= {name for spec in inputs_of(kept) for name in spec.plain_names}
 
 
 def test_a_model_that_was_cut_can_be_cut_by_the_same_name_again():

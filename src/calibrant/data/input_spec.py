@@ -81,11 +81,21 @@ def inputs_of(graph: Graph, like: Graph | None = None) -> list[InputSpec]:
     """
     shown_as = like if like is not None and len(like.inputs) == len(graph.inputs) else graph
     return [
-        InputSpec(key, graph.shape(tensor), graph.dtype(tensor).as_numpy_dtype, (tensor, *others))
+        InputSpec(
+            key, graph.shape(tensor), graph.dtype(tensor).as_numpy_dtype, (tensor, *others, *_stood_for(graph, tensor))
+        )
         for key, tensor, *others in zip(
             graph.input_keys, graph.inputs, shown_as.input_keys, shown_as.inputs, strict=True
         )
     ]
+
+
+def _stood_for(graph: Graph, tensor: str) -> tuple[str, ...]:
+    """The tensor at which the graph was cut, where the input has another name."""
+    from calibrant.graph.cut import stood_for
+
+    found = stood_for(graph.producer(tensor))
+    return () if found is None else (found,)
 
 
 def plain(name: str) -> str:

@@ -11,13 +11,15 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph, ordered
 from calibrant.graph.tf_core import GraphDef, NodeDef, dtypes, op_def_registry
 
+_STANDS_FOR = "_stands_for"
+
 
 def cut(
     graph_def: GraphDef, nodes: Mapping[str, NodeDef], tensors: Sequence[str], source: str
 ) -> tuple[dict[str, NodeDef], tuple[str, ...]]:
     """Replace the producers of the tensors by placeholders; those already placeholders stay.
 
-    Where a node has other outputs that are read the placeholder is called ``NAME_input_INDEX``.
+    Where a node has other outputs that are read the placeholder is called ``NAME_input_INDEX``, and knows the tensor.
 
     Raises
     ------
@@ -41,7 +43,10 @@ def cut(
         name, index = nd.split_tensor(tensor)
         alone = index == 0 and whole.read_outputs(name) in ((), (0,))
         free = name if alone else edit.free_name(stand_in(tensor))
-        renamed[tensor] = edit.put(_placeholder(free, *known[tensor]))
+        placeholder = _placeholder(free, *known[tensor])
+        if free != name:
+            nd.set_attribute(placeholder, _STANDS_FOR, tensor)
+        renamed[tensor] = edit.put(placeholder)
         if free != name:
             for node, position in whole.consumers(tensor):
                 edit.set_input(node.name, position, renamed[tensor])
@@ -52,6 +57,11 @@ def stand_in(tensor: str) -> str:
     """What the placeholder for one of several outputs of a node is called."""
     name, index = nd.split_tensor(tensor)
     return f"{name}_input_{index}"
+
+
+def stood_for(placeholder: NodeDef) -> str | None:
+    """The tensor in whose place a placeholder of another name was put, if it was."""
+    return placeholder.attr[_STANDS_FOR].s.decode() if _STANDS_FOR in placeholder.attr else None
 
 
 def _placeholder(name: str, shape: tuple[int | None, ...] | None, dtype: Any) -> NodeDef:
