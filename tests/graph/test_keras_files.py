@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
 import threading
@@ -74,6 +75,74 @@ def test_custom_objects_are_named(suffix, tmp_path):
         load(tmp_path / f"m.{suffix}")
 
 
+@pytest.mark.parametrize("suffix", ["h5", "keras"])
+def test_all_custom_objects_are_named_and_the_hint_works(suffix, tmp_path):
+    @keras.utils.register_keras_serializable("own")
+    class Registered(keras.layers.Layer):
+        def call(self, x):
+            return x * 2.0
+
+    class Plain(keras.layers.Layer):
+        def call(self, x):
+            return x + 1.0
+
+    class Metric(keras.metrics.MeanSquaredError):
+        pass
+
+    x = keras.Input([4], name="x")
+    inner = keras.Sequential([keras.Input([3]), Plain()])
+    model = keras.Model(x, inner(keras.layers.Dense(3)(Registered()(x))))
+    model.compile("adam", "mse", metrics=[Metric()])
+    model.save(tmp_path / f"m.{suffix}")
+    registered = keras.utils.get_custom_objects()
+    name, _ = "own>Registered", registered.pop("own>Registered")
+    with pytest.raises(ModelError, match="needs custom objects: ") as caught:
+        load(tmp_path / f"m.{suffix}")
+    if suffix == "h5":
+        name = "Registered" if "own>Registered" not in str(caught.value) else name
+    assert f"needs custom objects: {name}, Plain\n" in str(caught.value)
+    told = re.search(r"keras\.models\.(load_model\(.*compile=False\))", str(caught.value))[1]
+    given = told.replace("FILE", repr(str(tmp_path / f"m.{suffix}")))
+    for key, kind in ((name, "Registered"), ("Plain", "Plain")):
+        given = given.replace(f"'{key}': ...", f"'{key}': {kind}")
+    loaded = eval(given, {"load_model": keras.models.load_model, "Registered": Registered, "Plain": Plain})
+    data = numbers(2, 4)
+    np.testing.assert_allclose(loaded(data), model(data))
+
+
+def test_operations_of_keras_in_hdf5(tmp_path):
+    ops, layers = keras.ops, keras.layers
+    x = keras.Input([4], name="x")
+    y = layers.Dense(3)(x)
+    z = ops.concatenate([ops.cos(y), y + 0.5, layers.Add()([y, y])], axis=-1)
+    z = layers.Concatenate(axis=1)([z, ops.softmax(z, axis=1), layers.Softmax()(z), ops.reshape(y, [-1, 3])])
+    model = keras.Model(x, layers.Dense(2)(z[:, 1:]))
+    model.save(tmp_path / "m.h5")
+    data = numbers(5, 4)
+    np.testing.assert_allclose(run_once(load(tmp_path / "m.h5"), {"x": data})[0], model(data), atol=1e-6)
+
+
+def test_a_layer_of_others_with_the_name_of_an_operation(tmp_path):
+    class Cos(keras.layers.Layer):
+        def call(self, x):
+            return x + 1.0
+
+    x = keras.Input([4])
+    keras.Model(x, keras.layers.Dense(3)(Cos()(x))).save(tmp_path / "m.h5")
+    with pytest.raises(ModelError, match="needs custom objects: Cos"):
+        load(tmp_path / "m.h5")
+
+
+@pytest.mark.parametrize("suffix", ["h5", "keras"])
+def test_classes_that_only_keras_2_has(suffix, keras2, tmp_path, monkeypatch):
+    x = keras2.Input([4], name="x")
+    keras2.Model(x, keras2.layers.ThresholdedReLU(0.5)(x)).save(tmp_path / f"m.{suffix}")
+    monkeypatch.setitem(sys.modules, "tf_keras", None)
+    with pytest.raises(ModelError, match="tf_keras==") as caught:
+        load(tmp_path / f"m.{suffix}")
+    assert "custom objects" not in str(caught.value)
+
+
 def test_an_activation_without_a_name_is_a_custom_object(tmp_path):
     x = keras.Input([4])
     keras.Model(x, keras.layers.Dense(3, activation="relu")(x)).save(tmp_path / "m.h5")
@@ -81,7 +150,7 @@ def test_an_activation_without_a_name_is_a_custom_object(tmp_path):
         file.attrs["model_config"] = file.attrs["model_config"].replace('"relu"', '"<lambda>"')
     with pytest.raises(ModelError, match="needs custom objects: <lambda>") as caught:
         load(tmp_path / "m.h5")
-    assert "keras.models.load_model(FILE, custom_objects={'<lambda>': ...})" in str(caught.value)
+    assert "keras.models.load_model(FILE, custom_objects={'<lambda>': ...}, compile=False)" in str(caught.value)
 
 
 def test_a_name_that_keras_does_not_take_is_said_without_its_configuration(tmp_path):

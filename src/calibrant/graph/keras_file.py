@@ -24,6 +24,7 @@ from calibrant.graph.keras_bounds import (
     check_description,
     weights_bounded,
 )
+from calibrant.graph.keras_classes import is_of_keras_2, of_others, operations
 from calibrant.graph.keras_code import LAMBDA, what_runs
 from calibrant.graph.keras_model import from_keras
 from calibrant.graph.tensorflow import cause_of, eagerly, tensorflow
@@ -76,13 +77,14 @@ def from_file(
             weights_bounded(keras, path.stat().st_size) as refused,
             calls_as_deep_as(objects),
         ):
-            model = keras.models.load_model(str(path), compile=False, safe_mode=not trust_model)
+            own = {} if legacy or found.is_archive else operations(keras, found.description)
+            model = keras.models.load_model(str(path), own, compile=False, safe_mode=not trust_model)
             if found.backend == "theano":
                 flip_kernels(model)
     except Exception as error:  # Keras raises many kinds for files it cannot read
         if refused:
             raise ModelError(Problem(refused[0], file=str(path), hint="the file is damaged")) from None
-        raise ModelError(_problem(path, error, keras, version, legacy and tf_keras is None)) from None
+        raise ModelError(_problem(path, error, keras, found, legacy and tf_keras is None)) from None
     with eagerly(), calls_as_deep_as(objects):
         return from_keras(model, inputs, outputs, str(path), constants)
 
@@ -190,24 +192,25 @@ def _weights_of(content: Any) -> str:
     return f" (of layers {', '.join(names[:5])}{' …' if len(names) > 5 else ''})" if names else ""
 
 
-def _problem(path: Path, error: Exception, keras: Any, version: str | None, missing: bool) -> Problem:
+def _problem(path: Path, error: Exception, keras: Any, found: _Described, missing: bool) -> Problem:
     """Why a file could not be loaded, and what would help."""
     text = str(error)
     match = _UNKNOWN_CLASS.search(text)
-    if match and missing and match["k2"] is None and match["k3"] in _OF_KERAS_2:
-        match = None
     name = next((group for group in match.groups() if group), None) if match else None
-    if name is not None:
+    if name is not None and not (missing and is_of_keras_2(name, found.description)):
+        others = of_others(keras, found.description)
+        names = others if any(name in (other, other.rpartition(">")[2]) for other in others) else [name, *others]
+        given = ", ".join(f"'{each}': ..." for each in names)
         return Problem(
-            f"needs custom objects: {name}",
+            f"needs custom objects: {', '.join(names)}",
             file=str(path),
-            hint=f"load it in Python, {keras.__name__}.models.load_model(FILE, custom_objects={{'{name}': ...}}), and "
-            "pass the model to calibrant.quantize; or export it as a SavedModel",
+            hint=f"load it in Python, {keras.__name__}.models.load_model(FILE, custom_objects={{{given}}}, "
+            "compile=False), and pass the model to calibrant.quantize; or export it as a SavedModel",
         )
     if missing:
         minor = ".".join(tensorflow().__version__.split(".")[:2])
         return Problem(
-            f"was written by Keras {version}, which Keras {keras.__version__} cannot read: {cause_of(error)}",
+            f"was written by Keras {found.version}, which Keras {keras.__version__} cannot read: {cause_of(error)}",
             file=str(path),
             hint=f"install Keras 2: pip install --no-deps 'tf_keras=={minor}.*'; or calibrant[keras2], where the "
             "distribution is tensorflow, not tensorflow-cpu",
@@ -226,6 +229,3 @@ def _problem(path: Path, error: Exception, keras: Any, version: str | None, miss
         file=str(path),
         hint="load it in Python and pass the model to calibrant.quantize, or export it as a SavedModel",
     )
-
-
-_OF_KERAS_2 = frozenset({"TFOpLambda", "SlicingOpLambda", "ClassMethod", "InstanceMethod", "InstanceProperty"})
