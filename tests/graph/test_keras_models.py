@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from calibrant import quantize
-from calibrant.errors import ModelError
+from calibrant.errors import ConfigError, ModelError
 from calibrant.graph.layers import find_layers
 from calibrant.graph.load import load
 from calibrant.graph.run import input_shapes, run_once
@@ -376,3 +376,20 @@ def test_layers_that_decide_in_python(sizes, layer, message):
     model = keras.Model(x, layer()(keras.layers.Conv2D(4, 3)(x))) if None in sizes else keras.Sequential([x, layer()])
     with pytest.raises(ModelError, match=message):
         load(model)
+
+
+@pytest.mark.parametrize("kind", ["dense", "attention", "low rank"])
+def test_what_keras_has_quantized_is_called_that(kind):
+    layers = tf.keras.layers
+    x = tf.keras.Input([5, 8], name="x")
+    layer = layers.Dense(8)
+    model = tf.keras.Model(x, layer(layers.MultiHeadAttention(2, 4)(x, x) if kind == "attention" else x))
+    if kind == "low rank":
+        layer.enable_lora(2)
+    model.quantize("int8")
+    found, rejected = find_layers(load(model))
+    assert any("is quantized already" in each.reason for each in rejected)
+    if kind == "dense":
+        assert not found
+        with pytest.raises(ConfigError, match="is quantized already; give the model as it was before"):
+            quantize(model, data=numbers(4, 5, 8))

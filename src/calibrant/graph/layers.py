@@ -143,6 +143,8 @@ def _layer(graph: Graph, node: NodeDef) -> Layer | str:
     kind = KINDS[node.op]
     dtype = nd.attribute(node, "T") or nd.attribute(node, "Tout") or dtypes.float32
     if dtype not in (dtypes.float32, dtypes.float16):
+        if any(graph.dtype(tensor) == dtypes.int8 for tensor in nd.data_inputs(node)):
+            return "multiplies int8 numbers: it is quantized already; give the model as it was before, in float"
         return f"computes in {dtype.name}, only float32 and float16 are supported"
     reason = kind.condition(partial(nd.attribute, node))
     if reason:
