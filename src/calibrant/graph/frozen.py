@@ -21,6 +21,7 @@ from calibrant.graph.control_flow import needed_library
 from calibrant.graph.controls import without_idle_controls, without_unfed_controls
 from calibrant.graph.cut import cut, stand_in
 from calibrant.graph.cut_proposal import cut_hint
+from calibrant.graph.enclosed_channels import with_channels_last_enclosed
 from calibrant.graph.graph import Graph, ordered
 from calibrant.graph.grouped_conv3d import split_groups
 from calibrant.graph.inference_mode import deterministic, for_inference, proposal, undecided
@@ -154,7 +155,7 @@ def _select(
         outputs=output_tensors,
         input_keys=tuple(input_keys) or tuple(nd.input_reference(tensor) for tensor in input_tensors),
         output_keys=tuple(output_keys) or tuple(nd.input_reference(tensor) for tensor in output_tensors),
-        library=needed_library(kept.values(), graph_def.library),
+        library=with_channels_last_enclosed(needed_library(kept.values(), graph_def.library)),
         versions=graph_def.versions,
         source=source,
     )

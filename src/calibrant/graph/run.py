@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,10 @@ _NOT_HERE = ("only supports", "not supported on CPU", "No OpKernel")
 _NO_KERNEL = (
     "this TensorFlow has no such operation for this processor; more of them, also channels first, are there with "
     "TF_ENABLE_ONEDNN_OPTS=1 in the environment"
+)
+_NOWHERE = (
+    "this TensorFlow has no such operation for this processor, also with TF_ENABLE_ONEDNN_OPTS=1; where it has "
+    "channels first, export the model with channels last"
 )
 _BY_ZERO = "nteger division by zero"
 _NOT_ZERO = "the model divides integers by a number that is 0, a constant or one that comes of these data"
@@ -175,14 +180,28 @@ def failed_run(graph: Graph, error: Exception, hint: str) -> ModelError:
         hint = _NOT_ZERO
     elif _NOT_IN.search(reason):
         hint = _OUT_OF_RANGE
+    elif missing:
+        hint = _NOWHERE if _has_all_kernels() else _NO_KERNEL
+    elif _NOT_OF_THE_DATA in reason:
+        hint = None
     return ModelError(
         Problem(
             f"running the graph failed: {reason}",
             file=graph.source,
             path=operation.name if operation is not None else None,
-            hint=_NO_KERNEL if missing else None if _NOT_OF_THE_DATA in reason else hint,
+            hint=hint,
         )
     )
+
+
+def _has_all_kernels() -> bool:
+    """Whether TensorFlow already has the operations of oneDNN, as far as it tells."""
+    try:
+        from tensorflow.python.util import _pywrap_util_port
+
+        return bool(_pywrap_util_port.IsMklEnabled())
+    except (ImportError, AttributeError):
+        return os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "1"
 
 
 def reason_of(error: BaseException) -> str:
