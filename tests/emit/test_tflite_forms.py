@@ -94,10 +94,17 @@ def first_normalized():
     return first((y - mean) / tf.sqrt(variance + 1e-2), 3, "two", seed=3)
 
 
+def first_biased_along_the_width():
+    """As Keras writes it where there are as many channels as columns."""
+    y = tf.nn.bias_add(first(image(4, 8, 6), 6, "one"), tf.constant(numbers(6, seed=5)), name="one/bias")
+    return first(tf.nn.relu(y), 3, "two", seed=3)
+
+
 @pytest.mark.parametrize(
     "build",
     [
         first_biased,
+        first_biased_along_the_width,
         first_residual,
         first_padded,
         first_mean,

@@ -49,6 +49,16 @@ def test_weights_and_bias_take_the_norm_in(what):
     assert folded.left == ()
 
 
+def test_a_bias_along_the_last_axis_is_not_changed():
+    sketch = Sketch()
+    data = sketch.fused_norm(sketch.node("Relu", "relu", sketch.input(3, 6, 6)), channels=3, data_format="NCHW")
+    data = sketch.conv(data, "layer", (3, 4), "NCHW", padding="VALID")
+    graph = sketch.graph(sketch.node("Relu", "out", sketch.bias_add(data, channels=4, data_format="NHWC")))
+    folded = fold(graph)
+    assert difference(graph, folded.graph) < 1e-6
+    assert ops(folded.graph) == ["Relu", "Conv2D", "BiasAdd", "BiasAdd", "Relu"]
+
+
 def test_a_volume():
     graph = network("Conv3D", shape=(4, 4, 4, 3), data_format="NDHWC", norm=(3,))
     folded = fold(graph)

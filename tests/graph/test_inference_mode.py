@@ -252,6 +252,15 @@ def test_what_is_random_in_a_loop_is_named():
         load(graph_def(build), outputs=["out"])
 
 
+def test_augmentation_that_draws_from_a_generator_is_named(keras2, tmp_path):
+    x = keras2.Input([8, 8, 3])
+    model = keras2.Model(x, keras2.layers.Dense(2)(keras2.layers.Flatten()(keras2.layers.RandomZoom(0.1)(x))))
+    model.export(str(tmp_path / "m"))
+    with pytest.raises(ModelError, match="RngReadAndSkip makes the result random") as caught:
+        load(tmp_path / "m")
+    assert "give the .keras or .h5 file" in str(caught.value)
+
+
 def test_random_numbers_that_a_loop_does_not_use_do_no_harm():
     def build():
         def step(i, h):

@@ -17,6 +17,11 @@ def is_channels_first(node: NodeDef) -> bool:
     return nd.attribute(node, "data_format") in _FORMATS
 
 
+def adds_along_channels(layer: NodeDef, bias: NodeDef) -> bool:
+    """Whether a BiasAdd that reads a layer adds along its channels; the default adds along the last axis."""
+    return not is_channels_first(layer) or is_channels_first(bias)
+
+
 def with_channels_last(node: NodeDef, inputs: list[str], rank: int) -> NodeDef:
     """A copy of a node with channels first that computes the same with channels last.
 

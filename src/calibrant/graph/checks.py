@@ -57,6 +57,9 @@ RANDOM = frozenset(
         "TruncatedNormal",
     }
 )
+_GENERATORS = frozenset({"RngReadAndSkip", "RngSkip"})
+_LIVE = "a dropout or augmentation that is live looks like this"
+_OF_KERAS = "of Keras, give the .keras or .h5 file: model.export() leaves augmentation live"
 LOOP_EDGES = frozenset({"NextIteration", "RefNextIteration"})
 MOST = 20
 _RESOURCE = dtypes.resource.as_datatype_enum
@@ -146,6 +149,8 @@ def importable(graph: Graph) -> None:
     try:
         tensors = graph.tensors
     except (ValueError, TypeError, tf.errors.OpError) as error:
+        if generators := _generators(graph):
+            raise ModelError(*first_problems(generators)) from None
         raise ModelError(
             Problem(f"TensorFlow does not accept the graph: {str(error).splitlines()[0]}", file=graph.source)
         ) from None
@@ -154,6 +159,22 @@ def importable(graph: Graph) -> None:
     absent = [tensor for tensor in dict.fromkeys((*graph.inputs, *graph.outputs, *read)) if tensor not in tensors]
     if absent:
         raise ModelError(*first_problems([_no_such_output(graph, tensor) for tensor in absent[:MOST]]))
+
+
+def _generators(graph: Graph) -> list[Problem]:
+    """A problem for each operation that draws from a generator, whose state TensorFlow does not take from a file."""
+    nodes = [(node.name, node) for node in graph.nodes.values()]
+    nodes += [(each.name, each.node) for each in nodes_in_functions(graph.nodes.values(), graph.library)]
+    return [
+        Problem(
+            f"{node.op} makes the result random; {_LIVE}",
+            file=graph.source,
+            path=name,
+            hint=f"export the model for inference ({_OF_KERAS})",
+        )
+        for name, node in nodes
+        if node.op in _GENERATORS
+    ]
 
 
 def unknown_ops(graph: Graph) -> list[NodeDef]:
@@ -209,11 +230,11 @@ def training_mode(graph: Graph) -> list[Problem]:
         elif node.op in RANDOM:
             problems.append(
                 Problem(
-                    f"{node.op} makes the result random; a dropout or augmentation that is live looks like this",
+                    f"{node.op} makes the result random; {_LIVE}",
                     file=graph.source,
                     path=node.name,
-                    hint="export the model for inference (of Keras, give the .keras or .h5 file: model.export() leaves "
-                    "augmentation live); noise that is meant is fed: --inputs " + ",".join((*graph.input_keys, *noise))
+                    hint=f"export the model for inference ({_OF_KERAS}); noise that is meant is fed: --inputs "
+                    + ",".join((*graph.input_keys, *noise))
                     if node.name == noise[0]
                     else None,
                 )

@@ -7,6 +7,7 @@ from functools import partial
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.canonical import canonicalize
+from calibrant.graph.channel_order import adds_along_channels
 from calibrant.graph.control_flow import nodes_in_functions
 from calibrant.graph.enclosed_tables import lookups_in_functions
 from calibrant.graph.graph import Graph
@@ -226,6 +227,8 @@ def _not_constant(graph: Graph, tensor: str) -> str:
 def _bias(graph: Graph, node: NodeDef) -> str | None:
     reader = graph.only_consumer(node.name)
     if reader is None or reader[0].op != "BiasAdd" or reader[1] != 0:
+        return None
+    if not adds_along_channels(node, reader[0]):
         return None
     return reader[0].name if graph.constant(nd.data_inputs(reader[0])[1]) is not None else None
 

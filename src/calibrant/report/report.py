@@ -10,6 +10,7 @@ from calibrant.config.plan import Plan
 from calibrant.fold import Folded
 from calibrant.graph.graph import Graph
 from calibrant.quantized_network import QuantizedNetwork
+from calibrant.report.bias_axes import bias_axis_warnings
 from calibrant.report.choices import joint_group_rows, nonuniform_rows
 from calibrant.report.integer_share import integer_share
 from calibrant.report.layer_table import layer_rows, weight_only_rows
@@ -52,6 +53,7 @@ def report(original: Graph, folded: Folded, plan: Plan, network: QuantizedNetwor
         "warnings": [
             *plan.warnings,
             *training_norm_warnings(original),
+            *bias_axis_warnings(original),
             *range_warnings(network),
             *saturation_warnings(network),
         ],

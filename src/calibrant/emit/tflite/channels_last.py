@@ -43,7 +43,7 @@ class _Rewrite:
             shape = self.graph.tensors.get(f"{node.name}:0", (None, None))[0]
             if is_channels_first(self.edit.nodes[node.name]):
                 self._formatted(node)
-            elif shape is not None and len(shape) in TO_LAST and node.op in ELEMENTWISE:
+            elif shape is not None and len(shape) in TO_LAST and node.op in {*ELEMENTWISE, "BiasAdd"}:
                 self._elementwise(node, len(shape))
             elif node.op == "ConcatV2" and shape is not None and len(shape) in TO_LAST:
                 self._concatenated(node, len(shape))
@@ -121,7 +121,10 @@ class _Rewrite:
             if value.size > 1:
                 value = value.reshape((1,) * (rank - value.ndim) + value.shape).transpose(TO_LAST[rank])
             read.append(self.edit.add_constant(f"{node.name}/constant_last", value))
-        self._put(node, nd.copy_node(node, read), rank)
+        if node.op == "BiasAdd":  # along the last axis, which is another one now
+            self._put(node, nd.make_node("AddV2", node.name, read, T=nd.attribute(node, "T")), rank)
+        else:
+            self._put(node, nd.copy_node(node, read), rank)
 
     def _concatenated(self, node: NodeDef, rank: int) -> None:
         *parts, axis = nd.data_inputs(node)
