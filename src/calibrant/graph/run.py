@@ -176,20 +176,21 @@ def failed_run(graph: Graph, error: Exception, hint: str) -> ModelError:
     operation, reason = getattr(error, "op", None), reason_of(error)
     unimplemented = isinstance(error, tensorflow().errors.UnimplementedError)
     missing = unimplemented or any(text in reason for text in _NOT_HERE)
+    advice: str | None = hint
     if _BY_ZERO in reason:
-        hint = _NOT_ZERO
+        advice = _NOT_ZERO
     elif _NOT_IN.search(reason):
-        hint = _OUT_OF_RANGE
+        advice = _OUT_OF_RANGE
     elif missing:
-        hint = _NOWHERE if _has_all_kernels() else _NO_KERNEL
+        advice = _NOWHERE if _has_all_kernels() else _NO_KERNEL
     elif _NOT_OF_THE_DATA in reason:
-        hint = None
+        advice = None
     return ModelError(
         Problem(
             f"running the graph failed: {reason}",
             file=graph.source,
             path=operation.name if operation is not None else None,
-            hint=hint,
+            hint=advice,
         )
     )
 
