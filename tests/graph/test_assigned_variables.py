@@ -60,6 +60,35 @@ def read_behind_a_group(x):
         return x * (steps.read_value() if hasattr(steps, "handle") else tf.identity(steps))
 
 
+def counted_in_a_loop(x):
+    """A counter that moves in each turn of a loop."""
+    steps = variable("steps", 0)
+
+    def turn(index, y):
+        with tf.control_dependencies([tf1.assign_add(steps, 1)]):
+            return index + 1, tf.tanh(y) * 0.5
+
+    return tf1.while_loop(lambda index, _: index < 3, turn, (0, x))[1]
+
+
+def counted_in_passing(x):
+    """A counter whose value only has to be there."""
+    with tf.control_dependencies([tf.identity(tf1.assign_add(variable("steps", 0), 1))]):
+        return tf.tanh(x)
+
+
+def read_as_given(x):
+    """A counter whose new value is read."""
+    return x * tf1.assign_add(variable("steps", 1), 1)
+
+
+def read_in_a_branch(x):
+    """A counter that a branch reads after it was moved."""
+    steps = variable("steps", 1)
+    with tf.control_dependencies([tf1.assign_add(steps, 1)]):
+        return tf1.cond(tf.reduce_sum(x) > 0, lambda: x * (steps + 0), lambda: -x * (steps + 0))
+
+
 def written(build, resources, folder):
     """The network as a checkpoint, a frozen graph and a SavedModel; and what a session gives."""
     with tf.Graph().as_default() as graph, tf1.Session() as session:
@@ -79,7 +108,7 @@ def written(build, resources, folder):
 
 @RESOURCES
 @pytest.mark.parametrize("name", ["net.meta", "net.pb", "saved"])
-@pytest.mark.parametrize("build", [normed, counted])
+@pytest.mark.parametrize("build", [normed, counted, counted_in_passing])
 def test_it_is_left_out(build, name, resources, tmp_path):
     expected = written(build, resources, tmp_path)
     constants = {"net/training": False} if build is normed else None
@@ -87,6 +116,13 @@ def test_it_is_left_out(build, name, resources, tmp_path):
     assert graph.input_keys == ("x",)
     assert {node.op for node in graph.nodes.values()} <= {"Placeholder", "Const", "Identity", "Sub", "Tanh", "MatMul"}
     np.testing.assert_array_equal(run_once(graph, {"x": X})[0], expected)
+
+
+@RESOURCES
+@pytest.mark.parametrize("name", ["net.meta", "saved"])
+def test_a_loop_stays_whole(name, resources, tmp_path):
+    expected = written(counted_in_a_loop, resources, tmp_path)
+    np.testing.assert_array_equal(run_once(load(tmp_path / name, outputs="out"), {"x": X})[0], expected)
 
 
 @RESOURCES
@@ -99,7 +135,9 @@ def test_a_branch_that_is_open_is_named(name, resources, tmp_path):
 
 @RESOURCES
 @pytest.mark.parametrize("name", ["net.meta", "saved"])
-@pytest.mark.parametrize("build", [read, read_behind_a_group, lambda x: x * tf1.assign_add(variable("steps", 1), 1)])
+@pytest.mark.parametrize(
+    "build", [read, read_behind_a_group, read_in_a_branch, lambda x: x * tf1.assign_add(variable("steps", 1), 1)]
+)
 def test_what_is_read_afterwards_is_an_error(build, name, resources, tmp_path):
     written(build, resources, tmp_path)
     with pytest.raises(ModelError, match="assigns a variable while it runs .Assign"):
@@ -111,3 +149,17 @@ def test_in_a_frozen_graph(build, tmp_path):
     written(build, False, tmp_path)  # TensorFlow's freezing keeps no resource variable that is assigned
     with pytest.raises(ModelError, match="assigns a variable while it runs .Assign"):
         load(tmp_path / "net.pb", outputs="out")
+
+
+def test_what_a_branch_of_tensorflow_2_reads_afterwards(tmp_path):
+    module = tf.Module()
+    module.steps = tf.Variable(1.0)
+
+    def call(x):
+        module.steps.assign_add(1.0)
+        return tf.cond(tf.reduce_sum(x) > 0, lambda: x * module.steps, lambda: -x * module.steps)
+
+    tf1.enable_control_flow_v2()
+    function = tf.function(call, input_signature=[tf.TensorSpec([None, 4])])
+    with pytest.raises(ModelError, match="assigns a variable while it runs .AssignAddVariableOp"):
+        load(function)

@@ -349,6 +349,29 @@ def test_doubles_compute_as_float32():
     assert len(quantize(model, data=np.float64(DATA)).network.layers) == 2
 
 
+def test_doubles_before_the_layers_stay_exact():
+    """A time in seconds has more digits than float32."""
+    x = keras.Input([4], dtype="float64")
+    y = keras.layers.Lambda(lambda x: tf.cast(tf.math.floormod(x, 60.0), tf.float32), (4,))(x)
+    model = keras.Model(x, keras.layers.Dense(3, dtype="float32")(y))
+    data = 1.7e9 + np.float64(numbers(5, 4, scale=30))
+    graph = load(model)
+    assert graph.dtype(graph.inputs[0]) == tf.float64
+    np.testing.assert_allclose(run_once(graph, {graph.input_keys[0]: data})[0], model(data), rtol=0, atol=1e-5)
+
+
+def test_doubles_beyond_float32_are_its_largest():
+    x = keras.Input([4], dtype="float64")
+    y = keras.layers.Dense(3, dtype="float64")(x)
+    masked = keras.layers.Lambda(lambda y: tf.nn.softmax(y + tf.constant([0.0, 0.0, 1.0], tf.float64) * -1e300), (3,))(
+        y
+    )
+    model = keras.Model(x, masked)
+    data = np.float64(numbers(5, 4))
+    graph = load(model)
+    np.testing.assert_allclose(run_once(graph, {graph.input_keys[0]: data})[0], model(data), rtol=0, atol=1e-6)
+
+
 class Deciding(keras.layers.Layer):
     """Its code asks what a tensor holds."""
 

@@ -23,6 +23,8 @@ OF_REFERENCES = {f"Ref{op}": op for op in ("Enter", "Exit", "Identity", "Merge",
 _SCATTERS = ("Add", "Div", "Max", "Min", "Mul", "NdAdd", "NdSub", "NdUpdate", "Sub", "Update")
 ASSIGN_REFERENCES = frozenset({"Assign", "AssignAdd", "AssignSub", "CountUpTo", *(f"Scatter{op}" for op in _SCATTERS)})
 """What assigns a variable of TensorFlow 1.x, and gives it."""
+PASSED_ON = (ASSIGN_REFERENCES | OF_REFERENCES.keys() | set(OF_REFERENCES.values())) - {"RefSelect", "Select"}
+"""What gives the first tensor that it reads, if not another that is the same variable."""
 _OF = "_of_constant"
 
 
@@ -40,8 +42,8 @@ def with_constants(nodes: Mapping[str, NodeDef], variables: Container[str] = ())
             changed[name] = nd.copy_node(node)
             changed[name].op = OF_REFERENCES[node.op]
         elif node.op in ASSIGN_REFERENCES or assigns_resource(node):
-            origin = _origin(nodes, node, variables)
-            if origin is not None:
+            origin = nodes[source_of(nodes, node.input[0])]
+            if origin.op == "Const" or origin.name in variables:
                 changed[name] = _stand_in(node, origin)
     return {**nodes, **changed}
 
@@ -51,15 +53,13 @@ def assigns_resource(node: NodeDef) -> bool:
     return (node.op.startswith("Assign") and node.op.endswith("VariableOp")) or node.op.startswith("ResourceScatter")
 
 
-def _origin(nodes: Mapping[str, NodeDef], node: NodeDef, variables: Container[str]) -> NodeDef | None:
-    """The constant that an operation is to assign."""
-    passed: set[str] = set()
-    while node.input and node.name not in passed:
-        passed.add(node.name)
-        node = nodes[nd.node_name(node.input[0])]
-        if node.op == "Const" or node.name in variables:
-            return node
-    return None
+def source_of(nodes: Mapping[str, NodeDef], reference: str) -> str:
+    """The node whose result is passed on to where a tensor is read."""
+    name, passed = nd.node_name(reference), set[str]()
+    while nodes[name].op in PASSED_ON and name not in passed:
+        passed.add(name)
+        name = nd.node_name(nodes[name].input[0])
+    return name
 
 
 def _stand_in(node: NodeDef, origin: NodeDef) -> NodeDef:
@@ -84,7 +84,7 @@ def assigned_in_functions(graph: Graph) -> list[Problem]:
     for function in called.values():
         tensors = {each.name for each in function.signature.input_arg if each.type != dtypes.resource}
         found += [node for node in function.node_def if assigns_resource(node) and node.input[0] in tensors]
-    return [_problem(graph, node.name, node.op) for node in found]
+    return [assignment_problem(node.name, node.op, graph.source) for node in found]
 
 
 def without_assignments(graph: Graph) -> Graph:
@@ -99,22 +99,46 @@ def without_assignments(graph: Graph) -> Graph:
     if not marked:
         return graph
     readers = nd.readers(graph.nodes)
-    results = {nd.node_name(tensor) for tensor in graph.outputs}
-    problems = []
+    needed = _needed(graph)
+    read_by = {name: _read_by(graph, readers, node.attr[_OF].s.decode()) for name, node in marked.items()}
     later = behind(graph.nodes, marked)
-    for name, node in marked.items():
-        reading = {each for each in readers.get(node.attr[_OF].s.decode(), ()) if each not in marked}
-        if name in results or readers.get(name) or later[name] & _with_copies(graph, readers, reading):
-            problems.append(_problem(graph, name, node.attr[ASSIGNS].s.decode()))
+    problems = [
+        assignment_problem(name, node.attr[ASSIGNS].s.decode(), graph.source)
+        for name, node in marked.items()
+        if name in needed or needed & later[name] & read_by[name]
+    ]
     if problems:
         raise ModelError(*problems)
+    idle = nodes_reached(readers, marked)
     kept = {}
     for name, node in graph.nodes.items():
         waits = nd.control_inputs(node)
-        if any(each in marked for each in waits):
-            node = nd.copy_node(node, [*nd.data_inputs(node), *(f"^{each}" for each in waits if each not in marked)])
+        if not idle.keys().isdisjoint(waits):
+            rest = [*nd.data_inputs(node), *(f"^{each}" for each in waits if each not in idle)]
+            node = nd.copy_node(node, rest or _in_its_loop(graph, next(each for each in waits if each in idle)))
         kept[name] = node
     return replace(graph, nodes=ordered(kept, (*graph.outputs, *graph.inputs)))
+
+
+def _needed(graph: Graph) -> set[str]:
+    """The nodes whose values the outputs are made of."""
+    waiting = [nd.node_name(tensor) for tensor in graph.outputs]
+    found = set(waiting)
+    for name in waiting:
+        new = {nd.node_name(tensor) for tensor in nd.data_inputs(graph.nodes[name])} - found
+        found |= new
+        waiting += sorted(new)
+    return found
+
+
+def _in_its_loop(graph: Graph, name: str) -> list[str]:
+    """What a constant has to wait for to be in the loop of a node that goes, if that is in one."""
+    node = graph.nodes[name]
+    while nd.data_inputs(node) or nd.control_inputs(node):
+        if node.op in ("Enter", "Switch", "Merge"):
+            return [f"^{node.name}"]
+        node = graph.nodes[nd.node_name(node.input[0].removeprefix("^"))]
+    return []
 
 
 def behind(nodes: Mapping[str, NodeDef], names: Iterable[str]) -> dict[str, Set[str]]:
@@ -126,18 +150,17 @@ def behind(nodes: Mapping[str, NodeDef], names: Iterable[str]) -> dict[str, Set[
     return {name: nodes_reached(followers, followers.get(name, ())).keys() for name in names}
 
 
-def _with_copies(graph: Graph, readers: Mapping[str, list[str]], names: set[str]) -> set[str]:
-    """Nodes, and those that read what these pass on."""
-    found, waiting = set(names), list(names)
+def _read_by(graph: Graph, readers: Mapping[str, list[str]], constant: str) -> set[str]:
+    """What reads a constant, or what passes it on, and does not assign it."""
+    found: set[str] = set()
+    waiting = [constant]
     for name in waiting:
-        if graph.nodes[name].op in ("Identity", "Switch", "Enter"):
-            new = [
-                each for each in readers.get(name, ()) if each not in found and ASSIGNS not in graph.nodes[each].attr
-            ]
-            found.update(new)
-            waiting += new
+        new = [each for each in readers.get(name, ()) if each not in found and ASSIGNS not in graph.nodes[each].attr]
+        found.update(new)
+        waiting += [each for each in new if graph.nodes[each].op in PASSED_ON]
     return found
 
 
-def _problem(graph: Graph, name: str, op: str) -> Problem:
-    return Problem(f"assigns a variable while it runs ({op})", file=graph.source, path=name, hint=HINT)
+def assignment_problem(name: str, op: str, source: str) -> Problem:
+    """What is said of an operation that assigns what is read afterwards."""
+    return Problem(f"assigns a variable while it runs ({op})", file=source, path=name, hint=HINT)

@@ -12,7 +12,7 @@ from calibrant.graph.graph import Graph
 from calibrant.graph.tensorflow import cause_of, quiet, tensorflow
 from calibrant.graph.tf_core import GraphDef
 from calibrant.graph.variable_tensors import Variable
-from calibrant.graph.variables import ASSIGNMENTS, freeze, what_is_used
+from calibrant.graph.variables import ASSIGNMENTS, freeze, refuse_assigned, what_is_used
 
 
 def from_function(
@@ -83,6 +83,7 @@ def frozen_function(function: Any, source: str) -> tuple[GraphDef, list[str], li
     constant = freeze(graph_def, [*fetches, *feeds], types, lambda name: handles[name].numpy())
     if constant is not None:
         return constant, feeds, fetches
+    refuse_assigned(graph_def, [*fetches, *feeds], source)
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     try:

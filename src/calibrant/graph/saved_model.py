@@ -18,6 +18,7 @@ from calibrant.graph.plausible import plausible
 from calibrant.graph.tensorflow import cause_of, quiet, tensorflow
 from calibrant.graph.tf_core import GraphDef
 from calibrant.graph.trust import only_initializes
+from calibrant.graph.variables import refuse_assigned
 
 SERVING = "serve"
 
@@ -89,6 +90,7 @@ def _frozen(
     constant = frozen_from_checkpoint(path, meta_graph, wanted)
     if constant is not None:
         return constant, feeds, fetches
+    refuse_assigned(meta_graph.graph_def, wanted, str(path))
     causes = []
     if meta_graph.HasField("object_graph_def"):
         try:

@@ -7,11 +7,14 @@ from dataclasses import replace
 import numpy as np
 
 from calibrant.graph import nodes as nd
+from calibrant.graph.control_flow import called_functions
 from calibrant.graph.graph import Graph
 from calibrant.graph.tf_core import FunctionDef, FunctionDefLibrary, NodeDef, dtypes
+from calibrant.layer_kinds import KINDS
 
 BRAIN = frozenset({dtypes.bfloat16.as_datatype_enum})
 DOUBLE = frozenset({dtypes.float64.as_datatype_enum})
+COMPLEX = frozenset({dtypes.complex128.as_datatype_enum})
 OTHERS = BRAIN | DOUBLE | {dtypes.float16.as_datatype_enum}
 OF_BITS = frozenset({"Bitcast", "DecodeRaw", "DecodePaddedRaw"})
 FLOAT32 = dtypes.float32.as_datatype_enum
@@ -45,13 +48,20 @@ def in_single_precision(graph: Graph, others: frozenset[int] = OTHERS) -> Graph:
 
 
 def not_quantized(graph: Graph) -> frozenset[int]:
-    """The types that networks compute in but no layer is quantized in.
+    """The types that layers compute in but that none is quantized in.
 
-    A network with inputs of float64 alone computes in float64; in others, such as the simulation of a LiteRT file, that
-    is there for its exactness.
+    A network with inputs of float64 alone and layers of float64 computes in float64; in others that is there for its
+    exactness, such as to prepare what layers of float32 read, or in the simulation of a LiteRT file.
     """
     fed = {nd.attribute(graph.nodes[name], "dtype") for name in graph.input_nodes}
-    return BRAIN | DOUBLE if {each for each in fed if each and each.is_floating} == {dtypes.float64} else BRAIN
+    if {each for each in fed if each and each.is_floating} != {dtypes.float64}:
+        return BRAIN
+    called, _ = called_functions(graph.nodes.values(), graph.library)
+    every = (*graph.nodes.values(), *(node for function in called.values() for node in function.node_def))
+    if any(_is_of(node, COMPLEX) for node in every):  # made of float64, which would have to become narrower as well
+        return BRAIN
+    kinds = {nd.attribute(node, "T") for node in every if node.op in KINDS}
+    return BRAIN | DOUBLE if dtypes.float64 in kinds and dtypes.float32 not in kinds else BRAIN
 
 
 def _is_of(node: NodeDef, others: frozenset[int]) -> bool:
@@ -90,4 +100,12 @@ def _converted(node: NodeDef, others: frozenset[int]) -> NodeDef:
 def _as_meant(value: np.ndarray) -> np.ndarray:
     """A constant as float32; a half's root as it was before it was rounded, by which the converter knows a GELU."""
     is_root = value.size == 1 and (value == np.sqrt(0.5).astype(value.dtype)).all()
-    return np.full(value.shape, np.sqrt(0.5), np.float32) if is_root else value.astype(np.float32)
+    return np.full(value.shape, np.sqrt(0.5), np.float32) if is_root else _in_bounds(value).astype(np.float32)
+
+
+def _in_bounds(value: np.ndarray) -> np.ndarray:
+    """Finite numbers that are no float32, such as what masks add, as the nearest one."""
+    if value.dtype != np.float64:
+        return value
+    most = float(np.finfo(np.float32).max)
+    return np.where(np.isfinite(value), np.clip(value, -most, most), value)

@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
+from calibrant.errors import ModelError
 from calibrant.graph import nodes as nd
-from calibrant.graph.assigned_variables import behind, with_constants
+from calibrant.graph.assigned_variables import PASSED_ON, assignment_problem, behind, source_of, with_constants
 from calibrant.graph.control_flow import needed_library
 from calibrant.graph.graph import ordered
 from calibrant.graph.inline import inline_calls
@@ -69,7 +70,7 @@ def what_is_used(graph_def: GraphDef, tensors: Sequence[str]) -> GraphDef:
     inlined = inline_calls(light, tensors)
     nodes = {node.name: node for node in inlined.node}
     needed = ordered(_without_assignments(nodes), tensors)
-    if _reads_assigned(nodes, needed):
+    if _assigned_before(nodes, needed):
         needed = ordered(nodes, tensors)
     used = GraphDef(versions=inlined.versions, library=inlined.library)
     used.node.extend(needed.values())
@@ -84,21 +85,40 @@ def _without_assignments(nodes: Mapping[str, NodeDef]) -> dict[str, NodeDef]:
     if not any(node.op in ASSIGNMENTS for node in nodes.values()):
         return dict(nodes)
     idle = {node.name for node in nodes.values() if node.op in ASSIGNMENTS | READERS}
+    has_loops = any(node.op == "Enter" for node in nodes.values())
     result = {}
     for node in nodes.values():
         controls = nd.control_inputs(node)
-        kept = [f"^{name}" for name in controls if name not in idle]
-        result[node.name] = node if len(kept) == len(controls) else nd.copy_node(node, [*nd.data_inputs(node), *kept])
+        rest = [*nd.data_inputs(node), *(f"^{name}" for name in controls if name not in idle)]
+        is_placed = bool(rest) or not has_loops  # a constant may be in a loop by what it waits for
+        result[node.name] = node if len(rest) == len(node.input) or not is_placed else nd.copy_node(node, rest)
     return result
 
 
-def _reads_assigned(nodes: Mapping[str, NodeDef], names: Collection[str]) -> bool:
-    """Whether some of the nodes read a variable after it was assigned in the same run."""
-    assigning = {name: node for name, node in nodes.items() if node.op in ASSIGNMENTS}
-    later = behind(nodes, assigning)
-    reading = [nodes[name] for name in names if nodes[name].op in READERS]
-    return any(
-        node.input[0] == other.input[0] and node.name in later[name]
-        for name, other in assigning.items()
-        for node in reading
-    )
+def refuse_assigned(graph_def: GraphDef, tensors: Sequence[str], source: str) -> None:
+    """Check that the tensors read, and hand on, no variable that the graph has assigned before.
+
+    Raises
+    ------
+    ModelError
+        They do. TensorFlow's own conversion would leave the assignment out, or say something else.
+    """
+    inlined = inline_calls(graph_def, tensors)
+    nodes = {node.name: node for node in inlined.node}
+    found = _assigned_before(nodes, ordered(_without_assignments(nodes), tensors))
+    if found:
+        raise ModelError(*(assignment_problem(node.name, node.op, source) for node in found))
+
+
+def _assigned_before(nodes: Mapping[str, NodeDef], names: Collection[str]) -> list[NodeDef]:
+    """What assigns variables that some of the nodes read, or hand on, afterwards in the same run."""
+    assigned = {name: source_of(nodes, node.input[0]) for name, node in nodes.items() if node.op in ASSIGNMENTS}
+    if not assigned:
+        return []
+    readers: dict[str, set[str]] = {}
+    for name in names:
+        if name not in assigned and nodes[name].op not in PASSED_ON:
+            for reference in nd.data_inputs(nodes[name]):
+                readers.setdefault(source_of(nodes, reference), set()).add(name)
+    later = behind(nodes, assigned)
+    return [nodes[name] for name, handle in assigned.items() if readers.get(handle, set()) & later[name]]
