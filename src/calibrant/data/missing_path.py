@@ -37,14 +37,15 @@ def no_such_path(path: Path, text: str) -> DataError:
 
 def _pattern_hint(path: Path) -> str | None:
     """What to give for a pattern of names; None for a path that is none."""
-    if not _has_signs(path):
+    if not is_pattern(str(path)):
         return None
-    folder = next((each for each in path.parents if not _has_signs(each)), path)
+    folder = next((each for each in path.parents if not is_pattern(str(each))), path)
     return f"patterns are not expanded here: give one file, or the folder of images or .bin files, {str(folder)!r}"
 
 
-def _has_signs(path: Path) -> bool:
-    return any(sign in str(path) for sign in "*?[")
+def is_pattern(text: str) -> bool:
+    """Whether a text that names no file may be meant for several."""
+    return any(sign in text for sign in "*?[")
 
 
 def _present(folder: Path) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from calibrant.data.missing_path import no_such_path
+from calibrant.data.missing_path import is_pattern, no_such_path
 from calibrant.data.option_types import ACCEPTED, Rows, check_types
 from calibrant.data.record_lengths import check_lengths
 from calibrant.errors import DataError, Problem, did_you_mean
@@ -105,7 +105,7 @@ def _not_there(text: str) -> Problem:
     if is_folder(text):
         hint = f"name its files: sorted(pathlib.Path({text!r}).iterdir())"
         return Problem("is a folder", file=text, allowed="files", hint=hint)
-    if any(sign in text for sign in "*?["):
+    if is_pattern(text):
         hint = f"patterns are not expanded here: give sorted(glob.glob({text!r}))"
         return Problem("no such file", file=text, hint=hint)
     (problem,) = no_such_path(Path(text), text).problems

@@ -8,8 +8,9 @@ from calibrant.fold.norm_before_layer import NormBeforeLayer
 from calibrant.fold.result import Fusion, NotFused
 from calibrant.fold.target import dtype_of
 from calibrant.graph import nodes as nd
-from calibrant.graph.channel_order import adds_along_channels, is_channels_first
+from calibrant.graph.channel_order import is_channels_first
 from calibrant.graph.graph import Edit, Graph
+from calibrant.graph.layers import constant_bias
 from calibrant.graph.tf_core import NodeDef
 from calibrant.layer_kinds import KINDS
 
@@ -72,13 +73,11 @@ def _by_row(graph: Graph, layer: NodeDef, norm: NormBeforeLayer, rows: int) -> t
 def _add(edit: Edit, layer: NodeDef, addend: np.ndarray, moved: dict[str, str]) -> None:
     """Add to a layer's bias; give it one if it has none."""
     graph = edit.graph
-    reader = graph.only_consumer(layer.name)
-    is_bias = reader is not None and reader[0].op == "BiasAdd" and reader[1] == 0
-    if reader is not None and is_bias and adds_along_channels(layer, reader[0]):
-        bias = graph.constant(nd.data_inputs(reader[0])[1])
-        if bias is not None:
-            edit.set_input(reader[0].name, 1, edit.add_constant(f"{layer.name}/bias_folded", bias + addend))
-            return
+    name = constant_bias(graph, layer)
+    if name is not None:
+        bias = graph.constant(nd.data_inputs(graph.nodes[name])[1])
+        edit.set_input(name, 1, edit.add_constant(f"{layer.name}/bias_folded", bias + addend))
+        return
     values = edit.add_constant(f"{layer.name}/bias_folded", addend)
     attributes = {"T": dtype_of(layer), "data_format": "NCHW" if is_channels_first(layer) else "NHWC"}
     added = edit.add("BiasAdd", f"{layer.name}/bias", [f"{layer.name}:0", values], **attributes)

@@ -120,15 +120,10 @@ def without_assignments(graph: Graph) -> Graph:
     return replace(graph, nodes=ordered(kept, (*graph.outputs, *graph.inputs)))
 
 
-def _needed(graph: Graph) -> set[str]:
+def _needed(graph: Graph) -> Set[str]:
     """The nodes whose values the outputs are made of."""
-    waiting = [nd.node_name(tensor) for tensor in graph.outputs]
-    found = set(waiting)
-    for name in waiting:
-        new = {nd.node_name(tensor) for tensor in nd.data_inputs(graph.nodes[name])} - found
-        found |= new
-        waiting += sorted(new)
-    return found
+    read = {name: [nd.node_name(tensor) for tensor in nd.data_inputs(node)] for name, node in graph.nodes.items()}
+    return nodes_reached(read, graph.output_nodes).keys()
 
 
 def _in_its_loop(graph: Graph, name: str) -> list[str]:
@@ -143,10 +138,7 @@ def _in_its_loop(graph: Graph, name: str) -> list[str]:
 
 def behind(nodes: Mapping[str, NodeDef], names: Iterable[str]) -> dict[str, Set[str]]:
     """Each of some nodes → all that reads it, or waits for it, or for what does."""
-    followers: dict[str, list[str]] = {}
-    for name, node in nodes.items():
-        for reference in node.input:
-            followers.setdefault(nd.node_name(reference), []).append(name)
+    followers = nd.followers(nodes)
     return {name: nodes_reached(followers, followers.get(name, ())).keys() for name in names}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from calibrant.errors import ModelError, Problem, did_you_mean, first_problems
 from calibrant.graph import nodes as nd
 from calibrant.graph.assigned_variables import assigned_in_functions
-from calibrant.graph.control_flow import PLACES, called_functions, calls_of, nodes_in_functions
+from calibrant.graph.control_flow import LOOP_EDGES, PLACES, called_functions, calls_of, nodes_in_functions
 from calibrant.graph.graph import Graph
 from calibrant.graph.inline import CALLS
 from calibrant.graph.tensorflow import tensorflow
@@ -60,7 +60,6 @@ RANDOM = frozenset(
 _GENERATORS = frozenset({"RngReadAndSkip", "RngSkip"})
 _LIVE = "a dropout or augmentation that is live looks like this"
 _OF_KERAS = "of Keras, give the .keras or .h5 file: model.export() leaves augmentation live"
-LOOP_EDGES = frozenset({"NextIteration", "RefNextIteration"})
 MOST = 20
 _RESOURCE = dtypes.resource.as_datatype_enum
 

@@ -14,21 +14,21 @@ REGIONS = {
     "a branch": (frozenset({"Switch", "RefSwitch", "_SwitchN"}), frozenset({"Merge", "RefMerge", "Exit", "RefExit"})),
 }
 
+LOOP_EDGES = frozenset({"NextIteration", "RefNextIteration"})
+"""What leads from the end of a loop back to its beginning."""
+
 
 def control_flow_regions(nodes: Mapping[str, NodeDef]) -> dict[str, str]:
     """Name of each node that runs several times or perhaps not at all → ``a loop`` or ``a branch``."""
     if not any(node.op in begin for node in nodes.values() for begin, _ in REGIONS.values()):
         return {}
-    readers: dict[str, list[str]] = {}
-    for node in nodes.values():
-        for reference in node.input:
-            readers.setdefault(nd.node_name(reference), []).append(node.name)
+    followers = nd.followers(nodes)
     regions: dict[str, str] = {}
     for region, (begin, end) in REGIONS.items():
         seen: set[str] = set()
         waiting = [name for name, node in nodes.items() if node.op in begin]
         while waiting:
-            for reader in readers.get(waiting.pop(), ()):
+            for reader in followers.get(waiting.pop(), ()):
                 if reader not in seen and nodes[reader].op not in end:
                     seen.add(reader)
                     waiting.append(reader)

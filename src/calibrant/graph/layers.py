@@ -178,7 +178,7 @@ def _layer(graph: Graph, node: NodeDef) -> Layer | str:
         kind.reduced_axis,
         source,
         shape,
-        _bias(graph, node),
+        constant_bias(graph, node),
     )
 
 
@@ -204,7 +204,7 @@ def _dynamic_layer(graph: Graph, node: NodeDef) -> Layer | str:
     if graph.computes_in_half:
         half = _in_half(nd.attribute(node, "T") or nd.attribute(node, "Tout") or dtypes.float32)
         return f"{half}, where products of two activations are not quantized"
-    return Layer(node.name, node.op, (0, 1), None, (), None, None, (), _bias(graph, node))
+    return Layer(node.name, node.op, (0, 1), None, (), None, None, (), constant_bias(graph, node))
 
 
 def _in_half(dtype: dtypes.DType) -> str:
@@ -224,11 +224,10 @@ def _not_constant(graph: Graph, tensor: str) -> str:
     return "its weights are not constant"
 
 
-def _bias(graph: Graph, node: NodeDef) -> str | None:
-    reader = graph.only_consumer(node.name)
-    if reader is None or reader[0].op != "BiasAdd" or reader[1] != 0:
-        return None
-    if not adds_along_channels(node, reader[0]):
+def constant_bias(graph: Graph, layer: NodeDef) -> str | None:
+    """Name of the BiasAdd that adds a constant along the channels of a layer, and alone reads it; None without one."""
+    reader = graph.only_consumer(layer.name)
+    if reader is None or reader[0].op != "BiasAdd" or reader[1] != 0 or not adds_along_channels(layer, reader[0]):
         return None
     return reader[0].name if graph.constant(nd.data_inputs(reader[0])[1]) is not None else None
 

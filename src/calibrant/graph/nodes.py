@@ -62,6 +62,15 @@ def readers(nodes: Mapping[str, NodeDef]) -> dict[str, list[str]]:
     return found
 
 
+def followers(nodes: Mapping[str, NodeDef]) -> dict[str, list[str]]:
+    """Name of a node → the nodes that read a tensor of it or wait for it, once for each input that does."""
+    found: dict[str, list[str]] = {}
+    for node in nodes.values():
+        for reference in node.input:
+            found.setdefault(node_name(reference), []).append(node.name)
+    return found
+
+
 def control_inputs(node: NodeDef) -> tuple[str, ...]:
     """Names of the nodes a node waits for."""
     return tuple(reference[1:] for reference in node.input if reference.startswith("^"))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import checks
 from calibrant.graph import nodes as nd
+from calibrant.graph.control_flow import LOOP_EDGES
 from calibrant.graph.tf_core import NodeDef, dtypes
 
 MOST = 8
@@ -80,7 +81,7 @@ def _without_an_end(nodes: Mapping[str, NodeDef]) -> list[str]:
         reached |= names
         waiting += names & nodes.keys()
     rest = [name for name in nodes if name not in reached]
-    return [] if any(nodes[name].op in ("NextIteration", "RefNextIteration") for name in rest) else rest
+    return [] if any(nodes[name].op in LOOP_EDGES for name in rest) else rest
 
 
 def _is_pivot(nodes: Mapping[str, NodeDef], node: NodeDef) -> bool:

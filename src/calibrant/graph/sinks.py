@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from calibrant.errors import ModelError, Problem
+from calibrant.graph.control_flow import LOOP_EDGES
 from calibrant.graph.possible_outputs import IN_PLACE, NEVER_OUTPUTS
 from calibrant.layer_kinds import KINDS
 
 WRITING = frozenset({"Assign", "AssignAdd", "AssignSub"})
 """Operations that write variables of TensorFlow 1.x; what reads their values is no part of the network."""
-LOOPING = frozenset({"NextIteration", "RefNextIteration"})
 
 
 def network_outputs(graph: Any) -> list[str]:
@@ -43,7 +43,7 @@ def network_outputs(graph: Any) -> list[str]:
     ends = [
         operation.outputs[0].name
         for operation in candidates
-        if operation.name not in read and operation.type not in LOOPING
+        if operation.name not in read and operation.type not in LOOP_EDGES
     ]
     if not ends:
         allowed = ", ".join(sorted(KINDS))

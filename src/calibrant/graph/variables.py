@@ -63,11 +63,7 @@ def what_is_used(graph_def: GraphDef, tensors: Sequence[str]) -> GraphDef:
 
     Where a variable is read after it was assigned, that stays.
     """
-    kept = ordered({node.name: node for node in graph_def.node}, tensors)
-    light = GraphDef(versions=graph_def.versions)
-    light.node.extend(kept.values())
-    light.library.CopyFrom(needed_library(kept.values(), graph_def.library))
-    inlined = inline_calls(light, tensors)
+    inlined = _inlined(graph_def, tensors)
     nodes = {node.name: node for node in inlined.node}
     needed = ordered(_without_assignments(nodes), tensors)
     if _assigned_before(nodes, needed):
@@ -75,6 +71,15 @@ def what_is_used(graph_def: GraphDef, tensors: Sequence[str]) -> GraphDef:
     used = GraphDef(versions=inlined.versions, library=inlined.library)
     used.node.extend(needed.values())
     return used
+
+
+def _inlined(graph_def: GraphDef, tensors: Sequence[str]) -> GraphDef:
+    """What tensors of a graph need, producers first and calls inlined."""
+    kept = ordered({node.name: node for node in graph_def.node}, tensors)
+    light = GraphDef(versions=graph_def.versions)
+    light.node.extend(kept.values())
+    light.library.CopyFrom(needed_library(kept.values(), graph_def.library))
+    return inline_calls(light, tensors)
 
 
 def _without_assignments(nodes: Mapping[str, NodeDef]) -> dict[str, NodeDef]:
@@ -103,8 +108,7 @@ def refuse_assigned(graph_def: GraphDef, tensors: Sequence[str], source: str) ->
     ModelError
         They do. TensorFlow's own conversion would leave the assignment out, or say something else.
     """
-    inlined = inline_calls(graph_def, tensors)
-    nodes = {node.name: node for node in inlined.node}
+    nodes = {node.name: node for node in _inlined(graph_def, tensors).node}
     found = _assigned_before(nodes, ordered(_without_assignments(nodes), tensors))
     if found:
         raise ModelError(*(assignment_problem(node.name, node.op, source) for node in found))
