@@ -14,6 +14,7 @@ from calibrant.report.bias_axes import bias_axis_warnings
 from calibrant.report.choices import joint_group_rows, nonuniform_rows
 from calibrant.report.integer_share import integer_share
 from calibrant.report.layer_table import layer_rows, weight_only_rows
+from calibrant.report.quantized_before import quantized_before_warnings
 from calibrant.report.range_warnings import range_warnings, saturation_warnings
 from calibrant.report.training_norms import training_norm_warnings
 
@@ -23,6 +24,7 @@ VERSION = 1
 def report(original: Graph, folded: Folded, plan: Plan, network: QuantizedNetwork) -> dict[str, Any]:
     """Plain values, in a fixed order, without times or paths: the same inputs give the same bytes."""
     origins = {entry.name: dict(entry.sources) for entry in plan.layers}
+    read = list(dict.fromkeys(each.tensor for entry in network.layers for each in entry.inputs))
     return {
         "version": VERSION,
         "model": {
@@ -54,6 +56,7 @@ def report(original: Graph, folded: Folded, plan: Plan, network: QuantizedNetwor
             *plan.warnings,
             *training_norm_warnings(original),
             *bias_axis_warnings(original),
+            *quantized_before_warnings(network.graph, read),
             *range_warnings(network),
             *saturation_warnings(network),
         ],
