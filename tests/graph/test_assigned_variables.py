@@ -163,3 +163,52 @@ def test_what_a_branch_of_tensorflow_2_reads_afterwards(tmp_path):
     function = tf.function(call, input_signature=[tf.TensorSpec([None, 4])])
     with pytest.raises(ModelError, match="assigns a variable while it runs .AssignAddVariableOp"):
         load(function)
+
+
+ASSIGNING = {
+    "ResourceScatterNdUpdate": lambda steps: steps.scatter_nd_update([[0]], [5.0]),
+    "ResourceScatterNdAdd": lambda steps: steps.scatter_nd_add([[0]], [5.0]),
+    "ResourceScatterUpdate": lambda steps: steps.scatter_update(tf.IndexedSlices([5.0], [0])),
+    "ResourceStridedSliceAssign": lambda steps: steps[2:].assign([3.0, 4.0]),
+    "ResourceApplyGradientDescent": lambda steps: tf.raw_ops.ResourceApplyGradientDescent(
+        var=steps.handle, alpha=0.5, delta=tf.ones([4])
+    ),
+}
+
+
+@pytest.fixture(params=["function", "saved"])
+def given(request, tmp_path):
+    """A function that assigns a variable before, or behind, what reads it."""
+
+    def given(assign, before):
+        module = tf.Module()
+        module.steps = tf.Variable(tf.ones([4]))
+
+        def call(x):
+            if before:
+                assign(module.steps)
+            y = x * module.steps
+            if not before:
+                assign(module.steps)
+            return y
+
+        module.call = tf.function(call, input_signature=[tf.TensorSpec([None, 4], name="x")])
+        if request.param == "function":
+            return module.call
+        tf.saved_model.save(module, str(tmp_path / "saved"))
+        return tmp_path / "saved"
+
+    return given
+
+
+@pytest.mark.parametrize("op", ASSIGNING)
+def test_every_operation_that_assigns_is_known(op, given):
+    with pytest.raises(ModelError, match=f"assigns a variable while it runs .{op}"):
+        load(given(ASSIGNING[op], True))
+
+
+@pytest.mark.parametrize("op", ASSIGNING)
+def test_what_any_of_them_assigns_afterwards_is_left_out(op, given):
+    graph = load(given(ASSIGNING[op], False))
+    x = numbers(3, 4)
+    np.testing.assert_array_equal(run_once(graph, {graph.input_keys[0]: x})[0], x)

@@ -21,10 +21,13 @@ HINT = "export a function that only computes, as for inference (training=False);
 OF_REFERENCES = {f"Ref{op}": op for op in ("Enter", "Exit", "Identity", "Merge", "NextIteration", "Select", "Switch")}
 """What passes a variable of TensorFlow 1.x on → the same for tensors."""
 _SCATTERS = ("Add", "Div", "Max", "Min", "Mul", "NdAdd", "NdSub", "NdUpdate", "Sub", "Update")
-ASSIGN_REFERENCES = frozenset({"Assign", "AssignAdd", "AssignSub", "CountUpTo", *(f"Scatter{op}" for op in _SCATTERS)})
+ASSIGN_REFERENCES = frozenset(
+    {"Assign", "AssignAdd", "AssignSub", "CountUpTo", "StridedSliceAssign", *(f"Scatter{op}" for op in _SCATTERS)}
+)
 """What assigns a variable of TensorFlow 1.x, and gives it."""
 PASSED_ON = (ASSIGN_REFERENCES | OF_REFERENCES.keys() | set(OF_REFERENCES.values())) - {"RefSelect", "Select"}
 """What gives the first tensor that it reads, if not another that is the same variable."""
+_ASSIGN_RESOURCES = ("ResourceApply", "ResourceCountUpTo", "ResourceScatter", "ResourceSparseApply", "ResourceStrided")
 _OF = "_of_constant"
 
 
@@ -50,7 +53,7 @@ def with_constants(nodes: Mapping[str, NodeDef], variables: Container[str] = ())
 
 def assigns_resource(node: NodeDef) -> bool:
     """Whether an operation assigns a variable that it takes as a resource."""
-    return (node.op.startswith("Assign") and node.op.endswith("VariableOp")) or node.op.startswith("ResourceScatter")
+    return (node.op.startswith("Assign") and node.op.endswith("VariableOp")) or node.op.startswith(_ASSIGN_RESOURCES)
 
 
 def source_of(nodes: Mapping[str, NodeDef], reference: str) -> str:

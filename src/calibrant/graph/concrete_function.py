@@ -8,11 +8,12 @@ from typing import Any
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import frozen
 from calibrant.graph import nodes as nd
+from calibrant.graph.assigned_variables import assigns_resource
 from calibrant.graph.graph import Graph
 from calibrant.graph.tensorflow import cause_of, quiet, tensorflow
 from calibrant.graph.tf_core import GraphDef
 from calibrant.graph.variable_tensors import Variable
-from calibrant.graph.variables import ASSIGNMENTS, freeze, refuse_assigned, what_is_used
+from calibrant.graph.variables import freeze, refuse_assigned, what_is_used
 
 
 def from_function(
@@ -104,7 +105,7 @@ def _without_idle_operations(
     TensorFlow's conversion fails on variables that are assigned.
     """
     bodies = (function.node_def for function in graph_def.library.function)
-    assigns = any(node.op in ASSIGNMENTS for nodes in (graph_def.node, *bodies) for node in nodes)
+    assigns = any(assigns_resource(node) for nodes in (graph_def.node, *bodies) for node in nodes)
     if not assigns:
         return function
     used = what_is_used(graph_def, [*fetches, *feeds])

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from calibrant.errors import ModelError, Problem
+from calibrant.graph.assigned_variables import ASSIGN_REFERENCES
 from calibrant.graph.control_flow import LOOP_EDGES
 from calibrant.graph.possible_outputs import IN_PLACE, NEVER_OUTPUTS
 from calibrant.layer_kinds import KINDS
-
-WRITING = frozenset({"Assign", "AssignAdd", "AssignSub"})
-"""Operations that write variables of TensorFlow 1.x; what reads their values is no part of the network."""
 
 
 def network_outputs(graph: Any) -> list[str]:
@@ -28,7 +26,7 @@ def network_outputs(graph: Any) -> list[str]:
     """
     downstream: dict[str, Any] = {}
     for operation in graph.get_operations():  # inputs come before their readers, loop edges aside
-        if operation.name.startswith(IN_PLACE) or operation.type in WRITING:
+        if operation.name.startswith(IN_PLACE) or operation.type in ASSIGN_REFERENCES:
             continue
         sources = (tensor.op.name for tensor in operation.inputs)
         if operation.type in KINDS or any(name in downstream for name in sources):

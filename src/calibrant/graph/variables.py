@@ -8,15 +8,20 @@ import numpy as np
 
 from calibrant.errors import ModelError
 from calibrant.graph import nodes as nd
-from calibrant.graph.assigned_variables import PASSED_ON, assignment_problem, behind, source_of, with_constants
+from calibrant.graph.assigned_variables import (
+    PASSED_ON,
+    assignment_problem,
+    assigns_resource,
+    behind,
+    source_of,
+    with_constants,
+)
 from calibrant.graph.control_flow import needed_library
 from calibrant.graph.graph import ordered
 from calibrant.graph.inline import inline_calls
 from calibrant.graph.tf_core import GraphDef, NodeDef
 from calibrant.graph.variable_reads import READERS
 from calibrant.graph.variable_tensors import OtherUseError, Variable, VariableTensors
-
-ASSIGNMENTS = frozenset({"AssignAddVariableOp", "AssignSubVariableOp", "AssignVariableOp"})
 
 
 def freeze(
@@ -87,9 +92,10 @@ def _without_assignments(nodes: Mapping[str, NodeDef]) -> dict[str, NodeDef]:
 
     What a run leaves behind does not matter to its result.
     """
-    if not any(node.op in ASSIGNMENTS for node in nodes.values()):
+    assigning = {node.name for node in nodes.values() if assigns_resource(node)}
+    if not assigning:
         return dict(nodes)
-    idle = {node.name for node in nodes.values() if node.op in ASSIGNMENTS | READERS}
+    idle = assigning | {node.name for node in nodes.values() if node.op in READERS}
     has_loops = any(node.op == "Enter" for node in nodes.values())
     result = {}
     for node in nodes.values():
@@ -116,7 +122,7 @@ def refuse_assigned(graph_def: GraphDef, tensors: Sequence[str], source: str) ->
 
 def _assigned_before(nodes: Mapping[str, NodeDef], names: Collection[str]) -> list[NodeDef]:
     """What assigns variables that some of the nodes read, or hand on, afterwards in the same run."""
-    assigned = {name: source_of(nodes, node.input[0]) for name, node in nodes.items() if node.op in ASSIGNMENTS}
+    assigned = {name: source_of(nodes, node.input[0]) for name, node in nodes.items() if assigns_resource(node)}
     if not assigned:
         return []
     readers: dict[str, set[str]] = {}
