@@ -205,6 +205,10 @@ REJECTED = {
         lambda: tf.gather(weights(9, 4), placeholder([None], dtype=tf.int32), name="layer"),
         "looks up rows",
     ),
+    "system of equations": (
+        lambda: raw.MatrixTriangularSolve(matrix=weights(3, 3), rhs=placeholder([3, 5]), name="layer"),
+        "solves a system",
+    ),
     "float64": (
         lambda: tf.matmul(tf.cast(placeholder([None, 4]), tf.float64), tf.constant(np.ones((4, 2))), name="layer"),
         "float64",

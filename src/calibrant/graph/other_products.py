@@ -22,6 +22,8 @@ REASONS = {
 }
 TABLES = frozenset({"Gather", "GatherNd", "GatherV2", "ResourceGather"})
 LOOKUP = "looks up rows of a table, which is no product"
+SOLVERS = frozenset({"BandedTriangularSolve", "MatrixSolve", "MatrixSolveLs", "MatrixTriangularSolve"})
+SOLVES = "solves a system of equations, which is no product"
 _RECURRENT = re.compile("LSTM|GRU|RNN")
 _PRODUCT = re.compile("Conv|MatMul|Dot|Einsum")
 _NO_PRODUCT = re.compile("^(Const|Convert)|Backprop(Filter|.*Bias)|ConvexHull")
@@ -38,6 +40,8 @@ def other_product(graph: Graph, node: NodeDef) -> str | None:
     """Why a node that is of no quantizable kind stays in float; None for nodes that multiply no matrix."""
     if node.op in TABLES:
         return LOOKUP if is_table(graph.constant(nd.data_inputs(node)[0])) else None
+    if node.op in SOLVERS:
+        return SOLVES if graph.constant(nd.data_inputs(node)[0]) is not None else None
     if not is_other_product(node):
         return None
     if node.op in REASONS:
