@@ -85,6 +85,36 @@ def test_files_and_record_give_the_same_network(style, tmp_path):
     assert again.plan.weight_only == result.plan.weight_only
 
 
+def in_half(h, matrix):
+    return tf.cast(tf.matmul(tf.cast(h, tf.float16), tf.cast(matrix, tf.float16), name="inside"), tf.float32)
+
+
+@pytest.mark.parametrize("captured", [True, False])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_products_in_half_precision(style, dtype, captured, tmp_path):
+    """Weights of float16, and as mixed precision has them: float32, and made half in the loop."""
+    weights = WEIGHTS.astype(dtype)
+    definition = loop(in_half, weights, captured)
+    result = quantize(definition, **NO_CORRECTION | {"round_weights": True}, out=tmp_path, name="m", export="ascend")
+    (row,) = result.report["weight_only"]
+    assert row["weights"]["scales"] == 3 and result.report["left_in_float"] == []
+    (wanted,), (found,) = (
+        run_once(graph, {"x": BATCH}) for graph in (load(definition, outputs=["out"]), result.fakequant)
+    )
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=0.02)
+    (recorded,) = run_once(load(tmp_path / "m_fakequant.pb"), {"x": BATCH})
+    assert (found != wanted).any() and verify(tmp_path, BATCH).passed
+    np.testing.assert_array_equal(recorded, found)
+
+
+def test_a_matrix_of_whole_numbers_stays_as_it_is(style):
+    def product(h, matrix):
+        whole = tf.cast(matrix, tf.int32)
+        return tf.cast(tf.matmul(tf.cast(h, tf.int32), whole, name="inside"), tf.float32)
+
+    assert weight_only_layers(load(loop(product), outputs=["out"])) == ()
+
+
 def gates(h, matrix):
     """As a cell does it whose gates have one matrix: half of the columns each."""
     return tf.matmul(h, matrix[:, :3], name="one") * tf.sigmoid(tf.matmul(h, matrix[:, 3:], name="two"))

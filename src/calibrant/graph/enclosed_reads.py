@@ -54,8 +54,8 @@ def with_watchers(graph: Graph, functions: Mapping[str, Callable[[np.ndarray], N
     graph : Graph
         The model.
     functions : Mapping[str, Callable[[np.ndarray], None]]
-        :attr:`EnclosedRead.key` → function that is called with the values, float32, each time that the reader runs, on
-        any thread.
+        :attr:`EnclosedRead.key` → function that is called with the values, as float32, each time that the reader runs,
+        on any thread.
 
     Returns
     -------
@@ -66,13 +66,16 @@ def with_watchers(graph: Graph, functions: Mapping[str, Callable[[np.ndarray], N
         return graph, None
     tf = tensorflow()
     kept = tf.Graph()
+    bodies = {definition.signature.name: definition.node_def for definition in graph.library.function}
     inside: dict[str, list[tuple[EnclosedRead, NodeDef]]] = {}
     with kept.as_default():
         for key, function in functions.items():
             read = enclosed_read(key)
             if read is None:
                 raise ValueError(f"{key!r} is a tensor that can be fetched")
-            watcher = tf.numpy_function(function, [tf.compat.v1.placeholder(tf.float32)], []).node_def
+            members = bodies[read.function] if read.function else [graph.nodes[read.node]]
+            kind = next(nd.attribute(node, "T") for node in members if node.name == read.node)
+            watcher = tf.numpy_function(_with_floats(function), [tf.compat.v1.placeholder(kind)], []).node_def
             inside.setdefault(read.function, []).append((read, watcher))
     nodes = dict(graph.nodes)
     for read, watcher in inside.pop("", []):
@@ -82,12 +85,16 @@ def with_watchers(graph: Graph, functions: Mapping[str, Callable[[np.ndarray], N
     library = FunctionDefLibrary()
     library.CopyFrom(graph.library)
     for definition in library.function:
-        members = {node.name: node for node in definition.node_def}
+        named = {node.name: node for node in definition.node_def}
         for read, watcher in inside.get(definition.signature.name, ()):
-            _put_in_front(members[read.node], read.index, watcher, members)
-            members[watcher.name] = watcher
+            _put_in_front(named[read.node], read.index, watcher, named)
+            named[watcher.name] = watcher
             definition.node_def.append(watcher)
     return replace(graph, nodes=nodes, library=library), kept
+
+
+def _with_floats(function: Callable[[np.ndarray], None]) -> Callable[[np.ndarray], None]:
+    return lambda values: function(values.astype(np.float32, copy=False))
 
 
 def _put_in_front(reader: NodeDef, index: int, watcher: NodeDef, taken: Container[str]) -> None:

@@ -17,7 +17,10 @@ from calibrant.layer_kinds import KINDS
 
 _ENTRANCES = frozenset({"Enter", "RefEnter", "Switch", "RefSwitch", "_SwitchN"})
 # Operations that hand values on, or some of them, and leave every axis where it is → index of the input.
-_SAME_AXES = {"Identity": 0, "Split": 1, "SplitV": 0, "Slice": 0, "StridedSlice": 0} | dict.fromkeys(_ENTRANCES, 0)
+_SAME_AXES = {"Cast": 0, "Identity": 0, "Split": 1, "SplitV": 0, "Slice": 0, "StridedSlice": 0}
+_SAME_AXES |= dict.fromkeys(_ENTRANCES, 0)
+_CHANGE_AXES = ("shrink_axis_mask", "new_axis_mask")
+_FLOATS = (dtypes.float16, dtypes.float32)
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ class _Search:
                 yield from self._entrances(reader.name)
 
     def _uses_in_graph(self, reader: NodeDef, index: int) -> list[_Use] | None:
-        if _SAME_AXES.get(reader.op) != index or _drops_axes(reader):
+        if not _hands_on(reader, index):
             return _product(reader, index)
         if reader.name in self.graph.output_nodes:
             return None
@@ -197,7 +200,7 @@ class _Search:
                 for index, reference in enumerate(r for r in node.input if not r.startswith("^")):
                     if reference.split(":")[0] != current:
                         continue
-                    if _SAME_AXES.get(node.op) == index and not _drops_axes(node):
+                    if _hands_on(node, index):
                         if node.name not in names:
                             names.add(node.name)
                             waiting.append(node.name)
@@ -261,16 +264,18 @@ def _axes_in_sum(node: NodeDef, index: int) -> tuple[int, ...]:
     return tuple(axis for axis, letter in enumerate(letters) if letter in result)
 
 
-def _drops_axes(node: NodeDef) -> bool:
-    return any(nd.attribute(node, mask, 0) for mask in ("shrink_axis_mask", "new_axis_mask"))
+def _hands_on(node: NodeDef, index: int) -> bool:
+    if _SAME_AXES.get(node.op) != index or any(nd.attribute(node, mask, 0) for mask in _CHANGE_AXES):
+        return False
+    return node.op != "Cast" or nd.attribute(node, "DstT") in _FLOATS
 
 
 def _matrix(value: np.ndarray | None) -> np.ndarray | None:
-    """The value, if it is float32 and of two axes or more that have more than one element."""
-    if value is None or value.dtype != np.float32 or value.ndim < 2 or value.size <= max(value.shape):
+    """The value as float32, if it is float16 or float32 and of two axes or more that have more than one element."""
+    if value is None or value.dtype not in (np.float16, np.float32) or value.ndim < 2 or value.size <= max(value.shape):
         return None
-    return value
+    return value.astype(np.float32, copy=False)
 
 
 def _value(node: NodeDef) -> np.ndarray | None:
-    return nd.constant_value(node) if nd.attribute(node, "dtype") == dtypes.float32 else None
+    return nd.constant_value(node) if nd.attribute(node, "dtype") in _FLOATS else None

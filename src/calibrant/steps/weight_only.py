@@ -6,6 +6,7 @@ The graph reads integers and scales from then on. For everything after this step
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from calibrant.algorithms.arq import QuantizedWeights
 from calibrant.config.plan import LayerPlan
@@ -62,26 +63,32 @@ def with_weight_only(graph: Graph, layers: Iterable[QuantizedWeightOnly]) -> Gra
 
 def _put(edit: Edit, constant: EnclosedConstant, weights: QuantizedWeights) -> None:
     node = edit.nodes[constant.node]
+    dtype = nd.attribute(node, "dtype")
     scope = edit.free_name(f"{node.name}/{QUANTIZED}")
     if constant.reads:
-        for added in _dequantization(scope, scope, weights, ()):
+        for added in _dequantization(scope, scope, dtype, weights):
             edit.put(added)
         for name, index in constant.reads:
             edit.set_input(name, index, f"{scope}:0")
     else:  # inside a loop, where a constant waits for what begins a round
         controls = [f"^{name}" for name in nd.control_inputs(node)]
-        for added in _dequantization(scope, node.name, weights, controls):
+        for added in _dequantization(scope, node.name, dtype, weights, controls):
             edit.put(added)
 
 
 def _dequantization(
-    scope: str, name: str, weights: QuantizedWeights, controls: Iterable[str], outputs: tuple[str, str] = ("", "")
+    scope: str,
+    name: str,
+    dtype: Any,
+    weights: QuantizedWeights,
+    controls: Iterable[str] = (),
+    outputs: tuple[str, str, str] = ("", "", ""),
 ) -> Iterator[NodeDef]:
-    """The nodes that make the weights from integers; the last has the name.
+    """The nodes that make weights of a type from integers; the last has the name.
 
-    ``outputs`` : what follows a Const's and a Cast's name where they are read; functions name outputs.
+    ``outputs`` : what follows a Const's, a Cast's and a Mul's name where they are read; functions name outputs.
     """
-    of_constant, of_cast = outputs
+    of_constant, of_cast, of_product = outputs
     for part, value in (("codes", weights.values), ("scale", weights.scale_broadcast())):
         constant = nd.constant_node(f"{scope}/{part}", value)
         constant.input.extend(controls)
@@ -89,9 +96,13 @@ def _dequantization(
     cast = nd.make_node("Cast", f"{scope}/float", [], SrcT=dtypes.int8, DstT=dtypes.float32)
     cast.input.append(f"{scope}/codes{of_constant}")
     yield cast
-    product = nd.make_node("Mul", name, [], T=dtypes.float32)
+    half = dtype == dtypes.float16
+    product = nd.make_node("Mul", f"{scope}/product" if half else name, [], T=dtypes.float32)
     product.input.extend([f"{scope}/float{of_cast}", f"{scope}/scale{of_constant}"])
     yield product
+    if half:
+        read = f"{scope}/product{of_product}"
+        yield nd.make_node("Cast", name, [read], SrcT=dtypes.float32, DstT=dtype)
 
 
 def _with_constants(
@@ -106,18 +117,19 @@ def _with_constants(
 
 
 def _replace_constants(function: FunctionDef, constants: Mapping[str, QuantizedWeights]) -> None:
-    taken = {node.name for node in function.node_def}
+    taken = {node.name: nd.attribute(node, "dtype") for node in function.node_def}
     kept = [node for node in function.node_def if node.name not in constants]
     for node in kept:
         for index, reference in enumerate(node.input):
-            if reference.split(":")[0] in constants:
-                node.input[index] = f"{reference.split(':')[0]}:z:0"
+            name = reference.split(":")[0]
+            if name in constants:
+                node.input[index] = f"{name}:{'y' if taken[name] == dtypes.float16 else 'z'}:0"
     added: list[NodeDef] = []
     for name, weights in constants.items():
         scope = f"{name}/{QUANTIZED}"
         while any(other.startswith(f"{scope}/") for other in taken):
             scope += "_1"
-        added += _dequantization(scope, name, weights, (), (":output:0", ":y:0"))
+        added += _dequantization(scope, name, taken[name], weights, (), (":output:0", ":y:0", ":z:0"))
     replaced = FunctionDef()
     replaced.node_def.extend([*added, *kept])  # before what reads them, as TensorFlow writes functions
     del function.node_def[:]
