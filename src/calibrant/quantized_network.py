@@ -229,6 +229,8 @@ class OutputSqnr:
         Output → number of samples that it has a number for that is NaN or infinite once quantized, above 0.
     undefined_at : str | None
         Where that begins, in words.
+    silent : tuple[str, ...]
+        The outputs of which the float network has nothing but zeros there.
     """
 
     by_output: dict[str, float]
@@ -236,6 +238,7 @@ class OutputSqnr:
     not_compared: tuple[str, ...] = ()
     undefined: Mapping[str, int] = field(default_factory=dict)
     undefined_at: str | None = None
+    silent: tuple[str, ...] = ()
 
     @property
     def total_db(self) -> float:

@@ -129,6 +129,29 @@ def test_of_single_numbers_one_near_zero_does_not_count():
     assert median_sqnr_db(np.zeros((3, 1)), np.ones((3, 1))) == -math.inf
 
 
+@pytest.mark.parametrize("width", [1, 2])
+def test_what_few_samples_have_counts(width):
+    """As the score of a detector: most samples are silent, or exact, and the others are lost."""
+    reference = np.repeat(np.float32([[0], [0], [0], [1]]), width, axis=1)
+    assert median_sqnr_db(reference, np.zeros_like(reference)) == 0
+    exact = np.repeat(np.float32([[1], [1], [1], [2]]), width, axis=1)
+    made = exact.copy()
+    made[3] = 1
+    assert median_sqnr_db(exact, made) == pytest.approx(10 * math.log10(7))
+
+
+def test_an_output_without_a_signal_is_warned_of(tmp_path):
+    def build():
+        y = tf.reshape(conv(placeholder([None, 6, 6, 2])), [-1, 144])
+        tf.identity(dense(y), name="out")
+        tf.nn.relu(dense(y, name="never") - 1e3, name="silent")
+
+    result = calibrant.quantize(graph_def(build), data=DATA, outputs=["out", "silent"], out=tmp_path / "out")
+    [warning] = [text for text in result.report["warnings"] if "output 'silent' is 0" in text]
+    assert "calibration samples that were compared" in warning
+    assert not sqnr_warnings(OutputSqnr({"y": -math.inf}, 4, silent=("y",)), True)[1:]
+
+
 def test_nothing_is_measured_where_nothing_is_written_or_data_can_be_read_once(tmp_path):
     assert calibrant.quantize(graph_def(small_network), data=DATA).output_sqnr is None
     once = calibrant.quantize(graph_def(small_network), data=iter([DATA]), out=tmp_path / "out")

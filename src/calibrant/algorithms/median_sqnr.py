@@ -1,7 +1,7 @@
 """Signal-to-quantization-noise ratio of the median sample, which one sample with huge values cannot decide.
 
 A sample of one number has no ratio that says something where that number is near zero: of those, the median noise is
-compared with the median signal.
+compared with the median signal. Where most samples are exact, all noise is compared with all of the signal.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def median_sqnr_db(reference: np.ndarray, outputs: np.ndarray) -> float:
         return -math.inf if noise.any() else math.inf
     heard = signal > 0
     if first.shape[1] == 1:
-        ratio = float(np.median(noise) / np.median(signal[heard]))
+        ratio = float(np.median(noise[heard]) / np.median(signal[heard]))
     else:
         ratio = float(np.median(noise[heard] / signal[heard]))
+    ratio = ratio or float(noise.sum() / signal.sum())
     return 10 * math.log10(1 / ratio) if ratio else math.inf

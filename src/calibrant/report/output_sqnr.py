@@ -35,7 +35,7 @@ def file_sqnr_rows(measured: OutputSqnr | None) -> dict[str, Any]:
 
 
 def sqnr_warnings(measured: OutputSqnr, refined: bool) -> list[str]:
-    """One sentence about each output that is mostly noise, or none that is a number.
+    """One sentence about each output that is mostly noise, none that is a number, or nothing but zeros.
 
     Parameters
     ----------
@@ -51,7 +51,13 @@ def sqnr_warnings(measured: OutputSqnr, refined: bool) -> list[str]:
         f"model has numbers{where}"
         for name, count in measured.undefined.items()
     ]
-    return undefined + [
+    silent = [
+        f"output {name!r} is 0 on all {measured.samples} calibration samples that were compared; nothing is known of "
+        "other values: calibrate on data that make some"
+        for name in measured.silent
+        if measured.by_output[name] == math.inf
+    ]
+    return [*undefined, *silent] + [
         f"output {name!r} is mostly noise: {shown_db(value)} on {measured.samples} calibration samples; "
         f"look at the warnings of its layers, or {way_out}"
         for name, value in measured.by_output.items()
