@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tflite_networks import computed, contents, exported, image, steps_apart
+from tflite_networks import computed, contents, exported, image, layer_operators, steps_apart
 
 from calibrant.algorithms.sqnr import arrays_sqnr_db
 from calibrant.evaluation.tflite_runner import TfliteRunner
+from calibrant.graph.load import load
 from calibrant.graph.run import run_once
 from graphs import conv, dense, graph_def, numbers, placeholder, tf
 
@@ -214,6 +215,39 @@ def test_what_is_concatenated_and_read_keeps_its_own_scale():
     """With the scale of the whole, the norm would have hardly a code."""
     wanted, simulated, made = outputs_of(small_beside_large)
     assert arrays_sqnr_db(wanted, made) > arrays_sqnr_db(wanted, simulated) - 7
+
+
+FIXED = {"sigmoid": tf.nn.sigmoid, "tanh": tf.nn.tanh, "length": lambda y: tf.nn.l2_normalize(y, -1)}
+
+
+def behind_fixed_steps(kind):
+    """Each has its own kernel, whose scale is the same in every model; the layer's own range is a little narrower."""
+
+    def network():
+        y = FIXED[kind](0.3 * conv(image(), name="one"))
+        y = tf.nn.bias_add(conv(y, 5, name="two", seed=4), tf.constant(numbers(5, seed=8)), name="two/bias")
+        tf.identity(y, name="out")
+
+    return graph_def(network)
+
+
+@pytest.mark.parametrize("kind", FIXED)
+def test_codes_of_a_fixed_scale_are_not_rounded_again(kind):
+    result, x = exported(behind_fixed_steps(kind))
+    steps, file = steps_apart(result, x)
+    quantized = [each for each in file.operators() if each.name == "QUANTIZE"]
+    assert steps.max() == 0 and not [each for each in quantized if each.read(0).dtype == np.int8]
+    [made] = computed(result, x)[0]
+    [wanted], [simulated] = (run_once(model, {"x": x}) for model in (load(behind_fixed_steps(kind)), result.fakequant))
+    step = TfliteRunner(contents(result)[0]).points[0].scale
+    assert arrays_sqnr_db(wanted, made) > arrays_sqnr_db(wanted, step * np.rint(simulated / step)) - 2
+
+
+@pytest.mark.parametrize("kind", FIXED)
+def test_numbers_that_no_kernel_rounded_keep_the_scale_of_the_layer(kind):
+    result, _ = exported(behind_fixed_steps(kind), tflite_ops="layers")
+    [layer] = [each for each in result.network.layers if each.layer.name == "two"]
+    assert layer_operators(result)["two"].read(0).scale == layer.inputs[0].quantizer.scale
 
 
 def test_an_enlarged_copy_decides_the_scale_of_its_image():

@@ -149,9 +149,9 @@ def exported(model, config="batch_num: 4", count=32, **options):
 
 
 def read_as_made(file, operator):
-    """Whether a product reads the codes of a softmax, which have the scale of its kernel and not the layer's."""
+    """Whether an operator reads codes which have the scale of the kernel that makes them, and not the layer's."""
     makers = {made.index: each.name for each in file.operators() for made in each.outputs}
-    return operator.name == "BATCH_MATMUL" and makers.get(operator.inputs[0].index) == "SOFTMAX"
+    return makers.get(operator.inputs[0].index) in ("L2_NORMALIZATION", "LOGISTIC", "SOFTMAX", "TANH")
 
 
 def contents(result, outputs=None):

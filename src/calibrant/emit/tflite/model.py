@@ -180,7 +180,7 @@ def _draft(
 ) -> _Draft:
     plan, scales = plan_with_scales(_given(network, float_file, settings, barred), network)
     file = float_file.file.copy()
-    origin = quantized_file(file, dict(float_file.tensors), plan, scales, network, settings.io)
+    origin = quantized_file(file, dict(float_file.tensors), plan, scales, settings.io)
     return _Draft(_signed(file, network.graph, about), file, plan, origin)
 
 

@@ -12,16 +12,14 @@ from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.kernels import KERNELS, ONLY_THE_SHAPE, Result
 from calibrant.emit.tflite.own_constants import BIAS_INPUT
 from calibrant.emit.tflite.plan import FilePlan
-from calibrant.emit.tflite.scales import Scales, effective
+from calibrant.emit.tflite.scales import Scales
 from calibrant.emit.tflite.schema import schema
 from calibrant.emit.tflite.wide import same_codes
 from calibrant.graph import nodes as nd
-from calibrant.quantized_network import QuantizedLayer, QuantizedNetwork, QuantizedWeights
+from calibrant.quantized_network import QuantizedLayer, QuantizedWeights
 
 
-def quantized_file(
-    file: File, names: dict[int, str], plan: FilePlan, scales: Scales, network: QuantizedNetwork, io: str
-) -> dict[int, int]:
+def quantized_file(file: File, names: dict[int, str], plan: FilePlan, scales: Scales, io: str) -> dict[int, int]:
     """Write the plan into a float file, which is changed.
 
     Parameters
@@ -36,15 +34,15 @@ def quantized_file(
     dict[int, int]
         Position of an operator → its position in the float file; those that only change the type have none.
     """
-    writer = _Writer(file, names, plan, scales, network)
+    writer = _Writer(file, names, plan, scales)
     writer.write(io)
     file.drop_unused()
     return {at: writer.origin[id(raw)] for at, raw in enumerate(writer.written) if id(raw) in writer.origin}
 
 
 class _Writer:
-    def __init__(self, file: File, names: dict[int, str], plan: FilePlan, scales: Scales, network: QuantizedNetwork):
-        self.file, self.plan, self.scales, self.network = file, plan, scales, network
+    def __init__(self, file: File, names: dict[int, str], plan: FilePlan, scales: Scales):
+        self.file, self.plan, self.scales = file, plan, scales
         self.operators = list(file.operators())
         self.written: list[Any] = []
         self.origin: dict[int, int] = {}  # identity of an operator → its position in the float file
@@ -175,17 +173,18 @@ class _Writer:
             low, high = float(alpha.constant.min()), float(alpha.constant.max())
             read[1] = self._constant(alpha, Quantizer.from_range(low, high, asymmetric=False))
         if at in self.plan.layers:
-            self._layer(each, self.scales.layers[self.plan.layers[at]], at in self.plan.wide.layers)
+            self._layer(at, each, self.scales.layers[self.plan.layers[at]])
         if at in self.plan.layers or KERNELS[each.name].result is not Result.OTHER_TYPE:
             for tensor in each.outputs:
                 if tensor.dtype == np.float32:
                     source = tensor.index if tensor.index in self.plan.sources else each.outputs[0].index
                     self._becomes_integer(tensor, self.scales.made(at, source))
 
-    def _layer(self, each: Operator, layer: QuantizedLayer, wide: bool) -> None:
+    def _layer(self, at: int, each: Operator, layer: QuantizedLayer) -> None:
         if layer.weights is None:
             return
-        quantizer = effective(self.network, layer.inputs[0].quantizer)
+        data = self.scales.positions(at)[0]
+        quantizer = self.scales.read(at, data, each.read(data))
         key = (id(layer.weights), each.name)
         if each.name == "BATCH_MATMUL":
             self._as_fully_connected(each)
@@ -204,7 +203,7 @@ class _Writer:
             size = int(np.prod(layer.weights.values.shape[2:]))
         step = np.float64(quantizer.scale) * layer.weights.scale.astype(np.float64)
         codes = np.zeros(size, np.int32) if layer.bias is None else np.rint(layer.bias.astype(np.float64) / step)
-        limits = np.iinfo(np.int64 if wide else np.int32)
+        limits = np.iinfo(np.int64 if at in self.plan.wide.layers else np.int32)
         codes = np.clip(codes, limits.min, limits.max).astype(limits.dtype)
         bias = self.file.add_constant(f"{layer.layer.name}/bias_codes", codes)
         bias.set_quantization(step)

@@ -151,7 +151,8 @@ class Scales:
         if at in self.plan.layers:
             layer = self.layers[self.plan.layers[at]]
             found = layer.inputs[position if layer.layer.is_dynamic else 0].quantizer
-            if layer.layer.is_dynamic and position == 0 and found.bits == 8 and self._has_fixed_scale(tensor.index):
+            second = layer.layer.is_dynamic and position == 1
+            if found.bits == 8 and not second and self._is_made_in_fixed_steps(tensor.index):
                 return self.of(tensor.index)  # codes as they are made: another scale would round them once more
             return effective(self._network, found)
         if tensor.values is not None and KERNELS[each.name].result is not Result.SAME:
@@ -191,6 +192,11 @@ class Scales:
     def _has_fixed_scale(self, index: int) -> bool:
         """Whether the kernel that makes a tensor has one scale for its results, as that of SOFTMAX has."""
         return isinstance(own_source(index, self.plan.sources)[1], Quantizer)
+
+    def _is_made_in_fixed_steps(self, index: int) -> bool:
+        """Whether such a kernel makes it on integers."""
+        maker = self._makers.get(own_source(index, self.plan.sources)[0])
+        return self._has_fixed_scale(index) and maker in self.plan.integer
 
     def finest_made_of(self, index: int) -> float:
         """The least scale of what is computed from a tensor; infinite where that is not on integers."""
