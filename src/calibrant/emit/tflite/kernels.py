@@ -121,7 +121,7 @@ KERNELS: dict[str, Kernel] = {
 CONVOLVING = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED")
 WITHOUT_KERNEL = {
     "DIV": "LiteRT's integer kernel of DIV ends at a divisor whose code is 0, whatever number that is",
-    **dict.fromkeys(CONVOLVING, "it is not known as a quantized layer"),
+    **dict.fromkeys(CONVOLVING, "its matrix or kernel is of no layer that is quantized"),
 }
 """Why operators stay in float whose integer kernels are not in the table; of others LiteRT has none."""
 
