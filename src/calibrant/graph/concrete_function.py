@@ -12,6 +12,7 @@ from calibrant.graph.assigned_variables import assigns_resource
 from calibrant.graph.graph import Graph
 from calibrant.graph.tensorflow import cause_of, quiet, tensorflow
 from calibrant.graph.tf_core import GraphDef
+from calibrant.graph.unique_functions import with_unique_functions
 from calibrant.graph.variable_tensors import Variable
 from calibrant.graph.variables import freeze, refuse_assigned, what_is_used
 
@@ -67,7 +68,8 @@ def frozen_function(function: Any, source: str) -> tuple[GraphDef, list[str], li
     """The graph of a concrete function with its variables as constants; its inputs and outputs.
 
     The function's own graph is read, so that functions of the same names that are alive in the process do no harm.
-    TensorFlow's conversion is left for functions that use variables otherwise than by reading them.
+    TensorFlow's conversion is left for functions that use variables otherwise than by reading them. The names of
+    functions in the graph do not tell what the process has traced before.
     """
     tf = tensorflow()
     captures = list(zip(function.graph.internal_captures, function.captured_inputs, strict=True))
@@ -83,7 +85,7 @@ def frozen_function(function: Any, source: str) -> tuple[GraphDef, list[str], li
     types = {name: Variable(variable.dtype, variable.shape.as_proto()) for name, variable in handles.items()}
     constant = freeze(graph_def, [*fetches, *feeds], types, lambda name: handles[name].numpy())
     if constant is not None:
-        return constant, feeds, fetches
+        return with_unique_functions(constant), feeds, fetches
     refuse_assigned(graph_def, [*fetches, *feeds], source)
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -94,7 +96,8 @@ def frozen_function(function: Any, source: str) -> tuple[GraphDef, list[str], li
     except Exception as error:  # TensorFlow raises many kinds here
         raise ModelError(Problem(f"its variables cannot be frozen: {cause_of(error)}", file=source)) from None
     feeds = [tensor.name for tensor in converted.inputs if tensor.dtype != tf.resource]
-    return converted.graph.as_graph_def(), feeds, [tensor.name for tensor in converted.outputs]
+    fetches = [tensor.name for tensor in converted.outputs]
+    return with_unique_functions(converted.graph.as_graph_def()), feeds, fetches
 
 
 def _without_idle_operations(

@@ -18,6 +18,7 @@ from calibrant.graph.plausible import plausible
 from calibrant.graph.tensorflow import cause_of, quiet, tensorflow
 from calibrant.graph.tf_core import GraphDef
 from calibrant.graph.trust import only_initializes
+from calibrant.graph.unique_functions import with_unique_functions
 from calibrant.graph.variables import refuse_assigned
 
 SERVING = "serve"
@@ -137,9 +138,10 @@ def _from_session(path: Path, tags: Sequence[str], wanted: Sequence[str]) -> Gra
 
     with quiet(), tf.Graph().as_default() as imported, tf.compat.v1.Session() as session:
         tf.compat.v1.saved_model.load(session, list(tags), str(path))
-        return convert_to_constants.convert_variables_to_constants_from_session_graph(
+        constant = convert_to_constants.convert_variables_to_constants_from_session_graph(
             session, imported.as_graph_def(), list(wanted)
         )
+    return with_unique_functions(constant)
 
 
 def _from_revived(path: Path, signature: str | None) -> tuple[GraphDef, dict[str, str], dict[str, str]]:

@@ -12,6 +12,12 @@ from calibrant.graph.tf_core import FunctionDef, GraphDef, NodeDef, op_def_regis
 
 NUMBER = re.compile(r"_(\d+)$")
 """What TensorFlow appends: a count of all that the process has traced before."""
+_COUNT = re.compile(r"_(\d+)(?=_frozen|_tfg_|_\d+$|$)")
+"""The same, also within the names that TensorFlow's conversion of a function gives."""
+_UNREAD = re.compile(r"_\d+(___redundant_placeholder\d+)$")
+"""What the condition of a loop does not read; the name of such an argument has the count, too."""
+_CONTENT = re.compile(r"_(\d+)_[0-9a-f]{12}$")
+"""What is appended here: the place among functions of like names, and a digest of all of them."""
 
 
 def with_unique_functions(graph_def: GraphDef) -> GraphDef:
@@ -26,15 +32,25 @@ def with_unique_functions(graph_def: GraphDef) -> GraphDef:
     renamed = GraphDef()
     renamed.CopyFrom(graph_def)
     for function in renamed.library.function:
+        _forget_count(function)
         _write_as_traced(function)
     order = sorted((entry.signature.name for entry in graph_def.library.function), key=_place)
-    _rename_all(renamed, {name: f"{NUMBER.sub('', name)}_{place}" for place, name in enumerate(order)})
+    _rename_all(renamed, {name: f"{_place(name)[0]}_{place}" for place, name in enumerate(order)})
     functions = sorted(renamed.library.function, key=lambda entry: entry.signature.name)
     del renamed.library.function[:]
     renamed.library.function.extend(functions)
     content = hashlib.sha256(renamed.library.SerializeToString(deterministic=True)).hexdigest()[:12]
     _rename_all(renamed, {entry.signature.name: f"{entry.signature.name}_{content}" for entry in functions})
     return renamed
+
+
+def _forget_count(function: FunctionDef) -> None:
+    """Let arguments that nothing reads have names without the count."""
+    read = {reference.lstrip("^").partition(":")[0] for node in function.node_def for reference in node.input}
+    read |= {reference.partition(":")[0] for reference in function.ret.values()}
+    for argument in function.signature.input_arg:
+        if argument.name not in read:
+            argument.name = _UNREAD.sub(r"\1", argument.name)
 
 
 def _write_as_traced(function: FunctionDef) -> None:
@@ -73,9 +89,12 @@ def _as_they_get_ready(nodes: Sequence[NodeDef]) -> list[NodeDef]:
     return [nodes[place] for place in (*order, *in_cycles)]
 
 
-def _place(name: str) -> tuple[str, int]:
-    number = NUMBER.search(name)
-    return NUMBER.sub("", name), int(number[1]) if number else -1
+def _place(name: str) -> tuple[str, list[int]]:
+    """The name without counts, and these, by which functions that have that name in common are in their order."""
+    place = _CONTENT.search(name)
+    if place is not None:
+        return _CONTENT.sub("", name), [int(place[1])]
+    return _COUNT.sub("", name), [int(number) for number in _COUNT.findall(name)]
 
 
 def _rename_all(graph_def: GraphDef, names: Mapping[str, str]) -> None:
