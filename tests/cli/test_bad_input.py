@@ -296,6 +296,14 @@ CASES = {
         options("--inputs", "out", "--outputs", "relu"),
         ["model.pb", "x: is needed", "which are out"],
     ),
+    "input behind another of one node": (
+        graph(
+            lambda: tf.add(tf.split(placeholder([None, 4]), 2, 1, name="s")[0], placeholder([None, 2], "y"), "out"),
+            "--inputs",
+            "s:1,s:0",
+        ),
+        ["y: is needed", "which are s:1, s:0"],
+    ),
     "needed input not fed": (
         graph(lambda: tf.add(conv(placeholder([None, 6, 6, 2])), placeholder([], "y"), "out"), "--inputs", "x"),
         ["y", "--inputs"],

@@ -9,7 +9,7 @@ import calibrant
 from calibrant.data.amount import data_warnings, part_sentence, used_sentence
 from calibrant.data.open_data import InputSpec, open_data
 from calibrant.errors import DataError
-from graphs import graph_def, numbers, small_network
+from graphs import dense, graph_def, numbers, placeholder, small_network, tf
 
 MODEL = graph_def(small_network)
 X = InputSpec("x", (None, 4), np.float32)
@@ -147,3 +147,16 @@ def test_image_options_as_a_dict():
         open_data(np.ones((2, 4)), [X], image_options={"sacle": 1})
     with pytest.raises(DataError, match="mean is {0.5} .*(.|\n)*a list of numbers"):
         open_data(np.ones((2, 4)), [X], image_options={"mean": {0.5}})
+
+
+def test_nothing_is_said_of_inputs_that_nothing_reads_or_that_are_one_number():
+    def build():
+        placeholder([None, 3], "unread")
+        tf.multiply(dense(placeholder([None, 4])), placeholder([], "factor"), name="out")
+
+    data = {"x": numbers(64, 4), "unread": np.ones([64, 3], np.float32), "factor": np.float32(1.5)}
+    inputs = ["x", "unread", "factor"]
+    assert not calibrant.quantize(graph_def(build), data=data, inputs=inputs).data.warnings
+    constant = data | {"x": np.ones([64, 4], np.float32)}
+    [said] = calibrant.quantize(graph_def(build), data=constant, inputs=inputs).data.warnings
+    assert said.startswith("every value of input 'x' is 1")

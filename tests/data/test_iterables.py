@@ -171,7 +171,8 @@ def test_labels_beside_several_inputs():
         ([[1, 2], [3]], "item 0 of the list"),
         (object(), "is of type object, no array of numbers"),
         (None, "is of type NoneType, no array of numbers"),
-        (np.full((2, 4), np.nan), r"item 0 of the list: NaN at index \[0\]"),
+        (np.full((2, 4), np.nan), r"item 0 of the list: NaN at sample 0 of it, index \[0\]"),
+        (np.array([[0.0] * 4, [0, 0, np.inf, 0]]), r"item 0 of the list: Inf at sample 1 of it, index \[2\]"),
     ],
 )
 def test_bad_items_are_named(item, message):
@@ -452,3 +453,19 @@ class TestTensorFlow:
     def test_records_without_a_function(self, records):
         with pytest.raises(DataError, match="need a function that parses them"):
             open_data(records, [X])
+
+
+@pytest.mark.parametrize("says", [True, False])
+def test_a_dataset_of_keras_without_end(says):
+    keras = pytest.importorskip("keras", reason="pip install keras")
+
+    class Endless(keras.utils.PyDataset):
+        def __getitem__(self, index):
+            return x(index)
+
+    if says:
+        Endless.num_batches = None
+    with pytest.raises(DataError, match="the Endless has no end(.|\n)*num_batches"):
+        open_data(Endless(), [X])
+    assert len(list(open_data(Endless(), [X], sample_limit=8))) == 4
+    assert len(list(open_data(Endless(), [X], batch_num=3))) == 3

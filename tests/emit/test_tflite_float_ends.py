@@ -106,3 +106,15 @@ def test_what_has_no_scale_is_said_to_be_too_coarse_or_not_observed():
     why = "no finite range was observed for its result, so that it has no scale"
     assert list(make_plan(given).floats.values()) == [why]
     assert list(make_plan(replace(given, too_coarse=made)).floats.values()) == [TOO_COARSE]
+
+
+def test_an_input_that_nothing_reads_is_no_obstacle():
+    def build():
+        placeholder([None, 3], "unread")
+        tf.identity(dense(placeholder([None, 8])), name="out")
+
+    data = {"x": numbers(16, 8), "unread": numbers(16, 3)}
+    result = calibrant.quantize(
+        graph_def(build), data=data, inputs=["x", "unread"], export="tflite", tflite_io="int8", refine=False
+    )
+    assert any(name.endswith(".tflite") for name in result.exported)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import calibrant
+from calibrant.errors import ModelError
 from graphs import conv, dense, graph_def, numbers, placeholder, save, small_network, tf
 
 DATA = numbers(40, 6, 6, 2)
@@ -131,6 +132,31 @@ def test_a_cut_model_and_its_quantized_one_with_the_same_inputs(tmp_path):
     result = calibrant.quantize(model, data=[tuple(data)], inputs=names, out=tmp_path / "out")
     scores = calibrant.evaluate([model, result.files[0]], [tuple(data)], inputs=names)
     assert scores[1].sqnr_db > 20
+
+
+def test_a_cut_model_and_the_files_made_of_it(tmp_path):
+    """One is called ``split_input_0``, the results of the other are those of the ``.tflite``."""
+
+    def build():
+        chunks = tf.split(placeholder([None, 6]), 2, axis=1, name="split")
+        tf.add(dense(chunks[0], name="a"), dense(chunks[1], name="b"), name="out")
+        tf.identity(tf.nn.relu(placeholder([None, 2], "z")), name="other")
+
+    model, data = save(graph_def(build), tmp_path / "model.pb"), [numbers(16, 3), numbers(16, 3, seed=4)]
+    options = {"inputs": ["split:0", "split:1"], "outputs": ["out"]}
+    calibrant.quantize(model, data=[tuple(data)], out=tmp_path / "out", export="tflite", **options)
+    files = [tmp_path / "out" / f"model_{end}.pb" for end in ("fakequant", "int8_fakequant")]
+    scores = calibrant.evaluate([model, *files], [tuple(data)], **options)
+    assert len(scores) == 3 and all(score.sqnr_db > 20 for score in scores[1:])
+    with pytest.raises(ModelError, match="no node 'nowhere'"):
+        calibrant.evaluate([model, *files], [tuple(data)], inputs=options["inputs"], outputs=["nowhere"])
+    with pytest.raises(ModelError, match="'other'"):  # it has another number of outputs, so it is not taken for them
+        calibrant.evaluate(
+            [model, files[1]],
+            {"split:0": data[0], "split:1": data[1], "z": numbers(16, 2)},
+            inputs=[*options["inputs"], "z"],
+            outputs=["out", "other"],
+        )
 
 
 def test_which_output_is_scored(tmp_path):

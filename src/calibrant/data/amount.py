@@ -77,7 +77,9 @@ class DataUse:
         """What was read of batches that have been iterated."""
         count, samples = batches.usage()
         pictures = {spec.name: _is_picture(spec) for spec in batches.inputs}
-        warnings = data_warnings(samples, batches.seen.of, pictures)
+        told = {spec.name for spec in batches.inputs if spec.is_read and spec.shape != ()}
+        extremes = {name: values for name, values in batches.seen.of.items() if name in told}
+        warnings = data_warnings(samples, extremes, pictures)
         return cls(count, samples, batches.available, tuple(warnings), batches.fingerprint)
 
 

@@ -191,7 +191,9 @@ def _check_finite(array: np.ndarray, spec: InputSpec, piece: Chunk, seen: Extrem
     value = {True: "NaN"}.get(bool(np.isnan(array[place])), "Inf")
     if value == "Inf" and np.isfinite(np.asarray(piece.array).reshape(array.shape)[place]):
         value = f"a value too large for {wanted_type(spec)}"
-    sample = "" if not place or piece.first is None else f"sample {piece.first + place[0]}, "
+    sample = ""
+    if place:
+        sample = f"sample {place[0]} of it, " if piece.first is None else f"sample {piece.first + place[0]}, "
     count = int((~finite).sum())
     values = "1 such value" if count == 1 else f"{count} such values"
     message = f"{_at(piece)}{value} at {sample}index {list(place[1:])}; {values} in this batch"

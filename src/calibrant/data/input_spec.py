@@ -36,12 +36,15 @@ class InputSpec:
         The numpy type that the model is fed with; ``object`` for strings.
     aliases : tuple[str, ...]
         Other names that data may use: the input of a signature can also be called by its tensor.
+    is_read : bool
+        Whether anything in the model reads it; a signature may have inputs that lead nowhere.
     """
 
     name: str
     shape: OpenShape | None
     dtype: np.dtype
     aliases: tuple[str, ...] = ()
+    is_read: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dtype", np.dtype(self.dtype))
@@ -82,7 +85,11 @@ def inputs_of(graph: Graph, like: Graph | None = None) -> list[InputSpec]:
     shown_as = like if like is not None and len(like.inputs) == len(graph.inputs) else graph
     return [
         InputSpec(
-            key, graph.shape(tensor), graph.dtype(tensor).as_numpy_dtype, (tensor, *others, *_stood_for(graph, tensor))
+            key,
+            graph.shape(tensor),
+            graph.dtype(tensor).as_numpy_dtype,
+            (tensor, *others, *_stood_for(graph, tensor)),
+            bool(graph.consumers(tensor)) or tensor in graph.outputs,
         )
         for key, tensor, *others in zip(
             graph.input_keys, graph.inputs, shown_as.input_keys, shown_as.inputs, strict=True

@@ -77,8 +77,15 @@ class ItemSource:
 
     @property
     def endless(self) -> bool:
-        """Whether it is a tf.data.Dataset that repeats for ever."""
+        """Whether it is a tf.data.Dataset that repeats for ever, or a PyDataset without a number of batches."""
         return _length(self._items) == -1
+
+    @property
+    def end_it(self) -> str:
+        """What to do about one that is endless."""
+        if _is_endless_of_keras(self._items):
+            return "end it: let num_batches give the number of batches"
+        return "end it: dataset.take(number of batches)"
 
     def holds_samples(self) -> bool:
         """Whether the items are single samples, judged by the first, which is read.
@@ -226,6 +233,8 @@ def _can_be_iterated(items: object) -> TypeGuard[Iterable[object]]:
 
 def _length(items: object) -> int | None:
     """The number of items; -1 for a dataset without end, None if it is not known."""
+    if _is_endless_of_keras(items):
+        return -1
     cardinality = getattr(items, "cardinality", None)
     if callable(cardinality):
         number = int(cardinality())
@@ -234,6 +243,16 @@ def _length(items: object) -> int | None:
         return len(items) if isinstance(items, Sized) else None
     except (TypeError, ValueError, OverflowError):  # as of loaders that know no length, or give -1 for it
         return None
+
+
+def _is_endless_of_keras(items: Any) -> bool:
+    """Whether it is a PyDataset without a number of batches, which goes on for ever."""
+    if not any(each.__name__ == "PyDataset" for each in type(items).__mro__):
+        return False
+    try:
+        return items.num_batches is None
+    except NotImplementedError:  # of the class itself; Keras counts on
+        return True
 
 
 def _readable(items: Any) -> Any:

@@ -194,7 +194,7 @@ def _open_items(
     count = items.count()
     limit = sample_limit if batch_num is None else None
     if items.endless and batch_num is None and limit is None:
-        raise DataError(Problem(f"{items.place} has no end", hint="end it: dataset.take(number of batches)"))
+        raise DataError(Problem(f"{items.place} has no end", hint=items.end_it))
     note, available = "", None
     if items.holds_samples():
         fixed = fixed_batch(inputs, batch_size)

@@ -308,13 +308,15 @@ def variables(nodes: Mapping[str, NodeDef], source: str) -> list[Problem]:
     return [Problem(message, file=source, path=node.name, hint=hint) for node in nodes.values() if node.op in VARIABLES]
 
 
-def fed(graph: Graph, proposed: Callable[[], Mapping[str, Any] | None]) -> None:
+def fed(graph: Graph, proposed: Callable[[], Mapping[str, Any] | None], given: Sequence[str] = ()) -> None:
     """Every placeholder that the outputs need is among the inputs.
 
     Parameters
     ----------
     proposed : Callable[[], Mapping[str, Any] | None]
         Called where one is not: placeholder → the value that makes the graph one for inference.
+    given : Sequence[str]
+        The inputs as they were named, if they were.
 
     Raises
     ------
@@ -330,7 +332,7 @@ def fed(graph: Graph, proposed: Callable[[], Mapping[str, Any] | None]) -> None:
         return
     values = proposed() or {} if training_mode(graph) else {}
     values = {node.name: False for node in unfed if nd.attribute(node, "dtype") == dtypes.bool} | dict(values)
-    keys = ", ".join(graph.input_keys)
+    keys = ", ".join(given or graph.input_keys)
     problems = [
         Problem(
             "is needed by the outputs but is not among the inputs",

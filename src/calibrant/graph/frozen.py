@@ -165,7 +165,8 @@ def _select(
     inference = without_idle_controls(for_inference(without_prints(graph)))
     if not inputs and (inference is not graph or not graph.inputs):
         inference = _with_needed_inputs(inference)
-    checks.fed(inference, lambda: proposal(graph, lambda trial: not checks.training_mode(trial)))
+    given = (input_keys or inputs) if inputs else ()
+    checks.fed(inference, lambda: proposal(graph, lambda trial: not checks.training_mode(trial)), given)
     deterministic(inference, graph)
     checks.norm_statistics(inference)
     if not inputs:

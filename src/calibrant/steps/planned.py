@@ -32,7 +32,8 @@ def load_models(models: Sequence[Any], options: ModelOptions) -> list[Graph]:
     """The graphs of several models, as :func:`load_model`.
 
     The signature and what is to be set are those of the models that have them: a quantized model has neither the other
-    signatures of its original nor the placeholders that were set before.
+    signatures of its original nor the placeholders that were set before. Nor need a file made of a model that was cut
+    have the tensors there: it is taken with its own inputs and outputs, where there are as many.
 
     Raises
     ------
@@ -44,7 +45,7 @@ def load_models(models: Sequence[Any], options: ModelOptions) -> list[Graph]:
     taken: set[str | None] = set()
     for model in models:
         own = options if isinstance(model, (str, Path)) else replace(options, signature=None)
-        graph, own = _read(model, own, refused)
+        graph, own = _read_beside(graphs, model, own, refused)
         graphs.append(graph)
         taken |= {own.signature, *(own.constants or ())}
     if options.signature is not None and not {options.signature} & (taken | refused.keys()):
@@ -54,6 +55,25 @@ def load_models(models: Sequence[Any], options: ModelOptions) -> list[Graph]:
         if name not in taken:
             raise error
     return graphs
+
+
+def _read_beside(
+    before: Sequence[Graph], model: Any, options: ModelOptions, refused: dict[str, UnknownNameError]
+) -> tuple[Graph, ModelOptions]:
+    """As :func:`_read`; a file beside others that lacks the inputs or outputs with those that it has itself."""
+    try:
+        return _read(model, options, refused)
+    except ModelError as error:
+        is_cut = options.inputs is not None or options.outputs is not None
+        if not before or not is_cut or not isinstance(model, (str, Path)):
+            raise
+        try:
+            graph, own = _read(model, replace(options, inputs=None, outputs=None), refused)
+        except ModelError:
+            raise error from None
+        if (len(graph.inputs), len(graph.outputs)) != (len(before[0].inputs), len(before[0].outputs)):
+            raise
+        return graph, own
 
 
 def _read(model: Any, options: ModelOptions, refused: dict[str, UnknownNameError]) -> tuple[Graph, ModelOptions]:

@@ -21,7 +21,7 @@ JOINING = frozenset({"CONCATENATION", "PACK"})
 
 
 def refuse_float_ends(file: File, plan: FilePlan, given: PlanInputs, network: QuantizedNetwork) -> None:
-    """Check that all inputs and outputs that hold real numbers are codes.
+    """Check that all inputs and outputs that hold real numbers are codes, inputs that nothing reads aside.
 
     Parameters
     ----------
@@ -38,11 +38,12 @@ def refuse_float_ends(file: File, plan: FilePlan, given: PlanInputs, network: Qu
     graph, original = network.graph, given.file
     inputs = zip(graph.input_keys, original.inputs(), file.inputs(), strict=True)
     outputs = zip(graph.output_keys, original.outputs(), file.outputs(), strict=True)
+    is_read = {tensor.index for each in original.operators() for tensor in each.inputs if tensor is not None}
     ends = [
         (role, key, read.index)
         for role, tensors in (("input", inputs), ("output", outputs))
         for key, read, made in tensors
-        if made.dtype == np.float32
+        if made.dtype == np.float32 and (role == "output" or read.index in is_read)
     ]
     if not ends:
         return
