@@ -185,3 +185,10 @@ def test_a_config_json_that_does_not_list_all_layers_becomes_a_file_that_skips_t
     _, again = plan_of(digits, text)
     assert again == replace(plan, skipped=again.skipped, warnings=again.warnings)
     assert {name for name, *_ in again.skipped} == {name for name, *_ in plan.skipped}
+
+
+def test_another_number_of_labels_names_their_file(digits, data, tmp_path):
+    calibration, test, labels = data
+    np.save(tmp_path / "labels.npy", labels[:-1])
+    with pytest.raises(DataError, match=r"labels\.npy: 199 labels for 200 samples"):
+        tune(digits, ROUGH, calibration, test_data=test, labels=tmp_path / "labels.npy")

@@ -88,11 +88,11 @@ class Trials:
         """What labels were taken for, where that had to be decided."""
         for place, labels in setup.labels.items():
             given = labels_of(labels)
+            self._whole[place] = given
             self._check_number(place, len(given))
             ends = np.cumsum([len(part) for part in self._float[place]]).tolist()
             pieces = zip([0, *ends[:-1]], ends, strict=True)
             self._labels[place] = [given[start:stop] for start, stop in pieces]
-            self._whole[place] = given
         for place in self._labels:
             self._check_number(place, sum(map(len, self._labels[place])))
             self._whole.setdefault(place, _whole(self._labels[place]))
@@ -111,7 +111,8 @@ class Trials:
         if count == self._samples != samples:
             raise OutputSamples(model).refuse_labels(place)
         if count != samples:
-            raise DataError(Problem(f"{count} labels for {samples} samples", allowed="one label a sample"))
+            file = self._whole[place].file if place in self._whole else None
+            raise DataError(Problem(f"{count} labels for {samples} samples", file=file, allowed="one label a sample"))
 
     def run(self, configuration: Configuration, rank: bool = False) -> Outcome:
         """How the model quantized with a configuration does."""
