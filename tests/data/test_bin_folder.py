@@ -105,7 +105,7 @@ def test_unknown_shape_says_how_to_give_it(tmp_path):
 
 def test_not_a_number_names_the_file(tmp_path):
     folder = write(tmp_path, {"a.bin": batch(1), "b.bin": batch(np.nan)})
-    with pytest.raises(DataError, match=r"b\.bin: input 'image': NaN at index \[0, 0, 0\]; 32 such"):
+    with pytest.raises(DataError, match=r"b\.bin: input 'image': NaN at sample 0 of it, index \[0, 0, 0\]; 32 such"):
         list(open_data(folder, [IMAGE]))
 
 
