@@ -333,7 +333,7 @@ def build_result(
         sensitivity=ranking,
         output_sqnr=measures.outputs,
         pictured=pictured,
-        data=data,
+        data=data if data is None or again is None else data.read_again(again.batches),
         options=options or {},
         configuration=configuration,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from calibrant.data.batches import Batches
@@ -14,6 +14,10 @@ from calibrant.errors import DataError, Problem
 DEFAULT_SAMPLES = 64
 FEWEST_SAMPLES = 32
 ALL = "all"
+CHANGED = (
+    "the data are not the same when they are read again, so that ranges were refined, and outputs compared, by others "
+    "than were observed; is a dataset shuffled anew each time? shuffle(..., reshuffle_each_iteration=False)"
+)
 
 
 def sample_limit(samples: Any) -> int | None:
@@ -81,6 +85,10 @@ class DataUse:
         extremes = {name: values for name, values in batches.seen.of.items() if name in told}
         warnings = data_warnings(samples, extremes, pictures)
         return cls(count, samples, batches.available, tuple(warnings), batches.fingerprint)
+
+    def read_again(self, batches: Batches) -> DataUse:
+        """The same, with a warning if the batches have been other ones when they were read once more."""
+        return replace(self, warnings=(*self.warnings, CHANGED)) if batches.has_changed else self
 
 
 def _is_picture(spec: InputSpec) -> bool:

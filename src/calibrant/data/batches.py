@@ -45,6 +45,8 @@ class Batches:
         Smallest and largest values of the batches that were yielded.
     restartable : bool
         Whether it can be read more than once.
+    has_changed : bool
+        Whether a later iteration has yielded other values than the first whole one, or another number of batches.
     """
 
     def __init__(
@@ -78,6 +80,8 @@ class Batches:
             self.used = self.count, samples
         self.fingerprint: str | None = None
         self.seen = Extremes()
+        self.has_changed = False
+        self._first: tuple[str, ...] | None = None  # what the first whole iteration had yielded after each batch
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
         """Read the batches from the start.
@@ -88,22 +92,25 @@ class Batches:
             Data do not fit, are not finite, cannot be read, have no samples, or end before ``batch_num``.
         """
         yielded = samples = 0
-        fingerprint = Fingerprint() if self.fingerprint is None else None
+        fingerprint, until = Fingerprint(), list[str]()
         for row in islice(self._rows(), self.batch_num):
             batch = {spec.name: coerce(row[spec.name], spec, self.seen) for spec in self._inputs}
             if not sample_count(batch):
                 raise DataError(Problem(f"batch {yielded} holds no samples", file=self._place, hint="leave it out"))
-            if fingerprint is not None:
-                for array in batch.values():
-                    fingerprint.add(array)
+            for array in batch.values():
+                fingerprint.add(array)
+            until.append(fingerprint.hexdigest())
+            if self._first is not None:
+                self.has_changed |= self._first[yielded : yielded + 1] != (until[-1],)
             yield batch
             yielded += 1
             samples += sample_count(batch)
             if self._sample_limit is not None and samples >= self._sample_limit:
                 break
         self.used = yielded, samples
-        if fingerprint is not None:
-            self.fingerprint = fingerprint.hexdigest()
+        if self._first is None:
+            self._first, self.fingerprint = tuple(until), fingerprint.hexdigest()
+        self.has_changed |= len(self._first) != yielded
         if not yielded:
             raise DataError(Problem("there are no batches", file=self._place))
         if self.batch_num is not None and yielded < self.batch_num:
