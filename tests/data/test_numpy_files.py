@@ -123,6 +123,18 @@ class TestNpz:
         batches = list(open_data(tmp_path / "a.npz", [IMAGE, InputSpec("keep", (), np.float32)]))
         assert [float(batch["keep"]) for batch in batches] == [0.5] * 3
 
+    def test_several_inputs_with_names_of_their_own(self, tmp_path):
+        """What the hint proposes works."""
+        path = tmp_path / "a.npz"
+        np.savez(path, rays=np.zeros((4, 3), np.float32), steps=np.ones((4, 2), np.float32))
+        inputs = [InputSpec(f"args_{number}", (None, size), np.dtype(np.float32)) for number, size in ((0, 3), (1, 2))]
+        with pytest.raises(DataError, match=r"takes float32 \[\?, 3\](.|\n)*in the order of the inputs") as caught:
+            open_data(str(path), inputs)
+        several = str(caught.value).rpartition(": ")[2]
+        assert several == f"{path}:NAME;{path}:NAME"
+        (batch,) = open_data(several.replace("NAME", "rays", 1).replace("NAME", "steps"), inputs)
+        assert batch["args_0"].shape == (4, 3) and batch["args_1"].all()
+
     def test_not_a_number_names_file_array_and_sample(self, tmp_path):
         bad = DATA.copy()
         bad[37, 0, 0, 0] = np.nan

@@ -108,7 +108,11 @@ class NpzFile:
         path = f"input {spec.name!r}"
         selector = f"choose one as {self._file}:NAME"
         if not only_input:
-            hint = did_you_mean(spec.name, self._headers)
+            several = f"{self._file}:NAME;{self._file}:NAME"
+            takes = f"the input takes {wanted_type(spec)} {show(spec.shape)}: save its array under this name"
+            hint = did_you_mean(spec.name, self._headers) or (
+                f"{takes}, or choose one for each input, in the order of the inputs: {several}"
+            )
             raise DataError(Problem("no array of this name", self._file, path=path, allowed=self.listing(), hint=hint))
         fitting = self._fitting(spec, exactly=True) or self._fitting(spec, exactly=False)
         if len(fitting) == 1:
