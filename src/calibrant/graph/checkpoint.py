@@ -20,10 +20,17 @@ from calibrant.graph.variables import freeze
 REFERENCES = frozenset({"Variable", "VariableV2"})  # variables of TensorFlow 1.x, which are read without an operation
 
 
-def frozen_from_checkpoint(folder: Path, meta_graph: Any, tensors: Sequence[str]) -> GraphDef | None:
+def frozen_from_checkpoint(
+    folder: Path, meta_graph: Any, graph_def: GraphDef, tensors: Sequence[str]
+) -> GraphDef | None:
     """What tensors of a meta graph need, calls inlined and variables as constants of their values.
 
     None where a variable is used otherwise than by reading it, or is not found: then it takes a session.
+
+    Parameters
+    ----------
+    graph_def : GraphDef
+        That of the meta graph, or what is left of it.
 
     Raises
     ------
@@ -55,7 +62,7 @@ def frozen_from_checkpoint(folder: Path, meta_graph: Any, tensors: Sequence[str]
             raise ModelError(Problem(message, file=str(folder), path=name, hint=hint))
         return reader.get_tensor(key)
 
-    return freeze(meta_graph.graph_def, tensors, variables, read)
+    return freeze(graph_def, tensors, variables, read)
 
 
 def checkpoint_keys(nodes: Mapping[str, NodeDef], meta_graph: Any) -> dict[str, str] | None:

@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import frozen
 from calibrant.graph import nodes as nd
+from calibrant.graph.assigning_branches import switch_hint, without_assigning_branches
 from calibrant.graph.checkpoint import REFERENCES, assigned_keys
 from calibrant.graph.graph import Graph, ordered
 from calibrant.graph.partial_runs import nodes_reached
@@ -49,8 +50,8 @@ def from_meta_graph(
     nodes = {node.name: node for node in graph_def.node}
     try:
         named = frozen.resolve(nodes, outputs or _only_output(nodes, path), "output", str(path))
-        tensors = (*named, *frozen.resolve(nodes, inputs or (), "input", str(path)))
-        constant = _frozen(graph_def, nodes, tensors, path)
+        fed = frozen.resolve(nodes, inputs or (), "input", str(path))
+        constant = _frozen(graph_def, nodes, named, fed, constants, path)
     except ModelError as error:
         error.unfit = graph_def
         raise
@@ -59,8 +60,16 @@ def from_meta_graph(
     return frozen.select(constant, str(path), inputs, named, constants=constants, is_plausible=True)
 
 
-def _frozen(graph_def: GraphDef, nodes: Mapping[str, NodeDef], tensors: Sequence[str], path: Path) -> GraphDef:
-    """What tensors need, with the values of the checkpoint."""
+def _frozen(
+    graph_def: GraphDef,
+    nodes: Mapping[str, NodeDef],
+    outputs: Sequence[str],
+    inputs: Sequence[str],
+    constants: Mapping[str, Any] | None,
+    path: Path,
+) -> GraphDef:
+    """What outputs and inputs need, with the values of the checkpoint."""
+    tensors: tuple[str, ...] = (*outputs, *inputs)
     read = _Values(nodes, path).read
     needed = GraphDef(versions=graph_def.versions, library=graph_def.library)
     for name, node in ordered(nodes, tensors).items():
@@ -73,12 +82,19 @@ def _frozen(graph_def: GraphDef, nodes: Mapping[str, NodeDef], tensors: Sequence
         for node in needed.node
         if node.op == "VarHandleOp"
     }
-    constant = freeze(needed, tensors, handles, read) if handles else needed
+    if not handles:
+        return needed
+    present = {node.name for node in needed.node}
+    tensors += tuple(name for name in map(nd.node_name, constants or ()) if name in present)
+    decided = without_assigning_branches(needed, tensors, str(path), constants, inputs)
+    constant = freeze(decided, tensors, handles, read)
     if constant is None:
         problem = "has variables that are assigned on the way to the outputs, or used otherwise than by reading them"
-        raise ModelError(
-            Problem(problem, file=str(path), hint="save it for inference, as a SavedModel or frozen graph")
+        advice = (
+            switch_hint(needed, tensors, str(path), {}, constants or {}),
+            "save it for inference, as a SavedModel or frozen graph",
         )
+        raise ModelError(Problem(problem, file=str(path), hint=", or ".join(filter(None, advice))))
     return constant
 
 

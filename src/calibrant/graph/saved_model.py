@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from calibrant.errors import ModelError, Problem, UnknownNameError, did_you_mean
 from calibrant.graph import frozen
 from calibrant.graph import nodes as nd
+from calibrant.graph.assigning_branches import naming_switch, without_assigning_branches
 from calibrant.graph.checkpoint import frozen_from_checkpoint
 from calibrant.graph.concrete_function import from_function, frozen_function
 from calibrant.graph.foreign_parts import require_dense_inputs, require_visible_layers, unknown_operations
@@ -60,7 +62,13 @@ def from_saved_model(
             for name in (*_named(feeds, inputs), *_named(fetches, outputs), *feeds.values(), *fetches.values())
         }
         wanted &= {node.name for node in meta_graph.graph_def.node}
-        constant, feeds, fetches = _frozen(path, meta_graph, signature, sorted(wanted), feeds, fetches)
+        needed = sorted(wanted)
+        bound = {nd.node_name(feeds.get(key, key)): value for key, value in (constants or {}).items()}
+        fed = [tensor for tensor in (_named(feeds, inputs) or feeds.values()) if nd.node_name(tensor) not in bound]
+        naming = partial(naming_switch, meta_graph.graph_def, needed, str(path), feeds, bound)
+        with naming():
+            decided = without_assigning_branches(meta_graph.graph_def, needed, str(path), bound, fed)
+            constant, feeds, fetches = _frozen(path, meta_graph, decided, signature, needed, feeds, fetches)
         if not inputs:
             require_dense_inputs(meta_graph, chosen, str(path), constant)
     except ModelError:
@@ -69,7 +77,8 @@ def from_saved_model(
         cause = f"it lacks {error}" if isinstance(error, KeyError) else cause_of(error)
         problem = Problem(f"cannot be loaded as a SavedModel: {cause}", file=str(path))
         raise ModelError(unknown_operations(meta_graph, str(path)) or problem) from None
-    graph = frozen.select_by_key(constant, str(path), feeds, fetches, inputs, outputs, constants, is_plausible=True)
+    with naming():
+        graph = frozen.select_by_key(constant, str(path), feeds, fetches, inputs, outputs, constants, is_plausible=True)
     require_visible_layers(graph)
     return graph
 
@@ -82,13 +91,20 @@ def _named(keys: Mapping[str, str], names: Sequence[str] | None) -> list[str]:
 def _frozen(
     path: Path,
     meta_graph: Any,
+    decided: GraphDef,
     signature: str | None,
     wanted: Sequence[str],
     feeds: Mapping[str, str],
     fetches: Mapping[str, str],
 ) -> tuple[GraphDef, Mapping[str, str], Mapping[str, str]]:
-    """The graph with constants, and its inputs and outputs by key; the first way that succeeds."""
-    constant = frozen_from_checkpoint(path, meta_graph, wanted)
+    """The graph with constants, and its inputs and outputs by key; the first way that succeeds.
+
+    Parameters
+    ----------
+    decided : GraphDef
+        That of the meta graph, or what is left of it without branches that are never taken.
+    """
+    constant = frozen_from_checkpoint(path, meta_graph, decided, wanted)
     if constant is not None:
         return constant, feeds, fetches
     refuse_assigned(meta_graph.graph_def, wanted, str(path))

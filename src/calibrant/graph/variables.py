@@ -68,17 +68,17 @@ def what_is_used(graph_def: GraphDef, tensors: Sequence[str]) -> GraphDef:
 
     Where a variable is read after it was assigned, that stays.
     """
-    inlined = _inlined(graph_def, tensors)
-    nodes = {node.name: node for node in inlined.node}
+    whole = inlined(graph_def, tensors)
+    nodes = {node.name: node for node in whole.node}
     needed = ordered(_without_assignments(nodes), tensors)
     if _assigned_before(nodes, needed):
         needed = ordered(nodes, tensors)
-    used = GraphDef(versions=inlined.versions, library=inlined.library)
+    used = GraphDef(versions=whole.versions, library=whole.library)
     used.node.extend(needed.values())
     return used
 
 
-def _inlined(graph_def: GraphDef, tensors: Sequence[str]) -> GraphDef:
+def inlined(graph_def: GraphDef, tensors: Sequence[str]) -> GraphDef:
     """What tensors of a graph need, producers first and calls inlined."""
     kept = ordered({node.name: node for node in graph_def.node}, tensors)
     light = GraphDef(versions=graph_def.versions)
@@ -114,10 +114,15 @@ def refuse_assigned(graph_def: GraphDef, tensors: Sequence[str], source: str) ->
     ModelError
         They do. TensorFlow's own conversion would leave the assignment out, or say something else.
     """
-    nodes = {node.name: node for node in _inlined(graph_def, tensors).node}
-    found = _assigned_before(nodes, ordered(_without_assignments(nodes), tensors))
+    found = read_after_assignment(graph_def, tensors)
     if found:
         raise ModelError(*(assignment_problem(node.name, node.op, source) for node in found))
+
+
+def read_after_assignment(graph_def: GraphDef, tensors: Sequence[str]) -> list[NodeDef]:
+    """What assigns variables that the tensors read, or hand on, afterwards."""
+    nodes = {node.name: node for node in inlined(graph_def, tensors).node}
+    return _assigned_before(nodes, ordered(_without_assignments(nodes), tensors))
 
 
 def _assigned_before(nodes: Mapping[str, NodeDef], names: Collection[str]) -> list[NodeDef]:
