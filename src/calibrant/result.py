@@ -217,8 +217,11 @@ class Result:
         return found
 
     def _output_warnings(self) -> list[str]:
-        refined = bool(self.options.get("refine"))
-        return [] if self.output_sqnr is None else sqnr_warnings(self.output_sqnr, refined)
+        return [] if self.output_sqnr is None else sqnr_warnings(self.output_sqnr, self._is_refined)
+
+    @property
+    def _is_refined(self) -> bool:
+        return bool(self.options.get("refine"))
 
     def _pictured_rows(self, pictured: Pictured, found: Mapping[str, Any]) -> dict[str, Any]:
         growth = growth_rows(pictured.growth)
@@ -228,7 +231,14 @@ class Result:
         check = data_check_rows(pictured.moves)
         moving = check["sentence"] if check is not None and not check["enough"] else None
         listed = findings(
-            self.network, self.plan, pictured.activations, growth["inputs"], about_data, about_layers, moving
+            self.network,
+            self.plan,
+            pictured.activations,
+            growth["inputs"],
+            about_data,
+            about_layers,
+            moving,
+            self._is_refined,
         )
         return {
             "verdict": verdict(found["totals"], self.output_sqnr, len(listed)),

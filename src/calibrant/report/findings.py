@@ -82,6 +82,7 @@ def findings(
     data_warnings: Sequence[str] = (),
     layer_warnings: Sequence[str] = (),
     too_few_data: str | None = None,
+    refined: bool = False,
 ) -> list[dict[str, Any]]:
     """All findings, the worst first.
 
@@ -95,6 +96,8 @@ def findings(
         Sentences about the data, and about single layers (which begin with the layer's name in quotes).
     too_few_data : str | None
         How far the ranges still move, where that is a concern.
+    refined : bool
+        Whether the ranges have been refined.
     """
     plans = {entry.name: entry for entry in plan.layers}
     growth_at = {f"{row['layer']}:{row['index']}": row for row in growth}
@@ -103,7 +106,7 @@ def findings(
     if too_few_data is not None:
         found.append(Finding(MOVING, None, too_few_data, "Calibrate on more samples: --samples, or batch_num."))
     for row in activations:
-        found += _of_activation(row, plans, growth_at)
+        found += _of_activation(row, plans, growth_at, refined)
     for layer in network.layers:
         found += _of_weights(layer, plans)
     for name in plan.skip_fusion_layers:
@@ -166,7 +169,7 @@ def _of_warning(text: str, plans: Mapping[str, LayerPlan]) -> Finding:
 
 
 def _of_activation(
-    row: Mapping[str, Any], plans: Mapping[str, LayerPlan], growth: Mapping[str, Mapping[str, Any]]
+    row: Mapping[str, Any], plans: Mapping[str, LayerPlan], growth: Mapping[str, Mapping[str, Any]], refined: bool
 ) -> list[Finding]:
     name = row["read_by"][0].rpartition(":")[0]
     search = row["search"]
@@ -200,7 +203,8 @@ def _of_activation(
         found.append(Finding(by_channel, name, what, advice, block, replaces=_replaced(plan, block)))
     elif by_channel is not None and by_channel < LOW and not found:
         what = f"Rounding leaves the mean channel of {row['tensor']} {by_channel:.1f} dB."
-        found.append(Finding(by_channel + 5, name, what, "Try --refine, which moves ranges by the outputs' error."))
+        advice = "Try calibrant tune." if refined else "Try --refine, which moves ranges by the outputs' error."
+        found.append(Finding(by_channel + 5, name, what, advice))
     return found
 
 
