@@ -321,3 +321,14 @@ def test_states_that_belong_to_one_sample(tmp_path):
     result = calibrant.quantize(model, data=x, samples=16, export="tflite", out=tmp_path / "out", name="model")
     assert not result.refused
     assert calibrant.verify(tmp_path / "out", x).passed
+
+
+def test_what_reads_a_loop_names_it_as_the_cause(tmp_path):
+    x = keras.Input((6, 4))
+    steps = layers.LSTM(6, return_sequences=True)(layers.Masking()(x))
+    model = keras.Model(x, layers.TimeDistributed(layers.Dense(3))(steps))
+    data = [numbers(4, 6, 4, seed=3)]
+    result = calibrant.quantize(model, "batch_num: 1", data, tmp_path / "out", export="tflite")
+    rows = result.report["exports"]["tflite"]["operators_in_float"]
+    reasons = {row["reason"] for row in rows if row["operator"] == "STRIDED_SLICE"}
+    assert reasons == {"reads what WHILE makes, which runs in float"}

@@ -144,6 +144,7 @@ class _Planner:
             if read is not None:
                 self.demands.setdefault(read, (node, index))
         self.why: dict[int, str] = {}
+        self.without_scale: dict[int, tuple[str, int]] = {}
         self.operators: dict[str, int] = {}
         self.layers = self._layers()
         self.wide = self._wide()
@@ -166,7 +167,7 @@ class _Planner:
         sources = self.sources.all()
         parts = self.sources.share_concatenated(sources)
         floats = {
-            at: self.why.get(at, BETWEEN_FLOATS)
+            at: self._reason(at)
             for at, each in enumerate(self.wiring.operators)
             if at not in self.integer and (self._computes(each) or at in self.given.barred)
         }
@@ -290,17 +291,27 @@ class _Planner:
         for what, tensors in (("one of its inputs", data), ("its result", each.outputs if made_anew else ())):
             lacking = [tensor.index for tensor in tensors if not self.sources.has_scale(tensor.index)]
             if lacking:
-                self.why[at] = self._why_without_scale(what, lacking[0])
+                self.without_scale[at] = what, lacking[0]
                 return False
         return True
 
-    def _why_without_scale(self, what: str, index: int) -> str:
-        name = self.given.float_file.tensors.get(index)
+    def _reason(self, at: int) -> str:
+        """Why an operator is in float, once it is decided which are."""
+        if at in self.why or at not in self.without_scale:
+            return self.why.get(at, BETWEEN_FLOATS)
+        what, index = self.without_scale[at]
+        name, maker = self.given.float_file.tensors.get(index), self.wiring.maker.get(index)
         if name in self.given.too_coarse:
             return TOO_COARSE
+        if maker is not None and maker != at and maker not in self.integer and self._has_other_reason(maker, index):
+            return f"reads what {self.wiring.operators[maker].name} makes, which runs in float"
         if name is None:
             return f"{what} is not known in the graph, so that it has no scale"
         return f"no finite range was observed for {what}, so that it has no scale"
+
+    def _has_other_reason(self, at: int, made: int) -> bool:
+        """Whether an operator in float is so for something else than that what it makes has no scale."""
+        return at in self.why or self.without_scale.get(at, (None, None))[1] != made
 
     def _is_made_on_integers(self, index: int) -> bool:
         if self.given.integer_ends and index in self.wiring.fed:
