@@ -120,7 +120,8 @@ def with_tried_shape_hint(
         sample = from_batch(graph, arrays, file)
         if sample is None:
             return error
-        tried(file.content(), as_fed(file, sample), (), False, graph.source)
+        for delegate in (True, False):
+            tried(file.content(), as_fed(file, sample), (), delegate, graph.source)
     except ModelError:
         return error
     return with_shape_hint(error, graph, list(arrays.values()), settings)

@@ -9,6 +9,7 @@ import numpy as np
 from calibrant.emit.tflite.flat_products import multiply_as_batch
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.gelu import ERROR_FUNCTIONS, factors_behind_gelu, is_in_gelu
+from calibrant.emit.tflite.many_axes import REDUCTIONS, reduce_fewer_axes
 from calibrant.emit.tflite.padded_pools import pad_before_pooling
 from calibrant.emit.tflite.places import divide_in_32_bits
 from calibrant.emit.tflite.plain_einsum import einsum_as_sums
@@ -63,6 +64,8 @@ def replace_what_does_not_convert(edit: Edit, gelus: bool) -> None:
             select_as_one_operator(edit, node)
         elif node.op == "Einsum":
             einsum_as_sums(edit, node)
+        elif node.op in REDUCTIONS:
+            reduce_fewer_axes(edit, node)
         elif node.op == "ExtractImagePatches":
             patches_as_moves(edit, node)
         elif node.op == "MaxPoolWithArgmax":
