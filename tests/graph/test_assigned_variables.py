@@ -212,3 +212,16 @@ def test_what_any_of_them_assigns_afterwards_is_left_out(op, given):
     graph = load(given(ASSIGNING[op], False))
     x = numbers(3, 4)
     np.testing.assert_array_equal(run_once(graph, {graph.input_keys[0]: x})[0], x)
+
+
+def test_the_switch_of_a_saved_model_is_named(tmp_path):
+    with tf.Graph().as_default(), tf1.Session() as session:
+        x = tf1.placeholder(tf.float32, [None, 4], "x")
+        with tf1.variable_scope("net", use_resource=False):
+            y = normed(x)
+        session.run(tf1.global_variables_initializer())
+        training = session.graph.get_tensor_by_name("net/training:0")
+        tf1.saved_model.simple_save(session, str(tmp_path / "saved"), {"x": x, "training": training}, {"y": y})
+    with pytest.raises(ModelError, match="--set net/training=false"):
+        load(tmp_path / "saved")
+    assert load(tmp_path / "saved", constants={"training": False}).input_keys == ("x",)

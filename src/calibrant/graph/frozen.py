@@ -15,7 +15,7 @@ from calibrant.errors import ModelError, Problem, did_you_mean
 from calibrant.graph import checks
 from calibrant.graph import nodes as nd
 from calibrant.graph.ascend.lower import has_ascend_operators, lower
-from calibrant.graph.assigned_variables import with_constants, without_assignments
+from calibrant.graph.assigned_variables import with_constants
 from calibrant.graph.bindings import bind
 from calibrant.graph.control_flow import needed_library
 from calibrant.graph.controls import without_idle_controls, without_unfed_controls
@@ -24,7 +24,7 @@ from calibrant.graph.cut_proposal import cut_hint
 from calibrant.graph.enclosed_channels import with_channels_last_enclosed
 from calibrant.graph.graph import Graph, ordered
 from calibrant.graph.grouped_conv3d import split_groups
-from calibrant.graph.inference_mode import deterministic, for_inference, proposal, undecided
+from calibrant.graph.inference_mode import deterministic, for_inference, proposal, unassigned, undecided
 from calibrant.graph.inline import CALLS, inline_calls
 from calibrant.graph.pieces import read_graph_def
 from calibrant.graph.plausible import plausible
@@ -171,7 +171,7 @@ def _select(
     checks.norm_statistics(inference)
     if not inputs:
         undecided(inference)
-    inference = without_assignments(inference)
+    inference = unassigned(inference)
     others = BRAIN if is_quantized else not_quantized(inference)
     return split_groups(in_single_precision(inference, others))
 

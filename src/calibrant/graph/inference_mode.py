@@ -9,6 +9,7 @@ from typing import Any
 
 from calibrant.errors import CalibrantError, ModelError, Problem
 from calibrant.graph import nodes as nd
+from calibrant.graph.assigned_variables import without_assignments
 from calibrant.graph.bindings import bind
 from calibrant.graph.checks import MOST, is_in_training, training_mode
 from calibrant.graph.control_flow import needed_library
@@ -155,6 +156,30 @@ def deterministic(graph: Graph, original: Graph) -> None:
             hint=as_options(values),
         )
     )
+
+
+def unassigned(graph: Graph) -> Graph:
+    """The graph without what stands in for assignments, as :func:`without_assignments` leaves it.
+
+    Raises
+    ------
+    ModelError
+        A variable is, or may be, read after it was assigned; names the switch that turns that off, if there is one.
+    """
+    try:
+        return without_assignments(graph)
+    except ModelError as error:
+        trials: Iterator[dict[str, Any]] = ({name: value} for name in switches(graph) for value in (False, True))
+        values = next((trial for trial in trials if _helps(graph, trial, _is_unassigned)), None)
+        if values is None:
+            raise
+        hint = f"set it: {as_options(values)}"
+        raise ModelError(*(replace(each, hint=f"{hint}, or {each.hint}") for each in error.problems)) from None
+
+
+def _is_unassigned(graph: Graph) -> bool:
+    without_assignments(graph)
+    return True
 
 
 def _cut(graph: Graph, problems: Sequence[Problem]) -> str:
