@@ -6,6 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from calibrant.emit.tflite import trial
@@ -15,10 +16,29 @@ from calibrant.errors import OutputError
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_folder_for_temporary_files_is_named(monkeypatch):
-    monkeypatch.setattr(trial, "run_file", lambda *_: {})
+    monkeypatch.setattr(trial, "tensors_of_run", lambda *_: [(0, np.zeros(10_000))])
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda: open("/dev/full", "w+b"))  # noqa: PTH123, SIM115
     monkeypatch.setattr(tempfile, "tempdir", "/small")
     with pytest.raises(OutputError, match=r"^/small: the folder for temporary files .*: No space left on device\n"):
+        tried(b"", {}, (), True, "model.pb")
+
+
+def test_tensors_come_back_one_by_one(monkeypatch):
+    made = [(3, np.arange(6, dtype=np.int8).reshape(2, 3)), (1, np.zeros((0, 4), np.float32)), (2, np.float32(5))]
+    monkeypatch.setattr(trial, "tensors_of_run", lambda *_: iter(made))
+    found = tried(b"", {}, (), True, "model.pb")
+    assert list(found) == [3, 1, 2]
+    for index, values in made:
+        np.testing.assert_array_equal(found[index], values)
+
+
+def test_what_an_interpreter_says_in_the_end_counts(monkeypatch):
+    def run(*_):
+        yield 0, np.zeros(3)
+        raise RuntimeError("such.cc:12 cannot be read.Node number 4 (ADD) failed to invoke.")
+
+    monkeypatch.setattr(trial, "tensors_of_run", run)
+    with pytest.raises(TrialError, match="does not run with XNNPACK: ADD: cannot be read"):
         tried(b"", {}, (), True, "model.pb")
 
 
@@ -35,6 +55,6 @@ def test_no_folder_for_temporary_files(monkeypatch):
     ("end", "reason"), [(lambda *_: os._exit(3), "exit code 3"), (lambda *_: os.abort(), "SIGABRT")]
 )
 def test_how_the_process_ended(monkeypatch, end, reason):
-    monkeypatch.setattr(trial, "run_file", end)
+    monkeypatch.setattr(trial, "tensors_of_run", end)
     with pytest.raises(TrialError, match=rf"ends the process with the built-in kernels \({reason}\)"):
         tried(b"", {}, (), False, "model.pb")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,6 +65,13 @@ def run_file(
 
     Without ``keep`` it runs as in an application, which can have its results alone.
     """
+    return dict(tensors_of_run(content, fed, wanted, delegate, keep))
+
+
+def tensors_of_run(
+    content: bytes, fed: Mapping[int, np.ndarray], wanted: Collection[int], delegate: bool, keep: bool
+) -> Iterator[tuple[int, np.ndarray]]:
+    """As :func:`run_file`, one tensor after the other; the file has run when the first one comes."""
     interpreter = new_interpreter(content, delegate, keep=keep)
     details = interpreter.get_input_details()
     for position, detail in enumerate(details):
@@ -75,7 +82,8 @@ def run_file(
         interpreter.set_tensor(detail["index"], fed[position])
     interpreter.invoke()
     empty = empty_tensors(interpreter)
-    return {index: empty[index] if index in empty else np.array(interpreter.get_tensor(index)) for index in wanted}
+    for index in wanted:
+        yield index, empty[index] if index in empty else np.array(interpreter.get_tensor(index))
 
 
 def operator_differences(

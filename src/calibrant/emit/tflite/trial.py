@@ -16,7 +16,7 @@ import numpy as np
 
 from calibrant.child_process import end_with_parent
 from calibrant.emit.tflite.convert import OTHERWISE
-from calibrant.emit.tflite.operator_check import run_file
+from calibrant.emit.tflite.operator_check import run_file, tensors_of_run
 from calibrant.errors import ModelError, OutputError, Problem
 
 SECONDS = 600
@@ -68,10 +68,7 @@ def tried(
             end_with_parent(parent)
             _run_and_exit(content, fed, wanted, delegate, keep, answer)
         status = _wait(child)
-        found = None
-        if not status:
-            answer.seek(0)
-            found = pickle.loads(answer.read())
+        found = None if status else _answered(answer)
     code = os.waitstatus_to_exitcode(status)
     if code > UNWRITTEN:
         raise _unwritable(os.strerror(code - UNWRITTEN))
@@ -81,6 +78,19 @@ def tried(
     if found is None or status:
         reason = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         raise TrialError(f"ends the process with {how} ({reason})", source)
+    return found
+
+
+def _answered(answer: IO[bytes]) -> dict[int, np.ndarray] | str:
+    """The tensors that a process has written, or what the interpreter said."""
+    found: dict[int, np.ndarray] = {}
+    size = answer.seek(0, os.SEEK_END)
+    answer.seek(0)
+    while answer.tell() < size:
+        read = pickle.load(answer)
+        if isinstance(read, str):
+            return read
+        found[read[0]] = read[1]
     return found
 
 
@@ -116,14 +126,13 @@ def _run_and_exit(
         silent = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silent, 1)
         os.dup2(silent, 2)
-        found: dict[int, np.ndarray] | str
+        tensors = tensors_of_run(content, fed, wanted, delegate, keep)
         try:
-            found = run_file(content, fed, wanted, delegate, keep)
-        except (ValueError, RuntimeError) as error:
-            found = str(error).strip().splitlines()[0]
-        pickled = pickle.dumps(found, protocol=5)
-        try:
-            answer.write(pickled)
+            try:
+                for tensor in tensors:  # one by one: those of a volume are gigabytes together
+                    pickle.dump(tensor, answer, protocol=5)
+            except (ValueError, RuntimeError) as error:
+                pickle.dump(str(error).strip().splitlines()[0], answer)
             answer.flush()
         except OSError as error:
             os._exit(UNWRITTEN + (error.errno or 0))
