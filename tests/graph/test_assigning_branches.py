@@ -112,6 +112,26 @@ def checkpoint(folder, training, references=False):
         return folder / "net.meta", session.run(out, {x: X, "training:0": False})
 
 
+@pytest.mark.parametrize("resources", [True, False])
+@pytest.mark.parametrize("default", [True, False])
+def test_a_default_that_is_set(control_flow, default, resources, tmp_path):
+    """No input of the signature is called so."""
+    with tf.Graph().as_default(), tf1.Session() as session:
+        x = tf1.placeholder(tf.float32, [None, 4], "x")
+        switch = tf1.placeholder_with_default(default, [], "training")
+        steps = tf1.get_variable("steps", initializer=numbers(4, seed=2), use_resource=resources or control_flow)
+        factor = tf1.cond(switch, lambda: tf1.assign(steps, steps * 2) + 0.0, lambda: steps * 3.0)
+        out = tf.multiply(x, factor, name="out")
+        session.run(tf1.global_variables_initializer())
+        tf1.train.Saver().save(session, str(tmp_path / "net"))
+        tf1.saved_model.simple_save(session, str(tmp_path / "saved"), {"x": x}, {"out": out})
+        data = numbers(3, 4)
+        expected = session.run(out, {x: data, switch: False})
+    for path, options in ((tmp_path / "net.meta", {"outputs": "out"}), (tmp_path / "saved", {})):
+        graph = load(path, constants={"training": False}, **options)
+        np.testing.assert_array_equal(run_once(graph, {"x": data})[0], expected)
+
+
 def fed():
     return tf1.placeholder(tf.bool, [], "training")
 

@@ -71,12 +71,12 @@ def without_assigning_branches(
     if decided.outputs != graph.outputs:
         return graph_def
     result = GraphDef(versions=used.versions, library=decided.library)
-    result.node.extend({**decided.nodes, **{name: nodes[name] for name in known}}.values())
+    result.node.extend({**decided.nodes, **ordered(nodes, list(known))}.values())
     if _is_assigned(result, tensors):
         return graph_def
     freed = _without_waiting(decided.nodes)
     del result.node[:]
-    result.node.extend({**freed, **{name: nodes[name] for name in known}}.values())
+    result.node.extend({**freed, **ordered(nodes, list(known))}.values())
     return result
 
 

@@ -12,7 +12,7 @@ from calibrant.graph.tf_core import FunctionDef, GraphDef, NodeDef, op_def_regis
 
 NUMBER = re.compile(r"_(\d+)$")
 """What TensorFlow appends: a count of all that the process has traced before."""
-_COUNT = re.compile(r"_(\d+)(?=_frozen|_tfg_|_\d+$|$)")
+_COUNT = re.compile(r"_(\d+)(?=_frozen|_grad|_rewritten|_tfg_|_\d+$|$)")
 """The same, also within the names that TensorFlow's conversion of a function gives."""
 _UNREAD = re.compile(r"_\d+(___redundant_placeholder\d+)$")
 """What the condition of a loop does not read; the name of such an argument has the count, too."""
@@ -45,7 +45,9 @@ def with_unique_functions(graph_def: GraphDef) -> GraphDef:
 
 
 def _forget_count(function: FunctionDef) -> None:
-    """Let arguments that nothing reads have names without the count."""
+    """Let arguments that nothing reads have names without the count, and nodes no gradients that are named by it."""
+    for node in function.node_def:
+        node.attr.pop("_gradient_op_type", None)
     read = {reference.lstrip("^").partition(":")[0] for node in function.node_def for reference in node.input}
     read |= {reference.partition(":")[0] for reference in function.ret.values()}
     for argument in function.signature.input_arg:
