@@ -159,6 +159,15 @@ def test_a_cut_model_and_the_files_made_of_it(tmp_path):
         )
 
 
+def test_another_model_has_to_have_the_tensors_that_are_named(tmp_path):
+    def build(name):
+        tf.identity(dense(tf.nn.relu(dense(placeholder([None, 6]), 6, "first"), name=name), 6), name="out")
+
+    models = [save(graph_def(lambda name=name: build(name)), tmp_path / f"{name}.pb") for name in ("hidden", "fused")]
+    with pytest.raises(ModelError, match="no node 'hidden'"):
+        calibrant.evaluate(models, numbers(16, 6), outputs=["hidden"])
+
+
 def test_which_output_is_scored(tmp_path):
     def build():
         x = placeholder([None, 6, 6, 2])

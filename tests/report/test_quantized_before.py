@@ -31,6 +31,16 @@ def test_a_network_that_rounds_its_own_input_is_not():
     assert not warned(quantize(graph_def(build), data=numbers(32, 6, 6, 3)))
 
 
+def test_one_rounding_that_several_layers_read_is_not():
+    def build():
+        x = tf.round(placeholder([None, 6, 6, 3]) * 255.0) / 255.0
+        pooled = tf.nn.max_pool2d(x, 3, 1, "SAME")
+        y = conv(x) + conv(x * 2.0 - 1.0, name="second") + conv(pooled, name="third")
+        tf.identity(y, name="out")
+
+    assert not warned(quantize(graph_def(build), data=numbers(32, 6, 6, 3)))
+
+
 def test_rounding_that_weights_are_multiplied_with_is_not_that_of_the_layer():
     def build():
         x = placeholder([None, 6])

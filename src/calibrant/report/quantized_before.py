@@ -24,10 +24,12 @@ def quantized_before_warnings(graph: Graph, inputs: Sequence[str]) -> list[str]:
     graph : Graph
         The network's graph.
     inputs : Sequence[str]
-        What the layers read, each tensor once; a network rounds its own input at most once, so one tells nothing.
+        What the layers read, each tensor once.
     """
-    rounded = [tensor for tensor in inputs if _is_rounded(graph, tensor)]
-    if len(rounded) < 2 or 2 * len(rounded) < len(inputs):
+    found = {tensor: _rounding(graph, tensor) for tensor in inputs}
+    rounded = [tensor for tensor, nodes in found.items() if nodes]
+    places = set[str]().union(*found.values())  # a network that only rounds its own input has one
+    if len(places) < 2 or 2 * len(rounded) < len(inputs):
         return []
     return [
         f"{len(rounded)} of the {len(inputs)} tensors that layers read are rounded already, as {rounded[0]!r}: the "
@@ -35,8 +37,11 @@ def quantized_before_warnings(graph: Graph, inputs: Sequence[str]) -> list[str]:
     ]
 
 
-def _is_rounded(graph: Graph, tensor: str, left: int = FARTHEST) -> bool:
+def _rounding(graph: Graph, tensor: str, left: int = FARTHEST) -> set[str]:
+    """The nodes that round a tensor."""
     node = graph.producer(tensor)
     if node.op in ROUNDED:
-        return True
-    return node.op in STEPS and left > 0 and any(_is_rounded(graph, read, left - 1) for read in nd.data_inputs(node))
+        return {node.name}
+    if node.op not in STEPS or not left:
+        return set()
+    return set[str]().union(*(_rounding(graph, read, left - 1) for read in nd.data_inputs(node)))

@@ -22,6 +22,9 @@ from calibrant.steps.graph_info import graph_info
 from calibrant.steps.joint import with_joint_settings
 from calibrant.steps.plan import layer_plan
 
+MADE_HERE = ("_fakequant.pb", "_quantized.pb")
+"""How files end that were made of a model, and have its tensors under other names where it was cut."""
+
 
 def load_model(model: Any, options: ModelOptions) -> Graph:
     """The graph of a model; raises as :func:`calibrant.graph.load.load` does."""
@@ -32,8 +35,8 @@ def load_models(models: Sequence[Any], options: ModelOptions) -> list[Graph]:
     """The graphs of several models, as :func:`load_model`.
 
     The signature and what is to be set are those of the models that have them: a quantized model has neither the other
-    signatures of its original nor the placeholders that were set before. Nor need a file made of a model that was cut
-    have the tensors there: it is taken with its own inputs and outputs, where there are as many.
+    signatures of its original nor the placeholders that were set before. Nor need a file that was made of a model that
+    was cut have the tensors there: it is taken with its own inputs and outputs, where there are as many.
 
     Raises
     ------
@@ -60,12 +63,12 @@ def load_models(models: Sequence[Any], options: ModelOptions) -> list[Graph]:
 def _read_beside(
     before: Sequence[Graph], model: Any, options: ModelOptions, refused: dict[str, UnknownNameError]
 ) -> tuple[Graph, ModelOptions]:
-    """As :func:`_read`; a file beside others that lacks the inputs or outputs with those that it has itself."""
+    """As :func:`_read`; a file made here that lacks the inputs or outputs with those that it has itself."""
     try:
         return _read(model, options, refused)
     except ModelError as error:
         is_cut = options.inputs is not None or options.outputs is not None
-        if not before or not is_cut or not isinstance(model, (str, Path)):
+        if not before or not is_cut or not str(model).endswith(MADE_HERE):
             raise
         try:
             graph, own = _read(model, replace(options, inputs=None, outputs=None), refused)
@@ -73,6 +76,7 @@ def _read_beside(
             raise error from None
         if (len(graph.inputs), len(graph.outputs)) != (len(before[0].inputs), len(before[0].outputs)):
             raise
+        LOG.info("%s has its own names where the model was cut; outputs: %s", model, ", ".join(graph.output_keys))
         return graph, own
 
 
