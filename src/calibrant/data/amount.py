@@ -14,9 +14,10 @@ from calibrant.errors import DataError, Problem
 DEFAULT_SAMPLES = 64
 FEWEST_SAMPLES = 32
 ALL = "all"
+KEEP_ORDER = "is a dataset shuffled anew each time? shuffle(..., reshuffle_each_iteration=False)"
 CHANGED = (
     "the data are not the same when they are read again, so that ranges were refined, and outputs compared, by others "
-    "than were observed; is a dataset shuffled anew each time? shuffle(..., reshuffle_each_iteration=False)"
+    f"than were observed; {KEEP_ORDER}"
 )
 
 

@@ -16,6 +16,7 @@ from calibrant.calibration.limits import check_workers
 from calibrant.child_process import ChildProcess
 from calibrant.config.model import Configuration
 from calibrant.config.text_write import write_config
+from calibrant.data.amount import KEEP_ORDER
 from calibrant.data.input_spec import inputs_of
 from calibrant.data.open_data import open_data
 from calibrant.data.options import DataOptions
@@ -197,8 +198,7 @@ class Trials:
                     self._labels.setdefault(place, []).append(each)
         if self._fingerprint not in (None, batches.fingerprint):
             problem = "the test data are not the same when they are read again"
-            hint = "is a dataset shuffled anew each time? shuffle(..., reshuffle_each_iteration=False)"
-            raise DataError(Problem(problem, hint=hint))
+            raise DataError(Problem(problem, hint=KEEP_ORDER))
         self._fingerprint = batches.fingerprint
         return found
 

@@ -15,7 +15,7 @@ from calibrant.graph.control_flow import called_functions
 from calibrant.graph.controls import ASSIGNS
 from calibrant.graph.graph import Graph, ordered
 from calibrant.graph.partial_runs import nodes_reached
-from calibrant.graph.tf_core import NodeDef, dtypes
+from calibrant.graph.tf_core import GraphDef, NodeDef, dtypes
 
 HINT = "export a function that only computes, as for inference (training=False); what it counts belongs outside of it"
 OF_REFERENCES = {f"Ref{op}": op for op in ("Enter", "Exit", "Identity", "Merge", "NextIteration", "Select", "Switch")}
@@ -54,6 +54,12 @@ def with_constants(nodes: Mapping[str, NodeDef], variables: Container[str] = ())
 def assigns_resource(node: NodeDef) -> bool:
     """Whether an operation assigns a variable that it takes as a resource."""
     return (node.op.startswith("Assign") and node.op.endswith("VariableOp")) or node.op.startswith(_ASSIGN_RESOURCES)
+
+
+def may_assign(graph_def: GraphDef) -> bool:
+    """Whether an operation of a graph, or of any of its functions, assigns a variable that it takes as a resource."""
+    bodies = (function.node_def for function in graph_def.library.function)
+    return any(assigns_resource(node) for nodes in (graph_def.node, *bodies) for node in nodes)
 
 
 def source_of(nodes: Mapping[str, NodeDef], reference: str) -> str:

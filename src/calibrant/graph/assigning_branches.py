@@ -9,7 +9,7 @@ from typing import Any
 
 from calibrant.errors import CalibrantError, ModelError
 from calibrant.graph import nodes as nd
-from calibrant.graph.assigned_variables import HINT, assigns_resource, with_constants
+from calibrant.graph.assigned_variables import HINT, assigns_resource, may_assign, with_constants
 from calibrant.graph.bindings import PLACEHOLDERS, bind
 from calibrant.graph.control_flow import called_functions
 from calibrant.graph.graph import Graph, ordered
@@ -45,7 +45,7 @@ def without_assigning_branches(
     ModelError
         A value is not of the type and shape of its placeholder.
     """
-    if not _may_assign(graph_def):
+    if not may_assign(graph_def):
         return graph_def
     whole = GraphDef(versions=graph_def.versions, library=graph_def.library)
     whole.node.extend(with_constants({node.name: node for node in graph_def.node}).values())
@@ -70,14 +70,16 @@ def without_assigning_branches(
         return graph_def
     if decided.outputs != graph.outputs:
         return graph_def
-    result = GraphDef(versions=used.versions, library=decided.library)
-    result.node.extend({**decided.nodes, **ordered(nodes, list(known))}.values())
-    if _is_assigned(result, tensors):
+    placeholders = ordered(nodes, list(known))
+
+    def with_placeholders(rest: Mapping[str, NodeDef]) -> GraphDef:
+        result = GraphDef(versions=used.versions, library=decided.library)
+        result.node.extend({**rest, **placeholders}.values())
+        return result
+
+    if _is_assigned(with_placeholders(decided.nodes), tensors):
         return graph_def
-    freed = _without_waiting(decided.nodes)
-    del result.node[:]
-    result.node.extend({**freed, **ordered(nodes, list(known))}.values())
-    return result
+    return with_placeholders(_without_waiting(decided.nodes))
 
 
 def _without_waiting(nodes: Mapping[str, NodeDef]) -> dict[str, NodeDef]:
@@ -149,11 +151,6 @@ def switch_hint(
 
 def _is_bool(node: NodeDef) -> bool:
     return nd.attribute(node, "dtype") == dtypes.bool and not node.attr["shape"].shape.dim
-
-
-def _may_assign(graph_def: GraphDef) -> bool:
-    bodies = (function.node_def for function in graph_def.library.function)
-    return any(assigns_resource(node) for nodes in (graph_def.node, *bodies) for node in nodes)
 
 
 def _is_assigned(graph_def: GraphDef, tensors: Sequence[str]) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import frozen
 from calibrant.graph import nodes as nd
-from calibrant.graph.assigned_variables import assigns_resource
+from calibrant.graph.assigned_variables import may_assign
 from calibrant.graph.graph import Graph
 from calibrant.graph.tensorflow import cause_of, quiet, tensorflow
 from calibrant.graph.tf_core import GraphDef
@@ -107,9 +107,7 @@ def _without_idle_operations(
 
     TensorFlow's conversion fails on variables that are assigned.
     """
-    bodies = (function.node_def for function in graph_def.library.function)
-    assigns = any(assigns_resource(node) for nodes in (graph_def.node, *bodies) for node in nodes)
-    if not assigns:
+    if not may_assign(graph_def):
         return function
     used = what_is_used(graph_def, [*fetches, *feeds])
     tf = tensorflow()

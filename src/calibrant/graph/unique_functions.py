@@ -10,10 +10,8 @@ from collections.abc import Mapping, Sequence
 from calibrant.graph import nodes as nd
 from calibrant.graph.tf_core import FunctionDef, GraphDef, NodeDef, op_def_registry
 
-NUMBER = re.compile(r"_(\d+)$")
-"""What TensorFlow appends: a count of all that the process has traced before."""
 _COUNT = re.compile(r"_(\d+)(?=_frozen|_grad|_rewritten|_tfg_|_\d+$|$)")
-"""The same, also within the names that TensorFlow's conversion of a function gives."""
+"""What TensorFlow appends, and has within the names of converted functions: a count of all that was traced before."""
 _UNREAD = re.compile(r"_\d+(___redundant_placeholder\d+)$")
 """What the condition of a loop does not read; the name of such an argument has the count, too."""
 _CONTENT = re.compile(r"_(\d+)_[0-9a-f]{12}$")

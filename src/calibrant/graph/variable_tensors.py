@@ -7,6 +7,7 @@ functions but plain reading, and names of layers that configuration files have a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +16,10 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.control_flow import PLACES, calls_of
 from calibrant.graph.inline import CALLS
 from calibrant.graph.tf_core import FunctionDef, FunctionDefLibrary, NodeDef, TensorShapeProto
-from calibrant.graph.unique_functions import NUMBER, rename_calls
+from calibrant.graph.unique_functions import rename_calls
 from calibrant.graph.variable_reads import READERS, read_of_constant
 
+_NUMBER = re.compile(r"_\d+$")
 LOOPS = frozenset({"StatelessWhile", "While"})
 LOOKUPS = READERS - {"ReadVariableOp"}
 FRAMES = frozenset({"Enter", "Switch"})
@@ -129,8 +131,8 @@ class VariableTensors:
 
     def _free_name(self, name: str) -> str:
         """As TensorFlow's conversion has it: with the number at the end, which gives functions their order."""
-        number = NUMBER.search(name)
-        stem, end = NUMBER.sub("", name), number[0] if number else ""
+        number = _NUMBER.search(name)
+        stem, end = _NUMBER.sub("", name), number[0] if number else ""
         taken = {*self._known, *(function.signature.name for _, function in self._written.values())}
         while f"{stem}{end}" in taken:
             stem = f"{stem}_frozen"

@@ -57,9 +57,9 @@ def take_out_marks(file: File, graph: Graph, marks: Mapping[str, Sequence[str]])
     same: dict[int, int] = {}
     kept = []
     for operator in file.operators():
-        made = next(iter(operator.outputs), None)
+        made = operator.outputs[0] if operator.name == MARK else None  # others may have no result
         name = None if made is None else made.name if made.name in marks else results.get(made.index)
-        if operator.name == MARK and made is not None and name is not None and name in marks:
+        if made is not None and name is not None and name in marks:
             read = operator.read(0)
             same[made.index] = same.get(read.index, read.index)
             found.update(dict.fromkeys(marks[name], same[made.index]))

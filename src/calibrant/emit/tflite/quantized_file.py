@@ -173,14 +173,15 @@ class _Writer:
             low, high = float(alpha.constant.min()), float(alpha.constant.max())
             read[1] = self._constant(alpha, Quantizer.from_range(low, high, asymmetric=False))
         if at in self.plan.layers:
-            self._layer(at, each, self.scales.layers[self.plan.layers[at]])
+            self._layer(at, each)
         if at in self.plan.layers or KERNELS[each.name].result is not Result.OTHER_TYPE:
             for tensor in each.outputs:
                 if tensor.dtype == np.float32:
                     source = tensor.index if tensor.index in self.plan.sources else each.outputs[0].index
                     self._becomes_integer(tensor, self.scales.made(at, source))
 
-    def _layer(self, at: int, each: Operator, layer: QuantizedLayer) -> None:
+    def _layer(self, at: int, each: Operator) -> None:
+        layer = self.scales.layers[self.plan.layers[at]]
         if layer.weights is None:
             return
         data = self.scales.positions(at)[0]
