@@ -126,6 +126,42 @@ def test_the_check_sees_what_it_should(tmp_path, path, line, right):
     assert (list(wrong_imports(tmp_path)) == []) == right
 
 
+def changed_while_read(source: str) -> list[int]:
+    """Lines of loops over a map that store into it: the maps of protobuf leave out or repeat keys then, by chance."""
+    lines = []
+    for loop in ast.walk(ast.parse(source)):
+        if not isinstance(loop, ast.For):
+            continue
+        read = loop.iter
+        if isinstance(read, ast.Call) and isinstance(read.func, ast.Attribute):
+            read = read.func.value
+        stored = (node.value for node in ast.walk(loop) if isinstance(node, ast.Subscript) and not _is_load(node))
+        if any(ast.dump(read) == ast.dump(value) for value in stored):
+            lines.append(loop.lineno)
+    return lines
+
+
+def _is_load(node: ast.Subscript) -> bool:
+    return isinstance(node.ctx, ast.Load)
+
+
+def test_no_map_is_changed_while_it_is_read(repository):
+    found = {
+        f"{path.relative_to(repository)}:{line}"
+        for path in sorted((repository / "src").rglob("*.py"))
+        for line in changed_while_read(path.read_text())
+    }
+    assert not found
+
+
+@pytest.mark.parametrize("iterated", ["f.ret", "f.ret.items()", "f.ret.keys()"])
+def test_the_check_of_maps_sees_what_it_should(iterated):
+    assert changed_while_read(f"for key in {iterated}:\n    f.ret[key] = 1") == [1]
+    assert changed_while_read(f"for key in {iterated}:\n    del f.ret[key]") == [1]
+    assert not changed_while_read(f"for key in list({iterated}):\n    f.ret[key] = 1")
+    assert not changed_while_read(f"for key in {iterated}:\n    f.attr[key] = f.ret[key]")
+
+
 @pytest.mark.parametrize("module", ["calibrant", "config", "records", "algorithms", "errors", "cli"])
 def test_tensorflow_is_not_imported_needlessly(repository, module):
     folder = repository / "src" / "calibrant" / module

@@ -219,7 +219,7 @@ class Options:
         known = {entry.name: _NAMES[kind] for kind in accepted for entry in fields(kind)}
         if unknown := [name for name in keywords if name not in known]:
             raise DataError(*(_unknown_keyword(name, list(known)) for name in unknown))
-        for name in chosen:
+        for name in list(chosen):
             changed = {keyword: value for keyword, value in keywords.items() if known[keyword] == name}
             chosen[name] = replace(chosen[name], **changed)
         return cls(**chosen)

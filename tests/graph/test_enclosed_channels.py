@@ -60,6 +60,22 @@ def test_what_is_written_runs_as_well(tmp_path):
     np.testing.assert_array_equal(run_once(again, {"x": data})[0], run_once(graph, {"x": data})[0])
 
 
+def test_a_function_with_many_results():
+    def build():
+        def body(at, *values):
+            return at + 1, *(STEPS["padding"](y, "NCHW") for y in values)
+
+        x = placeholder([None, 2, 6, 6])
+        _, *values = tf.while_loop(lambda at, *_: at < 2, body, [tf.constant(0), *(x * n for n in range(1, 31))])
+        tf.add_n(values, name="out")
+
+    graph, data = load(graph_def(build), outputs=["out"]), numbers(3, 2, 6, 6)
+    wanted = to_last(data)
+    for _ in range(2):
+        wanted = STEPS["padding"](wanted, "NHWC")
+    np.testing.assert_allclose(run_once(graph, {"x": data})[0], 465 * to_first(wanted), rtol=1e-4, atol=1e-3)
+
+
 def test_a_convolutional_lstm():
     keras = tf.keras
     x = keras.Input([4, 3, 7, 7], name="x")

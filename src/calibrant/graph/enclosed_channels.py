@@ -56,7 +56,7 @@ def _turn(function: FunctionDef) -> None:
     for node in function.node_def:
         for at, name in enumerate(node.input):
             node.input[at] = renamed.get(name, name)
-    for key, name in function.ret.items():
+    for key, name in list(function.ret.items()):
         function.ret[key] = renamed.get(name, name)
 
 

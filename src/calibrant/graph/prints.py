@@ -20,7 +20,7 @@ def without_prints(graph: Graph) -> Graph:
         return graph
     silent = {name for name, node in printing.items() if node.op == "PrintV2"}
     nodes = {name: _passed_on(node) if node.op == "Print" else node for name, node in graph.nodes.items()}
-    for name, node in nodes.items():
+    for name, node in list(nodes.items()):
         controls = nd.control_inputs(node)
         if silent.intersection(controls):
             data = nd.data_inputs(node)

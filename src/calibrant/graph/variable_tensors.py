@@ -207,5 +207,5 @@ def _let_read(function: FunctionDef, changed: Collection[str]) -> None:
 
     for node in function.node_def:
         node.input[:] = [reference_to(reference) for reference in node.input]
-    for result, reference in function.ret.items():
+    for result, reference in list(function.ret.items()):
         function.ret[result] = reference_to(reference)
