@@ -161,3 +161,43 @@ def test_a_checkpoint_whose_branch_nothing_decides(control_flow, tmp_path):
     path, _ = checkpoint(tmp_path, fed)
     with pytest.raises(ModelError, match="--set training=false"):
         load(path, outputs="out")
+
+
+class Recurrent(Normed):
+    """The same before a loop that reads a variable, as an RNN does, which TensorFlow's own conversion handles."""
+
+    def __init__(self):
+        super().__init__()
+        self.recurrent = tf.Variable(numbers(4, 4, seed=5))
+
+    @tf.function(input_signature=SIGNATURE)
+    def states(self, x, training):
+        y = tf.nn.conv2d(x, self.kernel, 1, "SAME")
+        state = tf.reduce_mean(tf.nn.relu(y - self.moments(y, training, False)[0]), [1, 2])
+        for _ in tf.range(3):
+            state = tf.tanh(tf.matmul(state, self.recurrent))
+        return {"state": state}
+
+
+@pytest.fixture(params=["folder", "no signature", "function"])
+def recurrent(request, tmp_path):
+    module = Recurrent()
+    if request.param == "function":
+        return module, module.states, {}
+    signature = request.param == "folder"
+    tf.saved_model.save(module, str(tmp_path / "saved"), module.states if signature else None)
+    return module, tmp_path / "saved", {} if signature else {"signature": "states"}
+
+
+def test_a_loop_that_reads_a_variable_beside_such_a_branch(recurrent):
+    module, model, options = recurrent
+    graph = load(model, constants={"training": False}, **options)
+    found = run_once(graph, {"x": X})[0]
+    np.testing.assert_allclose(found, module.states(X, tf.constant(False))["state"], rtol=1e-5, atol=1e-6)
+
+
+def test_what_to_set_is_named_where_a_loop_reads_a_variable(recurrent):
+    _, model, options = recurrent
+    with pytest.raises(ModelError, match="assigns a variable") as caught:
+        load(model, **options)
+    assert "--set training=false" in str(caught.value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -102,12 +102,18 @@ def _is_at_rest(node: NodeDef) -> bool:
 
 @contextmanager
 def naming_switch(
-    graph_def: GraphDef, tensors: Sequence[str], source: str, keys: Mapping[str, str], bound: Container[str]
+    model: Callable[[], GraphDef],
+    tensors: Sequence[str],
+    source: str,
+    keys: Mapping[str, str],
+    bound: Container[str],
 ) -> Iterator[None]:
     """Errors of variables that are assigned name the placeholder that turns the assignments off.
 
     Parameters
     ----------
+    model : Callable[[], GraphDef]
+        The graph in which nothing is decided; asked for when there is such an error.
     keys : Mapping[str, str]
         What users call an input → its tensor.
     bound : Container[str]
@@ -123,7 +129,7 @@ def naming_switch(
     except ModelError as error:
         if all(problem.hint != HINT for problem in error.problems):
             raise
-        hint = switch_hint(graph_def, tensors, source, keys, bound)
+        hint = switch_hint(model(), tensors, source, keys, bound)
         if hint is None:
             raise
         changed = (replace(problem, hint=f"{hint}, or {HINT}") for problem in error.problems if problem.hint == HINT)

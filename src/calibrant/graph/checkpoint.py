@@ -62,7 +62,7 @@ def frozen_from_checkpoint(
             raise ModelError(Problem(message, file=str(folder), path=name, hint=hint))
         return reader.get_tensor(key)
 
-    return freeze(graph_def, tensors, variables, read)
+    return freeze(graph_def, tensors, variables, read, is_decided=graph_def is not meta_graph.graph_def)
 
 
 def checkpoint_keys(nodes: Mapping[str, NodeDef], meta_graph: Any) -> dict[str, str] | None:

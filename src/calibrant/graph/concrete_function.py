@@ -9,6 +9,7 @@ from calibrant.errors import ModelError, Problem
 from calibrant.graph import frozen
 from calibrant.graph import nodes as nd
 from calibrant.graph.assigned_variables import may_assign
+from calibrant.graph.assigning_branches import naming_switch, without_assigning_branches
 from calibrant.graph.graph import Graph
 from calibrant.graph.tensorflow import cause_of, quiet, tensorflow
 from calibrant.graph.tf_core import GraphDef
@@ -44,17 +45,26 @@ def from_function(
             function = function.get_concrete_function()
         except Exception as error:  # whatever the function of a user raises
             raise ModelError(Problem(f"cannot be traced: {cause_of(error)}", file=source)) from None
-    graph_def, feeds, fetches = frozen_function(function, source)
-    return frozen.select_by_key(
-        graph_def,
-        source,
-        {nd.node_name(feed): feed for feed in feeds},
-        dict(zip(_output_keys(function, fetches), fetches, strict=True)),
-        inputs,
-        outputs,
-        constants,
-        is_plausible=True,
-    )
+    fetched, fed = [tensor.name for tensor in function.outputs], _feeds(function)
+    keys = {nd.node_name(feed): feed for feed in fed}
+    with naming_switch(function.graph.as_graph_def, [*fetched, *fed], source, keys, constants or ()):
+        graph_def, feeds, fetches = frozen_function(function, source, constants)
+        return frozen.select_by_key(
+            graph_def,
+            source,
+            {nd.node_name(feed): feed for feed in feeds},
+            dict(zip(_output_keys(function, fetches), fetches, strict=True)),
+            inputs,
+            outputs,
+            constants,
+            is_plausible=True,
+        )
+
+
+def _feeds(function: Any) -> list[str]:
+    """The tensors of its arguments, not of what it captures."""
+    captured = {tensor.name for tensor in function.graph.internal_captures}
+    return [tensor.name for tensor in function.inputs if tensor.name not in captured]
 
 
 def _output_keys(function: Any, fetches: Sequence[str]) -> Sequence[str]:
@@ -64,8 +74,12 @@ def _output_keys(function: Any, fetches: Sequence[str]) -> Sequence[str]:
     return [nd.input_reference(tensor) for tensor in fetches]
 
 
-def frozen_function(function: Any, source: str) -> tuple[GraphDef, list[str], list[str]]:
+def frozen_function(
+    function: Any, source: str, constants: Mapping[str, Any] | None = None
+) -> tuple[GraphDef, list[str], list[str]]:
     """The graph of a concrete function with its variables as constants; its inputs and outputs.
+
+    Branches that assign variables are left out where ``constants``, by the name of an input, decide against them.
 
     The function's own graph is read, so that functions of the same names that are alive in the process do no harm.
     TensorFlow's conversion is left for functions that use variables otherwise than by reading them. The names of
@@ -76,17 +90,21 @@ def frozen_function(function: Any, source: str) -> tuple[GraphDef, list[str], li
     variables = {id(variable.handle): variable for variable in function.graph.variables}
     held = {inside.op.name: variables.get(id(outside), outside) for inside, outside in captures}
     handles = {name: value for name, value in held.items() if isinstance(value, tf.Variable)}
-    feeds = [tensor.name for tensor in function.inputs if tensor.op.name not in held]
+    feeds = _feeds(function)
     fetches = [tensor.name for tensor in function.outputs]
     graph_def = function.graph.as_graph_def()
     for node in graph_def.node:
         if node.name in held and held[node.name].dtype not in (tf.resource, tf.variant) and node.name not in handles:
             node.CopyFrom(nd.constant_node(node.name, held[node.name].numpy()))
     types = {name: Variable(variable.dtype, variable.shape.as_proto()) for name, variable in handles.items()}
-    constant = freeze(graph_def, [*fetches, *feeds], types, lambda name: handles[name].numpy())
+    tensors, bound = [*fetches, *feeds], {nd.node_name(key): value for key, value in (constants or {}).items()}
+    fed = [feed for feed in feeds if nd.node_name(feed) not in bound]
+    decided = without_assigning_branches(graph_def, tensors, source, bound, fed)
+    is_decided = decided is not graph_def
+    constant = freeze(decided, tensors, types, lambda name: handles[name].numpy(), is_decided)
     if constant is not None:
         return with_unique_functions(constant), feeds, fetches
-    refuse_assigned(graph_def, [*fetches, *feeds], source)
+    refuse_assigned(graph_def, tensors, source)
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     try:

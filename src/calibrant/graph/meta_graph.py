@@ -87,7 +87,7 @@ def _frozen(
     present = {node.name for node in needed.node}
     tensors += tuple(name for name in map(nd.node_name, constants or ()) if name in present)
     decided = without_assigning_branches(needed, tensors, str(path), constants, inputs)
-    constant = freeze(decided, tensors, handles, read)
+    constant = freeze(decided, tensors, handles, read, is_decided=True)
     if constant is None:
         problem = "has variables that are assigned on the way to the outputs, or used otherwise than by reading them"
         advice = (

@@ -65,7 +65,7 @@ def from_saved_model(
         bound = {nd.node_name(feeds.get(key, key)): value for key, value in (constants or {}).items()}
         needed = sorted(wanted | (bound.keys() & {node.name for node in meta_graph.graph_def.node}))
         fed = [tensor for tensor in (_named(feeds, inputs) or feeds.values()) if nd.node_name(tensor) not in bound]
-        naming = partial(naming_switch, meta_graph.graph_def, needed, str(path), feeds, bound)
+        naming = partial(naming_switch, lambda: meta_graph.graph_def, needed, str(path), feeds, bound)
         with naming():
             decided = without_assigning_branches(meta_graph.graph_def, needed, str(path), bound, fed)
             constant, feeds, fetches = _frozen(path, meta_graph, decided, signature, needed, feeds, fetches)

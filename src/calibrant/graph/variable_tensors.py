@@ -45,13 +45,17 @@ class VariableTensors:
     ----------
     library : FunctionDefLibrary
         Stays as it is: what is rewritten gets a name of its own, because the process may hold the original.
+    all_calls : bool
+        Rewrite what TensorFlow's own conversion could do as well.
     """
 
-    def __init__(self, library: FunctionDefLibrary):
+    def __init__(self, library: FunctionDefLibrary, all_calls: bool = False):
         self._library = library
         self._known = {function.signature.name: function for function in library.function}
         self._written: dict[str, tuple[Mapping[int, Variable], FunctionDef]] = {}
-        self._looks_up = any(node.op in LOOKUPS for function in library.function for node in function.node_def)
+        self._rewrites_calls = all_calls or any(
+            node.op in LOOKUPS for function in library.function for node in function.node_def
+        )
 
     def library(self) -> FunctionDefLibrary:
         """The library, and what was rewritten."""
@@ -92,7 +96,7 @@ class VariableTensors:
     def _call(self, node: NodeDef, given: Mapping[int, Variable]) -> NodeDef:
         """A loop, branch or call that hands tensors on."""
         calls = sorted(calls_of(node, self._known)) if node.op in CALLS or node.op in PLACES else []
-        if not calls or not self._looks_up:
+        if not calls or not self._rewrites_calls:
             raise OtherUseError
         result, is_loop, first = nd.copy_node(node), node.op in LOOPS, calls[0][1]
         arguments = {place - first: variable for place, variable in given.items()}

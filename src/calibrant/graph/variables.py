@@ -29,6 +29,7 @@ def freeze(
     tensors: Sequence[str],
     variables: Mapping[str, Variable],
     read: Callable[[str], np.ndarray | None],
+    is_decided: bool = False,
 ) -> GraphDef | None:
     """What tensors of a graph need, calls inlined and variables as constants of their values.
 
@@ -42,9 +43,12 @@ def freeze(
     read : Callable[[str], np.ndarray | None]
         Handle → value, or None. Called once for each variable that the tensors need, and nothing else is kept in memory
         meanwhile.
+    is_decided : bool
+        The graph is what constants have left of a model, so that TensorFlow's own conversion, of the whole model, is
+        no second way.
     """
     used = what_is_used(graph_def, tensors)
-    functions = VariableTensors(used.library)
+    functions = VariableTensors(used.library, all_calls=is_decided)
     nodes = with_constants({node.name: node for node in used.node}, variables)
     try:
         rest = functions.rewritten([node for name, node in nodes.items() if name not in variables], variables)
