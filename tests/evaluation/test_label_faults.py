@@ -9,6 +9,8 @@ import calibrant
 from calibrant.errors import DataError
 from calibrant.evaluation.label_count import MOST_CLASSES, LabelCount
 from calibrant.evaluation.target_error import TargetError
+from calibrant.graph.load import load
+from calibrant.graph.run import run_once
 from graphs import dense, graph_def, numbers, placeholder, tf
 
 DATA = numbers(32, 4)
@@ -107,6 +109,49 @@ def test_an_offset_that_seems_to_be_missing(labels, advised):
     count = LabelCount()
     count.update(np.eye(5)[np.minimum(labels + 1, 4)], labels)
     assert count.offset_hint == advised
+
+
+def doubt(predictions, labels, **options):
+    count = LabelCount(**options)
+    count.update(np.eye(10)[predictions], np.asarray(labels))
+    return count.doubt
+
+
+def test_labels_of_other_samples_are_doubted():
+    labels = np.random.default_rng(0).integers(10, size=400)
+    given = np.roll(labels, 7)
+    right, most = 100 * np.mean(labels == given), np.bincount(given).argmax()
+    assert doubt(labels, given) == (
+        f"right for {right:.1f} % of the samples, where always answering {most} would be for "
+        f"{100 * np.mean(given == most):.1f} %: are these the labels of these samples, in this order?"
+    )
+
+
+def test_labels_that_are_right_often_enough_are_not():
+    labels = np.random.default_rng(0).integers(10, size=400)
+    half = np.where(np.arange(400) % 2, labels, 0)
+    assert doubt(half, labels) is None
+    assert doubt(labels[:15], np.roll(labels, 7)[:15]) is None  # too few to tell
+    rare = (np.arange(400) % 20 == 0).astype(int)
+    assert doubt(np.roll(rare, 1), rare) is None  # as good as guessing, and 90 % right
+
+
+def test_the_class_that_a_guess_would_be_is_named_as_it_was_given():
+    labels = np.random.default_rng(0).integers(1, 10, size=400)
+    labels[:100] = 3
+    assert "always answering 2 would" in doubt(np.roll(labels, 7), labels, offset=1)
+
+
+@pytest.mark.parametrize("run", ["evaluate", "tune"])
+def test_doubts_are_told(run, caplog):
+    outputs = run_once(load(network()), {"x": DATA})[0]
+    others = np.roll(np.argmax(outputs.reshape(len(DATA), -1), 1), 5)
+    with caplog.at_level("WARNING"):
+        if run == "evaluate":
+            calibrant.evaluate([network()], DATA, others)
+        else:
+            calibrant.tune(network(), data=DATA, labels=others, tolerance=0.5)
+    assert "are these the labels of these samples" in caplog.text
 
 
 @pytest.mark.parametrize("labels", [[[1], [1, 2]], [10**400] * 32])

@@ -161,9 +161,10 @@ class Scoreboard:
         self._counts = [LabelCount(self._ignore, self._meaning.offset, extent) for _ in self._names]
 
     @property
-    def offset_hint(self) -> int | None:
-        """What to add to the labels where the first model seems to number its classes otherwise."""
-        return self._counts[0].offset_hint if self._counts else None
+    def doubt(self) -> str | None:
+        """Why the labels seem to be others than the first model's; None where they do not."""
+        doubt = self._counts[0].doubt if self._counts else None
+        return doubt and f"{self._names[0]}: {doubt}"
 
     def scores(self) -> tuple[Score, ...]:
         """One score per model.

@@ -40,6 +40,12 @@ class ClassOverlap:
         return self.rights / labels if labels else None
 
     @property
+    def most_frequent(self) -> tuple[int, float]:
+        """The class that most labels are, the lowest of several, and its share of them; there are labels."""
+        labels = self.met[0]
+        return int(labels.argmax()), float(labels.max() / labels.sum())
+
+    @property
     def mean_iou(self) -> float | None:
         """Mean over the classes that occur of intersection / union; None where none does."""
         as_label, as_prediction, together = self.met

@@ -145,14 +145,8 @@ def evaluate(
     for each in truth.values():
         check_number(each, done, fixed)
     for board in boards:
-        if board.offset_hint:
-            where = "after" if board.offset_hint > 0 else "before"
-            LOG.warning(
-                "the class %s each label is predicted far more often than the label: does the model number its classes "
-                "otherwise? --label-offset %d (label_offset=)",
-                where,
-                board.offset_hint + label_offset,
-            )
+        if board.doubt:
+            LOG.warning("%s", board.doubt)
     scores = tuple(score for board in boards for score in board.scores())
     for board in boards:
         if board.note:

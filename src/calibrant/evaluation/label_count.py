@@ -13,6 +13,8 @@ from calibrant.evaluation.decisions import NumberKind, decisions
 from calibrant.evaluation.predictions import class_scores, per_sample
 
 ENOUGH = 16  # samples that tell labels of another numbering from a bad model
+_BAD = 0.6
+"""A share of right answers below which labels are doubted, where a single class is as often the label."""
 
 Extent = tuple[int, int]
 """The smallest and the largest label."""
@@ -207,6 +209,27 @@ class LabelCount:
         right, offset = max((self.right_next, 1), (self.right_previous, -1))
         is_better = right > max(2 * self.overlap.rights, 0.2 * self.samples)
         return offset if is_better and _fits(self.counted, offset, most) else None
+
+    @property
+    def doubt(self) -> str | None:
+        """Why the labels seem to be those of other samples or classes; None where they do not."""
+        offset = self.offset_hint
+        if offset:
+            where = "after" if offset > 0 else "before"
+            return (
+                f"the class {where} each label is predicted far more often than the label: does the model number its "
+                f"classes otherwise? --label-offset {offset + self.offset} (label_offset=)"
+            )
+        right = self.top1
+        if self.maps or right is None or self.samples < ENOUGH:
+            return None
+        label, share = self._chosen.most_frequent
+        if right > min(share, _BAD):
+            return None
+        return (
+            f"right for {100 * right:.1f} % of the samples, where always answering {label - self.offset} would be for "
+            f"{100 * share:.1f} %: are these the labels of these samples, in this order?"
+        )
 
     @property
     def top1(self) -> float | None:

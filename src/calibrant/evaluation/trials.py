@@ -87,6 +87,8 @@ class Trials:
         self._float = self._outputs(setup.model, with_labels=not setup.labels)
         self.notes: list[str] = []
         """What labels were taken for, where that had to be decided."""
+        self.doubts: list[str] = []
+        """Why labels seem to be those of other samples or classes."""
         for place, labels in setup.labels.items():
             given = labels_of(labels)
             self._whole[place] = given
@@ -101,6 +103,7 @@ class Trials:
             if board.scores()[0].judged is None:
                 raise DataError(Problem("the labels do not vary, so nothing can be lost", hint="give other test data"))
             self.notes += [board.note] if board.note else []
+            self.doubts += [board.doubt] if board.doubt else []
 
     def _check_number(self, place: int, count: int) -> None:
         """Refuse labels of an output that is not judged, and another number of them than samples."""
@@ -164,9 +167,8 @@ class Trials:
         setup = self._setup
         tensor = setup.model.outputs[place]
         binary, exclusive = is_sigmoid(setup.model, tensor), softmax_input(setup.model, tensor) is not None
-        board = Scoreboard(
-            ["float", "quantized"], setup.ignore_labels, binary, offset=setup.label_offset, exclusive=exclusive
-        )
+        names = [setup.model.source, "quantized"]
+        board = Scoreboard(names, setup.ignore_labels, binary, offset=setup.label_offset, exclusive=exclusive)
         labels = self._labels.get(place)
         if labels is not None:
             board.expect(reference[0], self._whole[place])
@@ -245,7 +247,7 @@ class TrialPool:
         self._setup = setup
         self._local = Trials(setup)
         self._known: dict[str, Outcome] = {}
-        self.notes = tuple(self._local.notes)
+        self.notes, self.doubts = tuple(self._local.notes), tuple(self._local.doubts)
         self.runs = 0
         check_workers(workers)
         self._children: list[ChildProcess] = []

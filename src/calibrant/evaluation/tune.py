@@ -212,6 +212,8 @@ def tune(
     with TrialPool(setup, workers) as pool:
         for note in pool.notes:
             LOG.info("%s", note)
+        for doubt in pool.doubts:
+            LOG.warning("%s", doubt)
 
         def ran(proposals: list[Proposal]) -> list[Outcome]:
             pairs = [(configuration_for(configuration, plan, found.choice), found.rank) for found in proposals]
