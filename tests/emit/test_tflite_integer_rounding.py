@@ -43,6 +43,14 @@ def resized(align, half, size=(13, 21)):
     return conv(made, name="two", seed=4)
 
 
+def resized_from_any_size(align, half, computed):
+    """Of a size that is known as the file runs, to one that is known, or is computed: then LiteRT's own kernel does."""
+    y = conv(placeholder([None, None, None, 4]), name="one")
+    size = tf.shape(y)[1:3] * 5 // 3 if computed else (13, 21)
+    made = tf.raw_ops.ResizeBilinear(images=y, size=size, align_corners=align, half_pixel_centers=half)
+    return conv(made, name="two", seed=4)
+
+
 def transposed_to_a_computed_shape(channels):
     """The shape is known as the file runs: then LiteRT's own kernel takes the operator, in vectors of 8 channels."""
     y = tf.nn.relu(conv(image(8, 8, 4), name="one"))
@@ -80,6 +88,31 @@ BETWEEN = {
 @pytest.mark.parametrize("name", BETWEEN)
 def test_codes_are_those_of_the_file(name):
     result, x = exported(graph_def(lambda: tf.identity(BETWEEN[name](), name="out")), count=256)
+    apart, _ = steps_apart(result, x)
+    assert apart.max() < 0.1
+
+
+@pytest.mark.parametrize("computed", [False, True])
+@pytest.mark.parametrize("align, half", [(False, False), (True, False), (False, True)])
+def test_resizes_of_open_sizes(align, half, computed):
+    network = graph_def(lambda: tf.identity(resized_from_any_size(align, half, computed), name="out"))
+    x = numbers(256, 7, 9, 4)
+    result = calibrant.quantize(network, "batch_num: 4", x, export="tflite")
+    [made] = [each for each in File(contents(result)[0]).operators() if each.name == "RESIZE_BILINEAR"]
+    assert made.outputs[0].dtype == np.int8
+    apart, _ = steps_apart(result, x)
+    assert apart.max() < 0.1
+
+
+def test_a_resize_behind_a_computed_shape():
+    """XNNPACK takes it, as its size is in the file."""
+
+    def build():
+        up = transposed_to_a_computed_shape(5)
+        resized = tf.image.resize(up, [6, 7])
+        tf.identity(resized - tf.reduce_max(resized, [1, 2], keepdims=True), name="out")
+
+    result, x = exported(graph_def(build), count=256)
     apart, _ = steps_apart(result, x)
     assert apart.max() < 0.1
 

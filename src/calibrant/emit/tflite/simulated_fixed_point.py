@@ -17,6 +17,7 @@ from calibrant.emit.tflite.simulated_codes import clipped
 from calibrant.graph.tensorflow import tensorflow
 
 FRACTION_BITS = 11
+PLACE_BITS = 10
 MULTIPLIER_BITS = 31
 VECTOR = 8
 
@@ -27,7 +28,7 @@ def bilinear(codes: Any, o: Operator, sizes: np.ndarray) -> Any:
     Parameters
     ----------
     codes : Any
-        Tf.Tensor Codes less the code of zero, float32 [batch, height, width, channels]; height and width are known.
+        Tf.Tensor Codes less the code of zero, float32 [batch, height, width, channels].
     sizes : np.ndarray
         Height and width of the result.
 
@@ -39,23 +40,68 @@ def bilinear(codes: Any, o: Operator, sizes: np.ndarray) -> Any:
     tf = tensorflow()
     made = tf.cast(codes, tf.float64)
     for axis, size in ((2, int(sizes[1])), (1, int(sizes[0]))):
-        first, second, share = _neighbours(int(codes.shape[axis]), size, o)
-        share = share.reshape(-1, *[1] * (3 - axis))
+        first, second, share = _neighbours(tf.shape(codes)[axis], size, o)
+        share = tf.reshape(share, [-1, *[1] * (3 - axis)])
         near, far = (tf.gather(made, places, axis=axis) for places in (first, second))
         made = near * np.float64(2**FRACTION_BITS) + (far - near) * share
     return tf.cast(tf.floor(made * 2.0 ** (-2 * FRACTION_BITS) + 0.5), tf.float32)
 
 
-def _neighbours(size: int, made: int, o: Operator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def bilinear_to(codes: Any, o: Operator, sizes: Any) -> Any:
+    """RESIZE_BILINEAR to a size that is computed, by LiteRT's own kernel: places in 1/1024, halves away from zero.
+
+    Parameters
+    ----------
+    codes : Any
+        Tf.Tensor Codes less the code of zero, float32 [batch, height, width, channels].
+    sizes : Any
+        Tf.Tensor Height and width of the result, int32.
+
+    Returns
+    -------
+    tf.Tensor
+        Codes less the code of zero, float32.
+    """
+    tf = tensorflow()
+    zero = o.outputs[0].zero_point
+    made = tf.cast(codes, tf.float64) + zero
+    for axis in (2, 1):
+        size, wanted = tf.shape(codes)[axis], tf.cast(sizes[axis - 1], tf.int32)
+        first, second, share = _places(size, wanted, o)
+        share = tf.cast(tf.reshape(share, [-1, *[1] * (3 - axis)]), tf.float64)
+        near, far = (tf.gather(made, places, axis=axis) for places in (first, second))
+        made = near * (2.0**PLACE_BITS - share) + far * share
+    whole = tf.cast(made, tf.int64)
+    half = tf.where(whole > 0, np.int64(1), np.int64(-1)) * np.int64(1 << (2 * PLACE_BITS - 1))
+    return tf.cast(tf.truncatediv(whole + half, np.int64(1 << 2 * PLACE_BITS)) - zero, tf.float32)
+
+
+def _places(size: Any, made: Any, o: Operator) -> tuple[Any, Any, Any]:
+    """For each place of the result the two that it is between, and the second one's share in 1/1024."""
+    tf = tensorflow()
+    one = 1 << PLACE_BITS
+    step = (one * size + made // 2) // made
+    if o.options.alignCorners:
+        step = tf.where(made > 1, (one * (size - 1) + (made - 1) // 2) // tf.maximum(made - 1, 1), step)
+    at = tf.range(made) * step
+    if o.options.halfPixelCenters:
+        at += step // 2 - one // 2
+    first = tf.maximum(at // one, 0)
+    return first, tf.minimum(-(-at // one), size - 1), at - one * first
+
+
+def _neighbours(size: Any, made: int, o: Operator) -> tuple[Any, Any, Any]:
     """For each place of the result the two that it is between, and the second one's share in 1/2048."""
+    tf = tensorflow()
+    last = tf.cast(size - 1, tf.float32)
     whole = o.options.alignCorners and made > 1
-    step = np.float32(size - 1) / np.float32(made - 1) if whole else np.float32(size) / np.float32(made)
+    step = last / np.float32(made - 1) if whole else tf.cast(size, tf.float32) / np.float32(made)
     places = np.arange(made, dtype=np.float32) * step
     if o.options.halfPixelCenters:
-        places = np.clip(places + (np.float32(0.5) * step - np.float32(0.5)), np.float32(0), np.float32(size - 1))
-    first = np.minimum(places.astype(np.int32), size - 1)
-    share = np.rint((places - first.astype(np.float32)) * np.float32(2**FRACTION_BITS)).astype(np.float64)
-    return first, np.minimum(first + 1, size - 1), share
+        places = tf.clip_by_value(places + (np.float32(0.5) * step - np.float32(0.5)), np.float32(0), last)
+    first = tf.minimum(tf.cast(places, tf.int32), size - 1)
+    share = tf.round((places - tf.cast(first, tf.float32)) * np.float32(2**FRACTION_BITS))
+    return first, tf.minimum(first + 1, size - 1), tf.cast(share, tf.float64)
 
 
 def multiplied(total: Any, read: Tensor, weights: Tensor, made: Tensor, limits: tuple[float, float]) -> Any:

@@ -30,7 +30,7 @@ from calibrant.emit.tflite.simulated_codes import (
     round_product,
     round_real,
 )
-from calibrant.emit.tflite.simulated_fixed_point import bilinear
+from calibrant.emit.tflite.simulated_fixed_point import bilinear, bilinear_to
 from calibrant.emit.tflite.simulated_float_layers import same_padding, window
 from calibrant.emit.tflite.simulated_floats import FLOATS, moved
 from calibrant.emit.tflite.simulated_layers import batch_matmul, conv, depthwise, fully_connected, transpose_conv
@@ -153,9 +153,9 @@ def softmax(s: Any, o: Operator) -> Any:
 
 
 def resize_bilinear(s: Any, o: Operator) -> Any:
-    """In fixed point; where sizes are computed as the file runs, another kernel takes it, within a step."""
+    """In fixed point; where sizes are computed as the file runs, LiteRT's own kernel takes it."""
     codes, sizes = s.codes(o.read(0)), o.read(1).values
-    return rounded(s, o) if sizes is None or None in codes.shape[1:3] else bilinear(codes, o, sizes)
+    return bilinear_to(codes, o, s.real(o.read(1))) if sizes is None else bilinear(codes, o, sizes)
 
 
 def quantize(s: Any, o: Operator) -> Any:
