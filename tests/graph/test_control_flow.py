@@ -8,9 +8,11 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from calibrant import quantize
 from calibrant.errors import ModelError
+from calibrant.graph.control_flow import calls_of, nodes_in_functions
 from calibrant.graph.layers import find_layers
 from calibrant.graph.load import load
 from calibrant.graph.run import run_once
+from calibrant.graph.tf_core import FunctionDef, GraphDef, NodeDef
 from graphs import conv, dense, graph_def, numbers, placeholder, tf, v1
 
 BATCH = numbers(4, 3, seed=9)
@@ -195,3 +197,31 @@ def test_operations_in_a_loop_that_nobody_knows_are_named(tmp_path):
     path.write_bytes(definition.SerializeToString())
     with pytest.raises(ModelError, match=r"while/\w+: op 'SomebodysTanh', in a loop, is not known to TensorFlow"):
         load(path, outputs=["out"])
+
+
+def test_functions_that_a_node_calls_have_an_order():
+    """The map of its attributes has another one in every process, and by chance in one."""
+    library = {name: FunctionDef() for name in ("one", "two", "three")}
+    found = set()
+    for _ in range(64):
+        node = NodeDef(op="If", name="branch")
+        node.attr["then_branch"].func.name = "one"
+        node.attr["else_branch"].func.name = "two"
+        node.attr["more"].list.func.add().name = "three"
+        found.add(tuple(name for name, _ in calls_of(node, library)))
+    assert found == {("two", "three", "one")}
+
+
+def test_nodes_of_branches_have_the_same_names_every_time():
+    def build():
+        x = placeholder([None, 3])
+        branches = lambda: tf.sin(x, name="act"), lambda: tf.cos(x, name="act")
+        tf.identity(tf.cond(tf.reduce_sum(x) > 0, *branches), name="out")
+
+    content = graph_def(build).SerializeToString()
+    found = set()
+    for _ in range(32):
+        graph = load(GraphDef.FromString(content), outputs=["out"])
+        inside = nodes_in_functions(graph.nodes.values(), graph.library)
+        found.add(tuple((each.name, each.node.op) for each in inside if each.node.op in ("Sin", "Cos")))
+    assert found == {(("cond/act_0", "Cos"), ("cond/act_0_1", "Sin"))}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from google.protobuf import text_format
@@ -324,3 +326,19 @@ def test_a_number_is_not_set_to_infinity_by_rounding(value):
     with pytest.raises(ModelError, match="cannot be set to"):
         load(definition, constants={"n": value})
     assert load(definition, constants={"n": -np.inf}).nodes
+
+
+def test_a_queue_that_nothing_fills():
+    def build():
+        queue = v1.FIFOQueue(4, [tf.float32, tf.float32], shapes=[[1, 8], [8]])
+        x = placeholder([1, 8])
+        state, shift = queue.dequeue(name="state")
+        tf.identity(dense(x, 4) + dense(state, 4, seed=1) + tf.reduce_sum(shift), name="out")
+
+    model = graph_def(build)
+    with pytest.raises(ModelError, match=r"state: QueueDequeueV2 waits for a queue(.|\n)*--inputs ([\w:,]+)") as caught:
+        load(model, outputs=["out"])
+    inputs = re.search(r"--inputs (\S+)", str(caught.value))[1].split(",")
+    graph = load(model, inputs=inputs, outputs=["out"])
+    fed = {key: numbers(8) if "input_1" in key else numbers(1, 8) for key in graph.input_keys}
+    assert len(fed) == 3 and run_once(graph, fed)[0].shape == (1, 4)

@@ -12,6 +12,7 @@ from calibrant.errors import ModelError, Problem, did_you_mean, first_problems
 from calibrant.graph import nodes as nd
 from calibrant.graph.assigned_variables import assigned_in_functions
 from calibrant.graph.control_flow import LOOP_EDGES, PLACES, called_functions, calls_of, nodes_in_functions
+from calibrant.graph.cut_proposal import inputs_option
 from calibrant.graph.graph import Graph
 from calibrant.graph.inline import CALLS
 from calibrant.graph.tensorflow import tensorflow
@@ -57,6 +58,24 @@ RANDOM = frozenset(
         "TruncatedNormal",
     }
 )
+_WAITING = frozenset(
+    {
+        "BarrierTakeMany",
+        "MapUnstage",
+        "OrderedMapUnstage",
+        "QueueDequeue",
+        "QueueDequeueMany",
+        "QueueDequeueManyV2",
+        "QueueDequeueUpTo",
+        "QueueDequeueUpToV2",
+        "QueueDequeueV2",
+        "ReaderRead",
+        "ReaderReadUpTo",
+        "ReaderReadUpToV2",
+        "ReaderReadV2",
+        "Unstage",
+    }
+)
 _GENERATORS = frozenset({"RngReadAndSkip", "RngSkip"})
 _LIVE = "a dropout or augmentation that is live looks like this"
 _OF_KERAS = "of Keras, give the .keras or .h5 file: model.export() leaves augmentation live"
@@ -93,8 +112,8 @@ def well_formed(graph: Graph) -> None:
     Raises
     ------
     ModelError
-        Listing variables without a value or half frozen, a cycle, an op that TensorFlow does not know, or an input or
-        output that its node does not have.
+        Listing variables without a value or half frozen, a cycle, what waits for a queue, an op that TensorFlow does
+        not know, or an input or output that its node does not have.
     """
     problems = [
         *variables(graph.nodes, graph.source),
@@ -102,10 +121,26 @@ def well_formed(graph: Graph) -> None:
         *_missing_functions(graph),
         *_unfit_calls(graph),
         *(assigned_in_functions(graph) or _half_frozen(graph)),
+        *_waiting(graph),
     ]
     if problems:
         raise ModelError(*first_problems(problems))
     importable(graph)
+
+
+def _waiting(graph: Graph) -> list[Problem]:
+    """A problem for each operation that would wait for ever, beside inputs that are fed."""
+    nodes = [node for node in graph.nodes.values() if node.op in _WAITING] if graph.inputs else []
+    taken = [f"{node.name}:{index}" for node in nodes for index in graph.read_outputs(node.name)]
+    return [
+        Problem(
+            f"{node.op} waits for a queue that nothing fills here",
+            file=graph.source,
+            path=node.name,
+            hint=f"feed what it takes: {inputs_option(graph, taken)}",
+        )
+        for node in nodes
+    ]
 
 
 def importable(graph: Graph) -> None:

@@ -64,7 +64,8 @@ def called_by_function(library: FunctionDefLibrary) -> dict[str, list[str]]:
 def _calls(node: NodeDef, known: Mapping[str, FunctionDef]) -> Iterator[str]:
     if node.op in known:
         yield node.op
-    for value in node.attr.values():
+    for key in sorted(node.attr):  # a map of protobuf has another order in every process
+        value = node.attr[key]
         kind = value.WhichOneof("value")
         if kind == "func":
             yield value.func.name
