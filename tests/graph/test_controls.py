@@ -49,3 +49,18 @@ def test_what_lies_before_a_cut_is_not_waited_for():
     assert graph.inputs == ("hidden:0",) and not {"words", "found", "table"} & graph.nodes.keys()
     batch = numbers(2, 4)
     np.testing.assert_array_equal(run_once(graph, {"hidden": batch})[0], np.maximum(batch, 0))
+
+
+def test_a_table_before_a_cut_is_not_waited_for_where_its_keys_are_fed():
+    def looking_up():
+        keys = placeholder([None, 4], "keys", tf.int64)
+        initializer = tf.lookup.KeyValueTensorInitializer(np.arange(9), np.arange(9), tf.int64, tf.int64)
+        found = tf.lookup.StaticHashTable(initializer, 0).lookup(keys)
+        hidden = tf.cast(found, tf.float32, name="hidden") + tf.cast(keys, tf.float32)
+        with tf.control_dependencies([tf.group(found, name="wait")]):
+            tf.identity(tf.nn.relu(hidden), name="out")
+
+    graph = load(graph_def(looking_up), inputs=["hidden", "keys"], outputs=["out"])
+    assert not any("able" in node.op for node in graph.nodes.values())
+    batch = {"hidden": numbers(2, 4), "keys": np.ones((2, 4), np.int64)}
+    np.testing.assert_array_equal(run_once(graph, batch)[0], np.maximum(batch["hidden"] + 1, 0))

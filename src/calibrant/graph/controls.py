@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from calibrant.graph import nodes as nd
+from calibrant.graph.cut_proposal import TABLES
 from calibrant.graph.graph import Graph, ordered
 
 IDLE = frozenset({"Const", "Identity", "NoOp", "ReadVariableOp", "StopGradient", "PreventGradient", "Snapshot"})
@@ -36,11 +37,12 @@ def without_idle_controls(graph: Graph) -> Graph:
 
 
 def without_unfed_controls(graph: Graph) -> Graph:
-    """The graph without control inputs that come from what depends on placeholders that are not fed.
+    """The graph without control inputs that come from what depends on placeholders that are not fed, or on tables.
 
     Where a graph is cut, its outputs may still wait for what lies before the cut, such as a look-up in a table.
     """
-    tainted = {name for name, node in graph.nodes.items() if node.op == "Placeholder" and name not in graph.input_nodes}
+    unfed = {name for name, node in graph.nodes.items() if node.op == "Placeholder" and name not in graph.input_nodes}
+    tainted = unfed | {name for name, node in graph.nodes.items() if node.op in TABLES}
     if not tainted:
         return graph
     nodes = {}
