@@ -41,6 +41,50 @@ def test_one_rounding_that_several_layers_read_is_not():
     assert not warned(quantize(graph_def(build), data=numbers(32, 6, 6, 3)))
 
 
+def twice(step):
+    """Two layers, each with a step in front."""
+
+    def build():
+        hidden = dense(step(placeholder([None, 6])), 8, seed=1)
+        tf.identity(dense(step(hidden), 8, seed=2), name="out")
+
+    return quantize(graph_def(build), data=numbers(32, 6), refine=False)
+
+
+ROUNDINGS = {
+    "rounded": lambda t: tf.round(t * 32.0) / 32.0,
+    "as C does": lambda t: tf.clip_by_value(tf.floor(t * 32.0 + 0.5), -128.0, 127.0) / 32.0,
+    "as integers": lambda t: tf.cast(tf.cast(tf.round(t * 32.0), tf.int8), tf.float32) / 32.0,
+    "ranges in the graph": lambda t: tf.quantization.fake_quant_with_min_max_args(t, -4.0, 4.0),
+    "in one operation": lambda t: tf.quantization.quantize_and_dequantize_v2(t, -4.0, 4.0, range_given=True),
+    "two of them": lambda t: tf.round(t * 32.0) / 32.0 + tf.floor(t) * 2.0,
+}
+"""Of everything that a layer reads."""
+OTHERS = {
+    "what rounding leaves": lambda t: t - tf.round(t),
+    "a gate": lambda t: t * tf.round(tf.sigmoid(t)),
+    "a term": lambda t: t + tf.round(t),
+}
+
+
+@pytest.mark.parametrize("name", ROUNDINGS)
+def test_every_way_of_rounding_is_seen(name):
+    assert warned(twice(ROUNDINGS[name]))
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_has_a_part_that_is_not_rounded_is_not(name):
+    assert not warned(twice(OTHERS[name]))
+
+
+def test_networks_that_round_what_they_are_fed_are_not():
+    def build():
+        first, second = (tf.round(placeholder([None, 6], name)) for name in ("a", "b"))
+        tf.identity(dense(first) + dense(second, seed=1), name="out")
+
+    assert not warned(quantize(graph_def(build), data={"a": numbers(32, 6), "b": numbers(32, 6, seed=1)}))
+
+
 def test_rounding_that_weights_are_multiplied_with_is_not_that_of_the_layer():
     def build():
         x = placeholder([None, 6])
