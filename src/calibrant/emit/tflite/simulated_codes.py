@@ -24,8 +24,13 @@ def ends(tensor: Tensor) -> tuple[float, float]:
 
 
 def round_real(value: Any, tensor: Tensor) -> Any:
-    """The codes of real numbers: to nearest even."""
-    return round_product(value, np.float32(1) / tensor.scale[0], ends(tensor))
+    """The codes of real numbers: to nearest even. What is no number has the code of zero.
+
+    Kernels make the highest, the lowest or that code of it, each processor another.
+    """
+    tf = tensorflow()
+    numbers = tf.where(tf.math.is_nan(value), tf.zeros_like(value), value)
+    return round_product(numbers, np.float32(1) / tensor.scale[0], ends(tensor))
 
 
 def round_product(value: Any, factor: Any, limits: tuple[float, float]) -> Any:
