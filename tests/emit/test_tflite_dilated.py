@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from tflite_networks import exported, image, steps_apart
 
+import calibrant
 from calibrant.emit.tflite.float_graph import float_graph
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.graph.load import load
@@ -78,4 +79,100 @@ def test_two_that_read_one_tensor_beside_a_plain_one():
     result, x = exported(graph_def(build))
     apart, file = steps_apart(result, x)
     assert sum(each.name == "CONV_2D" for each in file.operators()) == 4
+    assert apart.max() <= 1.001 and np.mean(apart <= 0.01) >= 0.99
+
+
+def of_sequences(padding, ahead=(0, 0), steps=2, weights=(3, 4, 5)):
+    """A convolution over sequences, padded by hand where it is causal."""
+
+    def form(y):
+        y = tf.pad(y, [[0, 0], ahead, [0, 0]]) if any(ahead) else y
+        return v1.nn.convolution(y, numbers(*weights, seed=7, scale=0.3), padding, dilation_rate=[steps])
+
+    return form
+
+
+SEQUENCES = {
+    "causal": of_sequences("VALID", (4, 0)),
+    "same": of_sequences("SAME"),
+    "valid": of_sequences("VALID"),
+    "an even kernel": of_sequences("SAME", weights=(4, 4, 5)),
+    "steps that do not divide": of_sequences("SAME", steps=3),
+}
+ACTIVATIONS = {
+    "": tf.identity,
+    "relu": tf.nn.relu,
+    "bias and relu6": lambda y: tf.nn.relu6(y + numbers(5, seed=9)),
+    "relu twice": lambda y: tf.nn.relu(tf.nn.relu(y)),
+}
+
+
+def sequence_network(form, activation=tf.identity, length=16):
+    def build():
+        y = activation(form(placeholder([None, length, 4])))
+        tf.nn.conv1d(y, numbers(3, 5, 3, seed=4, scale=0.3), 1, "SAME", name="last")
+
+    return build
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("form", SEQUENCES)
+def test_over_sequences_they_are_one_operator_with_the_activation(form, activation):
+    result, x = exported(graph_def(sequence_network(SEQUENCES[form], ACTIVATIONS[activation])))
+    apart, file = steps_apart(result, x)
+    names = [each.name for each in file.operators()]
+    assert not any("BATCH" in name or "SPACE" in name or "RELU" in name for name in names)
+    first, last = (each for each in file.operators() if each.name == "CONV_2D")
+    assert first.options.dilationWFactor > 1 and (first.options.fusedActivationFunction > 0) == ("relu" in activation)
+    assert first.outputs[0].dtype == last.outputs[0].dtype == np.int8
+    assert apart.max() <= 1.001 and np.mean(apart <= 0.01) >= 0.99
+
+
+@pytest.mark.parametrize("length", [16, 15, None])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("form", SEQUENCES)
+def test_over_sequences_the_float_graph_has_the_same_numbers(form, activation, length):
+    graph = load(graph_def(sequence_network(SEQUENCES[form], ACTIVATIONS[activation], length)))
+    made, _ = float_graph(graph, TfliteSettings(), gelus=True)
+    assert any(node.op == "SpaceToBatchND" for node in made.nodes.values()) == (length is None)
+    x = numbers(2, length or 14, 4)
+    with skipped_without_the_operation():
+        [found] = run_once(made, {"x": x})
+    np.testing.assert_allclose(found, run_once(graph, {"x": x})[0], rtol=1e-5, atol=1e-5)
+
+
+def test_a_sequence_of_open_length_has_a_file():
+    network = graph_def(sequence_network(SEQUENCES["same"], tf.nn.relu, None))
+    result = calibrant.quantize(network, "batch_num: 1", numbers(4, 16, 4), export="tflite")
+    apart, _ = steps_apart(result, numbers(4, 16, 4))
+    assert apart.max() <= 1.001
+
+
+def test_a_sequence_that_is_read_before_its_activation_too():
+    def form(y):
+        y = SEQUENCES["causal"](y)
+        return y * 0.5 + tf.nn.relu(y)
+
+    result, x = exported(graph_def(sequence_network(form)))
+    apart, _ = steps_apart(result, x)
+    assert apart.max() <= 1.001 and np.mean(apart <= 0.01) >= 0.99
+
+
+def test_a_depthwise_sequence_has_its_activation_in_the_operator():
+    def form(y):
+        weights = tf.constant(numbers(1, 3, 4, 1, seed=7, scale=0.4))
+        images = tf.nn.depthwise_conv2d(tf.expand_dims(y, 1), weights, [1, 1, 1, 1], "SAME", dilations=[1, 2])
+        return tf.nn.relu(tf.squeeze(images, [1]))
+
+    result, x = exported(graph_def(lambda: tf.nn.conv1d(form(placeholder([None, 16, 4])), numbers(3, 4, 3), 1, "SAME")))
+    apart, file = steps_apart(result, x)
+    names = [each.name for each in file.operators()]
+    assert "RELU" not in names and "SPACE_TO_BATCH_ND" not in names and "DEPTHWISE_CONV_2D" in names
+    assert apart.max() <= 1.001 and np.mean(apart <= 0.01) >= 0.99
+
+
+def test_a_plain_sequence_has_its_activation_in_the_operator():
+    result, x = exported(graph_def(sequence_network(of_sequences("SAME", steps=1), tf.nn.relu)))
+    apart, file = steps_apart(result, x)
+    assert not any(each.name == "RELU" for each in file.operators())
     assert apart.max() <= 1.001 and np.mean(apart <= 0.01) >= 0.99

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from calibrant.emit.tflite.convert import MOST_NODES, UNROLLED, convert
-from calibrant.emit.tflite.converter_names import ACTIVATIONS, named_tensors
+from calibrant.emit.tflite.converter_names import named_tensors
 from calibrant.emit.tflite.cut_hints import cut_hint
+from calibrant.emit.tflite.early_activations import activation_behind
 from calibrant.emit.tflite.flat_products import products_of_batches
 from calibrant.emit.tflite.flatbuffer import OPERATORS, File
 from calibrant.emit.tflite.float_graph import float_graph
@@ -207,5 +208,5 @@ def _is_text(graph: Graph, tensor: str) -> bool:
 
 def layer_end(graph: Graph, layer: Layer) -> str:
     """The last tensor of a layer: its bias and the activation behind it run in the same kernel."""
-    reader = graph.only_consumer(layer.end) if layer.weight_input is not None else None
-    return f"{reader[0].name if reader is not None and reader[0].op in ACTIVATIONS else layer.end}:0"
+    activation = activation_behind(graph, layer.end) if layer.weight_input is not None else None
+    return f"{layer.end if activation is None else activation.name}:0"

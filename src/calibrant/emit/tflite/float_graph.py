@@ -8,6 +8,7 @@ from calibrant.emit.tflite.channels_last import channels_last
 from calibrant.emit.tflite.complex_pairs import complex_as_pairs
 from calibrant.emit.tflite.complex_parts import complex_parts_as_products
 from calibrant.emit.tflite.dilated import as_dilated
+from calibrant.emit.tflite.early_activations import activate_images
 from calibrant.emit.tflite.filled import filled_as_numbers
 from calibrant.emit.tflite.float_kernels import powers_as_products, same_reciprocal_roots
 from calibrant.emit.tflite.gelu import halve_in_front_of_gelu
@@ -59,7 +60,9 @@ def float_graph(graph: Graph, settings: TfliteSettings, gelus: bool) -> tuple[Gr
     edit = edit.finish().edit()
     dilated = as_dilated(edit)
     edit = edit.finish().edit()
-    twins = {**dilated, **channels_last(edit)}
+    activated = activate_images(edit)
+    edit = edit.finish().edit()
+    twins = {**dilated, **activated, **channels_last(edit)}
     if settings.ops == "layers":
         same_reciprocal_roots(edit)
     return edit.finish(), twins

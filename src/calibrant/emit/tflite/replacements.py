@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from calibrant.emit.tflite.converter_names import ACTIVATIONS
 from calibrant.emit.tflite.flat_products import multiply_as_batch
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.gelu import ERROR_FUNCTIONS, factors_behind_gelu, is_in_gelu
@@ -30,8 +31,8 @@ A = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
 
 
 def replace_what_does_not_convert(edit: Edit, gelus: bool) -> None:
-    """Put other operations in the place of ClipByValue, AddN, Roll, Erf, Einsum, patches, AvgPool over whole images and
-    others.
+    """Put other operations in the place of ClipByValue, AddN, Roll, Erf, Einsum, patches, AvgPool over whole images, a
+    Relu behind an activation and others.
 
     The kernel of AvgPool keeps its input's factors, which are several times too coarse for an average over a whole
     image; the one of Mean rounds once, to the factors of what comes next.
@@ -44,6 +45,8 @@ def replace_what_does_not_convert(edit: Edit, gelus: bool) -> None:
             edit.put(nd.make_node("Maximum", node.name, [bounded, low, *controls], T=node.attr["T"]))
         elif node.op == "AddN" and len(nd.data_inputs(node)) == 2:
             edit.put(nd.make_node("AddV2", node.name, [*nd.data_inputs(node), *controls], T=node.attr["T"]))
+        elif node.op == "Relu" and edit.graph.producer(node.input[0]).op in ACTIVATIONS:
+            edit.put(nd.make_node("Identity", node.name, node.input, T=node.attr["T"]))
         elif node.op in ERROR_FUNCTIONS and not (gelus and is_in_gelu(edit.graph, node)):
             _error_function(edit, node)
         elif node.op in CONVOLUTIONS:
