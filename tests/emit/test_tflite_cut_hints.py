@@ -8,7 +8,7 @@ import pytest
 import calibrant
 from calibrant.emit.tflite.cut_hints import cut_hint
 from calibrant.graph.load import load
-from graphs import conv, graph_def, numbers, placeholder, tf
+from graphs import conv, graph_def, numbers, placeholder, tf, v1
 
 X = np.abs(numbers(4, 8, 8, 3))
 
@@ -44,6 +44,37 @@ def between():
     conv(y, name="last")
 
 
+def scores():
+    y = tf.nn.relu(conv(placeholder([None, 8, 8, 3]), name="one"))
+    return tf.transpose(tf.reduce_mean(conv(y, name="two", seed=4), 1), [1, 0, 2], name="scores")
+
+
+def decoded(y, lengths):
+    found, likelihood = v1.nn.ctc_greedy_decoder(y, lengths)
+    tf.identity(found[0].values, name="letters")
+    tf.identity(likelihood, name="likelihood")
+
+
+def lengths_of_the_size():
+    y = scores()
+    decoded(y, tf.fill([tf.shape(y)[1]], tf.shape(y)[0]))
+
+
+def lengths_fed():
+    decoded(scores(), placeholder([None], name="lengths", dtype=tf.int32))
+
+
+def lengths_made_by_layers():
+    y = scores()
+    decoded(y, tf.argmax(tf.reduce_max(y, 0), 1, output_type=tf.int32))
+
+
+def beside_an_input_in_float():
+    bound = placeholder([None, 1, 1, 1], name="bound")
+    y = tf.sigmoid(conv(placeholder([None, 8, 8, 3]), name="one"), name="features")
+    tf.math.nextafter(y, bound, name="last")
+
+
 def quantized(build, x=X, **options):
     outputs = options.pop("outputs", None)
     return calibrant.quantize(graph_def(build), "batch_num: 1", x, export="tflite", outputs=outputs, **options)
@@ -66,6 +97,31 @@ def test_what_is_behind_is_left_to_the_application():
     found = re.fullmatch(r"end in front of it, --outputs (\S+); or export another format", problem.hint)
     assert found[1].split(",")[0] == "features"
     assert not quantized(behind, outputs=found[1].split(",")).refused
+
+
+@pytest.mark.parametrize(
+    ("build", "data", "end"),
+    [
+        (lengths_of_the_size, X, "scores"),
+        (lengths_fed, {"x": X, "lengths": np.full(4, 8, np.int32)}, "scores"),
+        (beside_an_input_in_float, {"x": X, "bound": np.ones((4, 1, 1, 1), np.float32)}, "features"),
+    ],
+)
+def test_what_a_decoder_reads_beside_its_scores_is_at_hand(build, data, end):
+    outputs = ["letters", "likelihood"] if end == "scores" else ["last"]
+    with pytest.raises(calibrant.ModelError, match="no operator for") as refused:
+        quantized(build, data, outputs=outputs)
+    [problem] = refused.value.problems
+    found = re.fullmatch(r"end in front of it, --outputs (\S+)( --inputs (\S+))?; or export .*", problem.hint)
+    assert found[1] == end and bool(found[3]) == isinstance(data, dict)
+    inputs = found[3] and found[3].split(",")
+    assert not quantized(build, data, outputs=end, inputs=inputs).refused
+
+
+def test_whole_numbers_that_layers_make_are_not_at_hand():
+    with pytest.raises(calibrant.ModelError, match="no operator for CTCGreedyDecoder") as refused:
+        quantized(lengths_made_by_layers, outputs=["letters", "likelihood"])
+    assert refused.value.problems[0].hint == "export another format"
 
 
 def test_the_layer_in_front_has_the_name_that_it_has_in_the_model():

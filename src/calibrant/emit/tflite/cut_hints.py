@@ -6,11 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.cut_proposal import inputs_option, loses_layers, narrow_places
-from calibrant.graph.graph import Graph
+from calibrant.graph.graph import Graph, ordered
 from calibrant.graph.partial_runs import nodes_reached
 from calibrant.graph.tf_core import dtypes
 from calibrant.layer_kinds import KINDS
 
+SIZES = frozenset({"Shape", "ShapeN", "Size", "Rank"})
 MOST = 4
 """Tensors that a hint names."""
 
@@ -40,7 +41,14 @@ def cut_hint(graph: Graph, names: Collection[str]) -> str | None:
     if made and not any(loses_layers(graph, tensor) or graph.dtype(tensor) == dtypes.string for tensor in made):
         return f"feed what is made of it, {inputs_option(graph, made)}"
     ends = _in_front_of(graph, readers, behind)
-    return None if ends is None else f"end in front of it, --outputs {','.join(map(nd.input_reference, ends))}"
+    return None if ends is None else f"end in front of it, {_outputs_option(graph, ends)}"
+
+
+def _outputs_option(graph: Graph, ends: Sequence[str]) -> str:
+    """What to write so that a graph ends at some tensors, and still takes all that the data have."""
+    option = f"--outputs {','.join(map(nd.input_reference, ends))}"
+    is_all_read = graph.input_nodes <= ordered(graph.nodes, ends).keys()
+    return option if is_all_read else f"{option} --inputs {','.join(map(nd.input_reference, graph.inputs))}"
 
 
 def _in_the_model(graph: Graph, tensor: str) -> str:
@@ -50,15 +58,37 @@ def _in_the_model(graph: Graph, tensor: str) -> str:
     return read[0] if node.op == "BiasAdd" and read[1] == f"{node.name}/zeros:0" else tensor
 
 
+def _values_reached(graph: Graph, readers: Mapping[str, Sequence[str]]) -> set[str]:
+    """The nodes that depend on what the inputs hold, and not on their sizes alone."""
+    found: set[str] = set()
+    waiting = list(graph.input_nodes)
+    while waiting:
+        name = waiting.pop()
+        if name not in found and graph.nodes[name].op not in SIZES:
+            found.add(name)
+            waiting.extend(readers.get(name, ()))
+    return found
+
+
 def _in_front_of(graph: Graph, readers: Mapping[str, Sequence[str]], behind: Collection[str]) -> list[str] | None:
-    """The outputs that are not among nodes, and the numbers that the others are made of; None if there are layers."""
+    """The outputs that are not among nodes, and the numbers that the others are made of; None if there are layers.
+
+    Lengths of sequences and the like are left out, as the application has what they are made of: the inputs.
+    """
     if any(graph.nodes[name].op in KINDS for name in behind):
         return None
-    moving = nodes_reached(readers, graph.input_nodes)
+    moving = _values_reached(graph, readers)
     read = {tensor: None for name in behind for tensor in nd.data_inputs(graph.nodes[name])}
     read = {tensor: None for tensor in read if nd.node_name(tensor) in moving and nd.node_name(tensor) not in behind}
+    read = {tensor: None for tensor in read if _is_not_at_hand(graph, tensor)}
     if not read or not all(graph.dtype(tensor).is_floating for tensor in read):
         return None
     kept = [tensor for tensor in graph.outputs if nd.node_name(tensor) not in behind]
     ends = list(dict.fromkeys(_in_the_model(graph, tensor) for tensor in (*kept, *read)))
-    return ends if len(ends) <= MOST and not set(read) & set(graph.inputs) else None
+    return ends if len(ends) <= MOST else None
+
+
+def _is_not_at_hand(graph: Graph, tensor: str) -> bool:
+    """Whether a tensor is made by layers, or computed in float: others the application has."""
+    is_computed = graph.dtype(tensor).is_floating and tensor not in graph.inputs
+    return is_computed or loses_layers(graph, tensor)
