@@ -10,6 +10,7 @@ from calibrant.emit.tflite.converter_names import ACTIVATIONS
 from calibrant.emit.tflite.flat_products import multiply_as_batch
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.gelu import ERROR_FUNCTIONS, factors_behind_gelu, is_in_gelu
+from calibrant.emit.tflite.joined_transposes import join_transposes
 from calibrant.emit.tflite.many_axes import REDUCTIONS, reduce_fewer_axes
 from calibrant.emit.tflite.padded_pools import pad_before_pooling
 from calibrant.emit.tflite.places import divide_in_32_bits
@@ -75,6 +76,8 @@ def replace_what_does_not_convert(edit: Edit, gelus: bool) -> None:
             write_out_places_of_largest(edit, node)
         elif node.op in WRITTEN_OUT:
             write_out(edit, node)
+        elif node.op == "Transpose":
+            join_transposes(edit, node)
         elif node.op == "Roll":
             _roll_as_slices(edit, node)
         elif node.op == "ConcatV2":
