@@ -26,6 +26,7 @@ def _lite_file(result: Any, float_file: Any, batch: Any) -> tuple[Any, Any]:
 def _tflite(result: Any) -> dict[str, Content]:
     from calibrant.emit.tflite.far_outputs import far_outputs
     from calibrant.emit.tflite.file_share import file_share
+    from calibrant.emit.tflite.name_check import OtherNumbersError
     from calibrant.emit.tflite.node_map import tflite_node_map
     from calibrant.emit.tflite.open_sizes import of_one_sample, samples_a_run, with_tried_shape_hint
     from calibrant.emit.tflite.trial import TrialError
@@ -39,7 +40,8 @@ def _tflite(result: Any) -> dict[str, Content]:
         made, sample = _lite_file(result, result.lite, batch)
     except ModelError as error:
         graph = result.network.graph
-        if not isinstance(error, TrialError) and all(graph.shape(tensor) is not None for tensor in graph.inputs):
+        is_of_sizes = isinstance(error, (OtherNumbersError, TrialError))
+        if not is_of_sizes and all(graph.shape(tensor) is not None for tensor in graph.inputs):
             raise
         one = of_one_sample(result.network, result.tflite)
         try:
@@ -47,6 +49,8 @@ def _tflite(result: Any) -> dict[str, Content]:
                 raise
             made, sample = _lite_file(result, one, batch)
         except ModelError:
+            if isinstance(error, OtherNumbersError):
+                raise error from None
             raise with_tried_shape_hint(error, result.network, result.tflite, batch) from None
     far = {} if sample is None else far_outputs(result.original, result.fakequant, sample, made.outputs)
     for at, ratio in far.items():

@@ -47,17 +47,19 @@ def _run(graph: Graph, sample: Mapping[int, np.ndarray]) -> list[np.ndarray]:
     return run_once(graph, {key: sample[at] for at, key in enumerate(graph.input_keys)})
 
 
-def far_apart(wanted: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> dict[int, float]:
-    """Position of a pair → its SQNR in dB, for those below FAR; only real numbers of equal shapes are compared.
+def far_apart(wanted: Sequence[np.ndarray], found: Sequence[np.ndarray], limit: float = FAR) -> dict[int, float]:
+    """Position of a pair → its SQNR in dB, for those below a limit; only real numbers of equal shapes are compared.
 
     Parameters
     ----------
     wanted, found : Sequence[np.ndarray]
         The outputs of two models.
+    limit : float
+        In dB.
     """
     pairs = enumerate(zip(wanted, found, strict=True))
     ratios = {at: _ratio(*pair) for at, pair in pairs if pair[0].dtype.kind == "f" and pair[0].shape == pair[1].shape}
-    return {at: ratio for at, ratio in ratios.items() if ratio < FAR}
+    return {at: ratio for at, ratio in ratios.items() if ratio < limit}
 
 
 def _ratio(wanted: np.ndarray, found: np.ndarray) -> float:
