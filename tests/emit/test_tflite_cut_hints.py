@@ -28,6 +28,13 @@ def in_front_of_one_branch():
     tf.add(conv(lacking(x), name="one"), conv(x, name="two", seed=3), name="last")
 
 
+def in_front_of_two_layers():
+    x = placeholder([None, 8, 8, 3])
+    parts = [lacking(x * float(n)) for n in range(1, 7)]
+    first, second = tf.add_n(parts[:3]), tf.add_n(parts[3:])
+    tf.add(conv(first, name="one"), conv(second, name="two", seed=3), name="last")
+
+
 def behind():
     y = tf.nn.relu(conv(placeholder([None, 8, 8, 3]), name="one"))
     tf.identity(tf.nn.relu(y), name="features")
@@ -80,13 +87,14 @@ def quantized(build, x=X, **options):
     return calibrant.quantize(graph_def(build), "batch_num: 1", x, export="tflite", outputs=outputs, **options)
 
 
-@pytest.mark.parametrize("build", [in_front, in_front_of_one_branch])
+@pytest.mark.parametrize("build", [in_front, in_front_of_one_branch, in_front_of_two_layers])
 def test_what_is_in_front_is_left_to_the_application(build):
     with pytest.raises(calibrant.ModelError, match="no operator for NextAfter") as refused:
         quantized(build)
     [problem] = refused.value.problems
     found = re.fullmatch(r"feed what is made of it, --inputs (\S+); or export another format", problem.hint)
     inputs = found[1].split(",")
+    assert len(inputs) <= 2
     assert not quantized(build, dict.fromkeys(inputs, X), inputs=inputs).refused
 
 

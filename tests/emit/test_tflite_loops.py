@@ -332,3 +332,19 @@ def test_what_reads_a_loop_names_it_as_the_cause(tmp_path):
     rows = result.report["exports"]["tflite"]["operators_in_float"]
     reasons = {row["reason"] for row in rows if row["operator"] == "STRIDED_SLICE"}
     assert reasons == {"reads what WHILE makes, which runs in float"}
+
+
+def test_a_loop_of_a_saved_model_that_reads_a_variable(tmp_path):
+    """The function that TensorFlow has frozen says nothing of the variable any more."""
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        x = placeholder([None, 8])
+        weights = v1.get_variable("w", initializer=numbers(8, 8), use_resource=True)
+        _, y = tf.while_loop(lambda t, _: t < 3, lambda t, h: (t + 1, tf.tanh(tf.matmul(h, weights))), [0, x])
+        y = dense(y, 4)
+        session.run(v1.global_variables_initializer())
+        v1.saved_model.simple_save(session, str(tmp_path / "saved"), {"x": x}, {"out": y})
+    data = numbers(16, 8)
+    result = calibrant.quantize(tmp_path / "saved", "batch_num: 1", [data], tmp_path / "out", export="tflite")
+    assert not result.refused
+    assert calibrant.verify(tmp_path / "out", data).passed

@@ -8,8 +8,9 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 
 from calibrant.graph import nodes as nd
-from calibrant.graph.tf_core import FunctionDef, GraphDef, NodeDef, op_def_registry
+from calibrant.graph.tf_core import FunctionDef, GraphDef, NodeDef, dtypes, op_def_registry
 
+_WITH_HANDLES = frozenset({dtypes.resource.as_datatype_enum, dtypes.variant.as_datatype_enum})
 _COUNT = re.compile(r"_(\d+)(?=_frozen|_grad|_rewritten|_tfg_|_\d+$|$)")
 """What TensorFlow appends, and has within the names of converted functions: a count of all that was traced before."""
 _UNREAD = re.compile(r"_\d+(___redundant_placeholder\d+)$")
@@ -54,7 +55,13 @@ def _forget_count(function: FunctionDef) -> None:
 
 
 def _write_as_traced(function: FunctionDef) -> None:
-    """Nodes in the order in which they could run, in turn, with all their attributes."""
+    """Nodes in the order in which they could run, in turn, with all their attributes.
+
+    What a function takes and gives has no variable's type and shape any more where that has become a tensor.
+    """
+    for argument in (*function.signature.input_arg, *function.signature.output_arg):
+        if argument.type not in _WITH_HANDLES:
+            argument.ClearField("handle_data")
     for node in function.node_def:
         operation = op_def_registry.get(node.op)
         for attribute in operation.attr if operation is not None else ():

@@ -36,6 +36,9 @@ def cut_hint(graph: Graph, names: Collection[str]) -> str | None:
         is_behind = node in behind and nodes_reached(readers, readers.get(node, ())).keys().isdisjoint(names)
         if is_behind and not loses_layers(graph, place):
             return f"feed what is made of it, {inputs_option(graph, [place])}"
+    front = _in_front_of_layers(graph, readers, names)
+    if front is not None:
+        return f"feed what is made of it, {inputs_option(graph, front)}"
     made = [f"{name}:{index}" for name in names for index in graph.read_outputs(name)]
     made = [tensor for tensor in made if any(each.name not in names for each, _ in graph.consumers(tensor))]
     if made and not any(loses_layers(graph, tensor) or graph.dtype(tensor) == dtypes.string for tensor in made):
@@ -86,6 +89,19 @@ def _in_front_of(graph: Graph, readers: Mapping[str, Sequence[str]], behind: Col
     kept = [tensor for tensor in graph.outputs if nd.node_name(tensor) not in behind]
     ends = list(dict.fromkeys(_in_the_model(graph, tensor) for tensor in (*kept, *read)))
     return ends if len(ends) <= MOST else None
+
+
+def _in_front_of_layers(graph: Graph, readers: Mapping[str, Sequence[str]], names: Collection[str]) -> list[str] | None:
+    """The few numbers that layers, and all that is behind them, are made of; None where nodes are among these."""
+    layers = [name for name, node in graph.nodes.items() if node.op in KINDS]
+    kept = {*layers, *nodes_reached(readers, layers)}
+    if not kept.isdisjoint(names) or not {nd.node_name(tensor) for tensor in graph.outputs} <= kept:
+        return None
+    moving = nodes_reached(readers, graph.input_nodes)
+    read = dict.fromkeys(tensor for name in graph.nodes if name in kept for tensor in nd.data_inputs(graph.nodes[name]))
+    read = {each: None for each in read if nd.node_name(each) in moving and nd.node_name(each) not in kept}
+    are_floats = all(graph.dtype(tensor).is_floating for tensor in read)
+    return list(read) if read and len(read) <= MOST and are_floats else None
 
 
 def _is_not_at_hand(graph: Graph, tensor: str) -> bool:
