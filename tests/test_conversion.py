@@ -36,6 +36,13 @@ def test_a_record_gives_the_models_of_the_run_that_wrote_it(settings, tmp_path):
     assert {name: (tmp_path / name).read_bytes() for name in files} == files
 
 
+def test_a_layer_of_one_channel_has_the_same_bytes_too(tmp_path):
+    model = graph_def(lambda: tf.identity(conv(placeholder([None, 6, 6, 2]), 1), name="out"))
+    calibrant.quantize(model, None, DATA, tmp_path, export="ascend", bias_correction=False, name="net")
+    files = ConvertedModels(convert_records(model, tmp_path / "record.txt"), "net").files()
+    assert {name: (tmp_path / name).read_bytes() for name in files} == files
+
+
 def normed_network():
     """A convolution with a norm behind it."""
     x = placeholder([None, 6, 6, 2])

@@ -13,6 +13,8 @@ from PIL import Image
 import calibrant
 from calibrant.cli.data_options import ABOUT_FILES, data_options
 from calibrant.cli.next_step import place
+from calibrant.cli.verify import after
+from calibrant.evaluation.verification import PairScore
 from command_line import run
 from graphs import conv, graph_def, numbers, placeholder, save, small_network, tf
 
@@ -126,3 +128,28 @@ def test_the_findings_are_pointed_to(odd, tmp_path):
 def test_a_path_is_no_option():
     assert place("-x.pb") == "./-x.pb"
     assert place("a b") == "'a b'"
+
+
+def test_a_lowered_model_of_two_outputs_is_judged_by_their_names(tmp_path):
+    def build():
+        y = conv(placeholder([None, 6, 6, 2]))
+        tf.identity(y, name="one")
+        tf.identity(tf.nn.relu(y), name="two")
+
+    save(graph_def(build), tmp_path / "m.pb")
+    np.save(tmp_path / "x.npy", numbers(8, 6, 6, 2))
+    out, lowered, data = (str(tmp_path / name) for name in ("out", "lowered.pb", "x.npy"))
+    given = ("--data", data, "--outputs", "one,two", "--export", "ascend", "--name", "m", "--no-refine")
+    run("quantize", str(tmp_path / "m.pb"), *given, "--out", out)
+    words = proposed(run("lower", f"{out}/m_quantized.pb", "--out", lowered))
+    assert run(*(data if word == "DATA" else word for word in words[1:])).code == 0
+
+
+def test_what_failed_is_what_the_advice_is_about():
+    numbers_of = dict.fromkeys(("step", "share_within", "share_equal", "largest_steps"))
+    file, lowered = (
+        PairScore("fake-quantized", name, **numbers_of, relative=0.1, agreement=1.0, passed=False)
+        for name in ("TFLite", "lowered")
+    )
+    assert "--tflite-ops layers" in after(file)
+    assert "--tflite" not in after(lowered) and "lowered" in after(lowered)

@@ -50,4 +50,5 @@ def lower(
         click.echo(f"written to {out}: {len(graph.nodes)} nodes")
         if not is_lowered:
             click.echo("nothing had to be lowered: the file holds stock operations only, with quantized weights")
-        say_next(f"calibrant evaluate {place(out)} --data DATA")
+        ends = f" --outputs {','.join(graph.outputs)}" if len(graph.outputs) > 1 else ""
+        say_next(f"calibrant evaluate {place(out)}{ends} --data DATA")

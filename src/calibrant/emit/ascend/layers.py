@@ -22,7 +22,8 @@ def put_weights(edit: Edit, layer: QuantizedLayer, placed: dict[str, str]) -> No
         constants = [
             edit.add_constant(names.weight_quant(name, "weights"), weights.values),
             edit.add_constant(
-                names.weight_quant(name, "offset_w"), offsets if weights.channel_axes else offsets.reshape(1)
+                names.weight_quant(name, "offset_w"),
+                offsets if weights.channel_axes and offsets.size > 1 else offsets.reshape(1),
             ),
         ]
         placed[key] = edit.add(
