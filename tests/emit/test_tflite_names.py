@@ -296,3 +296,19 @@ def test_a_constant_in_front_of_what_was_transposed_stays_there(computed_by):
     [made], _, _ = computed(result, x)
     [wanted] = run_once(load(graph_def(build)), {"x": x})
     assert arrays_sqnr_db(wanted, made) > 25
+
+
+@pytest.mark.parametrize("behind", [tf.identity, lambda y: tf.tanh(y) + 0.5])
+def test_products_in_front_of_which_the_converter_has_moved_a_squeeze(behind):
+    """The second one has the name of the first one, too, and its own is that of what moves it, or of the output."""
+
+    def build():
+        x = placeholder([None, 30, 8])
+        y = tf.nn.relu(tf.nn.conv1d(x, tf.constant(numbers(3, 8, 8, scale=0.3)), 1, "SAME") + numbers(8, seed=1))
+        y = (y - numbers(8, seed=2)) * numbers(8, seed=3) * numbers(8, seed=4)
+        tf.identity(behind(y), name="out")
+
+    result, x = exported(graph_def(build))
+    apart, file = steps_apart(result, x)
+    assert all(each.is_integer for each in file.operators() if each.name == "MUL")
+    assert apart.max() <= 1.001

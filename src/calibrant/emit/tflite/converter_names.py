@@ -49,10 +49,16 @@ def named_tensors(file: File, graph: Graph, original: Graph, first: Mapping[str,
     known: dict[str, int] = {}
     passed_on: set[str] = set()
     moved = dict(_moved_ahead(file, graph, order))
+    moves = {(each.inputs[0], each.outputs[0].index) for each in file.operators() if [each.name] in MOVES}
+    moves_to = {(read.index, made) for read, made in moves if read is not None}
     for operator in reversed(list(file.operators())):
         for made in operator.outputs:
             possible = iter([moved[made.index]]) if made.index in moved else _possible(operator, made, graph, order)
-            found = next((tensor for tensor in possible if tensor not in known and tensor not in passed_on), None)
+            tensors = list(possible)
+            computes_first = bool(tensors) and _computes(operator, graph.nodes[nd.node_name(tensors[0])])
+            if computes_first and (tensors[0] in passed_on or (made.index, known.get(tensors[0])) in moves_to):
+                continue  # it is that one, which is known behind an identity or a move
+            found = next((tensor for tensor in tensors if tensor not in known and tensor not in passed_on), None)
             if found is not None:
                 known[found] = made.index
                 passed_on.update(_passed_on(found, graph))
