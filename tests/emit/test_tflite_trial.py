@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -58,3 +60,37 @@ def test_how_the_process_ended(monkeypatch, end, reason):
     monkeypatch.setattr(trial, "tensors_of_run", end)
     with pytest.raises(TrialError, match=rf"ends the process with the built-in kernels \({reason}\)"):
         tried(b"", {}, (), False, "model.pb")
+
+
+def killed_by_the_system(marks, times):
+    def run(*_):
+        marks.open("a").write("x")
+        if len(marks.read_text()) <= times:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return iter([(0, np.ones(3))])
+
+    return run
+
+
+def test_a_process_that_is_killed_once_is_started_again(monkeypatch, tmp_path):
+    """What the system kills for want of memory says nothing of the file: no operator is put into float for it."""
+    monkeypatch.setattr(trial, "tensors_of_run", killed_by_the_system(tmp_path / "runs", 1))
+    assert tried(b"", {}, [0], True, "m.pb")[0].sum() == 3
+
+
+def test_a_process_that_is_killed_again_is_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(trial, "tensors_of_run", killed_by_the_system(tmp_path / "runs", 2))
+    with pytest.raises(OutputError, match=r"m.pb: the process that runs the LiteRT file was killed(.|\n)*free memory"):
+        tried(b"", {}, [0], True, "m.pb")
+
+
+def test_a_process_that_takes_too_long_is_ended_once(monkeypatch, tmp_path):
+    def run(*_):
+        (tmp_path / "runs").open("a").write("x")
+        time.sleep(60)
+
+    monkeypatch.setattr(trial, "tensors_of_run", run)
+    monkeypatch.setattr(trial, "SECONDS", 0.5)
+    with pytest.raises(TrialError, match="does not end in 0.5 s"):
+        tried(b"", {}, [0], True, "m.pb")
+    assert (tmp_path / "runs").read_text() == "x"

@@ -20,6 +20,8 @@ from calibrant.emit.tflite.operator_check import run_file, tensors_of_run
 from calibrant.errors import ModelError, OutputError, Problem
 
 SECONDS = 600
+RUNS = 2
+"""How often a file is run whose process is killed from outside, as for want of memory: that is not of the file."""
 UNWRITTEN = 100
 """Exit code of a process that cannot write its answer, to which the number of the system's error is added."""
 REFUSAL = re.compile(r"(?:\S+\.(?:cc|h)(?::\d+)?:? )?(?P<reason>.*?)\.?\s*Node number \d+ \((?P<operator>\w+)\) failed")
@@ -57,28 +59,43 @@ def tried(
     TrialError
         The interpreter refuses the file, or ends the process.
     OutputError
-        The folder for temporary files cannot be written to.
+        The folder for temporary files cannot be written to, or the process is killed from outside.
     """
     if not hasattr(os, "fork"):
         return run_file(content, fed, wanted, delegate, keep)
+    for _ in range(RUNS):
+        code, found, in_time = _forked(content, fed, wanted, delegate, keep)
+        if code != -signal.SIGKILL or not in_time:
+            break
+    else:
+        message, hint = "the process that runs the LiteRT file was killed", "free memory, or use a larger machine"
+        raise OutputError(Problem(message, file=source, hint=hint))
+    if code > UNWRITTEN:
+        raise _unwritable(os.strerror(code - UNWRITTEN))
+    how = "XNNPACK" if delegate else "the built-in kernels"
+    if not in_time:
+        raise TrialError(f"does not end in {SECONDS:g} s with {how}", source)
+    if isinstance(found, str):
+        raise TrialError(f"does not run with {how}: {refusal(found)}", source)
+    if found is None or code:
+        reason = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        raise TrialError(f"ends the process with {how} ({reason})", source)
+    return found
+
+
+def _forked(
+    content: bytes, fed: Mapping[int, np.ndarray], wanted: Collection[int], delegate: bool, keep: bool
+) -> tuple[int, dict[int, np.ndarray] | str | None, bool]:
+    """The exit code of a process that runs a file, what it has written, and whether it has ended in time."""
     parent = os.getpid()
     with _temporary_file() as answer:
         child = os.fork()
         if not child:
             end_with_parent(parent)
             _run_and_exit(content, fed, wanted, delegate, keep, answer)
-        status = _wait(child)
+        status, in_time = _wait(child)
         found = None if status else _answered(answer)
-    code = os.waitstatus_to_exitcode(status)
-    if code > UNWRITTEN:
-        raise _unwritable(os.strerror(code - UNWRITTEN))
-    how = "XNNPACK" if delegate else "the built-in kernels"
-    if isinstance(found, str):
-        raise TrialError(f"does not run with {how}: {refusal(found)}", source)
-    if found is None or status:
-        reason = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        raise TrialError(f"ends the process with {how} ({reason})", source)
-    return found
+    return os.waitstatus_to_exitcode(status), found, in_time
 
 
 def _answered(answer: IO[bytes]) -> dict[int, np.ndarray] | str:
@@ -141,13 +158,16 @@ def _run_and_exit(
         os._exit(1)
 
 
-def _wait(child: int) -> int:
-    end = time.monotonic() + SECONDS
-    while True:
+def _wait(child: int) -> tuple[int, bool]:
+    """How a process ends, and whether in time; that in which both were stopped does not count."""
+    left, last = float(SECONDS), time.monotonic()
+    while left > 0:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
-            return status
-        if time.monotonic() > end:
-            os.kill(child, signal.SIGKILL)
-            return os.waitpid(child, 0)[1]
+            return status, True
         time.sleep(0.005)
+        now = time.monotonic()
+        left -= min(now - last, 1.0)
+        last = now
+    os.kill(child, signal.SIGKILL)
+    return os.waitpid(child, 0)[1], False
