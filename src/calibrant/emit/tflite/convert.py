@@ -44,12 +44,24 @@ def convert(graph: Graph) -> bytes:
         )
         hint = "leave out this export; the other files are written without it"
         raise OutputError(Problem(found, file=graph.source, hint=hint))
+    try:
+        return _convert(graph)
+    finally:
+        _forget_functions(graph)
+
+
+def _forget_functions(graph: Graph) -> None:
+    """Free functions of TensorFlow at once, which hold all weights, some three times, and themselves."""
+    if large_constants(graph) > LARGE:
+        gc.collect()
+
+
+def _convert(graph: Graph) -> bytes:
     tf = tensorflow()
     with _silence():
         try:
             function = _function(graph)
-            if large_constants(graph) > LARGE:
-                gc.collect()  # TensorFlow's function before it is pruned holds all weights three times, and itself
+            _forget_functions(graph)  # that of which it is a part
             converter = tf.lite.TFLiteConverter.from_concrete_functions([function], None)
             converter.allow_custom_ops = True
             return converter.convert()
