@@ -312,3 +312,20 @@ def test_products_in_front_of_which_the_converter_has_moved_a_squeeze(behind):
     apart, file = steps_apart(result, x)
     assert all(each.is_integer for each in file.operators() if each.name == "MUL")
     assert apart.max() <= 1.001
+
+
+@pytest.mark.parametrize("first", [lambda x: tf.cast(x > 0.5, tf.float32), lambda x: tf.round(x * 4.0)])
+def test_decisions_that_the_order_of_a_sum_makes_are_no_other_numbers(first):
+    """Sums of thirds that are zero come out as plus or minus a little, and the network makes -1 and 1 of it."""
+
+    def build():
+        random, y = np.random.default_rng(10), first(placeholder([None, 8, 8, 4]))
+        for at in range(4):
+            weights = (random.choice((-1, 0, 1), (3, 3, int(y.shape[-1]), 8)) / 3).astype(np.float32)
+            y = tf.sign(tf.nn.conv2d(y, tf.constant(weights), 1, "SAME", name=f"layer{at}"))
+        tf.identity(tf.matmul(tf.reduce_mean(y, [1, 2]), tf.constant(numbers(8, 3))), name="out")
+
+    x = np.random.default_rng(0).random((32, 8, 8, 4)).astype(np.float32)
+    result = calibrant.quantize(graph_def(build), "batch_num: 1", x, export="tflite", refine=False)
+    assert not result.refused
+    assert File(contents(result)[0]).inputs()[0].signature[0] is None

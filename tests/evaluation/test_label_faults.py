@@ -131,6 +131,7 @@ def test_labels_that_are_right_often_enough_are_not():
     labels = np.random.default_rng(0).integers(10, size=400)
     half = np.where(np.arange(400) % 2, labels, 0)
     assert doubt(half, labels) is None
+    assert doubt(np.full(400, np.bincount(labels).argmax()), labels) is None  # always one answer
     assert doubt(labels[:15], np.roll(labels, 7)[:15]) is None  # too few to tell
     rare = (np.arange(400) % 20 == 0).astype(int)
     assert doubt(np.roll(rare, 1), rare) is None  # as good as guessing, and 90 % right

@@ -224,7 +224,7 @@ class LabelCount:
         if self.maps or right is None or self.samples < ENOUGH:
             return None
         label, share = self._chosen.most_frequent
-        if right > min(share, _BAD):
+        if right >= min(share, _BAD):
             return None
         return (
             f"right for {100 * right:.1f} % of the samples, where always answering {label - self.offset} would be for "

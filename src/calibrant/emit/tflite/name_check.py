@@ -17,12 +17,14 @@ from calibrant.emit.tflite.float_file import FloatFile
 from calibrant.emit.tflite.sample import as_fed, fits, takes
 from calibrant.emit.tflite.trial import tried
 from calibrant.errors import ModelError, Problem
+from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.run import readable, run_once
+from calibrant.graph.tf_core import dtypes
 from calibrant.progress import LOG
 
 MOVE = 1e-6
-"""Relative change of the inputs, as much as rounding makes on the way."""
+"""Relative change of inputs and weights, as much as rounding makes on the way."""
 MOVES = 4
 NEAR = 40.0
 """dB of SQNR that a float file has at least: its kernels compute in float32, in another order."""
@@ -114,18 +116,43 @@ def _unexplained(
 ) -> dict[int, float]:
     """Position of an output → its SQNR in dB, where the file is farther from the graph than rounding explains.
 
-    Rounding decides the outputs of deep networks without trained weights. Inputs that change as little show how much.
+    Rounding decides the outputs of deep networks without trained weights, and of those that round or compare within.
+    Inputs and weights that change as little show how much; where that changes nothing, an output may be as far as FAR.
     """
-    moving = [key for key, values in batch.items() if values.dtype.kind == "f"]
-    far = far_apart(results, found, NEAR if moving else FAR)
+    far = far_apart(results, found, NEAR)
     reached = dict.fromkeys(far, math.inf)
     for seed in range(MOVES) if far else ():
         random = np.random.default_rng(seed)
-        moved = {key: batch[key] * (1 + MOVE * random.choice((-1, 1), batch[key].shape)) for key in moving}
-        moved = {key: values.astype(batch[key].dtype) for key, values in moved.items()}
-        ratios = far_apart(results, run_once(graph, {**batch, **moved}), math.inf)
+        moved = {key: _moved(values, random) for key, values in batch.items()}
+        ratios = far_apart(results, run_once(_with_moved_weights(graph, random), moved), math.inf)
         reached = {at: min(ratio, ratios.get(at, math.inf)) for at, ratio in reached.items()}
-    return {at: ratio for at, ratio in far.items() if reached[at] >= FAR and ratio < reached[at] - MARGIN}
+    return {at: ratio for at, ratio in far.items() if ratio < _least(reached[at])}
+
+
+def _least(reached: float) -> float:
+    """dB of SQNR that a file has at least beside a graph which has so many beside itself when it is moved."""
+    if reached == math.inf:
+        return FAR
+    return -math.inf if reached < FAR else reached - MARGIN
+
+
+def _with_moved_weights(graph: Graph, random: np.random.Generator) -> Graph:
+    edit = graph.edit()
+    for name, node in graph.nodes.items():
+        if node.op == "Const" and nd.attribute(node, "dtype") == dtypes.float32:
+            moved = nd.constant_node(name, _moved(graph.require_constant(f"{name}:0"), random))
+            moved.input.extend(node.input)
+            edit.put(moved)
+    return edit.finish()
+
+
+def _moved(values: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Real numbers, each moved up or down; others as they are."""
+    if values.dtype.kind != "f" or values.ndim == 0:
+        return values
+    with np.errstate(over="ignore"):
+        moved = (values * (1 + MOVE * random.choice((-1, 1), values.shape))).astype(values.dtype)
+    return np.where(np.isfinite(moved), moved, values)
 
 
 def _other_numbers(far: Mapping[str, float], source: str) -> OtherNumbersError:
