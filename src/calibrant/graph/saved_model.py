@@ -61,9 +61,8 @@ def from_saved_model(
             nd.node_name(name)
             for name in (*_named(feeds, inputs), *_named(fetches, outputs), *feeds.values(), *fetches.values())
         }
-        wanted &= {node.name for node in meta_graph.graph_def.node}
         bound = {nd.node_name(feeds.get(key, key)): value for key, value in (constants or {}).items()}
-        needed = sorted(wanted | (bound.keys() & {node.name for node in meta_graph.graph_def.node}))
+        needed = sorted((wanted | bound.keys()) & {node.name for node in meta_graph.graph_def.node})
         fed = [tensor for tensor in (_named(feeds, inputs) or feeds.values()) if nd.node_name(tensor) not in bound]
         naming = partial(naming_switch, lambda: meta_graph.graph_def, needed, str(path), feeds, bound)
         with naming():

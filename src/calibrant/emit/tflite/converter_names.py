@@ -53,8 +53,8 @@ def named_tensors(file: File, graph: Graph, original: Graph, first: Mapping[str,
     moves_to = {(read.index, made) for read, made in moves if read is not None}
     for operator in reversed(list(file.operators())):
         for made in operator.outputs:
-            possible = iter([moved[made.index]]) if made.index in moved else _possible(operator, made, graph, order)
-            tensors = list(possible)
+            is_moved = made.index in moved
+            tensors = [moved[made.index]] if is_moved else list(_possible(operator, made, graph, order))
             computes_first = bool(tensors) and _computes(operator, graph.nodes[nd.node_name(tensors[0])])
             if computes_first and (tensors[0] in passed_on or (made.index, known.get(tensors[0])) in moves_to):
                 continue  # it is that one, which is known behind an identity or a move

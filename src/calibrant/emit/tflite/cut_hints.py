@@ -61,16 +61,10 @@ def _in_the_model(graph: Graph, tensor: str) -> str:
     return read[0] if node.op == "BiasAdd" and read[1] == f"{node.name}/zeros:0" else tensor
 
 
-def _values_reached(graph: Graph, readers: Mapping[str, Sequence[str]]) -> set[str]:
+def _values_reached(graph: Graph, readers: Mapping[str, Sequence[str]]) -> Collection[str]:
     """The nodes that depend on what the inputs hold, and not on their sizes alone."""
-    found: set[str] = set()
-    waiting = list(graph.input_nodes)
-    while waiting:
-        name = waiting.pop()
-        if name not in found and graph.nodes[name].op not in SIZES:
-            found.add(name)
-            waiting.extend(readers.get(name, ()))
-    return found
+    of_values = {name: [each for each in read if graph.nodes[each].op not in SIZES] for name, read in readers.items()}
+    return nodes_reached(of_values, graph.input_nodes)
 
 
 def _in_front_of(graph: Graph, readers: Mapping[str, Sequence[str]], behind: Collection[str]) -> list[str] | None:
@@ -93,8 +87,7 @@ def _in_front_of(graph: Graph, readers: Mapping[str, Sequence[str]], behind: Col
 
 def _in_front_of_layers(graph: Graph, readers: Mapping[str, Sequence[str]], names: Collection[str]) -> list[str] | None:
     """The few numbers that layers, and all that is behind them, are made of; None where nodes are among these."""
-    layers = [name for name, node in graph.nodes.items() if node.op in KINDS]
-    kept = {*layers, *nodes_reached(readers, layers)}
+    kept = nodes_reached(readers, [name for name, node in graph.nodes.items() if node.op in KINDS]).keys()
     if not kept.isdisjoint(names) or not {nd.node_name(tensor) for tensor in graph.outputs} <= kept:
         return None
     moving = nodes_reached(readers, graph.input_nodes)

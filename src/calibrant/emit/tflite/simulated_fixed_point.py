@@ -40,10 +40,7 @@ def bilinear(codes: Any, o: Operator, sizes: np.ndarray) -> Any:
     tf = tensorflow()
     made = tf.cast(codes, tf.float64)
     for axis, size in ((2, int(sizes[1])), (1, int(sizes[0]))):
-        first, second, share = _neighbours(tf.shape(codes)[axis], size, o)
-        share = tf.reshape(share, [-1, *[1] * (3 - axis)])
-        near, far = (tf.gather(made, places, axis=axis) for places in (first, second))
-        made = near * np.float64(2**FRACTION_BITS) + (far - near) * share
+        made = _between(made, axis, *_neighbours(tf.shape(codes)[axis], size, o), FRACTION_BITS)
     return tf.cast(tf.floor(made * 2.0 ** (-2 * FRACTION_BITS) + 0.5), tf.float32)
 
 
@@ -66,14 +63,19 @@ def bilinear_to(codes: Any, o: Operator, sizes: Any) -> Any:
     zero = o.outputs[0].zero_point
     made = tf.cast(codes, tf.float64) + zero
     for axis in (2, 1):
-        size, wanted = tf.shape(codes)[axis], tf.cast(sizes[axis - 1], tf.int32)
-        first, second, share = _places(size, wanted, o)
-        share = tf.cast(tf.reshape(share, [-1, *[1] * (3 - axis)]), tf.float64)
-        near, far = (tf.gather(made, places, axis=axis) for places in (first, second))
-        made = near * (2.0**PLACE_BITS - share) + far * share
+        wanted = tf.cast(sizes[axis - 1], tf.int32)
+        made = _between(made, axis, *_places(tf.shape(codes)[axis], wanted, o), PLACE_BITS)
     whole = tf.cast(made, tf.int64)
     half = tf.where(whole > 0, np.int64(1), np.int64(-1)) * np.int64(1 << (2 * PLACE_BITS - 1))
     return tf.cast(tf.truncatediv(whole + half, np.int64(1 << 2 * PLACE_BITS)) - zero, tf.float32)
+
+
+def _between(values: Any, axis: int, first: Any, second: Any, share: Any, bits: int) -> Any:
+    """What lies between two places of an axis, times 2^bits; the second one's share is in units of 2^-bits."""
+    tf = tensorflow()
+    share = tf.cast(tf.reshape(share, [-1, *[1] * (3 - axis)]), tf.float64)
+    near, far = (tf.gather(values, places, axis=axis) for places in (first, second))
+    return near * (2.0**bits - share) + far * share
 
 
 def _places(size: Any, made: Any, o: Operator) -> tuple[Any, Any, Any]:
@@ -101,7 +103,7 @@ def _neighbours(size: Any, made: int, o: Operator) -> tuple[Any, Any, Any]:
         places = tf.clip_by_value(places + (np.float32(0.5) * step - np.float32(0.5)), np.float32(0), last)
     first = tf.minimum(tf.cast(places, tf.int32), size - 1)
     share = tf.round((places - tf.cast(first, tf.float32)) * np.float32(2**FRACTION_BITS))
-    return first, tf.minimum(first + 1, size - 1), tf.cast(share, tf.float64)
+    return first, tf.minimum(first + 1, size - 1), share
 
 
 def multiplied(total: Any, read: Tensor, weights: Tensor, made: Tensor, limits: tuple[float, float]) -> Any:
