@@ -30,6 +30,24 @@ def test_only_those_that_wait_for_constants_go_when_a_graph_is_read():
     np.testing.assert_array_equal(run_once(graph, batch)[0], np.maximum(batch["x"], 0))
 
 
+def test_weights_of_an_inlined_call_are_not_kept_by_what_waits_for_its_arguments():
+    def waiting_for_both():
+        x, y = tf.nn.relu(placeholder([None, 4]), name="early"), placeholder([None, 4], "y")
+        with tf.control_dependencies([x]):
+            arguments = tf.no_op(name="arguments")
+        with tf.control_dependencies([arguments]):
+            weights = tf.identity(tf.constant(numbers(4, 3), name="weights"), name="weights_read")
+        check = tf.debugging.Assert(tf.reduce_all(x < 1e6), [x], name="check")
+        with tf.control_dependencies([tf.identity(weights, name="again"), check]):
+            tf.tanh(y, name="out")
+
+    graph = load(graph_def(waiting_for_both), outputs=["out"])
+    assert not {"weights", "weights_read", "again"} & graph.nodes.keys()
+    assert {"arguments", "early"} <= graph.nodes.keys() and "arguments" in nd.control_inputs(graph.nodes["out"])
+    batch = {"x": numbers(2, 4), "y": numbers(2, 4, seed=1)}
+    np.testing.assert_allclose(run_once(graph, batch)[0], np.tanh(batch["y"]), rtol=1e-5)
+
+
 def test_a_graph_without_control_inputs_keeps_its_nodes():
     graph = load(graph_def(lambda: tf.nn.relu(placeholder([None, 4]), name="out")))
     left = without_idle_controls(graph)

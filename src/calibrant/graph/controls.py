@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from calibrant.graph import nodes as nd
@@ -17,23 +18,26 @@ ASSIGNS = "_assigns"
 def without_idle_controls(graph: Graph) -> Graph:
     """The graph without control inputs that come from constants alone, and without what only they have kept.
 
-    A frozen Keras model makes its output wait for every weight that it has read.
+    A frozen Keras model makes its output wait for every weight that it has read, also where a call that has been
+    inlined read the weight as soon as its other arguments were there: the output waits for these instead.
     """
     if not any(reference.startswith("^") for node in graph.nodes.values() for reference in node.input):
         return graph
-    idle: set[str] = set()
+    waits: dict[str, tuple[str, ...]] = {}  # node whose value is constant → what it waits for all the same
     nodes = {}
     for node in graph.nodes.values():
-        if (
-            node.op in IDLE
-            and ASSIGNS not in node.attr
-            and all(nd.node_name(reference) in idle for reference in node.input)
-        ):
-            idle.add(node.name)
-        controls = nd.control_inputs(node)
-        kept = [f"^{name}" for name in controls if name not in idle]
-        nodes[node.name] = node if len(kept) == len(controls) else nd.copy_node(node, [*nd.data_inputs(node), *kept])
+        data, controls = nd.data_inputs(node), nd.control_inputs(node)
+        kept = _awaited(controls, waits)
+        is_constant = all(nd.node_name(tensor) in waits for tensor in data)
+        if node.op in IDLE and ASSIGNS not in node.attr and is_constant and (node.op != "NoOp" or not kept):
+            waits[node.name] = _awaited([*map(nd.node_name, data), *controls], waits)
+        nodes[node.name] = node if kept == controls else nd.copy_node(node, [*data, *(f"^{name}" for name in kept)])
     return replace(graph, nodes=ordered(nodes, (*graph.outputs, *graph.inputs)))
+
+
+def _awaited(names: Iterable[str], waits: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """What remains to be waited for."""
+    return tuple(dict.fromkeys(other for name in names for other in waits.get(name, (name,))))
 
 
 def without_unfed_controls(graph: Graph) -> Graph:
