@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tflite_networks import NETWORKS, contents, definition, exported, layer_operators, read_as_made, steps_apart
+from tflite_networks import (
+    NETWORKS,
+    contents,
+    definition,
+    exported,
+    layer_operators,
+    open_volume,
+    read_as_made,
+    steps_apart,
+)
 
 import calibrant
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.settings import TfliteSettings
+from graphs import graph_def
 
-HELD = [name for name in NETWORKS if name not in {"conv3d"}]
 
-
-@pytest.mark.parametrize("name", HELD)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_every_kind_of_layer_computes_what_its_simulation_does(name):
     result, x = exported(definition(name))
     apart, file = steps_apart(result, x)
@@ -21,7 +29,7 @@ def test_every_kind_of_layer_computes_what_its_simulation_does(name):
     assert {layer.layer.name for layer in result.network.layers} == layer_operators(result).keys()
 
 
-@pytest.mark.parametrize("name", HELD)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_our_numbers_are_in_the_file_to_the_last_bit(name):
     result, _ = exported(definition(name))
     found = layer_operators(result)
@@ -69,13 +77,16 @@ def test_weights_never_reach_what_litert_leaves_out():
     assert min(layer.weights.values.min() for layer in result.network.layers) == -127
 
 
-def test_conv3d_is_in_float_and_the_report_says_so():
-    result, x = exported(definition("conv3d"))
+def test_a_volume_of_open_sizes_is_in_float_and_the_report_says_how_it_is_not():
+    result, x = exported(graph_def(open_volume))
     [float_operator] = result.export_notes["tflite"]["operators_in_float"]
-    assert float_operator["operator"] == "CONV_3D" and "no integer kernel for Conv3D" in float_operator["reason"]
+    assert float_operator["operator"] == "CONV_3D" and "fix them with --tflite-shape" in float_operator["reason"]
     assert float_operator["layers"] == ["c3"]
     apart, _ = steps_apart(result, x)
     assert apart.max() <= 1
+    result, x = exported(graph_def(open_volume), tflite_shape={"x": (32, 4, 6, 6, 2)})
+    assert not result.export_notes["tflite"]["operators_in_float"]
+    assert steps_apart(result, x)[0].max() == 0
 
 
 def test_a_layer_left_in_float_is_float_in_the_file():

@@ -12,13 +12,13 @@ from tflite_networks import (
     attention,
     constant_batch_product,
     contents,
-    conv3d,
     depthwise,
     exported,
     global_average,
     image,
     layer_operators,
     one_of_two_equal_layers,
+    open_volume,
     residual,
     steps_apart,
     transposed,
@@ -205,8 +205,9 @@ def test_an_input_that_is_read_with_16_bits_is_not_made_int8(layer):
 
 
 def test_what_has_no_such_kernel_is_in_float_and_listed():
-    result, x = exported(model(conv3d), wide("c3"))
-    assert [row["reason"] for row in float_operators(result)] == ["LiteRT has no integer kernel for Conv3D"]
+    result, x = exported(model(open_volume), wide("c3"))
+    [reason] = [row["reason"] for row in float_operators(result)]
+    assert reason.startswith("LiteRT has no integer kernel for Conv3D")
     assert result.report["exports"]["tflite"]["layers_with_16_bits"] == []
     in_file, simulated = signal_to_noise(result, x)
     assert in_file > simulated

@@ -15,8 +15,6 @@ from calibrant.graph.run import run_once
 from calibrant.records.mapping_file import read_mapping
 from graphs import conv, dense, graph_def, numbers, tf, v1
 
-HELD = [name for name in NETWORKS if name != "conv3d"]
-
 
 def folded():
     """A scale, a norm and an activation that go into the layer in front, a bias, and a layer that is the output."""
@@ -61,7 +59,7 @@ def test_a_layer_whose_bias_is_not_of_the_model(tmp_path):
 
 
 @pytest.mark.parametrize("io", ["float32", "int8"])
-@pytest.mark.parametrize("name", HELD)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_every_operator_and_every_original_node(name, io, tmp_path):
     result, _ = exported(definition(name), tflite_io=io)
     ops, file = mapping_of(result, tmp_path)
@@ -77,7 +75,7 @@ def test_every_operator_and_every_original_node(name, io, tmp_path):
     assert {each for op in ops for each in op.original_names} == computed
 
 
-@pytest.mark.parametrize("name", [*HELD, "folded"])
+@pytest.mark.parametrize("name", [*NETWORKS, "folded"])
 def test_a_tensor_has_the_values_of_the_last_node(name, tmp_path):
     model = graph_def(folded) if name == "folded" else definition(name)
     # A bound that is behind a layer also ends what the layer makes, where both run on integers.

@@ -36,6 +36,11 @@ def conv3d():
     return tf.nn.conv3d(placeholder([None, 4, 6, 6, 2]), weights, [1, 1, 1, 1, 1], "SAME", name="c3")
 
 
+def open_volume():
+    weights = tf.constant(numbers(2, 3, 3, 2, 3, seed=3), name="c3/weights")
+    return tf.nn.conv3d(placeholder([None, None, 6, 6, 2]), weights, [1, 1, 1, 1, 1], "SAME", name="c3")
+
+
 def residual():
     y = tf.nn.relu(conv(image(), name="one"))
     z = conv(y, name="two", seed=4)
@@ -143,7 +148,7 @@ def exported(model, config="batch_num: 4", count=32, **options):
     """The result of an export, and inputs like those it was calibrated with."""
     graph = load(model)
     shape = graph.shape(graph.inputs[0])
-    x = numbers(shape[0] or count, *shape[1:], seed=11)
+    x = numbers(shape[0] or count, *(size or 4 for size in shape[1:]), seed=11)
     data = [{graph.input_keys[0]: numbers(*x.shape, seed=20 + index)} for index in range(4)]
     return calibrant.quantize(model, config=config, data=data, export="tflite", **options), x
 

@@ -29,7 +29,7 @@ class Dilated:
     row : NodeDef | None
         What makes an image of one row of a sequence, behind ``spread``.
     steps, padding : np.ndarray
-        Of an image: [2], and [2, 2].
+        Of an image: [2], and [2, 2]; of a volume: [3], and [3, 2].
     """
 
     spread: NodeDef
@@ -46,7 +46,7 @@ def as_dilated(edit: Edit) -> Mapping[str, str]:
     graph, twins = edit.graph, {}
     for node in list(edit.nodes.values()):
         found = dilated(graph, node)
-        if found is not None:
+        if found is not None and found.conv.op in CONVOLUTIONS:
             twins[f"{(found.row or found.spread).name}:0"] = _put(edit, found)
             if found.row is None:
                 twins[f"{(found.bias or found.conv).name}:0"] = f"{node.name}:0"
@@ -62,7 +62,7 @@ def dilated(graph: Graph, gathered: NodeDef) -> Dilated | None:
     conv = made = graph.producer(nd.data_inputs(made)[0]) if squeeze is not None else made
     if made.op == "BiasAdd" and graph.only_consumer(made.name) is not None:
         conv = graph.producer(nd.data_inputs(made)[0])
-    if conv.op not in CONVOLUTIONS or graph.only_consumer(conv.name) is None or not _steps_once(conv):
+    if conv.op not in (*CONVOLUTIONS, "Conv3D") or graph.only_consumer(conv.name) is None or not _steps_once(conv):
         return None
     spread = graph.producer(nd.data_inputs(conv)[0])
     row = spread if squeeze is not None and _is_of_rows(graph, spread, "ExpandDims") else None
@@ -74,7 +74,7 @@ def dilated(graph: Graph, gathered: NodeDef) -> Dilated | None:
     if any(size is None for size in sizes) or any(nd.control_inputs(node) for node in nodes):
         return None
     steps, padded, again, cropped = (np.asarray(size) for size in sizes)
-    axes = 2 if row is None else 1
+    axes = 3 if conv.op == "Conv3D" else 2 if row is None else 1
     padding = padded - cropped if padded.shape == cropped.shape == (axes, 2) else np.array([-1])
     if not np.array_equal(steps, again) or (padding < 0).any():
         return None
@@ -94,7 +94,8 @@ def _is_of_rows(graph: Graph, node: NodeDef, op: str) -> bool:
 def _steps_once(conv: NodeDef) -> bool:
     """Whether a convolution reads each position, and no position beyond the edges."""
     ones = {*(nd.attribute(conv, "strides") or [1]), *(nd.attribute(conv, "dilations") or [1])} == {1}
-    return ones and nd.attribute(conv, "padding") == "VALID" and nd.attribute(conv, "data_format", "NHWC") == "NHWC"
+    is_last = nd.attribute(conv, "data_format", "NHWC") in ("NHWC", "NDHWC")
+    return ones and is_last and nd.attribute(conv, "padding") == "VALID"
 
 
 def _put(edit: Edit, found: Dilated) -> str:
@@ -105,12 +106,12 @@ def _put(edit: Edit, found: Dilated) -> str:
         edit.put(nd.copy_node(found.row, [read, nd.data_inputs(found.row)[1]]))
         read = f"{found.row.name}:0"
     kernel = edit.graph.shape(weights)
-    is_same = kernel is not None and None not in kernel[:2] and _is_same(found, np.array(kernel[:2]))
-    if not is_same and found.padding.any():
+    is_padded = kernel is not None and None not in kernel[:2] and is_same(found, np.array(kernel[:2]))
+    if not is_padded and found.padding.any():
         sizes = np.concatenate([np.zeros((1, 2)), found.padding, np.zeros((1, 2))]).astype(np.int32)
         paddings = edit.add_constant(f"{name}/paddings", sizes)
         read = edit.add("Pad", f"{name}/padded", [read, paddings], T=conv.attr["T"], Tpaddings=dtypes.int32)
-    padding = "SAME" if is_same else "VALID"
+    padding = "SAME" if is_padded else "VALID"
     attributes = {**conv.attr, "padding": padding, "dilations": [1, *map(int, found.steps), 1]}
     end = name if found.row is None else (found.bias or conv).name
     made = end if found.bias is None else conv.name
@@ -122,7 +123,7 @@ def _put(edit: Edit, found: Dilated) -> str:
     return read
 
 
-def _is_same(found: Dilated, kernel: np.ndarray) -> bool:
+def is_same(found: Dilated, kernel: np.ndarray) -> bool:
     """Whether the zeros around the image are those of SAME."""
     beyond = (kernel - 1) * found.steps
     return np.array_equal(found.padding, np.stack([beyond // 2, beyond - beyond // 2], axis=1))

@@ -16,6 +16,7 @@ from calibrant.emit.tflite.replacements import replace_what_does_not_convert
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.emit.tflite.tensor_arrays import arrays_as_lists
 from calibrant.emit.tflite.tensor_lists import elements_of_the_batch, fixed_batch, with_batch_of_lists
+from calibrant.emit.tflite.volume_convolutions import convolve_as_images
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
 from calibrant.graph.sample_axis import inputs_with_samples
@@ -35,7 +36,7 @@ def float_graph(graph: Graph, settings: TfliteSettings, gelus: bool) -> tuple[Gr
     -------
     tuple[Graph, Mapping[str, str]]
         The graph, and tensor → the tensor that has its numbers, with channels last where it has channels first, or as
-        an image where they are spread over a batch.
+        images where they are spread over a batch or are the layers of a volume.
     """
     graph = in_single_precision(graph)
     edit = graph.edit()
@@ -63,6 +64,9 @@ def float_graph(graph: Graph, settings: TfliteSettings, gelus: bool) -> tuple[Gr
     activated = activate_images(edit)
     edit = edit.finish().edit()
     twins = {**dilated, **activated, **channels_last(edit)}
+    edit = edit.finish().edit()
+    images = convolve_as_images(edit)
+    twins = {**images, **{tensor: images.get(twin, twin) for tensor, twin in twins.items()}}
     if settings.ops == "layers":
         same_reciprocal_roots(edit)
     return edit.finish(), twins

@@ -129,10 +129,13 @@ LAYER_KERNELS = {
     "Conv2D": ("CONV_2D", "DEPTHWISE_CONV_2D"),
     "DepthwiseConv2dNative": ("DEPTHWISE_CONV_2D", "CONV_2D"),
     "Conv2DBackpropInput": ("TRANSPOSE_CONV",),
+    "Conv3D": ("CONV_2D",),
     **dict.fromkeys(("MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"), ("FULLY_CONNECTED", "BATCH_MATMUL")),
     "AvgPool": ("AVERAGE_POOL_2D", "MEAN"),
 }
 """What the converter makes of each kind of quantized layer; others have no integer kernel."""
+OF_OPEN_SIZES = {"CONV_3D": "; of volumes of known sizes it has one, fix them with --tflite-shape"}
+"""What to do where the converter has made another operator of a layer."""
 LAYER_INPUT = {"TRANSPOSE_CONV": 2}
 """Input that carries a layer's activations where it is not the first."""
 

@@ -13,7 +13,15 @@ from calibrant.emit.tflite.exact_reads import only_read_exactly
 from calibrant.emit.tflite.file_parts import Operator
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.float_file import FloatFile, layer_end
-from calibrant.emit.tflite.kernels import CONVOLVING, KERNELS, LAYER_KERNELS, WITHOUT_KERNEL, Result
+from calibrant.emit.tflite.kernels import (
+    CONVOLVING,
+    KERNELS,
+    LAYER_INPUT,
+    LAYER_KERNELS,
+    OF_OPEN_SIZES,
+    WITHOUT_KERNEL,
+    Result,
+)
 from calibrant.emit.tflite.layer_operator import layer_operator
 from calibrant.emit.tflite.own_constants import has_own_constants
 from calibrant.emit.tflite.sources import NodeInput, Observed, Source, Sources
@@ -147,6 +155,7 @@ class _Planner:
         self.without_scale: dict[int, tuple[str, int]] = {}
         self.operators: dict[str, int] = {}
         self.layers = self._layers()
+        self._demand_what_layers_read()
         self.wide = self._wide()
         self.left_in_float = self._left_in_float()
         coded = self.wiring.fed if given.integer_ends else frozenset()
@@ -195,6 +204,18 @@ class _Planner:
                 self.why[at] = reason
         return found
 
+    def _demand_what_layers_read(self) -> None:
+        """A layer's operator may read what the graph does not have: values of its input in another order."""
+        places = {node: (node, index) for node, index in reversed(list(self.given.places))}
+        for at, name in self.layers.items():
+            if name in places:
+                self.demands.setdefault(self._read_by_layer(at), places[name])
+
+    def _read_by_layer(self, at: int) -> int:
+        """Index of the activation that a layer's operator reads; the first of two."""
+        each = self.wiring.operators[at]
+        return each.read(LAYER_INPUT.get(each.name, 0)).index
+
     def _wide(self) -> WideOperators:
         """The layers that compute with 16 bits; others that would have to are left in float."""
         names = {node for node, _ in self.given.wide}
@@ -204,11 +225,10 @@ class _Planner:
             at: name in with_weights and self.wiring.operators[at].name in KERNELS_OF_16_BITS
             for at, name in self.layers.items()
         }
+        readers = [at for at, name in self.layers.items() if name in names and weighted[at]]
+        known = [self.index_of[tensor] for tensor in read if tensor in self.index_of]
         found = wide_operators(
-            self.wiring.operators,
-            weighted,
-            [at for at, name in self.layers.items() if name in names and weighted[at]],
-            [self.index_of[tensor] for tensor in read if tensor in self.index_of],
+            self.wiring.operators, weighted, readers, [*known, *(self._read_by_layer(at) for at in readers)]
         )
         for at in found.floats:
             self.layers.pop(at, None)
@@ -231,7 +251,8 @@ class _Planner:
         activation = op.upper() if op in ACTIVATIONS else None
         at = layer_operator(self.wiring, self.index_of.get(end), kernels, activation)
         if at is not None and (name := self.wiring.operators[at].name) not in kernels:
-            return at, f"LiteRT has no integer kernel for {layer.type}" + (f" as {name}" if kernels else "")
+            as_this = f" as {name}{OF_OPEN_SIZES.get(name, '')}" if kernels else ""
+            return at, f"LiteRT has no integer kernel for {layer.type}{as_this}"
         if at is None or at in found:
             return at, "the converter made something else of the layer"
         if not has_own_constants(self.wiring.operators[at], self.given.graph, layer):

@@ -14,6 +14,7 @@ from calibrant.emit.tflite.own_constants import BIAS_INPUT
 from calibrant.emit.tflite.plan import FilePlan
 from calibrant.emit.tflite.scales import Scales
 from calibrant.emit.tflite.schema import schema
+from calibrant.emit.tflite.volume_convolutions import with_layers_in_channels
 from calibrant.emit.tflite.wide import same_codes
 from calibrant.graph import nodes as nd
 from calibrant.quantized_network import QuantizedLayer, QuantizedWeights
@@ -220,6 +221,8 @@ class _Writer:
 def in_file_layout(kernel: str, layer: QuantizedLayer, weights: QuantizedWeights) -> tuple[np.ndarray, int]:
     """The integer weights as a kernel has them, and the axis of its channels."""
     codes = weights.values.astype(np.int8)
+    if layer.layer.type == "Conv3D":
+        return np.moveaxis(with_layers_in_channels(codes), 3, 0), 0
     if layer.layer.type == "DepthwiseConv2dNative":
         codes = codes.reshape(1, *codes.shape[:2], -1)
         return (np.moveaxis(codes, -1, 0), 0) if kernel == "CONV_2D" else (codes, 3)
