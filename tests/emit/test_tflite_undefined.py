@@ -7,7 +7,7 @@ import pytest
 from tflite_networks import computed, exported, image
 
 from calibrant.emit.tflite import scales
-from graphs import conv, graph_def, tf
+from graphs import conv, dense, graph_def, placeholder, tf
 
 READERS = {
     "rsqrt": lambda y: tf.math.rsqrt(y + 1e-7),
@@ -56,6 +56,25 @@ def test_what_a_function_reads_is_in_float_where_the_function_is(name, coarse):
     result, x = exported(network(READERS[name]))
     assert np.isfinite(outputs_with_zeros(result, x)).all()
     assert "ADD" in {row["operator"] for row in result.export_notes["tflite"]["operators_in_float"]}
+
+
+def test_what_reads_numbers_that_others_lost_stays_on_integers(coarse):
+    """A variance with the code of zero makes NaN, which go through all layers; only their origin is put back."""
+
+    def build():
+        x = placeholder([None, 16, 3]) * np.float32([1.0, 0.01, 5.0])
+        mean = tf.reduce_mean(x, 1, keepdims=True)
+        variance = tf.reduce_mean(tf.square(x - mean), 1, keepdims=True)
+        size = tf.sqrt(variance + 1e-5)
+        y = (x - mean) / size
+        for name in ("one", "two", "three"):
+            y = tf.nn.relu(dense(tf.reshape(y, [-1, 48]), 48, name))
+        tf.add(tf.reshape(dense(y, 48, "last"), [-1, 16, 3]) * size, mean, name="out")
+
+    result, x = exported(graph_def(build))
+    assert np.isfinite(computed(result, x)[0][0]).all()
+    rows = result.export_notes["tflite"]["operators_in_float"]
+    assert rows and not any("beyond" in row["reason"] or row["operator"] == "FULLY_CONNECTED" for row in rows)
 
 
 def test_codes_that_others_read_too_are_left_where_they_lose_a_number(coarse):

@@ -137,8 +137,9 @@ def lite_file(
             simulation = simulate(draft.file, dict(enumerate(network.graph.inputs)))
         except NotSimulated as error:
             raise ModelError(_not_simulated(error, network.graph.source)) from None
-        wrong = _wrong_operators(draft, simulation, runs, network.graph.source)
-        wrong = wrong or _undefined(draft, float_file, runs[-1], sample, network.graph.source)
+        # first what makes NaN: whatever reads them seems to be wrong as well
+        wrong = _undefined(draft, float_file, runs[-1], sample, network.graph.source)
+        wrong = wrong or _wrong_operators(draft, simulation, runs, network.graph.source)
         if not wrong:
             break
         barred |= wrong
