@@ -2,7 +2,12 @@
 
 import json
 
+import pytest
+
 import calibrant
+from calibrant.graph.load import load
+from calibrant.steps import measured
+from calibrant.steps.measured import ENOUGH_VALUES, LEAST_SAMPLES, MOST_SAMPLES, PRODUCTS, RESULTS, samples_to_run
 from graphs import conv, dense, graph_def, numbers, placeholder, tf
 from this_tensorflow import skipped_without_the_operation
 
@@ -22,3 +27,38 @@ def test_tensors_with_channels_first_are_compared_position_by_position(tmp_path)
     assert set(arriving) == {"before", "conv", "dense"}
     assert arriving["before"] is None  # nothing before it is quantized
     assert arriving["conv"] > 20 and arriving["dense"] > 20
+
+
+def network_of(rows):
+    return load(graph_def(lambda: tf.identity(conv(placeholder([None, rows, 64, 8]), 16), name="out")))
+
+
+@pytest.mark.parametrize(("rows", "samples"), [(8, 32), (64, 32), (512, 32), (1024, 16), (8192, 4)])
+def test_small_networks_are_measured_on_more_samples(rows, samples):
+    results = rows * 64 * 16
+    most = min(PRODUCTS // (results * 9 * 8), RESULTS // results)
+    assert samples == min(max(most, LEAST_SAMPLES), MOST_SAMPLES)
+    assert samples_to_run(network_of(rows)) == samples
+
+
+def test_open_sizes_and_loops_are_measured_on_few():
+    def looping():
+        x = placeholder([None, 5, 3])
+        total = tf.while_loop(lambda i, _: i < 5, lambda i, s: [i + 1, tf.matmul(s, s)], [0, tf.eye(3)])[1]
+        tf.add(x[:, :3], total, name="out")
+
+    assert (
+        samples_to_run(network_of(None)) == samples_to_run(load(graph_def(looping), outputs=["out"])) == LEAST_SAMPLES
+    )
+
+
+def test_more_batches_keep_no_more_values(tmp_path, monkeypatch):
+    kept = []
+    some = measured._some_positions
+    monkeypatch.setattr(measured, "_some_positions", lambda *a: kept.append(some(*a)) or kept[-1])
+    model = graph_def(lambda: dense(tf.reshape(conv(placeholder([None, 64, 64, 4])), [-1, 64 * 64 * 4])))
+    for size, folder in ((32, "one"), (1, "many")):
+        data = [numbers(size, 64, 64, 4, seed=at) for at in range(32 // size)]
+        calibrant.quantize(model, data=data, out=tmp_path / folder, samples=32, refine=False)
+    sizes = {tuple(rows.shape) for rows in kept}
+    assert {len(rows) * rows.shape[1] <= ENOUGH_VALUES for rows in kept} == {True} and (1024, 4) in sizes, sizes

@@ -17,14 +17,21 @@ from calibrant.emit.tflite.sample import takes
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import before_softmax
+from calibrant.graph.multiply_accumulates import count_products
 from calibrant.graph.run import Runner
 from calibrant.quantized_network import ErrorGrowth, InputError, OutputSqnr, QuantizedInput, QuantizedNetwork
 from calibrant.steps.first_samples import cut, first_samples
 from calibrant.steps.undefined_outputs import undefined_samples, where_undefined
 
-SAMPLES = 4
+LEAST_SAMPLES, MOST_SAMPLES = 4, 32
+PRODUCTS = 1 << 31
+"""Multiply-accumulates of all samples together, if LEAST_SAMPLES do not have more."""
+RESULTS = 1 << 24
+"""Numbers in the outputs of all samples together, if LEAST_SAMPLES do not have more."""
 ENOUGH_VALUES = 1 << 15
-"""Of a tensor and batch, whole positions with all their channels, evenly spaced."""
+"""Of a tensor in each of LEAST_SAMPLES batches, or as many in more of them: whole positions with all their channels,
+evenly spaced.
+"""
 _LIMITS = (0.0, 90.0)
 
 
@@ -58,14 +65,15 @@ def measured(
     keys : Sequence[str]
         How the outputs are called, in order.
     batches : Batches
-        Data that can be read again; the first SAMPLES samples are used, in whole batches where the model fixes them.
+        Data that can be read again; the first :func:`samples_to_run` are used, in whole batches where the model fixes
+        them.
     inputs : bool
         Whether the quantized inputs are measured, too; of each at most about ENOUGH_VALUES values a batch, so that
         time and memory stay small beside calibration.
     """
     quantized = fake_quantized(replace(network, output_tensors=()))
     graph = reference if network.weight_only else network.graph
-    fed = first_samples(graph, batches, SAMPLES)
+    fed = first_samples(graph, batches, samples_to_run(reference))
     entries = network.every_input() if inputs else ()
     watched = {entry.tensor for entry in entries}
     places = [place for place, tensor in enumerate(graph.outputs) if graph.dtype(tensor).is_floating]
@@ -86,6 +94,17 @@ def measured(
     arriving = {tensor: _decibels(kept[tensor], second.kept[tensor]) for tensor in watched}
     errors = (_input_error(entry, kept[entry.tensor], arriving[entry.tensor]) for entry in entries)
     return Measured(outputs, ErrorGrowth(samples, tuple(errors)))
+
+
+def samples_to_run(graph: Graph) -> int:
+    """How many samples are run: MOST_SAMPLES through small networks, LEAST_SAMPLES through large ones and loops."""
+    products = count_products(graph)
+    shapes = [nd.static_shape((graph.shape(tensor) or (None, None))[1:]) for tensor in graph.outputs]
+    known = [math.prod(shape) for shape in shapes if shape is not None]
+    if products.unknown or len(known) < len(shapes):
+        return LEAST_SAMPLES
+    most = min(PRODUCTS // max(sum(products.counts.values()), 1), RESULTS // max(sum(known), 1))
+    return min(max(most, LEAST_SAMPLES), MOST_SAMPLES)
 
 
 def file_sqnr(
@@ -118,7 +137,7 @@ def file_sqnr(
         and (before_softmax(reference, tensor) == tensor) == (scores[place] == output)
     ]
     size = next((shape[0] for tensor in simulation.inputs if (shape := simulation.shape(tensor))), None)
-    fed = first_samples(reference, batches, max(SAMPLES, size or 0))
+    fed = first_samples(reference, batches, max(samples_to_run(reference), size or 0))
     fed = fed if size is None else _pieces(fed, size)
     if (
         not places
@@ -172,9 +191,12 @@ class _Values:
 
 def _values(graph: Graph, fetches: list[str], fed: list[dict[str, np.ndarray]], axes: Mapping[str, int]) -> _Values:
     parts: dict[str, list[np.ndarray]] = {tensor: [] for tensor in axes}
+    enough = ENOUGH_VALUES * LEAST_SAMPLES // max(len(fed), LEAST_SAMPLES)
 
     def keeper(tensor: str) -> Callable[[np.ndarray], None]:
-        return lambda values: parts[tensor].append(_some_positions(np.asarray(values, np.float32), axes[tensor]))
+        return lambda values: parts[tensor].append(
+            _some_positions(np.asarray(values, np.float32), axes[tensor], enough)
+        )
 
     with Runner(
         graph, fetches, watched={tensor: keeper(tensor) for tensor in parts} or None, optimized=False
@@ -184,11 +206,11 @@ def _values(graph: Graph, fetches: list[str], fed: list[dict[str, np.ndarray]], 
     return _Values(fetched, {tensor: np.concatenate(pieces) for tensor, pieces in parts.items()})
 
 
-def _some_positions(values: np.ndarray, axis: int) -> np.ndarray:
+def _some_positions(values: np.ndarray, axis: int, enough: int) -> np.ndarray:
     """Positions with all their channels, [positions, channels]."""
     rows = np.moveaxis(values, axis, -1) if values.ndim > 1 else values.reshape(1, -1)
     rows = rows.reshape(-1, rows.shape[-1])
-    most = max(ENOUGH_VALUES // max(rows.shape[-1], 1), 1)
+    most = max(enough // max(rows.shape[-1], 1), 1)
     return rows[:: max(-(-len(rows) // most), 1)].copy()
 
 
