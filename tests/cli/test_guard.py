@@ -105,15 +105,47 @@ def test_what_libraries_tell_of_themselves_is_not_shown() -> None:
     assert ended(f"os.write(2, b'{said}'); return 0") == (0, "", "kept\n")
 
 
-def test_an_interrupt_in_the_callback_of_a_weak_reference_is_not_lost() -> None:
+@pytest.mark.parametrize(
+    "number",
+    ["SIGINT", "SIGTERM; signal.signal(number, signal.default_int_handler)"],
+    ids=["SIGINT", "SIGTERM"],
+)
+def test_an_interrupt_in_the_callback_of_a_weak_reference_is_not_lost(number: str) -> None:
     body = (
-        "import weakref; kept = {1}; reference = weakref.ref(kept, "
-        "lambda _: [os.kill(os.getpid(), signal.SIGINT), sum(range(1000))]); del kept; time.sleep(20); return 0"
+        f"import weakref; kept = {{1}}; number = signal.{number}; reference = weakref.ref(kept, "
+        "lambda _: [os.kill(os.getpid(), number), sum(range(1000))]); del kept; time.sleep(20); return 0"
     )
     begun = time.monotonic()
     code, out, errors = ended(body, "--resume", "x")
     assert (code, out) == (130, "") and "Exception ignored" not in errors
     assert time.monotonic() - begun < 15
+
+
+INTERRUPT = "os.kill(os.getpid(), signal.SIGINT); sum(range(1000))"
+SWALLOWED = f"""try:
+        {INTERRUPT}
+    except BaseException:
+        pass
+    """
+
+
+@pytest.mark.parametrize("end", ["time.sleep(20); return 0", "return 0", "raise RuntimeError", "sys.exit(2)"])
+def test_an_interrupt_that_a_library_swallows_is_not_lost(end: str) -> None:
+    begun = time.monotonic()
+    code, out, errors = ended(SWALLOWED + end, "--resume", "x")
+    assert (code, out) == (130, "")
+    assert errors == "interrupted; the output folder holds one whole result or none\n"
+    assert time.monotonic() - begun < 15
+
+
+def test_an_interrupt_that_became_another_exception_is_no_defect() -> None:
+    body = SWALLOWED.replace("pass", "raise RuntimeError('REPLACED BY KeyboardInterrupt')")
+    assert ended(body)[::2] == (130, "interrupted; the output folder holds one whole result or none\n")
+
+
+def test_an_interrupt_after_the_work_changes_nothing() -> None:
+    kill = "type('Last', (), {'__del__': lambda _, kill=os.kill, own=os.getpid(): kill(own, 2)})()"
+    assert ended(f"sys.modules['last'] = {kill}; return 3") == (3, "", "")
 
 
 @pytest.mark.parametrize(("options", "code"), [((), 130), (("--resume", "x"), 3)])

@@ -7,7 +7,7 @@ import pytest
 from tflite_networks import contents, definition, exported, image, layer_operators, read_as_made, steps_apart
 
 import calibrant
-from calibrant.emit.tflite.convert import converter_problem
+from calibrant.emit.tflite.convert import convert, converter_problem
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.simulation import between_node
 from calibrant.errors import ModelError
@@ -399,6 +399,20 @@ def test_an_error_that_names_no_operator_keeps_its_first_line():
     problem = converter_problem("model.py:31:1: error: operand #0 does not dominate this use\n call()\n ^\n", graph)
     assert problem.path is None
     assert problem.message.endswith("(operand #0 does not dominate this use)")
+
+
+def test_an_interrupt_that_comes_back_as_another_error_is_not_the_models(monkeypatch):
+    text = (
+        "pybind11::error_already_set: MISMATCH of original and normalized active exception types: "
+        "ORIGINAL InvalidArgumentError REPLACED BY KeyboardInterrupt: <EMPTY MESSAGE>\n\nAt:\n  importer.py(305): f\n"
+    )
+
+    def interrupted(graph):
+        raise RuntimeError(text)
+
+    monkeypatch.setattr("calibrant.emit.tflite.convert._function", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        convert(load(graph_def(lambda: tf.identity(conv(image()), name="out"))))
 
 
 def test_an_error_with_a_location_names_the_node():

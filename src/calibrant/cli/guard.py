@@ -35,9 +35,10 @@ _CHATTER = re.compile(
 INTERRUPTED = "interrupted; the output folder holds one whole result or none"
 PATIENCE = 1.5  # seconds after an interrupt in which the work may end by itself
 _SAME = 0.5  # seconds within which two interrupts are one that came twice, to the process and to its group
-_SOON = 0.01  # seconds after which a callback that took an interrupt should have ended
+_SOON = 0.01  # seconds after which what took an interrupt should have ended
 _SHOWN = 400
 _is_child = False
+_interrupts: _Interrupts | None = None
 
 
 def possible() -> bool:
@@ -65,13 +66,14 @@ def fork(died: Callable[[str, str], NoReturn], saves: bool = False) -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {*passed_on, signal.SIGCHLD})
     child = os.fork()
     if child == 0:
-        global _is_child
+        global _is_child, _interrupts
         _is_child = True
         end_with_parent(parent)
         os.close(reading)
         _keep_messages_direct(writing)
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            _Interrupts().install()
+            _interrupts = _Interrupts()
+            _interrupts.install()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return
     os.close(writing)
@@ -91,6 +93,15 @@ def fork(died: Callable[[str, str], NoReturn], saves: bool = False) -> None:
     os.kill(parent, ended)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     sys.exit(128 + ended)
+
+
+def settle_interrupts() -> None:
+    """At the end of the work: raise KeyboardInterrupt if there was an interrupt, and ignore those that come later.
+
+    TensorFlow turns some into exceptions of other types, or into nothing.
+    """
+    if _interrupts is not None:
+        _interrupts.settle()
 
 
 def leave(code: int) -> NoReturn:
@@ -125,33 +136,57 @@ def _keep_messages_direct(writing: int) -> None:
     os.close(writing)
 
 
+class _KeyboardInterrupt(KeyboardInterrupt):
+    """Calls a function when it is gone."""
+
+    def __init__(self, gone: Callable[[], None]) -> None:
+        super().__init__()
+        self._gone = gone
+
+    def __del__(self) -> None:
+        self._gone()
+
+
 class _Interrupts:
-    """One KeyboardInterrupt for each interrupt, and another one for each that Python could only print and forget.
+    """One KeyboardInterrupt for each interrupt, and another one for each that is gone before the command has ended.
 
     What is raised in the callback of a weak reference (the locks of the import system have some), or while an object
-    is deleted, ends nothing.
+    is deleted, ends nothing. What is raised where C++ calls Python may become another exception, or none.
     """
 
     def __init__(self) -> None:
         self._last = -_SAME
         self._shown = sys.unraisablehook
         self._thread = threading.get_ident()
+        self._came = False
 
     def install(self) -> None:
         """Take the place of Python's handler, and of what shows exceptions that end nothing."""
         signal.signal(signal.SIGINT, self._interrupt)
         sys.unraisablehook = self._lost
 
+    def settle(self) -> None:
+        """Raise KeyboardInterrupt if there was an interrupt, whatever became of it; later ones are ignored."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if self._came:
+            raise KeyboardInterrupt
+
     def _interrupt(self, number: int, frame: Any) -> None:
         again, self._last = time.monotonic() - self._last < _SAME, time.monotonic()
         if not again:
-            signal.default_int_handler(number, frame)
+            self._came = True
+            raise _KeyboardInterrupt(self._gone)
 
     def _lost(self, exception: sys.UnraisableHookArgs) -> None:
-        if issubclass(exception.exc_type, KeyboardInterrupt):
-            threading.Timer(_SOON, self._raise_again).start()
-        else:
+        if not issubclass(exception.exc_type, KeyboardInterrupt):
             self._shown(exception)
+        elif exception.exc_type is not _KeyboardInterrupt:  # of another signal that ends the command
+            self._gone()
+
+    def _gone(self) -> None:
+        again = threading.Timer(_SOON, self._raise_again)
+        again.daemon = True
+        again.start()
 
     def _raise_again(self) -> None:
         self._last = -_SAME

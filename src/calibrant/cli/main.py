@@ -163,8 +163,11 @@ def _run(group: Commands, name: str, arguments: list[str] | None) -> NoReturn:
         if arguments is None and guard.possible():
             guard.fork(_died, saves=any(word.startswith("--resume") for word in sys.argv))
         _check_characters(arguments or ())
-        code = group.main(arguments, prog_name=name, standalone_mode=False)
-        sys.stdout.flush()
+        try:
+            code = group.main(arguments, prog_name=name, standalone_mode=False)
+            sys.stdout.flush()
+        finally:
+            guard.settle_interrupts()
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
         shown = _in_our_words(error)

@@ -66,6 +66,8 @@ def _convert(graph: Graph) -> bytes:
             converter.allow_custom_ops = True
             return converter.convert()
         except Exception as error:  # the converter's own error derives from Exception alone
+            if "KeyboardInterrupt" in str(error):  # so pybind11 tells of one that a function of Python ended with
+                raise KeyboardInterrupt from error
             if not isinstance(error, (ValueError, RuntimeError, TypeError, tf.errors.OpError)) and (
                 type(error).__name__ != "ConverterError"
             ):
