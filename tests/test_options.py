@@ -10,10 +10,11 @@ import pytest
 
 import calibrant
 from calibrant import CalibrationOptions, DataOptions, ExportOptions, ModelOptions
-from calibrant.data.option_types import ACCEPTED
+from calibrant.data.option_types import ACCEPTED, check_arguments
 from calibrant.data.options import TYPES as DATA_TYPES
 from calibrant.graph.load import load
 from calibrant.options import TO_QUANTIZE, TO_READ, Options
+from calibrant.progress import no_progress
 from graphs import tf
 
 MODEL, CONFIG, DATA = (f"examples/digits/{name}" for name in ("digits.pb", "quant.cfg", "calibration.npz"))
@@ -164,6 +165,60 @@ def test_other_functions_check_theirs(call):
         match=r"^(\w+ is (.|\n)*allowed: (a path|True|a number|a list of|Limits|two whole numbers|ImageOptions))",
     ):
         call()
+
+
+VALUES = {
+    "batch_size": -1,
+    "workers": -1,
+    "threads": -1,
+    "samples": "abc",
+    "shuffle": -1,
+    "image_size": [],
+    "image_options": {"x": None},
+    "shapes": {"x": None},
+    "dtypes": {"x": "nosuch"},
+    "name": "",
+}
+"""Of the right type, and not allowed."""
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_every_function_refuses_the_values_that_quantize_refuses(name):
+    said = set()
+    for call in (
+        lambda **given: calibrant.quantize("no.pb", data="no.npy", **given),
+        lambda **given: calibrant.observe("no.pb", data="no.npy", **given),
+        lambda **given: calibrant.merge(["no.npz"], "no.pb", **given),
+    ):
+        with pytest.raises((calibrant.DataError, calibrant.OutputError)) as refused:
+            call(**{name: VALUES[name]})
+        said.add(str(refused.value))
+    assert len(said) == 1 and "no.pb" not in said.pop()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda track: calibrant.quantize("no.pb", data="no.npy", track=track),
+        lambda track: calibrant.observe("no.pb", data="no.npy", track=track),
+        lambda track: calibrant.evaluate("no.pb", "no.npy", track=track),
+        lambda track: calibrant.verify("no", "no.npy", track=track),
+        lambda track: calibrant.golden("no", "no.npy", track=track),
+        lambda track: calibrant.tune("no.pb", data="no.npy", tolerance=0.1, track=track),
+    ],
+    ids=["quantize", "observe", "evaluate", "verify", "golden", "tune"],
+)
+@pytest.mark.parametrize("track", [lambda: 1, lambda items: items, 3, None], ids=["none", "one", "number", "nothing"])
+def test_what_cannot_show_progress(call, track):
+    with pytest.raises(
+        calibrant.DataError, match=r"track is .*\n.*allowed: a function of \(items, description, total\)"
+    ):
+        call(track)
+
+
+def test_what_can_show_progress():
+    for track in (no_progress, lambda items, *_: items, lambda items, description, total, own=1: items, zip):
+        check_arguments({"track": "ProgressFn"}, {"track": track})
 
 
 def test_empty_path_is_not_the_working_directory():

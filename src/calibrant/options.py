@@ -11,8 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
+from calibrant.calibration.limits import check_threads, check_workers
+from calibrant.data.amount import sample_limit
 from calibrant.data.option_types import check_types
 from calibrant.data.options import DataOptions
+from calibrant.emit.prefix import file_prefix
 from calibrant.emit.tflite.settings import TfliteSettings, fixed_shapes
 from calibrant.errors import ConfigError, DataError, Problem, did_you_mean
 from calibrant.exports import checked_exports
@@ -81,7 +84,7 @@ class CalibrationOptions:
     Raises
     ------
     DataError
-        A value of a type that is not allowed.
+        A value that is not allowed.
     ConfigError
         A budget below 0 or above 1.
     """
@@ -96,6 +99,9 @@ class CalibrationOptions:
 
     def __post_init__(self) -> None:
         check_types(self)
+        sample_limit(self.samples)
+        check_workers(self.workers)
+        check_threads(self.threads)
         if self.budget is not None and not 0 <= self.budget <= 1:
             hint = f"{self.budget / 100:g} for {self.budget:g} %" if 1 < self.budget <= 100 else None
             problem = Problem(f"a budget of {self.budget}", allowed="a share of multiply-accumulates, 0...1", hint=hint)
@@ -132,6 +138,8 @@ class ExportOptions:
         A value of a type that is not allowed.
     ConfigError
         A format or a setting of the ``.tflite`` file that does not exist, or such a setting where none is written.
+    OutputError
+        A name that files cannot have.
     """
 
     export: str | Sequence[str] = ()
@@ -146,6 +154,7 @@ class ExportOptions:
     def __post_init__(self) -> None:
         check_types(self)
         object.__setattr__(self, "export", checked_exports(self.export))
+        file_prefix(self.name, None)
         if self.tflite != TfliteSettings() and "tflite" not in self.export:
             given = [field.name for field in fields(self) if field.name.startswith("tflite_")]
             given = [name for name in given if getattr(self, name) != getattr(type(self), name)]

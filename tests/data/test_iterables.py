@@ -191,6 +191,12 @@ def test_no_source_at_all(source, kind):
         open_data(source, [X])
 
 
+@pytest.mark.parametrize("source", [b"m/x.npy", bytearray(b"m/x.npy")])
+def test_a_path_of_bytes_is_no_list_of_numbers(source):
+    with pytest.raises(DataError, match=r"the data are .*m/x\.npy.*\n.*hint: give str or Path"):
+        open_data(source, [X])
+
+
 @pytest.mark.parametrize("returned, hint", [(None, "lack a return"), (3, "")])
 def test_function_that_returns_nothing_to_iterate(returned, hint):
     def items():

@@ -189,6 +189,9 @@ def test_which_output_is_scored(tmp_path):
     assert rows[0].top1 is not None and rows[1].r2 is None and rows[1].mae is not None
     with pytest.raises(calibrant.DataError, match="no output 'logit'(.|\n)*did you mean 'logits'"):
         calibrant.evaluate([definition], DATA, truth, outputs=["logits", "average"], output="logit")
+    for labels, output in ((None, "logit"), (None, ""), ({"logits": truth}, "logit")):
+        with pytest.raises(calibrant.DataError, match=f"no output '{output}'"):
+            calibrant.evaluate([definition], DATA, labels, outputs=["logits", "average"], output=output)
 
 
 def test_files_of_several_outputs_are_read_with_the_names_and_order_of_the_model(tmp_path):

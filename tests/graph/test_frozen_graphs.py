@@ -279,7 +279,8 @@ def test_all_possible_outputs_are_counted_and_the_first_named():
         for number in range(12):
             tf.nn.relu(x, name=f"end{number}")
 
-    with pytest.raises(ModelError, match=r"12 nodes have no reader(.|\n)*end0.*end7, …"):
+    pattern = r"12 nodes have no reader(.|\n)*end0.*end7, …(.|\n)*--outputs; calibrant inspect MODEL --nodes lists"
+    with pytest.raises(ModelError, match=pattern):
         load(graph_def(network))
 
 

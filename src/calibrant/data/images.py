@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
@@ -15,7 +16,7 @@ from PIL import Image
 from calibrant.data.input_source import Chunk
 from calibrant.data.input_spec import InputSpec, Shape, show
 from calibrant.data.option_types import ACCEPTED, Rows, check_types
-from calibrant.errors import DataError, Problem
+from calibrant.errors import DataError, Problem, did_you_mean
 from calibrant.regular_file import require_regular
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -187,6 +188,30 @@ class ImageOptions:
             message = f"{name} has {values.size} values, axis {axis} of the data {show(shape)} is its channels"
             raise DataError(Problem(message, path=path))
         return values.reshape([-1 if index == axis else 1 for index in range(len(shape))])
+
+
+def image_options_of(given: ImageOptions | Mapping[str, object] | None, size: Sequence[int] | None) -> ImageOptions:
+    """The options that are given, as themselves or as a dict of their parameters, with this size instead of theirs.
+
+    Raises
+    ------
+    DataError
+        A name that is no option, or as of :class:`ImageOptions`.
+    """
+    if isinstance(given, Mapping):
+        names = [field.name for field in fields(ImageOptions) if field.name != "order"]
+        wrong = [
+            Problem(f"{name!r} is no image option", allowed=", ".join(names), hint=did_you_mean(str(name), names))
+            for name in given
+            if name not in names
+        ]
+        if wrong:
+            raise DataError(*wrong)
+        given = ImageOptions(**cast("Mapping[str, Any]", given))
+    options = given or ImageOptions()
+    if size is None:
+        return options
+    return replace(options, size=cast("tuple[int, int]", tuple(size)))  # ImageOptions checks their number
 
 
 def layout_of(spec: InputSpec, options: ImageOptions) -> str:

@@ -171,7 +171,7 @@ def with_shapes(
         if spec.name not in keys:
             completed.append(spec)
             continue
-        given = _given_shape(shapes[keys[spec.name]], spec)
+        given = given_shape(shapes[keys[spec.name]], spec.name)
         merged = _merge(spec.shape, given)
         if merged is None:
             message = f"the shape given is {show(given)}, the model's is {show(spec.shape)}"
@@ -183,14 +183,21 @@ def with_shapes(
     return tuple(completed)
 
 
-def _given_shape(given: object, spec: InputSpec) -> OpenShape:
+def given_shape(given: object, name: str) -> OpenShape:
+    """The shape that a user gives for the input of a name.
+
+    Raises
+    ------
+    DataError
+        It is no list of sizes.
+    """
     try:
         sizes = None if isinstance(given, (str, bytes, Mapping)) else list(given)  # type: ignore[call-overload]
     except TypeError:
         sizes = None
     if sizes is None or not all(size is None or ACCEPTED["int"][0](size) for size in sizes):
         allowed = "a list of whole numbers; None or -1: any size"
-        raise DataError(Problem(f"the shape given is {given!r:.80}", path=f"input {spec.name!r}", allowed=allowed))
+        raise DataError(Problem(f"the shape given is {given!r:.80}", path=f"input {name!r}", allowed=allowed))
     return _open_shape(sizes)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,10 +11,11 @@ import numpy as np
 
 from calibrant.data.batches import Batches, too_few
 from calibrant.data.coerce import fit_shape, refuse_masked
-from calibrant.data.images import ImageOptions, Order
+from calibrant.data.images import ImageOptions, Order, image_options_of
 from calibrant.data.input_source import ArraySource, Chunk, ConstantSource, InputSource
 from calibrant.data.input_spec import InputSpec, match_names, raw_dtypes, with_shapes
 from calibrant.data.iterables import ItemSource
+from calibrant.data.option_types import check_number
 from calibrant.data.resolve_path import columns_in_order, columns_of
 from calibrant.data.tfrecords import TFRecords
 from calibrant.data.zip_inputs import (
@@ -24,7 +25,7 @@ from calibrant.data.zip_inputs import (
     open_columns,
     refuse_image_only,
 )
-from calibrant.errors import DataError, Problem, did_you_mean
+from calibrant.errors import DataError, Problem
 from calibrant.regular_file import is_folder
 
 __all__ = ["DEFAULT_BATCH_SIZE", "Batches", "ImageOptions", "InputSpec", "TFRecords", "open_data"]
@@ -89,12 +90,12 @@ def open_data(
     DataError
         Every problem that shows without reading the values; the others are raised while iterating.
     """
-    _check_number("batch_size", batch_size)
-    _check_number("batch_num", batch_num)
-    _check_number("shuffle", shuffle, 0)
+    check_number("batch_size", batch_size)
+    check_number("batch_num", batch_num)
+    check_number("shuffle", shuffle, 0)
     inputs = with_shapes(inputs, shapes)
     raw = raw_dtypes(inputs, dtypes)
-    options = replace(_image_options(image_options, image_size), order=Order(spread, shuffle))
+    options = replace(image_options_of(image_options, image_size), order=Order(spread, shuffle))
     if shuffle is not None and not (isinstance(source, (str, Path)) and is_folder(source)):
         raise DataError(Problem("shuffle is for a folder of images", hint="shuffle the array or list itself"))
     if isinstance(source, TFRecords):
@@ -111,6 +112,8 @@ def _columns(
     """One source per input; None if the source holds whole batches."""
     if source is None:
         raise DataError(Problem("no data are given", hint="data=, or --data on the command line"))
+    if isinstance(source, (bytes, bytearray)):
+        raise DataError(Problem(f"the data are {source!r:.80} ({type(source).__name__})", hint="give str or Path"))
     _refuse_arrays_with_labels(source, inputs)
     if isinstance(source, memoryview):
         source = np.asarray(source)
@@ -260,26 +263,3 @@ def _open_records(
 
 def _is_array(value: object) -> bool:
     return hasattr(value, "__array__") and hasattr(value, "shape")
-
-
-def _image_options(given: ImageOptions | Mapping[str, object] | None, size: Sequence[int] | None) -> ImageOptions:
-    if isinstance(given, Mapping):
-        names = [field.name for field in fields(ImageOptions) if field.name != "order"]
-        wrong = [
-            Problem(f"{name!r} is no image option", allowed=", ".join(names), hint=did_you_mean(str(name), names))
-            for name in given
-            if name not in names
-        ]
-        if wrong:
-            raise DataError(*wrong)
-        given = ImageOptions(**cast("Mapping[str, Any]", given))
-    options = given or ImageOptions()
-    if size is None:
-        return options
-    return replace(options, size=cast("tuple[int, int]", tuple(size)))  # ImageOptions checks their number
-
-
-def _check_number(name: str, value: int | None, least: int = 1) -> None:
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if value is not None and (not whole or value < least):
-        raise DataError(Problem(f"{name} is {value!r}", allowed=f"a whole number {'>= 0' if least == 0 else '> 0'}"))

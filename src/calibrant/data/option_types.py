@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import fields
@@ -64,6 +65,19 @@ def _are_numbers(value: Any) -> bool:
     return _is_number(value) or (_is_list(value) and not isinstance(value, Set) and all(map(_is_number, value)))
 
 
+def _can_track(value: Any) -> bool:
+    """Whether it can be called with items, a description and a total, as far as it tells."""
+    if not callable(value):
+        return False
+    try:
+        inspect.signature(value).bind((), "", None)
+    except TypeError:
+        return False
+    except ValueError:  # some built-in functions do not say what they take
+        pass
+    return True
+
+
 ACCEPTED: Rows = {
     "bool": (_is_switch, "True or False"),
     "int": (_is_whole, "a whole number"),
@@ -76,7 +90,7 @@ ACCEPTED: Rows = {
     "tuple[int, int]": (_is_pair, "two whole numbers"),
     "float | Sequence[float]": (_are_numbers, "a number, or a list of numbers"),
     "Sequence[str]": (_are_texts, "a list of names"),
-    "ProgressFn": (callable, "a function, as of calibrant.progress"),
+    "ProgressFn": (_can_track, "a function of (items, description, total) that returns the items"),
     "Mapping[str, Any]": (_is_by_name, "a dict by name"),
     "Mapping[str, object]": (_is_by_name, "a dict by name"),
     "Mapping[str, Sequence[int]]": (_is_by_name, "a dict of sizes by name"),
@@ -136,6 +150,13 @@ def check_arguments(annotations: Mapping[str, str], given: Mapping[str, Any], ro
     problems = list(_problems(annotations, given, rows))
     if problems:
         raise DataError(*problems)
+
+
+def check_number(name: str, value: int | None, least: int = 1) -> None:
+    """Raises DataError unless this is a whole number of at least ``least``, or None."""
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if value is not None and (not whole or value < least):
+        raise DataError(Problem(f"{name} is {value!r}", allowed=f"a whole number {'>= 0' if least == 0 else '> 0'}"))
 
 
 def _problems(annotations: Mapping[str, str], given: Mapping[str, Any], rows: Rows) -> Iterable[Problem]:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from calibrant.data.images import ImageOptions
-from calibrant.data.option_types import ACCEPTED, Rows, check_types
+from calibrant.data.images import ImageOptions, image_options_of
+from calibrant.data.input_spec import data_type, given_shape
+from calibrant.data.option_types import ACCEPTED, Rows, check_number, check_types
 
 TYPES: Rows = {
     **ACCEPTED,
@@ -42,7 +43,7 @@ class DataOptions:
     Raises
     ------
     DataError
-        A value of a type that is not allowed.
+        A value that is not allowed.
     """
 
     batch_size: int | None = None
@@ -54,6 +55,13 @@ class DataOptions:
 
     def __post_init__(self) -> None:
         check_types(self, TYPES)
+        check_number("batch_size", self.batch_size)
+        check_number("shuffle", self.shuffle, 0)
+        for name, sizes in (self.shapes or {}).items():
+            given_shape(sizes, name)
+        for kind in (self.dtypes or {}).values():
+            data_type(kind)
+        image_options_of(self.image_options, self.image_size)
 
     def keywords(self) -> dict[str, Any]:
         """The options as keywords of :func:`calibrant.data.open_data.open_data`."""

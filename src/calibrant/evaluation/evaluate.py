@@ -12,7 +12,7 @@ import numpy as np
 from calibrant.data.option_types import check_arguments
 from calibrant.errors import DataError, ModelError, Problem
 from calibrant.evaluation.accuracy import Scoreboard
-from calibrant.evaluation.labels import labels_by_output
+from calibrant.evaluation.labels import labels_by_output, output_place
 from calibrant.evaluation.labels_per_sample import check_number, labels_of_batch
 from calibrant.evaluation.output_samples import OutputSamples
 from calibrant.evaluation.score import Score
@@ -98,6 +98,8 @@ def evaluate(
     fixed = _fixed_batch(graphs)
     reading = chosen.data if fixed is None else replace(chosen.data, batch_size=chosen.data.batch_size or fixed)
     truth = labels_by_output(labels, graphs[0], output)
+    if output is not None:
+        output_place(graphs[0], output)  # raises where there is none of that name
     keys = graphs[0].output_keys
     called = _called(graphs, names)
     boards = [

@@ -66,7 +66,8 @@ def only_output(nodes: Mapping[str, NodeDef], source: str) -> tuple[str, ...]:
             else "has no node that could be an output",
             file=source,
             allowed=", ".join(sinks[:MOST]) + (", …" if len(sinks) > MOST else "") if sinks else None,
-            hint="name them with --outputs",
+            hint="name them with --outputs"
+            + ("; calibrant inspect MODEL --nodes lists all tensors" if len(sinks) > MOST else ""),
         ),
     )
 
