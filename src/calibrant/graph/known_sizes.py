@@ -16,14 +16,14 @@ def with_known_sizes(graph: Graph) -> Graph:
     edit, found = graph.edit(), False
     for node in graph.nodes.values():
         if node.op in PICKING and node.name not in graph.regions and not nd.control_inputs(node):
-            sizes = _sizes(graph, node)
+            sizes = picked_sizes(graph, node)
             if sizes is not None:
                 edit.put(nd.constant_node(node.name, sizes))
                 found = True
     return edit.finish() if found else graph
 
 
-def _sizes(graph: Graph, node: NodeDef) -> np.ndarray | None:
+def picked_sizes(graph: Graph, node: NodeDef) -> np.ndarray | None:
     """What a node picks of a shape, if all of it is known."""
     asked = graph.producer(nd.data_inputs(node)[0])
     if asked.op != "Shape" or nd.control_inputs(asked):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from calibrant.graph import nodes as nd
 from calibrant.graph.control_flow import nodes_in_functions
 from calibrant.graph.graph import Graph
+from calibrant.graph.loop_rounds import loop_rounds
 from calibrant.graph.other_products import REASONS, is_other_product
 from calibrant.graph.tf_core import FunctionDef, NodeDef
 from calibrant.layer_kinds import KINDS
@@ -105,20 +106,12 @@ def _of_einsum(node: NodeDef, shapes: list[nd.OpenShape]) -> int | None:
 
 def _in_function(graph: Graph, caller: NodeDef, node: NodeDef) -> int | None:
     """All rounds for one sample of a MatMul with constant weights in the body of a loop."""
-    rounds = _rounds(graph, caller)
+    rounds = loop_rounds(graph, caller)
     function = next((f for f in graph.library.function if any(other is node for other in f.node_def)), None)
     if node.op != "MatMul" or rounds is None or function is None:
         return None
     weights = _shape_in_body(graph, caller, function, [name for name in node.input if not name.startswith("^")][1])
     return None if weights is None or len(weights) != 2 else _known(rounds, *weights)
-
-
-def _rounds(graph: Graph, caller: NodeDef) -> int | None:
-    """How often a loop runs at most, where it says so: the second of its inputs in TensorFlow 2."""
-    if caller.op not in ("While", "StatelessWhile"):
-        return None
-    limit = graph.constant(nd.data_inputs(caller)[1]) if len(nd.data_inputs(caller)) > 1 else None
-    return int(limit) if limit is not None and limit.ndim == 0 and limit.dtype.kind == "i" and limit > 0 else None
 
 
 def _shape_in_body(
