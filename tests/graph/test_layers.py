@@ -171,6 +171,13 @@ REJECTED = {
         ),
         "pass 'fq' (FakeQuantWithMinMaxVars): the model was trained for quantization (QAT), and calibrant convert",
     ),
+    "trained for 4 bits": (
+        lambda: tf.nn.conv2d(
+            images(), tf.quantization.fake_quant_with_min_max_vars(weights(3, 3, 4, 2), -1, 1, 4, name="fq"), 1, "SAME"
+        ),
+        "(FakeQuantWithMinMaxVars of 4 bits): the model was trained for quantization (QAT) to a width that no file "
+        "has; train it with num_bits=8",
+    ),
     "einsum of one index alone": (
         lambda: raw.Einsum(inputs=[placeholder([None, 4]), weights(4, 3)], equation="ab,bc->a", name="layer"),
         "an index of one operand alone is summed",

@@ -217,6 +217,13 @@ def _not_constant(graph: Graph, tensor: str) -> str:
     while node.op in nd.PASS_THROUGH:
         node = graph.producer(nd.data_inputs(node)[0])
     if node.op.startswith("FakeQuant") and graph.constant(nd.data_inputs(node)[0]) is not None:
+        bits = nd.attribute(node, "num_bits", 8)
+        if bits != 8:
+            return (
+                f"its weights pass {node.name!r} ({node.op} of {bits} bits): the model was trained for quantization "
+                "(QAT) to a width that no file has; train it with num_bits=8 and use calibrant convert, or give it "
+                "without its FakeQuant nodes"
+            )
         return (
             f"its weights pass {node.name!r} ({node.op}): the model was trained for quantization (QAT), and "
             "calibrant convert takes the ranges that it has"
