@@ -175,3 +175,41 @@ def test_layers_without_fake_quant_stay_in_float_and_are_named():
 def test_networks_that_cannot_be_converted(build, message):
     with pytest.raises(ModelError, match=message):
         convert_trained(frozen(build, *SHAPE), outputs=["output"])
+
+
+def test_nodes_of_another_width_are_one_problem():
+    with pytest.raises(ModelError) as raised:
+        convert_trained(frozen(lambda x: two_convolutions(x, bits=4), *SHAPE), outputs=["output"])
+    (problem,) = raised.value.problems
+    assert problem.message == (
+        "FakeQuantWithMinMaxVars of 4 bits: q_in, q_relu, q_w2; FakeQuantWithMinMaxVarsPerChannel of 4 bits: q_w1"
+    )
+    assert "num_bits=8" in problem.hint
+
+
+def test_weights_trained_twice_keep_the_integers_of_the_second():
+    def build(x):
+        fake = tf.quantization.fake_quant_with_min_max_vars
+        weights = fake(fake(tf.constant(numbers(3, 3, 3, 4)), -2.0, 2.0), -0.5, 0.5, narrow_range=True)
+        return tf.nn.conv2d(fake(x, -4.0, 4.0), weights, 1, "SAME", name="conv")
+
+    converted, _ = convert_trained(frozen(build, *SHAPE), outputs=["output"])
+    (layer,) = converted.network.layers
+    np.testing.assert_allclose(layer.weights.scale, [0.5 / 127], rtol=1e-6)
+
+
+def test_a_weight_of_128_steps_is_clipped_and_the_others_keep_their_integers():
+    def build(x):
+        fake = tf.quantization.fake_quant_with_min_max_vars
+        values = numbers(3, 3, 3, 4)
+        values[0, 0, 0] = 9
+        weights = fake(tf.constant(values), -1.27, 1.28)  # zero has the code 127
+        return tf.nn.conv2d(fake(x, -4.0, 4.0), weights, 1, "SAME", name="conv")
+
+    converted, _ = convert_trained(frozen(build, *SHAPE), outputs=["output"])
+    weights = converted.network.layers[0].weights
+    np.testing.assert_allclose(weights.scale, [0.01], rtol=1e-6)
+    assert weights.values.max() == 127
+    assert converted.warnings == (
+        "1 layers have trained weights of 128 steps, one more than int8 holds; these have 127: conv",
+    )

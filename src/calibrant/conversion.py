@@ -22,6 +22,7 @@ from calibrant.records.layer_record import LayerRecord
 from calibrant.records.record_file import read_records, write_records
 from calibrant.steps.recorded import BesideRecord, Recorded, recorded_network
 from calibrant.steps.trained import trained_network
+from calibrant.steps.trained_tensors import with_trained_tensors
 
 
 def convert_records(
@@ -97,8 +98,12 @@ def convert_trained(
     original = load(model, inputs, outputs)
     trained = trained_network(original)
     recorded = recorded_network(trained.graph, trained.records, original.source)
+    network = with_trained_tensors(recorded.network, trained.activations)
     warnings = (*trained.warnings, *recorded.warnings)
-    return replace(recorded, original=original, warnings=warnings, in_float=()), write_records(trained.records)
+    return (
+        replace(recorded, original=original, network=network, warnings=warnings, in_float=()),
+        write_records(trained.records),
+    )
 
 
 def _check_complete(records: dict[str, LayerRecord], notes: CalibrationNotes, path: Path) -> None:

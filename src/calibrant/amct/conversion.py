@@ -78,7 +78,7 @@ def convert_qat_model(pb_model: str, outputs: Sequence[str], save_path: str, rec
     save_path : str
         As for :func:`save_model`.
     record_file : str | None
-        Where to write the factors; nowhere by default.
+        Where to write the factors of the layers; nowhere by default.
 
     Raises
     ------

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.errors import Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
@@ -14,6 +15,7 @@ from calibrant.graph.tf_core import NodeDef
 
 RANGES_AS_INPUTS = frozenset({"FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxVarsPerChannel"})
 FAKE_QUANT = RANGES_AS_INPUTS | {"FakeQuantWithMinMaxArgs"}
+_MOST_NAMES = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +40,13 @@ class FakeQuant:
     zero_point: np.ndarray
     lowest: int
 
+    @property
+    def quantizer(self) -> Quantizer | None:
+        """The same with codes from -128; None with a range for each channel, or an empty one."""
+        if self.scale.size != 1 or not 0 < self.scale[0] < np.inf:
+            return None
+        return Quantizer(self.scale[0], int(self.zero_point[0]) - 128)
+
     def codes(self, values: np.ndarray) -> np.ndarray:
         """The codes of values less the zero point, int64."""
         scale = np.where(self.scale > 0, self.scale, 1)
@@ -50,20 +59,29 @@ class FakeQuant:
 def read_fake_quants(graph: Graph) -> tuple[dict[str, FakeQuant], list[Problem]]:
     """Node → what it does; and what keeps others from being read."""
     fake_quants, problems = {}, []
+    of_other_widths: dict[str, list[str]] = {}
     for node in graph.nodes.values():
         if node.op in FAKE_QUANT:
             wrong = list(_wrong(graph, node))
             problems += wrong
-            if not wrong:
+            bits = nd.attribute(node, "num_bits", 8)
+            if bits != 8:
+                of_other_widths.setdefault(f"{node.op} of {bits} bits", []).append(node.name)
+            elif not wrong:
                 fake_quants[node.name] = _read(graph, node)
+    if of_other_widths:
+        message = "; ".join(f"{kind}: {_listed(names)}" for kind, names in of_other_widths.items())
+        hint = "train with num_bits=8, or give quantize the model without these nodes"
+        problems.insert(0, Problem(message, file=graph.source, allowed="8 bits", hint=hint))
     return fake_quants, problems
 
 
+def _listed(names: list[str]) -> str:
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
 def _wrong(graph: Graph, node: NodeDef) -> Iterator[Problem]:
-    bits = nd.attribute(node, "num_bits", 8)
-    if bits != 8:
-        message, hint = f"{node.op} of {bits} bits", "train with num_bits=8"
-        yield Problem(message, file=graph.source, path=node.name, allowed="8 bits", hint=hint)
     if node.op in RANGES_AS_INPUTS:
         low, high = (graph.constant(tensor) for tensor in nd.data_inputs(node)[1:3])
         if low is None or high is None:

@@ -165,9 +165,14 @@ def _key(name: str, position: int, index: int) -> str:
 
 def _input(graph: Graph, place: NodeInput, record: LayerRecord) -> QuantizedInput:
     quantizer = Quantizer(np.float32(record.scale_d), record.offset_d, record.activation_bits)
+    return known_input(place, read_tensor(graph, place), quantizer)
+
+
+def known_input(place: NodeInput, tensor: str, quantizer: Quantizer) -> QuantizedInput:
+    """A quantized input whose quantizer is not the result of a search."""
     low, high = quantizer.range
     search = SearchResult(quantizer, low, high, float("nan"), float("nan"), True, True, 0)
-    return QuantizedInput(*place, read_tensor(graph, place), search)
+    return QuantizedInput(*place, tensor, search)
 
 
 def _weights(

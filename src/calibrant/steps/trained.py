@@ -1,4 +1,4 @@
-"""Step: a network with FakeQuant nodes → the network without them, and the parameters that it was trained for."""
+"""Step: a network with FakeQuant nodes → the parameters that its layers were trained for."""
 
 from __future__ import annotations
 
@@ -16,22 +16,8 @@ from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer, find_layers
 from calibrant.graph.node_input import NodeInput, read_tensor
 from calibrant.records.layer_record import LayerRecord
+from calibrant.steps.trained_tensors import KEEPS_VALUES
 
-KEEPS_VALUES = nd.PASS_THROUGH | {
-    "BatchToSpaceND",
-    "ExpandDims",
-    "MaxPool",
-    "MirrorPad",
-    "Pad",
-    "Relu",
-    "Reshape",
-    "Slice",
-    "SpaceToBatchND",
-    "Squeeze",
-    "StridedSlice",
-    "Transpose",
-}
-"""Operations that output only values of their input, and zeros: the output is on the grid of the same quantizer."""
 _WHOLE = 1e-3  # largest distance from a whole number of a weight on the grid
 
 
@@ -42,7 +28,9 @@ class Trained:
     Parameters
     ----------
     graph : Graph
-        The network without these nodes; weights have the values that the FakeQuant nodes gave them.
+        The network; weights have the values that the FakeQuant nodes gave them.
+    activations : Mapping[str, FakeQuant]
+        The nodes that are still in it and can be quantizers, for :mod:`calibrant.steps.trained_tensors`.
     records : Mapping[str, LayerRecord]
         Layer → its record.
     warnings : tuple[str, ...]
@@ -50,6 +38,7 @@ class Trained:
     """
 
     graph: Graph
+    activations: Mapping[str, FakeQuant]
     records: Mapping[str, LayerRecord]
     warnings: tuple[str, ...] = field(default=())
 
@@ -70,13 +59,17 @@ def trained_network(original: Graph) -> Trained:
     if not fakes:
         message, hint = "has no FakeQuant node", "quantize calibrates a float network; convert takes a record file, too"
         raise ModelError(Problem(message, file=original.source, hint=hint))
-    graph = _without(original, fakes)
+    graph = _with_trained_weights(original, fakes)
+    on_activations = {name: fake for name, fake in fakes.items() if graph.constant(f"{name}:0") is None}
+    quantizing = {
+        name: fake for name, fake in on_activations.items() if fake.quantizer and name not in original.regions
+    }
     layers = {layer.name: layer for layer in find_layers(graph)[0]}
     skip, folded = _fold_on_grid(graph, layers)
     records: dict[str, LayerRecord] = {}
     left: list[str] = []
     moved: list[str] = []
-    narrow: list[str] = []
+    clipped: list[str] = []
     for name, layer in layers.items():
         sources = [_activation(original, layer, index, fakes) for index in layer.data_inputs]
         activations = [source for source in sources if source is not None]
@@ -84,9 +77,9 @@ def trained_network(original: Graph) -> Trained:
         if len(activations) < len(sources) or (layer.constant is not None and fake is None):
             left.append(name)
             continue
-        narrow += [name] if any(activation.lowest for activation in activations) else []
         scale_w, on_grid = _weight_scale(graph, folded, layer, fake) if fake is not None else (np.zeros(0), True)
         moved += [] if on_grid else [name]
+        clipped += [name] if on_grid and fake is not None and _exceed(folded, layer, scale_w) else []
         for position, (index, activation) in enumerate(zip(layer.data_inputs, activations, strict=True)):
             records[name if position == 0 else f"{name}:{index}"] = LayerRecord(
                 scale_d=float(activation.scale[0]),
@@ -100,24 +93,29 @@ def trained_network(original: Graph) -> Trained:
     texts = (
         (left, "have no FakeQuant node of the whole tensor on weights or activations and stay in float"),
         (moved, "have trained weights that are no int8 multiples of one scale (per channel); they are rounded anew"),
-        (narrow, "were trained with a narrow range of activations; here the lowest code is used too"),
+        (clipped, "have trained weights of 128 steps, one more than int8 holds; these have 127"),
     )
-    warnings = (f"{len(names)} layers {text}: {', '.join(names)}" for names, text in texts if names)
-    return Trained(graph, records, tuple(warnings))
+    warnings = [f"{len(names)} layers {text}: {', '.join(names)}" for names, text in texts if names]
+    kept = [name for name in on_activations if name not in quantizing]
+    if kept:
+        text = "have a range per channel or an empty one, or are in a loop or branch; the models have them as they are"
+        warnings.append(f"{len(kept)} FakeQuant nodes on activations {text}: {', '.join(kept)}")
+    return Trained(graph, quantizing, records, tuple(warnings))
 
 
-def _without(original: Graph, fakes: Mapping[str, FakeQuant]) -> Graph:
-    """Replace FakeQuant nodes on weights by constants, the others by Identity."""
-    edit = original.edit()
-    for name, fake in fakes.items():
-        values = original.constant(fake.tensor)
-        if values is None:
-            controls = [f"^{control}" for control in nd.control_inputs(original.nodes[name])]
-            dtype = original.dtype(fake.tensor)
-            edit.put(nd.make_node("Identity", name, [fake.tensor, *controls], T=dtype))
-        else:
-            edit.put(nd.constant_node(name, fake.codes(values).astype(np.float32) * fake.scale))
-    return edit.finish()
+def _with_trained_weights(graph: Graph, fakes: Mapping[str, FakeQuant]) -> Graph:
+    """Replace FakeQuant nodes on weights by constants.
+
+    The others stay where they are, so that nothing is folded across them.
+    """
+    remaining = dict(fakes)
+    while on_constants := [fake for fake in remaining.values() if graph.constant(fake.tensor) is not None]:
+        edit = graph.edit()
+        for fake in on_constants:
+            codes = remaining.pop(fake.name).codes(graph.require_constant(fake.tensor))
+            edit.put(nd.constant_node(fake.name, codes.astype(np.float32) * fake.scale))
+        graph = edit.finish()
+    return graph
 
 
 def _source(graph: Graph, place: NodeInput, fakes: Mapping[str, FakeQuant]) -> FakeQuant | None:
@@ -134,7 +132,7 @@ def _source(graph: Graph, place: NodeInput, fakes: Mapping[str, FakeQuant]) -> F
 def _activation(graph: Graph, layer: Layer, index: int, fakes: Mapping[str, FakeQuant]) -> FakeQuant | None:
     """The per-tensor quantizer of an activation, with a range that is not empty; symmetric for a product of two."""
     fake = _source(graph, (layer.name, index), fakes)
-    if fake is None or fake.scale.size != 1 or not fake.scale[0] > 0:
+    if fake is None or fake.quantizer is None:
         return None
     return fake if not layer.is_dynamic or fake.zero_point[0] == 128 else None
 
@@ -174,9 +172,20 @@ def _weight_scale(graph: Graph, folded: Graph, layer: Layer, fake: FakeQuant) ->
     return (scale * factor).astype(np.float32), True
 
 
+def _codes(weights: np.ndarray, scale: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    return weights / scale.reshape(broadcast_shape(weights.shape, axes))
+
+
 def _on_grid(weights: np.ndarray, scale: np.ndarray, axes: tuple[int, ...]) -> bool:
-    """Whether weights are int8 multiples of the scale."""
-    codes = weights / scale.reshape(broadcast_shape(weights.shape, axes))
+    """Whether weights are multiples of the scale from -128 to 128."""
+    codes = _codes(weights, scale, axes)
     whole = np.rint(codes)
     off_grid = np.abs(codes - whole).max(initial=0)
-    return bool(off_grid < _WHOLE and whole.min(initial=0) >= -128 and whole.max(initial=0) <= 127)
+    return bool(off_grid < _WHOLE and np.abs(whole).max(initial=0) <= 128)
+
+
+def _exceed(folded: Graph, layer: Layer, scale: np.ndarray) -> bool:
+    """Whether weights have the code 128: where the zero point is 127, or a folded factor is negative."""
+    weights = np.asarray(_weights(folded, layer), np.float32)
+    codes = _codes(weights, scale, layer.channel_axes if scale.size > 1 else ())
+    return bool(np.rint(codes).max(initial=0) > 127)
