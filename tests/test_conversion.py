@@ -16,6 +16,7 @@ from graphs import conv, graph_def, numbers, placeholder, small_network, tf
 from trained_networks import frozen, two_convolutions
 
 DATA = numbers(32, 6, 6, 2)
+BOTH_ENDS = "scale_d: 1e20 scale_w: [1, 1e20, 1e10, 1]"
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +81,7 @@ def test_layers_without_a_record_stay_in_float(quantized, tmp_path):
         ('key: "conv" value { scale_w: 1 }', "has no scale_d"),
         ('key: "conv" value { scale_d: 1 scale_w: 1 scale_w: 2 }', "1, or one for each of the 4 output channels"),
         ('key: "dense" value { scale_d: 1 scale_w: 1 scale_w: 2 scale_w: 3 }', "3 scale_w for weights"),
+        ('key: "dense" value { scale_d: 1 scale_w: 1 wts_type: "INT6" }', "6 bits are for Conv2D only, .* a MatMul"),
         ('key: "pool" value { scale_d: 1 scale_w: 1 }', "1 scale_w for a layer without weights"),
         ('key: "pool:1" value { scale_d: 1 }', "there is no layer 'pool:1'"),
         (
@@ -92,6 +94,59 @@ def test_a_record_that_does_not_fit_the_model(record, message, quantized, tmp_pa
     (tmp_path / "record.txt").write_text(f"record {{ {record} }}")
     with pytest.raises(ConfigError, match=message):
         convert_records(quantized[0], tmp_path / "record.txt")
+
+
+def test_few_bits_of_a_convolution_are_used(quantized, tmp_path):
+    text = 'record { key: "conv" value { scale_d: 1 scale_w: 0.1 wts_type: "INT6" cluster: [31, -32, 0] } }'
+    (tmp_path / "record.txt").write_text(text)
+    (layer,) = convert_records(quantized[0], tmp_path / "record.txt").network.layers
+    assert (layer.weights.bits, layer.weights.levels) == (6, (-32, 0, 31))
+
+
+@pytest.mark.parametrize(
+    "scales, product",
+    [("scale_d: 1e30 scale_w: 1e30", "1e\\+60"), ("scale_d: 1e-30 scale_w: 1e-30", "1e-60"), (BOTH_ENDS, "1e\\+40")],
+)
+def test_products_that_the_deployable_file_cannot_hold_name_the_record_file(scales, product, quantized, tmp_path):
+    (tmp_path / "record.txt").write_text(f'record {{ key: "conv" value {{ {scales} }} }}')
+    with pytest.raises(ModelError, match=f"conv: scale_d \\* scale_w is {product}, which float32") as caught:
+        convert_records(quantized[0], tmp_path / "record.txt")
+    (problem,) = caught.value.problems
+    assert problem.file == str(tmp_path / "record.txt") and problem.allowed == "1.18e-38 to 3.4e+38"
+
+
+def test_the_largest_product_of_16_bits_has_256_steps(quantized, tmp_path):
+    (tmp_path / "record.txt").write_text(
+        'record { key: "conv" value { scale_d: 1e37 scale_w: 1 dst_type: "INT16" } }\n'
+    )
+    with pytest.raises(ModelError, match="scale_w is inf, which float32 does not hold"):
+        convert_records(quantized[0], tmp_path / "record.txt")
+
+
+def test_scales_far_too_small_for_the_weights_are_told(quantized, tmp_path):
+    text = 'record { key: "conv" value { scale_d: 1 scale_w: 1e-12 } }\n'
+    text += 'record { key: "dense" value { scale_d: 1 scale_w: 1e-12 cluster: [-128, 127] } }'
+    (tmp_path / "record.txt").write_text(text)
+    (warning,) = convert_records(quantized[0], tmp_path / "record.txt").warnings
+    assert warning.startswith(
+        "scale_w is too small for the weights of 2 layers, so many are clipped ('conv' 100%, 'dens"
+    )
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "batch_num : 1",
+        "common_config { arq_quantize { channel_wise : false quant_bits : 6 } ifmr_quantize { search_range_end : 3 } }",
+        "common_config { nuq_quantize { num_steps : 16 num_of_iteration : 5 } }",
+        "fakequant_precision_mode : FORCE_FP16_QUANT",
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"round_weights": True, "bias_correction": True, "export": "tflite"}])
+def test_scales_of_a_calibration_fit_their_weights(settings, options, tmp_path):
+    model = graph_def(small_network)
+    calibrant.quantize(model, f"{settings}\n", DATA, tmp_path, **options)
+    assert convert_records(model, tmp_path / "record.txt").warnings == ()
 
 
 def test_the_factors_are_used_as_they_stand(quantized, tmp_path):

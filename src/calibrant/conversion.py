@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from calibrant.emit.ascend.scale_limits import refuse_scales
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.emit.graph_file import graph_file
 from calibrant.errors import ConfigError, Problem
@@ -20,6 +21,7 @@ from calibrant.publish.write import Content, write_files, write_folder
 from calibrant.records.beside_record import CalibrationNotes, notes_path, notes_text, read_notes
 from calibrant.records.layer_record import LayerRecord
 from calibrant.records.record_file import read_records, write_records
+from calibrant.steps.clipped_weights import clipped_weights
 from calibrant.steps.recorded import BesideRecord, Recorded, recorded_network
 from calibrant.steps.trained import trained_network
 from calibrant.steps.trained_tensors import with_trained_tensors
@@ -66,6 +68,8 @@ def convert_records(
     recorded = recorded_network(
         original, records, str(record_file), _beside(notes) if notes is not None and unchanged else None
     )
+    refuse_scales(recorded.network, str(record_file))
+    recorded = replace(recorded, warnings=(*recorded.warnings, *clipped_weights(recorded.network)))
     if unchanged or (notes is None and not complete):
         return recorded
     return replace(recorded, warnings=(*recorded.warnings, _without_notes(path, notes)))

@@ -33,22 +33,27 @@ factors = (
     st.floats(1e-30, 1e30, width=32).filter(lambda x: x > 0) if False else st.floats(2.0**-100, 2.0**100, width=32)
 )
 offsets = st.integers(-128, 127)
-levels = st.lists(st.integers(-128, 127), unique=True, max_size=32).map(sorted).map(tuple)
+
+
+def levels(bits):
+    half = 1 << (bits - 1)
+    return st.lists(st.integers(-half, half - 1), unique=True, max_size=32).map(sorted).map(tuple)
 
 
 @st.composite
 def layer_records(draw):
     scale_w = tuple(draw(st.lists(factors, max_size=6)))
     scale_d = draw(st.none() | factors)
+    bits = draw(st.sampled_from([6, 7, 8]))
     return LayerRecord(
         scale_d=scale_d,
         offset_d=0 if scale_d is None else draw(offsets),
         scale_w=scale_w,
         shift_bit=draw(st.sampled_from([(), (3,), tuple(range(len(scale_w)))])),
-        cluster=draw(levels) if scale_w else (),
+        cluster=draw(levels(bits)) if scale_w else (),
         skip_fusion=draw(st.booleans()),
         tensor_balance_factor=tuple(draw(st.lists(factors, max_size=4))),
-        wts_type=draw(st.sampled_from(["INT6", "INT7", "INT8"])),
+        wts_type=f"INT{bits}",
     )
 
 
@@ -166,6 +171,8 @@ def test_a_file_without_records_is_refused(written, text):
         ("scale_w: 1 shift_bit: [1, 1]", 4, 16, "2 shift_bit beside 1 scale_w"),
         ("scale_w: 1 cluster: 300", 4, 16, "cluster is 300"),
         ("scale_w: 1 cluster: 3 cluster: 3", 4, 16, "twice"),
+        ('wts_type: "INT6" scale_w: 1 cluster: [31, -33]', 4, 33, "cluster is -33"),
+        ('wts_type: "INT7" scale_w: 1 cluster: 64', 4, 33, "cluster is 64"),
         ("cluster: 3", 4, 5, "cluster without scale_w"),
         ("offset_d: 3", 4, 5, "offset_d without scale_d"),
         ('dst_type: "INT4"', 4, 5, "dst_type is 'INT4'"),

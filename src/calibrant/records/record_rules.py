@@ -13,8 +13,8 @@ from calibrant.algorithms.arithmetic import SMALLEST_SCALE
 _SCALE = f"a finite number of {SMALLEST_SCALE:.9g} or more"
 _FACTOR = "a finite number above 0"
 _REPEATED = ("scale_w", "offset_w", "shift_bit", "cluster", "tensor_balance_factor")
-_TYPES = {"dst_type": ("INT8", "INT16"), "act_type": ("INT8",), "wts_type": ("INT6", "INT7", "INT8")}
-_INT8 = "-128 … 127"
+_WEIGHT_BITS = {"INT6": 6, "INT7": 7, "INT8": 8}
+_TYPES = {"dst_type": ("INT8", "INT16"), "act_type": ("INT8",), "wts_type": tuple(_WEIGHT_BITS)}
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,10 @@ def entry_findings(entry: Message) -> Iterator[Finding]:
     for field in ("scale_d", "scale_w"):
         yield from _each(value, field, lambda number: _is_factor(number) and number >= SMALLEST_SCALE, _SCALE)
     yield from _each(value, "tensor_balance_factor", _is_factor, _FACTOR)
-    for field in ("offset_d", "cluster"):
-        yield from _each(value, field, lambda number: -128 <= number <= 127, _INT8)
+    yield from _each(value, "offset_d", lambda number: -128 <= number <= 127, "-128 … 127")
+    half = 1 << (_WEIGHT_BITS.get(value.wts_type, 8) - 1)
+    allowed = f"{-half} … {half - 1}" + (f" with the wts_type {value.wts_type}" if half < 128 else "")
+    yield from _each(value, "cluster", lambda number: -half <= number < half, allowed)
     yield from _each(value, "offset_w", lambda number: number == 0, "0, weights are symmetric")
     yield from _each(value, "shift_bit", lambda number: number <= 31, "0 … 31")
     for field, types in _TYPES.items():

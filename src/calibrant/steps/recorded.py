@@ -11,6 +11,7 @@ from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.algorithms.arq import QuantizedWeights
 from calibrant.algorithms.recorded_weights import weights_with_scale
 from calibrant.algorithms.search_result import SearchResult
+from calibrant.config.graph_info import FEW_BIT_TYPES
 from calibrant.errors import ConfigError, ModelError, Problem, did_you_mean
 from calibrant.fold import Folded, fold
 from calibrant.graph import nodes as nd
@@ -231,21 +232,24 @@ def _weight_only_misfits(
     if record.scale_d is not None:
         message = "has a scale_d, but it is inside a loop or a branch, where activations stay in float"
         yield Problem(message, file=source, path=layer.name, allowed="scale_w only")
-    yield from _scale_misfits(layer.name, layer.values.shape, layer.channel_axes, record, source)
+    yield from _weight_misfits(layer, layer.values.shape, record, source)
     if (record.scale_w, record.cluster) != (others.scale_w, others.cluster):
         message = f"shares its weights with {other!r}, but the two have different factors"
         yield Problem(message, file=source, path=layer.name, allowed="the same scale_w for both")
 
 
-def _scale_misfits(
-    name: str, shape: tuple[int, ...], channel_axes: tuple[int, ...], record: LayerRecord, source: str
+def _weight_misfits(
+    layer: Layer | WeightOnlyLayer, shape: tuple[int, ...], record: LayerRecord, source: str
 ) -> Iterator[Problem]:
     scales = len(record.scale_w)
-    channels = int(np.prod([shape[axis] for axis in channel_axes], dtype=np.int64))
+    channels = int(np.prod([shape[axis] for axis in layer.channel_axes], dtype=np.int64))
     if scales not in {1, channels}:
         allowed = f"1, or one for each of the {channels} output channels" if channels > 1 else "1"
         message = f"{scales} scale_w for weights of shape {list(shape)}"
-        yield Problem(message, file=source, path=name, allowed=allowed)
+        yield Problem(message, file=source, path=layer.name, allowed=allowed)
+    if record.weight_bits < 8 and layer.type not in FEW_BIT_TYPES:
+        few = f"{record.weight_bits} bits are for {' and '.join(FEW_BIT_TYPES)} only, and this is a {layer.type}"
+        yield Problem(f"wts_type is {record.wts_type}: {few}", file=source, path=layer.name, allowed="INT8")
 
 
 def _layer_misfits(
@@ -260,7 +264,7 @@ def _layer_misfits(
         message, allowed = f"{scales} scale_w for a layer without weights", "scale_d and offset_d only"
         yield Problem(message, file=source, path=layer.name, allowed=allowed)
     if layer.constant is not None:
-        yield from _scale_misfits(layer.name, layer.weights_shape, layer.channel_axes, record, source)
+        yield from _weight_misfits(layer, layer.weights_shape, record, source)
 
 
 def _tensor_misfits(
