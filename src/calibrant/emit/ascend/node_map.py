@@ -13,16 +13,17 @@ from calibrant.records.mapping_file import MappedOp, mapping_json
 def ascend_node_map(
     model: AscendModel, network: QuantizedNetwork, original: Graph, absorbed: Mapping[str, Sequence[str]]
 ) -> str:
-    """The map as JSON text, for every node that computes something from an input.
+    """The map as JSON text, for every node but constants.
 
     The AscendDequant of a layer is the first node whose values are those of the float network again. It replaces the
     layer, its bias and all nodes that were folded into it, in the order of the data; the last of these names is the
-    node to compare it with. Quantizers replace no node. ``absorbed`` holds, by layer, the nodes folded into it.
+    node to compare it with. Quantizers and casts replace no node. ``absorbed`` holds, by layer, the nodes folded into
+    it.
     """
     biases = {layer.layer.name: layer.layer.bias_add for layer in network.layers if layer.bias is not None}
     entries = []
     for node in model.graph.nodes.values():
-        if node.op in ("Const", "AscendWeightQuant") or (node.op == "Cast" and node.name not in original.nodes):
+        if node.op == "Const":
             continue
         layer = model.dequantized.get(node.name)
         if layer is not None:
