@@ -63,6 +63,13 @@ def test_an_absolute_mapping_file(folders):
     assert load_config(folders[0] / "quant.cfg").mapping_path == str(folders[1] / "other.json")
 
 
+def test_a_mapping_file_that_is_a_folder(folders):
+    (folders[0] / "quant.cfg").write_text("nuq_config { mapping_file: '.' }")
+    with pytest.raises(ConfigError, match="is a folder, not a mapping file") as error:
+        load_config(folders[0] / "quant.cfg")
+    assert repr(str(folders[0])) in error.value.problems[0].message
+
+
 def test_a_missing_mapping_file_names_both_places(folders):
     with pytest.raises(ConfigError) as error:
         load_config(folders[0] / "quant.cfg")

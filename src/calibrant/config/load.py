@@ -17,7 +17,7 @@ from calibrant.config.problems import ProblemList
 from calibrant.config.schema import ROOT, messages
 from calibrant.config.tree import ParsedMessage
 from calibrant.errors import ConfigError, Problem
-from calibrant.regular_file import is_file
+from calibrant.regular_file import is_file, is_folder
 from calibrant.text_source import Source, check_size, read_source
 
 SIZE_LIMIT = 2 * 2**20
@@ -155,11 +155,12 @@ def _find_mapping_file(configuration: Configuration, problems: ProblemList) -> C
         if is_file(candidate):
             return replace(configuration, nuq_config=replace(nuq, mapping_path=str(candidate)))
     looked_up = " and ".join(repr(str(candidate)) for candidate in candidates)
+    folder = next((str(candidate) for candidate in candidates if is_folder(candidate)), None)
     problems.extend(
         [
             configuration.problem(
                 "nuq_config.mapping_file",
-                "the mapping file does not exist",
+                "the mapping file does not exist" if folder is None else f"{folder!r} is a folder, not a mapping file",
                 allowed="a JSON file, relative to the configuration file or to the working directory",
                 hint=f"looked up: {looked_up}"[:400],
             )
