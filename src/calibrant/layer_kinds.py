@@ -79,7 +79,7 @@ class LayerKind:
     nonuniform : bool
         Non-uniform weights (NUQ) are possible, for layers without dilation.
     balanced, balanced_undilated : bool
-        The DMQ balancer acts on it; the second, only without dilation.
+        The DMQ balancer acts on it where its weights are constant; the second, only without dilation.
     condition : callable
         Attributes of a node to the reason why this node cannot be quantized, or None.
     """
@@ -112,7 +112,7 @@ class LayerKind:
         return WeightInput(self.weight_input, self.reduced_axis)
 
 
-_BATCHED = LayerKind((0,), 1, (), 0, multiplies_activations=True, condition=_untransposed_data)
+_BATCHED = LayerKind((0,), 1, (), 0, multiplies_activations=True, balanced=True, condition=_untransposed_data)
 
 KINDS: dict[str, LayerKind] = {
     "Conv2D": LayerKind((0,), 1, (3,), 2, spatial=2, rank=4, few_bits=True, nonuniform=True, balanced=True),

@@ -381,7 +381,7 @@ def test_a_tensor_takes_asymmetric_from_common_config():
 
 @pytest.mark.parametrize(
     "place",
-    ["override_layer_configs { layer_name: 'attention/project'", "override_layer_types { layer_type: 'BatchMatMulV2'"],
+    ["override_layer_configs { layer_name: 'attention/scores'", "override_layer_types { layer_type: 'AvgPool'"],
 )
 def test_a_balancer_for_a_type_that_is_not_balanced_is_an_error(place):
     with pytest.raises(ConfigError, match="the balancer does not act on") as error:

@@ -252,6 +252,21 @@ def test_what_balancing_leaves_in_front_of_a_layer_is_float_and_has_the_simulati
     assert layer_operators(result).keys() == {"one"}
 
 
+def test_a_balanced_product_of_rows_has_the_simulations_numbers():
+    spread = np.array([1e-3, 0.05, 1, 40], np.float32)
+
+    def build():
+        rows = tf.reshape(image(), [-1, 64, 4]) * spread
+        tf.identity(tf.raw_ops.BatchMatMulV2(x=rows, y=numbers(4, 5), name="rows"), name="out")
+
+    result, x = exported(graph_def(build), "batch_num: 4 common_config { dmq_balancer { migration_strength: 0.5 } }")
+    factors = result.network.layers[0].balance
+    assert factors.max() / factors.min() > 100
+    apart, _ = steps_apart(result, x)
+    assert apart.max() <= 1.001 and np.mean(apart <= 0.01) >= 0.99
+    assert layer_operators(result).keys() == {"rows"}
+
+
 def test_joint_quantization_gives_both_sides_of_an_addition_the_same_factors():
     result, x = exported(definition("residual"), "batch_num: 4 joint_quant: true")
     apart, file = steps_apart(result, x)

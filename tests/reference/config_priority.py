@@ -1,5 +1,8 @@
 """The settings of one layer, asked for one at a time in the words of the configuration file's documentation."""
 
+PRODUCTS = ("MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3")
+BALANCED = ("Conv2D", "Conv3D", "DepthwiseConv2dNative", "Conv2DBackpropInput", *PRODUCTS)
+
 
 def places(configuration, layer):
     """(name of the place, its CalibrationConfig) from the strongest to the weakest."""
@@ -118,7 +121,7 @@ def _steps(nuq):
 def migration_strength(configuration, layer):
     if not layer.has_weights:
         return None
-    if layer.type not in ("Conv2D", "Conv3D", "MatMul", "DepthwiseConv2dNative", "Conv2DBackpropInput"):
+    if layer.type not in BALANCED:
         return None
     if layer.type in ("DepthwiseConv2dNative", "Conv2DBackpropInput") and layer.dilated:
         return None
@@ -139,7 +142,7 @@ def left_out(configuration, layer):
         found |= {name for name in ("arq_quantize", "nuq_quantize") if getattr(common, name) is not None}
     if chosen[1].ifmr_quantize is None and chosen[1].hfmg_quantize is None:
         found |= {name for name in ("ifmr_quantize", "hfmg_quantize") if getattr(common, name) is not None}
-    balanced = ("Conv2D", "Conv3D", "MatMul", "DepthwiseConv2dNative", "Conv2DBackpropInput")
-    if layer.type in balanced and not layer.dilated and chosen[1].dmq_balancer is None and common.dmq_balancer:
+    can = layer.has_weights and layer.type in BALANCED and not layer.dilated
+    if can and chosen[1].dmq_balancer is None and common.dmq_balancer:
         found.add("dmq_balancer")
     return found

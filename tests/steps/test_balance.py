@@ -200,6 +200,7 @@ LAYERS = {
         lambda tf, x: tf.nn.conv3d(x, numbers(2, 2, 2, 3, 5), [1, 1, 1, 1, 1], "SAME", name="layer"),
     ),
     "MatMul": ((7,), lambda tf, x: tf.matmul(x, numbers(7, 5), name="layer")),
+    "BatchMatMulV2": ((4, 7), lambda tf, x: tf.raw_ops.BatchMatMulV2(x=x, y=numbers(7, 5), name="layer")),
 }
 
 
@@ -228,6 +229,24 @@ def test_factors_by_the_definition_for_every_type(kind):
         batch = {"x": data}
         before, after = run_once(result.original, batch)[0], run_once(result.network.graph, batch)[0]
         np.testing.assert_allclose(after, before, atol=1e-4 * np.abs(before).max())
+
+
+def test_a_product_of_rows_takes_the_division_of_the_next_one():
+    def build(tf, x):
+        y = tf.raw_ops.BatchMatMulV2(x=x, y=numbers(6, 8, seed=1) * spread(8), name="first")
+        return tf.raw_ops.BatchMatMulV2(x=tf.nn.relu(y), y=numbers(8, 3, seed=2), name="last")
+
+    result = quantized(build, (5, 6))
+    assert list(balanced(result)) == ["first", "last"] and divisions(result) == ["first"]
+    assert float_difference(result, (5, 6)) < 1e-4
+
+
+def test_a_product_of_two_activations_is_not_balanced():
+    def build(tf, x):
+        y = tf.raw_ops.BatchMatMulV2(x=x, y=x, adj_y=True, name="scores")
+        return tf.raw_ops.BatchMatMulV2(x=y, y=numbers(5, 3), name="last")
+
+    assert list(balanced(quantized(build, (5, 6)))) == ["last"]
 
 
 def test_channels_first_are_counted_on_their_own_axis():

@@ -20,7 +20,7 @@ BALANCED_TYPES = tuple(name for name, kind in KINDS.items() if kind.balanced)
 """Layer types that the balancer acts on."""
 
 _UNDILATED = " and ".join(name for name, kind in KINDS.items() if kind.balanced_undilated)
-BALANCED_WORDS = f"{', '.join(BALANCED_TYPES)} ({_UNDILATED} without dilation)"
+BALANCED_WORDS = f"{', '.join(BALANCED_TYPES)} with constant weights ({_UNDILATED} without dilation)"
 
 TENSOR_TYPES = TENSOR_QUANTIZABLE
 """Operator types whose inputs ``tensor_quantize`` may name."""
