@@ -91,3 +91,29 @@ def test_a_loop_that_says_how_often_it_runs_counts_so_often():
 def test_a_loop_that_does_not_is_named():
     found = loop(None)
     assert found.counts == {} and len(found.unknown) == 1 and found.unknown[0].endswith("MatMul")
+
+
+def test_a_loop_within_a_loop_is_named():
+    def build():
+        x, weights = placeholder([None, 4]), constant(4, 4)
+        v1.enable_control_flow_v2()
+
+        def inner(i, y):
+            return [i + 1, tf.while_loop(lambda j, z: j < 5, lambda j, z: [j + 1, tf.matmul(z, weights)], [0, y])[1]]
+
+        tf.identity(tf.while_loop(lambda i, y: i < 3, inner, [0, x])[1], name="out")
+
+    found = count_products(load(graph_def(build), outputs=["out"]))
+    assert found.counts == {} and len(found.unknown) == 1
+
+
+def test_a_loop_over_several_rows_of_a_sample_counts_each():
+    def build():
+        x, weights = placeholder([None, 3, 4]), constant(4, 4)
+        v1.enable_control_flow_v2()
+        rows = tf.reshape(x, [-1, 4])
+        found = tf.while_loop(lambda i, y: i < 5, lambda i, y: [i + 1, tf.matmul(y, weights)], [0, rows])[1]
+        tf.identity(tf.matmul(tf.reshape(found, [-1, 12]), constant(12, 2)), name="out")
+
+    found = count_products(load(graph_def(build), outputs=["out"]))
+    assert sorted(found.counts.values()) == [24, 5 * 3 * 16] and found.unknown == ()

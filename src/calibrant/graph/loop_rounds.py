@@ -36,6 +36,11 @@ def loop_rounds(graph: Graph, loop: NodeDef) -> int | None:
     return min(found, default=None)
 
 
+def changed_arguments(body: FunctionDef) -> list[int]:
+    """Positions of the arguments that a body does not hand on as they are."""
+    return [place for place in range(len(body.signature.input_arg)) if not _is_kept(body, place)]
+
+
 def _compared(condition: FunctionDef) -> Iterator[tuple[int, int | NodeDef]]:
     """Position of an argument, and of another one or a constant: the loop goes on while it is less."""
     nodes = {node.name: node for node in condition.node_def}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from calibrant.graph import nodes as nd
 from calibrant.graph.control_flow import nodes_in_functions
 from calibrant.graph.graph import Graph
-from calibrant.graph.loop_rounds import loop_rounds
+from calibrant.graph.loop_rounds import changed_arguments, loop_rounds
 from calibrant.graph.other_products import REASONS, is_other_product
 from calibrant.graph.tf_core import FunctionDef, NodeDef
 from calibrant.layer_kinds import KINDS
@@ -51,7 +51,7 @@ def count_products(graph: Graph) -> ProductCounts:
     }
     for each in nodes_in_functions(graph.nodes.values(), graph.library):
         if each.node.op in KINDS or is_other_product(each.node):
-            counts[each.name] = _in_function(graph, each.caller, each.node)
+            counts[each.name] = _in_function(graph, shape, each.caller, each.node)
     known = {name: count for name, count in counts.items() if count is not None}
     return ProductCounts(known, tuple(name for name in counts if name not in known))
 
@@ -104,14 +104,18 @@ def _of_einsum(node: NodeDef, shapes: list[nd.OpenShape]) -> int | None:
     return _known(*sizes.values())
 
 
-def _in_function(graph: Graph, caller: NodeDef, node: NodeDef) -> int | None:
-    """All rounds for one sample of a MatMul with constant weights in the body of a loop."""
+def _in_function(graph: Graph, shape: ShapeOf, caller: NodeDef, node: NodeDef) -> int | None:
+    """All rounds for one sample of a MatMul with constant weights in the body of a loop, not of one within it."""
     rounds = loop_rounds(graph, caller)
     function = next((f for f in graph.library.function if any(other is node for other in f.node_def)), None)
     if node.op != "MatMul" or rounds is None or function is None:
         return None
+    if function.signature.name != caller.attr["body"].func.name:
+        return None
     weights = _shape_in_body(graph, caller, function, [name for name in node.input if not name.startswith("^")][1])
-    return None if weights is None or len(weights) != 2 else _known(rounds, *weights)
+    states = [shape(nd.data_inputs(caller)[place]) for place in changed_arguments(function)]
+    rows = max((sizes[0] or 1 for sizes in states if sizes is not None and len(sizes) == 2), default=1)
+    return None if weights is None or len(weights) != 2 else _known(rounds, rows, *weights)
 
 
 def _shape_in_body(
