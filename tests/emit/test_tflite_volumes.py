@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from tflite_networks import computed, exported, layer_operators, steps_apart
 
+import calibrant
 from calibrant.emit.tflite.volume_convolutions import with_layers_in_channels
+from calibrant.errors import ModelError
 from calibrant.graph.run import run_once
 from graphs import dense, graph_def, numbers, placeholder, tf
 
@@ -98,3 +100,27 @@ def test_a_dilated_one(padding):
     assert "CONV_2D" in names and not names & {"CONV_3D", "SPACE_TO_BATCH_ND"}
     np.testing.assert_array_equal(made[0], simulated[0])
     np.testing.assert_allclose(model(x), run_once(result.original, {result.original.input_keys[0]: x})[0], atol=1e-5)
+
+
+def test_behind_a_dilated_one_whose_shape_is_inferred_wrongly_there_is_no_file():
+    def build():
+        x = placeholder([None, 9, 9, 9, 2])
+        weights = [tf.constant(numbers(3, 3, 3, *pair, seed=3, scale=0.3)) for pair in ((2, 4), (4, 3))]
+        y = tf.nn.relu(tf.nn.conv3d(x, weights[0], [1] * 5, "VALID", dilations=[1, 1, 2, 1, 1], name="one"))
+        tf.nn.conv3d(y, weights[1], [1] * 5, "SAME", name="two")
+
+    with pytest.raises(ModelError, match="Conv3D"):
+        calibrant.quantize(graph_def(build), "batch_num: 1", [numbers(4, 9, 9, 9, 2)], export="tflite")
+
+
+@pytest.mark.parametrize("shared", [[1, 2, 3], None])
+def test_a_prelu_of_volumes(shared):
+    keras = tf.keras
+    x = keras.Input((4, 6, 6, 2))
+    slopes = keras.initializers.RandomUniform(0.1, 0.6, seed=1)
+    y = keras.layers.Conv3D(4, 3, padding="same", name="one")(x)
+    y = keras.layers.PReLU(slopes, shared_axes=shared)(y)
+    result, x = exported(keras.Model(x, keras.layers.Conv3D(2, 1, name="two")(y)), count=8)
+    made, simulated, names = computed(result, x)
+    assert "PRELU" not in names and all(each.is_integer for each in layer_operators(result).values())
+    np.testing.assert_array_equal(made[0], simulated[0])

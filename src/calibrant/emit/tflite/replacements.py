@@ -84,6 +84,8 @@ def replace_what_does_not_convert(edit: Edit, gelus: bool) -> None:
             _without_empty_parts(edit, node)
         elif node.op == "RealDiv" and node.attr["T"].type == dtypes.float32:
             _count_over_sum_by_mean(edit, node)
+        elif node.op == "Neg":
+            _negated_volume_as_product(edit, node)
         elif node.op == "BitwiseAnd":
             _sign_bit_as_comparison(edit, node)
         elif node.op == "AvgPool" and is_global_pool(edit.graph, edit.graph.nodes[node.name]):
@@ -111,6 +113,16 @@ def _count_over_sum_by_mean(edit: Edit, node: NodeDef) -> None:
     one = edit.add_constant(f"{node.name}/one", np.ones(value.shape, np.float32))
     controls = [f"^{name}" for name in nd.control_inputs(node)]
     edit.put(nd.make_node("RealDiv", node.name, [one, mean, *controls], T=dtypes.float32))
+
+
+def _negated_volume_as_product(edit: Edit, node: NodeDef) -> None:
+    """The converter makes PRELU of relu(x) - a relu(-x), and then refuses it with more than four axes."""
+    shape = edit.graph.shape(f"{node.name}:0")
+    if shape is None or len(shape) <= 4 or node.attr["T"].type != dtypes.float32 or node.name in edit.graph.regions:
+        return
+    factor = edit.add_constant(f"{node.name}/minus", np.float32(-1))
+    controls = [f"^{name}" for name in nd.control_inputs(node)]
+    edit.put(nd.make_node("Mul", node.name, [*nd.data_inputs(node), factor, *controls], T=dtypes.float32))
 
 
 def _error_function(edit: Edit, node: NodeDef) -> None:

@@ -25,11 +25,13 @@ from calibrant.graph.tf_core import NodeDef, dtypes
 def convolve_as_images(edit: Edit) -> Mapping[str, str]:
     """Rewrite those of volumes of known sizes, each with its bias and activation; tensor → the tensor that it is now.
 
-    Those between SpaceToBatch and BatchToSpace become dilated. No dilated Conv3D is written on the way: TensorFlow
-    (2.21) takes its height for its width where it infers shapes.
+    Those between SpaceToBatch and BatchToSpace become dilated. No dilated Conv3D is written on the way, and where there
+    is one, nothing is: TensorFlow (2.21) takes its height for its width where it infers shapes.
     """
     graph = edit.graph
     twins: dict[str, str] = {}
+    if any(node.op == "Conv3D" and set(_rates(node)) != {1} for node in graph.nodes.values()):
+        return twins
     ends = [found for node in graph.nodes.values() if (found := dilated(graph, node)) is not None]
     around = {found.conv.name: found for found in ends}
     for conv in graph.nodes.values():
@@ -54,7 +56,7 @@ def _axes(graph: Graph, conv: NodeDef, around: Dilated | None) -> Sequence[Axis]
     if kernel is None or sizes is None or nd.control_inputs(conv):
         return ()
     is_padded = nd.attribute(conv, "padding") == "SAME"
-    rates = (nd.attribute(conv, "dilations") or [1] * 5)[1:]
+    rates = [1, 1, 1]
     if around is not None:
         is_padded, rates = is_same(around, np.array(kernel.shape[:3])), around.steps.tolist()
         if around.padding.any() and not is_padded:
@@ -62,6 +64,10 @@ def _axes(graph: Graph, conv: NodeDef, around: Dilated | None) -> Sequence[Axis]
     ways = zip(sizes, kernel.shape[:3], nd.attribute(conv, "strides")[1:], rates, strict=False)
     axes = [Axis(*way, is_padded) for way in ways]
     return axes if all(axis.count for axis in axes) else ()
+
+
+def _rates(conv: NodeDef) -> list[int]:
+    return nd.attribute(conv, "dilations") or [1] * 5
 
 
 def _read(x: str, around: Dilated | None) -> str:
