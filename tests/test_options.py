@@ -235,6 +235,7 @@ def test_what_is_no_configuration(config):
 def test_types_that_are_taken():
     assert CalibrationOptions(samples=np.int64(3), equalize=np.bool_(True), budget=1).samples == 3
     assert DataOptions(shapes={"x": (1, None)}, image_size=np.array([3, 4])).batch_size is None
+    assert DataOptions(shapes={"x": map(int, "12")}).shapes == {"x": (1, 2)}
     assert calibrant.ImageOptions(mean=np.array(0.5), scale=np.array(2.0)).scale == 2
     assert calibrant.ImageOptions(size=np.array([3, 4]), std=np.array([1.0, 2.0, 3.0])).crop is None
     assert calibrant.ImageOptions(size=np.array([8, 9]), resize_side=np.array(10)).size == (8, 9)

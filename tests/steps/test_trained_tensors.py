@@ -34,6 +34,16 @@ def added(x, **options):
     return layer(x) + x
 
 
+def transposed(x):
+    weights = fake(constant(5, 3), -1.1, 1.1, narrow_range=True)
+    return tf.matmul(fake(tf.reduce_mean(x, [1, 2]), -2.0, 2.0), weights, transpose_b=True)
+
+
+def transposed_rows(x):
+    weights = fake(constant(5, 3), -1.1, 1.1, narrow_range=True)
+    return tf.raw_ops.BatchMatMulV2(x=fake(tf.reduce_mean(x, 1), -2.0, 2.0), y=weights, adj_y=True)
+
+
 def pooled(x):
     """The two readers are behind an operation that keeps values."""
     x = tf.nn.max_pool2d(clipped(x), 2, 2, "VALID")
@@ -91,6 +101,8 @@ NETWORKS = {
     "norm between two": (normed, 2),
     "factor after it": (lambda x: clipped(x) * np.arange(1, 5, dtype=np.float32), 2),
     "range as attributes": (lambda x: tf.quantization.fake_quant_with_min_max_args(clipped(x), 0.0, 0.5) * 2, 3),
+    "weights read transposed": (transposed, 1),
+    "rows of weights read transposed": (transposed_rows, 1),
     "other quantizer": (lambda x: tf.quantization.quantize_and_dequantize_v2(clipped(x), 0.0, 0.7, True), 2),
 }
 """What reads a FakeQuant → the network, and how many AscendQuant its file has at most."""

@@ -57,8 +57,9 @@ class DataOptions:
         check_types(self, TYPES)
         check_number("batch_size", self.batch_size)
         check_number("shuffle", self.shuffle, 0)
-        for name, sizes in (self.shapes or {}).items():
-            given_shape(sizes, name)
+        if self.shapes is not None:
+            shapes = {name: given_shape(sizes, name) for name, sizes in self.shapes.items()}
+            object.__setattr__(self, "shapes", shapes)  # sizes may be an iterator
         for kind in (self.dtypes or {}).values():
             data_type(kind)
         image_options_of(self.image_options, self.image_size)

@@ -149,7 +149,9 @@ def _proportional(graph: Graph, folded: Graph, layer: Layer) -> bool:
     before, after = _weights(graph, layer), _weights(folded, layer)
     largest = np.abs(before).max(initial=0)
     ratio = np.abs(after).max(initial=0) / largest if largest > 0 else 1
-    return any(np.allclose(after, sign * before * ratio, rtol=1e-5, atol=0) for sign in (1, -1))
+    turned = np.swapaxes(before, -1, -2)  # as folding does where a product reads them transposed
+    same = [values for values in (before, turned) if values.shape == after.shape]
+    return any(np.allclose(after, sign * values * ratio, rtol=1e-5, atol=0) for values in same for sign in (1, -1))
 
 
 def _weights(graph: Graph, layer: Layer) -> np.ndarray:
