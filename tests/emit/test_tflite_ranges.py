@@ -250,6 +250,21 @@ def test_numbers_that_no_kernel_rounded_keep_the_scale_of_the_layer(kind):
     assert layer_operators(result)["two"].read(0).scale == layer.inputs[0].quantizer.scale
 
 
+@pytest.mark.parametrize(("size", "is_integer"), [(8, True), (31, True), (32, False), (64, False)])
+def test_the_length_of_many_numbers_is_normalized_in_float(size, is_integer):
+    def network():
+        y = dense(tf.reshape(conv(image(), name="one"), [-1, 256]), size)
+        tf.nn.l2_normalize(y, -1, name="out")
+
+    result, x = exported(graph_def(network))
+    floats = {row["operator"]: row["reason"] for row in result.export_notes["tflite"]["operators_in_float"]}
+    assert ("L2_NORMALIZATION" not in floats) == is_integer
+    if not is_integer:
+        assert "numbers up to 1" in floats["L2_NORMALIZATION"]
+        result, _ = exported(graph_def(network), tflite_io="int8")
+        assert not result.export_notes["tflite"]["operators_in_float"]
+
+
 def test_an_enlarged_copy_decides_the_scale_of_its_image():
     def network():
         y = conv(image(), name="one")

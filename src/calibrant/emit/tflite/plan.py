@@ -34,6 +34,10 @@ from calibrant.graph.layers import Layer, find_layers
 TOO_COARSE = "8 bits for one of its tensors would cost the outputs more than half of what all layers do"
 BETWEEN_FLOATS = "is between operators in float"
 ONLY_LAYERS = "only layers and what is between them run on integers (--tflite-ops layers)"
+LONG = 32
+"""Numbers that are normalized together, from which on a scale of 1/128 costs more than one of their own: the largest of
+so many is about 0.45 where they are distributed normally.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -281,6 +285,8 @@ class _Planner:
                 "what it makes divides, is rounded to whole numbers or goes into a logarithm or root, for which 8 bits "
                 "are too few"
             )
+        elif each.name == "L2_NORMALIZATION" and not self.given.integer_ends and _is_long(each):
+            self.why[at] = "its kernel has a scale for numbers up to 1, and of so many none is near it"
         elif not (self.given.all_operators or kernel.between_layers):
             self.why[at] = ONLY_LAYERS
         else:
@@ -344,6 +350,11 @@ class _Planner:
             at in self.integer and index in [tensor.index for tensor in self.wiring.data(at)]
             for at in self.wiring.readers.get(index, ())
         )
+
+
+def _is_long(each: Operator) -> bool:
+    """Whether the last axis has LONG numbers; of a size that is not known, it has not."""
+    return (each.outputs[0].signature[-1] or 0) >= LONG
 
 
 def _passed_on(graph: Graph, tensor: str) -> str:
