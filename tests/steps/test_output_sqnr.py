@@ -13,7 +13,7 @@ from calibrant.graph.logits import before_softmax
 from calibrant.graph.run import run_once
 from calibrant.quantized_network import OutputSqnr
 from calibrant.report.output_sqnr import file_hint, file_sqnr_line, refine_hint, sqnr_line, sqnr_warnings
-from calibrant.steps.measured import SAMPLES
+from calibrant.steps.measured import MOST_SAMPLES
 from graphs import conv, dense, graph_def, numbers, placeholder, small_network, tf
 
 DATA = numbers(40, 6, 6, 2)
@@ -29,13 +29,13 @@ def test_it_is_that_of_the_median_sample_before_a_final_softmax(tmp_path):
     points = [before_softmax(graph, graph.outputs[0]) for graph in graphs]
     assert points != [graph.outputs[0] for graph in graphs]
     first, second = (
-        run_once(graph, {"x": DATA[:SAMPLES]}, [point])[0] for graph, point in zip(graphs, points, strict=True)
+        run_once(graph, {"x": DATA[:MOST_SAMPLES]}, [point])[0] for graph, point in zip(graphs, points, strict=True)
     )
     each = np.square(first).sum(1) / np.square(first - second).sum(1)
     run = json.loads((tmp_path / "out/report.json").read_text())["run"]
     assert run["total_sqnr_db"] == run["output_sqnr_db"]["probabilities"]
     assert run["total_sqnr_db"] == pytest.approx(-10 * math.log10(np.median(1 / each)), abs=0.05)
-    assert run["sqnr_samples"] == SAMPLES and f"{run['total_sqnr_db']:.1f} dB" in sqnr_line(result.output_sqnr)
+    assert run["sqnr_samples"] == MOST_SAMPLES and f"{run['total_sqnr_db']:.1f} dB" in sqnr_line(result.output_sqnr)
 
 
 def with_softmax():
@@ -48,10 +48,10 @@ def with_softmax():
 def test_that_of_a_lite_file_is_its_own(options, tmp_path):
     result = calibrant.quantize(graph_def(with_softmax), data=DATA, out=tmp_path, export="tflite", **options)
     [point] = [before_softmax(result.original, tensor) for tensor in result.original.outputs]
-    wanted = run_once(result.original, {"x": DATA[:SAMPLES]}, [point])[0]
+    wanted = run_once(result.original, {"x": DATA[:MOST_SAMPLES]}, [point])[0]
     runner = TfliteRunner((tmp_path / "model_int8.tflite").read_bytes())
     found = []
-    for at in range(0, SAMPLES, 2):
+    for at in range(0, MOST_SAMPLES, 2):
         runner.run({0: DATA[at : at + 2]})
         found.append(runner.real(runner.points[0]))
     run = json.loads((tmp_path / "report.json").read_text())["run"]
@@ -73,8 +73,9 @@ def test_a_file_that_is_farther_off_than_the_model_says_what_helps(file, model, 
 
 def test_a_lite_file_of_more_samples_than_are_compared(tmp_path):
     model = graph_def(with_softmax)
-    result = calibrant.quantize(model, data=DATA, out=tmp_path, export="tflite", tflite_batch=SAMPLES + 1)
-    assert result.file_sqnr.samples == SAMPLES + 1
+    sizes = {"tflite_batch": MOST_SAMPLES + 1, "batch_size": len(DATA)}
+    result = calibrant.quantize(model, data=DATA, out=tmp_path, export="tflite", **sizes)
+    assert result.file_sqnr.samples == MOST_SAMPLES + 1
 
 
 def test_a_file_of_fewer_samples_than_the_model_takes_at_once(tmp_path):
