@@ -20,7 +20,8 @@ from calibrant.graph.logits import before_softmax
 from calibrant.graph.multiply_accumulates import count_products
 from calibrant.graph.run import Runner
 from calibrant.quantized_network import ErrorGrowth, InputError, OutputSqnr, QuantizedInput, QuantizedNetwork
-from calibrant.steps.first_samples import cut, first_samples
+from calibrant.steps.by_sample import by_sample, joined
+from calibrant.steps.first_samples import cut, first_samples, number_is_open
 from calibrant.steps.undefined_outputs import undefined_samples, where_undefined
 
 LEAST_SAMPLES, MOST_SAMPLES = 4, 32
@@ -33,6 +34,7 @@ ENOUGH_VALUES = 1 << 15
 evenly spaced.
 """
 _LIMITS = (0.0, 90.0)
+_Runs = Sequence[np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,9 @@ def measured(
     first = _values(graph, [point[0] for point in points], fed, axes if graph is network.graph else {})
     kept = first.kept if graph is network.graph else _values(network.graph, [], fed, axes).kept
     second = _values(quantized, [point[1] for point in points], fed, axes)
-    samples = sum(map(sample_count, fed))
-    outputs = _compared([keys[place] for place in places], first.fetched, second.fetched, samples)
+    counts = list(map(sample_count, fed))
+    compared = {keys[place]: graph.outputs[place] for place in places}
+    outputs = _compared(compared, graph, first.fetched, second.fetched, counts)
     if outputs is not None and outputs.undefined:
         origin = where_undefined(quantized, fed, [layer.layer.name for layer in network.layers])
         outputs = replace(outputs, undefined_at=origin)
@@ -93,7 +96,7 @@ def measured(
         return Measured(outputs, None)
     arriving = {tensor: _decibels(kept[tensor], second.kept[tensor]) for tensor in watched}
     errors = (_input_error(entry, kept[entry.tensor], arriving[entry.tensor]) for entry in entries)
-    return Measured(outputs, ErrorGrowth(samples, tuple(errors)))
+    return Measured(outputs, ErrorGrowth(sum(counts), tuple(errors)))
 
 
 def samples_to_run(graph: Graph) -> int:
@@ -149,7 +152,8 @@ def file_sqnr(
     first = _values(reference, [point[0] for point in points], fed, {})
     named = [dict(zip(simulation.input_keys, batch.values(), strict=True)) for batch in fed]
     second = _values(simulation, [point[1] for point in points], named, {})
-    return _compared([keys[place] for place in places], first.fetched, second.fetched, sum(map(sample_count, fed)))
+    compared = {keys[place]: reference.outputs[place] for place in places}
+    return _compared(compared, reference, first.fetched, second.fetched, list(map(sample_count, fed)))
 
 
 def _pieces(fed: Sequence[Mapping[str, np.ndarray]], size: int) -> list[dict[str, np.ndarray]]:
@@ -159,19 +163,35 @@ def _pieces(fed: Sequence[Mapping[str, np.ndarray]], size: int) -> list[dict[str
 
 
 def _compared(
-    keys: Sequence[str], reference: Sequence[np.ndarray], outputs: Sequence[np.ndarray], samples: int
+    tensors: Mapping[str, str],
+    graph: Graph,
+    reference: Sequence[_Runs],
+    outputs: Sequence[_Runs],
+    counts: Sequence[int],
 ) -> OutputSqnr | None:
-    pairs = dict(zip(keys, zip(reference, outputs, strict=True), strict=True))
-    alike = {key: pair for key, pair in pairs.items() if pair[0].shape == pair[1].shape and pair[0].size}
+    """Of the outputs by key, tensors of a float network that runs so many samples at a time."""
+    pairs = dict(zip(tensors, zip(reference, outputs, strict=True), strict=True))
+    alike = {
+        key: (_samples(graph, tensors[key], wanted, counts), _samples(graph, tensors[key], made, counts))
+        for key, (wanted, made) in pairs.items()
+        if [run.shape for run in wanted] == [run.shape for run in made] and any(run.size for run in wanted)
+    }
     if not alike:
         return None
     return OutputSqnr(
         by_output={key: median_sqnr_db(*pair) for key, pair in alike.items()},
-        samples=samples,
+        samples=sum(counts),
         not_compared=tuple(key for key in pairs if key not in alike),
         undefined={key: count for key, pair in alike.items() if (count := undefined_samples(*pair))},
         silent=tuple(key for key, (wanted, _) in alike.items() if not wanted.any()),
     )
+
+
+def _samples(graph: Graph, output: str, runs: _Runs, counts: Sequence[int]) -> np.ndarray:
+    """All values of an output, [samples, ...]."""
+    shape = graph.shape(output)
+    fixed_second = number_is_open(graph) and shape is not None and len(shape) > 1 and shape[1] is not None
+    return joined([by_sample(run, count, fixed_second) for run, count in zip(runs, counts, strict=True)])
 
 
 def _points(graph: Graph, quantized: Graph, place: int, score: str) -> tuple[str, str]:
@@ -183,9 +203,9 @@ def _points(graph: Graph, quantized: Graph, place: int, score: str) -> tuple[str
 
 @dataclass(frozen=True)
 class _Values:
-    """Fetched tensors with all batches joined, and some positions of watched ones, [positions, channels]."""
+    """Fetched tensors batch by batch, and some positions of watched ones, [positions, channels]."""
 
-    fetched: list[np.ndarray]
+    fetched: list[_Runs]
     kept: dict[str, np.ndarray]
 
 
@@ -202,7 +222,7 @@ def _values(graph: Graph, fetches: list[str], fed: list[dict[str, np.ndarray]], 
         graph, fetches, watched={tensor: keeper(tensor) for tensor in parts} or None, optimized=False
     ) as runner:
         results = [[np.atleast_1d(np.array(value)) for value in runner(batch)] for batch in fed]
-    fetched = [np.concatenate(columns) for columns in zip(*results, strict=True)]
+    fetched = list(zip(*results, strict=True))
     return _Values(fetched, {tensor: np.concatenate(pieces) for tensor, pieces in parts.items()})
 
 
