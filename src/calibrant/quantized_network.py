@@ -224,7 +224,8 @@ class OutputSqnr:
     samples : int
         Number of calibration samples that were run, above 0.
     not_compared : tuple[str, ...]
-        The outputs that have no values there, or another number of them once quantized, as boxes above a threshold.
+        The outputs that have no values there, or another number of them once quantized, as boxes above a threshold;
+        of a LiteRT file also those without a tensor for what the final Softmax reads.
     undefined : Mapping[str, int]
         Output → number of samples that it has a number for that is NaN or infinite once quantized, above 0.
     undefined_at : str | None

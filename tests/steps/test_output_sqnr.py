@@ -99,6 +99,23 @@ def test_a_lite_file_is_measured_only_where_the_model_is(tmp_path):
     assert not result.refused and result.output_sqnr is not None and result.file_sqnr is None
 
 
+def test_an_output_that_a_lite_file_has_no_scores_of_is_named(tmp_path):
+    def build():
+        y = tf.reshape(conv(placeholder([None, 6, 6, 2])), [-1, 144])
+        tf.multiply(tf.nn.softmax(dense(y, name="scores")), 100.0, name="percent")
+        tf.identity(dense(y, name="other"), name="out")
+
+    outputs = ["percent", "out"]
+    result = calibrant.quantize(graph_def(build), data=DATA, out=tmp_path, export="tflite", outputs=outputs)
+    run = json.loads((tmp_path / "report.json").read_text())["run"]
+    assert run["output_sqnr_db"].keys() == {"percent", "out"} and run["tflite_sqnr_db"].keys() == {"out"}
+    assert run["tflite_outputs_not_compared"] == ["percent"] and run["outputs_not_compared"] == []
+    line = file_sqnr_line(result.file_sqnr, "model_int8.tflite")
+    assert line.endswith(
+        "; not compared, as it has no tensor for what the Softmax reads, or another number of values: 'percent'"
+    )
+
+
 def test_a_lite_file_of_other_sizes_than_the_data_is_not_measured(tmp_path):
     def build():
         y = tf.reduce_mean(conv(placeholder([None, None, None, 2])), [1, 2])

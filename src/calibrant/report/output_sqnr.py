@@ -31,7 +31,10 @@ def file_sqnr_rows(measured: OutputSqnr | None) -> dict[str, Any]:
     """The same of a LiteRT file; nothing where that was not measured."""
     if measured is None:
         return {}
-    return {"tflite_sqnr_db": {name: _finite(value) for name, value in measured.by_output.items()}}
+    return {
+        "tflite_sqnr_db": {name: _finite(value) for name, value in measured.by_output.items()},
+        "tflite_outputs_not_compared": list(measured.not_compared),
+    }
 
 
 def sqnr_warnings(measured: OutputSqnr, refined: bool) -> list[str]:
@@ -78,7 +81,10 @@ def sqnr_line(measured: OutputSqnr) -> str:
 
 def file_sqnr_line(measured: OutputSqnr, file: str) -> str:
     """``in mobilenet_int8.tflite: 38.0 dB``, where tensors between layers may have codes, too."""
-    return f"in {file}: {_value(measured)}"
+    names = ", ".join(map(repr, measured.not_compared))
+    reason = "as it has no tensor for what the Softmax reads, or another number of values"
+    beside = f"; not compared, {reason}: {names}" if names else ""
+    return f"in {file}: {_value(measured)}{beside}"
 
 
 def file_hint(file: OutputSqnr, model: OutputSqnr, ops: str) -> str | None:

@@ -100,7 +100,10 @@ def measured(
 
 
 def samples_to_run(graph: Graph) -> int:
-    """How many samples are run: MOST_SAMPLES through small networks, LEAST_SAMPLES through large ones and loops."""
+    """How many samples are run: MOST_SAMPLES through small networks, fewer through large ones.
+
+    LEAST_SAMPLES where a product cannot be counted, as in some loops, or an output's size is open.
+    """
     products = count_products(graph)
     shapes = [nd.static_shape((graph.shape(tensor) or (None, None))[1:]) for tensor in graph.outputs]
     known = [math.prod(shape) for shape in shapes if shape is not None]
@@ -133,11 +136,12 @@ def file_sqnr(
     OutputSqnr | None
         None where the file takes other sizes than the data have, or no output can be compared at one point.
     """
+    floating = [place for place, tensor in enumerate(reference.outputs) if reference.dtype(tensor).is_floating]
     places = [
         place
-        for place, (tensor, output) in enumerate(zip(reference.outputs, simulation.outputs, strict=True))
-        if reference.dtype(tensor).is_floating
-        and (before_softmax(reference, tensor) == tensor) == (scores[place] == output)
+        for place in floating
+        if (before_softmax(reference, reference.outputs[place]) == reference.outputs[place])
+        == (scores[place] == simulation.outputs[place])
     ]
     size = next((shape[0] for tensor in simulation.inputs if (shape := simulation.shape(tensor))), None)
     fed = first_samples(reference, batches, max(samples_to_run(reference), size or 0))
@@ -153,7 +157,10 @@ def file_sqnr(
     named = [dict(zip(simulation.input_keys, batch.values(), strict=True)) for batch in fed]
     second = _values(simulation, [point[1] for point in points], named, {})
     compared = {keys[place]: reference.outputs[place] for place in places}
-    return _compared(compared, reference, first.fetched, second.fetched, list(map(sample_count, fed)))
+    outputs = _compared(compared, reference, first.fetched, second.fetched, list(map(sample_count, fed)))
+    if outputs is None:
+        return None
+    return replace(outputs, not_compared=tuple(keys[at] for at in floating if keys[at] not in outputs.by_output))
 
 
 def _pieces(fed: Sequence[Mapping[str, np.ndarray]], size: int) -> list[dict[str, np.ndarray]]:
