@@ -10,7 +10,8 @@ from calibrant.quantized_network import RangeMove
 MUCH_DB = 1.0
 """Loss of a tensor from which more data would have helped."""
 FEW = 0.02
-"""Share of the tensors that may lose more without a word, one in any case where it does not lose GREAT_DB."""
+"""Share of the tensors that may lose more without a word, of SOME or more one in any case if it loses no GREAT_DB."""
+SOME = 4
 GREAT_DB = 6.0
 
 
@@ -19,8 +20,8 @@ def data_check_rows(moves: Sequence[RangeMove] | None) -> dict[str, Any] | None:
     if not moves:
         return None
     losing = [row for row in moves if row.loss_db >= MUCH_DB]
-    is_great = any(row.loss_db >= GREAT_DB for row in losing)
-    enough = len(losing) <= max(0 if is_great else 1, FEW * len(moves))
+    one_may = len(moves) >= SOME and all(row.loss_db < GREAT_DB for row in losing)
+    enough = len(losing) <= max(1 if one_may else 0, FEW * len(moves))
     worst = max(row.moved for row in moves)
     if enough:
         sentence = f"Enough data: with half of them {len(losing)} of {len(moves)} ranges would be worse"
