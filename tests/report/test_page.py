@@ -141,3 +141,10 @@ def test_what_is_otherwise_in_a_litert_file(report):
     assert re.search(r"In the \.tflite\s+Layer\s+Operator\s+Reason\s+conv1\s+CONV_3D\s+because", text)
     equal = {"tflite": {"on_integers": {**share, "layers_in_float": []}}}
     assert "in the .tflite" not in " ".join(Elements(page("a", {**report, "exports": equal}, None, {})).text)
+
+
+def test_products_that_could_not_be_counted_are_named_beside_their_share(report):
+    totals = {**report["totals"], "products_not_counted": ["loop/a", "loop/b"]}
+    text = " ".join(Elements(page("a", {**report, "totals": totals}, None, {})).text)
+    assert re.search(r"Multiply-accumulates\s+[\d.]+ %; 2 products in float could not be counted\s", text)
+    assert "could not be counted" not in " ".join(Elements(page("a", report, None, {})).text)

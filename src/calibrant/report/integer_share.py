@@ -47,13 +47,12 @@ def share_line(share: dict[str, Any]) -> str:
     """The same as one line for a person."""
     weights = _percent(share["quantized_weights"], share["weights"])
     products = _percent(share["quantized_multiply_accumulates"], share["multiply_accumulates"])
-    unknown = len(share["products_not_counted"])
     only = share["weight_only_weights"]
     beside = share["weights_in_no_layer"]
     notes = [f"{only:,} of them multiplied in float"] if only else []
     notes += [f"{beside:,} in no layer, such as positions and masks"] if beside else []
     stored = f" ({'; '.join(notes)})" if notes else ""
-    more = f"; {unknown} product{'s' if unknown > 1 else ''} in float could not be counted" if unknown else ""
+    more = not_counted(share)
     wide = _percent(share["wide_multiply_accumulates"], share["multiply_accumulates"])
     if share["wide_layers"]:
         more = f", {wide} with activations of 16 bits{more}"
@@ -61,6 +60,12 @@ def share_line(share: dict[str, Any]) -> str:
         f"on integers: {weights} of {share['weights']:,} weights{stored}, "
         f"{products} of {share['multiply_accumulates']:,} multiply-accumulates a sample{more}"
     )
+
+
+def not_counted(share: Mapping[str, Any]) -> str:
+    """What a share of multiply-accumulates leaves out; empty where that is nothing."""
+    unknown = len(share["products_not_counted"])
+    return f"; {unknown} product{'s' if unknown > 1 else ''} in float could not be counted" if unknown else ""
 
 
 def is_otherwise(share: Mapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from calibrant.report.damage import WORST, damage_by_layer, input_key
-from calibrant.report.integer_share import is_otherwise
+from calibrant.report.integer_share import is_otherwise, not_counted
 from calibrant.report.option_words import option_words
 from calibrant.report.page.drawing import drawing
 from calibrant.report.picture import Picture
@@ -81,11 +81,12 @@ def _head(name: str, report: Mapping[str, Any], sizes: Mapping[str, int], damage
     totals, run = report["totals"], report.get("run", {})
     seconds = sum(run.get("seconds", {}).values())
     wide = _share(totals["wide_multiply_accumulates"], totals["multiply_accumulates"])
+    products = _share(totals["quantized_multiply_accumulates"], totals["multiply_accumulates"])
     facts = [
         ("Layers on INT8", f"{totals['quantized_layers']}"),
         ("Left in float", f"{totals['layers_left_in_float']}"),
         ("Weights on INT8", _share(totals["quantized_weights"], totals["weights"])),
-        ("Multiply-accumulates", _share(totals["quantized_multiply_accumulates"], totals["multiply_accumulates"])),
+        ("Multiply-accumulates", f"{products}{not_counted(totals)}"),
         *((("With 16-bit activations", wide),) if totals["wide_layers"] else ()),
         *_in_lite_file(report),
         *((f"Output {key}", _decibels(value)) for key, value in (run.get("output_sqnr_db") or {}).items()),
