@@ -228,8 +228,9 @@ class Result:
         about_data = self.data.warnings if self.data is not None else ()
         about_outputs = self._output_warnings()
         about_layers = [text for text in found["warnings"] if text not in (*about_data, *about_outputs)]
-        check = data_check_rows(pictured.moves)
-        moving = check["sentence"] if check is not None and not check["enough"] else None
+        repeated = self.data.repeated if self.data is not None else None
+        check = data_check_rows(pictured.moves, repeated)
+        moving = check["sentence"] if check is not None and not check["enough"] and repeated is None else None
         listed = findings(
             self.network,
             self.plan,

@@ -69,6 +69,8 @@ class DataUse:
         Sentences about data that make the ranges doubtful.
     fingerprint : str | None
         SHA-256 of the values.
+    repeated : str | None
+        That most of the first samples are copies, in words.
     """
 
     batches: int
@@ -76,6 +78,7 @@ class DataUse:
     available: int | None
     warnings: tuple[str, ...] = ()
     fingerprint: str | None = None
+    repeated: str | None = None
 
     @classmethod
     def of(cls, batches: Batches) -> DataUse:
@@ -85,7 +88,10 @@ class DataUse:
         told = {spec.name for spec in batches.inputs if spec.is_read and spec.shape != ()}
         extremes = {name: values for name, values in batches.seen.of.items() if name in told}
         warnings = data_warnings(samples, extremes, pictures)
-        return cls(count, samples, batches.available, tuple(warnings), batches.fingerprint)
+        is_constant = extremes and all(low == high for low, high in extremes.values())
+        if batches.repeated is not None and not is_constant:
+            warnings.append(f"{batches.repeated}; give {FEWEST_SAMPLES} different ones or more")
+        return cls(count, samples, batches.available, tuple(warnings), batches.fingerprint, batches.repeated)
 
     def read_again(self, batches: Batches) -> DataUse:
         """The same, with a warning if the batches have been other ones when they were read once more."""

@@ -8,6 +8,7 @@ from itertools import islice
 import numpy as np
 
 from calibrant.data.coerce import Extremes, coerce
+from calibrant.data.different_samples import DifferentSamples
 from calibrant.data.fingerprint import Fingerprint
 from calibrant.data.input_source import Chunk
 from calibrant.data.input_spec import InputSpec
@@ -43,6 +44,8 @@ class Batches:
         Of the values that the first whole iteration has yielded, batch by batch, input by input; None before it.
     seen : Extremes
         Smallest and largest values of the batches that were yielded.
+    repeated : str | None
+        That most of the first samples of the first whole iteration are copies, in words; None before it.
     restartable : bool
         Whether it can be read more than once.
     has_changed : bool
@@ -80,6 +83,7 @@ class Batches:
             self.used = self.count, samples
         self.fingerprint: str | None = None
         self.seen = Extremes()
+        self.repeated: str | None = None
         self.has_changed = False
         self._first: tuple[str, ...] | None = None  # what the first whole iteration had yielded after each batch
 
@@ -92,7 +96,7 @@ class Batches:
             Data do not fit, are not finite, cannot be read, have no samples, or end before ``batch_num``.
         """
         yielded = samples = 0
-        fingerprint, until = Fingerprint(), list[str]()
+        fingerprint, until, different = Fingerprint(), list[str](), DifferentSamples()
         for row in islice(self._rows(), self.batch_num):
             batch = {spec.name: coerce(row[spec.name], spec, self.seen) for spec in self._inputs}
             if not sample_count(batch):
@@ -100,7 +104,9 @@ class Batches:
             for array in batch.values():
                 fingerprint.add(array)
             until.append(fingerprint.hexdigest())
-            if self._first is not None:
+            if self._first is None:
+                different.add([batch[spec.name] for spec in self._inputs if spec.is_read], sample_count(batch))
+            else:
                 self.has_changed |= self._first[yielded : yielded + 1] != (until[-1],)
             yield batch
             yielded += 1
@@ -110,6 +116,7 @@ class Batches:
         self.used = yielded, samples
         if self._first is None:
             self._first, self.fingerprint = tuple(until), fingerprint.hexdigest()
+            self.repeated = different.repeated
         self.has_changed |= len(self._first) != yielded
         if not yielded:
             raise DataError(Problem("there are no batches", file=self._place))

@@ -15,18 +15,25 @@ SOME = 4
 GREAT_DB = 6.0
 
 
-def data_check_rows(moves: Sequence[RangeMove] | None) -> dict[str, Any] | None:
-    """Verdict, sentence and a row per quantized input, the largest loss first; None where it was not measured."""
+def data_check_rows(moves: Sequence[RangeMove] | None, repeated: str | None = None) -> dict[str, Any] | None:
+    """Verdict, sentence and a row per quantized input, the largest loss first; None where it was not measured.
+
+    Parameters
+    ----------
+    moves : Sequence[RangeMove] | None
+        How far each range moved.
+    repeated : str | None
+        That most samples are copies, in words: then the data are not enough, though half of them give the same ranges.
+    """
     if not moves:
         return None
     losing = [row for row in moves if row.loss_db >= MUCH_DB]
     one_may = len(moves) >= SOME and all(row.loss_db < GREAT_DB for row in losing)
-    enough = len(losing) <= max(1 if one_may else 0, FEW * len(moves))
+    enough = repeated is None and len(losing) <= max(1 if one_may else 0, FEW * len(moves))
     worst = max(row.moved for row in moves)
-    if enough:
-        sentence = f"Enough data: with half of them {len(losing)} of {len(moves)} ranges would be worse"
-    else:
-        sentence = f"More data would help: with half of them {len(losing)} of {len(moves)} ranges would be worse"
+    verdict = "Enough data" if enough else "More data would help"
+    copies = f"{repeated}, and " if repeated is not None else ""
+    sentence = f"{verdict}: {copies}with half of them {len(losing)} of {len(moves)} ranges would be worse"
     return {
         "enough": enough,
         "sentence": f"{sentence} by {MUCH_DB:g} dB; the largest move is {100 * worst:.1f} % of a range.",
