@@ -62,6 +62,16 @@ def test_ends_that_cannot_be_codes_are_called_as_the_user_calls_them(tmp_path):
     assert [problem.message.split(" is float")[0] for problem in refused.value.problems] == ["the output wave"]
 
 
+def test_an_input_that_a_layer_reads_behind_an_identity_has_its_own_name(tmp_path):
+    def build():
+        tf.identity(dense(tf.identity(placeholder([None, 4], name="feed"), name="inner/_11")), name="out")
+
+    result = calibrant.quantize(graph_def(build), "batch_num: 1", [FIRST], tmp_path / "out", export="tflite")
+    assert [tensor.name for tensor in File(contents(result)[0]).inputs()] == ["feed"]
+    calibrant.golden(tmp_path / "out", FIRST)
+    assert calibrant.verify(tmp_path / "out", FIRST).passed
+
+
 def test_a_frozen_graph_has_the_names_of_its_nodes():
     result = calibrant.quantize(
         graph_def(lambda: dense(placeholder([None, 4]))), "batch_num: 1", [numbers(8, 4)], export="tflite"

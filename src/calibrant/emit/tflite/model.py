@@ -181,7 +181,8 @@ def _draft(
 ) -> _Draft:
     plan, scales = plan_with_scales(_given(network, float_file, settings, barred), network)
     file = float_file.file.copy()
-    origin = quantized_file(file, dict(float_file.tensors), plan, scales, settings.io)
+    fed = {tensor.index: name for tensor, name in zip(file.inputs(), network.graph.inputs, strict=True)}
+    origin = quantized_file(file, {**float_file.tensors, **fed}, plan, scales, settings.io)
     return _Draft(_signed(file, network.graph, about), file, plan, origin)
 
 

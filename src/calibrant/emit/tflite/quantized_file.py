@@ -71,8 +71,13 @@ class _Writer:
         self.file.set_outputs(results)
 
     def _rename(self) -> None:
-        """Tensors get the names that they have in the graph, each its own."""
-        for tensor in sorted(self.file.tensors(), key=lambda tensor: tensor.index not in self.names):
+        """Tensors get the names that they have in the graph, each its own; what is fed has the first choice."""
+        fed = {tensor.index for tensor in self.file.inputs()}
+
+        def turn(tensor: Tensor) -> tuple[bool, bool]:
+            return tensor.index not in fed, tensor.index not in self.names
+
+        for tensor in sorted(self.file.tensors(), key=turn):
             known = self.names.get(tensor.index)
             name = nd.input_reference(known) if known is not None else tensor.name.split(";")[0] or "tensor"
             while name in self.taken:
