@@ -7,6 +7,7 @@ import importlib.util
 import json
 import math
 import shutil
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -139,9 +140,18 @@ def test_a_network_for_other_inputs_is_told(written, check, capsys, tmp_path):
     assert said.strip().endswith("it is not the file that the folder was made from") and said.count("\n") == 1
 
 
-def test_without_litert_one_line_says_so(written, check, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
-    monkeypatch.setitem(sys.modules, "tflite_runtime", None)
+def test_with_tensorflow_alone_its_interpreter_is_used(written):
+    code = "import runpy, sys; sys.modules.update(ai_edge_litert=None, tflite_runtime=None); sys.argv = sys.argv[1:]"
+    command = [sys.executable, "-c", f"{code}; runpy.run_path(sys.argv[0], run_name='__main__')"]
+    done = subprocess.run([*command, written / "check_golden.py"], capture_output=True, text=True, check=False)
+    assert (done.returncode, "Warning" in done.stderr) == (0, False), done.stderr
+    assert f"with tensorflow {tf.__version__}, XNNPACK" in done.stdout
+
+
+@pytest.mark.parametrize("tensorflow", [None, types.ModuleType("tensorflow")], ids=["none", "without lite"])
+def test_without_litert_one_line_says_so(written, check, monkeypatch, capsys, tensorflow):
+    for name, module in {"ai_edge_litert": None, "tflite_runtime": None, "tensorflow": tensorflow}.items():
+        monkeypatch.setitem(sys.modules, name, module)
     assert check(written) == 2
     assert capsys.readouterr().err.strip().endswith("pip install ai-edge-litert")
 
@@ -151,12 +161,12 @@ def test_a_file_that_cannot_be_read_is_one_line(written, check, capsys, tmp_path
     assert "missing.tflite" in capsys.readouterr().err
 
 
-def test_the_checker_imports_numpy_and_litert_alone():
+def test_the_checker_imports_numpy_and_interpreters_alone():
     tree = ast.parse(Path(check_golden.__file__).read_text())
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert {name.split(".")[0] for name in names} - sys.stdlib_module_names == {
-        *("numpy", "ai_edge_litert", "tflite_runtime")
+        *("numpy", "ai_edge_litert", "tflite_runtime", "tensorflow")
     }
 
 

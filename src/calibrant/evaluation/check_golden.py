@@ -4,7 +4,8 @@
     python check_golden.py [--model FILE.tflite] [--builtin] [--threads N] [--steps N] [--outputs-only]
 
 Runs the file on the inputs in golden.npz and names the first tensor that differs from what is expected. Needs NumPy and
-ai_edge_litert or tflite_runtime. Exit code 0: nothing differs; 1: something does; 2: the check could not be made.
+one of ai_edge_litert, tflite_runtime and tensorflow, which are tried in this order. Exit code 0: nothing differs; 1:
+something does; 2: the check could not be made.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ import argparse
 import hashlib
 import json
 import math
+import os
 import sys
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -65,14 +69,16 @@ def check(folder: Path, options: argparse.Namespace) -> int:
     equal = {each["key"] for each in compared}
     with np.load(folder / "golden.npz") as arrays:
         for run in range(golden["runs"]):
-            interpreter = litert.Interpreter(  # a new one, as XNNPACK may run files with loops right only once
-                model_content=content,
-                num_threads=options.threads,
-                experimental_preserve_all_tensors=not options.outputs_only,
-                experimental_op_resolver_type=(
-                    resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES if options.builtin else resolvers.AUTO
-                ),
-            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of TensorFlow's old name, and of the memory of tensors in between
+                interpreter = litert.Interpreter(  # a new one, as XNNPACK may run files with loops right only once
+                    model_content=content,
+                    num_threads=options.threads,
+                    experimental_preserve_all_tensors=not options.outputs_only,
+                    experimental_op_resolver_type=(
+                        resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES if options.builtin else resolvers.AUTO
+                    ),
+                )
             inputs = [arrays[each["key"]][run] for each in golden["inputs"]]
             try:
                 found = run_once(interpreter, inputs, compared)
@@ -117,7 +123,17 @@ def litert_module() -> tuple[str, Any]:
 
         return "tflite_runtime", interpreter
     except ImportError:
-        raise ImportError("neither ai_edge_litert nor tflite_runtime is here; pip install ai-edge-litert") from None
+        pass
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        import tensorflow as tf
+
+        lite = tf.lite
+        resolvers = lite.experimental.OpResolverType
+        return f"tensorflow {tf.__version__}", SimpleNamespace(Interpreter=lite.Interpreter, OpResolverType=resolvers)
+    except (ImportError, AttributeError):
+        needed = "none of ai_edge_litert, tflite_runtime and tensorflow with tf.lite is here"
+        raise ImportError(f"{needed}; pip install ai-edge-litert") from None
 
 
 def run_once(
