@@ -9,10 +9,9 @@ import numpy as np
 
 from calibrant.data.input_source import SampleSlice
 from calibrant.errors import DataError, Problem
+from calibrant.evaluation.label_table import is_number, table_advice
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
-_LONGEST = 40
 _ALLOWED = "one number a line: 0, 1, 2, ... or 3.25; in .csv files also rows: 0,1,0"
 
 
@@ -42,8 +41,10 @@ def numbers_of_text(path: Path, window: SampleSlice | None) -> np.ndarray:
     rows: list[list[str]] = []
     for number, line in enumerate(lines, start=1):
         row = [word.strip() for word in line.split(",")] if path.suffix.lower() == ".csv" else [line.strip()]
-        if not all(_NUMBER.fullmatch(word[:_LONGEST]) and len(word) <= _LONGEST for word in row):
-            raise DataError(Problem(f"{line.strip()[:60]!r} is no label", file=file, line=number, allowed=_ALLOWED))
+        if not all(map(is_number, row)):
+            looks, hint = table_advice(lines, path) or ("", None)
+            message = f"{line.strip()[:60]!r} is no label{looks and f', it {looks}'}"
+            raise DataError(Problem(message, file=file, line=number, allowed=_ALLOWED, hint=hint))
         if rows and len(row) != len(rows[0]):
             message = f"{line.strip()[:60]!r} has {len(row)} numbers, the first line has {len(rows[0])}"
             raise DataError(Problem(message, file=file, line=number, allowed="rows of one length"))

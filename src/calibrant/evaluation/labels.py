@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from calibrant.errors import DataError, Problem, did_you_mean
 from calibrant.evaluation.given_labels import GivenLabels
 from calibrant.evaluation.label_folder import class_of_each_image
 from calibrant.evaluation.label_meaning import ALLOWED, class_numbers, refuse
+from calibrant.evaluation.label_table import MADE
 from calibrant.evaluation.label_text import numbers_of_text
 from calibrant.evaluation.predictions import long_axes
 from calibrant.graph.graph import Graph
@@ -154,7 +156,7 @@ def as_labels(array: np.ndarray, place: str) -> np.ndarray:
     array = np.asarray(array)
     if array.dtype.kind not in "biuf" or array.ndim not in range(1, 6) or array.size == 0:
         found = f"labels of type {array.dtype} and shape {list(array.shape)}"
-        raise DataError(Problem(found, file=place, allowed=ALLOWED))
+        raise DataError(Problem(found, file=place, allowed=ALLOWED, hint=_names_hint(array, place)))
     if array.ndim > 1 and array.shape[-1] == 1:
         array = array[..., 0] if long_axes(array) else array.reshape(-1)
     with np.errstate(invalid="ignore"):
@@ -162,6 +164,17 @@ def as_labels(array: np.ndarray, place: str) -> np.ndarray:
     if array.dtype.kind == "f" and (array.ndim not in (1, 3) or not np.array_equal(array, np.floor(array))):
         return array
     return class_numbers(array, place) if array.ndim in (1, 3) else array
+
+
+def _names_hint(array: np.ndarray, place: str) -> str | None:
+    """How names of classes become numbers."""
+    if array.dtype.kind not in "US" or array.ndim != 1:
+        return None
+    hint = "number the names from 0 in sorted order, as class folders are: "
+    if not place.endswith(".npy"):
+        return f"{hint}numpy.unique(labels, return_inverse=True)[1]"
+    made = f"np.save('{MADE}', np.unique(np.load(sys.argv[1]), return_inverse=True)[1])"
+    return f'{hint}python -c "import sys, numpy as np; {made}" {shlex.quote(place)}'
 
 
 def _column(selection: Selection) -> InputSource:
