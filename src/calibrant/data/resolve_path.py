@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from calibrant.data.bin_folder import BinSource
+from calibrant.data.foreign_files import foreign_hint
 from calibrant.data.idx_files import idx_column, is_idx_name
 from calibrant.data.images import IMAGE_SUFFIXES, ImageOptions, ImageSource
 from calibrant.data.input_source import InputSource, SampleSlice, read_errors
@@ -27,7 +28,6 @@ KINDS = (
 )
 FOLDER_ENDINGS = (".bin", ".npy", *IMAGE_SUFFIXES)
 """How the names of the files end that are read where a folder is given."""
-_RECORD_SUFFIXES = (".tfrecord", ".tfrecords")
 _WINDOW = re.compile(r"\[(\d*):(\d*)\]$")
 _MEMBER = re.compile(r"^(.+?\.npz):(.+)$")
 
@@ -170,9 +170,7 @@ def _column(selection: Selection, spec: InputSpec, dtypes: dict[str, np.dtype], 
         return BinSource([path], word, spec, dtypes[spec.name])
     if path.suffix.lower() in IMAGE_SUFFIXES and not selection.window:
         return ImageSource([path], word, spec, options)
-    hint = None
-    if path.suffix in _RECORD_SUFFIXES or ".tfrecord" in path.name:
-        hint = "TFRecords need a function that parses them: pass calibrant.TFRecords(path, parse) from Python"
+    hint = foreign_hint(path, spec.dtype)
     message = f"{path.suffix or 'a file without suffix'} is no known kind of data"
     raise DataError(Problem(message, file=word, path=f"input {spec.name!r}", allowed=KINDS, hint=hint))
 
