@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from calibrant.errors import ModelError, Problem
+from calibrant.evaluation.recorded_options import as_in_the_run
 from calibrant.evaluation.tflite_runner import TfliteRunner, open_tflite
 from calibrant.graph.graph import Graph
 from calibrant.graph.load import load
@@ -72,7 +73,7 @@ class ResultModels:
 
 
 def open_models(folder: Path, model: Any = None, options: ModelOptions | None = None) -> ResultModels:
-    """Float model and files of a result folder.
+    """Float model, read as in the run unless the options say how, and files of a result folder.
 
     Raises
     ------
@@ -94,7 +95,10 @@ def open_models(folder: Path, model: Any = None, options: ModelOptions | None = 
         )
     readers: dict[str, Callable[[], Graph]] = {}
     if model is not None:
-        readers[FLOAT] = partial(load_model, model, options or ModelOptions())
+        report: Any = None
+        with suppress(OSError, ValueError):
+            report = read_json(folder / REPORT)
+        readers[FLOAT] = partial(load_model, model, as_in_the_run(options or ModelOptions(), report))
     readers[FAKEQUANT] = partial(load, fakes[0])  # the report beside it names inputs and outputs
     prefix = fakes[0].name.removesuffix(".pb").removesuffix(FAKEQUANT.removesuffix(".pb"))
     paths = {kind: folder / f"{prefix}{kind}" for kind in (LOWERED, SIMULATION, TFLITE)}
