@@ -284,6 +284,18 @@ def test_all_possible_outputs_are_counted_and_the_first_named():
         load(graph_def(network))
 
 
+def test_few_possible_outputs_are_named_as_the_option_takes_them():
+    def network():
+        x = placeholder([None, 4])
+        for number in range(3):
+            tf.nn.relu(x, name=f"end{number}")
+
+    with pytest.raises(ModelError, match=r"--outputs (\S+)") as caught:
+        load(graph_def(network))
+    given = re.search(r"--outputs (\S+)", str(caught.value))[1]
+    assert load(graph_def(network), outputs=given.split(",")).outputs == ("end0:0", "end1:0", "end2:0")
+
+
 def test_a_cycle_behind_the_last_layer_is_no_end():
     def build():
         y = tf.identity(placeholder([None, 4]), name="kept")

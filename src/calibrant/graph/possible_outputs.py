@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import checks
@@ -66,10 +67,18 @@ def only_output(nodes: Mapping[str, NodeDef], source: str) -> tuple[str, ...]:
             else "has no node that could be an output",
             file=source,
             allowed=", ".join(sinks[:MOST]) + (", …" if len(sinks) > MOST else "") if sinks else None,
-            hint="name them with --outputs"
-            + ("; calibrant inspect MODEL --nodes lists all tensors" if len(sinks) > MOST else ""),
+            hint=_naming(sinks),
         ),
     )
+
+
+def _naming(sinks: Sequence[str]) -> str:
+    """How to name the outputs; with all of them where they are few."""
+    if not sinks:
+        return "name them with --outputs"
+    if len(sinks) > MOST:
+        return "name them with --outputs; calibrant inspect MODEL --nodes lists all tensors"
+    return f"name those that you need; all of them are --outputs {shlex.quote(','.join(sinks))}"
 
 
 def _without_an_end(nodes: Mapping[str, NodeDef]) -> list[str]:
