@@ -7,7 +7,9 @@ import math
 import numpy as np
 import pytest
 
+from calibrant.evaluation.difference import Difference
 from calibrant.evaluation.divergence import OutputDivergence, TensorDivergence
+from calibrant.evaluation.predictions import scores_a_position
 
 NAN, INF = math.nan, math.inf
 
@@ -86,3 +88,44 @@ def test_what_is_lost_is_not_alike(lost):
     found = TensorDivergence(None)
     found.update(np.array([[0.0, 0.5, 1.0], [lost, 0.5, 1.0]]), np.array([[lost, 0.5, 0.2], [0.0, 0.5, 1.0]]))
     assert found.alike == 0
+
+
+def test_in_maps_of_scores_each_position_is_a_prediction():
+    first = np.array([[[0.0, 1.0], [2.0, 1.0]], [[0.0, 1.0], [9.0, 1.0]]])
+    second = first.copy()
+    second[0, 1] = 1.0, 2.0
+    found = TensorDivergence(None, classes=2)
+    found.update(first.reshape(2, 4), second.reshape(2, 4))
+    other = Difference()
+    other.update(first, second)
+    assert found.agreement == other.agreement == 0.75
+    assert found.alike == 1  # what limits hold for: the largest output of a sample
+
+
+@pytest.mark.parametrize(("shape", "classes"), [((3, 1), None), ((3, 4), 1)])
+def test_where_nothing_is_chosen_there_is_no_agreement(shape, classes):
+    found = OutputDivergence([None], [classes])
+    found.update([np.zeros(shape)], [np.zeros(shape)])
+    assert found.agreement is None and found.alike == 1
+    both = OutputDivergence([None, None], [classes, None])
+    both.update([np.zeros(shape), np.eye(3)], [np.zeros(shape), np.eye(3)[[0, 1, 1]]])
+    assert both.agreement == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "scores"),
+    [
+        (None, None),
+        ((None, 10), None),
+        ((None, 1, 1, 10), None),
+        ((None, 8, 8, 3), 3),
+        ((None, None, None, 3), 3),
+        ((None, 8, 8, 1), 1),
+        ((None, 8, 1), 1),
+        ((None, 8, None), None),
+        ((None, 1, 1, 1), None),
+        ((None, 0, 5), None),
+    ],
+)
+def test_scores_a_position(shape, scores):
+    assert scores_a_position(shape) == scores

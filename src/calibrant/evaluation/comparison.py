@@ -24,6 +24,7 @@ from calibrant.evaluation.label_count import LabelCount, extent_of
 from calibrant.evaluation.label_meaning import LabelMeaning, Meaning, are_one_hot
 from calibrant.evaluation.labels_per_sample import labels_of_batch, require_any
 from calibrant.evaluation.layer_divergence import LayerDivergence, first_parting
+from calibrant.evaluation.predictions import scores_a_position
 from calibrant.evaluation.result_folder import FAKEQUANT, FLOAT, LOWERED, SIMULATION, TFLITE, ResultModels
 from calibrant.evaluation.sample_range import Fed
 from calibrant.evaluation.sound_reference import SoundReference
@@ -63,12 +64,14 @@ class Comparison:
         steps: list[float | None] = [None] * len(self._points[FAKEQUANT].graph)
         if models.file is not None:
             steps = [_step(point) for point in self._points[TFLITE].file]
-        self._divergences = {pair: OutputDivergence(steps) for pair in _pairs(models.known)}
         self._truth, self._meaning, self._labelled = truth, meaning, labelled
         self._counts: dict[str, LabelCount] = {}
         first = self._graphs[0]
         known = models.known[first]
         assert isinstance(known, Graph)
+        numbers = [output for output in known.outputs if known.dtype(output).as_numpy_dtype is not object]
+        classes = [scores_a_position(known.shape(output)) for output in numbers]
+        self._divergences = {pair: OutputDivergence(steps, classes) for pair in _pairs(models.known)}
         self._shape = known.shape(self._points[first].graph[labelled]) if truth is not None else None
         self._reference = SoundReference(known, self._points[first].graph)
         self._compared = 0

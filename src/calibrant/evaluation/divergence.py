@@ -24,14 +24,19 @@ class TensorDivergence:
     ----------
     step : float | None
         What one step is in real units, > 0; None for numbers that are not counted in steps.
+    classes : int | None
+        How many numbers are the scores of one position: 1 where there is nothing to choose from; None: all of a sample.
     """
 
     step: float | None
+    classes: int | None = None
     values: int = field(default=0, init=False)
     within: int = field(default=0, init=False)
     equal: int = field(default=0, init=False)
     largest: float = field(default=0.0, init=False)
     samples: int = field(default=0, init=False)
+    predicted: int = field(default=0, init=False)
+    """Samples in which something is chosen."""
     same: float = field(default=0, init=False)
     alike: float = field(default=0, init=False)
     reach: float = field(default=0.0, init=False)
@@ -59,23 +64,38 @@ class TensorDivergence:
         self.largest = max(self.largest, float(steps.max(initial=0.0)))
         self.reach = max(self.reach, float(np.abs(first).max(initial=0.0, where=np.isfinite(first))))
         self.samples += len(first)
-        chosen = self._chosen_alike(first, second, same)
-        self.same += float(chosen[0].sum())
-        self.alike += float(chosen[1].sum())
+        self.alike += float(self._chosen_alike(first, second, same).sum())
+        chosen = self._chosen_same(first, second, same)
+        if chosen is not None:
+            self.predicted += len(first)
+            self.same += float(chosen.sum())
 
-    def _chosen_alike(self, first: np.ndarray, second: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of each sample, whether its largest output is the same, and whether another one is as large up to a step."""
-        if not first.shape[1]:
-            return np.ones(len(first)), np.ones(len(first))
+    def _chosen_same(self, first: np.ndarray, second: np.ndarray, same: np.ndarray) -> np.ndarray | None:
+        """Of each sample, the share of positions with the same largest output; None where none is chosen."""
+        width = first.shape[1]
+        if not width:
+            return np.ones(len(first))
         if self.whole:
-            return np.mean(same, axis=1), np.mean(same, axis=1)
+            return np.asarray(np.mean(same, axis=1))
+        classes = self.classes if self.classes and width % self.classes == 0 else width
+        if classes == 1:
+            return None
+        shape = len(first), width // classes, classes
+        return np.asarray(np.mean(first.reshape(shape).argmax(2) == second.reshape(shape).argmax(2), axis=1))
+
+    def _chosen_alike(self, first: np.ndarray, second: np.ndarray, same: np.ndarray) -> np.ndarray:
+        """Of each sample, whether its largest output is the same, or another one as large up to a step."""
+        if not first.shape[1]:
+            return np.ones(len(first))
+        if self.whole:
+            return np.asarray(np.mean(same, axis=1))
         equal = first.argmax(axis=1) == second.argmax(axis=1)
         with np.errstate(invalid="ignore"):
             missing = first.max(axis=1) - np.take_along_axis(first, second.argmax(axis=1)[:, None], 1)[:, 0]
             step = np.full(len(first), self.step or 0.0) * (1 + ROUNDING)
             if self.step is None:
                 step = (first.max(axis=1) - np.quantile(first, MOST, axis=1)) / STEPS
-        return equal, equal | (np.isfinite(step) & (missing <= step))
+        return np.asarray(equal | (np.isfinite(step) & (missing <= step)))
 
     @property
     def share_within(self) -> float:
@@ -88,9 +108,9 @@ class TensorDivergence:
         return self.equal / self.values if self.values else 1.0
 
     @property
-    def agreement(self) -> float:
-        """Share of the samples whose largest output is the same; of whole numbers, share that is equal."""
-        return self.same / self.samples if self.samples else 1.0
+    def agreement(self) -> float | None:
+        """Share of the predictions that are the same; of whole numbers, share that is equal; None without any."""
+        return self.same / self.predicted if self.predicted else None
 
     @property
     def sqnr_db(self) -> float:
@@ -111,10 +131,13 @@ class OutputDivergence:
     ----------
     steps : Sequence[float | None]
         What one step of each output is in real units, > 0; None for those that are not counted in steps.
+    classes : Sequence[int | None] | None
+        How many numbers are the scores of one position of each output, as for TensorDivergence.
     """
 
-    def __init__(self, steps: Sequence[float | None]):
-        self.outputs = tuple(TensorDivergence(step) for step in steps)
+    def __init__(self, steps: Sequence[float | None], classes: Sequence[int | None] | None = None):
+        pairs = zip(steps, classes or [None] * len(steps), strict=True)
+        self.outputs = tuple(TensorDivergence(step, scores) for step, scores in pairs)
 
     @property
     def in_steps(self) -> tuple[TensorDivergence, ...]:
@@ -142,9 +165,10 @@ class OutputDivergence:
         return self._share(self.outputs, "alike", "samples")
 
     @property
-    def agreement(self) -> float:
-        """Share of the samples whose largest value is the same, over all outputs; whole numbers as they are."""
-        return self._share(self.outputs, "same", "samples")
+    def agreement(self) -> float | None:
+        """Share of the predictions that are the same, over all outputs that are predictions; None without any."""
+        predicted = sum(output.predicted for output in self.outputs)
+        return sum(output.same for output in self.outputs) / predicted if predicted else None
 
     @property
     def largest(self) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -18,6 +18,24 @@ def class_scores(outputs: np.ndarray) -> np.ndarray:
     if len(long_axes(outputs)) < 2 or sample[-1] == 1:
         return outputs.reshape(count, 1, math.prod(sample))
     return outputs.reshape(count, math.prod(sample[:-1]), sample[-1])
+
+
+def scores_a_position(shape: Sequence[int | None] | None) -> int | None:
+    """How many numbers of an output are the scores of one position, as far as its shape [N, ...] tells.
+
+    Returns
+    -------
+    int | None
+        1 where each position has one number, so that nothing is chosen; None where all of a sample are the scores, or
+        the shape is not known.
+    """
+    if shape is None or len(shape) < 3:
+        return None
+    sizes = [2 if size is None else size for size in shape]  # an open axis may be longer than 1
+    example = np.broadcast_to(np.float32(0), (1, *sizes[1:]))
+    if one_a_position(example):
+        return 1
+    return shape[-1] if len(long_axes(example)) > 1 and shape[-1] != 1 else None
 
 
 def long_axes(array: np.ndarray) -> tuple[int, ...]:

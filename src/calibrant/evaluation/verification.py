@@ -75,8 +75,10 @@ class PairScore:
         Of the outputs that have codes, in steps; None without steps. Each of them has to keep to the limit.
     relative : float
         Largest difference over the largest output.
-    agreement : float
-        Share of the samples with the same largest output; of whole numbers, of equal ones.
+    agreement : float | None
+        Share of the samples, or of positions in maps, with the same largest output, as for
+        :class:`calibrant.evaluation.score.Score`; of whole numbers, of equal ones. None where outputs are no scores to
+        choose from.
     passed : bool | None
         Whether they are within the limits; None for pairs that are only shown.
     sqnr_db : float | None
@@ -97,7 +99,7 @@ class PairScore:
     share_equal: float | None
     largest_steps: float | None
     relative: float
-    agreement: float
+    agreement: float | None
     passed: bool | None
     sqnr_db: float | None = None
     divergence: LayerDivergence | None = None
