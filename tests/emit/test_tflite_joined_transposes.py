@@ -78,3 +78,14 @@ def test_a_float_file_of_slightly_other_numbers_is_refused():
     with pytest.raises(OtherNumbersError, match="computes other numbers"):
         without_wrong_names(float_file(other, [], [], settings), graph, sample)
     without_wrong_names(float_file(graph, [], [], settings), graph, sample)
+
+
+def test_a_float_file_with_outputs_of_another_shape_is_refused():
+    graph, other = (
+        load(graph_def(lambda order=order: tf.transpose(placeholder([None, 4, 3]), order, name="out")))
+        for order in ([0, 1, 2], [0, 2, 1])
+    )
+    made, sample = float_file(other, [], [], TfliteSettings()), {0: numbers(2, 4, 3)}
+    with pytest.raises(OtherNumbersError, match=r"has the shape \[2, 3, 4\] instead of \[2, 4, 3\]"):
+        without_wrong_names(made, graph, sample)
+    without_wrong_names(made, other, sample)

@@ -72,6 +72,7 @@ def without_wrong_names(made: FloatFile, graph: Graph, sample: Mapping[int, np.n
     wanted = run_once(graph, batch, [*index_of, *graph.outputs])
     inner, results = wanted[: len(index_of)], wanted[len(index_of) :]
     found = [values[index] for index in ends]
+    _refuse_other_shapes(graph, results, found)
     others = _unexplained(graph, batch, results, found)
     if others:
         raise _other_numbers({graph.outputs[at]: ratio for at, ratio in others.items()}, graph.source)
@@ -90,6 +91,19 @@ def without_wrong_names(made: FloatFile, graph: Graph, sample: Mapping[int, np.n
         tensors={index: name for index, name in made.tensors.items() if name not in wrong},
         indices={name: index for name, index in made.indices.items() if name not in wrong},
     )
+
+
+def _refuse_other_shapes(graph: Graph, results: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> None:
+    """Raise OtherNumbersError where outputs of sizes that the data do not decide have others in the file."""
+    for tensor, wanted, made in zip(graph.outputs, results, found, strict=True):
+        shape = graph.shape(tensor)
+        if shape is not None and None not in shape[1:] and wanted.shape[1:] != made.shape[1:]:
+            message = (
+                f"TensorFlow's converter makes a LiteRT file of it whose output has the shape {list(made.shape)} "
+                f"instead of {list(wanted.shape)}"
+            )
+            place = readable(tensor)
+            raise OtherNumbersError(Problem(message, file=graph.source, path=place, hint="export another format"))
 
 
 def _piece_by_piece(
