@@ -11,7 +11,7 @@ import numpy as np
 from calibrant.errors import ModelError, Problem, did_you_mean, first_problems
 from calibrant.graph import nodes as nd
 from calibrant.graph.assigned_variables import assigned_in_functions
-from calibrant.graph.control_flow import LOOP_EDGES, PLACES, called_functions, calls_of, nodes_in_functions
+from calibrant.graph.control_flow import LOOP_EDGES, LOOPS, PLACES, called_functions, calls_of, nodes_in_functions
 from calibrant.graph.cut_proposal import inputs_option
 from calibrant.graph.graph import Graph
 from calibrant.graph.inline import CALLS
@@ -407,7 +407,7 @@ def _unfit_calls(graph: Graph) -> list[Problem]:
 
 def _results_wanted(node: NodeDef, function: str) -> int | None:
     """How many results of a function a node reads; None where nothing says it."""
-    if node.op in ("While", "StatelessWhile"):
+    if node.op in LOOPS:
         return 1 if node.attr["cond"].func.name == function else len(nd.data_inputs(node))
     return len(node.attr["Tout"].list.type) if "Tout" in node.attr else None
 

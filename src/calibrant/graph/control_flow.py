@@ -79,6 +79,8 @@ def calls_of(node: NodeDef, known: Mapping[str, FunctionDef]) -> list[tuple[str,
     return [(name, first) for name in dict.fromkeys(_calls(node, known)) if name in known]
 
 
+LOOPS = frozenset({"While", "StatelessWhile"})
+"""Loops whose condition and body are functions."""
 PLACES = {"While": "a loop", "StatelessWhile": "a loop", "If": "a branch", "StatelessIf": "a branch"}
 PLACES |= {"Case": "a branch", "StatelessCase": "a branch"}
 

@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from calibrant.graph import nodes as nd
+from calibrant.graph.control_flow import LOOPS
 from calibrant.graph.graph import Graph
 from calibrant.graph.known_sizes import PICKING, picked_sizes
 from calibrant.graph.tf_core import FunctionDef, NodeDef
-
-LOOPS = frozenset({"While", "StatelessWhile"})
-ADDITIONS = frozenset({"Add", "AddV2"})
+from calibrant.layer_kinds import ADDITIONS
 
 
 def loop_rounds(graph: Graph, loop: NodeDef) -> int | None:
@@ -51,7 +50,7 @@ def _compared(condition: FunctionDef) -> Iterator[tuple[int, int | NodeDef]]:
         if node is not None and node.op in nd.PASS_THROUGH | {"LogicalAnd"}:
             waiting += [read for read in node.input if not read.startswith("^")]
         elif node is not None and node.op == "Less":
-            counter, limit = (_end(nodes, reference) for reference in node.input[:2])
+            counter, limit = (origin(nodes, reference) for reference in node.input[:2])
             if counter in arguments and limit in arguments:
                 yield arguments.index(counter), arguments.index(limit)
             elif counter in arguments and nodes[limit].op == "Const":
@@ -69,7 +68,7 @@ def _counts(body: FunctionDef, place: int) -> bool:
     node = nodes.get(_made(body, place))
     if node is None or node.op not in ADDITIONS:
         return False
-    read = [_end(nodes, reference) for reference in node.input[:2]]
+    read = [origin(nodes, reference) for reference in node.input[:2]]
     others = [nodes[name] for name in read if name in nodes]
     is_one = len(others) == 1 and others[0].op == "Const" and np.all(nd.constant_value(others[0]) == 1)
     return bool(is_one) and body.signature.input_arg[place].name in read
@@ -78,10 +77,10 @@ def _counts(body: FunctionDef, place: int) -> bool:
 def _made(function: FunctionDef, place: int) -> str:
     """What a function gives back in a place: a node, or an argument that is handed on."""
     nodes = {node.name: node for node in function.node_def}
-    return _end(nodes, function.ret[function.signature.output_arg[place].name])
+    return origin(nodes, function.ret[function.signature.output_arg[place].name])
 
 
-def _end(nodes: Mapping[str, NodeDef], reference: str) -> str:
+def origin(nodes: Mapping[str, NodeDef], reference: str) -> str:
     """The node or argument that something in a function is, past what only hands it on."""
     name = reference.split(":")[0]
     while name in nodes and nodes[name].op in nd.PASS_THROUGH:

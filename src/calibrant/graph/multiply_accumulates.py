@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from calibrant.graph import nodes as nd
 from calibrant.graph.control_flow import nodes_in_functions
 from calibrant.graph.graph import Graph
-from calibrant.graph.loop_rounds import changed_arguments, loop_rounds
+from calibrant.graph.loop_rounds import changed_arguments, loop_rounds, origin
 from calibrant.graph.other_products import REASONS, is_other_product
 from calibrant.graph.tf_core import FunctionDef, NodeDef
 from calibrant.layer_kinds import KINDS
@@ -107,13 +107,13 @@ def _of_einsum(node: NodeDef, shapes: list[nd.OpenShape]) -> int | None:
 def _in_function(graph: Graph, shape: ShapeOf, caller: NodeDef, node: NodeDef) -> int | None:
     """All rounds for one sample of a MatMul with constant weights in the body of a loop, not of one within it."""
     rounds = loop_rounds(graph, caller)
-    function = next((f for f in graph.library.function if any(other is node for other in f.node_def)), None)
-    if node.op != "MatMul" or rounds is None or function is None:
+    if node.op != "MatMul" or rounds is None:
         return None
-    if function.signature.name != caller.attr["body"].func.name:
+    body = next(each for each in graph.library.function if each.signature.name == caller.attr["body"].func.name)
+    if all(other is not node for other in body.node_def):
         return None
-    weights = _shape_in_body(graph, caller, function, [name for name in node.input if not name.startswith("^")][1])
-    states = [shape(nd.data_inputs(caller)[place]) for place in changed_arguments(function)]
+    weights = _shape_in_body(graph, caller, body, [name for name in node.input if not name.startswith("^")][1])
+    states = [shape(nd.data_inputs(caller)[place]) for place in changed_arguments(body)]
     rows = max((sizes[0] or 1 for sizes in states if sizes is not None and len(sizes) == 2), default=1)
     return None if weights is None or len(weights) != 2 else _known(rounds, rows, *weights)
 
@@ -123,9 +123,7 @@ def _shape_in_body(
 ) -> tuple[int | None, ...] | None:
     """Shape of a constant, or of what the loop is given."""
     nodes = {node.name: node for node in function.node_def}
-    name = reference.split(":")[0]
-    while name in nodes and nodes[name].op in nd.PASS_THROUGH:
-        name = nodes[name].input[0].split(":")[0]
+    name = origin(nodes, reference)
     if name in nodes:
         is_constant = nodes[name].op == "Const"
         return tuple(dim.size for dim in nodes[name].attr["value"].tensor.tensor_shape.dim) if is_constant else None

@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from calibrant.graph import nodes as nd
-from calibrant.graph.control_flow import PLACES, calls_of
+from calibrant.graph.control_flow import LOOPS, PLACES, calls_of
 from calibrant.graph.inline import CALLS
 from calibrant.graph.tf_core import FunctionDef, FunctionDefLibrary, NodeDef, TensorShapeProto
 from calibrant.graph.unique_functions import rename_calls
 from calibrant.graph.variable_reads import READERS, read_of_constant
 
 _NUMBER = re.compile(r"_\d+$")
-LOOPS = frozenset({"StatelessWhile", "While"})
 LOOKUPS = READERS - {"ReadVariableOp"}
 FRAMES = frozenset({"Enter", "Switch"})
 """What hands a variable to the inside of a conditional or loop of TensorFlow 1.x."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from calibrant.graph import nodes as nd
-from calibrant.graph.control_flow import calls_of, names_in_functions, reached
+from calibrant.graph.control_flow import LOOPS, calls_of, names_in_functions, reached
 from calibrant.graph.enclosed_reads import EnclosedRead
 from calibrant.graph.graph import Graph
 from calibrant.graph.node_input import NodeInput
@@ -176,7 +176,7 @@ class _Search:
             if index < first:
                 return None
             argument = function.signature.input_arg[index - first].name
-            is_state = caller.op in ("While", "StatelessWhile") and name == caller.attr["body"].func.name
+            is_state = caller.op in LOOPS and name == caller.attr["body"].func.name
             result = function.signature.output_arg[index].name if is_state else None
             uses = self._uses_in_function(function, argument, result)
             if uses is None:

@@ -76,19 +76,22 @@ def _read(x: str, around: Dilated | None) -> str:
 
 def _put(edit: Edit, conv: NodeDef, axes: Sequence[Axis], around: Dilated | None) -> Mapping[str, str]:
     graph, kind = edit.graph, conv.attr["T"]
-    spread, weights = nd.data_inputs(conv)
-    x = _read(spread, around)
+    spread, constant = nd.data_inputs(conv)
+    x, weights = _read(spread, around), graph.require_constant(constant)
     read = edit.add("Identity", f"{conv.name}/layers", [x], T=kind)
     put_written(edit, edit.nodes[nd.node_name(read)], [x], partial(_images, axes))
-    kernel = edit.add_constant(f"{conv.name}/kernel", with_layers_in_channels(graph.require_constant(weights)))
-    lists = {"strides": [axis.stride for axis in axes], "dilations": [axis.rate for axis in axes]}
-    across = {name: [1, *numbers[1:], 1] for name, numbers in lists.items()}
-    padding = "SAME" if _are_padded_alike(axes) else "VALID"
-    made = edit.add("Conv2D", f"{conv.name}/images", [read, kernel], T=kind, padding=padding, **across)
+    kernel = edit.add_constant(f"{conv.name}/kernel", with_layers_in_channels(weights))
+    made = edit.add(
+        *("Conv2D", f"{conv.name}/images", [read, kernel]),
+        T=kind,
+        padding="SAME" if _are_padded_alike(axes) else "VALID",
+        strides=[1, *(axis.stride for axis in axes[1:]), 1],
+        dilations=[1, *(axis.rate for axis in axes[1:]), 1],
+    )
     behind, end = _behind(graph, conv, around)
     for each in behind:
         made = edit.add(each.op, f"{each.name}/images", [made, *nd.data_inputs(each)[1:]], **each.attr)
-    volume = np.array([-1, *(axis.count for axis in axes), graph.require_constant(weights).shape[-1]], np.int32)
+    volume = np.array([-1, *(axis.count for axis in axes), weights.shape[-1]], np.int32)
     shape = edit.add_constant(f"{end.name}/volume", volume)
     edit.put(nd.make_node("Reshape", end.name, [made, shape], T=kind, Tshape=dtypes.int32))
     twins = {f"{end.name}:0": made}
@@ -116,11 +119,10 @@ def _are_padded_alike(axes: Sequence[Axis]) -> bool:
 def _images(axes: Sequence[Axis], volume: Any) -> Any:
     """What the windows have in each of their layers, joined in the channels; the layers are samples."""
     tf = tensorflow()
-    depth, *across = [axis.padding for axis in axes]
-    if _are_padded_alike(axes):
-        across = [(0, 0), (0, 0)]
-    paddings = [(0, 0), depth, *across, (0, 0)]
+    depth, *across = axes
+    beside = [(0, 0), (0, 0)] if _are_padded_alike(axes) else [axis.padding for axis in across]
+    paddings = [(0, 0), depth.padding, *beside, (0, 0)]
     padded = tf.pad(volume, paddings) if np.any(paddings) else volume
-    layers = [padded[:, place] for place in axes[0].places] if axes[0].reach + axes[0].stride > 2 else [padded]
+    layers = [padded[:, place] for place in depth.places] if depth.window > 1 or depth.stride > 1 else [padded]
     joined = tf.concat(layers, 4) if len(layers) > 1 else layers[0]
     return tf.reshape(joined, [-1, *joined.shape[2:]])
