@@ -55,6 +55,13 @@ def signed(x):
     return layer(fake(layer(fake(x, -3.0, 3.0)), -0.5, 0.5, narrow_range=True))
 
 
+def computed(x):
+    """A range, and weights, that operations make of constants."""
+    x = fake(tf.nn.relu(layer(fake(x, -3.0, 3.0))), 0.0, tf1.abs(constant(1)[0]) + 0.5)
+    weights = fake(tf.reshape(constant(4, 20) * 0.5, [1, 1, 4, 20]), -0.6, 0.6, narrow_range=True)
+    return tf1.nn.conv2d(x, weights, [1, 1, 1, 1], "SAME") + tf.reduce_max(x)
+
+
 def per_channel(x):
     """Ranges of channels."""
     lows, highs = np.zeros(4, np.float32), np.array([0.2, 0.4, 0.6, 1.0], np.float32)
@@ -100,6 +107,7 @@ NETWORKS = {
     "loop": (looped, 2),
     "norm between two": (normed, 2),
     "factor after it": (lambda x: clipped(x) * np.arange(1, 5, dtype=np.float32), 2),
+    "computed from constants": (computed, 3),
     "range as attributes": (lambda x: tf.quantization.fake_quant_with_min_max_args(clipped(x), 0.0, 0.5) * 2, 3),
     "weights read transposed": (transposed, 1),
     "rows of weights read transposed": (transposed_rows, 1),
@@ -144,3 +152,15 @@ def test_nodes_that_no_quantizer_stands_for_are_named():
     (warning,) = converted.warnings
     assert "1 FakeQuant nodes on activations have a range per channel" in warning
     assert warning.endswith(": FakeQuantWithMinMaxVarsPerChannel")
+
+
+def test_behind_a_long_chain_a_layer_quantizes_by_itself():
+    def build(x):
+        x = clipped(x)
+        y = x
+        for _ in range(1200):
+            y = tf.nn.relu(y)
+        return layer(x) + layer(fake(y, 0.0, 1.0))
+
+    converted, _ = convert_trained(frozen(build, *SHAPE), outputs=["output"])
+    assert converted.network.tensors == ()

@@ -11,6 +11,7 @@ from calibrant.algorithms.arq import broadcast_shape, channels_last, quantize_we
 from calibrant.errors import ModelError, Problem
 from calibrant.fold import fold
 from calibrant.graph import nodes as nd
+from calibrant.graph.constant_folding import fold_constants
 from calibrant.graph.fake_quant import FakeQuant, read_fake_quants
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer, find_layers
@@ -53,6 +54,7 @@ def trained_network(original: Graph) -> Trained:
     ModelError
         There is no FakeQuant node, or one without 8 bits or a constant range, or no layer has both.
     """
+    original = fold_constants(original)
     fakes, problems = read_fake_quants(original)
     if problems:
         raise ModelError(*problems[:20])

@@ -73,11 +73,20 @@ def _repeats(
     graph: Graph, node: NodeDef, index: int, quantizer: Quantizer, does_it: Mapping[NodeInput, Quantizer]
 ) -> bool:
     """Whether what a node makes of its input is the same if the input is not quantized."""
-    if (node.name, index) in does_it:
-        return does_it[node.name, index] == quantizer
-    if node.op not in KEEPS_VALUES or index > 0 or f"{node.name}:0" in graph.outputs:
-        return False
-    return all(_repeats(graph, *reader, quantizer, does_it) for reader in graph.consumers(f"{node.name}:0"))
+    waiting, seen = [(node, index)], set[NodeInput]()
+    while waiting:
+        node, index = waiting.pop()
+        if (node.name, index) in seen:
+            continue
+        seen.add((node.name, index))
+        if (node.name, index) in does_it:
+            if does_it[node.name, index] != quantizer:
+                return False
+        elif node.op not in KEEPS_VALUES or index > 0 or f"{node.name}:0" in graph.outputs:
+            return False
+        else:
+            waiting += graph.consumers(f"{node.name}:0")
+    return True
 
 
 def _clipped(edit: Edit, fake: FakeQuant, quantizer: Quantizer) -> str:
