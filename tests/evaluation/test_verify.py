@@ -54,8 +54,8 @@ def test_models_of_many_weights_run_one_after_the_other(demo, kept, monkeypatch)
     running, most, started = set(), [], []
 
     class Counted(comparison.Runner):
-        def __init__(self, graph, fetches):
-            super().__init__(graph, fetches)
+        def __init__(self, graph, fetches, **options):
+            super().__init__(graph, fetches, **options)
             running.add(id(self))
             most.append(len(running))
             started.append(graph.source)

@@ -153,7 +153,7 @@ class Comparison:
 
     def _runner(self, name: str) -> Runner:
         if name not in self._runners:
-            self._runners[name] = Runner(self._models.graph(name), self._points[name].graph)
+            self._runners[name] = Runner(self._models.graph(name), self._points[name].graph, optimized=False)
         return self._runners[name]
 
     def _release(self, name: str) -> None:

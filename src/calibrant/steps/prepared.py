@@ -146,7 +146,7 @@ class Prepared:
         """The statistics, those of loops and branches, and that the float network's outputs are numbers."""
         looked_at = {self.seen.get(tensor, tensor) for tensor in self.histograms}
         result = {**self.statistics, **{key: [gram] for key, gram in self.products.items()}}
-        for tensor, required in sound_outputs(self.observed).items():
+        for tensor, required in sound_outputs(self.observed, self.observed.outputs).items():
             if tensor not in looked_at:
                 result[tensor] = [required, *result.get(tensor, [])]
         return result

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from calibrant.calibration.finite_values import FiniteValues
 from calibrant.graph.graph import Graph
 
 
-def sound_outputs(graph: Graph) -> Mapping[str, FiniteValues]:
-    """By output of real numbers, what is required of its values.
+def sound_outputs(graph: Graph, tensors: Sequence[str]) -> Mapping[str, FiniteValues]:
+    """By tensor of real numbers, what is required of its values.
 
     Parameters
     ----------
     graph : Graph
         The float network.
+    tensors : Sequence[str]
+        Its outputs, or what is looked at in their place.
     """
-    return {tensor: FiniteValues() for tensor in graph.outputs if graph.dtype(tensor).is_floating}
+    return {tensor: FiniteValues() for tensor in tensors if graph.dtype(tensor).is_floating}
