@@ -157,6 +157,33 @@ def test_dropout_that_drops_is_refused():
         load(drop_by("floor"), constants={"keep_prob": 0.9})
 
 
+def test_branches_that_give_the_moments_too():
+    """TensorFlow places their outputs beside one another when it inlines them."""
+
+    def build():
+        x, scale, offset = conv(placeholder([None, 6, 6, 2])), tf.ones([4]), tf.zeros([4])
+        y, *_ = v1.cond(
+            by_default(),
+            lambda: v1.nn.fused_batch_norm(x, scale, offset, is_training=True)[:3],
+            lambda: v1.nn.fused_batch_norm(x, scale, offset, MEAN, VARIANCE, is_training=False)[:3],
+        )
+        tf.identity(dense(tf.reduce_mean(tf.nn.relu(y), [1, 2])), name="out")
+
+    definition = v1.graph_util.extract_sub_graph(graph_def(build), ["out"])
+    assert_inference(load(definition), expected(definition))
+
+
+def test_a_branch_that_tensorflow_refuses_is_an_error(control_flow):
+    if control_flow != "If":
+        pytest.skip("branches of Switch and Merge are no functions")
+    definition = network(by_default)
+    for function in definition.library.function:
+        key, value = next(iter(function.ret.items()))
+        function.ret[key] = value.replace(":y:", ":value:")
+    with pytest.raises(ModelError, match="TensorFlow does not accept the graph"):
+        load(definition)
+
+
 @pytest.mark.parametrize(
     ("dtype", "factor", "option"),
     [(tf.float32, 1.0, "keep_prob=1"), (tf.bool, None, "switch=false"), (tf.float32, 2.0, "factor=VALUE")],

@@ -27,16 +27,13 @@ from calibrant.graph.grouped_conv3d import split_groups
 from calibrant.graph.inference_mode import deterministic, for_inference, proposal, unassigned, undecided
 from calibrant.graph.inline import CALLS, inline_calls
 from calibrant.graph.pieces import read_graph_def
+from calibrant.graph.placement import without_placement
 from calibrant.graph.plausible import plausible
 from calibrant.graph.possible_outputs import only_output, possible_outputs
 from calibrant.graph.prints import without_prints
 from calibrant.graph.single_precision import BRAIN, in_single_precision, not_quantized
 from calibrant.graph.tf_core import GraphDef, NodeDef
 from calibrant.graph.written_ends import written_ends
-
-_OF_THE_RUN = ("_class", "_output_shapes", "_gradient_op_type")
-"""Attributes that mean something in the process that wrote them: devices, shapes that some files have wrong, and the
-number of a gradient, as of Keras' swish."""
 
 
 def from_binary(
@@ -253,25 +250,13 @@ def _with_needed_inputs(graph: Graph) -> Graph:
 
 
 def _unique_nodes(graph_def: GraphDef, source: str) -> dict[str, NodeDef]:
-    nodes = {node.name: _without_placement(node) for node in graph_def.node}
+    nodes = {node.name: without_placement(node) for node in graph_def.node}
     if not nodes:
         raise ModelError(Problem("the graph has no nodes", file=source))
     if len(nodes) != len(graph_def.node):
         twice = next(name for name, count in Counter(node.name for node in graph_def.node).items() if count > 1)
         raise ModelError(Problem(f"two nodes have the same name, {twice!r}", file=source))
     return nodes
-
-
-def _without_placement(node: NodeDef) -> NodeDef:
-    """The node without what ties it to the machine and the run that made it: device, neighbours, names of functions."""
-    if not (node.device or any(key in node.attr for key in _OF_THE_RUN) or node.HasField("experimental_debug_info")):
-        return node
-    free = nd.copy_node(node)
-    free.device = ""
-    for key in _OF_THE_RUN:
-        free.attr.pop(key, None)
-    free.ClearField("experimental_debug_info")
-    return free
 
 
 def resolve(nodes: Mapping[str, NodeDef], names: Sequence[str], role: str, source: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from calibrant.errors import CalibrantError, ModelError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.assigned_variables import without_assignments
 from calibrant.graph.bindings import bind
-from calibrant.graph.checks import MOST, is_in_training, training_mode
+from calibrant.graph.checks import MOST, importable, is_in_training, training_mode
 from calibrant.graph.control_flow import needed_library
 from calibrant.graph.controls import without_idle_controls
 from calibrant.graph.cut_proposal import inputs_option, loses_layers, narrow_places
@@ -20,6 +20,7 @@ from calibrant.graph.decided import decided_values
 from calibrant.graph.dropout import UNIFORM, without_idle_dropout
 from calibrant.graph.graph import Graph, ordered
 from calibrant.graph.inline import CALLS, inline_calls
+from calibrant.graph.placement import without_placement
 from calibrant.graph.sample_axis import takes_one_sample
 from calibrant.graph.tf_core import dtypes
 
@@ -45,8 +46,11 @@ def _inlined(graph: Graph) -> Graph:
     if not any(node.op in CALLS for node in graph.nodes.values()):
         return graph
     result = inline_calls(graph.graph_def(), (*graph.outputs, *graph.inputs))
-    kept = ordered({node.name: node for node in result.node}, (*graph.outputs, *graph.inputs))
-    return replace(graph, nodes=kept, library=needed_library(kept.values(), result.library))
+    kept = ordered({node.name: without_placement(node) for node in result.node}, (*graph.outputs, *graph.inputs))
+    inlined = replace(graph, nodes=kept, library=needed_library(kept.values(), result.library))
+    if any(node.op in CALLS for node in kept.values()):
+        importable(inlined)  # a branch is read more closely where it is called
+    return inlined
 
 
 def switches(graph: Graph) -> list[str]:
