@@ -79,7 +79,7 @@ def test_data_in_different_places(digits, data, expected, tmp_path, caplog):
 def test_a_part_says_which_batches_it_takes(digits, data, tmp_path, caplog):
     with caplog.at_level("INFO", "calibrant"):
         calibrant.observe(**digits, data=data, state=tmp_path / "state", batches=(0, 2))
-    assert "using batches 0:2 of 4, which hold 64 samples together" in caplog.messages
+    assert "using batches 0:2 of the 4 that hold 64 samples" in caplog.messages
     assert not any(message.startswith("using all") for message in caplog.messages)
 
 

@@ -167,6 +167,18 @@ def test_a_state_saved_on_the_way_has_no_part_of_batches_under_way(graph, tmp_pa
         assert found == content(state_of(graph, chosen=seen))
 
 
+def test_progress_counts_the_chosen_batches(graph):
+    shown = []
+
+    def track(items, description, total):
+        for item in items:
+            shown.append((description, total))
+            yield item
+
+    state_of(graph, chosen=range(3, 5), track=track)
+    assert shown == [("calibrating", 2)] * 2
+
+
 def test_a_whole_state_needs_no_further_run(graph, whole, tmp_path, monkeypatch):
     state_of(graph, state=tmp_path / "state")
     monkeypatch.setattr(runner.Observer, "update", lambda *arguments: pytest.fail("a batch was observed again"))

@@ -336,6 +336,7 @@ CASES = {
     "wrong batch size": (graph(fixed_batch, "--batch-size", "5"), ["4", "5"]),
     "batch size of zero": (options("--batch-size", "0"), ["--batch-size", "0"]),
     "bad input shape": (options("--input_shape", "x:a,b"), ["--input_shape", "x:a,b"]),
+    "scale without its denominator": (options("--scale", "1/"), ["--scale", "'1/'"]),
     "image option of a wrong form": (options("--image-size", "1,2,3"), ["--image-size", "1,2,3"]),
     "name with a folder in it": (options("--name", "../model"), ["../model", "--name"]),
     "empty name": (options("--name", ""), ["--name"]),

@@ -62,7 +62,7 @@ def test_it_is_said(caplog):
 
 def test_all_and_unknown_amounts():
     assert used_sentence(12, 12, "x") == "using all 12 samples"
-    assert part_sentence(range(2), 4, 1064) == "using batches 0:2 of 4, which hold 1,064 samples together"
+    assert part_sentence(range(2), 4, 1064) == "using batches 0:2 of the 4 that hold 1,064 samples"
     assert part_sentence(range(2, 4), None, None) == "using batches 2:4"
     assert used_sentence(12, None, "the generator").startswith("using 12 samples of the generator")
 

@@ -187,6 +187,23 @@ class TestValues:
         np.testing.assert_array_equal(batch["image"], images(2) % 2)
         assert batch["image"].dtype == np.dtype("=f4")
 
+    def test_bfloat16_becomes_float32(self):
+        from ml_dtypes import bfloat16
+
+        data = images(2).astype(bfloat16)
+        (batch,) = open_data(data, [IMAGE])
+        assert batch["image"].dtype == np.float32
+        assert np.array_equal(batch["image"], data.astype(np.float32))
+
+    def test_whole_numbers_of_a_mask(self):
+        mask = InputSpec("mask", (None, 3), np.bool_)
+        (batch,) = open_data(np.array([[0, 1, 1]]), [mask])
+        assert batch["mask"].dtype == np.bool_ and batch["mask"].tolist() == [[False, True, True]]
+        with pytest.raises(DataError, match="int64 and hold values that bool cannot"):
+            list(open_data(np.array([[0, 2, 1]]), [mask]))
+        with pytest.raises(DataError, match="float64, the input wants bool"):
+            list(open_data(np.array([[0.0, 1.0, 1.0]]), [mask]))
+
     def test_integers_that_float32_cannot_hold(self):
         with pytest.raises(DataError, match="values that float32 cannot"):
             list(open_data(np.full((1, 4, 4, 1), 2**24 + 1), [IMAGE]))

@@ -116,6 +116,8 @@ def test_several_outputs_and_inputs_in_the_order_given():
 
     graph = load(graph_def(build), inputs=["b", "a"], outputs=["single", "sum"])
     assert graph.input_keys == ("b", "a") and graph.output_keys == ("single", "sum")
+    again = load(graph_def(build), inputs="b, a", outputs="single,sum")
+    assert (again.input_keys, again.output_keys) == (graph.input_keys, graph.output_keys)
     data = {"a": numbers(16, 3, seed=1), "b": numbers(16, 3, seed=2)}
     result = quantize(graph, data=data)
     single, total = run_once(result.fakequant, data)
@@ -262,6 +264,19 @@ def test_a_placeholder_with_a_default_can_be_fed():
     graph = load(definition, inputs=["x", "rate"])
     half, whole = (run_once(graph, {"x": DATA, "rate": np.float32(rate)})[0] for rate in (0.5, 1))
     np.testing.assert_allclose(half * 2, whole)
+
+
+def test_a_placeholder_that_reads_a_pipeline_by_default_is_the_input():
+    """And what the pipeline is made of is no output."""
+
+    def build():
+        pipeline = tf.data.Dataset.from_tensors(np.ones((4, 6), np.float32)).repeat()
+        images = v1.data.make_one_shot_iterator(pipeline).get_next()
+        tf.identity(dense(v1.placeholder_with_default(images, [None, 6], "images")), name="out")
+
+    graph = load(graph_def(build))
+    assert (graph.inputs, graph.outputs) == (("images:0",), ("out:0",))
+    assert run_once(graph, {"images": numbers(3, 6)})[0].shape[0] == 3
 
 
 def test_unused_nodes_are_dropped():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 import time
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ class CalibrationRunner:
         track: ProgressFn = no_progress,
         description: str = "calibrating",
         state: Path | None = None,
-        chosen: Container[int] | None = None,
+        chosen: Collection[int] | None = None,
         midway: Callable[[], None] | None = None,
     ) -> State:
         """Update the statistics, in place, with batches; the result does not depend on the number of workers.
@@ -77,7 +77,7 @@ class CalibrationRunner:
         state : Path | None
             File that is written every SAVE_EVERY seconds and at the end. If it exists already, the batches in it are
             not observed again.
-        chosen : Container[int] | None
+        chosen : Collection[int] | None
             Numbers of the batches to observe; None: all.
         midway : Callable[[], None] | None
             Called once, when the statistics hold the first half of the batches and no others. Left out where that never
@@ -97,7 +97,8 @@ class CalibrationRunner:
         blank = copy.deepcopy(statistics)
         progress = _Progress(State(fingerprint(graph, statistics) if state else "", statistics), state)
         progress.state.offered = max(progress.state.offered, batches.count or 0)
-        items = progress.missing(track(batches, description, batches.batch_num), chosen)
+        number = batches.batch_num if chosen is None else len(chosen)
+        items = progress.missing(track(_numbered(batches, chosen), description, number), chosen)
         with nullcontext() if state is None else ending_signals_interrupt():
             self._observe(graph, statistics, batches, blank, items, progress, midway if chosen is None else None)
         progress.finish()
@@ -181,6 +182,13 @@ class CalibrationRunner:
             raise failures[0]
 
 
+def _numbered(
+    batches: Iterable[Mapping[str, np.ndarray]], chosen: Collection[int] | None
+) -> Iterator[tuple[int, Mapping[str, np.ndarray]]]:
+    """The chosen batches with their numbers; all are read."""
+    return ((number, batch) for number, batch in enumerate(batches) if chosen is None or number in chosen)
+
+
 def _called_midway(
     items: Iterator[tuple[BatchKey, Mapping[str, np.ndarray]]],
     middle: int,
@@ -227,9 +235,9 @@ class _Progress:
         self._resumed = {number for number, _ in state.batches}
 
     def missing(
-        self, batches: Iterable[Mapping[str, np.ndarray]], chosen: Container[int] | None
+        self, batches: Iterable[tuple[int, Mapping[str, np.ndarray]]], chosen: Collection[int] | None
     ) -> Iterator[tuple[BatchKey, Mapping[str, np.ndarray]]]:
-        """The batches that were chosen and are not in the state yet.
+        """Those of the chosen batches, by number, that are not in the state yet.
 
         Raises
         ------
@@ -241,9 +249,7 @@ class _Progress:
             message = f"holds batch {', '.join(map(str, others))}, which --batches leaves out"
             hint = "write each range of batches to a file of its own, --state; merge takes them together"
             raise DataError(Problem(message, file=str(self._path), hint=hint))
-        for number, batch in enumerate(batches):
-            if chosen is not None and number not in chosen:
-                continue
+        for number, batch in batches:
             key = (number, batch_digest(batch) if self._path else "")
             self._offered[number] = key
             if number not in self._resumed:

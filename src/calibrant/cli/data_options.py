@@ -135,9 +135,9 @@ def _bad_parameter(option: str) -> Iterator[None]:
 def _fraction(text: str | None) -> float | None:
     if text is None:
         return None
-    numerator, _, denominator = text.partition("/")
+    numerator, slash, denominator = text.partition("/")
     try:
-        return float(numerator) / float(denominator or 1)
+        return float(numerator) / (float(denominator) if slash else 1)
     except (ValueError, ZeroDivisionError):
         raise click.BadParameter(f"{text!r} is neither a number nor a fraction", param_hint="--scale") from None
 

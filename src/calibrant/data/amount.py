@@ -49,10 +49,11 @@ def used_sentence(used: int, available: int | None, place: str) -> str:
 
 
 def part_sentence(part: range, count: int | None, samples: int | None) -> str:
-    """``using batches 0:2 of 4, which hold 64 samples``: which of the batches are observed, of how many."""
-    of = "" if count is None else f" of {count}"
-    hold = "" if count is None or samples is None else f", which hold {samples:,} samples together"
-    return f"using batches {part.start}:{part.stop}{of}{hold}"
+    """``using batches 0:2 of the 4 that hold 64 samples``: which of the batches are observed, of how many."""
+    numbers = f"using batches {part.start}:{part.stop}"
+    if count is None:
+        return numbers
+    return f"{numbers} of {count}" if samples is None else f"{numbers} of the {count} that hold {samples:,} samples"
 
 
 @dataclass(frozen=True)

@@ -99,10 +99,10 @@ def dtype_problem(found: np.dtype, spec: InputSpec, file: str | None, label: str
     wanted = spec.dtype
     if wanted.kind == "O":
         possible = found.kind in "OSU"
-    elif found.kind == "f":
+    elif _is_floating(found):
         possible = wanted.kind not in "biu"
     else:
-        possible = found == wanted or (found.kind in "biu" and (found.kind == "b" or wanted.kind != "b"))
+        possible = found == wanted or found.kind in "biu"
     if possible:
         return None
     where = f"{label}: " if label else ""
@@ -110,9 +110,14 @@ def dtype_problem(found: np.dtype, spec: InputSpec, file: str | None, label: str
     return Problem(message, file=file, path=f"input {spec.name!r}", hint=_conversion(found, spec))
 
 
+def _is_floating(dtype: np.dtype) -> bool:
+    """NumPy takes TensorFlow's bfloat16 for bytes without a meaning."""
+    return dtype.kind == "f" or dtype.name == "bfloat16"
+
+
 def _conversion(found: np.dtype, spec: InputSpec) -> str | None:
     """How to make the values of a type fit that are not converted here."""
-    if found.kind == "f":
+    if _is_floating(found):
         return "scale and round the data yourself, the right way to do so is not known here"
     if found.names:
         return f"give one field as an array: array[{found.names[0]!r}]"
@@ -161,7 +166,7 @@ def _convert(array: np.ndarray, spec: InputSpec, piece: Chunk) -> np.ndarray:
         raise DataError(problem)
     with np.errstate(over="ignore", invalid="ignore"):
         converted = np.ascontiguousarray(array, dtype=spec.dtype)
-    exact = array.dtype.kind == "f" or spec.dtype.kind == "O" or np.can_cast(array.dtype, spec.dtype, "safe")
+    exact = _is_floating(array.dtype) or spec.dtype.kind == "O" or np.can_cast(array.dtype, spec.dtype, "safe")
     if not exact and not _same_integers(array, converted):
         message = f"{_at(piece)}the data are {type_name(array.dtype)} and hold values that {wanted_type(spec)} cannot"
         raise DataError(Problem(message, file=piece.file, path=f"input {spec.name!r}"))
@@ -171,6 +176,8 @@ def _convert(array: np.ndarray, spec: InputSpec, piece: Chunk) -> np.ndarray:
 def _same_integers(array: np.ndarray, converted: np.ndarray) -> bool:
     if array.size == 0:
         return True
+    if converted.dtype.kind == "b":
+        return bool(((array == 0) | (array == 1)).all())
     if converted.dtype.kind in "iu":
         limits = np.iinfo(converted.dtype)
         return int(array.min()) >= limits.min and int(array.max()) <= limits.max

@@ -139,6 +139,7 @@ def _select(
     if constants:
         nodes = bind(nodes, constants, source)
     output_tensors = resolve(nodes, outputs, "output", source) if outputs else only_output(nodes, source)
+    inputs = inputs or _instead_of_a_queue(nodes, output_tensors)
     if inputs:
         input_tensors = resolve(nodes, inputs, "input", source)
         nodes, input_tensors = cut(graph_def, nodes, input_tensors, source)
@@ -171,6 +172,20 @@ def _select(
     inference = unassigned(inference)
     others = BRAIN if is_quantized else not_quantized(inference)
     return split_groups(in_single_precision(inference, others))
+
+
+def _instead_of_a_queue(nodes: Mapping[str, NodeDef], outputs: Sequence[str]) -> list[str]:
+    """The placeholders that take what a pipeline gives unless they are fed, where nothing else can be fed."""
+    needed = ordered(nodes, outputs)
+    if any(node.op == "Placeholder" for node in needed.values()):
+        return []
+    by_default = [node for node in needed.values() if node.op == "PlaceholderWithDefault"]
+    return [node.name for node in by_default if _sources(ordered(nodes, nd.data_inputs(node)))]
+
+
+def _sources(nodes: Mapping[str, NodeDef]) -> list[str]:
+    """What reads nothing and is no constant."""
+    return [name for name, node in nodes.items() if not nd.data_inputs(node) and node.op != "Const"]
 
 
 def all_nodes(graph_def: GraphDef, source: str) -> Graph:
@@ -239,8 +254,7 @@ def _with_needed_inputs(graph: Graph) -> Graph:
     inputs = tuple(f"{name}:0" for name, node in needed.items() if node.op == "Placeholder")
     if not inputs:
         message, hint = "has no placeholder that leads to the outputs", "name the tensor to feed with --inputs"
-        sources = [name for name, node in needed.items() if not nd.data_inputs(node) and node.op != "Const"]
-        if sources:
+        if sources := _sources(needed):
             message, hint = f"{message}, which read from {sources[0]!r}", cut_hint(graph, sources)
         raise ModelError(Problem(message, file=graph.source, hint=hint))
     if inputs == graph.inputs:

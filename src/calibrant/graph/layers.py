@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from functools import partial
 
@@ -226,7 +227,8 @@ def _not_constant(graph: Graph, tensor: str) -> str:
             )
         return (
             f"its weights pass {node.name!r} ({node.op}): the model was trained for quantization (QAT), and "
-            "calibrant convert takes the ranges that it has"
+            f"calibrant convert --model {shlex.quote(graph.source)} --outputs {shlex.quote(','.join(graph.outputs))} "
+            "--save_path DIR/NAME takes the ranges that it has"
         )
     return "its weights are not constant"
 

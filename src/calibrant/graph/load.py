@@ -36,7 +36,8 @@ def load(
         ``.meta`` file of a checkpoint of TensorFlow 1.x; or in memory: a ``GraphDef``, a ``tf.Graph`` without
         variables, a Keras model, a ``tf.function`` with an input signature, a ``ConcreteFunction``, a :class:`Graph`.
     inputs : str | Sequence[str] | None
-        Tensors to feed; the graph is cut there. By default the placeholders that the outputs need.
+        Tensors to feed, in a list or as ``"A,B"``; the graph is cut there. By default the placeholders that the outputs
+        need.
     outputs : str | Sequence[str] | None
         Tensors that are the results. By default those of the signature or Keras model, or the only node that nobody
         reads.
@@ -57,7 +58,7 @@ def load(
         This process was forked from one in which TensorFlow ran.
     """
     refuse_fork()
-    inputs, outputs = ([names] if isinstance(names, str) else names for names in (inputs, outputs))
+    inputs, outputs = (_several(names) for names in (inputs, outputs))
     if isinstance(model, Graph):
         return frozen.select(
             model.graph_def(),
@@ -100,6 +101,11 @@ def _refuse_no_path(text: str) -> None:
     if is_address(text):
         hint = "URLs are not read: copy the file first, and give its path"
         raise ModelError(Problem("is no path of a model", file=text, allowed=MODELS, hint=hint))
+
+
+def _several(names: str | Sequence[str] | None) -> Sequence[str] | None:
+    """Names in one text are parted by commas, which none of them can hold."""
+    return [name.strip() for name in names.split(",")] if isinstance(names, str) else names
 
 
 def _load_file(

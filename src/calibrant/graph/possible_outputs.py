@@ -9,7 +9,7 @@ from calibrant.errors import ModelError, Problem
 from calibrant.graph import checks
 from calibrant.graph import nodes as nd
 from calibrant.graph.control_flow import LOOP_EDGES
-from calibrant.graph.tf_core import NodeDef, dtypes
+from calibrant.graph.tf_core import NodeDef, dtypes, op_def_registry
 
 MOST = 8
 IN_PLACE = "calibrant_in_place"
@@ -20,6 +20,7 @@ NEVER_OUTPUTS = frozenset(
         "Assign",
         "AssignVariableOp",
         "Const",
+        "IteratorToStringHandle",
         "NoOp",
         "Placeholder",
         "PlaceholderWithDefault",
@@ -28,6 +29,9 @@ NEVER_OUTPUTS = frozenset(
         "VarIsInitializedOp",
     }
 )
+
+
+_HANDLES = (dtypes.resource.as_datatype_enum, dtypes.variant.as_datatype_enum)
 
 
 def possible_outputs(nodes: Mapping[str, NodeDef]) -> list[str]:
@@ -39,8 +43,17 @@ def _sinks(nodes: Mapping[str, NodeDef]) -> list[str]:
     """All nodes that nobody reads and that could be outputs."""
     own = {name: node for name, node in nodes.items() if not name.startswith(IN_PLACE)}
     read = {nd.node_name(reference) for node in own.values() for reference in node.input}
-    sinks = (node for name, node in own.items() if name not in read and node.op not in NEVER_OUTPUTS)
+    sinks = (node for name, node in own.items() if name not in read and not _never_an_output(node))
     return [node.name for node in sinks if not (_is_pivot(nodes, node) or _is_unused_argument(node))]
+
+
+def _never_an_output(node: NodeDef) -> bool:
+    """Whether a node does something, stands for something or is fed, instead of giving numbers."""
+    if node.op in NEVER_OUTPUTS:
+        return True
+    definition = op_def_registry.get(node.op)
+    kinds = [output.type for output in definition.output_arg] if definition is not None else []
+    return bool(kinds) and all(kind in _HANDLES for kind in kinds)
 
 
 def only_output(nodes: Mapping[str, NodeDef], source: str) -> tuple[str, ...]:

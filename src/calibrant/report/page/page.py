@@ -227,7 +227,8 @@ def _growth(report: Mapping[str, Any]) -> str:
         f"<p>Signal-to-noise ratio of each layer's input in the quantized network against the float network, in order, "
         f"on {samples} {'sample' if samples == 1 else 'samples'}; and of the rounding in this place alone.</p>"
         f'<div id="growth-plot" class="plot" role="img" aria-label="Signal-to-noise ratio by depth; '
-        f'the numbers are in the table of layers"></div>{ranking}'
+        f'the numbers are in the table of layers"></div>'
+        f"<noscript><p>The plot needs JavaScript; its numbers are in the table of layers.</p></noscript>{ranking}"
     )
 
 

@@ -231,7 +231,7 @@ function details(name) {
     dialog.append(element("h3", `Input ${input.index}: ${input.tensor}`), factTable([
       ["Scale", number(input.scale)], ["Offset", String(input.offset)],
       ["Range", `${number(input.low)} … ${number(input.high)}`], ["Bits", String(input.bits)],
-      ["Rounding alone", decibels(input.signal_to_noise_db)], ["Codes in use", String(input.codes_in_use ?? "–")],
+      ["Rounding alone", decibels(input.signal_to_noise_db)], ["Codes in use (99.9 %)", String(input.codes_in_use ?? "–")],
       ...(growth ? [["Mean channel", decibels(growth.own_db)], ["Arriving", decibels(growth.arriving_db)]] : []),
       ...(input.joint_group ? [["Joint group", input.joint_group]] : []),
       ...(seen && seen.read_by.length > 1 ? [["Shared by", seen.read_by.join(", ")]] : []),
