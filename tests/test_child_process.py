@@ -171,3 +171,36 @@ def test_functions_of_a_script(guard, repository, tmp_path):
         assert done.stdout == "42\n", done.stderr
     else:
         assert "below if __name__ == '__main__'" in done.stderr and done.returncode
+
+
+ASKING = """
+import sys
+if __name__ == "__main__":
+    sys.path.insert(1, SOURCES)
+from contextlib import contextmanager
+from calibrant.child_process import ChildProcess
+
+@contextmanager
+def telling():
+    yield lambda _: (list(sys.path), sys.flags.optimize, sys.flags.isolated)
+
+if __name__ == "__main__":
+    child = ChildProcess(telling)
+    print(child.ask(None) == (list(sys.path), sys.flags.optimize, sys.flags.isolated))
+    child.close()
+"""
+
+
+@pytest.mark.parametrize("switches", [[], ["-O"], ["-I"]], ids=["plain", "-O", "-I"])
+def test_it_imports_what_its_parent_does(switches, repository, tmp_path):
+    """Also where a user stands among files that are named like modules."""
+    here, scripts = tmp_path / "here", tmp_path / "scripts"
+    for name in ("json.py", "types.py", "runpy.py", "pickle.py", "calibrant/__init__.py"):
+        (here / name).parent.mkdir(parents=True, exist_ok=True)
+        (here / name).write_text("raise SystemExit('a file of the working directory is executed')")
+    scripts.mkdir()
+    (scripts / "asking.py").write_text(ASKING.replace("SOURCES", repr(str(repository / "src"))))
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, *switches, str(scripts / "asking.py")]
+    done = subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("True\n", "")

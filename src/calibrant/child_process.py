@@ -1,4 +1,4 @@
-"""A process that answers requests: ``python -m calibrant.child_process``. It never outlives the one that started it.
+"""A process that answers requests. It never outlives the one that started it, and imports what that one would import.
 
 It is started as a plain command, neither forked nor by importing the caller's main module, because forks do not work
 with TensorFlow's threads, nor imports with scripts that lack ``if __name__ == "__main__"``. Messages are pickles on its
@@ -29,6 +29,8 @@ PR_SET_PDEATHSIG = 1
 WATCH_EVERY = 0.5  # seconds
 CUT_OFF = ("Ran out of input", "pickle data was truncated")
 """What is said of a stream that has ended."""
+_BEGIN = f"import sys; sys.path[:] = sys.argv[2:]; from {__name__} import main; main()"
+"""Nothing is imported before the path is the caller's: Python puts the working directory first, also with ``-m``."""
 _is_child = False
 
 
@@ -52,13 +54,13 @@ class ChildProcess:
         if _is_child:
             hint = "start the script's work below if __name__ == '__main__':, or take one worker"
             raise DependencyError(Problem("a worker process would start workers of its own", hint=hint))
-        paths = os.pathsep.join(filter(None, sys.path))
+        paths = [path for path in sys.path if isinstance(path, str)]  # Python passes over others
+        switches = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
         with _without_interrupts():
             self._process = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(os.getpid())],
+                [sys.executable, *switches, "-c", _BEGIN, str(os.getpid()), *paths],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": paths},
             )
         # With PIPE, both streams exist.
         self._requests, self._answers = cast(BinaryIO, self._process.stdin), cast(BinaryIO, self._process.stdout)
@@ -248,9 +250,3 @@ def main() -> None:
     os.dup2(2, 1)
     with contextlib.suppress(BrokenPipeError):
         serve(sys.stdin.buffer, answers)
-
-
-if __name__ == "__main__":
-    from calibrant import child_process  # the one module that others import, not a second one called __main__
-
-    child_process.main()
