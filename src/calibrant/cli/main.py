@@ -160,6 +160,8 @@ def _run(group: Commands, name: str, arguments: list[str] | None) -> NoReturn:
     try:
         open_standard_streams()
         collector.HAS_OWN_PROCESS = arguments is None
+        if arguments is None:
+            os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever the user trains with; workers inherit it
         if arguments is None and guard.possible():
             guard.fork(_died, saves=any(word.startswith("--resume") for word in sys.argv))
         _check_characters(arguments or ())

@@ -9,13 +9,13 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from calibrant.errors import ModelError, Problem
 from calibrant.graph.graph import Graph
+from calibrant.graph.keras_backend import keras_on_tensorflow
 from calibrant.graph.keras_before import flip_kernels, read_as_then
 from calibrant.graph.keras_bounds import (
     calls_as_deep_as,
@@ -55,6 +55,8 @@ def from_file(
     ------
     ModelError
         Neither can load it: it needs custom objects, is damaged, holds only weights, or would run code of its own.
+    DependencyError
+        Keras does not run on TensorFlow here.
     """
     tensorflow()
     found = _described(path)
@@ -63,7 +65,7 @@ def from_file(
     tf_keras = _tf_keras() if legacy else None
     keras: Any = tf_keras
     if keras is None:
-        keras = import_module("keras")
+        keras = keras_on_tensorflow(str(path))
     if not trust_model and (legacy or not found.is_archive):
         _refuse_code(path, found.description, keras)
     refused: list[str] = []

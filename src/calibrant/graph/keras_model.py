@@ -12,6 +12,7 @@ from calibrant.graph import frozen
 from calibrant.graph import nodes as nd
 from calibrant.graph.concrete_function import frozen_function
 from calibrant.graph.graph import Graph
+from calibrant.graph.keras_backend import keras_on_tensorflow
 from calibrant.graph.tensorflow import cause_of, tensorflow
 
 _NOT_IN_A_SCOPE = re.compile(r"[^A-Za-z0-9_.\\/>-]")
@@ -33,8 +34,12 @@ def from_keras(
     ------
     ModelError
         The model has not been built, or cannot be run.
+    DependencyError
+        It is one of Keras 3, which does not run on TensorFlow here.
     """
     tf = tensorflow()
+    if any(kind.__module__.partition(".")[0] == "keras" for kind in type(model).__mro__):
+        keras_on_tensorflow(source)
     specifications, pack = _signature(model, source)
     keys: list[str] = []
 
