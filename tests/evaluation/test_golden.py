@@ -18,6 +18,7 @@ import pytest
 import calibrant
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.evaluation import check_golden
+from calibrant.graph import run as run_module
 from command_line import run
 from graphs import conv, dense, graph_def, numbers, placeholder, tf
 
@@ -188,6 +189,17 @@ def test_every_layer_and_result_is_there_with_the_codes_of_the_simulation(result
 def test_the_same_bytes_every_time(result, written, tmp_path):
     for path in calibrant.golden(result, DATA, out=tmp_path / "again", samples=3):
         assert path.read_bytes() == (written / path.name).read_bytes()
+
+
+def test_one_session_runs_all_samples(result, tmp_path, monkeypatch):
+    opened, plain = [], run_module.open_session
+    monkeypatch.setattr(run_module, "open_session", lambda *given: opened.append(given) or plain(*given))
+    counts = []
+    for samples in (1, 8):
+        opened.clear()
+        calibrant.golden(result, DATA, out=tmp_path / "out", samples=samples)
+        counts.append(len(opened))
+    assert counts[0] == counts[1] > 0
 
 
 def test_fewer_samples_than_asked_for_are_told(result, tmp_path, caplog):

@@ -26,7 +26,7 @@ from calibrant.evaluation.result_folder import SIMULATION, TFLITE, open_models
 from calibrant.evaluation.sample_range import SampleAxes
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.graph import Graph
-from calibrant.graph.run import run_once
+from calibrant.graph.run import Runner
 from calibrant.options import OptionGroup, Options, takes_keywords
 from calibrant.progress import LOG, ProgressFn, no_progress
 from calibrant.publish.writable import check_writable, path_to_write
@@ -117,14 +117,11 @@ def golden(
     expected: list[list[np.ndarray]] = []
     count = -(-samples // size)
     offered = count if batches.samples is None else min(count, -(-batches.samples // size))
-    for values in track(_runs(batches, simulation, axes, size, count), "golden", offered):
-        made = run_once(
-            simulation,
-            dict(zip(simulation.input_keys, values, strict=True)),
-            [each.simulated for each in tensors],
-        )
-        fed.append([quantized(tensor, value) for tensor, value in zip(runner.file.inputs(), values, strict=True)])
-        expected.append([_in_file(each.tensor, value) for each, value in zip(tensors, made, strict=True)])
+    with Runner(simulation, [each.simulated for each in tensors]) as simulated:
+        for values in track(_runs(batches, simulation, axes, size, count), "golden", offered):
+            made = simulated(dict(zip(simulation.input_keys, values, strict=True)))
+            fed.append([quantized(tensor, value) for tensor, value in zip(runner.file.inputs(), values, strict=True)])
+            expected.append([_in_file(each.tensor, value) for each, value in zip(tensors, made, strict=True)])
     if not fed:
         raise DataError(Problem(f"there are no {size} samples, which the file takes at once", file=str(data)))
     if len(fed) < count:
@@ -184,7 +181,7 @@ def _runs(batches: Any, graph: Graph, axes: SampleAxes, size: int, count: int) -
 
 
 def _in_file(tensor: Tensor, values: np.ndarray) -> np.ndarray:
-    """Real values as the tensor holds them."""
+    """A copy of real values as the tensor holds them."""
     if holds_codes(tensor):
         ends = np.iinfo(tensor.dtype)
         codes = np.rint(values.astype(np.float32) * (np.float32(1) / tensor.scale[0])) + tensor.zero_point
