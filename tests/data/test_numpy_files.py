@@ -291,3 +291,31 @@ def test_file_for_one_of_two_inputs(tmp_path):
     np.save(tmp_path / "a.npy", DATA)
     with pytest.raises(DataError, match="data for one input, the model has 2: image, code"):
         open_data(tmp_path / "a.npy", [IMAGE, CODE])
+
+
+@pytest.mark.parametrize("samples", [40, 20_000])
+def test_no_room_to_unpack_names_the_temporary_folder(tmp_path, monkeypatch, samples):
+    """Not the file, which is whole, whether a write fails or that of what was buffered."""
+    resource = pytest.importorskip("resource")
+    array = np.asfortranarray(np.zeros((samples, 4, 4, 1), np.float32))
+    np.savez(tmp_path / "a.npz", image=array)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (array.nbytes - 1, limits[1]))
+    try:
+        with pytest.raises(DataError) as raised:
+            open_data(tmp_path / "a.npz", [IMAGE])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    (problem,) = raised.value.problems
+    assert problem.file == str(tmp_path) and "a.npz:image is column-major" in problem.message
+    assert "TMPDIR" in problem.hint and "np.ascontiguousarray" in problem.hint
+
+
+def test_a_damaged_file_is_the_error_where_it_is_unpacked(tmp_path):
+    np.savez(tmp_path / "a.npz", image=np.asfortranarray(DATA))
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    content[400] ^= 1
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.npz: the file cannot be read: Bad CRC"):
+        open_data(tmp_path / "a.npz", [IMAGE])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import shutil
 import struct
 import sys
 import tempfile
@@ -181,11 +180,29 @@ class NpzFile:
     def _unpacked(self, key: str) -> np.ndarray:
         """A column-major array, whose samples are not contiguous: unpacked to an unnamed temporary file and mapped."""
         shape, _, dtype = self._headers[key]
-        with read_errors(self._file), tempfile.TemporaryFile() as target:
-            with self._values(key) as stream:
-                shutil.copyfileobj(stream, target, 1 << 20)
-            target.flush()
-            return np.memmap(target, dtype=dtype, mode="r", shape=shape, order="F")
+        try:
+            with tempfile.TemporaryFile() as target:
+                for part in self._parts(key):
+                    target.write(part)
+                target.flush()
+                return np.memmap(target, dtype=dtype, mode="r", shape=shape, order="F")
+        except OSError as error:
+            size = math.prod(shape) * dtype.itemsize
+            message = f"{self._file}:{key} is column-major and cannot be unpacked here, {size:,} bytes"
+            raise DataError(
+                Problem(
+                    f"{message}: {error.strerror or error}",
+                    file=tempfile.tempdir,
+                    hint="make room, name another folder in the environment variable TMPDIR, or save "
+                    "np.ascontiguousarray(ARRAY), which is read in parts",
+                )
+            ) from error
+
+    def _parts(self, key: str) -> Iterator[bytes]:
+        """The values; what is wrong with the file is a DataError, so an OSError of the caller is one of its own."""
+        with read_errors(self._file), self._values(key) as stream:
+            while part := stream.read(1 << 20):
+                yield part
 
 
 def _small(array: np.ndarray, place: str, file: str) -> InputSource:
