@@ -28,8 +28,8 @@ KINDS = (
 )
 FOLDER_ENDINGS = (".bin", ".npy", *IMAGE_SUFFIXES)
 """How the names of the files end that are read where a folder is given."""
-_WINDOW = re.compile(r"\[(\d*):(\d*)\]$")
-_MEMBER = re.compile(r"^(.+?\.npz):(.+)$")
+_WINDOW = re.compile(r"(.*)\[(\d*):(\d*)\]", re.DOTALL)
+_MEMBER = re.compile(r"(.+?\.npz):(.+)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,11 @@ class Selection:
         """
         text, window, member = str(word), None, None
         if not exists(text):
-            window_match = _WINDOW.search(text)
+            window_match = _WINDOW.fullmatch(text)
             if window_match:
-                start, stop = window_match.groups()
+                text, start, stop = window_match.groups()
                 window = SampleSlice(int(start or 0), int(stop) if stop else None)
-                text = text[: window_match.start()]
-            member_match = _MEMBER.match(text)
+            member_match = _MEMBER.fullmatch(text)
             if member_match and not exists(text):
                 text, member = member_match.groups()
         path = Path(text)
