@@ -38,7 +38,7 @@ def write_folder(folder: Path, files: Mapping[str, Content]) -> tuple[Path, ...]
     check_writable(folder)
     with _all_or_nothing(folder) as made:
         place = folder.resolve()
-        made += _make_parents(place)
+        _make_parents(place, made)
         for each in (place.parent, place):
             recover(each)
         with _staging(place) as staging:
@@ -65,7 +65,7 @@ def write_files(files: Mapping[Path, Content]) -> None:
         stagings: dict[Path, Staging] = {}
         for path, content in files.items():
             target = path.resolve()
-            made += _make_parents(target)
+            _make_parents(target, made)
             place = target.parent
             if place not in stagings:
                 recover(place)
@@ -113,27 +113,27 @@ def finish_earlier_run(folder: Path) -> None:
 
 @contextmanager
 def _all_or_nothing(*targets: Path) -> Iterator[list[Path]]:
-    """A list of folders to be removed after an error, deepest first; errors name what the user named."""
+    """A list of folders to be removed after an error or interrupt; errors name what the user named."""
     made: list[Path] = []
     try:
         yield made
-    except OSError as error:
-        for parent in made:
+    except BaseException as error:
+        for parent in sorted(made, reverse=True):  # deepest first
             with suppress(OSError):
                 parent.rmdir()
+        if not isinstance(error, OSError):
+            raise
         named = str(error.filename) if error.filename and LEFT_OVER not in str(error.filename) else str(targets[0])
         raise OutputError(Problem(f"cannot be written: {error.strerror or error}", file=named)) from None
 
 
-def _make_parents(path: Path) -> list[Path]:
-    """Make the missing parents of a path; returns the new folders, deepest first."""
-    missing = []
+def _make_parents(path: Path, made: list[Path]) -> None:
+    """Make the missing parents of a path, and list them before, so that an interrupt finds none that is not listed."""
     parent = path.parent
     while not parent.exists():
-        missing.append(parent)
+        made.append(parent)
         parent = parent.parent
     path.parent.mkdir(parents=True, exist_ok=True)
-    return missing
 
 
 @contextmanager
