@@ -12,6 +12,7 @@ from PIL import Image
 from calibrant.data import resolve_path
 from calibrant.data.open_data import ImageOptions, InputSpec, open_data
 from calibrant.errors import DataError
+from graphs import tf
 
 COLOUR = InputSpec("image", (None, 8, 8, 3), np.float32)
 PICTURES = np.random.default_rng(5).integers(0, 256, (5, 8, 8, 3)).astype(np.uint8)
@@ -185,9 +186,20 @@ def test_values_that_overflow_are_one_error(folder, options):
         read(folder, **options)
 
 
-def test_sixteen_bits_are_refused(tmp_path):
-    Image.fromarray(np.full((8, 8), 40000, np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(DataError, match="more than 8 bits"):
+@pytest.mark.parametrize("stored, channels", [(1, 1), (1, 3), (2, 1), (2, 3), (3, 3), (4, 3)])
+def test_of_sixteen_bits_the_high_ones_are_taken_as_tensorflow_does(tmp_path, stored, channels):
+    values = np.random.default_rng(6).integers(0, 1 << 16, (8, 8, stored)).astype(np.uint16)
+    values[0, 0], values[0, 1] = 255, 256
+    content = tf.io.encode_png(values).numpy()
+    (tmp_path / "0.png").write_bytes(content)
+    found = read(tmp_path, InputSpec("image", (None, 8, 8, channels), np.uint8))
+    np.testing.assert_array_equal(found[0], tf.io.decode_image(content, channels=channels))
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_numbers_without_a_known_range_are_refused(tmp_path, dtype):
+    Image.fromarray(np.zeros((8, 8), dtype)).save(tmp_path / "0.png", format="TIFF")
+    with pytest.raises(DataError, match=r"0\.png: the picture has pixels of mode (I;16|I|F),(?s:.*)in a \.npy file"):
         read(tmp_path)
 
 

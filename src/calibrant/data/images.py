@@ -277,9 +277,8 @@ class ImageSource:
         require_regular(path, DataError)
         try:
             with Image.open(path, formats=_FORMATS) as picture:
-                if picture.mode.startswith(("I", "F")):
-                    raise ValueError(f"pixels of mode {picture.mode} have more than 8 bits")
-                pixels = np.asarray(self._resized(picture.convert("L" if self._channels == 1 else "RGB")))
+                eight_bits = _eight_bits(picture, str(path))
+                pixels = np.asarray(self._resized(eight_bits.convert("L" if self._channels == 1 else "RGB")))
         except (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:
             message = f"the picture cannot be read: {error}"
             raise DataError(Problem(message, file=str(path), path=f"input {self._spec.name!r}")) from error
@@ -303,6 +302,22 @@ class ImageSource:
                 raise ValueError(f"with resize_side its {sides} pixels become {scaled[0]} x {scaled[1]}")
             picture = _centre(picture.resize(scaled, method), width, height)
         return picture if picture.size == (width, height) else picture.resize((width, height), method)
+
+
+def _eight_bits(picture: Image.Image, file: str) -> Image.Image:
+    """The picture with 8 bits a channel: of 16, the high ones, as Pillow has it for colours and TensorFlow for all."""
+    if not picture.mode.startswith(("I", "F")):
+        return picture
+    if picture.format == "PNG":  # grey; older versions of Pillow call the mode I, newer ones I;16
+        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    raise DataError(
+        Problem(
+            f"the picture has pixels of mode {picture.mode}, of which nothing says how they become 0 ... 255",
+            file=file,
+            allowed="8 bits a channel, or a PNG with 16",
+            hint="save the pictures as the model takes them, in a .npy file: np.save('images.npy', np.stack(ARRAYS))",
+        )
+    )
 
 
 def _centre(picture: Image.Image, width: int, height: int) -> Image.Image:
