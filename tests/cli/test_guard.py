@@ -93,6 +93,23 @@ def test_an_end_by_the_system_is_about_memory() -> None:
     assert code == 2 and "memory does not suffice" in errors and "terminate" not in errors
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "os.write(2, b'F0000 00:00:1764.1 1 env.cc:74] Check failed: ret == 0 (11 vs. 0) Thread tf_Compute creation "
+        "via pthread_create() failed.\\n'); os.abort()",
+        "os.write(2, b\"terminate called after throwing an instance of 'std::system_error'\\n\"); os.abort()",
+        "raise RuntimeError('Resource temporarily unavailable')",
+        'raise RuntimeError("can\'t start new thread")',
+    ],
+    ids=["check", "thrown", "raised", "of Python"],
+)
+def test_a_thread_that_cannot_be_made_is_no_fault_of_the_model(body: str) -> None:
+    code, out, errors = ended(body)
+    assert (code, out) == (2, "") and errors.startswith("error: the system gave no more memory or threads: ")
+    assert "ulimit -u" in errors and "model" not in errors and "ONEDNN" not in errors and "defect" not in errors
+
+
 def test_other_ends_pass_through() -> None:
     assert ended("print('x'); return 3") == (3, "x\n", "")
     code, _, errors = ended("os.write(2, b'F0000 1] not the last\\nwords'); return 0")

@@ -17,7 +17,7 @@ import click
 from calibrant import collector
 from calibrant.cli import guard
 from calibrant.cli.json_output import print_problems
-from calibrant.cli.surroundings import abandon_output, is_output_broken, open_standard_streams, shortage
+from calibrant.cli.surroundings import abandon_output, exhausted, is_output_broken, open_standard_streams, shortage
 from calibrant.errors import CalibrantError, Problem
 from calibrant.progress import LOG
 
@@ -189,6 +189,10 @@ def _run(group: Commands, name: str, arguments: list[str] | None) -> NoReturn:
         message = shortage(error)
         _refuse(arguments, [{"message": message}], lambda: _say(f"error: {message}"))
     except Exception as error:  # a crash must not look like what exit code 1 means
+        short = exhausted(str(error)) if isinstance(error, RuntimeError) else None
+        if short is not None:
+            report = CalibrantError(short).report()
+            _refuse(arguments, [short.as_dict()], lambda: _say(report))
         traceback.print_exc()
         message = f"this is a defect of calibrant, please report it: {type(error).__name__}: {error}"
         _refuse(arguments, [{"message": message}], lambda: _say(f"error: {message}"), CRASHED)
@@ -212,6 +216,12 @@ def _check_characters(arguments: Iterable[str]) -> None:
 
 def _died(ended: str, said: str) -> NoReturn:
     """Say that the work ended without an error of its own, by a signal."""
+    problem = exhausted(said) or _death(ended, said)
+    _refuse(None, [problem.as_dict()], lambda: _say(CalibrantError(problem).report()))
+
+
+def _death(ended: str, said: str) -> Problem:
+    """What may have ended it."""
     hint = None
     if ended == "SIGKILL":
         message = "the system ended the process (SIGKILL); memory may have run out: smaller batches or fewer --workers"
@@ -228,8 +238,7 @@ def _died(ended: str, said: str) -> NoReturn:
             hint = "the .tflite may be damaged: remove it, and write it anew with calibrant quantize … --export tflite"
         elif os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0":
             hint = "try TF_ENABLE_ONEDNN_OPTS=0 in the environment: TensorFlow's oneDNN kernels fail on some models"
-    problem = Problem(message, file=guard.file_among(sys.argv[1:]), hint=hint)
-    _refuse(None, [problem.as_dict()], lambda: _say(CalibrantError(problem).report()))
+    return Problem(message, file=guard.file_among(sys.argv[1:]), hint=hint)
 
 
 def _refuse(

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+
+from calibrant.errors import Problem
+
+_EXHAUSTED = re.compile(
+    r"pthread_create|std::system_error|Resource temporarily unavailable|can't start new thread"
+    r"|annot allocate memory|ut of memory|ailed to allocate"
+)
+"""What libraries say, of which some end the process then and others raise a RuntimeError."""
 
 
 def open_standard_streams() -> None:
@@ -41,3 +50,14 @@ def shortage(error: OSError | MemoryError) -> str:
     if error.filename is None:
         return f"something cannot be read or written, perhaps standard output: {reason}"
     return f"{os.fsdecode(error.filename)}: {reason}"
+
+
+def exhausted(said: str) -> Problem | None:
+    """The error where a library has said that it got no more memory or threads; None where it says something else."""
+    if not _EXHAUSTED.search(said):
+        return None
+    return Problem(
+        f"the system gave no more memory or threads: {said}",
+        hint="smaller batches, fewer --workers or --threads; or higher limits, of memory (ulimit -v), of threads "
+        "(ulimit -u) or of the container",
+    )
