@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import random
 import re
 import subprocess
 import sys
@@ -283,3 +284,12 @@ def test_weights_that_another_thread_makes_are_not_counted():
         layer = keras.layers.Dense(1000)
         with pytest.raises(ValueError, match="describes layers whose weights take"):
             layer.build((None, 1_000_000_000))
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+def test_the_callers_random_numbers_stay_the_same(tmp_path, suffix):
+    layers = [keras.layers.Input([4]), keras.layers.Dense(3), keras.layers.Dropout(0.5)]
+    keras.Sequential(layers).save(tmp_path / f"m.{suffix}")
+    before = random.getstate(), np.random.get_state()[1].tolist()
+    load(tmp_path / f"m.{suffix}")
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import random
 import re
 import zipfile
 import zlib
@@ -73,6 +74,7 @@ def from_file(
         once = nullcontext() if keras is tf_keras else _sequential_built_once(keras)
         with (
             alone(),
+            _random_numbers_kept(),
             eagerly(),
             once,
             read_as_then(keras) if legacy else nullcontext(),
@@ -89,6 +91,16 @@ def from_file(
         raise ModelError(_problem(path, error, keras, found, legacy and tf_keras is None)) from None
     with eagerly(), calls_as_deep_as(objects):
         return from_keras(model, inputs, outputs, str(path), constants)
+
+
+@contextmanager
+def _random_numbers_kept() -> Iterator[None]:
+    """The caller's next random numbers stay the same; Keras draws seeds for each layer that it builds."""
+    state = random.getstate()
+    try:
+        yield
+    finally:
+        random.setstate(state)
 
 
 @contextmanager
