@@ -5,6 +5,7 @@ import json
 import pytest
 
 import calibrant
+from calibrant.errors import ModelError
 from calibrant.graph.load import load
 from calibrant.steps import measured
 from calibrant.steps.measured import ENOUGH_VALUES, LEAST_SAMPLES, MOST_SAMPLES, PRODUCTS, RESULTS, samples_to_run
@@ -62,3 +63,21 @@ def test_more_batches_keep_no_more_values(tmp_path, monkeypatch):
         calibrant.quantize(model, data=data, out=tmp_path / folder, samples=32, refine=False)
     sizes = {tuple(rows.shape) for rows in kept}
     assert {len(rows) * rows.shape[1] <= ENOUGH_VALUES for rows in kept} == {True} and (1024, 4) in sizes, sizes
+
+
+def test_a_graph_that_does_not_take_parts_of_a_batch_is_measured_on_whole_ones(tmp_path):
+    model = graph_def(lambda: dense(tf.reshape(conv(tf.reshape(placeholder([None]), [-1, 8, 8, 1])), [-1, 256])))
+    found = calibrant.quantize(model, data=numbers(640), batch_size=128, out=tmp_path, samples=256)
+    assert found.output_sqnr.samples == 128
+    assert min(found.output_sqnr.by_output.values()) > 20
+
+
+def test_what_cannot_be_measured_is_no_error(tmp_path, monkeypatch, caplog):
+    def refused(*arguments):
+        raise ModelError("running the graph failed")
+
+    monkeypatch.setattr(measured, "_values", refused)
+    with caplog.at_level("WARNING", logger="calibrant"):
+        found = calibrant.quantize(graph_def(lambda: dense(placeholder([None, 4]))), data=numbers(8, 4), out=tmp_path)
+    assert found.output_sqnr is None
+    assert "not measured: running the graph failed" in caplog.text

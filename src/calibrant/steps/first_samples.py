@@ -16,9 +16,21 @@ def number_is_open(graph: Graph) -> bool:
     return all(shape is None or not shape or shape[0] is None for shape in shapes)
 
 
-def first_samples(graph: Graph, batches: Batches, most: int) -> list[dict[str, np.ndarray]]:
-    """The batches up to a number of samples; in whole batches where the model fixes how many it takes at once."""
-    is_open = number_is_open(graph)
+def first_samples(graph: Graph, batches: Batches, most: int, whole: bool = False) -> list[dict[str, np.ndarray]]:
+    """The batches up to a number of samples; in whole batches where the model fixes how many it takes at once.
+
+    Parameters
+    ----------
+    graph : Graph
+        The model.
+    batches : Batches
+        The data.
+    most : int
+        Number of samples.
+    whole : bool
+        In whole batches anyway.
+    """
+    is_open = number_is_open(graph) and not whole
     taken: list[dict[str, np.ndarray]] = []
     samples = 0
     for batch in batches:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,11 +15,13 @@ from calibrant.data.batches import sample_count
 from calibrant.data.open_data import Batches
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.emit.tflite.sample import takes
+from calibrant.errors import ModelError
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import before_softmax
 from calibrant.graph.multiply_accumulates import count_products
 from calibrant.graph.run import Runner
+from calibrant.progress import LOG
 from calibrant.quantized_network import ErrorGrowth, InputError, OutputSqnr, QuantizedInput, QuantizedNetwork
 from calibrant.steps.by_sample import by_sample, joined
 from calibrant.steps.first_samples import cut, first_samples, number_is_open
@@ -35,6 +38,7 @@ evenly spaced.
 """
 _LIMITS = (0.0, 90.0)
 _Runs = Sequence[np.ndarray]
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True)
@@ -68,14 +72,38 @@ def measured(
         How the outputs are called, in order.
     batches : Batches
         Data that can be read again; the first :func:`samples_to_run` are used, in whole batches where the model fixes
-        them.
+        them, or does not take so few at once.
     inputs : bool
         Whether the quantized inputs are measured, too; of each at most about ENOUGH_VALUES values a batch, so that
         time and memory stay small beside calibration.
     """
+    graph = reference if network.weight_only else network.graph
+
+    def on(fed: list[dict[str, np.ndarray]]) -> Measured:
+        return _measured_on(fed, network, reference, keys, inputs)
+
+    return _on_first(graph, batches, samples_to_run(reference), on) or Measured(None, None)
+
+
+def _on_first(
+    graph: Graph, batches: Batches, most: int, measure: Callable[[list[dict[str, np.ndarray]]], _Found]
+) -> _Found | None:
+    """What is measured on the first samples, or on whole batches where a graph does not take parts of them."""
+    for whole in (False, True):
+        try:
+            return measure(first_samples(graph, batches, most, whole))
+        except ModelError as error:
+            failed = error
+            LOG.debug("measure: %s: %s", "whole batches" if whole else "the first samples", error)
+    LOG.warning("the error of the outputs is not measured: %s", failed.problems[0].message)
+    return None
+
+
+def _measured_on(
+    fed: list[dict[str, np.ndarray]], network: QuantizedNetwork, reference: Graph, keys: Sequence[str], inputs: bool
+) -> Measured:
     quantized = fake_quantized(replace(network, output_tensors=()))
     graph = reference if network.weight_only else network.graph
-    fed = first_samples(graph, batches, samples_to_run(reference))
     entries = network.every_input() if inputs else ()
     watched = {entry.tensor for entry in entries}
     places = [place for place, tensor in enumerate(graph.outputs) if graph.dtype(tensor).is_floating]
@@ -136,6 +164,18 @@ def file_sqnr(
     OutputSqnr | None
         None where the file takes other sizes than the data have, or no output can be compared at one point.
     """
+    size = next((shape[0] for tensor in simulation.inputs if (shape := simulation.shape(tensor))), None)
+
+    def on(fed: list[dict[str, np.ndarray]]) -> OutputSqnr | None:
+        whole = fed if size is None else _pieces(fed, size)
+        return _file_sqnr_on(whole, reference, simulation, scores, keys)
+
+    return _on_first(reference, batches, max(samples_to_run(reference), size or 0), on)
+
+
+def _file_sqnr_on(
+    fed: list[dict[str, np.ndarray]], reference: Graph, simulation: Graph, scores: Sequence[str], keys: Sequence[str]
+) -> OutputSqnr | None:
     floating = [place for place, tensor in enumerate(reference.outputs) if reference.dtype(tensor).is_floating]
     places = [
         place
@@ -143,9 +183,6 @@ def file_sqnr(
         if (before_softmax(reference, reference.outputs[place]) == reference.outputs[place])
         == (scores[place] == simulation.outputs[place])
     ]
-    size = next((shape[0] for tensor in simulation.inputs if (shape := simulation.shape(tensor))), None)
-    fed = first_samples(reference, batches, max(samples_to_run(reference), size or 0))
-    fed = fed if size is None else _pieces(fed, size)
     if (
         not places
         or not fed
