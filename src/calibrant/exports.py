@@ -18,9 +18,14 @@ def _lite_file(result: Any, float_file: Any, batch: Any) -> tuple[Any, Any]:
     from calibrant.emit.tflite.model import lite_file
     from calibrant.emit.tflite.sample import from_batch, made_up
 
-    sample = None if batch is None else from_batch(result.network.graph, batch, float_file.file)
+    sample = None if batch is None else from_batch(result.network.graph, batch, float_file.file, _is_one_a_run(result))
     tried = made_up(result.network, float_file.file) if sample is None else sample
     return lite_file(result.network, float_file, result.tflite, tried, _about(result)), sample
+
+
+def _is_one_a_run(result: Any) -> bool:
+    """Whether each batch of the calibration data is one sample, without an axis of samples."""
+    return result.data is not None and result.data.one_a_run
 
 
 def _tflite(result: Any) -> dict[str, Content]:
@@ -32,13 +37,25 @@ def _tflite(result: Any) -> dict[str, Content]:
     from calibrant.emit.tflite.trial import TrialError
 
     batch = None if result.batches is None else next(iter(result.batches))
+    one_a_run = _is_one_a_run(result)
+
+    def hinted(error: ModelError) -> ModelError:
+        return with_tried_shape_hint(error, result.network, result.tflite, batch, one_a_run)
+
     if isinstance(result.lite, ModelError):
-        raise with_tried_shape_hint(result.lite, result.network, result.tflite, batch)
+        raise hinted(result.lite)
     if isinstance(result.lite, CalibrantError):
         raise result.lite
+    settings = result.tflite
+    is_chosen = settings.batch is not None or bool(settings.shape)
+    if one_a_run and not is_chosen and samples_a_run(result.lite.file, result.original) is not None:
+        problem = "the converter takes the model with one value along the first axis only, which is no sample"
+        raise hinted(ModelError(Problem(problem, file=result.original.source)))
     try:
         made, sample = _lite_file(result, result.lite, batch)
     except ModelError as error:
+        if one_a_run:
+            raise hinted(error) from None
         graph = result.network.graph
         is_of_sizes = isinstance(error, (OtherNumbersError, TrialError))
         if not is_of_sizes and all(graph.shape(tensor) is not None for tensor in graph.inputs):
@@ -51,7 +68,7 @@ def _tflite(result: Any) -> dict[str, Content]:
         except ModelError:
             if isinstance(error, OtherNumbersError):
                 raise error from None
-            raise with_tried_shape_hint(error, result.network, result.tflite, batch) from None
+            raise hinted(error) from None
     far = {} if sample is None else far_outputs(result.original, result.fakequant, sample, made.outputs)
     for at, ratio in far.items():
         how = f"has {ratio:.1f} dB SQNR beside" if math.isfinite(ratio) else "has nothing in common with"
@@ -75,7 +92,7 @@ def _tflite(result: Any) -> dict[str, Content]:
         "files": list(files),
         "io": result.tflite.io,
         "batch": result.tflite.batch,
-        "samples_a_run": samples_a_run(made.file, result.original),
+        "samples_a_run": None if one_a_run else samples_a_run(made.file, result.original),
         "ops": result.tflite.ops,
         "dense_per_channel": result.tflite.dense_per_channel,
         "weight_codes": [-127, 127],

@@ -72,6 +72,8 @@ class DataUse:
         SHA-256 of the values.
     repeated : str | None
         That most of the first samples are copies, in words.
+    one_a_run : bool
+        Whether each batch is one sample, as of :class:`calibrant.data.batches.Batches`.
     """
 
     batches: int
@@ -80,6 +82,7 @@ class DataUse:
     warnings: tuple[str, ...] = ()
     fingerprint: str | None = None
     repeated: str | None = None
+    one_a_run: bool = False
 
     @classmethod
     def of(cls, batches: Batches) -> DataUse:
@@ -92,7 +95,8 @@ class DataUse:
         is_constant = extremes and all(low == high for low, high in extremes.values())
         if batches.repeated is not None and not is_constant:
             warnings.append(f"{batches.repeated}; give {FEWEST_SAMPLES} different ones or more")
-        return cls(count, samples, batches.available, tuple(warnings), batches.fingerprint, batches.repeated)
+        found = count, samples, batches.available, tuple(warnings), batches.fingerprint, batches.repeated
+        return cls(*found, batches.one_a_run)
 
     def read_again(self, batches: Batches) -> DataUse:
         """The same, with a warning if the batches have been other ones when they were read once more."""

@@ -48,6 +48,8 @@ class Batches:
         That most of the first samples of the first whole iteration are copies, in words; None before it.
     restartable : bool
         Whether it can be read more than once.
+    one_a_run : bool
+        Whether each batch is one sample: all that the model takes at once, without an axis of samples.
     has_changed : bool
         Whether a later iteration has yielded other values than the first whole one, or another number of batches.
     """
@@ -66,6 +68,7 @@ class Batches:
         available: int | None = None,
         note: str = "",
         labels: list[object] | None = None,
+        one_a_run: bool = False,
     ):
         self._rows = rows
         self._inputs = tuple(inputs)
@@ -77,6 +80,7 @@ class Batches:
         self.samples = samples
         self.batch_num = batch_num
         self.restartable = restartable
+        self.one_a_run = one_a_run
         self.available = available
         self.used: tuple[int, int] | None = None
         if self.count is not None and samples is not None:
@@ -105,12 +109,13 @@ class Batches:
                 fingerprint.add(array)
             until.append(fingerprint.hexdigest())
             if self._first is None:
-                different.add([batch[spec.name] for spec in self._inputs if spec.is_read], sample_count(batch))
+                read = [batch[spec.name] for spec in self._inputs if spec.is_read]
+                different.add([array[np.newaxis] for array in read] if self.one_a_run else read, self.samples_in(batch))
             else:
                 self.has_changed |= self._first[yielded : yielded + 1] != (until[-1],)
             yield batch
             yielded += 1
-            samples += sample_count(batch)
+            samples += self.samples_in(batch)
             if self._sample_limit is not None and samples >= self._sample_limit:
                 break
         self.used = yielded, samples
@@ -132,6 +137,10 @@ class Batches:
     def place(self) -> str:
         """Where the data come from."""
         return self._place
+
+    def samples_in(self, batch: Mapping[str, np.ndarray]) -> int:
+        """Number of samples in one of the batches."""
+        return 1 if self.one_a_run else sample_count(batch)
 
     def number(self) -> int:
         """How many batches there are; where only reading tells, they are read."""

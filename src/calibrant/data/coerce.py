@@ -59,11 +59,11 @@ def fit_shape(found: Shape, wanted: OpenShape | None, *, lone_sample: bool = Fal
     ([N, 28, 28] for [N, 784]). Everything else could mean several things and does not fit.
     ``lone_sample`` accepts one sample without its batch dimension, for sources whose items are batches.
     """
-    if wanted is None or (len(found) == len(wanted) and _agree(found, wanted)):
+    if wanted is None or (len(found) == len(wanted) and agree(found, wanted)):
         return found
     if not wanted:
         return () if math.prod(found) == 1 else None
-    if found and _agree(found[:1], wanted[:1]):
+    if found and agree(found[:1], wanted[:1]):
         sample = _fit_sample(found[1:], wanted[1:])
         if sample is not None:
             return (found[0], *sample)
@@ -72,6 +72,11 @@ def fit_shape(found: Shape, wanted: OpenShape | None, *, lone_sample: bool = Fal
         if sample is not None:
             return (1, *sample)
     return None
+
+
+def any_batch(shape: OpenShape | None) -> OpenShape | None:
+    """The shape of an input with any number of samples."""
+    return (None, *shape[1:]) if shape else shape
 
 
 def shape_problem(found: Shape, spec: InputSpec, file: str | None, label: str | None) -> Problem:
@@ -83,7 +88,7 @@ def shape_problem(found: Shape, spec: InputSpec, file: str | None, label: str | 
             hint = f"the model's batch is fixed at {spec.shape[0]}"
         elif sorted(found[1:]) == sorted(sample):
             hint = "the axes are in another order; transpose the data"
-    elif spec.shape is not None and len(found) == len(spec.shape) - 1 and _agree(found, spec.shape[1:]):
+    elif spec.shape is not None and len(found) == len(spec.shape) - 1 and agree(found, spec.shape[1:]):
         hint = "is this one sample? it needs an axis for the batch: array[np.newaxis]"
     where = f"{label}: " if label else ""
     return Problem(
@@ -138,7 +143,8 @@ def wanted_type(spec: InputSpec) -> str:
     return "strings" if spec.dtype.kind == "O" else spec.dtype.name
 
 
-def _agree(found: OpenShape, wanted: OpenShape) -> bool:
+def agree(found: OpenShape, wanted: OpenShape) -> bool:
+    """Whether shapes of as many axes have the same sizes, where both are known."""
     return all(None in pair or pair[0] == pair[1] for pair in zip(found, wanted, strict=True))
 
 
@@ -154,7 +160,7 @@ def _fit_sample(found: Shape, wanted: OpenShape) -> Shape | None:
 def _without_ones(found: Shape, wanted: OpenShape) -> Shape | None:
     kept = [size for size in found if size != 1]
     asked = [size for size in wanted if size != 1]
-    if len(kept) != len(asked) or not _agree(tuple(kept), tuple(asked)):
+    if len(kept) != len(asked) or not agree(tuple(kept), tuple(asked)):
         return None
     remaining = iter(kept)
     return tuple(1 if size == 1 else next(remaining) for size in wanted)
@@ -198,12 +204,14 @@ def _check_finite(array: np.ndarray, spec: InputSpec, piece: Chunk, seen: Extrem
     value = {True: "NaN"}.get(bool(np.isnan(array[place])), "Inf")
     if value == "Inf" and np.isfinite(np.asarray(piece.array).reshape(array.shape)[place]):
         value = f"a value too large for {wanted_type(spec)}"
-    sample = ""
-    if place:
+    sample, index = "", place[1:]
+    if piece.is_sample:
+        index = place
+    elif place:
         sample = f"sample {place[0]} of it, " if piece.first is None else f"sample {piece.first + place[0]}, "
     count = int((~finite).sum())
     values = "1 such value" if count == 1 else f"{count} such values"
-    message = f"{_at(piece)}{value} at {sample}index {list(place[1:])}; {values} in this batch"
+    message = f"{_at(piece)}{value} at {sample}index {list(index)}; {values} in this batch"
     raise DataError(Problem(message, file=piece.file, path=f"input {spec.name!r}"))
 
 

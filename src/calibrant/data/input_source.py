@@ -33,12 +33,15 @@ class Chunk:
         What else distinguishes it from other chunks, like "item 3".
     first : int | None
         Index of its first sample in the whole source; None: not known.
+    is_sample : bool
+        Whether the array is one sample, without an axis of samples.
     """
 
     array: np.ndarray
     file: str | None = None
     label: str | None = None
     first: int | None = None
+    is_sample: bool = False
 
 
 class InputSource(Protocol):

@@ -116,7 +116,7 @@ def static_shape(shape: OpenShape) -> Shape | None:
     return sizes if len(sizes) == len(shape) else None
 
 
-def show(shape: Sequence[int | None] | None) -> str:
+def show(shape: Sequence[int | str | None] | None) -> str:
     """``[?, 49, 10]``: a shape as messages show it."""
     return "of any rank" if shape is None else "[" + ", ".join("?" if n is None else str(n) for n in shape) + "]"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import replace
+from enum import Enum
 from itertools import chain, islice
 from types import GeneratorType
 from typing import Any, TypeGuard, cast
@@ -12,10 +14,20 @@ import numpy as np
 
 from calibrant.data.coerce import fit_shape, refuse_masked
 from calibrant.data.input_source import Chunk
-from calibrant.data.input_spec import InputSpec, meant_inputs, show
+from calibrant.data.input_spec import InputSpec, Shape, meant_inputs, show
+from calibrant.data.one_run_a_row import has_rows, takes_one_row
 from calibrant.errors import DataError, Problem, did_you_mean
 
 Row = dict[str, Chunk]
+
+
+class ItemForm(Enum):
+    """What an item is."""
+
+    BATCH = "samples along the first axis"
+    SAMPLE = "one sample, without an axis of samples"
+    RUN = "all that a model without an axis of samples takes at once"
+    ROWS = "rows, each of which is a RUN"
 
 
 class ItemSource:
@@ -87,24 +99,81 @@ class ItemSource:
             return "end it: let num_batches give the number of batches"
         return "end it: dataset.take(number of batches)"
 
-    def holds_samples(self) -> bool:
-        """Whether the items are single samples, judged by the first, which is read.
+    def form(self) -> ItemForm:
+        """What the items are, judged by the first, which is read; of lists, by the lengths of all.
 
         A generator continues after its first item, which is kept.
         """
         item = next(self._read(), None) if not self._once else self._pull()
         if item is None:
-            return False
+            return ItemForm.BATCH
         label = f"item 0 of {self.place}"
         arrays = {name: np.shape(_array(value, name, label)) for name, value in self._by_name(item, label).items()}
         shapes = {spec.name: spec.shape for spec in self._inputs if spec.shape}
         if all(fit_shape(arrays[name], shape) is not None for name, shape in shapes.items()):
+            return ItemForm.RUN if self._are_recordings(arrays) else ItemForm.BATCH
+        if all(fit_shape((1, *arrays[name]), (None, *shape[1:])) is not None for name, shape in shapes.items()):
+            return ItemForm.SAMPLE
+        by_row = all(
+            has_rows(arrays[spec.name], spec) or arrays[spec.name] == spec.shape == () for spec in self._inputs
+        )
+        return ItemForm.ROWS if by_row else ItemForm.BATCH
+
+    def _are_recordings(self, first: Mapping[str, Shape]) -> bool:
+        """Whether each item is one run of a model that seems to take recordings.
+
+        Where it leaves their length open, the items could be batches of numbers, unless the lengths of a list differ as
+        those of batches do not, of which only the last is shorter.
+        """
+        if len(self._inputs) > 1 or not takes_one_row(self._inputs[0]):
             return False
-        return all(fit_shape((1, *arrays[name]), (None, *shape[1:])) is not None for name, shape in shapes.items())
+        [spec] = self._inputs
+        if first[spec.name] == spec.shape:
+            return True
+        if not isinstance(self._items, (list, tuple)):
+            return False
+        lengths = [
+            _array(self._by_name(item, self.place)[spec.name], spec.name, self.place).size for item in self._items
+        ]
+        return len({*lengths[:-1], max(lengths)}) > 1
 
     def _pull(self) -> object:
         self._pulled = list(islice(self._read(), 1))
         return self._pulled[0] if self._pulled else None
+
+    def runs(self) -> Iterator[Row]:
+        """The items, and the rows of those that have one axis more than the inputs, each as one chunk per input.
+
+        Raises
+        ------
+        DataError
+            The inputs of an item have different numbers of rows, or there is not one y a row.
+        """
+        specs = {spec.name: spec for spec in self._inputs}
+        for row in self.rows():
+            by_row = {name for name, piece in row.items() if has_rows(piece.array.shape, specs[name])}
+            counts = {len(row[name].array) for name in by_row}
+            if not counts:
+                yield {name: replace(piece, is_sample=True) for name, piece in row.items()}
+                continue
+            label = next(iter(row.values())).label
+            if len(counts) > 1:
+                problem = f"{label} has {' and '.join(map(str, sorted(counts)))} rows, the inputs need the same number"
+                raise DataError(Problem(problem))
+            [count] = counts
+            labels = _rows_of_labels(self.labels.pop(), count, f"{label}") if self.labels else None
+            for at in range(count):
+                if self.labels is not None and labels is not None:
+                    self.labels.append(labels[at])
+                yield {
+                    name: replace(
+                        piece,
+                        array=piece.array[at] if name in by_row else piece.array,
+                        label=f"row {at} of {piece.label}",
+                        is_sample=True,
+                    )
+                    for name, piece in row.items()
+                }
 
     def _iterate(self) -> Iterable[object]:
         if callable(self._items) and not hasattr(self._items, "__iter__"):
@@ -225,6 +294,18 @@ def is_labelled(item: object, inputs: int) -> TypeGuard[tuple[object, ...]]:
     if isinstance(first, (tuple, list)):
         return bool(first) and all(map(_is_array, first))
     return isinstance(first, Mapping) or (inputs == 1 and _is_array(first))
+
+
+def _rows_of_labels(labels: object, count: int, label: str) -> list[object]:
+    """The y of each row of an item."""
+    if isinstance(labels, Mapping):
+        parts = {key: _rows_of_labels(value, count, label) for key, value in labels.items()}
+        return [{key: part[at] for key, part in parts.items()} for at in range(count)]
+    array = np.asarray(labels)
+    if array.shape[:1] != (count,):
+        problem = f"{label} has {count} rows and y of shape {show(array.shape)}"
+        raise DataError(Problem(problem, allowed="one label a row"))
+    return list(array)
 
 
 def _can_be_iterated(items: object) -> TypeGuard[Iterable[object]]:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import tokenize
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from calibrant.archives import check_growth, open_archive
-from calibrant.data.coerce import dtype_problem, fit_shape, type_name, wanted_type
+from calibrant.data.coerce import any_batch, dtype_problem, fit_shape, type_name, wanted_type
 from calibrant.data.input_source import (
     ArraySource,
     ConstantSource,
@@ -28,7 +28,8 @@ from calibrant.data.input_source import (
     read_errors,
     slice_hint,
 )
-from calibrant.data.input_spec import InputSpec, OpenShape, Shape, show
+from calibrant.data.input_spec import InputSpec, Shape, show
+from calibrant.data.one_run_a_row import has_rows
 from calibrant.errors import DataError, Problem, did_you_mean
 
 
@@ -113,7 +114,11 @@ class NpzFile:
                 f"{takes}, or choose one for each input, in the order of the inputs: {several}"
             )
             raise DataError(Problem("no array of this name", self._file, path=path, allowed=self.listing(), hint=hint))
-        fitting = self._fitting(spec, exactly=True) or self._fitting(spec, exactly=False)
+        fitting = (
+            self._fitting(spec, lambda shape: fit_shape(shape, any_batch(spec.shape)) == shape)
+            or self._fitting(spec, lambda shape: fit_shape(shape, any_batch(spec.shape)) is not None)
+            or self._fitting(spec, lambda shape: has_rows(shape, spec))
+        )
         if len(fitting) == 1:
             return fitting[0]
         if fitting:
@@ -157,14 +162,13 @@ class NpzFile:
         with read_errors(place):
             check_growth(in_memory, entry.compress_size)
 
-    def _fitting(self, spec: InputSpec, exactly: bool) -> list[str]:
-        keys = []
-        for key, (shape, _, dtype) in self._headers.items():
-            fitted = fit_shape(shape, _any_batch(spec.shape))
-            same = fitted == shape or not exactly
-            if fitted is not None and same and dtype_problem(dtype, spec, None, None) is None:
-                keys.append(key)
-        return keys
+    def _fitting(self, spec: InputSpec, fits: Callable[[Shape], bool]) -> list[str]:
+        """The arrays of a shape that fits, and of a type that the input takes."""
+        return [
+            key
+            for key, (shape, _, dtype) in self._headers.items()
+            if fits(shape) and dtype_problem(dtype, spec, None, None) is None
+        ]
 
     @contextmanager
     def _open(self, key: str) -> Iterator[IO[bytes]]:
@@ -209,10 +213,6 @@ def _small(array: np.ndarray, place: str, file: str) -> InputSource:
     if array.shape == ():
         return ConstantSource(array, place, file)
     raise DataError(Problem(f"the array {show(array.shape)} holds no values", file=place))
-
-
-def _any_batch(shape: OpenShape | None) -> OpenShape | None:
-    return (None, *shape[1:]) if shape else shape
 
 
 def _header(stream: IO[bytes]) -> tuple[Shape, bool, np.dtype]:

@@ -13,8 +13,9 @@ from calibrant.data.batches import Batches, too_few
 from calibrant.data.coerce import fit_shape, refuse_masked
 from calibrant.data.images import ImageOptions, Order, image_options_of
 from calibrant.data.input_source import ArraySource, Chunk, ConstantSource, InputSource
-from calibrant.data.input_spec import InputSpec, match_names, raw_dtypes, with_shapes
-from calibrant.data.iterables import ItemSource
+from calibrant.data.input_spec import InputSpec, Shape, match_names, raw_dtypes, with_shapes
+from calibrant.data.iterables import ItemForm, ItemSource
+from calibrant.data.one_run_a_row import has_rows
 from calibrant.data.option_types import check_number
 from calibrant.data.resolve_path import columns_in_order, columns_of
 from calibrant.data.tfrecords import TFRecords
@@ -83,7 +84,8 @@ def open_data(
     Returns
     -------
     Batches
-        Arrays by input name; can be iterated again unless the source cannot.
+        Arrays by input name; can be iterated again unless the source cannot. Where data have one axis more than the
+        inputs, each row is one batch, and one sample.
 
     Raises
     ------
@@ -139,9 +141,13 @@ def _refuse_arrays_with_labels(source: object, inputs: Sequence[InputSpec]) -> N
     if not is_pair or inputs[0].shape is None:
         return
     first, second = (tuple(part.shape) for part in cast("tuple[np.ndarray, np.ndarray]", source))
-    if first[:1] == second[:1] and fit_shape(first, inputs[0].shape) and not fit_shape(second, inputs[0].shape):
+    if first[:1] == second[:1] and _fits(first, inputs[0]) and not _fits(second, inputs[0]):
         hint = "give x alone; calibrant.evaluate and tune take y as labels="
         raise DataError(Problem("the tuple holds an array and its labels (x, y)", hint=hint))
+
+
+def _fits(shape: Shape, spec: InputSpec) -> bool:
+    return fit_shape(shape, spec.shape) is not None or has_rows(shape, spec)
 
 
 def _columns_by_name(
@@ -199,7 +205,8 @@ def _open_items(
     if items.endless and batch_num is None and limit is None:
         raise DataError(Problem(f"{items.place} has no end", hint=items.end_it))
     note, available = "", None
-    if items.holds_samples():
+    form = items.form()
+    if form is ItemForm.SAMPLE:
         fixed = fixed_batch(inputs, batch_size)
         size = fixed or batch_size or DEFAULT_BATCH_SIZE
         note, available = f", {size} in a batch", count
@@ -208,8 +215,11 @@ def _open_items(
             return items.batches(size, whole_only=fixed is not None)
 
         count = None if count is None else count // size if fixed else -(-count // size)
-    else:
+    elif form is ItemForm.BATCH:
         chunks = items.rows
+    else:
+        chunks, note = items.runs, ", one run a row"
+        available = count = count if form is ItemForm.RUN else None
     if batch_num is not None and count is not None and count < batch_num:
         raise too_few(batch_num, f"{count}", items.place)
 
@@ -231,6 +241,7 @@ def _open_items(
         available=available,
         note=note,
         labels=items.labels,
+        one_a_run=form in (ItemForm.RUN, ItemForm.ROWS),
     )
 
 

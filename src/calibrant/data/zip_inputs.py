@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 
 from calibrant.data.batches import Batches, plural, too_few
-from calibrant.data.coerce import dtype_problem, fit_shape, shape_problem
+from calibrant.data.coerce import any_batch, dtype_problem, fit_shape, shape_problem
 from calibrant.data.images import ImageOptions, ImageSource
 from calibrant.data.input_source import Chunk, InputSource
 from calibrant.data.input_spec import InputSpec
+from calibrant.data.one_run_a_row import as_rows, refuse_batch_size
 from calibrant.errors import DataError, Problem
 
 DEFAULT_BATCH_SIZE = 16
@@ -35,9 +37,14 @@ def open_columns(
     if not pictures:
         refuse_image_only(options)
     scaled = pictures or [spec.name for spec in inputs if spec.dtype.kind == "f"]
+    by_row = as_rows(columns, inputs)
+    if by_row is not None:
+        columns = by_row
+        lengths = [column.shape[1] for column in columns.values() if len(column.shape) > 1]
+        refuse_batch_size(batch_size, "; ".join(column.place for column in columns.values()), lengths)
     sizes = _batch_sizes(columns, inputs, batch_size)
     whole_only = any(spec.fixed_batch is not None and columns[spec.name].cut for spec in inputs)
-    _check_columns(columns, inputs, scaled if options.changes_values else [])
+    _check_columns(columns, inputs, scaled if options.changes_values else [], by_row is not None)
     count, samples = _count(columns, sizes, whole_only)
     place = "; ".join(dict.fromkeys(column.place for column in columns.values()))
     size = next((sizes[name] for name, column in columns.items() if column.cut), None)
@@ -48,7 +55,7 @@ def open_columns(
     if batch_num is None and sample_limit is not None:
         batch_num = _batches_for(sample_limit, count, samples, size)
     used = count if batch_num is None else batch_num
-    note = f", {size} in a batch" if size is not None else ""
+    note = f", {size} in a batch" if size is not None else ", one run a row" if by_row is not None else ""
     if size is not None:
         left_over = samples - count * size if whole_only else 0
         used_samples = min(samples, used * size)
@@ -74,6 +81,7 @@ def open_columns(
         batch_num=batch_num,
         available=available,
         note=note,
+        one_a_run=by_row is not None,
     )
 
 
@@ -130,12 +138,14 @@ def fixed_batch(inputs: Sequence[InputSpec], chosen: int | None, hint: str | Non
     return next((spec.fixed_batch for spec in inputs if spec.fixed_batch is not None), None)
 
 
-def _check_columns(columns: dict[str, InputSource], inputs: Sequence[InputSpec], scaled: Sequence[str]) -> None:
+def _check_columns(
+    columns: dict[str, InputSource], inputs: Sequence[InputSpec], scaled: Sequence[str], by_row: bool
+) -> None:
     problems: list[Problem] = []
     for spec in inputs:
         column = columns[spec.name]
-        wanted = (None, *spec.shape[1:]) if spec.shape else spec.shape
-        if fit_shape(column.shape, wanted) is None and not column.dtype.names:  # records have no shape of their own
+        fits = by_row or fit_shape(column.shape, any_batch(spec.shape)) is not None
+        if not fits and not column.dtype.names:  # records have no shape of their own
             problems.append(shape_problem(column.shape, spec, column.place, None))
         elif spec.name not in scaled:
             problem = dtype_problem(column.dtype, spec, column.place, None)
@@ -182,7 +192,7 @@ def normalised(piece: Chunk, spec: InputSpec, options: ImageOptions) -> Chunk:
     """The chunk with scale, mean and std applied."""
     if not options.changes_values:
         return piece
-    return Chunk(options.normalise(piece.array, spec), file=piece.file, label=piece.label, first=piece.first)
+    return replace(piece, array=options.normalise(piece.array, spec))
 
 
 def refuse_image_only(options: ImageOptions) -> None:

@@ -51,10 +51,12 @@ class Comparison:
         truth: GivenLabels | None,
         meaning: LabelMeaning,
         labelled: int = 0,
+        one_a_run: bool = False,
     ):
         self._models = models
         self._points = comparison_points(models.known)
-        self._pieces = Pieces.of(models.known, models.fake, self._points[FAKEQUANT].graph)
+        self._pieces = Pieces.of(models.known, models.fake, self._points[FAKEQUANT].graph, one_a_run)
+        self._one_a_run = one_a_run
         self._graphs = [name for name, entry in models.known.items() if isinstance(entry, Graph)]
         self._runners: dict[str, Runner] = {}
         self._batches: list[Fed] = []
@@ -124,6 +126,10 @@ class Comparison:
     def _shaped(self, values: np.ndarray, labels: GivenLabels) -> np.ndarray:
         """[N, values] with the axes of their labels, and a last one where the output has one more."""
         sample = labels.numbers.shape[1:]
+        width = self._shape[-1] if self._shape else None
+        if self._one_a_run and not sample and width is not None and values.shape[1] > width:
+            problem = f"one label a run, but the output has {values.shape[1] // width} answers of {width} numbers a run"
+            raise DataError(Problem(problem, file=labels.file, allowed="labels [N, answers], or an output of one row"))
         classes, left = divmod(values.shape[1], math.prod(sample))
         if left or not classes:
             return values

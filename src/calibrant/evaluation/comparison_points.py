@@ -103,9 +103,11 @@ class Pieces:
     ends: tuple[bool | None, ...]
 
     @classmethod
-    def of(cls, models: Mapping[str, Model], reference: Graph, tensors: Sequence[str]) -> Pieces:
+    def of(
+        cls, models: Mapping[str, Model], reference: Graph, tensors: Sequence[str], one_a_run: bool = False
+    ) -> Pieces:
         """Of models of one network, one of which leaves open what it can: ``tensors`` are its outputs."""
-        axes = SampleAxes.of(reference)
+        axes = SampleAxes.of(reference, one_a_run)
         is_open = axes.fixed(_first_sizes(reference)) is None
         ends = tuple(_counts_samples(reference.shape(tensor), is_open) for tensor in tensors)
         sizes = (axes.fixed(_first_sizes(model)) for model in models.values())

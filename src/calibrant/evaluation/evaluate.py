@@ -114,17 +114,19 @@ def evaluate(
         for key, tensor in zip(keys, graphs[0].outputs, strict=True)
     ]
     read = SideBySide(graphs, data, with_labels=labels is None, options=reading)
+    fixed = None if read.one_a_run else fixed
     if read.samples is not None:
         for each in truth.values():
             check_number(each, read.samples, fixed)
-    reference, samples = SoundReference(graphs[0], graphs[0].outputs), OutputSamples(graphs[0])
+    reference, samples = SoundReference(graphs[0], graphs[0].outputs), OutputSamples(graphs[0], read.one_a_run)
     runners = [Runner(graph) for graph in graphs]
     done = 0
     try:
         # Where a model has a fixed batch, a last batch with fewer samples is left out for all.
         for number, batches in enumerate(track(read, "evaluating", read.count)):
             results = [
-                [np.array(array) for array in runner(batch)] for runner, batch in zip(runners, batches, strict=True)
+                [samples.of_output(np.array(array)) for array in runner(batch)]
+                for runner, batch in zip(runners, batches, strict=True)
             ]
             reference.check(results[0], number)
             size = samples.count(batches[0])

@@ -107,11 +107,12 @@ def golden(
     simulation = models.graph(SIMULATION) if SIMULATION in models.known else None
     if runner is None or simulation is None:
         raise _lacks(folder, TFLITE if runner is None else SIMULATION)
-    size = axes.fixed(runner.first_sizes) or 1
     shapes = map(models.fake.shape, models.fake.inputs)
     all_hold_samples = all(at in axes.inputs for at, shape in enumerate(shapes) if shape != ())
     specs = inputs_of(simulation, like=models.fake) if all_hold_samples else inputs_of(models.fake)
     batches = open_data(data, specs, **reading)
+    axes = SampleAxes.of(models.fake, batches.one_a_run)
+    size = axes.fixed(runner.first_sizes) or 1
     tensors = list(_expected(runner, simulation))
     fed: list[list[np.ndarray]] = []
     expected: list[list[np.ndarray]] = []
@@ -126,6 +127,11 @@ def golden(
         raise DataError(Problem(f"there are no {size} samples, which the file takes at once", file=str(data)))
     if len(fed) < count:
         LOG.warning("the data have fewer than %d samples: %d are written", samples, len(fed) * size)
+    if len({tuple(value.shape for value in values) for values in fed}) > 1:
+        hint = "give runs of one length, cut or padded"
+        raise DataError(
+            Problem("the runs have different shapes, which one array cannot hold", file=str(data), hint=hint)
+        )
     path = Path(runner.source)
     content = path.read_bytes()
     rows = [_row(at, each, runner) for at, each in enumerate(tensors)]

@@ -18,16 +18,23 @@ class OutputSamples:
     ----------
     graph : Graph
         The model.
+    one_a_run : bool
+        Whether each batch is one sample.
     """
 
-    def __init__(self, graph: Graph):
+    def __init__(self, graph: Graph, one_a_run: bool = False):
         self._graph = graph
-        self._axes = SampleAxes.of(graph)
+        self._one_a_run = one_a_run
+        self._axes = SampleAxes.of(graph, one_a_run)
         self._is_open = any(shape is None or None in shape[:1] for shape in map(graph.shape, graph.inputs))
 
     def count(self, batch: Mapping[str, np.ndarray]) -> int:
         """Number of samples of a batch, which is given by input key."""
         return self._axes.count({at: batch[key] for at, key in enumerate(self._graph.input_keys)})
+
+    def of_output(self, values: np.ndarray) -> np.ndarray:
+        """An output of a batch as [samples, ...]: all of it where a run is one sample, unless its first axis is 1."""
+        return values[np.newaxis] if self._one_a_run and values.shape[:1] != (1,) else values
 
     def are_missing(self, place: int, values: np.ndarray, samples: int) -> bool:
         """Whether an output holds no samples, by its values for a batch of so many."""

@@ -27,9 +27,9 @@ class SampleAxes:
     inputs: frozenset[int]
 
     @classmethod
-    def of(cls, graph: Graph) -> SampleAxes:
-        """Those of a model."""
-        return cls(inputs_with_samples(graph))
+    def of(cls, graph: Graph, one_a_run: bool = False) -> SampleAxes:
+        """Those of a model; none where each run is one sample."""
+        return cls(frozenset() if one_a_run else inputs_with_samples(graph))
 
     def count(self, fed: Fed) -> int:
         """Number of samples of a batch; 1 where no input has an axis of them."""

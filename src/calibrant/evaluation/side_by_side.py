@@ -53,6 +53,13 @@ class SideBySide:
         if not self._is_shared and not self._sources[0].restartable:
             problem = "the data can be read only once, but the models have inputs of different types or shapes"
             raise DataError(Problem(problem, hint="give files, arrays, or a function that makes the generator anew"))
+        if len({source.one_a_run for source in self._sources}) > 1:
+            raise DataError(Problem("each row of the data is one run of some of the models, but samples of others"))
+
+    @property
+    def one_a_run(self) -> bool:
+        """Whether each batch is one sample."""
+        return self._sources[0].one_a_run
 
     @property
     def count(self) -> int | None:

@@ -184,10 +184,10 @@ class Trials:
         found: dict[int, list[np.ndarray]] = {place: [] for place in self._points}
         tensors = [scores_tensor(graph, graph.outputs[place]) for place in self._points]
         reference = SoundReference(graph, tensors) if graph is setup.model else None
-        samples = OutputSamples(setup.model)
+        samples = OutputSamples(setup.model, batches.one_a_run)
         with Runner(graph, tensors) as runner:
             for number, batch in enumerate(batches):
-                arrays = [np.atleast_1d(np.array(array)) for array in runner(batch)]
+                arrays = [samples.of_output(np.atleast_1d(np.array(array))) for array in runner(batch)]
                 count = samples.count(batch)
                 if reference is not None:
                     self._samples += count

@@ -101,7 +101,7 @@ def verify(
     floating = models.get(FLOAT)
     named = floating if isinstance(floating, Graph) else reference
     labelled, truth = _labels_of_one(labels_by_output(labels, named, output), named, output)
-    fixed = {spec.fixed_batch for spec in specs}
+    fixed = {None if batches.one_a_run else spec.fixed_batch for spec in specs}
     if truth is not None and batches.samples is not None and len(fixed) == 1:
         check_number(truth, batches.samples, *fixed)
     if truth is None and output is not None:
@@ -111,7 +111,7 @@ def verify(
     meaning = LabelMeaning(
         is_sigmoid(named, tensor), softmax_input(named, tensor) is not None, ignore_labels, label_offset
     )
-    comparison = Comparison(opened, truth, meaning, place)
+    comparison = Comparison(opened, truth, meaning, place, batches.one_a_run)
     try:
         for batch in track(batches, "verifying", batches.count):
             comparison.update({index: np.asarray(batch[key]) for index, key in enumerate(reference.input_keys)})

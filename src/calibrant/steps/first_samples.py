@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from calibrant.data.batches import Batches, sample_count
+from calibrant.data.batches import Batches
 from calibrant.graph.graph import Graph
 
 
@@ -19,6 +19,8 @@ def number_is_open(graph: Graph) -> bool:
 def first_samples(graph: Graph, batches: Batches, most: int, whole: bool = False) -> list[dict[str, np.ndarray]]:
     """The batches up to a number of samples; in whole batches where the model fixes how many it takes at once.
 
+    A batch that is one sample is never divided.
+
     Parameters
     ----------
     graph : Graph
@@ -30,12 +32,12 @@ def first_samples(graph: Graph, batches: Batches, most: int, whole: bool = False
     whole : bool
         In whole batches anyway.
     """
-    is_open = number_is_open(graph) and not whole
+    is_open = number_is_open(graph) and not whole and not batches.one_a_run
     taken: list[dict[str, np.ndarray]] = []
     samples = 0
     for batch in batches:
         taken.append(cut(batch, 0, most - samples) if is_open else dict(batch))
-        samples += sample_count(taken[-1])
+        samples += batches.samples_in(taken[-1])
         if samples >= most:
             break
     return taken

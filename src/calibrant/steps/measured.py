@@ -80,7 +80,8 @@ def measured(
     graph = reference if network.weight_only else network.graph
 
     def on(fed: list[dict[str, np.ndarray]]) -> Measured:
-        return _measured_on(fed, network, reference, keys, inputs)
+        counts = list(map(batches.samples_in, fed))
+        return _measured_on(fed, counts, network, reference, keys, inputs)
 
     return _on_first(graph, batches, samples_to_run(reference), on) or Measured(None, None)
 
@@ -100,7 +101,12 @@ def _on_first(
 
 
 def _measured_on(
-    fed: list[dict[str, np.ndarray]], network: QuantizedNetwork, reference: Graph, keys: Sequence[str], inputs: bool
+    fed: list[dict[str, np.ndarray]],
+    counts: Sequence[int],
+    network: QuantizedNetwork,
+    reference: Graph,
+    keys: Sequence[str],
+    inputs: bool,
 ) -> Measured:
     quantized = fake_quantized(replace(network, output_tensors=()))
     graph = reference if network.weight_only else network.graph
@@ -114,7 +120,6 @@ def _measured_on(
     first = _values(graph, [point[0] for point in points], fed, axes if graph is network.graph else {})
     kept = first.kept if graph is network.graph else _values(network.graph, [], fed, axes).kept
     second = _values(quantized, [point[1] for point in points], fed, axes)
-    counts = list(map(sample_count, fed))
     compared = {keys[place]: graph.outputs[place] for place in places}
     outputs = _compared(compared, graph, first.fetched, second.fetched, counts)
     if outputs is not None and outputs.undefined:
@@ -167,14 +172,20 @@ def file_sqnr(
     size = next((shape[0] for tensor in simulation.inputs if (shape := simulation.shape(tensor))), None)
 
     def on(fed: list[dict[str, np.ndarray]]) -> OutputSqnr | None:
-        whole = fed if size is None else _pieces(fed, size)
-        return _file_sqnr_on(whole, reference, simulation, scores, keys)
+        pieces = fed if size is None or batches.one_a_run else _pieces(fed, size)
+        return _file_sqnr_on(pieces, list(map(batches.samples_in, pieces)), reference, simulation, scores, keys)
 
-    return _on_first(reference, batches, max(samples_to_run(reference), size or 0), on)
+    most = samples_to_run(reference)
+    return _on_first(reference, batches, most if batches.one_a_run else max(most, size or 0), on)
 
 
 def _file_sqnr_on(
-    fed: list[dict[str, np.ndarray]], reference: Graph, simulation: Graph, scores: Sequence[str], keys: Sequence[str]
+    fed: list[dict[str, np.ndarray]],
+    counts: Sequence[int],
+    reference: Graph,
+    simulation: Graph,
+    scores: Sequence[str],
+    keys: Sequence[str],
 ) -> OutputSqnr | None:
     floating = [place for place, tensor in enumerate(reference.outputs) if reference.dtype(tensor).is_floating]
     places = [
@@ -194,7 +205,7 @@ def _file_sqnr_on(
     named = [dict(zip(simulation.input_keys, batch.values(), strict=True)) for batch in fed]
     second = _values(simulation, [point[1] for point in points], named, {})
     compared = {keys[place]: reference.outputs[place] for place in places}
-    outputs = _compared(compared, reference, first.fetched, second.fetched, list(map(sample_count, fed)))
+    outputs = _compared(compared, reference, first.fetched, second.fetched, counts)
     if outputs is None:
         return None
     return replace(outputs, not_compared=tuple(keys[at] for at in floating if keys[at] not in outputs.by_output))

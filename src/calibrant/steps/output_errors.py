@@ -60,8 +60,8 @@ def pieces_of(graph: Graph, batches: Batches, size: int, most: int) -> list[Piec
         Samples in a piece, and in all.
     """
     taken = first_samples(graph, batches, most)
-    if not number_is_open(graph):
-        return [Piece(batch, sample_count(batch)) for batch in taken]
+    if batches.one_a_run or not number_is_open(graph):
+        return [Piece(batch, batches.samples_in(batch)) for batch in taken]
     shapes = {tuple(np.shape(array)[1:] if np.ndim(array) else None for array in batch.values()) for batch in taken}
     if len(shapes) == 1 and None not in next(iter(shapes)):
         taken = [{key: np.concatenate([batch[key] for batch in taken]) for key in taken[0]}]

@@ -16,7 +16,7 @@ import numpy as np
 
 from calibrant.algorithms.finite_pair import finite_pair
 from calibrant.algorithms.sqnr import sqnr_db
-from calibrant.data.batches import Batches, sample_count
+from calibrant.data.batches import Batches
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
@@ -62,7 +62,7 @@ class LayerExchanges:
         for index, batch in enumerate(track(batches, "sensitivity", batches.count)):
             if samples >= ENOUGH_SAMPLES:
                 break
-            samples += sample_count(batch)
+            samples += batches.samples_in(batch)
             reference = self._only.start(batch)
             for name, end in self._ends.items():
                 noise[name][0].update(reference, self._only.exchanged(end))

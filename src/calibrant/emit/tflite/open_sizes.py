@@ -97,7 +97,11 @@ def check_shapes(graph: Graph, settings: TfliteSettings) -> None:
 
 
 def with_tried_shape_hint(
-    error: ModelError, network: QuantizedNetwork, settings: TfliteSettings, batch: Mapping[str, np.ndarray] | None
+    error: ModelError,
+    network: QuantizedNetwork,
+    settings: TfliteSettings,
+    batch: Mapping[str, np.ndarray] | None,
+    one_a_run: bool = False,
 ) -> ModelError:
     """The error of a file that does not run, with the option that fixes its shapes where the float file runs then.
 
@@ -105,6 +109,8 @@ def with_tried_shape_hint(
     ----------
     batch : Mapping[str, np.ndarray] | None
         Calibration data by input.
+    one_a_run : bool
+        Whether they are one sample, without an axis of samples.
     """
     graph = network.graph
     left = _left_open(graph, settings)
@@ -112,19 +118,20 @@ def with_tried_shape_hint(
         return error
     arrays = {key: np.asarray(batch[key]) for key in graph.input_keys}
     samples = _samples(graph, settings)
-    fixed = {key: (samples, *arrays[key].shape[1:]) for key in left if arrays[key].ndim}
+    first = {key: arrays[key].shape[:1] if one_a_run else (samples,) for key in left}
+    fixed = {key: (*first[key], *arrays[key].shape[1:]) for key in left if arrays[key].ndim}
     places = [(found.node, found.index) for found in network.every_input()]
     try:
         known = replace(settings, shape={**fixed, **settings.shape}, batch=None)
         file = float_file(graph, [layer.layer for layer in network.layers], places, known).file
-        sample = from_batch(graph, arrays, file)
+        sample = from_batch(graph, arrays, file, one_a_run)
         if sample is None:
             return error
         for delegate in (True, False):
             tried(file.content(), as_fed(file, sample), (), delegate, graph.source)
     except ModelError:
         return error
-    return with_shape_hint(error, graph, list(arrays.values()), settings)
+    return with_shape_hint(error, graph, list(arrays.values()), settings, one_a_run)
 
 
 def with_shape_hint(
@@ -132,6 +139,7 @@ def with_shape_hint(
     graph: Graph,
     data: Sequence[np.ndarray] | None = None,
     settings: TfliteSettings | None = None,
+    one_a_run: bool = False,
 ) -> ModelError:
     """The error with the option that fixes the shapes of the inputs; as it is where they are fixed.
 
@@ -141,11 +149,13 @@ def with_shape_hint(
         A batch, one array an input, which says the sizes.
     settings : TfliteSettings | None
         The shapes that are fixed already.
+    one_a_run : bool
+        Whether the batch is one sample, without an axis of samples.
     """
     settings = settings or TfliteSettings()
     left, samples = _left_open(graph, settings), _samples(graph, settings)
     options = {
-        key: f"--tflite-shape {key}={_sizes(shape, None if data is None else data[at].shape, samples)}"
+        key: f"--tflite-shape {key}={_sizes(shape, None if data is None else data[at].shape, samples, one_a_run)}"
         for at, (key, shape) in enumerate(_shapes(graph))
         if key in left
     }
@@ -158,14 +168,14 @@ def with_shape_hint(
     return ModelError(*(replace(problem, hint=hint) for problem in error.problems))
 
 
-def _sizes(shape: nd.OpenShape | None, found: Sequence[int] | None, samples: int) -> str:
-    """A shape with so many samples, and with the sizes of data where it is open."""
+def _sizes(shape: nd.OpenShape | None, found: Sequence[int] | None, samples: int, one_a_run: bool) -> str:
+    """A shape with so many samples, unless the data are one, and with the sizes of data where it is open."""
     if shape is None:
         shape = None if found is None else (None,) * len(found)
     if shape is None:
         return "SIZE,SIZE,…"
     known = ["SIZE"] * len(shape) if found is None else list(map(str, found))
-    return ",".join(str(size or (known[axis] if axis else samples)) for axis, size in enumerate(shape))
+    return ",".join(str(size or (known[axis] if axis or one_a_run else samples)) for axis, size in enumerate(shape))
 
 
 def _shapes(graph: Graph) -> list[tuple[str, nd.OpenShape | None]]:

@@ -14,14 +14,16 @@ from calibrant.quantized_network import QuantizedNetwork
 SAMPLES = 2
 
 
-def from_batch(graph: Graph, batch: Mapping[str, np.ndarray], file: File) -> dict[int, np.ndarray] | None:
-    """The first samples of a batch, by position; None where they do not fit the file's fixed shapes."""
+def from_batch(
+    graph: Graph, batch: Mapping[str, np.ndarray], file: File, one_a_run: bool = False
+) -> dict[int, np.ndarray] | None:
+    """The first samples of a batch, by position, or all of one that is a sample; None where the file takes others."""
     values = {at: np.asarray(batch[key]) for at, key in enumerate(graph.input_keys)}
     found = {}
     for at, tensor in enumerate(file.inputs()):
         fixed = tensor.signature[:1]
         count = SAMPLES if not fixed or fixed[0] is None else fixed[0]
-        found[at] = values[at][:count] if values[at].ndim else values[at]
+        found[at] = values[at][:count] if values[at].ndim and not one_a_run else values[at]
         if not fits(found[at].shape, tensor.signature):
             return None
     return found

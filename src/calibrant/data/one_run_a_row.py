@@ -1,0 +1,88 @@
+"""Data that have one axis more than the inputs of a model without a batch: each row is one run, and one sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from calibrant.data.coerce import agree, any_batch, fit_shape
+from calibrant.data.input_source import Chunk, InputSource
+from calibrant.data.input_spec import InputSpec, Shape, show
+from calibrant.errors import DataError, Problem
+
+ONE_A_RUN = "each row of the data is one run of the model, and counts as one sample"
+
+
+def has_rows(shape: Shape, spec: InputSpec) -> bool:
+    """Whether data have one axis more than an input, and agree in the others."""
+    return spec.shape is not None and len(shape) == len(spec.shape) + 1 and agree(shape[1:], spec.shape)
+
+
+def takes_one_row(spec: InputSpec) -> bool:
+    """Whether an input seems to take one recording a run, as a waveform does: floats along one axis."""
+    return spec.shape is not None and len(spec.shape) == 1 and spec.shape[0] != 1 and spec.dtype.kind == "f"
+
+
+class RowSource:
+    """The rows of another source, each one run."""
+
+    cut = False
+
+    def __init__(self, source: InputSource):
+        self._source = source
+        self.place = source.place
+        self.shape = source.shape
+        self.dtype = source.dtype
+
+    def count(self, batch_size: int) -> int:
+        """One run a row, whatever the batch size."""
+        return self.shape[0]
+
+    def chunks(self, batch_size: int) -> Iterator[Chunk]:
+        """The rows one by one."""
+        for chunk in self._source.chunks(1):
+            yield replace(chunk, array=chunk.array[0], label=f"row {chunk.first}", first=None, is_sample=True)
+
+
+def as_rows(columns: Mapping[str, InputSource], inputs: Sequence[InputSpec]) -> dict[str, InputSource] | None:
+    """The sources read row by row; None where their samples fit the inputs, or some have no axis more.
+
+    Scalars are fed with every run.
+    """
+    if all(fit_shape(columns[spec.name].shape, any_batch(spec.shape)) is not None for spec in inputs):
+        return None
+    rows: dict[str, InputSource] = {}
+    for spec in inputs:
+        column = columns[spec.name]
+        if column.cut and has_rows(column.shape, spec):
+            rows[spec.name] = RowSource(column)
+        elif spec.shape != () or column.shape != ():
+            return None
+        else:
+            rows[spec.name] = column
+    counts = {column.shape[0] for column in rows.values() if column.shape}
+    return rows if len(counts) == 1 else None
+
+
+def refuse_batch_size(chosen: int | None, place: str, sizes: Sequence[int]) -> None:
+    """Refuse a number of samples in a batch that is neither 1 nor the length of a row.
+
+    Raises
+    ------
+    DataError
+        Another one was chosen.
+    """
+    if chosen not in (None, 1, *sizes):
+        message = f"batch_size is {chosen}, but each row of the data is one run of the model"
+        raise DataError(Problem(message, file=place, hint="leave out --batch-size (batch_size=)"))
+
+
+def first_axis_sentence(inputs: Sequence[InputSpec]) -> str | None:
+    """That the first axis of an input that may be a recording is taken for samples; None without such an input."""
+    for spec in inputs:
+        if spec.shape is not None and takes_one_row(spec):
+            return (
+                f"the first axis of input {spec.name!r} {show(spec.shape)} is taken for samples; where one run takes "
+                f"all of it, as of a recording, give one run a row: {show(('N', *spec.shape))}"
+            )
+    return None

@@ -1,0 +1,123 @@
+"""Data with one axis more than the inputs of a model without a batch."""
+
+import numpy as np
+import pytest
+
+from calibrant.data.amount import DataUse
+from calibrant.data.one_run_a_row import first_axis_sentence
+from calibrant.data.open_data import InputSpec, open_data
+from calibrant.errors import DataError
+from graphs import numbers
+
+OPEN = InputSpec("x", (None,), np.float32)
+FIXED = InputSpec("x", (6,), np.float32)
+IMAGE = InputSpec("x", (6, 1), np.float32)
+RATE = InputSpec("rate", (), np.float32)
+
+
+def runs_of(source, *inputs, **options):
+    batches = open_data(source, inputs, **options)
+    return batches, [batch["x"] for batch in batches]
+
+
+@pytest.mark.parametrize(("spec", "shape"), [(OPEN, (5, 6)), (FIXED, (5, 6)), (IMAGE, (5, 6, 1))])
+@pytest.mark.parametrize("form", ["array", "npy", "npz", "npz with a key", "npz by columns", "list", "generator"])
+def test_each_row_is_one_run_and_one_sample(tmp_path, spec, shape, form):
+    data, file = numbers(*shape), tmp_path / "data.npz"
+    np.save(tmp_path / "data.npy", data)
+    np.savez(file, clips=np.asfortranarray(data) if form == "npz by columns" else data, labels=numbers(5, 2, 2))
+    source = {
+        "array": data,
+        "npy": str(tmp_path / "data.npy"),
+        "npz": str(file),
+        "npz with a key": f"{file}:clips",
+        "npz by columns": str(file),
+        "list": [data[:2], data[2:]],
+        "generator": (part for part in (data[:2], data[2:])),
+    }[form]
+    batches, runs = runs_of(source, spec)
+    assert np.array_equal(runs, data) and batches.one_a_run
+    assert batches.usage() == (5, 5)
+
+
+def test_numbers_of_batches_and_samples_count_rows():
+    for options in ({"batch_num": 3}, {"sample_limit": 3}):
+        batches, runs = runs_of(numbers(5, 6), OPEN, **options)
+        assert (len(runs), batches.count, batches.samples, batches.available) == (3, 3, 3, 5)
+    assert "3 samples calibrate" in DataUse.of(batches).warnings[0]
+
+
+def test_copies_are_counted_by_row():
+    batches, _ = runs_of(np.repeat(numbers(1, 6), 8, axis=0), OPEN)
+    assert batches.repeated == "the first 8 calibration samples are all the same"
+
+
+def test_a_list_of_recordings_of_several_lengths():
+    recordings = [numbers(size) for size in (7, 5, 6, 7)]
+    batches, runs = runs_of(recordings, OPEN, sample_limit=3)
+    assert [len(run) for run in runs] == [7, 5, 6] and batches.used == (3, 3)
+
+
+def test_a_list_of_recordings_of_a_fixed_length():
+    batches, runs = runs_of(list(numbers(5, 6)), FIXED, sample_limit=3)
+    assert len(runs) == 3 and batches.used == (3, 3)
+
+
+def test_what_was_batches_of_numbers_still_is():
+    batches, runs = runs_of(numbers(40), OPEN)
+    assert [len(run) for run in runs] == [16, 16, 8] and batches.used == (3, 40)
+    batches, runs = runs_of([numbers(6), numbers(6), numbers(4)], OPEN)
+    assert batches.used == (3, 16) and not batches.one_a_run
+    batches, runs = runs_of(numbers(18), FIXED)
+    assert batches.used == (3, 18)
+    batches, runs = runs_of(numbers(8, 1), OPEN, batch_size=4)
+    assert [run.shape for run in runs] == [(4,), (4,)]
+
+
+@pytest.mark.parametrize("rate", [np.float32(3), numbers(5)])
+def test_scalars_are_fed_with_every_run_or_row_by_row(rate):
+    batches = open_data({"x": numbers(5, 6), "rate": rate}, [OPEN, RATE])
+    fed = list(batches)
+    assert [batch["rate"].shape for batch in fed] == [()] * 5 and batches.samples == 5
+    assert np.array_equal([batch["rate"] for batch in fed], np.broadcast_to(rate, 5))
+
+
+def test_inputs_need_the_same_number_of_rows():
+    with pytest.raises(DataError, match=r"\[5, 6\], the input wants \[\?\]"):
+        open_data({"x": numbers(5, 6), "rate": numbers(4)}, [OPEN, RATE])
+    with pytest.raises(DataError, match="item 0 of the list has 4 and 5 rows"):
+        list(open_data([(numbers(5, 6), numbers(4))], [OPEN, RATE]))
+
+
+def test_a_batch_size_says_something_else():
+    with pytest.raises(DataError, match="batch_size is 4, but each row of the data is one run"):
+        open_data(numbers(5, 6), [OPEN], batch_size=4)
+    assert open_data(numbers(5, 6), [FIXED], batch_size=6).count == 5  # what the model fixes
+
+
+def test_labels_of_rows():
+    data = numbers(4, 6)
+    batches = open_data([(data[:3], np.array([5, 6, 7])), (data[3:], np.array([8]))], [OPEN], with_labels=True)
+    assert [batches.take_labels() for _ in batches] == [[5], [6], [7], [8]]
+    batches = open_data([(data[:3], {"y": [5, 6, 7]})], [OPEN], with_labels=True)
+    assert [batches.take_labels() for _ in batches] == [[{"y": 5}], [{"y": 6}], [{"y": 7}]]
+    with pytest.raises(DataError, match=r"item 0 of the list has 3 rows and y of shape \[2\]"):
+        list(open_data([(data[:3], np.zeros(2))], [OPEN], with_labels=True))
+    with pytest.raises(DataError, match="an array and its labels"):
+        open_data((data, np.zeros(4)), [FIXED])
+
+
+def test_a_value_is_named_by_its_row():
+    data = numbers(5, 6)
+    data[3, 2] = np.nan
+    with pytest.raises(DataError, match=r"row 3: NaN at index \[2\]"):
+        list(open_data(data, [OPEN]))
+    with pytest.raises(DataError, match=r"row 1 of item 1 of the list: NaN at index \[2\]"):
+        list(open_data([data[:2], data[2:]], [OPEN]))
+
+
+def test_what_the_first_axis_is_taken_for():
+    assert "'x' [?] is taken for samples" in first_axis_sentence([RATE, OPEN])
+    assert first_axis_sentence([FIXED]).endswith("give one run a row: [N, 6]")
+    others = [RATE, IMAGE, InputSpec("ids", (None,), np.int32), InputSpec("one", (1,), np.float32)]
+    assert first_axis_sentence(others) is None
