@@ -121,3 +121,9 @@ def test_what_the_first_axis_is_taken_for():
     assert first_axis_sentence([FIXED]).endswith("give one run a row: [N, 6]")
     others = [RATE, IMAGE, InputSpec("ids", (None,), np.int32), InputSpec("one", (1,), np.float32)]
     assert first_axis_sentence(others) is None
+
+
+@pytest.mark.parametrize("form", [lambda data: data, lambda data: [data]])
+def test_an_open_first_axis_of_several_is_of_samples(form):
+    with pytest.raises(DataError, match=r"\[\?, 4, 4\]"):
+        list(open_data(form(numbers(5, 2, 4, 4)), [InputSpec("x", (None, 4, 4), np.float32)]))

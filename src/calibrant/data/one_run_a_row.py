@@ -14,8 +14,14 @@ ONE_A_RUN = "each row of the data is one run of the model, and counts as one sam
 
 
 def has_rows(shape: Shape, spec: InputSpec) -> bool:
-    """Whether data have one axis more than an input, and agree in the others."""
-    return spec.shape is not None and len(shape) == len(spec.shape) + 1 and agree(shape[1:], spec.shape)
+    """Whether data have one axis more than an input, and agree in the others.
+
+    Where the input has several axes and the first is open, that one is of samples.
+    """
+    wanted = spec.shape
+    if wanted is None or (len(wanted) > 1 and wanted[0] is None):
+        return False
+    return len(shape) == len(wanted) + 1 and agree(shape[1:], wanted)
 
 
 def takes_one_row(spec: InputSpec) -> bool:
