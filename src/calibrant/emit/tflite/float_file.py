@@ -26,7 +26,7 @@ from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
 from calibrant.graph.tf_core import NodeDef, dtypes
 
-WITH_KERNELS = frozenset({"TFLite_Detection_PostProcess"})
+WITH_KERNELS = frozenset({"AudioSpectrogram", "Mfcc", "TFLite_Detection_PostProcess"})
 """Custom operators that interpreters bring along."""
 LOOPS = frozenset({"UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "LSTM", "RNN"})
 ARRAY = "TensorArrayV3"

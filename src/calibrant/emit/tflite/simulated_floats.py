@@ -13,6 +13,7 @@ import numpy as np
 
 from calibrant.emit.tflite.file_parts import DTYPES, Operator
 from calibrant.emit.tflite.float_kernels import mean_in_kernel_order
+from calibrant.emit.tflite.simulated_audio import AUDIO
 from calibrant.emit.tflite.simulated_float_layers import FLOAT_LAYERS
 from calibrant.emit.tflite.simulated_moves import MOVES, number
 from calibrant.emit.tflite.simulated_rows import Row, activated, binary, of_all, of_list, reduction, unary
@@ -151,6 +152,7 @@ def _selected(s: Any, o: Operator, operation: str, *names: str) -> Any:
 FLOATS: dict[str, Row] = {
     **FLOAT_LAYERS,
     **MOVES,
+    **AUDIO,
     **{name: binary(name.lower()) for name in ("ADD", "MAXIMUM", "MINIMUM", "EQUAL", "NOT_EQUAL", "GREATER", "LESS")},
     **{name: binary(name.lower()) for name in ("GREATER_EQUAL", "LESS_EQUAL", "LOGICAL_AND", "LOGICAL_OR", "POW")},
     **{name: unary(name.lower()) for name in ("ABS", "EXP", "SQRT", "SQUARE", "SIN", "COS", "SIGN", "FLOOR", "ROUND")},
