@@ -378,18 +378,6 @@ def test_a_narrow_input_is_fed_as_the_file_wants_it(tmp_path):
     assert calibrant.verify(tmp_path, data).passed
 
 
-def test_an_output_of_strings_is_refused_by_name():
-    def build():
-        y = conv(image(), name="one")
-        tf.identity(y, name="scores")
-        tf.gather(tf.constant(["dog", "cat", "cow", "ape"]), tf.argmax(y, -1), name="called")
-
-    with pytest.raises(ModelError, match=r"the output called holds strings.*\n.*--outputs scores"):
-        calibrant.quantize(
-            graph_def(build), "batch_num: 1", [numbers(4, 8, 8, 4)], outputs=["scores", "called"], export="tflite"
-        )
-
-
 def test_what_the_converter_does_not_take_is_said_in_one_line():
     def build():
         y = conv(image(), name="one")

@@ -129,3 +129,9 @@ def test_where_nothing_is_chosen_there_is_no_agreement(shape, classes):
 )
 def test_scores_a_position(shape, scores):
     assert scores_a_position(shape) == scores
+
+
+def test_strings_are_equal_or_not_as_class_numbers_are():
+    found = TensorDivergence(None)
+    found.update(np.array([[b"a"], [b"b"], [b"c"], [b"d"]], object), np.array([[b"a"], [b"b"], [b"c"], [b""]], object))
+    assert (found.whole, found.share_equal, found.agreement, found.relative) == (True, 0.75, 0.75, 1.0)

@@ -156,7 +156,8 @@ def run_once(
     def held(detail: Mapping[str, Any]) -> np.ndarray:
         if 0 in detail["shape"]:  # which get_tensor refuses
             return np.empty(detail["shape"], detail["dtype"])
-        return np.array(interpreter.get_tensor(detail["index"]))
+        found = np.array(interpreter.get_tensor(detail["index"]))
+        return found.astype(np.bytes_) if found.dtype == object else found
 
     return {each["key"]: held(by_name[each["name"]]) for each in wanted if each["name"] in by_name}
 
@@ -165,7 +166,8 @@ def difference(expected: np.ndarray, found: np.ndarray | None, allowed: float) -
     """How an array differs from what is expected by more than is allowed; None where it does not."""
     if found is None:
         return "there is no such tensor in the file"
-    if found.shape != expected.shape or found.dtype != expected.dtype:
+    is_same_type = found.dtype == expected.dtype or found.dtype.kind == expected.dtype.kind == "S"
+    if found.shape != expected.shape or not is_same_type:
         return f"is {found.dtype} {list(found.shape)}, expected {expected.dtype} {list(expected.shape)}"
     apart = distance(expected, found)
     beyond = ~(apart <= allowed)
@@ -181,7 +183,9 @@ def difference(expected: np.ndarray, found: np.ndarray | None, allowed: float) -
 
 
 def distance(expected: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """Differences in float64; equal infinities and two numbers that are none do not differ."""
+    """Differences in float64, of other strings 1; equal infinities and two numbers that are none do not differ."""
+    if expected.dtype.kind == "S":
+        return np.asarray(expected != found, np.float64)
     first, second = expected.astype(np.float64), found.astype(np.float64)
     with np.errstate(invalid="ignore"):
         same = (first == second) | (np.isnan(first) & np.isnan(second))

@@ -16,7 +16,7 @@ import numpy as np
 
 from calibrant.emit.tflite.file_parts import Tensor
 from calibrant.errors import DataError, Problem
-from calibrant.evaluation.comparison_points import Pieces, comparison_points, require_one_width
+from calibrant.evaluation.comparison_points import Pieces, compared_outputs, comparison_points, require_one_width
 from calibrant.evaluation.divergence import ROUNDING, OutputDivergence, TensorDivergence
 from calibrant.evaluation.given_labels import GivenLabels
 from calibrant.evaluation.kernel_steps import no_worse_than_rounding, operators_hold
@@ -71,8 +71,7 @@ class Comparison:
         first = self._graphs[0]
         known = models.known[first]
         assert isinstance(known, Graph)
-        numbers = [output for output in known.outputs if known.dtype(output).as_numpy_dtype is not object]
-        classes = [scores_a_position(known.shape(output)) for output in numbers]
+        classes = [scores_a_position(known.shape(known.outputs[place])) for place in compared_outputs(known)]
         self._divergences = {pair: OutputDivergence(steps, classes) for pair in _pairs(models.known)}
         self._shape = known.shape(self._points[first].graph[labelled]) if truth is not None else None
         self._reference = SoundReference(known, self._points[first].graph)
@@ -105,7 +104,8 @@ class Comparison:
         self._batches, self._first_answers = [], []
 
     def _compare(self, values: Mapping[str, Sequence[np.ndarray]], size: int) -> None:
-        if FLOAT in values or not any(np.isfinite(found).any() for found in values[self._graphs[0]]):
+        numbers = [found for found in values[self._graphs[0]] if found.dtype != object]
+        if FLOAT in values or not any(np.isfinite(found).any() for found in numbers):
             self._reference.check(values[self._graphs[0]], self._compared)
         self._compared += 1
         for (first, second), divergence in self._divergences.items():

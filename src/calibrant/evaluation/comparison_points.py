@@ -1,7 +1,7 @@
 """Where models of one network are compared: at the same point of each of them.
 
 That is before a final Softmax, which hides differences, where every model has one; else at the output itself. Strings
-are not compared.
+that are the same for all samples, as the names of all classes, are not compared.
 """
 
 from __future__ import annotations
@@ -50,11 +50,14 @@ def comparison_points(models: Mapping[str, Model]) -> dict[str, ComparisonPoints
     graphs = {name: model for name, model in models.items() if isinstance(model, Graph)}
     files = {name: model for name, model in models.items() if isinstance(model, TfliteRunner)}
     reference = next(iter(graphs.values()))
+    if all(_is_text(reference, output) for output in reference.outputs):
+        hint = "quantize with the tensors that the strings are made from as outputs: --outputs"
+        raise DataError(
+            Problem("all outputs are strings, so there is nothing to compare", file=reference.source, hint=hint)
+        )
     chosen: dict[str, list[str]] = {name: [] for name in graphs}
     tensors: dict[str, list[Tensor]] = {name: [] for name in files}
-    for index, output in enumerate(reference.outputs):
-        if reference.dtype(output).as_numpy_dtype is object:
-            continue
+    for index in compared_outputs(reference):
         outputs = {name: graph.outputs[index] for name, graph in graphs.items()}
         ends = {name: file.file.outputs()[index] for name, file in files.items()}
         scores = {name: file.softmax_input(ends[name]) for name, file in files.items()}
@@ -67,15 +70,23 @@ def comparison_points(models: Mapping[str, Model]) -> dict[str, ComparisonPoints
             chosen[name].append((logits[name] if everywhere else None) or tensor)
         for name, file in files.items():
             tensors[name].append((scores[name] if everywhere else None) or file.quantized_output(ends[name]))
-    if not any(chosen.values()):
-        hint = "quantize with the tensors that the strings are made from as outputs: --outputs"
-        raise DataError(
-            Problem("all outputs are strings, so there is nothing to compare", file=reference.source, hint=hint)
-        )
     return {
         **{name: ComparisonPoints(graph=tuple(found)) for name, found in chosen.items()},
         **{name: ComparisonPoints(file=tuple(found)) for name, found in tensors.items()},
     }
+
+
+def compared_outputs(graph: Graph) -> list[int]:
+    """Positions of the outputs that are compared."""
+    return [
+        place
+        for place, output in enumerate(graph.outputs)
+        if not _is_text(graph, output) or graph.constant(output) is None
+    ]
+
+
+def _is_text(graph: Graph, tensor: str) -> bool:
+    return graph.dtype(tensor).as_numpy_dtype is object
 
 
 def _simulated(graph: Graph, tensors: Iterable[Tensor | None]) -> str | None:

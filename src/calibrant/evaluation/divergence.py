@@ -41,7 +41,7 @@ class TensorDivergence:
     alike: float = field(default=0, init=False)
     reach: float = field(default=0.0, init=False)
     whole: bool = field(default=False, init=False)
-    """Whether values are whole numbers or truth values, such as those of classes: one is equal or not."""
+    """Whether values are whole numbers, truth values or strings, such as those of classes: one is equal or not."""
     lost: int = field(default=0, init=False)
     """Values that are finite in the first alone."""
     signal: float = field(default=0.0, init=False)
@@ -49,7 +49,9 @@ class TensorDivergence:
 
     def update(self, first: np.ndarray, second: np.ndarray) -> None:
         """Take in a batch of both, [samples, values]; what is not finite in one of them alone is infinitely far."""
-        self.whole = np.asarray(first).dtype.kind in "iub"
+        self.whole = np.asarray(first).dtype.kind in "iubO"
+        if np.asarray(first).dtype == object:
+            first, second = np.zeros(np.shape(first)), np.not_equal(first, second)
         first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
         same = (first == second) | (np.isnan(first) & np.isnan(second))
         both = np.isfinite(first) & np.isfinite(second)

@@ -192,7 +192,7 @@ def _in_file(tensor: Tensor, values: np.ndarray) -> np.ndarray:
         ends = np.iinfo(tensor.dtype)
         codes = np.rint(values.astype(np.float32) * (np.float32(1) / tensor.scale[0])) + tensor.zero_point
         return np.clip(codes, ends.min, ends.max).astype(tensor.dtype)
-    return values.astype(tensor.dtype)
+    return values.astype(np.bytes_ if tensor.dtype == object else tensor.dtype)
 
 
 def _row(at: int, each: _Expected, runner: TfliteRunner) -> dict[str, Any]:

@@ -21,11 +21,11 @@ class Limits:
     Parameters
     ----------
     share_within : float
-        Least share of outputs of the LiteRT file within one step of its simulation; of whole numbers, such as those
-        of classes, equal to it.
+        Least share of outputs of the LiteRT file within one step of its simulation; of whole numbers and
+        strings, such as those of classes, equal to it.
     agreement : float
         Least share of samples with the same largest output in both, or one that is as large up to a step; of whole
-        numbers, of equal ones.
+        numbers and strings, of equal ones.
     relative : float
         Largest difference of the lowered model to the fake-quantized one, over the largest output.
     file_relative : float

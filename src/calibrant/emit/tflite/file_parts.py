@@ -9,6 +9,7 @@ import numpy as np
 
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.emit.tflite.schema import schema
+from calibrant.emit.tflite.strings import strings_in
 
 DTYPES: dict[int, np.dtype] = {
     schema.TensorType.FLOAT32: np.dtype(np.float32),
@@ -23,6 +24,7 @@ DTYPES: dict[int, np.dtype] = {
     schema.TensorType.UINT64: np.dtype(np.uint64),
     schema.TensorType.BOOL: np.dtype(np.bool_),
     schema.TensorType.COMPLEX64: np.dtype(np.complex64),
+    schema.TensorType.STRING: np.dtype(object),
 }
 TYPES = {dtype: value for value, dtype in DTYPES.items()}
 
@@ -102,7 +104,10 @@ class Tensor:
             return np.empty(self.shape, self.dtype)
         if data is None or len(data) == 0 or self.dtype is None:
             return None
-        return np.frombuffer(np.asarray(data, np.uint8).tobytes(), self.dtype).reshape(self.shape)
+        content = np.asarray(data, np.uint8).tobytes()
+        if self.dtype == object:
+            return strings_in(content, self.shape)
+        return np.frombuffer(content, self.dtype).reshape(self.shape)
 
     @property
     def constant(self) -> np.ndarray:

@@ -19,6 +19,7 @@ from calibrant.emit.tflite.kernels import LAYER_KERNELS
 from calibrant.emit.tflite.marks import take_out_marks, with_marks
 from calibrant.emit.tflite.replacements import negations_as_products
 from calibrant.emit.tflite.settings import TfliteSettings
+from calibrant.emit.tflite.strings import unknown_strings
 from calibrant.emit.tflite.turned_operands import turned_operands
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
@@ -188,8 +189,9 @@ def _shape_options(keys: Collection[str]) -> str:
 
 
 def _refuse_strings(graph: Graph) -> None:
-    texts = [key for key, tensor in zip(graph.output_keys, graph.outputs, strict=True) if _is_text(graph, tensor)]
-    others = [tensor for tensor in graph.outputs if not _is_text(graph, tensor)]
+    unknown = unknown_strings(graph)
+    texts = [key for key, tensor in zip(graph.output_keys, graph.outputs, strict=True) if tensor in unknown]
+    others = [tensor for tensor in graph.outputs if tensor not in unknown]
     if texts:
         raise ModelError(
             Problem(
@@ -200,10 +202,6 @@ def _refuse_strings(graph: Graph) -> None:
                 else "quantize with the tensors that the strings are made from as outputs, --outputs",
             )
         )
-
-
-def _is_text(graph: Graph, tensor: str) -> bool:
-    return graph.dtype(tensor) == dtypes.string
 
 
 def layer_end(graph: Graph, layer: Layer) -> str:
