@@ -370,3 +370,14 @@ def test_a_queue_that_nothing_fills():
     graph = load(model, inputs=inputs, outputs=["out"])
     fed = {key: numbers(8) if "input_1" in key else numbers(1, 8) for key in graph.input_keys}
     assert len(fed) == 3 and run_once(graph, fed)[0].shape == (1, 4)
+
+
+def test_a_graph_that_is_fed_a_single_number_is_read_again(tmp_path):
+    def build():
+        x = placeholder([None, 4])
+        tf.identity(x * tf.reduce_sum(x, name="total"), name="out")
+
+    graph = load(graph_def(build), inputs=["x", "total"], outputs=["out"])
+    path = tmp_path / "cut.pb"
+    path.write_bytes(graph.serialized())
+    assert load(path).shape("total:0") == ()

@@ -67,6 +67,7 @@ def stood_for(placeholder: NodeDef) -> str | None:
 def _placeholder(name: str, shape: tuple[int | None, ...] | None, dtype: Any) -> NodeDef:
     placeholder = nd.make_node("Placeholder", name, [], dtype=dtype)
     proto = placeholder.attr["shape"].shape
+    proto.SetInParent()
     if shape is None:
         proto.unknown_rank = True
     else:
