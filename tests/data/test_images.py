@@ -86,6 +86,19 @@ def test_grey(folder):
     np.testing.assert_array_equal(read(folder, InputSpec("image", (None, 8, 8), np.uint8)), expected)
 
 
+@pytest.mark.parametrize("shape", [(8, 8, 3), (None, None, 3), (8, None, 3)])
+def test_one_picture_a_run(folder, shape):
+    spec, mean = InputSpec("image", shape, np.float32), np.array([1, 2, 3])
+    batches = open_data(folder, [spec], image_options=ImageOptions(size=(8, 8), mean=(1, 2, 3)))
+    np.testing.assert_array_equal([batch["image"] for batch in batches], PICTURES - mean)
+    assert batches.usage() == (5, 5)
+
+
+def test_rows_of_a_colour_are_grey_pictures(tmp_path):
+    Image.fromarray(PICTURES[0]).save(tmp_path / "0.png")
+    assert read(tmp_path, InputSpec("image", (None, 8, 3), np.float32)).shape == (1, 8, 3)
+
+
 def test_flat_input_with_a_size(folder):
     assert read(folder, InputSpec("image", (None, 64), np.float32), size=(8, 8)).shape == (5, 64)
 

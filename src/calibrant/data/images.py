@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from calibrant.data.input_source import Chunk
-from calibrant.data.input_spec import InputSpec, Shape, show
+from calibrant.data.input_spec import InputSpec, OpenShape, Shape, show
 from calibrant.data.option_types import ACCEPTED, Rows, check_types
 from calibrant.errors import DataError, Problem, did_you_mean
 from calibrant.regular_file import require_regular
@@ -326,6 +326,11 @@ def _centre(picture: Image.Image, width: int, height: int) -> Image.Image:
     return picture.crop((left, top, left + width, top + height))
 
 
+def _is_one_picture(shape: OpenShape) -> bool:
+    """Whether an input takes one picture a run, [H, W, C], as behind the decoder of a JPEG file."""
+    return len(shape) == 3 and shape[2] in (1, 3) and shape[0] != 1 and (shape[0] is not None or shape[1] is None)
+
+
 def _picture(spec: InputSpec, options: ImageOptions, channels_first: bool, place: str) -> tuple[tuple[int, int], int]:
     """(height, width) and channels from the options, then from the input."""
     path = f"input {spec.name!r}"
@@ -335,6 +340,8 @@ def _picture(spec: InputSpec, options: ImageOptions, channels_first: bool, place
     if spec.shape is not None and len(spec.shape) == 4:
         _, *sample = spec.shape
         channels, height, width = sample if channels_first else (sample[2], sample[0], sample[1])
+    elif spec.shape is not None and _is_one_picture(spec.shape):
+        height, width, channels = spec.shape
     elif spec.shape is not None and len(spec.shape) == 3:
         channels, (height, width) = 1, spec.shape[1:]
     elif spec.shape is not None and len(spec.shape) == 2 and options.size and spec.shape[1]:

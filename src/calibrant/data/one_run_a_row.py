@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from calibrant.data.coerce import agree, any_batch, fit_shape
+from calibrant.data.images import ImageSource
 from calibrant.data.input_source import Chunk, InputSource
 from calibrant.data.input_spec import InputSpec, Shape, show
 from calibrant.errors import DataError, Problem
@@ -18,10 +19,17 @@ def has_rows(shape: Shape, spec: InputSpec) -> bool:
 
     Where the input has several axes and the first is open, that one is of samples.
     """
-    wanted = spec.shape
-    if wanted is None or (len(wanted) > 1 and wanted[0] is None):
-        return False
-    return len(shape) == len(wanted) + 1 and agree(shape[1:], wanted)
+    is_open = spec.shape is not None and len(spec.shape) > 1 and spec.shape[0] is None
+    return not is_open and _has_one_more(shape, spec)
+
+
+def _has_one_more(shape: Shape, spec: InputSpec) -> bool:
+    return spec.shape is not None and len(shape) == len(spec.shape) + 1 and agree(shape[1:], spec.shape)
+
+
+def _are_pictures(column: InputSource, spec: InputSpec) -> bool:
+    """Whether it is one picture a row, of a model that takes one a run."""
+    return isinstance(column, ImageSource) and _has_one_more(column.shape, spec)
 
 
 def takes_one_row(spec: InputSpec) -> bool:
@@ -60,7 +68,7 @@ def as_rows(columns: Mapping[str, InputSource], inputs: Sequence[InputSpec]) -> 
     rows: dict[str, InputSource] = {}
     for spec in inputs:
         column = columns[spec.name]
-        if column.cut and has_rows(column.shape, spec):
+        if column.cut and (has_rows(column.shape, spec) or _are_pictures(column, spec)):
             rows[spec.name] = RowSource(column)
         elif spec.shape != () or column.shape != ():
             return None
