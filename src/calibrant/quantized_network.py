@@ -232,6 +232,9 @@ class OutputSqnr:
         Where that begins, in words.
     silent : tuple[str, ...]
         The outputs of which the float network has nothing but zeros there.
+    pooled : Mapping[str, float]
+        Output → the ratio of all its values together: less than that of the median sample where large errors are in few
+        samples.
     """
 
     by_output: dict[str, float]
@@ -240,6 +243,7 @@ class OutputSqnr:
     undefined: Mapping[str, int] = field(default_factory=dict)
     undefined_at: str | None = None
     silent: tuple[str, ...] = ()
+    pooled: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def total_db(self) -> float:

@@ -35,7 +35,16 @@ def test_it_is_that_of_the_median_sample_before_a_final_softmax(tmp_path):
     run = json.loads((tmp_path / "out/report.json").read_text())["run"]
     assert run["total_sqnr_db"] == run["output_sqnr_db"]["probabilities"]
     assert run["total_sqnr_db"] == pytest.approx(-10 * math.log10(np.median(1 / each)), abs=0.05)
+    together = np.square(first).sum() / np.square(first - second).sum()
+    assert run["pooled_sqnr_db"] == {"probabilities": pytest.approx(10 * math.log10(together), abs=0.05)}
     assert run["sqnr_samples"] == MOST_SAMPLES and f"{run['total_sqnr_db']:.1f} dB" in sqnr_line(result.output_sqnr)
+
+
+@pytest.mark.parametrize("pooled, said", [(20.0, " (20.0 dB of all together)"), (38.0, ""), (-math.inf, "")])
+def test_errors_of_a_few_samples_are_told(pooled, said):
+    found = OutputSqnr({"y": 40.0, "z": 50.0}, 8, pooled={"y": pooled, "z": 10.0})
+    assert sqnr_line(found).endswith(f" on 8 calibration samples, of the median sample{said}")
+    assert file_sqnr_line(found, "net.tflite") == f"in net.tflite: 40.0 dB SQNR{said}"
 
 
 def with_softmax():
@@ -58,6 +67,7 @@ def test_that_of_a_lite_file_is_its_own(options, tmp_path):
     expected = median_sqnr_db(wanted, np.concatenate(found))
     assert run["tflite_sqnr_db"] == {"probabilities": pytest.approx(expected, abs=0.05)}
     assert run["tflite_sqnr_db"] != run["output_sqnr_db"]
+    assert run["tflite_pooled_sqnr_db"].keys() == {"probabilities"}
     assert result.simulation is None  # it is as large as the model
     assert file_sqnr_line(result.file_sqnr, "model_int8.tflite").startswith("in model_int8.tflite: ")
 

@@ -13,15 +13,19 @@ REFINE_BELOW_DB = 30.0
 """Below this, some answers may change that refined ranges would keep."""
 FILE_BELOW_BY_DB = 3.0
 """From here on a LiteRT file loses as much between the layers as in them."""
+POOLED_BELOW_BY_DB = 3.0
+"""From here on the median sample hides more than half of the noise."""
 
 
 def sqnr_rows(measured: OutputSqnr | None) -> dict[str, Any]:
     """Plain values for the report; null for outputs without any difference, and where nothing was measured."""
     if measured is None:
-        return {"total_sqnr_db": None, "output_sqnr_db": None, "sqnr_samples": 0, "outputs_not_compared": []}
+        nothing = dict.fromkeys(("total_sqnr_db", "output_sqnr_db", "pooled_sqnr_db"))
+        return {**nothing, "sqnr_samples": 0, "outputs_not_compared": []}
     return {
         "total_sqnr_db": _finite(measured.total_db),
         "output_sqnr_db": {name: _finite(value) for name, value in measured.by_output.items()},
+        "pooled_sqnr_db": {name: _finite(value) for name, value in measured.pooled.items()},
         "sqnr_samples": measured.samples,
         "outputs_not_compared": list(measured.not_compared),
     }
@@ -33,6 +37,7 @@ def file_sqnr_rows(measured: OutputSqnr | None) -> dict[str, Any]:
         return {}
     return {
         "tflite_sqnr_db": {name: _finite(value) for name, value in measured.by_output.items()},
+        "tflite_pooled_sqnr_db": {name: _finite(value) for name, value in measured.pooled.items()},
         "tflite_outputs_not_compared": list(measured.not_compared),
     }
 
@@ -72,11 +77,11 @@ def sqnr_line(measured: OutputSqnr) -> str:
     """``outputs: 41.2 dB SQNR on 8 calibration samples``."""
     which = ""
     if len(measured.by_output) > 1:
-        worst = min(measured.by_output, key=lambda name: measured.by_output[name])
-        which = f" ({worst!r}, the lowest of {len(measured.by_output)})"
+        which = f" ({_lowest(measured)!r}, the lowest of {len(measured.by_output)})"
     names = ", ".join(map(repr, measured.not_compared))
     beside = f"; not compared, as the data decide how many values they have: {names}" if names else ""
-    return f"outputs: {_value(measured)}{which} on {measured.samples} calibration samples, of the median sample{beside}"
+    median = f"of the median sample{_together(measured)}"
+    return f"outputs: {_value(measured)}{which} on {measured.samples} calibration samples, {median}{beside}"
 
 
 def file_sqnr_line(measured: OutputSqnr, file: str) -> str:
@@ -84,7 +89,7 @@ def file_sqnr_line(measured: OutputSqnr, file: str) -> str:
     names = ", ".join(map(repr, measured.not_compared))
     reason = "as it has no tensor for what the Softmax reads, or another number of values"
     beside = f"; not compared, {reason}: {names}" if names else ""
-    return f"in {file}: {_value(measured)}{beside}"
+    return f"in {file}: {_value(measured)}{_together(measured)}{beside}"
 
 
 def file_hint(file: OutputSqnr, model: OutputSqnr, ops: str) -> str | None:
@@ -118,6 +123,18 @@ def refine_hint(measured: OutputSqnr) -> str | None:
 def shown_db(value: float) -> str:
     """``41.0 dB``, rounded as ``report.json`` has it first, so that all places show one number."""
     return f"{round(value, 2):.1f} dB"
+
+
+def _lowest(measured: OutputSqnr) -> str:
+    """The output that is farthest off."""
+    return min(measured.by_output, key=lambda name: measured.by_output[name])
+
+
+def _together(measured: OutputSqnr) -> str:
+    """The ratio of all samples together, where the median one does not tell it."""
+    pooled = measured.pooled.get(_lowest(measured), math.inf)
+    is_less = math.isfinite(pooled) and pooled < measured.total_db - POOLED_BELOW_BY_DB
+    return f" ({shown_db(pooled)} of all together)" if is_less else ""
 
 
 def _value(measured: OutputSqnr) -> str:

@@ -239,6 +239,7 @@ def _compared(
         not_compared=tuple(key for key in pairs if key not in alike),
         undefined={key: count for key, pair in alike.items() if (count := undefined_samples(*pair))},
         silent=tuple(key for key, (wanted, _) in alike.items() if not wanted.any()),
+        pooled={key: arrays_sqnr_db(*pair) for key, pair in alike.items()},
     )
 
 
