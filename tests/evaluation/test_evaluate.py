@@ -263,3 +263,13 @@ def test_a_signature_and_no_saved_model(two_signatures):
 def test_each_saved_model_needs_the_signature(two_signatures):
     with pytest.raises(calibrant.ModelError, match="has no signature 'third'"):
         calibrant.evaluate([two_signatures / "m"] * 2, numbers(20, 4), signature="third")
+
+
+@pytest.mark.parametrize("options", [{"ignore_labels": [3]}, {"label_offset": 1}])
+def test_what_reads_labels_without_any_is_said(options, caplog):
+    model = graph_def(lambda: tf.identity(dense(placeholder([None, 4])), name="y"))
+    calibrant.evaluate(model, numbers(8, 4), **options)
+    assert "there are no labels" in caplog.text
+    caplog.clear()
+    calibrant.evaluate(model, numbers(8, 4), labels=np.arange(8) % 2, **options)
+    assert "there are no labels" not in caplog.text

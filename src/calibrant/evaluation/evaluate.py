@@ -13,7 +13,7 @@ from calibrant.data.option_types import check_arguments
 from calibrant.errors import DataError, ModelError, Problem
 from calibrant.evaluation.accuracy import Scoreboard
 from calibrant.evaluation.labels import labels_by_output, output_place
-from calibrant.evaluation.labels_per_sample import check_number, labels_of_batch
+from calibrant.evaluation.labels_per_sample import check_number, labels_of_batch, warn_of_unused
 from calibrant.evaluation.output_samples import OutputSamples
 from calibrant.evaluation.score import Score
 from calibrant.evaluation.side_by_side import SideBySide
@@ -120,7 +120,7 @@ def evaluate(
             check_number(each, read.samples, fixed)
     reference, samples = SoundReference(graphs[0], graphs[0].outputs), OutputSamples(graphs[0], read.one_a_run)
     runners = [Runner(graph) for graph in graphs]
-    done = 0
+    done, is_labelled = 0, bool(truth)
     try:
         # Where a model has a fixed batch, a last batch with fewer samples is left out for all.
         for number, batches in enumerate(track(read, "evaluating", read.count)):
@@ -131,6 +131,7 @@ def evaluate(
             reference.check(results[0], number)
             size = samples.count(batches[0])
             own = labels_by_output(read.labels(size), graphs[0], output)
+            is_labelled = is_labelled or bool(own)
             for place, board in enumerate(boards):
                 outputs_of_all = [_output(found, place, name) for found, name in zip(results, called, strict=True)]
                 if samples.are_missing(place, outputs_of_all[0], size):
@@ -148,6 +149,8 @@ def evaluate(
             runner.close()
     for each in truth.values():
         check_number(each, done, fixed)
+    if not is_labelled:
+        warn_of_unused(ignore_labels, label_offset)
     for board in boards:
         if board.doubt:
             LOG.warning("%s", board.doubt)

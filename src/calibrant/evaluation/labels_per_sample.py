@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from calibrant.errors import DataError, Problem
 from calibrant.evaluation.given_labels import GivenLabels
+from calibrant.progress import LOG
 
 
 def check_number(truth: GivenLabels, samples: int, fixed: int | None) -> None:
@@ -68,6 +69,21 @@ def labels_of_batch(truth: GivenLabels, done: int, count: int) -> GivenLabels:
         problem = f"{len(truth)} labels, but there are more samples"
         raise DataError(Problem(problem, file=truth.file, allowed="one label a sample"))
     return truth[done : done + count]
+
+
+def warn_of_unused(ignore: Collection[int], offset: int) -> None:
+    """Say that what reads labels has nothing to read, where it was given.
+
+    Parameters
+    ----------
+    ignore : Collection[int]
+        Labels that do not count.
+    offset : int
+        What is taken from all of them.
+    """
+    given = ["--ignore-label (ignore_labels=)"] * bool(ignore) + ["--label-offset (label_offset=)"] * bool(offset)
+    if given:
+        LOG.warning("%s: there are no labels, so nothing of it is used", " and ".join(given))
 
 
 def require_any(samples: int, ignore: Collection[int]) -> None:

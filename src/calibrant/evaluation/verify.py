@@ -22,7 +22,7 @@ from calibrant.evaluation.comparison_points import compared_outputs
 from calibrant.evaluation.given_labels import GivenLabels
 from calibrant.evaluation.label_meaning import LabelMeaning
 from calibrant.evaluation.labels import labels_by_output, output_place
-from calibrant.evaluation.labels_per_sample import check_number, refuse_shuffled
+from calibrant.evaluation.labels_per_sample import check_number, refuse_shuffled, warn_of_unused
 from calibrant.evaluation.result_folder import FLOAT, open_models
 from calibrant.evaluation.verification import Limits, Verification
 from calibrant.graph.graph import Graph
@@ -105,6 +105,8 @@ def verify(
     fixed = {None if batches.one_a_run else spec.fixed_batch for spec in specs}
     if truth is not None and batches.samples is not None and len(fixed) == 1:
         check_number(truth, batches.samples, *fixed)
+    if truth is None:
+        warn_of_unused(ignore_labels, label_offset)
     if truth is None and output is not None:
         output_place(named, output)  # raises where there is none of that name
     place = 0 if truth is None else _compared_place(named, labelled)
