@@ -18,7 +18,7 @@ from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.evaluation.tflite_runner import TfliteRunner, open_tflite
 from calibrant.graph.load import load
 from calibrant.graph.run import run_once
-from graphs import conv, graph_def, numbers, placeholder, tf
+from graphs import conv, graph_def, numbers, placeholder, save, tf
 
 
 def variance(y):
@@ -329,3 +329,23 @@ def test_decisions_that_the_order_of_a_sum_makes_are_no_other_numbers(first):
     result = calibrant.quantize(graph_def(build), "batch_num: 1", x, export="tflite", refine=False)
     assert not result.refused
     assert File(contents(result)[0]).inputs()[0].signature[0] is None
+
+
+def test_the_simulation_has_the_outputs_of_the_model(tmp_path):
+    """A script that fetches them by name may take one file for the other; an output may be an input, too."""
+
+    def build():
+        y = conv(image(), name="one")
+        tf.identity(tf.reduce_mean(y, [1, 2]), name="scope/mean")
+        tf.nn.relu(y, name="Mean")
+
+    calibrant.quantize(
+        save(graph_def(build), tmp_path / "net.pb"),
+        data=numbers(8, 8, 8, 4),
+        out=tmp_path / "out",
+        export="tflite",
+        outputs=["scope/mean", "Mean", "x"],
+    )
+    simulation = load(tmp_path / "out" / "net_int8_fakequant.pb")
+    assert simulation.output_keys == ("scope/mean", "Mean", "x")
+    assert simulation.outputs[:2] == ("scope/mean:0", "Mean:0")

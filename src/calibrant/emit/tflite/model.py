@@ -134,7 +134,7 @@ def lite_file(
             barred |= _fallback(make, barred, operators, sample, error)
             continue
         try:
-            simulation = simulate(draft.file, dict(enumerate(network.graph.inputs)))
+            simulation = simulate(draft.file, dict(enumerate(network.graph.inputs)), network.graph.outputs)
         except NotSimulated as error:
             raise ModelError(_not_simulated(error, network.graph.source)) from None
         # first what makes NaN: whatever reads them seems to be wrong as well

@@ -78,7 +78,7 @@ class Simulation:
         return select(definition, source, self.inputs, self.outputs)
 
 
-def simulate(file: File, names: Mapping[int, str]) -> Simulation:
+def simulate(file: File, names: Mapping[int, str], results: Sequence[str] = ()) -> Simulation:
     """Build the computation of a file.
 
     Parameters
@@ -87,6 +87,8 @@ def simulate(file: File, names: Mapping[int, str]) -> Simulation:
         The file.
     names : Mapping[int, str]
         Position of an input → its name in the simulation.
+    results : Sequence[str]
+        Names of the outputs, as far as they are free there.
 
     Returns
     -------
@@ -109,9 +111,10 @@ def simulate(file: File, names: Mapping[int, str]) -> Simulation:
             simulated.set(tensor, round_real(placed, tensor) if holds_codes(tensor) else placed)
         for operator in file.operators():
             simulated.run(operator)
+        ends = file.outputs()
         outputs = [
-            tf.identity(simulated.real(tensor), name=definition.unique_name(f"result_{position}")).name
-            for position, tensor in enumerate(file.outputs())
+            tf.identity(simulated.real(tensor), name=nd.node_name(name)).name
+            for tensor, name in zip(ends, results or ["result"] * len(ends), strict=True)
         ]
     return Simulation(definition, tuple(inputs), tuple(outputs), simulated.made, simulated.read)
 
