@@ -194,6 +194,8 @@ class TestValues:
         (batch,) = open_data(data, [IMAGE])
         assert batch["image"].dtype == np.float32
         assert np.array_equal(batch["image"], data.astype(np.float32))
+        with pytest.raises(DataError, match="if it was bfloat16"):
+            open_data(data.view("V2"), [IMAGE])
 
     def test_whole_numbers_of_a_mask(self):
         mask = InputSpec("mask", (None, 3), np.bool_)

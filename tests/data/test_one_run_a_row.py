@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from calibrant.data.amount import DataUse
+from calibrant.data.input_spec import inputs_of
 from calibrant.data.one_run_a_row import first_axis_sentence
 from calibrant.data.open_data import InputSpec, open_data
 from calibrant.errors import DataError
-from graphs import numbers
+from calibrant.graph.load import load
+from graphs import dense, graph_def, numbers, placeholder, tf
 
 OPEN = InputSpec("x", (None,), np.float32)
 FIXED = InputSpec("x", (6,), np.float32)
@@ -127,3 +129,27 @@ def test_what_the_first_axis_is_taken_for():
 def test_an_open_first_axis_of_several_is_of_samples(form):
     with pytest.raises(DataError, match=r"\[\?, 4, 4\]"):
         list(open_data(form(numbers(5, 2, 4, 4)), [InputSpec("x", (None, 4, 4), np.float32)]))
+
+
+@pytest.mark.parametrize("spec", [OPEN, FIXED])
+@pytest.mark.parametrize("labels", [np.arange(5), np.arange(5, dtype=np.float32)])
+def test_recordings_are_not_confused_with_their_labels(tmp_path, spec, labels):
+    np.savez(tmp_path / "data.npz", clips=numbers(5, 6), labels=labels)
+    with pytest.raises(DataError, match="several arrays fit: labels, clips"):
+        open_data(str(tmp_path / "data.npz"), [spec])
+    assert open_data(f"{tmp_path / 'data.npz'}:clips", [spec]).usage() == (5, 5)
+    with pytest.raises(DataError, match=r"the tuple holds an array and its labels"):
+        open_data((numbers(5, 6), labels), [spec])
+
+
+def test_an_axis_that_an_output_has_too_is_of_samples():
+    spec = InputSpec("x", (6,), np.float32, has_samples=True)
+    batches = open_data([numbers(6), numbers(6)], [spec])
+    list(batches)
+    assert batches.used == (2, 12)
+    with pytest.raises(DataError, match=r"the data have shape \[5, 6\]"):
+        open_data(numbers(5, 6), [spec])
+    model = graph_def(lambda: tf.identity(dense(placeholder([6, 4])), name="y"))
+    assert [each.has_samples for each in inputs_of(load(model))] == [True]
+    one = graph_def(lambda: tf.identity(dense(tf.reshape(placeholder([6, 4]), [1, 24])), name="y"))
+    assert [each.has_samples for each in inputs_of(load(one))] == [False]

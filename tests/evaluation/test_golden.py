@@ -17,6 +17,7 @@ import pytest
 
 import calibrant
 from calibrant.emit.tflite.flatbuffer import File
+from calibrant.errors import DataError
 from calibrant.evaluation import check_golden
 from calibrant.graph import run as run_module
 from command_line import run
@@ -312,3 +313,17 @@ def test_parts_are_not_taken_for_nodes_of_such_a_name(tmp_path, check):
     calibrant.golden(tmp_path / "out", DATA, samples=2)
     assert check(tmp_path / "out" / "golden") == 0
     assert calibrant.verify(tmp_path / "out", DATA).passed
+
+
+def test_a_size_that_depends_on_the_data_is_an_error(tmp_path):
+    def build():
+        y = tf.nn.relu(dense(placeholder([None, 6])), name="y")
+        tf.boolean_mask(y, y[:, 0] > 0.5, name="chosen")
+
+    data = numbers(8, 6)
+    definition = graph_def(build)
+    ends = [node.name for node in definition.node if node.op == "GatherV2"]
+    calibrant.quantize(definition, data=data, out=tmp_path / "out", export="tflite", outputs=["y", *ends])
+    with pytest.raises(DataError, match="depends on the data"):
+        calibrant.golden(tmp_path / "out", data, samples=8)
+    assert not (tmp_path / "out" / "golden").exists()

@@ -266,12 +266,15 @@ def test_a_placeholder_with_a_default_can_be_fed():
     np.testing.assert_allclose(half * 2, whole)
 
 
-def test_a_placeholder_that_reads_a_pipeline_by_default_is_the_input():
+@pytest.mark.parametrize("make", [v1.data.make_one_shot_iterator, v1.data.make_initializable_iterator])
+def test_a_placeholder_that_reads_a_pipeline_by_default_is_the_input(make):
     """And what the pipeline is made of is no output."""
 
     def build():
         pipeline = tf.data.Dataset.from_tensors(np.ones((4, 6), np.float32)).repeat()
-        images = v1.data.make_one_shot_iterator(pipeline).get_next()
+        iterator = make(pipeline)
+        images = iterator.get_next()
+        iterator.string_handle()
         tf.identity(dense(v1.placeholder_with_default(images, [None, 6], "images")), name="out")
 
     graph = load(graph_def(build))

@@ -124,6 +124,8 @@ def _conversion(found: np.dtype, spec: InputSpec) -> str | None:
     """How to make the values of a type fit that are not converted here."""
     if _is_floating(found):
         return "scale and round the data yourself, the right way to do so is not known here"
+    if found.kind == "V" and found.itemsize == 2 and not found.names:
+        return "if it was bfloat16, which NumPy files do not say: save array.astype('float32')"
     if found.names:
         return f"give one field as an array: array[{found.names[0]!r}]"
     return f"if they are numbers: array.astype({spec.dtype.name!r})" if found.kind == "O" else None

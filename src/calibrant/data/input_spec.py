@@ -38,6 +38,8 @@ class InputSpec:
         Other names that data may use: the input of a signature can also be called by its tensor.
     is_read : bool
         Whether anything in the model reads it; a signature may have inputs that lead nowhere.
+    has_samples : bool
+        Whether the first dimension is fixed and an output has the same: samples of a batch, by all appearances.
     """
 
     name: str
@@ -45,6 +47,7 @@ class InputSpec:
     dtype: np.dtype
     aliases: tuple[str, ...] = ()
     is_read: bool = True
+    has_samples: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dtype", np.dtype(self.dtype))
@@ -82,6 +85,7 @@ def inputs_of(graph: Graph, like: Graph | None = None) -> list[InputSpec]:
     list[InputSpec]
         In the order of the graph.
     """
+    lengths = {shape[0] for tensor in graph.outputs if (shape := graph.shape(tensor))} - {None}
     shown_as = like if like is not None and len(like.inputs) == len(graph.inputs) else graph
     return [
         InputSpec(
@@ -90,6 +94,7 @@ def inputs_of(graph: Graph, like: Graph | None = None) -> list[InputSpec]:
             graph.dtype(tensor).as_numpy_dtype,
             (tensor, *others, *_stood_for(graph, tensor)),
             bool(graph.consumers(tensor)) or tensor in graph.outputs,
+            (graph.shape(tensor) or (None,))[0] in lengths,
         )
         for key, tensor, *others in zip(
             graph.input_keys, graph.inputs, shown_as.input_keys, shown_as.inputs, strict=True

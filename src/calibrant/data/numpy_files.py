@@ -29,7 +29,7 @@ from calibrant.data.input_source import (
     slice_hint,
 )
 from calibrant.data.input_spec import InputSpec, Shape, show
-from calibrant.data.one_run_a_row import has_rows
+from calibrant.data.one_run_a_row import has_rows, takes_one_row
 from calibrant.errors import DataError, Problem, did_you_mean
 
 
@@ -114,10 +114,12 @@ class NpzFile:
                 f"{takes}, or choose one for each input, in the order of the inputs: {several}"
             )
             raise DataError(Problem("no array of this name", self._file, path=path, allowed=self.listing(), hint=hint))
+        exact = self._fitting(spec, lambda shape: fit_shape(shape, any_batch(spec.shape)) == shape)
+        rows = self._fitting(spec, lambda shape: has_rows(shape, spec))
+        if exact and takes_one_row(spec):
+            exact += rows  # recordings beside their labels
         fitting = (
-            self._fitting(spec, lambda shape: fit_shape(shape, any_batch(spec.shape)) == shape)
-            or self._fitting(spec, lambda shape: fit_shape(shape, any_batch(spec.shape)) is not None)
-            or self._fitting(spec, lambda shape: has_rows(shape, spec))
+            exact or self._fitting(spec, lambda shape: fit_shape(shape, any_batch(spec.shape)) is not None) or rows
         )
         if len(fitting) == 1:
             return fitting[0]

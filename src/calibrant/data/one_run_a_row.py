@@ -17,10 +17,10 @@ ONE_A_RUN = "each row of the data is one run of the model, and counts as one sam
 def has_rows(shape: Shape, spec: InputSpec) -> bool:
     """Whether data have one axis more than an input, and agree in the others.
 
-    Where the input has several axes and the first is open, that one is of samples.
+    Where the input has several axes and the first is open, or an output has the same, that one is of samples.
     """
     is_open = spec.shape is not None and len(spec.shape) > 1 and spec.shape[0] is None
-    return not is_open and _has_one_more(shape, spec)
+    return not (is_open or spec.has_samples) and _has_one_more(shape, spec)
 
 
 def _has_one_more(shape: Shape, spec: InputSpec) -> bool:
@@ -34,7 +34,8 @@ def _are_pictures(column: InputSource, spec: InputSpec) -> bool:
 
 def takes_one_row(spec: InputSpec) -> bool:
     """Whether an input seems to take one recording a run, as a waveform does: floats along one axis."""
-    return spec.shape is not None and len(spec.shape) == 1 and spec.shape[0] != 1 and spec.dtype.kind == "f"
+    is_one_axis = spec.shape is not None and len(spec.shape) == 1 and spec.shape[0] != 1
+    return is_one_axis and spec.dtype.kind == "f" and not spec.has_samples
 
 
 class RowSource:

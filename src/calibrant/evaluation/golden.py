@@ -132,6 +132,11 @@ def golden(
         raise DataError(
             Problem("the runs have different shapes, which one array cannot hold", file=str(data), hint=hint)
         )
+    for each, values in zip(tensors, zip(*expected, strict=True), strict=True):
+        if len({value.shape for value in values}) > 1:
+            hint = "quantize the model up to what comes before it: --outputs"
+            problem = f"the size of the tensor {each.tensor.name!r} depends on the data, so one array cannot hold it"
+            raise DataError(Problem(problem, file=runner.source, hint=hint))
     path = Path(runner.source)
     content = path.read_bytes()
     rows = [_row(at, each, runner) for at, each in enumerate(tensors)]

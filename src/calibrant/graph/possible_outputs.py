@@ -52,8 +52,7 @@ def _never_an_output(node: NodeDef) -> bool:
     if node.op in NEVER_OUTPUTS:
         return True
     definition = op_def_registry.get(node.op)
-    kinds = [output.type for output in definition.output_arg] if definition is not None else []
-    return bool(kinds) and all(kind in _HANDLES for kind in kinds)
+    return definition is not None and all(output.type in _HANDLES for output in definition.output_arg)
 
 
 def only_output(nodes: Mapping[str, NodeDef], source: str) -> tuple[str, ...]:
