@@ -12,7 +12,7 @@ from typing import Any, TypeGuard, cast
 
 import numpy as np
 
-from calibrant.data.coerce import fit_shape, refuse_masked
+from calibrant.data.coerce import any_batch, fit_shape, refuse_masked
 from calibrant.data.input_source import Chunk
 from calibrant.data.input_spec import InputSpec, Shape, meant_inputs, show
 from calibrant.data.one_run_a_row import has_rows, takes_one_row
@@ -112,7 +112,7 @@ class ItemSource:
         shapes = {spec.name: spec.shape for spec in self._inputs if spec.shape}
         if all(fit_shape(arrays[name], shape) is not None for name, shape in shapes.items()):
             return ItemForm.RUN if self._are_recordings(arrays) else ItemForm.BATCH
-        if all(fit_shape((1, *arrays[name]), (None, *shape[1:])) is not None for name, shape in shapes.items()):
+        if all(fit_shape((1, *arrays[name]), any_batch(shape)) is not None for name, shape in shapes.items()):
             return ItemForm.SAMPLE
         by_row = all(
             has_rows(arrays[spec.name], spec) or arrays[spec.name] == spec.shape == () for spec in self._inputs

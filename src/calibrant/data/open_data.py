@@ -141,9 +141,9 @@ def _refuse_arrays_with_labels(source: object, inputs: Sequence[InputSpec]) -> N
     if not is_pair or inputs[0].shape is None:
         return
     first, second = (tuple(part.shape) for part in cast("tuple[np.ndarray, np.ndarray]", source))
-    are_rows = [has_rows(shape, inputs[0]) for shape in (first, second)]
-    are_both = _fits(second, inputs[0]) and are_rows[0] <= are_rows[1]
-    if first[:1] == second[:1] and _fits(first, inputs[0]) and not are_both:
+    is_beside_rows = has_rows(first, inputs[0]) and not has_rows(second, inputs[0])
+    are_labels = is_beside_rows or not _fits(second, inputs[0])
+    if first[:1] == second[:1] and _fits(first, inputs[0]) and are_labels:
         hint = "give x alone; calibrant.evaluate and tune take y as labels="
         raise DataError(Problem("the tuple holds an array and its labels (x, y)", hint=hint))
 

@@ -50,7 +50,7 @@ def comparison_points(models: Mapping[str, Model]) -> dict[str, ComparisonPoints
     graphs = {name: model for name, model in models.items() if isinstance(model, Graph)}
     files = {name: model for name, model in models.items() if isinstance(model, TfliteRunner)}
     reference = next(iter(graphs.values()))
-    if all(_is_text(reference, output) for output in reference.outputs):
+    if all(is_text(reference, output) for output in reference.outputs):
         hint = "quantize with the tensors that the strings are made from as outputs: --outputs"
         raise DataError(
             Problem("all outputs are strings, so there is nothing to compare", file=reference.source, hint=hint)
@@ -81,11 +81,12 @@ def compared_outputs(graph: Graph) -> list[int]:
     return [
         place
         for place, output in enumerate(graph.outputs)
-        if not _is_text(graph, output) or graph.constant(output) is None
+        if not is_text(graph, output) or graph.constant(output) is None
     ]
 
 
-def _is_text(graph: Graph, tensor: str) -> bool:
+def is_text(graph: Graph, tensor: str) -> bool:
+    """Whether a tensor holds strings."""
     return graph.dtype(tensor).as_numpy_dtype is object
 
 

@@ -18,7 +18,7 @@ from calibrant.data.open_data import open_data
 from calibrant.data.option_types import ACCEPTED, Rows, check_arguments
 from calibrant.errors import ConfigError, DataError, Problem
 from calibrant.evaluation.comparison import Comparison
-from calibrant.evaluation.comparison_points import compared_outputs
+from calibrant.evaluation.comparison_points import compared_outputs, is_text
 from calibrant.evaluation.given_labels import GivenLabels
 from calibrant.evaluation.label_meaning import LabelMeaning
 from calibrant.evaluation.labels import labels_by_output, output_place
@@ -153,7 +153,7 @@ def _refuse_unused(options: ModelOptions) -> None:
 
 def _compared_place(graph: Graph, place: int) -> int:
     """Position of an output among those that are compared; it has no strings."""
-    if graph.dtype(graph.outputs[place]).as_numpy_dtype is object:
+    if is_text(graph, graph.outputs[place]):
         problem = f"the labels belong to {graph.output_keys[place]!r}, an output of strings"
         raise DataError(Problem(problem, hint="name another with --output NAME (output=)"))
     return compared_outputs(graph).index(place)

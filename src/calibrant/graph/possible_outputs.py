@@ -16,20 +16,16 @@ IN_PLACE = "calibrant_in_place"
 """Scope of the nodes that calibration in place adds to a graph."""
 NEVER_OUTPUTS = frozenset(
     {
-        "Assert",
         "Assign",
-        "AssignVariableOp",
         "Const",
         "IteratorToStringHandle",
-        "NoOp",
         "Placeholder",
         "PlaceholderWithDefault",
         "Print",
-        "PrintV2",
         "VarIsInitializedOp",
     }
 )
-
+"""Operations whose outputs are no results."""
 
 _HANDLES = (dtypes.resource.as_datatype_enum, dtypes.variant.as_datatype_enum)
 
