@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from calibrant.graph.load import load
-from calibrant.graph.multiply_accumulates import ASSUMED, count_products
+from calibrant.graph.multiply_accumulates import ASSUMED, LONG, count_products
 from graphs import graph_def, numbers, placeholder, tf, v1
 
 raw = tf.raw_ops
@@ -61,6 +61,14 @@ CASES = {
     "open height and width": (
         lambda: tf.nn.conv2d(placeholder([None, None, None, 3]), constant(1, 1, 3, 2), 1, "SAME", name="layer"),
         ASSUMED * ASSUMED * 3 * 2,
+    ),
+    "windows of recordings": (
+        lambda: tf.matmul(tf.signal.frame(placeholder([None, None]), 400, 160), constant(1, 400, 5), name="layer"),
+        ((LONG - 400) // 160 + 1) * 400 * 5,
+    ),
+    "windows of one recording": (
+        lambda: tf.matmul(tf.signal.frame(placeholder([None]), 400, 160), constant(400, 5), name="layer"),
+        ((LONG - 400) // 160 + 1) * 400 * 5,
     ),
 }
 

@@ -31,7 +31,7 @@ def test_products_without_sizes_are_said():
     result = calibrant.quantize(graph_def(two_layers_in_float), data=numbers(16, 4))
     totals = result.report["totals"]
     line = share_line({**totals, "products_not_counted": ["one", "two"]})
-    assert line.endswith("; 2 products in float could not be counted")
+    assert line.endswith("; 2 products could not be counted")
 
 
 def test_a_shared_constant_counts_once():

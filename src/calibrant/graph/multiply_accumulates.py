@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.control_flow import nodes_in_functions
@@ -15,6 +16,7 @@ from calibrant.graph.tf_core import FunctionDef, NodeDef
 from calibrant.layer_kinds import KINDS
 
 ASSUMED = 64  # the size of an open axis that is not the first, where it matters
+LONG = ASSUMED**3  # instead, where so few values give a product nothing to do: they make no window of a recording
 TRANSPOSED = frozenset({"Conv2DBackpropInput", "Conv3DBackpropInput", "Conv3DBackpropInputV2"})
 NOTHING = frozenset({"AvgPool", "AvgPool3D", "Dilation2D"})
 
@@ -41,10 +43,22 @@ class ProductCounts:
 def count_products(graph: Graph) -> ProductCounts:
     """Count the multiply-accumulates of every product, with one sample for an open batch.
 
-    Other open axes of the inputs have the size :data:`ASSUMED`; shares depend little on it.
+    Other open axes of the inputs have the size :data:`ASSUMED` or :data:`LONG`; shares depend little on it.
     """
     products = [node for node in graph.nodes.values() if node.op in KINDS or is_other_product(node)]
-    shape = _shapes(graph, products)
+    tried = []
+    for shape in _shapes(graph, products):
+        tried.append(_counts(graph, products, shape))
+        if all(tried[-1][node.name] != 0 for node in products if node.op not in NOTHING):
+            break
+    else:
+        del tried[1:]
+    counts = tried[-1]
+    known = {name: count for name, count in counts.items() if count is not None}
+    return ProductCounts(known, tuple(name for name in counts if name not in known))
+
+
+def _counts(graph: Graph, products: list[NodeDef], shape: ShapeOf) -> dict[str, int | None]:
     counts = {
         node.name: None if graph.regions.get(node.name) == "a loop" else multiply_accumulates(node, shape)
         for node in products
@@ -52,8 +66,7 @@ def count_products(graph: Graph) -> ProductCounts:
     for each in nodes_in_functions(graph.nodes.values(), graph.library):
         if each.node.op in KINDS or is_other_product(each.node):
             counts[each.name] = _in_function(graph, shape, each.caller, each.node)
-    known = {name: count for name, count in counts.items() if count is not None}
-    return ProductCounts(known, tuple(name for name in counts if name not in known))
+    return counts
 
 
 def multiply_accumulates(node: NodeDef, shape: ShapeOf) -> int | None:
@@ -131,27 +144,34 @@ def _shape_in_body(
     return graph.shape(nd.data_inputs(caller)[arguments.index(name)]) if name in arguments else None
 
 
-def _shapes(graph: Graph, products: list[NodeDef]) -> ShapeOf:
-    """Static shapes with one sample; inferred again where axes are open, as the first may hold several rows of each."""
+def _shapes(graph: Graph, products: list[NodeDef]) -> Iterator[ShapeOf]:
+    """Static shapes with one sample; inferred again where axes are open, as the first may hold several rows of each.
+
+    Next with long axes behind the first, and last with the first as a long one.
+    """
     open_axes = any(
         None in (graph.shape(tensor) or (None,))
         for node in products
         for tensor in (f"{node.name}:0", *nd.data_inputs(node))
     )
-    if open_axes:
-        closed = _with_closed_inputs(graph)
+    fits = False
+    for first, others in ((1, ASSUMED), (1, LONG), (LONG, ASSUMED)) if open_axes else ():
+        closed = _with_closed_inputs(graph, first, others)
         if closed is not None:
-            graph = closed
-
-    def shape(tensor: str) -> tuple[int | None, ...] | None:
-        sizes = graph.shape(tensor)
-        return sizes if not sizes or sizes[0] is not None else (1, *sizes[1:])
-
-    return shape
+            fits = True
+            yield partial(_sizes, closed)
+    if not fits:
+        yield partial(_sizes, graph)
 
 
-def _with_closed_inputs(graph: Graph) -> Graph | None:
-    """The graph with inputs of one sample whose open axes have a size; None where these do not fit each other."""
+def _sizes(graph: Graph, tensor: str) -> tuple[int | None, ...] | None:
+    """Of one sample."""
+    sizes = graph.shape(tensor)
+    return sizes if not sizes or sizes[0] is not None else (1, *sizes[1:])
+
+
+def _with_closed_inputs(graph: Graph, first: int, others: int) -> Graph | None:
+    """The graph with inputs whose open axes have these sizes; None where they do not fit each other."""
     edit = graph.edit()
     for tensor in graph.inputs:
         sizes = graph.shape(tensor)
@@ -161,7 +181,7 @@ def _with_closed_inputs(graph: Graph) -> Graph | None:
         proto = node.attr["shape"].shape
         proto.Clear()
         for axis, size in enumerate(sizes):
-            proto.dim.add().size = size if size is not None else 1 if axis == 0 else ASSUMED
+            proto.dim.add().size = size if size is not None else others if axis else first
         edit.put(node)
     closed = edit.finish()
     try:

@@ -65,7 +65,7 @@ def share_line(share: dict[str, Any]) -> str:
 def not_counted(share: Mapping[str, Any]) -> str:
     """What a share of multiply-accumulates leaves out; empty where that is nothing."""
     unknown = len(share["products_not_counted"])
-    return f"; {unknown} product{'s' if unknown > 1 else ''} in float could not be counted" if unknown else ""
+    return f"; {unknown} product{'s' if unknown > 1 else ''} could not be counted" if unknown else ""
 
 
 def is_otherwise(share: Mapping[str, Any]) -> bool:
