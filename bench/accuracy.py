@@ -24,7 +24,7 @@ import numpy as np
 from real_models import CASES, SIX_BITS, Case, batch_count, batches_of, data_of, draw, outputs_of
 
 import calibrant
-import calibrant.graph.load
+import calibrant.graph.reading.load
 from calibrant.cli.show import table
 from calibrant.evaluation.accuracy import Scoreboard
 from calibrant.evaluation.labels import load_labels
@@ -166,7 +166,7 @@ def tools(
     """(tool, outputs or why there are none), the float model first."""
     calibration = data_of(shared, case.calibration)
     count = batch_count(case, shared, calibration)
-    original = calibrant.graph.load.load(str(shared / case.model), case.inputs)
+    original = calibrant.graph.reading.load.load(str(shared / case.model), case.inputs)
     test = data_of(shared, case.test)
     yield "float", outputs_of(original, batches_of(original, test, case.options))
     for name, switches, more in OURS:

@@ -18,7 +18,7 @@ import numpy as np
 import calibrant
 from calibrant.cli.show import table
 from calibrant.graph import nodes as nd
-from calibrant.graph.run import Runner
+from calibrant.graph.running.run import Runner
 from calibrant.report.layer_table import decibels
 from calibrant.result import Result
 

@@ -21,7 +21,7 @@ import calibrant
 from calibrant.algorithms.sqnr import arrays_sqnr_db
 from calibrant.cli.show import table
 from calibrant.evaluation.tflite_runner import TfliteRunner
-from calibrant.graph.load import load
+from calibrant.graph.reading.load import load
 
 
 def file_logits(content: bytes, batches: Any) -> np.ndarray:

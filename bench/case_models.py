@@ -23,7 +23,7 @@ from typing import Any
 PUBLIC = {  # what scripts call in Python; each takes the model first
     "calibrant": ["quantize"],
     "calibrant.graph": [],
-    "calibrant.graph.load": ["load"],
+    "calibrant.graph.reading.load": ["load"],
     "calibrant.graph.layers": ["find_layers"],
     "calibrant.fold": [],
     "calibrant.fold.folding": ["fold"],

@@ -86,7 +86,7 @@ def first_line(error: Exception) -> str:
 
 def opened(entry: dict[str, Any]) -> tuple[Any, list[str], dict[str, Any]]:
     """The graph, the options that it was read with, and what ``--set`` bound."""
-    from calibrant.graph.load import load
+    from calibrant.graph.reading.load import load
 
     path, signature = entry["path"], entry.get("signature")
     named = {key: entry[key].split(",") for key in ("inputs", "outputs") if entry.get(key)}
@@ -129,7 +129,7 @@ def opened(entry: dict[str, Any]) -> tuple[Any, list[str], dict[str, Any]]:
 def require_numbers(graph: Any) -> None:
     """The error of ``quantize`` for inputs that are text, where this version of the code has one."""
     try:
-        from calibrant.graph.cut_proposal import check_feedable
+        from calibrant.graph.reading.cut_proposal import check_feedable
     except ImportError:
         return
     check_feedable(graph)
@@ -140,7 +140,7 @@ def judged(path: str, graph: Any, words: list[str], constants: dict[str, Any]) -
     from calibrant.cli.main import main as command
     from calibrant.fold.folding import fold
     from calibrant.graph.layers import find_layers
-    from calibrant.graph.run import run_once
+    from calibrant.graph.running.run import run_once
 
     def code(*arguments: str) -> int | str:
         try:

@@ -21,9 +21,9 @@ from real_models import CASES, ONE_SCALE, SIX_BITS, batch_count, batches_of, dat
 import calibrant
 from calibrant.cli.show import table
 from calibrant.graph.graph import Graph
-from calibrant.graph.load import load
 from calibrant.graph.logits import before_softmax
-from calibrant.graph.run import Runner
+from calibrant.graph.reading.load import load
+from calibrant.graph.running.run import Runner
 from calibrant.graph.tensorflow import tensorflow
 
 CHOSEN = ("resnet8 .pb", "ds_cnn .pb", "arm DS_CNN_S", "arm CNN_S", "arm DNN_S", "mnist", "kwt1")

@@ -128,7 +128,7 @@ def _step(step: str, folder: Path, shape: tuple[int, int, int, int]) -> float | 
     import calibrant
     from calibrant.fold import fold
     from calibrant.graph.layers import find_layers
-    from calibrant.graph.load import load
+    from calibrant.graph.reading.load import load
 
     model, out, (_, _, inputs, batches) = str(folder / "net.pb"), folder / "out", shape
     random = np.random.default_rng(2)

@@ -22,7 +22,7 @@ TIMES = 3  # in one process
 ONE = f"""
 import sys, time
 import tensorflow as tf, keras
-from calibrant.graph.load import load
+from calibrant.graph.reading.load import load
 with tf.Graph().as_default() as graph:
     tf.nn.relu(tf.compat.v1.placeholder(tf.float32, [None, 3]), name="y")
 load(graph)
@@ -39,7 +39,7 @@ def make_models(folder: Path) -> None:
     """ResNet-50 in the three forms."""
     import keras
 
-    from calibrant.graph.load import load
+    from calibrant.graph.reading.load import load
 
     keras.utils.set_random_seed(1)
     model = keras.applications.ResNet50(weights=None)

@@ -30,7 +30,7 @@ from memory import apart
 from results import everything, store
 
 from calibrant.cli.show import table
-from calibrant.graph.load import load
+from calibrant.graph.reading.load import load
 
 MODELS = {"mobilenet_v2": "MobileNetV2", "resnet50": "ResNet50"}
 ONCE_SECONDS = 30

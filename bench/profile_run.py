@@ -23,7 +23,7 @@ from results import store
 from speed import IFMR, observed, observer_of, prepared, searched
 
 from calibrant.cli.show import table
-from calibrant.graph.run import Runner
+from calibrant.graph.running.run import Runner
 
 RATE = 199  # samples a second
 # What a sample belongs to: the first row of which a word is in "library|symbol", in lower case.

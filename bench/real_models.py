@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 import calibrant
-import calibrant.graph.load
+import calibrant.graph.reading.load
 from calibrant.cli.show import table
 from calibrant.data.open_data import ImageOptions, InputSpec, open_data
 from calibrant.graph.graph import Graph
-from calibrant.graph.run import Runner, input_shapes
+from calibrant.graph.running.run import Runner, input_shapes
 from calibrant.result import Result
 
 BATCH = 16
@@ -172,7 +172,7 @@ def measure(case: Case, shared: Path, config: str | None) -> tuple[Any, ...]:
 
 def batch_count(case: Case, shared: Path, data: Any) -> int:
     """How many batches the calibration data are."""
-    graph = calibrant.graph.load.load(str(shared / case.model), case.inputs)
+    graph = calibrant.graph.reading.load.load(str(shared / case.model), case.inputs)
     return batches_of(graph, data, case.options).count
 
 

@@ -18,9 +18,9 @@ import calibrant
 from calibrant.cli.show import table
 from calibrant.evaluation.accuracy import Difference
 from calibrant.graph.graph import Graph
-from calibrant.graph.load import load
 from calibrant.graph.logits import before_softmax
-from calibrant.graph.run import Runner
+from calibrant.graph.reading.load import load
+from calibrant.graph.running.run import Runner
 
 SIZES = (8, 16, 32, 64, 128, 256)
 SETS = 4

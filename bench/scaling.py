@@ -27,8 +27,8 @@ from calibrant.cli.show import table
 from calibrant.fold import fold
 from calibrant.graph import nodes as nd
 from calibrant.graph.layers import find_layers
-from calibrant.graph.load import load
-from calibrant.graph.run import Runner
+from calibrant.graph.reading.load import load
+from calibrant.graph.running.run import Runner
 from calibrant.graph.tensorflow import tensorflow
 
 BATCHES = (4, 40, 400)

@@ -21,15 +21,15 @@ import numpy as np
 from real_models import CASES, Case, batch_count, batches_of, data_of
 
 import calibrant
-import calibrant.graph.load
+import calibrant.graph.reading.load
 from calibrant.cli.show import table
 from calibrant.data.open_data import Batches
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import before_softmax
-from calibrant.graph.run import Runner
+from calibrant.graph.running.run import Runner
 from calibrant.quantized_network import QuantizedNetwork
-from calibrant.steps.sensitivity import LayerExchanges, sensitivities
+from calibrant.steps.refining.sensitivity import LayerExchanges, sensitivities
 
 HERE = Path(__file__).resolve().parent
 REPEATS = 5
@@ -76,7 +76,7 @@ def rank_correlation(first: list[float], second: list[float]) -> float:
 def measure(case: Case, shared: Path) -> tuple[object, ...]:
     """One row."""
     data = data_of(shared, case.calibration)
-    original = calibrant.graph.load.load(str(shared / case.model), case.inputs)
+    original = calibrant.graph.reading.load.load(str(shared / case.model), case.inputs)
     config = f"batch_num : {batch_count(case, shared, data)}"
     result = calibrant.quantize(original, config, data, refine=True, **case.options)
     unasked = calibrant.quantize(original, config, data, refine=None, **case.options).seconds

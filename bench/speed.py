@@ -26,9 +26,9 @@ from calibrant.fold import fold
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import find_layers
-from calibrant.graph.load import load
-from calibrant.graph.run import Runner
-from calibrant.steps.activations import search_all
+from calibrant.graph.reading.load import load
+from calibrant.graph.running.run import Runner
+from calibrant.steps.ranges.activations import search_all
 
 IFMR = ActivationPlan(
     search_range_start=0.7, search_range_end=1.3, search_step=0.01, max_percentile=0.999999, min_percentile=0.999999

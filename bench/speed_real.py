@@ -20,7 +20,7 @@ from calibrant.cli.show import table
 from calibrant.fold import fold
 from calibrant.graph import nodes as nd
 from calibrant.graph.layers import find_layers
-from calibrant.graph.load import load
+from calibrant.graph.reading.load import load
 
 BATCH = 32
 MODELS = {

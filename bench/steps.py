@@ -23,7 +23,7 @@ from memory import apart
 from results import store
 
 from calibrant.cli.show import table
-from calibrant.graph.load import load
+from calibrant.graph.reading.load import load
 from calibrant.graph.tensorflow import tensorflow
 
 BATCHES = 4

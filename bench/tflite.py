@@ -22,7 +22,7 @@ import calibrant
 from calibrant.cli.show import table
 from calibrant.emit.tflite.file_parts import Operator, Tensor
 from calibrant.emit.tflite.flatbuffer import File
-from calibrant.graph.load import load
+from calibrant.graph.reading.load import load
 
 CASES = {
     "digits": (None, None, None),

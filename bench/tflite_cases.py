@@ -132,7 +132,7 @@ def _operator(name: str, shared: Path, seed: int) -> Case:
 def _keras_network(group: str, name: str, seed: int, count: int) -> Case:
     import keras
 
-    from calibrant.graph.load import load
+    from calibrant.graph.reading.load import load
 
     keras.utils.set_random_seed(seed)
     model = application(name) if group == "applications" else {**MODERN, **MORE}[name]()
@@ -146,7 +146,7 @@ def _keras_network(group: str, name: str, seed: int, count: int) -> Case:
 def _stored(group: str, name: str, shared: Path, count: int) -> Case:
     from calibrant.data.input_spec import inputs_of
     from calibrant.data.open_data import open_data
-    from calibrant.graph.load import load
+    from calibrant.graph.reading.load import load
 
     options = {"wild": WILD, "real": REAL}[group][name]
     loading = {key: options[key] for key in ("inputs", "outputs", "constants") if key in options}
@@ -162,7 +162,7 @@ def _stored(group: str, name: str, shared: Path, count: int) -> Case:
 
 def samples(graph: Any, options: Mapping[str, Any], count: int) -> dict[str, np.ndarray]:
     """Smooth noise, or small whole numbers, for every input."""
-    from calibrant.graph.run import input_shapes
+    from calibrant.graph.running.run import input_shapes
 
     random, low_high = np.random.default_rng(0), options.get("range", (-1.0, 1.0))
     count = max(count, options.get("samples", 0))

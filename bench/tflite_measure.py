@@ -93,8 +93,8 @@ def integers(content: bytes) -> tuple[int, int]:
 def measure(case: Case, dense_per_channel: bool = False, refine: bool | None = False) -> dict[str, Any]:
     """Everything about one network."""
     import calibrant
-    from calibrant.graph.load import load
-    from calibrant.graph.run import input_shapes, run_once
+    from calibrant.graph.reading.load import load
+    from calibrant.graph.running.run import input_shapes, run_once
 
     row: dict[str, Any] = {}
     graph = load(case.model, **case.loading)

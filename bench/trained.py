@@ -187,7 +187,7 @@ def trained(name: str, pictures: np.ndarray, answers: np.ndarray, work: Path, ep
 def rows_of(name: str, model: Any, data: tuple[np.ndarray, np.ndarray], draws: int) -> list[dict[str, Any]]:
     """A row for each way, means over the draws."""
     import calibrant
-    from calibrant.graph.load import load
+    from calibrant.graph.reading.load import load
 
     graph = load(model)
     pictures, answers = data
@@ -218,7 +218,7 @@ def rows_of(name: str, model: Any, data: tuple[np.ndarray, np.ndarray], draws: i
 
 def scores(graph: Any, pictures: np.ndarray) -> np.ndarray:
     """The outputs."""
-    from calibrant.graph.run import Runner
+    from calibrant.graph.running.run import Runner
 
     with Runner(graph) as runner:
         parts = [

@@ -34,7 +34,7 @@ from calibrant.fold import fold
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import find_layers
-from calibrant.graph.load import load
+from calibrant.graph.reading.load import load
 from calibrant.steps.graph_info import graph_info
 from calibrant.steps.plan import make_plan
 

@@ -14,8 +14,8 @@ from calibrant.calibration.state import _read
 from calibrant.config.load import load_config
 from calibrant.data.numpy_files import NpzFile, npy_column
 from calibrant.errors import ConfigError, DataError, ModelError
-from calibrant.graph import keras_bounds
-from calibrant.graph.load import load
+from calibrant.graph.reading import keras_bounds
+from calibrant.graph.reading.load import load
 from calibrant.json_text import parse_json, read_json
 
 ZEROS = 2**20 * 34

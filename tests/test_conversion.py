@@ -9,8 +9,8 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 import calibrant
 from calibrant.conversion import ConvertedModels, convert_records, convert_trained
 from calibrant.errors import ConfigError, ModelError
-from calibrant.graph.load import load
-from calibrant.graph.run import run_once
+from calibrant.graph.reading.load import load
+from calibrant.graph.running.run import run_once
 from calibrant.records.record_file import read_records, write_records
 from graphs import conv, graph_def, numbers, placeholder, small_network, tf
 from trained_networks import frozen, two_convolutions

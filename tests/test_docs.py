@@ -66,7 +66,12 @@ def test_names_in_docs_and_messages_can_be_imported(repository):
 
 @pytest.mark.parametrize(
     "dotted, absent",
-    [(".quantize", False), (".graph.load.load", False), (".absent", True), (".graph.load.absent", True)],
+    [
+        (".quantize", False),
+        (".graph.reading.load.load", False),
+        (".absent", True),
+        (".graph.reading.load.absent", True),
+    ],
 )
 def test_a_missing_name_is_noticed(dotted, absent):
     assert missing(dotted) == absent

@@ -29,8 +29,8 @@ context.Process(target=quantized, args=(queue,), daemon=True).start()
 print(queue.get(timeout=100))
 """
 USES = {
-    "calibrant": "from calibrant.graph.load import load; from calibrant.graph.session import open_session; "
-    "open_session(load(sys.argv[1]))",
+    "calibrant": "from calibrant.graph.reading.load import load; "
+    "from calibrant.graph.running.session import open_session; open_session(load(sys.argv[1]))",
     "operations": "import tensorflow as tf; tf.matmul(tf.ones([9, 9]), tf.ones([9, 9]))",
     "a session": "import tensorflow as tf; tf.compat.v1.disable_eager_execution(); "
     "tf.compat.v1.Session().run(tf.ones([9, 9]) @ tf.ones([9, 9]))",

@@ -12,7 +12,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 import calibrant
 from calibrant.conversion import ConvertedModels, convert_records
 from calibrant.errors import CalibrantError, ConfigError
-from calibrant.graph.sinks import network_outputs
+from calibrant.graph.running.sinks import network_outputs
 from calibrant.in_place import InPlaceBalancing, InPlaceCalibration
 from calibrant.records.record_file import read_records, write_records
 from calibrant.steps.records import layer_records

@@ -12,7 +12,7 @@ import calibrant
 from calibrant import CalibrationOptions, DataOptions, ExportOptions, ModelOptions
 from calibrant.data.option_types import ACCEPTED, check_arguments
 from calibrant.data.options import TYPES as DATA_TYPES
-from calibrant.graph.load import load
+from calibrant.graph.reading.load import load
 from calibrant.options import TO_QUANTIZE, TO_READ, Options
 from calibrant.progress import no_progress
 from graphs import tf

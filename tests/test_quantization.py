@@ -13,7 +13,7 @@ import pytest
 
 import calibrant
 from calibrant.exports import EXPORTS
-from calibrant.graph.run import run_once
+from calibrant.graph.running.run import run_once
 from calibrant.publish.write import write_folder
 from calibrant.result import result_files, result_names
 from command_line import tree

@@ -10,7 +10,7 @@ import warnings
 import pytest
 
 import calibrant
-from calibrant.emit.tflite.convert import _silence
+from calibrant.emit.tflite.conversion.convert import _silence
 from calibrant.process_wide import alone
 
 

@@ -12,7 +12,7 @@ def main(folder, config):
     """Quantize and write every file."""
     stages = Stages()
     with stages.stage("imports"):
-        from calibrant.graph.load import load
+        from calibrant.graph.reading.load import load
         from calibrant.graph.tensorflow import tensorflow
         from calibrant.quantization import quantize
 

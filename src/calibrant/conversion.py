@@ -16,15 +16,15 @@ from calibrant.errors import ConfigError, Problem
 from calibrant.exports import EXPORTS
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
-from calibrant.graph.load import load
+from calibrant.graph.reading.load import load
 from calibrant.publish.write import Content, write_files, write_folder
 from calibrant.records.beside_record import CalibrationNotes, notes_path, notes_text, read_notes
 from calibrant.records.layer_record import LayerRecord
 from calibrant.records.record_file import read_records, write_records
-from calibrant.steps.clipped_weights import clipped_weights
 from calibrant.steps.recorded import BesideRecord, Recorded, recorded_network
 from calibrant.steps.trained import trained_network
 from calibrant.steps.trained_tensors import with_trained_tensors
+from calibrant.steps.weights.clipped_weights import clipped_weights
 
 
 def convert_records(

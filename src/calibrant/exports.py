@@ -29,11 +29,11 @@ def _is_one_a_run(result: Any) -> bool:
 
 
 def _tflite(result: Any) -> dict[str, Content]:
+    from calibrant.emit.tflite.conversion.name_check import OtherNumbersError
+    from calibrant.emit.tflite.conversion.open_sizes import of_one_sample, samples_a_run, with_tried_shape_hint
     from calibrant.emit.tflite.far_outputs import far_outputs
     from calibrant.emit.tflite.file_share import file_share
-    from calibrant.emit.tflite.name_check import OtherNumbersError
     from calibrant.emit.tflite.node_map import tflite_node_map
-    from calibrant.emit.tflite.open_sizes import of_one_sample, samples_a_run, with_tried_shape_hint
     from calibrant.emit.tflite.trial import TrialError
 
     batch = None if result.batches is None else next(iter(result.batches))

@@ -15,8 +15,8 @@ from calibrant.fold import Folded
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
 from calibrant.graph.node_input import read_tensor
-from calibrant.graph.rewire import Meaning, Rewiring, Watchers, rewire
-from calibrant.graph.sinks import network_outputs
+from calibrant.graph.running.rewire import Meaning, Rewiring, Watchers, rewire
+from calibrant.graph.running.sinks import network_outputs
 from calibrant.graph.tf_core import AttrValue, TensorShapeProto
 from calibrant.options import ModelOptions, Options
 from calibrant.progress import Stopwatch
@@ -26,7 +26,7 @@ from calibrant.quantized_network import QuantizedNetwork
 from calibrant.records.beside_record import CalibrationNotes, notes_path, notes_text
 from calibrant.records.layer_record import LayerRecord
 from calibrant.records.record_file import read_records, write_records
-from calibrant.steps.balance import Balanced, ChannelMaxima, balanced_by_factors, balanced_by_maxima
+from calibrant.steps.balancing.balance import Balanced, ChannelMaxima, balanced_by_factors, balanced_by_maxima
 from calibrant.steps.files_read import files_read
 from calibrant.steps.observed import observed_network
 from calibrant.steps.planned import Planned, plan_model
@@ -215,7 +215,7 @@ def watch(graph: Any, origin: Planned | Recorded, changed: Graph, balanced: Bala
     balanced : Balanced
         How it was balanced.
     watchers : Watchers
-        As of :func:`calibrant.graph.rewire.rewire`.
+        As of :func:`calibrant.graph.running.rewire.rewire`.
     """
     _restore(graph)
     meaning = _meaning(origin.original, origin.folded, changed, balanced)

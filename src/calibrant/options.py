@@ -32,7 +32,7 @@ class ModelOptions:
     signature : str | None
         Of a SavedModel.
     constants : Mapping[str, Any] | None
-        Placeholder → the value that it is bound to; see :func:`calibrant.graph.load.load`.
+        Placeholder → the value that it is bound to; see :func:`calibrant.graph.reading.load.load`.
     trust_model : bool
         Whether a model file may run Python code, write files or talk to other machines.
 
@@ -65,16 +65,17 @@ class CalibrationOptions:
         Shift biases so that the means of the layers' outputs are those of the float network; the ranges then come from
         the folded float network, otherwise from the one whose weights are quantized.
     equalize : bool | None
-        Equalize the channels between layers first, where that adds no operation; see :mod:`calibrant.steps.equalize`.
-        Reads the data once more. None: where the ranges are refined, channels are equalized or balanced if that brings
-        the outputs nearer to the float model's, see :mod:`calibrant.steps.channels`.
+        Equalize the channels between layers first, where that adds no operation; see
+        :mod:`calibrant.steps.balancing.equalize`. Reads the data once more. None: where the ranges are refined,
+        channels are equalized or balanced if that brings the outputs nearer to the float model's, see
+        :mod:`calibrant.steps.balancing.channels`.
     round_weights : bool
         Round the weights so that the outputs of their layers change least, instead of to the nearest codes; the ranges
         then come from the folded float network. Where ranges are refined, layer after layer, see
-        :mod:`calibrant.steps.round_in_turn`.
+        :mod:`calibrant.steps.weights.round_in_turn`.
     budget : float | None
         Share, 0...1, of the multiply-accumulates whose activations may have 16 bits: those are chosen that cost the
-        outputs most, see :mod:`calibrant.steps.budget`. Reads the data again. None: as the configuration says.
+        outputs most, see :mod:`calibrant.steps.refining.budget`. Reads the data again. None: as the configuration says.
     workers : int
         Processes that the batches are spread over; the model is the same. With several, the report does not say whether
         the data are enough.

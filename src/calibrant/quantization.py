@@ -19,7 +19,7 @@ from calibrant.data.option_types import check_arguments, plain_number
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.emit.large_model import is_too_large
 from calibrant.emit.prefix import file_prefix
-from calibrant.emit.tflite.float_file import FloatFile
+from calibrant.emit.tflite.conversion.float_file import FloatFile
 from calibrant.errors import CalibrantError, OutputError, Problem
 from calibrant.exports import EXPORTS
 from calibrant.graph.logits import can_be_compared, compared_tensors
@@ -32,25 +32,25 @@ from calibrant.publish.write import write_folder
 from calibrant.quantized_network import QuantizedInput
 from calibrant.report.given_options import options_row
 from calibrant.result import Pictured, Result, large_model_names, result_files, result_names
-from calibrant.steps.activations import search_all
-from calibrant.steps.budget import BUDGET, within_budget
-from calibrant.steps.channels import REFINE, Channels, choose_channels
+from calibrant.steps.balancing.channels import REFINE, Channels, choose_channels
 from calibrant.steps.files_read import files_read
-from calibrant.steps.fixed_scales import without_coarse_kernels
 from calibrant.steps.foreign_folders import refuse_foreign_folders
-from calibrant.steps.intermediate_tensors import float_lite_file
 from calibrant.steps.measured import Measured, file_sqnr, measured
 from calibrant.steps.observed import Calibrated, search
-from calibrant.steps.parts import with_parts_alike
 from calibrant.steps.prepare import channels_are_open, is_configured, plan_with_data, prepare
-from calibrant.steps.refine import refined, units_of
-from calibrant.steps.refine_between import refined_between
-from calibrant.steps.room import with_room
-from calibrant.steps.round_in_turn import rounded_in_turn
+from calibrant.steps.ranges.activations import search_all
+from calibrant.steps.ranges.fixed_scales import without_coarse_kernels
+from calibrant.steps.ranges.intermediate_tensors import float_lite_file
+from calibrant.steps.ranges.parts import with_parts_alike
+from calibrant.steps.ranges.unseen import seen_places
+from calibrant.steps.refining.budget import BUDGET, within_budget
+from calibrant.steps.refining.refine import refined, units_of
+from calibrant.steps.refining.refine_between import refined_between
+from calibrant.steps.refining.room import with_room
+from calibrant.steps.refining.sensitivity import sensitivities
+from calibrant.steps.refining.whole_errors import WholeErrors
 from calibrant.steps.second_pass import SecondPass, check_readable_again, left_out_if
-from calibrant.steps.sensitivity import sensitivities
-from calibrant.steps.unseen import seen_places
-from calibrant.steps.whole_errors import WholeErrors
+from calibrant.steps.weights.round_in_turn import rounded_in_turn
 
 
 @takes_keywords(*TO_QUANTIZE)
@@ -72,7 +72,7 @@ def quantize(
     ----------
     model : Any
         Path of a frozen graph, SavedModel, Keras file or TensorFlow 1.x checkpoint, or a model in memory; see
-        :func:`calibrant.graph.load.load`.
+        :func:`calibrant.graph.reading.load.load`.
     config : Any
         Path of a configuration file, its text, a ``Configuration``, or None for the defaults.
     data : Any
@@ -84,10 +84,10 @@ def quantize(
         :class:`calibrant.ExportOptions`, each at most once and in any order.
     refine : bool | None
         Move the ranges of the activations from where the plain search puts them to where the network's outputs suffer
-        least, see :mod:`calibrant.steps.refine`; before, decide what is done to the channels, unless ``equalize`` or
-        the configuration does, see :mod:`calibrant.steps.channels`. Reads the first samples of the data again. None, as
-        on the command line: where the configuration does not say how ranges are chosen, and that takes some ten plain
-        passes over these samples.
+        least, see :mod:`calibrant.steps.refining.refine`; before, decide what is done to the channels, unless
+        ``equalize`` or the configuration does, see :mod:`calibrant.steps.balancing.channels`. Reads the first samples
+        of the data again. None, as on the command line: where the configuration does not say how ranges are chosen, and
+        that takes some ten plain passes over these samples.
     sensitivity : bool
         Measure what each layer alone costs, for the report; reads the data once more.
     resume : str | Path | None

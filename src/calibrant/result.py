@@ -20,7 +20,7 @@ from calibrant.data.batches import Batches
 from calibrant.emit.graph_file import graph_file
 from calibrant.emit.large_model import is_too_large, large_model_writer
 from calibrant.emit.node_map import node_map
-from calibrant.emit.tflite.float_file import FloatFile
+from calibrant.emit.tflite.conversion.float_file import FloatFile
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.errors import CalibrantError
 from calibrant.exports import EXPORTS

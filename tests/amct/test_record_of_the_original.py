@@ -8,7 +8,7 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 from calibrant import amct
 from calibrant.graph import nodes as nd
 from calibrant.graph.ascend.deq_scale import unpack
-from calibrant.graph.load import load
+from calibrant.graph.reading.load import load
 from calibrant.records.record_file import read_records
 
 OUTPUT = "MobilenetV2/Predictions/Reshape_1"

@@ -17,7 +17,7 @@ import pytest
 
 import calibrant
 from calibrant.graph import nodes as nd
-from calibrant.graph.load import load
+from calibrant.graph.reading.load import load
 from calibrant.records.record_file import read_records
 from trained_networks import frozen, two_convolutions
 

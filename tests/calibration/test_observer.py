@@ -16,8 +16,8 @@ from calibrant.calibration.observer import Observer
 from calibrant.calibration.runner import CalibrationRunner
 from calibrant.data.open_data import InputSpec, open_data
 from calibrant.errors import DataError
-from calibrant.graph.load import load
-from calibrant.graph.run import Runner, input_shapes, run_once
+from calibrant.graph.reading.load import load
+from calibrant.graph.running.run import Runner, input_shapes, run_once
 from graphs import graph_def, numbers, small_network
 
 TENSORS = ("x:0", "relu:0", "flat:0", "pool:0")

@@ -15,7 +15,7 @@ from calibrant.calibration import runner
 from calibrant.calibration.runner import CalibrationRunner
 from calibrant.calibration.worker import Worker
 from calibrant.errors import CalibrantError, DataError
-from calibrant.graph.load import load
+from calibrant.graph.reading.load import load
 from calibration.test_observer import TENSORS, batches_of
 from calibration.test_state import content
 from graphs import graph_def, numbers, small_network

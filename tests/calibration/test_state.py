@@ -10,7 +10,7 @@ from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.patch_mean import ConvAxis, PatchGeometry, PatchMean
 from calibrant.calibration.state import State, batch_digest, fingerprint
 from calibrant.errors import DataError, OutputError
-from calibrant.graph.load import load
+from calibrant.graph.reading.load import load
 from graphs import graph_def, numbers, small_network
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import calibrant
-from calibrant.graph.load import load
-from calibrant.graph.run import run_once
+from calibrant.graph.reading.load import load
+from calibrant.graph.running.run import run_once
 from command_line import run, tree
 from graphs import graph_def, numbers, save, small_network, weights_in_a_loop
 

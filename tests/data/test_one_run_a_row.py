@@ -8,7 +8,7 @@ from calibrant.data.input_spec import inputs_of
 from calibrant.data.one_run_a_row import first_axis_sentence
 from calibrant.data.open_data import InputSpec, open_data
 from calibrant.errors import DataError
-from calibrant.graph.load import load
+from calibrant.graph.reading.load import load
 from graphs import dense, graph_def, numbers, placeholder, tf
 
 OPEN = InputSpec("x", (None,), np.float32)

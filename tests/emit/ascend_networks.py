@@ -157,7 +157,7 @@ def samples(graph, seed=30):
 @lru_cache(maxsize=64)
 def quantized(build, config=""):
     """What ``calibrant.quantize`` makes of the network that a function builds."""
-    from calibrant.graph.load import load
+    from calibrant.graph.reading.load import load
 
     graph_def = definition(build)
     batch = samples(load(graph_def, outputs=["out"]), seed=31)

@@ -19,8 +19,8 @@ from ascend_networks import (
 )
 
 import calibrant
-from calibrant.graph.load import load
-from calibrant.graph.run import run_once
+from calibrant.graph.reading.load import load
+from calibrant.graph.running.run import run_once
 
 CONFIGS = {
     "asymmetric": "",

@@ -5,8 +5,8 @@ import json
 from ascend_networks import biased, conv, definition, image, numbers, tf, v1
 
 import calibrant
-from calibrant.graph.load import load
-from calibrant.graph.run import input_shapes
+from calibrant.graph.reading.load import load
+from calibrant.graph.running.run import input_shapes
 from calibrant.records.mapping_file import read_mapping
 
 

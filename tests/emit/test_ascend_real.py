@@ -7,8 +7,8 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 
 import calibrant
 from calibrant.emit.ascend.model import ascend_model
-from calibrant.graph.load import load
-from calibrant.graph.run import Runner
+from calibrant.graph.reading.load import load
+from calibrant.graph.running.run import Runner
 
 pytestmark = pytest.mark.real
 CIFAR = ("resnet8_cifar10/cifar10_part.npz", "x_calibration", "x_test")

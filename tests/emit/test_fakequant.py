@@ -7,7 +7,7 @@ import pytest
 
 from calibrant import quantize
 from calibrant.graph import nodes as nd
-from calibrant.graph.run import Runner, run_once
+from calibrant.graph.running.run import Runner, run_once
 from calibrant.steps.records import layer_records
 from graphs import conv, dense, graph_def, numbers, placeholder, small_network, tf, v1
 from reference.integer_network import integer_outputs

@@ -13,7 +13,7 @@ from tflite_networks import definition
 
 import calibrant
 from calibrant.emit.tflite.flatbuffer import File
-from calibrant.graph.load import load
+from calibrant.graph.reading.load import load
 from graphs import numbers
 
 LEVELS = 16

@@ -10,9 +10,10 @@ import pytest
 from calibrant import quantize
 from calibrant.emit import large_model
 from calibrant.evaluation.verify import verify
-from calibrant.graph import saved_model, session
-from calibrant.graph.load import load
-from calibrant.graph.run import run_once
+from calibrant.graph.reading import saved_model
+from calibrant.graph.reading.load import load
+from calibrant.graph.running import session
+from calibrant.graph.running.run import run_once
 from graphs import dense, graph_def, numbers, placeholder, tf
 
 IDS = np.random.default_rng(0).integers(0, 2000, (40, 5)).astype(np.int32)

@@ -6,8 +6,8 @@ from ascend_networks import chain, convolution, quantized, samples, tf
 
 import calibrant
 from calibrant.emit.saved_model import saved_model_writer
-from calibrant.graph.load import load
-from calibrant.graph.run import run_once
+from calibrant.graph.reading.load import load
+from calibrant.graph.running.run import run_once
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from calibrant.emit.ascend.model import ascend_model
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.emit.two_terms import lower, upper
 from calibrant.graph import nodes as nd
-from calibrant.graph.run import run_once
+from calibrant.graph.running.run import run_once
 from calibrant.result import result_files
 from graphs import conv, dense, graph_def, numbers, placeholder, tf
 

@@ -29,7 +29,7 @@ def quantized():
 
 @pytest.fixture(scope="module")
 def labels(quantized):
-    from calibrant.graph.run import run_once
+    from calibrant.graph.running.run import run_once
 
     return run_once(quantized.original, {"x": DATA})[0].argmax(-1)
 

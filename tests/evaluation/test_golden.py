@@ -19,7 +19,7 @@ import calibrant
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.errors import DataError
 from calibrant.evaluation import check_golden
-from calibrant.graph import run as run_module
+from calibrant.graph.running import run as run_module
 from command_line import run
 from graphs import conv, dense, graph_def, numbers, placeholder, tf
 
@@ -174,8 +174,8 @@ def test_the_checker_imports_numpy_and_interpreters_alone():
 
 
 def test_every_layer_and_result_is_there_with_the_codes_of_the_simulation(result, written):
-    from calibrant.graph.load import load
-    from calibrant.graph.run import run_once
+    from calibrant.graph.reading.load import load
+    from calibrant.graph.running.run import run_once
 
     about = json.loads((written / "golden.json").read_text())
     arrays = np.load(written / "golden.npz")

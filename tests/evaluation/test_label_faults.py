@@ -9,8 +9,8 @@ import calibrant
 from calibrant.errors import DataError
 from calibrant.evaluation.label_count import MOST_CLASSES, LabelCount
 from calibrant.evaluation.target_error import TargetError
-from calibrant.graph.load import load
-from calibrant.graph.run import run_once
+from calibrant.graph.reading.load import load
+from calibrant.graph.running.run import run_once
 from graphs import dense, graph_def, numbers, placeholder, tf
 
 DATA = numbers(32, 4)

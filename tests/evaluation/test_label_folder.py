@@ -14,7 +14,7 @@ from calibrant.errors import DataError
 from calibrant.evaluation.labels import load_labels
 from calibrant.evaluation.trials import Trials, TrialSetup
 from calibrant.evaluation.verify import verify
-from calibrant.graph.load import load
+from calibrant.graph.reading.load import load
 from command_line import run
 from graphs import graph_def, placeholder, save, tf
 

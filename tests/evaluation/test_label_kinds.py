@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import calibrant
-from calibrant.graph.run import run_once
+from calibrant.graph.running.run import run_once
 from command_line import run
 from graphs import conv, dense, graph_def, numbers, placeholder, save, tf
 

@@ -6,7 +6,7 @@ import pytest
 
 import calibrant
 from calibrant.evaluation.verify import verify
-from calibrant.graph.load import load
+from calibrant.graph.reading.load import load
 from calibrant.graph.same_order import in_order_of
 from graphs import dense, graph_def, numbers, placeholder, tf
 

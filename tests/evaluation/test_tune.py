@@ -17,8 +17,8 @@ from calibrant.evaluation.concise import concise
 from calibrant.evaluation.trials import TrialPool, TrialSetup
 from calibrant.evaluation.tune import tune
 from calibrant.fold import fold
-from calibrant.graph.load import load
-from calibrant.graph.run import run_once
+from calibrant.graph.reading.load import load
+from calibrant.graph.running.run import run_once
 from calibrant.steps.graph_info import graph_info
 from calibrant.steps.plan import make_plan
 from graphs import conv, dense, graph_def, numbers, placeholder, tf

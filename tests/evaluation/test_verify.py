@@ -18,8 +18,8 @@ from calibrant.evaluation.divergence import OutputDivergence, TensorDivergence
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.evaluation.verification import Limits
 from calibrant.evaluation.verify import verify
-from calibrant.graph.load import load
 from calibrant.graph.logits import softmax_input
+from calibrant.graph.reading.load import load
 from command_line import run
 from graphs import dense, graph_def, numbers, placeholder, tf
 

@@ -9,7 +9,7 @@ import numpy as np
 
 import calibrant
 from calibrant.graph import nodes as nd
-from calibrant.graph.run import run_once
+from calibrant.graph.running.run import run_once
 from calibrant.graph.tensorflow import tensorflow
 from calibrant.result import result_files
 

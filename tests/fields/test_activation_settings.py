@@ -8,7 +8,7 @@ from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.algorithms.hfmg import search as hfmg_search
 from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.ifmr import search as ifmr_search
-from calibrant.graph.run import run_once
+from calibrant.graph.running.run import run_once
 
 
 def ifmr(fields, layer="conv1"):

@@ -5,8 +5,8 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.python.framework import dtypes
 
 from calibrant.graph import nodes as nd
-from calibrant.graph.load import load
-from calibrant.graph.run import run_once
+from calibrant.graph.reading.load import load
+from calibrant.graph.running.run import run_once
 
 TO_LAST = {4: (0, 2, 3, 1), 5: (0, 2, 3, 4, 1)}
 TO_FIRST = {4: (0, 3, 1, 2), 5: (0, 4, 1, 2, 3)}

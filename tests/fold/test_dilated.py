@@ -54,7 +54,7 @@ def test_depthwise():
 
 @pytest.mark.parametrize("fed", ["block", "crops"])
 def test_a_block_that_is_computed_leaves_channels_alone(fed):
-    from calibrant.graph.load import load
+    from calibrant.graph.reading.load import load
 
     cut = load(dilated().graph_def(), inputs=["x", fed], outputs=["relu"])
     assert "FusedBatchNormV3" not in ops(fold(cut).graph)

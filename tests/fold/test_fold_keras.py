@@ -7,7 +7,7 @@ import pytest
 from sketch import difference
 
 from calibrant.fold import fold
-from calibrant.graph.load import load
+from calibrant.graph.reading.load import load
 
 
 def with_random_norms(model):

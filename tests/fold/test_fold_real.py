@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from calibrant.fold import fold
-from calibrant.graph.load import load
-from calibrant.graph.run import run_once
+from calibrant.graph.reading.load import load
+from calibrant.graph.running.run import run_once
 
 WRITTEN, FUSED, BIAS = "written-out batch norm", "batch norm", "bias"
 MODELS = {

@@ -6,7 +6,7 @@ from sketch import Sketch, computing, difference, ops
 from tensorflow.python.framework import dtypes
 
 from calibrant.fold import fold, fusible_nodes
-from calibrant.graph.load import load
+from calibrant.graph.reading.load import load
 
 INPUT = {"NHWC": (6, 6, 3), "NCHW": (3, 6, 6)}
 

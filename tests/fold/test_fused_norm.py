@@ -5,7 +5,7 @@ from sketch import Sketch, difference, ops
 from calibrant.errors import ModelError
 from calibrant.fold import Fusion, fold
 from calibrant.graph import nodes as nd
-from calibrant.graph.run import run_once
+from calibrant.graph.running.run import run_once
 
 FORMATS = ["NHWC", "NCHW"]
 INPUT = {"NHWC": (6, 6, 3), "NCHW": (3, 6, 6), "NDHWC": (4, 4, 4, 3), "NCDHW": (3, 4, 4, 4)}
@@ -69,7 +69,7 @@ def test_epsilon_left_out_is_the_default_of_the_operation():
             del node.attr["epsilon"]
         if node.name == "norm/variance/value":
             node.CopyFrom(nd.constant_node(node.name, np.full(4, 1e-4, np.float32)))
-    from calibrant.graph.load import load
+    from calibrant.graph.reading.load import load
 
     graph = load(graph_def, outputs=["relu"])
     assert difference(graph, fold(graph).graph) < 1e-6

@@ -9,8 +9,8 @@ from calibrant.errors import ModelError
 from calibrant.graph import nodes as nd
 from calibrant.graph.ascend.deq_scale import pack
 from calibrant.graph.ascend.lower import lower
-from calibrant.graph.load import load
-from calibrant.graph.run import run_once
+from calibrant.graph.reading.load import load
+from calibrant.graph.running.run import run_once
 
 SCALE_D, OFFSET = 0.05, -20
 CHANNELS = 4

@@ -9,8 +9,8 @@ from calibrant import quantize
 from calibrant.fold import fold
 from calibrant.graph.canonical import canonicalize
 from calibrant.graph.layers import find_layers
-from calibrant.graph.load import load
-from calibrant.graph.run import run_once
+from calibrant.graph.reading.load import load
+from calibrant.graph.running.run import run_once
 from graphs import graph_def, numbers, placeholder, tf
 
 raw = tf.raw_ops

@@ -7,8 +7,8 @@ import pytest
 
 import calibrant
 from calibrant.graph.known_sizes import with_known_sizes
-from calibrant.graph.load import load
-from calibrant.graph.run import run_once
+from calibrant.graph.reading.load import load
+from calibrant.graph.running.run import run_once
 from graphs import conv, graph_def, numbers, placeholder, tf
 
 KNOWN = {

@@ -9,8 +9,8 @@ from calibrant import quantize
 from calibrant.errors import ConfigError
 from calibrant.graph import nodes as nd
 from calibrant.graph.layers import find_layers
-from calibrant.graph.load import load
-from calibrant.graph.run import run_once
+from calibrant.graph.reading.load import load
+from calibrant.graph.running.run import run_once
 from calibrant.layer_kinds import KINDS
 from graphs import graph_def, numbers, placeholder, tf, v1
 from this_tensorflow import skipped_without_the_operation

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from calibrant.graph.load import load
 from calibrant.graph.logits import before_softmax
+from calibrant.graph.reading.load import load
 from calibrant.graph.tensorflow import tensorflow
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from calibrant.graph.load import load
 from calibrant.graph.multiply_accumulates import ASSUMED, LONG, count_products
+from calibrant.graph.reading.load import load
 from graphs import graph_def, numbers, placeholder, tf, v1
 
 raw = tf.raw_ops

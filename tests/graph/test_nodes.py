@@ -10,8 +10,8 @@ from tensorflow.python.framework import dtypes
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import ordered
-from calibrant.graph.load import load
-from calibrant.graph.run import run_once
+from calibrant.graph.reading.load import load
+from calibrant.graph.running.run import run_once
 from graphs import conv, graph_def, numbers, placeholder, small_network, tf
 
 NAMES = st.from_regex(r"[A-Za-z0-9.][A-Za-z0-9_./-]{0,20}", fullmatch=True)

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 import calibrant
 from calibrant.errors import ModelError
-from calibrant.graph import constants, pieces, session
-from calibrant.graph.load import load
+from calibrant.graph import constants, pieces
 from calibrant.graph.nodes import constant_value
 from calibrant.graph.pieces import is_in_pieces, read_graph_def, whole
-from calibrant.graph.run import run_once
-from calibrant.graph.session import close_session, open_session
+from calibrant.graph.reading.load import load
+from calibrant.graph.running import session
+from calibrant.graph.running.run import run_once
+from calibrant.graph.running.session import close_session, open_session
 from calibrant.graph.tf_core import GraphDef
 from graphs import graph_def, numbers, placeholder, tf
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from calibrant.graph.load import load
+from calibrant.graph.reading.load import load
 from graphs import graph_def, numbers, placeholder, tf
 
 

@@ -5,7 +5,7 @@ import pytest
 
 import calibrant
 from calibrant.graph import nodes as nd
-from calibrant.graph.run import run_once
+from calibrant.graph.running.run import run_once
 from calibrant.graph.tensorflow import tensorflow
 from this_tensorflow import skipped_without_the_operation
 
@@ -179,7 +179,7 @@ def test_channels_first(case):
 def test_channels_first_are_found_and_planned(case):
     """Without running anything."""
     from calibrant.graph.layers import find_layers
-    from calibrant.graph.load import load
+    from calibrant.graph.reading.load import load
 
     shape, window, op = NCHW[case]
     tf = tensorflow()

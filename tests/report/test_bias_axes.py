@@ -7,8 +7,8 @@ import pytest
 
 from calibrant import quantize
 from calibrant.graph.layers import find_layers
-from calibrant.graph.load import load
-from calibrant.graph.run import run_once
+from calibrant.graph.reading.load import load
+from calibrant.graph.running.run import run_once
 from calibrant.report.bias_axes import bias_axis_warnings
 from graphs import dense, graph_def, numbers, placeholder, tf
 from this_tensorflow import skipped_without_the_operation

@@ -3,7 +3,7 @@
 import pytest
 
 from calibrant.graph.graph import Graph
-from calibrant.graph.load import load
+from calibrant.graph.reading.load import load
 from calibrant.report.picture import picture
 from graphs import graph_def, placeholder, tf
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import calibrant
-from calibrant.graph.load import load
+from calibrant.graph.reading.load import load
 
 CONV3, CONV4, DEPTHWISE = (
     "digits_1/conv3_1/convolution",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from calibrant import quantize
-from calibrant.graph.load import load
+from calibrant.graph.reading.load import load
 from calibrant.report.quantized_before import quantized_before_warnings
 from graphs import conv, dense, graph_def, numbers, placeholder, small_network, tf
 

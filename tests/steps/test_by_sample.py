@@ -7,7 +7,7 @@ import pytest
 
 import calibrant
 from calibrant.algorithms.median_sqnr import median_sqnr_db
-from calibrant.graph.run import run_once
+from calibrant.graph.running.run import run_once
 from calibrant.steps.by_sample import by_sample, joined
 from graphs import conv, dense, graph_def, numbers, placeholder, tf
 

@@ -9,7 +9,7 @@ import pytest
 
 import calibrant
 from calibrant.fold import fold
-from calibrant.graph.load import load
+from calibrant.graph.reading.load import load
 from calibrant.records.record_file import read_records
 from calibrant.result import result_files
 from calibrant.steps.graph_info import graph_info

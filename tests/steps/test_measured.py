@@ -6,7 +6,7 @@ import pytest
 
 import calibrant
 from calibrant.errors import ModelError
-from calibrant.graph.load import load
+from calibrant.graph.reading.load import load
 from calibrant.steps import measured
 from calibrant.steps.measured import ENOUGH_VALUES, LEAST_SAMPLES, MOST_SAMPLES, PRODUCTS, RESULTS, samples_to_run
 from graphs import conv, dense, graph_def, numbers, placeholder, tf

@@ -47,9 +47,11 @@ def test_everything_counts_runs(model, clips, tmp_path, caplog):
 
 def test_runs_are_neither_cut_nor_joined(clips, monkeypatch):
     fed = []
-    run = calibrant.graph.run.Runner.__call__
+    run = calibrant.graph.running.run.Runner.__call__
     monkeypatch.setattr(
-        calibrant.graph.run.Runner, "__call__", lambda self, batch: fed.append(batch["x"].shape) or run(self, batch)
+        calibrant.graph.running.run.Runner,
+        "__call__",
+        lambda self, batch: fed.append(batch["x"].shape) or run(self, batch),
     )
     runs = [clips[0, :64], *clips, clips[0, :64], clips[1]]
     calibrant.quantize(graph_def(recording), data=runs, refine=True, round_weights=True, sensitivity=True)

@@ -6,7 +6,7 @@ import pytest
 import calibrant
 from calibrant.algorithms.median_sqnr import median_sqnr_db
 from calibrant.evaluation.tune import tune
-from calibrant.graph.run import run_once
+from calibrant.graph.running.run import run_once
 from graphs import graph_def, numbers, small_network
 
 CLEAN = numbers(128, 6, 6, 2)

@@ -10,7 +10,7 @@ import calibrant
 from calibrant.algorithms.median_sqnr import median_sqnr_db
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.logits import before_softmax
-from calibrant.graph.run import run_once
+from calibrant.graph.running.run import run_once
 from calibrant.quantized_network import OutputSqnr
 from calibrant.report.output_sqnr import file_hint, file_sqnr_line, refine_hint, sqnr_line, sqnr_warnings
 from calibrant.steps.measured import MOST_SAMPLES

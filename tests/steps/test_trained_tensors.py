@@ -7,8 +7,8 @@ import pytest
 from tensorflow.core.framework.graph_pb2 import GraphDef
 
 from calibrant.conversion import ConvertedModels, convert_trained
-from calibrant.graph.load import load
-from calibrant.graph.run import run_once
+from calibrant.graph.reading.load import load
+from calibrant.graph.running.run import run_once
 from graphs import numbers, tf
 from trained_networks import constant, frozen, tf1
 

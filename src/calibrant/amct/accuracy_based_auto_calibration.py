@@ -27,7 +27,7 @@ from calibrant.evaluation.evaluator_search import Found, Verdict, search_in_floa
 from calibrant.evaluation.layer_similarity import CosineSimilarity, LayerSimilarities
 from calibrant.evaluation.tune_search import STRATEGIES
 from calibrant.graph.graph import Graph
-from calibrant.graph.load import load
+from calibrant.graph.reading.load import load
 from calibrant.in_place import watch
 from calibrant.publish.writable import check_writable
 from calibrant.publish.write import Content, write_file

@@ -11,7 +11,7 @@ from typing import Any
 
 from calibrant.amct.old_names import scripts_environment
 from calibrant.errors import CalibrantError, ConfigError, Problem
-from calibrant.graph.run import reason_of
+from calibrant.graph.running.run import reason_of
 from calibrant.progress import LOG
 
 

@@ -14,7 +14,7 @@ from calibrant.config.plan import Plan
 from calibrant.data.option_types import plain_number
 from calibrant.errors import ConfigError, DataError, Problem
 from calibrant.graph import nodes as nd
-from calibrant.graph.sinks import network_outputs
+from calibrant.graph.running.sinks import network_outputs
 from calibrant.in_place import InPlaceBalancing, InPlaceCalibration
 from calibrant.options import ModelOptions
 from calibrant.progress import Stopwatch

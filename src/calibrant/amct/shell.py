@@ -11,7 +11,7 @@ from calibrant.amct.conversion import write_models
 from calibrant.amct.evaluated import calibrated
 from calibrant.amct.evaluator_script import evaluator_of, failing_in
 from calibrant.conversion import convert_records
-from calibrant.graph.load import load
+from calibrant.graph.reading.load import load
 from calibrant.options import ModelOptions
 from calibrant.progress import Stopwatch
 from calibrant.publish.write import scratch_folder

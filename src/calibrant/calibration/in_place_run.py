@@ -11,7 +11,7 @@ from calibrant.algorithms.histogram import NonFiniteError
 from calibrant.calibration.observer import Statistics
 from calibrant.errors import DataError, Problem
 from calibrant.graph import nodes as nd
-from calibrant.graph.rewire import Watchers
+from calibrant.graph.running.rewire import Watchers
 
 
 class InPlaceRun:

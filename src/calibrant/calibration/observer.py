@@ -16,7 +16,7 @@ from calibrant.algorithms.histogram import NonFiniteError
 from calibrant.calibration.memory import trim_heap
 from calibrant.errors import DataError, Problem
 from calibrant.graph.graph import Graph
-from calibrant.graph.run import Runner, readable
+from calibrant.graph.running.run import Runner, readable
 
 CONCURRENT_BATCHES = 2  # with several threads
 TRIM_EVERY = 1.0  # seconds

@@ -40,9 +40,9 @@ def inspect(
 ) -> None:
     """List inputs, outputs, quantizable layers, those that are not and why, and the fusions of MODEL."""
     from calibrant.config import load_config
-    from calibrant.graph.cut_proposal import unfeedable
-    from calibrant.graph.frozen import all_nodes
-    from calibrant.graph.run import readable
+    from calibrant.graph.reading.cut_proposal import unfeedable
+    from calibrant.graph.reading.frozen import all_nodes
+    from calibrant.graph.running.run import readable
     from calibrant.options import ModelOptions
     from calibrant.steps.planned import folded_model, load_model
 
@@ -88,8 +88,8 @@ def inspect(
 
 def _tensors(graph: Graph, pattern: str) -> Block:
     """Name, operation, shape and type of the tensors whose node matches, constants left out."""
-    from calibrant.graph.frozen import known_tensors
-    from calibrant.graph.run import readable
+    from calibrant.graph.reading.frozen import known_tensors
+    from calibrant.graph.running.run import readable
 
     wanted = pattern.lower() if set(pattern) & set("*?[") else f"*{pattern.lower()}*"
     rows = []

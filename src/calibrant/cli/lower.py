@@ -28,11 +28,11 @@ def lower(
     """
     from calibrant.errors import ModelError, Problem
     from calibrant.graph.ascend.operators import LOWERINGS
-    from calibrant.graph.load import load
+    from calibrant.graph.reading.load import load
     from calibrant.publish.writable import check_writable_file, path_to_write
     from calibrant.publish.write import write_file
     from calibrant.steps.files_read import files_read
-    from calibrant.steps.weight_only import QUANTIZED
+    from calibrant.steps.weights.weight_only import QUANTIZED
 
     target = path_to_write(out, "model to write")
     check_writable_file(target, files_read(model))

@@ -104,7 +104,7 @@ def inputs_of(graph: Graph, like: Graph | None = None) -> list[InputSpec]:
 
 def _stood_for(graph: Graph, tensor: str) -> tuple[str, ...]:
     """The tensor at which the graph was cut, where the input has another name."""
-    from calibrant.graph.cut import stood_for
+    from calibrant.graph.reading.cut import stood_for
 
     found = stood_for(graph.producer(tensor))
     return () if found is None else (found,)

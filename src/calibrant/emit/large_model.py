@@ -13,7 +13,7 @@ from calibrant.emit.saved_model import described
 from calibrant.errors import OutputError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph, ordered
-from calibrant.graph.session import is_large_constant, open_session
+from calibrant.graph.running.session import is_large_constant, open_session
 from calibrant.graph.skeleton import large_constants
 from calibrant.graph.tensorflow import tensorflow
 from calibrant.graph.tf_core import GraphDef, SaverDef, VariableDef

@@ -9,7 +9,7 @@ from calibrant.config import CHANNEL_TYPES
 from calibrant.config.layer_block import with_overrides
 from calibrant.config.model import Configuration
 from calibrant.config.plan import ActivationPlan, LayerPlan, Plan
-from calibrant.steps.channels import STRENGTH
+from calibrant.steps.balancing.channels import STRENGTH
 
 _IFMR = ActivationPlan(
     search_range_start=0.7, search_range_end=1.3, search_step=0.01, max_percentile=0.999999, min_percentile=0.999999

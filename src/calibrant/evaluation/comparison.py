@@ -31,7 +31,7 @@ from calibrant.evaluation.sound_reference import SoundReference
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.evaluation.verification import FAKE_QUANTIZED, LITE_FILE, Limits, ModelScore, PairScore, Verification
 from calibrant.graph.graph import Graph
-from calibrant.graph.run import Runner
+from calibrant.graph.running.run import Runner
 
 KEPT = 1 << 28  # bytes of batches and answers that wait for the models that come later
 

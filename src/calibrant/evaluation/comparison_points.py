@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from calibrant.emit.tflite.file_parts import Tensor
-from calibrant.emit.tflite.simulation import between_node
+from calibrant.emit.tflite.simulation.simulate import between_node
 from calibrant.errors import DataError, Problem
 from calibrant.evaluation.sample_range import Fed, SampleAxes
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import softmax_input
-from calibrant.graph.run import Runner
+from calibrant.graph.running.run import Runner
 
 Model = Graph | TfliteRunner
 

@@ -20,7 +20,7 @@ from calibrant.evaluation.side_by_side import SideBySide
 from calibrant.evaluation.sound_reference import SoundReference
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import is_sigmoid, softmax_input
-from calibrant.graph.run import Runner
+from calibrant.graph.running.run import Runner
 from calibrant.graph.same_order import in_order_of
 from calibrant.graph.sample_axis import inputs_with_samples
 from calibrant.options import TO_READ, OptionGroup, Options, takes_keywords
@@ -46,8 +46,8 @@ def evaluate(
     Parameters
     ----------
     models : Sequence[Any]
-        What :func:`calibrant.graph.load.load` takes, at least one. Inputs and outputs belong together by their names
-        where all models have the same names, else by their order.
+        What :func:`calibrant.graph.reading.load.load` takes, at least one. Inputs and outputs belong together by
+        their names where all models have the same names, else by their order.
     data : Any
         What :func:`calibrant.data.open_data.open_data` takes; all of it is used. Of ``(x, y)`` pairs, y are the labels
         where no others are given.

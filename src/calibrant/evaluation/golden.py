@@ -18,15 +18,15 @@ from calibrant.data.option_types import check_arguments
 from calibrant.data.options import DataOptions
 from calibrant.emit.tflite.file_parts import Tensor
 from calibrant.emit.tflite.interpreter import new_interpreter
-from calibrant.emit.tflite.simulated_codes import quantized
-from calibrant.emit.tflite.simulation import between_node, holds_codes
+from calibrant.emit.tflite.simulation.codes import quantized
+from calibrant.emit.tflite.simulation.simulate import between_node, holds_codes
 from calibrant.errors import DataError, ModelError, Problem
 from calibrant.evaluation import check_golden
 from calibrant.evaluation.result_folder import SIMULATION, TFLITE, open_models
 from calibrant.evaluation.sample_range import SampleAxes
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.graph import Graph
-from calibrant.graph.run import Runner
+from calibrant.graph.running.run import Runner
 from calibrant.options import OptionGroup, Options, takes_keywords
 from calibrant.progress import LOG, ProgressFn, no_progress
 from calibrant.publish.writable import check_writable, path_to_write

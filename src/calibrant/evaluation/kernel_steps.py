@@ -9,14 +9,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from calibrant.emit.tflite.operator_check import is_wrong, operator_differences, run_file
 from calibrant.emit.tflite.sample import as_fed
-from calibrant.emit.tflite.simulation import NotSimulated, simulate
+from calibrant.emit.tflite.simulation.operator_check import is_wrong, operator_differences, run_file
+from calibrant.emit.tflite.simulation.simulate import NotSimulated, simulate
 from calibrant.evaluation.divergence import OutputDivergence
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.evaluation.verification import Limits
 from calibrant.graph.graph import Graph
-from calibrant.graph.run import run_once
+from calibrant.graph.running.run import run_once
 from calibrant.graph.tensorflow import tensorflow
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from calibrant.emit.tflite.file_parts import Tensor
-from calibrant.emit.tflite.simulation import between_node
+from calibrant.emit.tflite.simulation.simulate import between_node
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.graph import Graph
-from calibrant.graph.run import run_once
+from calibrant.graph.running.run import run_once
 
 
 @dataclass(frozen=True)

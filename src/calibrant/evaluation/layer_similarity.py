@@ -12,9 +12,9 @@ import numpy as np
 
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.graph.graph import Graph
-from calibrant.graph.rewire import Watchers
+from calibrant.graph.running.rewire import Watchers
 from calibrant.quantized_network import QuantizedNetwork
-from calibrant.steps.sensitivity import with_exchanges
+from calibrant.steps.refining.sensitivity import with_exchanges
 
 
 class Similarity(Protocol):

@@ -14,7 +14,7 @@ from calibrant.errors import ModelError, Problem
 from calibrant.evaluation.recorded_options import as_in_the_run
 from calibrant.evaluation.tflite_runner import TfliteRunner, open_tflite
 from calibrant.graph.graph import Graph
-from calibrant.graph.load import load
+from calibrant.graph.reading.load import load
 from calibrant.graph.same_order import in_order_of
 from calibrant.graph.skeleton import large_constants, skeleton
 from calibrant.json_text import read_json

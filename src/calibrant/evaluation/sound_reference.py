@@ -9,7 +9,7 @@ import numpy as np
 from calibrant.algorithms.histogram import NonFiniteError
 from calibrant.errors import DataError, Problem
 from calibrant.graph.graph import Graph
-from calibrant.graph.run import readable
+from calibrant.graph.running.run import readable
 from calibrant.steps.sound_outputs import sound_outputs
 
 

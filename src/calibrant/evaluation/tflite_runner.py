@@ -12,7 +12,7 @@ from calibrant.emit.tflite.file_parts import Tensor
 from calibrant.emit.tflite.flatbuffer import METADATA, File
 from calibrant.emit.tflite.interpreter import empty_tensors, new_interpreter
 from calibrant.emit.tflite.scores import quantized_output, softmax_input
-from calibrant.emit.tflite.simulated_codes import quantized, real_values
+from calibrant.emit.tflite.simulation.codes import quantized, real_values
 from calibrant.errors import ModelError, Problem
 from calibrant.json_text import parse_json
 

@@ -31,7 +31,7 @@ from calibrant.evaluation.sound_reference import SoundReference
 from calibrant.evaluation.tune_search import Outcome
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import is_sigmoid, scores_tensor, softmax_input
-from calibrant.graph.run import Runner
+from calibrant.graph.running.run import Runner
 from calibrant.progress import only_warnings
 from calibrant.quantization import quantize
 

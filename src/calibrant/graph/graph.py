@@ -12,7 +12,7 @@ import numpy as np
 from calibrant.graph import nodes as nd
 from calibrant.graph.builder import NodeBuilder
 from calibrant.graph.constants import ConstantReader
-from calibrant.graph.control_flow import control_flow_regions
+from calibrant.graph.functions.control_flow import control_flow_regions
 from calibrant.graph.pieces import node_chunks, whole
 from calibrant.graph.shapes import infer_shapes
 from calibrant.graph.tf_core import FunctionDefLibrary, GraphDef, NodeDef, VersionDef, dtypes

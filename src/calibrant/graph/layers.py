@@ -9,8 +9,8 @@ from functools import partial
 from calibrant.graph import nodes as nd
 from calibrant.graph.canonical import canonicalize
 from calibrant.graph.channel_order import adds_along_channels
-from calibrant.graph.control_flow import nodes_in_functions
-from calibrant.graph.enclosed_tables import lookups_in_functions
+from calibrant.graph.functions.control_flow import nodes_in_functions
+from calibrant.graph.functions.enclosed_tables import lookups_in_functions
 from calibrant.graph.graph import Graph
 from calibrant.graph.node_input import NodeInput
 from calibrant.graph.other_products import LOOKUP, is_other_product, other_product

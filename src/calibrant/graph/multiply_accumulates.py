@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from calibrant.graph import nodes as nd
-from calibrant.graph.control_flow import nodes_in_functions
+from calibrant.graph.functions.control_flow import nodes_in_functions
+from calibrant.graph.functions.loop_rounds import changed_arguments, loop_rounds, origin
 from calibrant.graph.graph import Graph
-from calibrant.graph.loop_rounds import changed_arguments, loop_rounds, origin
 from calibrant.graph.other_products import REASONS, is_other_product
 from calibrant.graph.tf_core import FunctionDef, NodeDef
 from calibrant.layer_kinds import KINDS

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from calibrant.graph.reading.wire import fields, sole, tag, varint
 from calibrant.graph.tf_core import AttrValue, GraphDef, NodeDef, dtypes
-from calibrant.graph.wire import fields, sole, tag, varint
 
 PIECE = 1 << 26  # bytes
 LARGE = 1 << 12  # bytes of a node whose content is worth measuring

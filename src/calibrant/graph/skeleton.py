@@ -7,7 +7,7 @@ from dataclasses import replace
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.pieces import without_content
-from calibrant.graph.session import constant_bytes, is_large_constant
+from calibrant.graph.running.session import constant_bytes, is_large_constant
 from calibrant.graph.tf_core import FunctionDefLibrary, VersionDef
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from calibrant.graph.control_flow import called_functions
+from calibrant.graph.functions.control_flow import called_functions
 from calibrant.graph.graph import Graph
 from calibrant.graph.tf_core import NodeDef, dtypes
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from calibrant.graph import nodes as nd
-from calibrant.graph.control_flow import LOOPS, calls_of, names_in_functions, reached
-from calibrant.graph.enclosed_reads import EnclosedRead
+from calibrant.graph.functions.control_flow import LOOPS, calls_of, names_in_functions, reached
+from calibrant.graph.functions.enclosed_reads import EnclosedRead
 from calibrant.graph.graph import Graph
 from calibrant.graph.node_input import NodeInput
 from calibrant.graph.tf_core import FunctionDef, NodeDef, dtypes

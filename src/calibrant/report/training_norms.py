@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from calibrant.graph.checks import is_in_training
 from calibrant.graph.graph import Graph
+from calibrant.graph.reading.checks import is_in_training
 
 
 def training_norm_warnings(graph: Graph) -> list[str]:

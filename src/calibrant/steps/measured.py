@@ -20,7 +20,7 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import before_softmax
 from calibrant.graph.multiply_accumulates import count_products
-from calibrant.graph.run import Runner
+from calibrant.graph.running.run import Runner
 from calibrant.progress import LOG
 from calibrant.quantized_network import ErrorGrowth, InputError, OutputSqnr, QuantizedInput, QuantizedNetwork
 from calibrant.steps.by_sample import by_sample, joined

@@ -9,26 +9,26 @@ import numpy as np
 
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.algorithms.search_result import SearchResult
-from calibrant.emit.tflite.float_file import FloatFile
+from calibrant.emit.tflite.conversion.float_file import FloatFile
 from calibrant.graph.node_input import NodeInput, read_tensor
 from calibrant.progress import Stopwatch
 from calibrant.quantized_network import ChannelWeights, QuantizedInput, QuantizedLayer, QuantizedNetwork, RangeMove
-from calibrant.steps.activations import search_all
-from calibrant.steps.bias_correction import bias_corrections
-from calibrant.steps.bias_range import with_held_biases
-from calibrant.steps.counted_ranges import with_counted_ranges
-from calibrant.steps.exact_scales import with_exact_scales
-from calibrant.steps.float16_scales import refuse_float16_scales
-from calibrant.steps.intermediate_tensors import search_intermediate, without_codes
-from calibrant.steps.norms import wide_reciprocals
-from calibrant.steps.positive_results import least_corrections
 from calibrant.steps.prepared import Prepared
-from calibrant.steps.range_moves import range_moves
-from calibrant.steps.round_products import with_rounded_products
-from calibrant.steps.round_weights import with_rounded_weights
-from calibrant.steps.unseen import check_seen
-from calibrant.steps.weight_only import with_weight_only
-from calibrant.steps.weights import LayerWeights, bias_of
+from calibrant.steps.ranges.activations import search_all
+from calibrant.steps.ranges.counted_ranges import with_counted_ranges
+from calibrant.steps.ranges.exact_scales import with_exact_scales
+from calibrant.steps.ranges.float16_scales import refuse_float16_scales
+from calibrant.steps.ranges.intermediate_tensors import search_intermediate, without_codes
+from calibrant.steps.ranges.norms import wide_reciprocals
+from calibrant.steps.ranges.positive_results import least_corrections
+from calibrant.steps.ranges.range_moves import range_moves
+from calibrant.steps.ranges.unseen import check_seen
+from calibrant.steps.weights.bias_correction import bias_corrections
+from calibrant.steps.weights.bias_range import with_held_biases
+from calibrant.steps.weights.quantize_weights import LayerWeights, bias_of
+from calibrant.steps.weights.round_products import with_rounded_products
+from calibrant.steps.weights.round_weights import with_rounded_weights
+from calibrant.steps.weights.weight_only import with_weight_only
 
 
 @dataclass(frozen=True, eq=False)

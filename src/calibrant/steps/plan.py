@@ -16,7 +16,7 @@ from calibrant.graph.graph import Graph
 from calibrant.graph.layers import find_layers
 from calibrant.layer_kinds import KINDS
 from calibrant.records.mapping_file import MappedOp, Mapping, nuq_layer_names, read_mapping
-from calibrant.steps.joint import with_joint_settings
+from calibrant.steps.ranges.joint import with_joint_settings
 
 _MOST_NAMES = 20
 

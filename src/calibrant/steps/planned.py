@@ -15,19 +15,19 @@ from calibrant.errors import ModelError, Problem, UnknownNameError
 from calibrant.fold import Folded, fold
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
-from calibrant.graph.load import load
+from calibrant.graph.reading.load import load
 from calibrant.options import ModelOptions
 from calibrant.progress import LOG, Stopwatch
 from calibrant.steps.graph_info import graph_info
-from calibrant.steps.joint import with_joint_settings
 from calibrant.steps.plan import layer_plan
+from calibrant.steps.ranges.joint import with_joint_settings
 
 MADE_HERE = ("_fakequant.pb", "_quantized.pb")
 """How files end that were made of a model, and have its tensors under other names where it was cut."""
 
 
 def load_model(model: Any, options: ModelOptions) -> Graph:
-    """The graph of a model; raises as :func:`calibrant.graph.load.load` does."""
+    """The graph of a model; raises as :func:`calibrant.graph.reading.load.load` does."""
     return load(model, options.inputs, options.outputs, options.signature, options.constants, options.trust_model)
 
 

@@ -8,21 +8,21 @@ from typing import Any
 from calibrant.calibration.runner import CalibrationRunner
 from calibrant.data.batches import TooFewBatches
 from calibrant.data.open_data import Batches
-from calibrant.emit.tflite.open_sizes import check_shapes
+from calibrant.emit.tflite.conversion.open_sizes import check_shapes
 from calibrant.errors import ConfigError, DataError, Problem
-from calibrant.graph.cut_proposal import check_feedable
+from calibrant.graph.reading.cut_proposal import check_feedable
 from calibrant.options import Options
 from calibrant.progress import ProgressFn, Stopwatch
-from calibrant.steps.balance import Balanced, balance
+from calibrant.steps.balancing.balance import Balanced, balance
+from calibrant.steps.balancing.channels import Channels
+from calibrant.steps.balancing.equalize import equalize
 from calibrant.steps.calibration_data import open_planned, say_use
-from calibrant.steps.channels import Channels
-from calibrant.steps.equalize import equalize
-from calibrant.steps.plain_functions import with_plain_functions
-from calibrant.steps.plain_log_sums import with_plain_log_sums
-from calibrant.steps.plain_norms import with_plain_norms
-from calibrant.steps.plain_quotients import with_plain_quotients
-from calibrant.steps.plain_sample_norms import with_plain_sample_norms
-from calibrant.steps.plain_softmax import with_plain_softmax
+from calibrant.steps.plain.functions import with_plain_functions
+from calibrant.steps.plain.log_sums import with_plain_log_sums
+from calibrant.steps.plain.norms import with_plain_norms
+from calibrant.steps.plain.quotients import with_plain_quotients
+from calibrant.steps.plain.sample_norms import with_plain_sample_norms
+from calibrant.steps.plain.softmax import with_plain_softmax
 from calibrant.steps.planned import Planned, plan_model
 from calibrant.steps.prepared import Prepared, prepare_balanced
 

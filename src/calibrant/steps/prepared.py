@@ -16,7 +16,7 @@ from calibrant.algorithms.patch_mean import PatchGeometry, PatchMean
 from calibrant.calibration.observer import Statistic, Statistics
 from calibrant.config.model import Configuration
 from calibrant.config.plan import ActivationPlan, Plan
-from calibrant.emit.tflite.float_file import FloatFile
+from calibrant.emit.tflite.conversion.float_file import FloatFile
 from calibrant.errors import CalibrantError
 from calibrant.fold import Folded
 from calibrant.graph.graph import Graph
@@ -25,22 +25,22 @@ from calibrant.graph.node_input import NodeInput, read_tensor
 from calibrant.options import Options
 from calibrant.progress import Stopwatch
 from calibrant.quantized_network import QuantizedWeightOnly
-from calibrant.steps.activations import quantized_places
-from calibrant.steps.balance import Balanced
-from calibrant.steps.bias_correction import patch_statistics, with_biases
-from calibrant.steps.dense_channels import dense_channel_weights
-from calibrant.steps.infinite_tensors import infinite_tensors
-from calibrant.steps.intermediate_tensors import float_lite_file, intermediate_tensors
-from calibrant.steps.joint import with_joint_places, with_joint_settings
-from calibrant.steps.narrow_range import holdable_weights
+from calibrant.steps.balancing.balance import Balanced
 from calibrant.steps.planned import Planned
-from calibrant.steps.positive_results import minimum_statistics
-from calibrant.steps.round_products import ProductGram, product_statistics
-from calibrant.steps.round_weights import GramPlace, gram_statistics
-from calibrant.steps.saturating_reads import saturating_reads
+from calibrant.steps.ranges.activations import quantized_places
+from calibrant.steps.ranges.infinite_tensors import infinite_tensors
+from calibrant.steps.ranges.intermediate_tensors import float_lite_file, intermediate_tensors
+from calibrant.steps.ranges.joint import with_joint_places, with_joint_settings
+from calibrant.steps.ranges.positive_results import minimum_statistics
+from calibrant.steps.ranges.saturating_reads import saturating_reads
 from calibrant.steps.sound_outputs import sound_outputs
-from calibrant.steps.weight_only import quantize_weight_only, with_weight_only
-from calibrant.steps.weights import LayerWeights, bias_of, quantize_all_weights, with_quantized_weights
+from calibrant.steps.weights.bias_correction import patch_statistics, with_biases
+from calibrant.steps.weights.dense_channels import dense_channel_weights
+from calibrant.steps.weights.narrow_range import holdable_weights
+from calibrant.steps.weights.quantize_weights import LayerWeights, bias_of, quantize_all_weights, with_quantized_weights
+from calibrant.steps.weights.round_products import ProductGram, product_statistics
+from calibrant.steps.weights.round_weights import GramPlace, gram_statistics
+from calibrant.steps.weights.weight_only import quantize_weight_only, with_weight_only
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,10 +22,10 @@ from calibrant.graph.weight_only import EnclosedConstant, WeightOnlyLayer, weigh
 from calibrant.layer_kinds import TENSOR_QUANTIZABLE
 from calibrant.quantized_network import QuantizedInput, QuantizedLayer, QuantizedNetwork, QuantizedWeightOnly
 from calibrant.records.layer_record import LayerRecord
-from calibrant.steps.balance import Balanced, balanced_by_factors
-from calibrant.steps.bias_correction import with_biases
-from calibrant.steps.weight_only import with_weight_only
-from calibrant.steps.weights import bias_of
+from calibrant.steps.balancing.balance import Balanced, balanced_by_factors
+from calibrant.steps.weights.bias_correction import with_biases
+from calibrant.steps.weights.quantize_weights import bias_of
+from calibrant.steps.weights.weight_only import with_weight_only
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,9 +11,9 @@ from calibrant.algorithms.arq import broadcast_shape, channels_last, quantize_we
 from calibrant.errors import ModelError, Problem
 from calibrant.fold import fold
 from calibrant.graph import nodes as nd
-from calibrant.graph.constant_folding import fold_constants
 from calibrant.graph.fake_quant import FakeQuant, read_fake_quants
 from calibrant.graph.graph import Graph
+from calibrant.graph.inference.constant_folding import fold_constants
 from calibrant.graph.layers import Layer, find_layers
 from calibrant.graph.node_input import NodeInput, read_tensor
 from calibrant.records.layer_record import LayerRecord

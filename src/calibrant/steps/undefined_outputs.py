@@ -8,7 +8,7 @@ import numpy as np
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph, ordered
-from calibrant.graph.run import run_once
+from calibrant.graph.running.run import run_once
 
 NOT_EVERYWHERE = frozenset(
     {

@@ -9,7 +9,7 @@ from calibrant.amct.common.cmd_line_utils.data_handler import load_data
 from calibrant.data.input_spec import parse_input_shapes
 from calibrant.errors import DataError, Problem, did_you_mean
 from calibrant.graph import nodes as nd
-from calibrant.graph.run import reason_of
+from calibrant.graph.running.run import reason_of
 from calibrant.graph.tensorflow import tensorflow
 
 

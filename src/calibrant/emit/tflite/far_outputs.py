@@ -10,7 +10,7 @@ import numpy as np
 from calibrant.algorithms.sqnr import arrays_sqnr_db
 from calibrant.emit.tflite.sample import takes
 from calibrant.graph.graph import Graph
-from calibrant.graph.run import run_once
+from calibrant.graph.running.run import run_once
 
 FAR = 10.0
 """dB of SQNR below which an output is another one: more than a tenth of its squares differ."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from calibrant.emit.tflite.float_file import layer_end
-from calibrant.emit.tflite.layer_operator import layer_operator
+from calibrant.emit.tflite.conversion.float_file import layer_end
 from calibrant.emit.tflite.model import LiteFile
-from calibrant.emit.tflite.wiring import Wiring
+from calibrant.emit.tflite.planning.layer_operator import layer_operator
+from calibrant.emit.tflite.planning.wiring import Wiring
 from calibrant.graph.multiply_accumulates import count_products
 from calibrant.graph.weight_constants import weight_constants
 from calibrant.quantized_network import QuantizedNetwork

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from calibrant.emit.tflite.flatbuffer import File
-from calibrant.emit.tflite.plan import BETWEEN_FLOATS, ONLY_LAYERS, FilePlan, PlanInputs, make_plan
-from calibrant.emit.tflite.wiring import Wiring
+from calibrant.emit.tflite.planning.plan import BETWEEN_FLOATS, ONLY_LAYERS, FilePlan, PlanInputs, make_plan
+from calibrant.emit.tflite.planning.wiring import Wiring
 from calibrant.errors import ModelError, Problem
 from calibrant.quantized_network import QuantizedNetwork
 

@@ -11,26 +11,26 @@ from typing import Any
 
 import numpy as np
 
-from calibrant.emit.tflite.convert import OTHERWISE
-from calibrant.emit.tflite.fallback import offenders
+from calibrant.emit.tflite.conversion.convert import OTHERWISE
+from calibrant.emit.tflite.conversion.float_file import FloatFile
+from calibrant.emit.tflite.conversion.name_check import without_wrong_names
 from calibrant.emit.tflite.far_outputs import far_apart
 from calibrant.emit.tflite.file_parts import Operator
 from calibrant.emit.tflite.flatbuffer import METADATA, File
 from calibrant.emit.tflite.float_ends import refuse_float_ends
-from calibrant.emit.tflite.float_file import FloatFile
-from calibrant.emit.tflite.name_check import without_wrong_names
-from calibrant.emit.tflite.operator_check import OperatorDifference, is_wrong, operator_differences
-from calibrant.emit.tflite.plan import FilePlan, PlanInputs
+from calibrant.emit.tflite.planning.fallback import offenders
+from calibrant.emit.tflite.planning.plan import FilePlan, PlanInputs
+from calibrant.emit.tflite.planning.scales import plan_with_scales
+from calibrant.emit.tflite.planning.undefined import undefined
+from calibrant.emit.tflite.planning.wiring import Wiring
 from calibrant.emit.tflite.quantized_file import quantized_file
 from calibrant.emit.tflite.sample import as_fed
-from calibrant.emit.tflite.scales import plan_with_scales
 from calibrant.emit.tflite.scores import softmax_input
 from calibrant.emit.tflite.settings import TfliteSettings
-from calibrant.emit.tflite.simulated_codes import real_values
-from calibrant.emit.tflite.simulation import NotSimulated, Simulation, between_node, simulate
+from calibrant.emit.tflite.simulation.codes import real_values
+from calibrant.emit.tflite.simulation.operator_check import OperatorDifference, is_wrong, operator_differences
+from calibrant.emit.tflite.simulation.simulate import NotSimulated, Simulation, between_node, simulate
 from calibrant.emit.tflite.trial import TrialError, tried
-from calibrant.emit.tflite.undefined import undefined
-from calibrant.emit.tflite.wiring import Wiring
 from calibrant.errors import ModelError, Problem
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import before_softmax

@@ -9,13 +9,13 @@ import numpy as np
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.emit.tflite.file_parts import Operator, Tensor
 from calibrant.emit.tflite.flatbuffer import File
-from calibrant.emit.tflite.kernels import KERNELS, ONLY_THE_SHAPE, Result
-from calibrant.emit.tflite.own_constants import BIAS_INPUT
-from calibrant.emit.tflite.plan import FilePlan
-from calibrant.emit.tflite.scales import Scales
+from calibrant.emit.tflite.planning.kernels import KERNELS, ONLY_THE_SHAPE, Result
+from calibrant.emit.tflite.planning.own_constants import BIAS_INPUT
+from calibrant.emit.tflite.planning.plan import FilePlan
+from calibrant.emit.tflite.planning.scales import Scales
+from calibrant.emit.tflite.planning.wide import same_codes
+from calibrant.emit.tflite.rewrites.volume_convolutions import with_layers_in_channels
 from calibrant.emit.tflite.schema import schema
-from calibrant.emit.tflite.volume_convolutions import with_layers_in_channels
-from calibrant.emit.tflite.wide import same_codes
 from calibrant.graph import nodes as nd
 from calibrant.quantized_network import QuantizedLayer, QuantizedWeights
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from calibrant.emit.tflite.flatbuffer import File
-from calibrant.emit.tflite.simulated_codes import quantized
+from calibrant.emit.tflite.simulation.codes import quantized
 from calibrant.graph.graph import Graph
 from calibrant.quantized_network import QuantizedNetwork
 

@@ -15,8 +15,8 @@ from typing import IO
 import numpy as np
 
 from calibrant.child_process import end_with_parent
-from calibrant.emit.tflite.convert import OTHERWISE
-from calibrant.emit.tflite.operator_check import run_file, tensors_of_run
+from calibrant.emit.tflite.conversion.convert import OTHERWISE
+from calibrant.emit.tflite.simulation.operator_check import run_file, tensors_of_run
 from calibrant.errors import ModelError, OutputError, Problem
 
 SECONDS = 600
@@ -49,7 +49,7 @@ def tried(
     source: str,
     keep: bool = True,
 ) -> dict[int, np.ndarray]:
-    """Tensors after one run, as :func:`calibrant.emit.tflite.operator_check.run_file`.
+    """Tensors after one run, as :func:`calibrant.emit.tflite.simulation.operator_check.run_file`.
 
     The process is forked: interpreters have threads of their own, and nothing has to be loaded again. Where a system
     cannot fork, the file is run in this one.

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from calibrant.graph.canonical.einsum import rewrite_einsum
 from calibrant.graph.canonical.operands import ProductEdit, type_of
 from calibrant.graph.canonical.transposed import rewrite_product
-from calibrant.graph.constant_folding import fold_constants
 from calibrant.graph.graph import Graph
+from calibrant.graph.inference.constant_folding import fold_constants
+from calibrant.graph.inference.unread_values import without_unread_values
 from calibrant.graph.known_sizes import with_known_sizes
 from calibrant.graph.tf_core import dtypes
-from calibrant.graph.unread_values import without_unread_values
 
 REWRITES = {
     "Einsum": rewrite_einsum,

@@ -1,0 +1,1 @@
+"""Which operators of a LiteRT file run on integers, and with which scales."""

@@ -1,0 +1,199 @@
+"""Step: 16 bits for the activations that cost the outputs most, within a budget of multiply-accumulates.
+
+The measure of an activation is the squared error at the outputs (before a final Softmax) with it alone quantized. These
+errors nearly add up, so the best choice is a knapsack: the largest sum of errors whose layers have at most the budget's
+share of the network's multiply-accumulates, which integer layers of 8 bits compute twice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from calibrant.config.plan import ActivationPlan
+from calibrant.data.open_data import Batches
+from calibrant.emit.tflite.conversion.float_file import FloatFile
+from calibrant.emit.tflite.planning.plan import PlanInputs, make_plan
+from calibrant.emit.tflite.settings import TfliteSettings
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Graph
+from calibrant.graph.multiply_accumulates import count_products
+from calibrant.progress import LOG, ProgressFn, no_progress
+from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
+from calibrant.steps.observed import searched_between, with_changed
+from calibrant.steps.prepared import Prepared
+from calibrant.steps.ranges.activations import search_all
+from calibrant.steps.ranges.intermediate_tensors import intermediate_tensors
+from calibrant.steps.refining.output_errors import OutputErrors, pieces_of
+from calibrant.steps.refining.refine import units_of
+
+ENOUGH_SAMPLES, PIECE = 64, 16
+MATTERS = 0.005
+"""Share of the squared errors of all activations from which more bits are worth their layers' computing twice."""
+PARTS = 1000  # of the budget
+BUDGET = "budget"
+"""Where the settings of a layer come from that gets 16 bits."""
+
+
+def within_budget(
+    prepared: Prepared,
+    network: QuantizedNetwork,
+    batches: Batches,
+    budget: float,
+    tflite: TfliteSettings,
+    track: ProgressFn = no_progress,
+) -> tuple[Prepared, QuantizedNetwork]:
+    """The plan and the network with 16 bits where they gain most; joint groups, and what has no weights, keep 8.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        The plan, and what was observed.
+    network : QuantizedNetwork
+        With its quantization parameters.
+    batches : Batches
+        Calibration data, restartable; the first ENOUGH_SAMPLES samples are read.
+    budget : float
+        Share, 0...1, of the multiply-accumulates that activations of 16 bits may take.
+    tflite : TfliteSettings
+        How the LiteRT file is fed: int8 inputs have no more than 8 bits to give.
+    """
+    coded, int8_inputs = _layers_with_codes(prepared), tflite.io == "int8"
+    weighted = {layer.layer.name for layer in network.layers if layer.weights is not None}
+    units = units_of(network, prepared)
+    with OutputErrors(network.graph, units, network.force_float16_scale) as errors:
+        present = {place: [unit[0].quantizer] for place, unit in enumerate(units)}
+        pieces = pieces_of(network.graph, batches, PIECE, ENOUGH_SAMPLES)
+        sizes = errors.measure(present, track(pieces, "budget", len(pieces)))
+    squares = np.array([float(np.square(sizes[place]).sum()) for place in range(len(units))])
+    counts = count_products(network.graph).counts
+    whole = sum(counts.values())
+    candidates = [
+        place
+        for place, unit in enumerate(units)
+        if squares[place] > MATTERS * squares.sum()
+        and all(
+            entry.group is None
+            and entry.quantizer.bits == 8
+            and not (int8_inputs and _is_made_of_inputs(network.graph, entry.tensor, coded))
+            and entry.node in weighted
+            and entry.node in counts
+            for entry in unit
+        )
+    ]
+    costs = [sum(counts[entry.node] for entry in units[place]) for place in candidates]
+    taken = {candidates[place] for place in best_within(squares[candidates].tolist(), costs, budget * whole)}
+    names = {entry.node for place in taken for entry in units[place]}
+    share = sum(counts[name] for name in names) / whole if whole else 0.0
+    LOG.info(
+        "budget: %d activations of %d layers get 16 bits, with %.1f %% of the multiply-accumulates",
+        len(taken),
+        len(names),
+        100 * share,
+    )
+    return _with_wide(prepared, network, [entry for place in sorted(taken) for entry in units[place]], tflite)
+
+
+def _layers_with_codes(prepared: Prepared) -> frozenset[str]:
+    """The layers with weights that compute on integers in a LiteRT file, and so make 16 bits of whatever they read."""
+    if not isinstance(prepared.lite, FloatFile):
+        return frozenset()
+    layers = [prepared.layers[entry.name] for entry in prepared.plan.layers]
+    plan = make_plan(PlanInputs(prepared.lite, prepared.graph, layers, tuple(prepared.places)))
+    return frozenset(
+        layer.name
+        for layer in layers
+        if layer.weight_input is not None and plan.operators.get(layer.name) in plan.layers
+    )
+
+
+def _is_made_of_inputs(graph: Graph, tensor: str, layers: Collection[str]) -> bool:
+    """Whether an input of the network reaches a tensor through none of these layers: 16 bits of it were float."""
+    waiting, seen = [tensor], {tensor}
+    for each in waiting:
+        if each in graph.inputs:
+            return True
+        node = graph.producer(each)
+        if node.name in layers:
+            continue
+        read = [each for each in nd.data_inputs(node) if each not in seen and _may_be_real(graph.dtype(each))]
+        waiting += read
+        seen.update(read)
+    return False
+
+
+def _may_be_real(dtype: Any) -> bool:
+    """Whether real numbers are in a tensor, as they may be in the lists of loops; not in shapes and conditions."""
+    return not (dtype.is_integer or dtype.is_bool)
+
+
+def best_within(values: Sequence[float], costs: Sequence[int], limit: float) -> list[int]:
+    """The items with the largest sum of values whose costs are at most the limit; a part in PARTS of it may be left.
+
+    Parameters
+    ----------
+    values : Sequence[float]
+        Of each item, above 0.
+    costs : Sequence[int]
+        Of each item, not negative.
+    limit : float
+        Largest sum of costs.
+    """
+    if sum(costs) <= limit:
+        return list(range(len(values)))
+    if limit <= 0:
+        return []
+    sizes = [math.ceil(cost * PARTS / limit) for cost in costs]
+    best: list[tuple[float, tuple[int, ...]]] = [(0.0, ())] * (PARTS + 1)
+    for item, (value, size) in enumerate(zip(values, sizes, strict=True)):
+        for room in range(PARTS, size - 1, -1):
+            total, items = best[room - size]
+            if total + value > best[room][0]:
+                best[room] = (total + value, (*items, item))
+    return list(best[PARTS][1])
+
+
+def _with_wide(
+    prepared: Prepared, network: QuantizedNetwork, entries: Sequence[QuantizedInput], tflite: TfliteSettings
+) -> tuple[Prepared, QuantizedNetwork]:
+    wide = {(entry.node, entry.index): _wide(prepared.places[entry.node, entry.index]) for entry in entries}
+    names = {entry.node for entry in entries}
+    plan = replace(
+        prepared.plan,
+        layers=tuple(
+            replace(
+                layer,
+                activation=_wide(layer.activation),
+                sources=tuple({**dict(layer.sources), "activation": BUDGET, "asymmetric": "symmetric only"}.items()),
+            )
+            if layer.name in names
+            else layer
+            for layer in prepared.plan.layers
+        ),
+    )
+    changed = replace(prepared, plan=plan, places={**prepared.places, **wide})
+    searched = search_all(prepared.graph, wide, prepared.histograms, prepared.plan.groups)
+    if more := _needed(changed, tflite):
+        changed = replace(changed, intermediate={**changed.intermediate, **more})
+        every = {(entry.node, entry.index): entry for entry in network.every_input()}
+        between = searched_between(changed, {**every, **searched})
+        network = replace(network, intermediate={**network.intermediate, **between})
+    return changed, with_changed(changed, network, searched)
+
+
+def _needed(prepared: Prepared, tflite: TfliteSettings) -> dict[str, bool]:
+    """What was observed for a budget and needs scales with the layers that have 16 bits."""
+    if not prepared.spare:
+        return {}
+    layers = [prepared.layers[entry.name] for entry in prepared.plan.layers]
+    wide = [place for place, settings in prepared.places.items() if settings.bits == 16]
+    needed, _, _ = intermediate_tensors(prepared.lite, prepared.graph, layers, prepared.places, tflite, wide)
+    return {tensor: whole for tensor, whole in needed.items() if tensor in prepared.spare}
+
+
+def _wide(settings: ActivationPlan) -> ActivationPlan:
+    return replace(settings, bits=16, asymmetric=False)

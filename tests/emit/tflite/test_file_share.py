@@ -1,0 +1,101 @@
+"""Which share of a network is on integers in its LiteRT file, where that is not what the layers say."""
+
+from __future__ import annotations
+
+import calibrant
+from calibrant.cli.quantize import show_result
+from calibrant.graph.multiply_accumulates import ASSUMED
+from calibrant.report.integer_share import file_share_line
+from graphs import conv, dense, graph_def, numbers, placeholder, tf
+from tflite_networks import image, open_volume
+
+
+def quantized(build, *shape, config="batch_num: 1", **options):
+    definition = graph_def(lambda: tf.identity(build(), name="out"))
+    return calibrant.quantize(definition, config, [numbers(8, *shape)], export="tflite", outputs=["out"], **options)
+
+
+def share_of(result):
+    return result.report["exports"]["tflite"]["on_integers"]
+
+
+def volumes():
+    """A layer that is in float in the file, and one that is on integers."""
+    return dense(tf.reshape(tf.nn.relu(open_volume()), [-1, 4 * 6 * 6 * 3]))
+
+
+def test_layers_without_an_integer_kernel(capsys):
+    result = quantized(volumes, 4, 6, 6, 2)
+    share, totals = share_of(result), result.report["totals"]
+    last = 4 * 6 * 6 * 3 * 3
+    assert totals["quantized_multiply_accumulates"] == totals["multiply_accumulates"] == share["multiply_accumulates"]
+    assert share["quantized_weights"] == last
+    assert share["quantized_multiply_accumulates"] == ASSUMED // 4 * last
+    assert share["weights"] == totals["weights"] and share["layers_in_float"] == ["c3"]
+    [found] = [row for row in result.report["exports"]["tflite"]["operators_in_float"] if row["operator"] == "CONV_3D"]
+    assert found["layers"] == ["c3"]
+    show_result(result, "out")
+    shown = capsys.readouterr().out.splitlines()
+    [at] = [at for at, line in enumerate(shown) if line.startswith("on integers: 100.0 %")]
+    assert shown[at + 1].startswith("in model_int8.tflite: 92.3 % of 1,404 weights")
+    assert shown[at + 1].endswith("1 of 2 quantized layers in float")
+    assert any(line.split()[:2] == ["CONV_3D", "1"] and line.split()[-1] == "c3" for line in shown)
+
+
+def test_a_file_that_has_all_layers_on_integers():
+    result = quantized(lambda: dense(tf.reshape(conv(image()), [-1, 256])), 8, 8, 4)
+    share, totals = share_of(result), result.report["totals"]
+    assert share["layers"] == 2 and not share["layers_in_float"] and not share["products_beside_layers"]
+    assert share["quantized_weights"] == share["weights"] == totals["weights"]
+    assert share["quantized_multiply_accumulates"] == totals["multiply_accumulates"]
+    assert file_share_line(result.report["exports"]["tflite"]) is None
+
+
+def gram():
+    """What features have to do with each other: no layer, but a product with an integer kernel."""
+    y = conv(image(), name="one")
+    rows = tf.reshape(y, [-1, 64, 4])
+    return dense(tf.reshape(tf.matmul(rows, rows, transpose_a=True, name="gram"), [-1, 16]))
+
+
+def test_a_product_that_only_the_file_has_on_integers():
+    result = quantized(gram, 8, 8, 4)
+    share, totals = share_of(result), result.report["totals"]
+    assert totals["layers_left_in_float"] == 1 and share["products_beside_layers"] == ["gram"]
+    assert share["quantized_multiply_accumulates"] == share["multiply_accumulates"] == totals["multiply_accumulates"]
+    line = file_share_line(result.report["exports"]["tflite"])
+    assert line is not None and line.endswith("1 product on integers that other files have in float")
+
+
+def test_a_layer_that_is_skipped_is_in_float():
+    result = quantized(gram, 8, 8, 4, config='batch_num: 1 skip_layers: "one"')
+    share = share_of(result)
+    assert share["layers_in_float"] == [] and share["layers"] == 1
+    assert share["multiply_accumulates"] - share["quantized_multiply_accumulates"] == 64 * 9 * 4 * 4
+
+
+def test_equal_layers_that_the_converter_merges():
+    def build():
+        x, weights = image(), tf.constant(numbers(3, 3, 4, 4, seed=1, scale=0.3))
+        one, two = (tf.nn.conv2d(x, weights, 1, "SAME", name=name) for name in ("one", "two"))
+        return conv(tf.nn.relu(one), name="three", seed=4) + two
+
+    share = share_of(quantized(build, 8, 8, 4))
+    assert share["layers"] == 3 and not share["layers_in_float"]
+
+
+def test_a_layer_whose_result_is_known_beforehand():
+    """With one sample the state that a recurrence begins with is constant."""
+
+    def build():
+        x = placeholder([None, 4])
+        start = tf.zeros([tf.shape(x)[0], 4])
+        return dense(tf.tanh(dense(x, 4, "into") + dense(start, 4, "again", seed=6)), 3, "last")
+
+    definition = graph_def(lambda: tf.identity(build(), name="out"))
+    result = calibrant.quantize(
+        definition, "batch_num: 1", [numbers(1, 4)], export="tflite", outputs=["out"], tflite_batch=1
+    )
+    share = share_of(result)
+    assert share["layers"] == 2 and share["layers_in_float"] == []
+    assert share["multiply_accumulates"] == share["quantized_multiply_accumulates"] == 16 + 12

@@ -1,0 +1,95 @@
+"""Inputs that calibration data cannot be: text, encoded images and sound; the error says where to cut."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from calibrant import quantize
+from calibrant.errors import ModelError
+from calibrant.graph.reading.cut_proposal import narrow_places, unfeedable
+from calibrant.graph.reading.load import load
+from command_line import run
+from graphs import conv, dense, graph_def, numbers, placeholder, save, tf
+
+
+def images():
+    """JPEG bytes -> decoded -> Scaled [1, 8, 8, 3] -> convolution."""
+    pixels = tf.io.decode_jpeg(placeholder([], "bytes", tf.string), channels=3)
+    scaled = tf.image.resize(tf.expand_dims(tf.cast(pixels, tf.float32), 0), [8, 8])
+    tf.identity(conv(tf.ensure_shape(scaled, [1, 8, 8, 3], name="Scaled")), name="out")
+
+
+def words():
+    """Text -> a table -> embedding -> layer."""
+    initializer = tf.lookup.KeyValueTensorInitializer(["a", "b"], tf.constant([0, 1], tf.int64))
+    table = tf.lookup.StaticHashTable(initializer, 0)
+    ids = tf.identity(table.lookup(placeholder([None, 4], "text", tf.string)), name="ids")
+    tf.identity(dense(tf.reduce_mean(tf.gather(tf.constant(numbers(2, 6)), ids), 1)), name="out")
+
+
+@pytest.mark.parametrize(("build", "cut", "shape"), [(images, "Cast", (1, 20, 20, 3)), (words, "GatherV2", (8, 4, 6))])
+def test_the_error_proposes_a_cut_that_works(build, cut, shape, tmp_path):
+    path = save(graph_def(build), tmp_path / "m.pb")
+    np.save(tmp_path / "x.npy", np.abs(numbers(*shape)))
+    words = ("quantize", path, "--data", tmp_path / "x.npy", "--out", tmp_path / "out", "--outputs", "out")
+    refused = run(*words)
+    assert refused.code == 2
+    assert f"--inputs {cut}" in refused.err
+    if cut != "Cast":  # the pixels of one image are no batch
+        assert run(*words, "--inputs", cut.lower()).code == 0
+
+
+def test_places_come_first_to_last():
+    graph = load(graph_def(images))
+    places = [place.partition(":")[0] for place in narrow_places(graph, {"bytes"})]
+    assert places[0] == "DecodeJpeg" and "Scaled" in places and places.index("Cast") < places.index("Scaled")
+    assert "Scaled" in str(unfeedable(graph)[0]) or "Cast" in str(unfeedable(graph)[0])
+
+
+def test_a_graph_of_numbers_is_left_alone():
+    assert unfeedable(load(graph_def(lambda: dense(placeholder([None, 4]))))) == []
+
+
+def test_strings_are_refused_in_python_too():
+    with pytest.raises(ModelError, match="encoded bytes"):
+        quantize(graph_def(images), data=np.array([b"x"]), outputs=["out"])
+
+
+def test_the_command_lists_tensors(tmp_path):
+    path = save(graph_def(images), tmp_path / "m.pb")
+    listed = run("inspect", path, "--nodes", "scal*", "--outputs", "out")
+    assert (
+        listed.code == 0 and "Scaled" in listed.out and "[1, 8, 8, 3]" in listed.out and "DecodeJpeg" not in listed.out
+    )
+    everything = run("inspect", path, "--nodes", "--outputs", "out")
+    assert "DecodeJpeg" in everything.out
+
+
+def test_the_command_lists_tensors_of_a_graph_that_does_not_fit(tmp_path):
+    def build():
+        tf.nn.dropout(placeholder([None, 3]), 0.5, name="live")
+
+    listed = run("inspect", save(graph_def(build), tmp_path / "m.pb"), "--nodes", "live*", "--outputs", "live/SelectV2")
+    assert listed.code == 0 and "RandomUniform" in listed.out and "makes the result random" in listed.err
+
+
+def test_a_cut_names_every_tensor_and_the_inputs_that_are_left():
+    def build():
+        pieces = tf.strings.split(placeholder([None], "text", tf.string)).to_tensor()
+        codes = [tf.strings.to_number(pieces[:, index], name=f"n{index}") for index in (0, 1)]
+        tf.identity(dense(placeholder([None, 2], "more")) + codes[0] * 2 + codes[1], name="out")
+
+    graph = load(graph_def(build), outputs=["out"])
+    assert "--inputs n0,n1,more" in str(unfeedable(graph)[0])
+
+
+def test_a_cut_comes_after_all_that_is_random():
+    def build():
+        x = placeholder([None, 4])
+        first = x + tf.random.uniform([4])
+        second = tf.add(first * 2, tf.random.uniform([4]), name="second")
+        tf.identity(dense(second), name="out")
+
+    with pytest.raises(ModelError, match="--inputs second"):
+        load(graph_def(build), outputs=["out"])
