@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.python.framework import tensor_util
-from tflite_networks import definition
 
 import calibrant
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.graph.reading.load import load
 from graphs import numbers
+from tflite_networks import definition
 
 LEVELS = 16
 
