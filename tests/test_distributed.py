@@ -1,9 +1,12 @@
 """The digits network calibrated in parts, by several processes, and after a stop: always the same files."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 import calibrant
+import calibrant.on_dask
 from calibrant.errors import ConfigError, DataError, OutputError
 from reports import reproducible
 
@@ -175,6 +178,51 @@ def test_balancing_is_spread_over_processes_but_not_over_parts(digits, data, tmp
     assert files(results[0]) == files(results[1])
     with pytest.raises(ConfigError, match="dmq_balancer needs a pass over all data"):
         calibrant.observe(digits["model"], config, data, tmp_path / "state")
+
+
+CALLS = {
+    "observe": lambda **given: calibrant.observe("no.pb", data="no.npy", **given),
+    "merge": lambda **given: calibrant.merge(["no.npz"], "no.pb", **given),
+    "on_dask": lambda **given: calibrant.on_dask.quantize(None, "no.pb", data="no.npy", **given),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_what_needs_all_data_at_once_is_refused_and_the_way_is_named(call):
+    if call == "on_dask":
+        pytest.importorskip("distributed", reason="pip install 'calibrant[dask]'")
+    with pytest.raises(ConfigError) as refused:
+        CALLS[call](equalize=True, budget=0.3)
+    assert [problem.allowed for problem in refused.value.problems] == ["equalize=False", "budget=None"]
+    assert "NAME_budget.cfg" in str(refused.value)
+
+
+def test_what_a_budget_chose_is_a_configuration_for_parts(digits, data, tmp_path):
+    calibrant.quantize(digits["model"], None, data, tmp_path / "first", budget=0.3, threads=1)
+    chosen, merged = tmp_path / "first" / "digits_budget.cfg", tmp_path / "merged"
+    calibrant.observe(digits["model"], chosen, data, tmp_path / "state", threads=1)
+    calibrant.merge([tmp_path / "state"], digits["model"], chosen, merged)
+    assert (merged / "record.txt").read_text() == (tmp_path / "first" / "record.txt").read_text()
+
+
+EFFECTS = {"bias_correction": False, "round_weights": True}
+"""Options of a calibration whose results differ, after merging too."""
+REFUSED = {"equalize", "budget"}
+ABOUT_READING = {"samples", "workers", "threads"}
+
+
+def test_no_option_of_a_calibration_is_without_effect(digits, data, tmp_path):
+    names = {field.name for field in dataclasses.fields(calibrant.CalibrationOptions)}
+    assert names == {*EFFECTS, *REFUSED, *ABOUT_READING}
+    plain = calibrant.quantize(**digits, data=data, out=tmp_path / "plain", threads=1)
+    for name, value in EFFECTS.items():
+        given = {name: value}
+        calibrant.observe(**digits, data=data, state=tmp_path / name, threads=1, **given)
+        merged = files(calibrant.merge([tmp_path / name], **digits, out=tmp_path / f"{name}_merged", **given))
+        assert merged == files(
+            calibrant.quantize(**digits, data=data, out=tmp_path / f"{name}_whole", threads=1, **given)
+        )
+        assert merged["digits_fakequant.pb"] != files(plain)["digits_fakequant.pb"]
 
 
 @pytest.mark.parametrize("batches", [(2, 2), (-1, 3), (3, 5)])

@@ -56,8 +56,9 @@ def observe(
     batches : tuple[int, int] | None
         (first, last + 1) of the batches to take; all of them by default. Numbers count from 0.
     *options : OptionGroup
-        As for :func:`calibrant.quantize`; the same for all parts. ``export`` is needed because some formats need more
-        tensors. ``name`` and ``tflite_io`` matter only for :func:`merge`.
+        As for :func:`calibrant.quantize`, without ``equalize`` and ``budget``; the same for all parts. ``export`` is
+        needed because some formats need more tensors. ``name``, ``page`` and ``tflite_io`` matter only for
+        :func:`merge`.
     track : ProgressFn
         As for :func:`calibrant.quantize`.
     **keywords : Any

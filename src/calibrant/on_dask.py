@@ -23,6 +23,7 @@ from calibrant.quantization import Destination
 from calibrant.result import Result
 from calibrant.steps.calibration_data import open_calibration
 from calibrant.steps.files_read import files_read
+from calibrant.steps.options_of_one_run import refuse_options_of_one_run
 from calibrant.steps.planned import load_model
 
 RUNNING = "running"
@@ -51,7 +52,8 @@ def quantize(
     out : str | Path | None
         Folder for the results, here.
     *options : OptionGroup
-        As of :func:`calibrant.quantize`. Give ``threads``, so that every worker computes with as many.
+        As of :func:`calibrant.quantize`, without ``equalize`` and ``budget``. Give ``threads``, so that every worker
+        computes with as many.
     parts : int | None
         Into how many parts the batches are cut; by default two for each worker.
     **keywords : Any
@@ -75,9 +77,11 @@ def quantize(
     except ModuleNotFoundError:
         raise DependencyError(Problem("Dask is not installed", hint="pip install 'calibrant[dask]'")) from None
     check_arguments(quantize.__annotations__, {"out": out, "parts": parts})
+    chosen = Options.of(TO_QUANTIZE, options, keywords)
+    refuse_options_of_one_run(chosen)
     if client is None:
         with local_client() as own:
-            return quantize(own, model, config, data, out, *options, parts=parts, **keywords)
+            return quantize(own, model, config, data, out, *chosen.groups, parts=parts)
     if not isinstance(client, Client):
         raise DataError(Problem(f"client is {client!r:.80}", allowed="a distributed.Client, or None"))
     if client.status != RUNNING:
@@ -85,7 +89,6 @@ def quantize(
     _check_can_be_sent(model=model, config=config, data=data)
     if not client.nthreads():
         LOG.warning("the Dask cluster has no workers yet; waiting for one")
-    chosen = Options.of(TO_QUANTIZE, options, keywords)
     Destination.of(out, chosen.export, model, files_read(model, config, data))  # raises before anything is observed
     wanted = 2 * max(len(client.nthreads()), 1) if parts is None else parts
     ranges = _ranges(_batches(model, config, data, chosen), wanted)

@@ -17,6 +17,7 @@ from calibrant.steps.balancing.balance import Balanced, balance
 from calibrant.steps.balancing.channels import Channels
 from calibrant.steps.balancing.equalize import equalize
 from calibrant.steps.calibration_data import open_planned, say_use
+from calibrant.steps.options_of_one_run import refuse_options_of_one_run
 from calibrant.steps.plain.functions import with_plain_functions
 from calibrant.steps.plain.log_sums import with_plain_log_sums
 from calibrant.steps.plain.norms import with_plain_norms
@@ -80,7 +81,7 @@ def is_configured(planned: Planned) -> bool:
 
 def prepare_part(model: Any, config: Any, data: Any, options: Options, watch: Stopwatch) -> tuple[Prepared, Batches]:
     """As :func:`prepare`, where other processes observe other parts of the data."""
-    _refuse_equalize(options)
+    refuse_options_of_one_run(options)
     planned = _plan_feedable(model, config, options, watch)
     try:
         planned, batches = open_planned(planned, data, options, config is not None)
@@ -92,7 +93,7 @@ def prepare_part(model: Any, config: Any, data: Any, options: Options, watch: St
 
 def prepare_merge(model: Any, config: Any, options: Options, watch: Stopwatch) -> Prepared:
     """As :func:`prepare_part`, for parts that have been observed."""
-    _refuse_equalize(options)
+    refuse_options_of_one_run(options)
     planned = _plan_feedable(model, config, options, watch)
     return _prepared(planned, _unbalanced(planned), options, watch)
 
@@ -129,10 +130,3 @@ def _unbalanced(planned: Planned) -> Balanced:
             )
         )
     return Balanced(planned.folded.graph, planned.layers)
-
-
-def _refuse_equalize(options: Options) -> None:
-    if options.calibration.equalize:
-        message = "equalizing needs a pass over all data before the one that is split into parts"
-        hint = "equalize with quantize first, and give the NAME_equalized.pb that it writes as the model"
-        raise ConfigError(Problem(message, allowed="equalize=False", hint=hint))
