@@ -22,6 +22,7 @@ from calibrant.options import TO_QUANTIZE, OptionGroup, Options, takes_keywords
 from calibrant.progress import LOG, ProgressFn, Stopwatch, no_progress
 from calibrant.publish.writable import check_writable_file, path_to_write
 from calibrant.quantization import Destination, build_result
+from calibrant.report.given_options import run_options
 from calibrant.result import Result
 from calibrant.steps.calibration_data import say_use
 from calibrant.steps.files_read import files_read
@@ -144,7 +145,8 @@ def merge(
             state.merge_from(Path(path))
     _check_complete(state, load_config(config).batch_num, ", ".join(map(str, states)))
     prepared = replace(prepared, plan=replace(prepared.plan, batch_num=len(state.batches)))
-    return build_result(search(prepared, watch), chosen.export, output, watch)
+    used = run_options(chosen, refine=False)
+    return build_result(search(prepared, watch), chosen.export, output, watch, options=used)
 
 
 def _check_complete(state: State, batch_num: int | None, files: str) -> None:

@@ -75,7 +75,7 @@ def _tflite(result: Any) -> dict[str, Content]:
         everywhere = result.tflite.ops == "all"
         cause = ", as tensors between layers have 8 bits too" if everywhere else ""
         helps = ["--tflite-ops layers keeps them in float"] if everywhere else []
-        helps += ["--refine those that cost most"] if result.options.get("refine") is False else []
+        helps += ["quantize --refine those that cost most"] if result.options.get("refine") is False else []
         LOG.warning(
             "%s_int8.tflite: output %s %s the fake-quantized model on one batch%s%s",
             *(result.name, result.original.output_keys[at], how, cause, f"; {', '.join(helps)}" if helps else ""),

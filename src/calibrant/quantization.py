@@ -30,7 +30,7 @@ from calibrant.publish.kept import Kept
 from calibrant.publish.writable import check_writable, check_writable_file, path_to_write
 from calibrant.publish.write import write_folder
 from calibrant.quantized_network import QuantizedInput
-from calibrant.report.given_options import options_row
+from calibrant.report.given_options import run_options
 from calibrant.result import Pictured, Result, large_model_names, result_files, result_names
 from calibrant.steps.balancing.channels import REFINE, Channels, choose_channels
 from calibrant.steps.files_read import files_read
@@ -170,20 +170,8 @@ def quantize(
         if channels is not plain:
             found = calibrated(channels)
     prepared = replace(found.prepared, plan=replace(found.prepared.plan, batch_num=use.batches))
-    used = {
-        **options_row(chosen),
-        "bias_correction": chosen.calibration.bias_correction,
-        "equalize": prepared.equalized,
-        "round_weights": chosen.calibration.round_weights,
-        "budget": budget,
-        "batch_size": chosen.data.batch_size,
-        "shuffle": chosen.data.shuffle,
-        "refine": "default" if by_default else refine,
-        "sensitivity": sensitivity,
-        "export": list(chosen.export.formats),
-        "workers": chosen.calibration.workers,
-        "threads": chosen.calibration.threads,
-    }
+    said = "default" if by_default else refine
+    used = run_options(chosen, refine=said, equalize=prepared.equalized, sensitivity=sensitivity)
     return build_result(replace(found, prepared=prepared), chosen.export, output, watch, again, whole, track, use, used)
 
 

@@ -34,6 +34,16 @@ def test_verify_takes_inputs_outputs_and_constants_of_the_run(tmp_path, caplog):
     assert said in caplog.messages
 
 
+def test_a_merged_result_tells_its_options_as_one_of_a_single_run(tmp_path):
+    model, state, out = tmp_path / "model.pb", tmp_path / "state.npz", tmp_path / "out"
+    model.write_bytes(graph_def(network).SerializeToString())
+    cut = {"inputs": ["number"], "outputs": ["scores"], "constants": {"scale": 2.0}}
+    calibrant.observe(model, data=DATA, state=state, **cut)
+    merged = calibrant.merge([state], model, out=out, **cut)
+    assert merged.options == calibrant.quantize(model, data=DATA, refine=False, **cut).options
+    assert calibrant.verify(out, DATA, model=model).pairs[0].first == "float"
+
+
 def test_what_is_given_now_counts():
     given = ModelOptions(outputs=["other"])
     assert as_in_the_run(given, {"run": {"options": {"inputs": ["number"]}}}) is given

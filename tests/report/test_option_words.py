@@ -8,7 +8,7 @@ import pytest
 import calibrant
 from calibrant.data.images import ImageOptions
 from calibrant.options import TO_QUANTIZE, Options
-from calibrant.report.given_options import options_row
+from calibrant.report.given_options import run_options
 from calibrant.report.option_words import option_words
 from calibrant.report.same_options import same_options
 from graphs import graph_def, numbers, small_network
@@ -29,12 +29,12 @@ from graphs import graph_def, numbers, small_network
         ({"image_options": {"colour": "BGR", "layout": "NCHW"}}, "--colour BGR layout='NCHW'"),
         (
             {"export": "tflite", "tflite_io": "int8", "tflite_shape": {"x": (1, 8)}, "tflite_dense_per_channel": True},
-            "--tflite-io int8 --tflite-shape x=1,8 --tflite-dense-per-channel",
+            "--tflite-io int8 --tflite-shape x=1,8 --tflite-dense-per-channel --export tflite",
         ),
     ],
 )
 def test_words(given, words):
-    row = options_row(Options.of(TO_QUANTIZE, (), given))
+    row = run_options(Options.of(TO_QUANTIZE, (), given), refine="default", equalize=None)
     assert option_words(json.loads(json.dumps(row))) == words
 
 

@@ -19,9 +19,9 @@ from calibrant.evaluation.concise import concise
 from calibrant.evaluation.labels import labels_by_output, output_place
 from calibrant.evaluation.trials import TrialPool, TrialSetup
 from calibrant.evaluation.tune_search import Outcome, Proposal, SearchSettings, is_met, search
-from calibrant.options import TO_READ, OptionGroup, Options, takes_keywords
+from calibrant.options import TO_READ, CalibrationOptions, OptionGroup, Options, takes_keywords
 from calibrant.progress import LOG, ProgressFn, no_progress
-from calibrant.report.given_options import options_row
+from calibrant.report.given_options import run_options
 from calibrant.report.same_options import same_options
 from calibrant.steps.calibration_data import open_calibration
 from calibrant.steps.plan import make_plan
@@ -56,7 +56,7 @@ class Tuned:
     refine : bool
         Whether the configuration is for a run with ``refine``.
     options : Mapping[str, Any]
-        What else it is for: how the data were read, and ``bias_correction``.
+        What else it is for, as ``report.json`` says it of a run: how the data were read, and ``bias_correction``.
     """
 
     configuration: Configuration
@@ -227,6 +227,7 @@ def tune(
         choice, outcome = drive(searching, ran, track)
     if outcome.error is not None:
         raise ModelError(Problem(f"no configuration that was tried can be quantized: {outcome.error}"))
+    calibration = CalibrationOptions(samples=samples, bias_correction=bias_correction, workers=workers)
     return Tuned(
         configuration=concise(configuration_for(configuration, plan, choice), plan_of),
         met=is_met(outcome, tolerance),
@@ -234,12 +235,7 @@ def tune(
         in_float=choice.in_float,
         tried=tuple(tried),
         refine=refine,
-        options={
-            **options_row(chosen),
-            "batch_size": chosen.data.batch_size,
-            "shuffle": chosen.data.shuffle,
-            "bias_correction": bias_correction,
-        },
+        options=run_options(replace(chosen, calibration=calibration), refine=refine, equalize=None),
     )
 
 

@@ -15,12 +15,26 @@ _NOT_TOLD = frozenset({"order"})
 _MOST_VALUES = 64
 
 
-def options_row(chosen: Options) -> dict[str, Any]:
-    """How model and data were read, how many samples were asked for, and how the ``.tflite`` was to be made."""
-    model, data, export = chosen.model, chosen.data, chosen.export
+def run_options(
+    chosen: Options, *, refine: bool | str, equalize: bool | None = False, sensitivity: bool = False
+) -> dict[str, Any]:
+    """What a run was told, by name.
+
+    Parameters
+    ----------
+    chosen : Options
+        The groups of options.
+    refine : bool | str
+        Whether ranges are refined; ``'default'`` where nobody said it.
+    equalize : bool | None
+        Whether channels were equalized; None where each run decides it.
+    sensitivity : bool
+        Whether layers were ranked.
+    """
+    model, data, calibration, export = chosen.model, chosen.data, chosen.calibration, chosen.export
     return {
         **{entry.name: _plain(getattr(model, entry.name)) for entry in fields(model)},
-        "samples": chosen.calibration.samples,
+        "samples": calibration.samples,
         **{name: _plain(getattr(data, name)) for name in ("shapes", "dtypes", "image_size")},
         "image_options": _image_row(data.image_options),
         **{
@@ -28,6 +42,17 @@ def options_row(chosen: Options) -> dict[str, Any]:
             for entry in fields(export)
             if entry.name.startswith("tflite_")
         },
+        "bias_correction": calibration.bias_correction,
+        "equalize": equalize,
+        "round_weights": calibration.round_weights,
+        "budget": calibration.budget,
+        "batch_size": data.batch_size,
+        "shuffle": data.shuffle,
+        "refine": refine,
+        "sensitivity": sensitivity,
+        "export": list(export.formats),
+        "workers": calibration.workers,
+        "threads": calibration.threads,
     }
 
 
