@@ -1,8 +1,10 @@
 """``observe``, ``merge``, ``quantize --workers --resume``: the library's results through the command line."""
 
+import numpy as np
 import pytest
 
 from command_line import run
+from graphs import graph_def, numbers, save, small_network
 from reports import reproducible
 
 
@@ -47,3 +49,21 @@ def test_parts_that_were_observed_for_other_files_are_told_with_the_option(digit
     assert run("observe", model, "--data", digits["data"], "--state", tmp_path / "a").code == 0
     merged = run("merge", tmp_path / "a", "--model", model, "--out", tmp_path / "out", "--export", "tflite")
     assert merged.code == 2 and "such as --export" in merged.err
+
+
+def test_merge_ends_as_quantize_does(tmp_path):
+    model, data, state = tmp_path / "m.pb", tmp_path / "x.npy", tmp_path / "s.npz"
+    save(graph_def(small_network), model)
+    x = numbers(64, 6, 6, 2)
+    x[0] *= 1e4  # one value decides the range, of which the report warns
+    np.save(data, x)
+    assert run("observe", model, "--data", data, "--state", state).code == 0
+    whole = run("quantize", model, "--data", data, "--out", tmp_path / "whole", "--no-refine")
+    merged = run("merge", state, "--model", model, "--out", tmp_path / "out", "--no-page")
+    about_layers = [
+        [line for line in done.err.splitlines() if line.startswith("warning: '")] for done in (whole, merged)
+    ]
+    assert about_layers[0] and about_layers[1] == about_layers[0]
+    said = [[line for line in done.out.splitlines() if line.startswith("next: ")] for done in (whole, merged)]
+    assert said[0] and said[1] == [line.replace("/whole", "/out") for line in said[0]]
+    assert not (tmp_path / "out" / "report.html").exists()

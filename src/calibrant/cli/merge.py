@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from calibrant.cli.json_output import json_option, print_json
+from calibrant.cli.json_output import json_option
 from calibrant.cli.options import model_options
-from calibrant.cli.quantize import show_refused, show_result
+from calibrant.cli.show_result import page_option, show_result
 from calibrant.cli.tflite_options import tflite_file_options, tflite_options
 
 
@@ -22,13 +22,12 @@ from calibrant.cli.tflite_options import tflite_file_options, tflite_options
 @click.option("--round-weights", is_flag=True, help="As for quantize; needed if observe was told it.")
 @click.option("--name", help="Prefix of the files; the name of the model file by default.")
 @click.option("--export", multiple=True, help="More formats to write, as for quantize.")
+@page_option
 @tflite_file_options
 @tflite_options
 @model_options
 @json_option
-@click.pass_obj
 def merge(
-    settings: dict[str, bool],
     states: tuple[str, ...],
     model: str,
     config: str | None,
@@ -46,8 +45,4 @@ def merge(
         out=out,
         **options,
     )
-    if as_json:
-        print_json({**result.report, "files": [str(path) for path in result.files]})
-    elif not settings["quiet"]:
-        show_result(result, out)
-    return show_refused(result)
+    return show_result(result, model, out, as_json)

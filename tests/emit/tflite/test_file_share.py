@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import calibrant
-from calibrant.cli.quantize import show_result
+from calibrant.cli.show_result import show_tables
 from calibrant.graph.multiply_accumulates import ASSUMED
 from calibrant.report.integer_share import file_share_line
 from graphs import conv, dense, graph_def, numbers, placeholder, tf
@@ -34,7 +34,7 @@ def test_layers_without_an_integer_kernel(capsys):
     assert share["weights"] == totals["weights"] and share["layers_in_float"] == ["c3"]
     [found] = [row for row in result.report["exports"]["tflite"]["operators_in_float"] if row["operator"] == "CONV_3D"]
     assert found["layers"] == ["c3"]
-    show_result(result, "out")
+    show_tables(result, "out")
     shown = capsys.readouterr().out.splitlines()
     [at] = [at for at, line in enumerate(shown) if line.startswith("on integers: 100.0 %")]
     assert shown[at + 1].startswith("in model_int8.tflite: 92.3 % of 1,404 weights")
