@@ -1,8 +1,14 @@
 """``observe``, ``merge``, ``quantize --workers --resume``: the library's results through the command line."""
 
+import json
+import shlex
+
 import numpy as np
 import pytest
 
+from calibrant.cli.merge import merge
+from calibrant.cli.observe import FOR_MERGE, observe
+from calibrant.evaluation.recorded_options import READ
 from command_line import run
 from graphs import graph_def, numbers, save, small_network
 from reports import reproducible
@@ -67,3 +73,28 @@ def test_merge_ends_as_quantize_does(tmp_path):
     said = [[line for line in done.out.splitlines() if line.startswith("next: ")] for done in (whole, merged)]
     assert said[0] and said[1] == [line.replace("/whole", "/out") for line in said[0]]
     assert not (tmp_path / "out" / "report.html").exists()
+
+
+def test_the_command_after_observe_can_be_typed_as_it_is(tmp_path):
+    model, data, config = tmp_path / "m.pb", tmp_path / "x.npy", tmp_path / "a config.cfg"
+    save(graph_def(small_network), model)
+    np.save(data, numbers(64, 6, 6, 2))
+    config.write_text("batch_num : 4")
+    given = shlex.split(
+        "--inputs x --outputs out --no-bias-correction --round-weights --export tflite --export ascend "
+        "--tflite-shape x=1,6,6,2 --tflite-ops layers --samples 32 --batch-size 8 --workers 1 --threads 1"
+    )
+    done = run("observe", model, "--config", config, "--data", data, "--state", tmp_path / "s.npz", *given)
+    [said] = [line.removeprefix("next: ") for line in done.out.splitlines() if line.startswith("next: ")]
+    words = [word for word in shlex.split(said) if word != "..."]
+    assert words[0] == "calibrant"
+    merged = run(*(tmp_path / "out" if word == "OUT" else word for word in words[1:]))
+    assert merged.code == 0, merged.err
+    options = json.loads((tmp_path / "out" / "report.json").read_text())["run"]["options"]
+    assert (options["bias_correction"], options["round_weights"], options["tflite_ops"]) == (False, True, "layers")
+    assert (options["export"], options["tflite_shape"]) == (["tflite", "ascend"], {"x": [1, 6, 6, 2]})
+
+
+def test_the_command_after_observe_has_all_options_of_both():
+    both = {option.name for option in observe.params} & {option.name for option in merge.params}
+    assert both == {"model", "config", *READ, "trust_model", *FOR_MERGE, "as_json", "quiet", "verbose"}

@@ -13,6 +13,7 @@ from calibrant.cli.next_step import model_words, place, say_next, word
 from calibrant.cli.options import model_options
 from calibrant.cli.parallel_options import parallel_options
 from calibrant.cli.tflite_options import tflite_options
+from calibrant.report.option_words import option_words
 
 
 @click.command()
@@ -60,10 +61,21 @@ def observe(
         print_json({"state": str(path)})
     elif not settings["quiet"]:
         click.echo(f"written to {path}")
-        words = [("config", config), *(("export", name) for name in options["export"])]
-        chosen = model_words() + "".join(f" --{name} {word(value)}" for name, value in words if value)
-        command = f"calibrant merge {place(path)} ... --model {place(model)}{chosen} --out OUT"
-        say_next(f"{command}, with all options that were given here")
+        command = (
+            f"calibrant merge {place(path)} ... --model {place(model)}{model_words()}{_same_words(config, options)}"
+        )
+        say_next(f"{command} --out OUT")
+
+
+FOR_MERGE = ("bias_correction", "round_weights", "export", "tflite_batch", "tflite_ops", "tflite_shape")
+"""Options beside the model and the configuration that merging has to be told as well."""
+
+
+def _same_words(config: str | None, options: dict[str, Any]) -> str:
+    """The options that merging takes, as they were given, with a space before each."""
+    given = {name: options[name] for name in FOR_MERGE}
+    words = option_words({**given, "export": ",".join(given["export"]) or None})
+    return (f" --config {word(config)}" if config else "") + (f" {words}" if words else "")
 
 
 def _range(text: str | None) -> tuple[int, int] | None:
