@@ -12,8 +12,10 @@ import calibrant
 from calibrant import CalibrationOptions, DataOptions, ExportOptions, ModelOptions
 from calibrant.data.option_types import ACCEPTED, check_arguments
 from calibrant.data.options import TYPES as DATA_TYPES
+from calibrant.evaluation.tune import TYPES as TUNE_TYPES
+from calibrant.evaluation.verify import TYPES as VERIFY_TYPES
 from calibrant.graph.reading.load import load
-from calibrant.options import TO_QUANTIZE, TO_READ, Options
+from calibrant.options import TO_QUANTIZE, TO_READ, UNCHECKED, Options
 from calibrant.progress import no_progress
 from graphs import tf
 
@@ -84,6 +86,14 @@ def test_signatures_show_every_keyword(name, groups):
     assert "keywords" not in shown
 
 
+@pytest.mark.parametrize("name", ["quantize", "observe", "merge", "evaluate", "verify", "golden", "tune"])
+def test_every_argument_has_a_row(name):
+    own = inspect.signature(inspect.unwrap(getattr(calibrant, name))).parameters.values()
+    annotations = {entry.annotation for entry in own if entry.kind not in (entry.VAR_POSITIONAL, entry.VAR_KEYWORD)}
+    rows = {*ACCEPTED, *VERIFY_TYPES, *TUNE_TYPES, *UNCHECKED}
+    assert {annotation.removesuffix(" | None") for annotation in annotations} <= rows
+
+
 def test_quantize_takes_both(repository):
     model, config, data = (str(repository / path) for path in (MODEL, CONFIG, DATA))
     first = calibrant.quantize(model, config, data, None, ExportOptions("ascend", "net"), DataOptions(batch_size=8))
@@ -144,6 +154,8 @@ def test_wrong_types_of_arguments_are_listed():
     "call",
     [
         lambda: calibrant.observe("no.pb", data="no.npy", state=3),
+        lambda: calibrant.observe("no.pb", data="no.npy", batches="0:2"),
+        lambda: calibrant.observe("no.pb", None, "no.npy", "state", (0, 1.5)),
         lambda: calibrant.merge(["no.npz"], "no.pb", out=3),
         lambda: calibrant.golden("no", "no.npy", out=3),
         lambda: calibrant.tune("no.pb", data="no.npy", tolerance=0.1, refine="yes"),

@@ -16,7 +16,6 @@ from calibrant.calibration.runner import CalibrationRunner
 from calibrant.calibration.state import State, fingerprint
 from calibrant.config import load_config
 from calibrant.data.amount import part_sentence
-from calibrant.data.option_types import check_arguments
 from calibrant.errors import DataError, Problem
 from calibrant.options import TO_QUANTIZE, OptionGroup, Options, takes_keywords
 from calibrant.progress import LOG, ProgressFn, Stopwatch, no_progress
@@ -81,7 +80,6 @@ def observe(
     >>> observe("digits.pb", "quant.cfg", "calibration.npz", "part2.npz", (2, 4))  # doctest: +SKIP
     >>> merge(["part1.npz", "part2.npz"], "digits.pb", "quant.cfg", out="out")  # doctest: +SKIP
     """
-    check_arguments(observe.__annotations__, {"state": state, "track": track})
     file = path_to_write(state, "state file")
     check_writable_file(file, files_read(model, config, data))
     chosen = Options.of(TO_QUANTIZE, options, keywords)
@@ -132,7 +130,6 @@ def merge(
     CalibrantError
         With every other problem that was found.
     """
-    check_arguments(merge.__annotations__, {"states": states, "out": out})
     if len(states) == 0:
         raise DataError(Problem("no state is named", allowed="at least one file that observe wrote"))
     watch = Stopwatch()
@@ -170,10 +167,7 @@ def _check_complete(state: State, batch_num: int | None, files: str) -> None:
 
 
 def _range(batches: tuple[int, int], count: int | None) -> range:
-    try:
-        first, end = map(index, batches)
-    except (TypeError, ValueError):
-        raise DataError(Problem(f"batches are {batches!r}", allowed="a pair of numbers (first, end)")) from None
+    first, end = map(index, batches)
     if not 0 <= first < end or (count is not None and end > count):
         raise DataError(
             Problem(

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from calibrant.config import load_config
-from calibrant.data.option_types import check_arguments
 from calibrant.distributed import merge, observe
 from calibrant.errors import DataError, DependencyError, Problem
 from calibrant.graph.tensorflow import cause_of
@@ -76,7 +75,6 @@ def quantize(
         from distributed.scheduler import KilledWorker
     except ModuleNotFoundError:
         raise DependencyError(Problem("Dask is not installed", hint="pip install 'calibrant[dask]'")) from None
-    check_arguments(quantize.__annotations__, {"out": out, "parts": parts})
     chosen = Options.of(TO_QUANTIZE, options, keywords)
     refuse_options_of_one_run(chosen)
     if client is None:

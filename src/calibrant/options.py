@@ -9,11 +9,12 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 from calibrant.calibration.limits import check_threads, check_workers
 from calibrant.data.amount import sample_limit
-from calibrant.data.option_types import check_types
+from calibrant.data.option_types import ACCEPTED, Rows, check_arguments, check_types
 from calibrant.data.options import DataOptions
 from calibrant.emit.prefix import file_prefix
 from calibrant.emit.tflite.settings import TfliteSettings, fixed_shapes
@@ -244,10 +245,12 @@ _KINDS: dict[str, Callable[[], Any]] = {
 _NAMES: dict[Any, str] = {kind: name for name, kind in _KINDS.items()}
 TO_READ = (ModelOptions, DataOptions)
 TO_QUANTIZE = (ModelOptions, DataOptions, CalibrationOptions, ExportOptions)
+UNCHECKED = frozenset({"Any", "Sequence[Any]"})
+"""Annotations of models, data and configurations, which are checked where they are read."""
 
 
-def takes_keywords(*accepted: type) -> Callable[[Function], Function]:
-    """Show the fields of groups in the signature of a function that takes them as ``**keywords``.
+def takes_keywords(*accepted: type, rows: Rows = ACCEPTED) -> Callable[[Function], Function]:
+    """Check a function's own arguments, and show the fields of groups that it takes as ``**keywords``.
 
     Called inside a ``tf.function``, it refuses that by itself (:meth:`Options.of`).
 
@@ -255,19 +258,34 @@ def takes_keywords(*accepted: type) -> Callable[[Function], Function]:
     ----------
     *accepted : type
         The groups.
+    rows : Rows
+        By annotation, what an argument takes; one whose annotation is in ``UNCHECKED`` the function checks itself.
     """
 
     def shown(function: Function) -> Function:
         signature = inspect.signature(function)
         own = [entry for entry in signature.parameters.values() if entry.kind is not entry.VAR_KEYWORD]
+        checked = {
+            entry.name: entry.annotation
+            for entry in own
+            if entry.kind is not entry.VAR_POSITIONAL and entry.annotation not in UNCHECKED
+        }
+        leading = [entry.name for entry in own if entry.kind is entry.POSITIONAL_OR_KEYWORD]
         of_groups = [
             inspect.Parameter(entry.name, inspect.Parameter.KEYWORD_ONLY, default=entry.default, annotation=entry.type)
             for kind in accepted
             for entry in fields(kind)
         ]
-        function.__signature__ = signature.replace(parameters=[*own, *of_groups])  # type: ignore[attr-defined]
-        function.autograph_info__ = {}  # type: ignore[attr-defined]  # AutoGraph calls it as it is, unconverted
-        return function
+
+        @wraps(function)
+        def call(*positional: Any, **keywords: Any) -> Any:
+            given = dict(zip(leading, positional, strict=False)) | keywords
+            check_arguments(checked, {name: given[name] for name in checked if name in given}, rows)
+            return function(*positional, **keywords)
+
+        call.__signature__ = signature.replace(parameters=[*own, *of_groups])  # type: ignore[attr-defined]
+        call.autograph_info__ = {}  # type: ignore[attr-defined]  # AutoGraph calls it as it is, unconverted
+        return cast("Function", call)
 
     return shown
 

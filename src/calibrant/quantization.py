@@ -15,7 +15,7 @@ from calibrant.calibration.runner import CalibrationRunner
 from calibrant.config.layer_block import with_overrides
 from calibrant.config.plan import is_default
 from calibrant.data.amount import DataUse, used_sentence
-from calibrant.data.option_types import check_arguments, plain_number
+from calibrant.data.option_types import plain_number
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.emit.large_model import is_too_large
 from calibrant.emit.prefix import file_prefix
@@ -115,8 +115,6 @@ def quantize(
     >>> files = ExportOptions(export="ascend", name="digits")  # doctest: +SKIP
     >>> result = quantize("digits.pb", "quant.cfg", "calibration.npz", "out", files, samples="all")  # doctest: +SKIP
     """
-    own = {"out": out, "refine": refine, "sensitivity": sensitivity, "resume": resume, "track": track}
-    check_arguments(quantize.__annotations__, own)
     refine, sensitivity = plain_number(refine), plain_number(sensitivity)
     chosen = Options.of(TO_QUANTIZE, options, keywords)
     watch, runner = Stopwatch(), CalibrationRunner(chosen.calibration.workers, chosen.calibration.threads)

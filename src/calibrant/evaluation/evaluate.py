@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from calibrant.data.option_types import check_arguments
 from calibrant.errors import DataError, ModelError, Problem
 from calibrant.evaluation.accuracy import Scoreboard
 from calibrant.evaluation.labels import labels_by_output, output_place
@@ -80,14 +79,6 @@ def evaluate(
         A model cannot be read, data or labels do not fit, outputs have different shapes, or those of the first model
         are no numbers.
     """
-    given = {
-        "output": output,
-        "ignore_labels": ignore_labels,
-        "label_offset": label_offset,
-        "names": names,
-        "track": track,
-    }
-    check_arguments(evaluate.__annotations__, given)
     if isinstance(models, (str, Path)) or not isinstance(models, Sequence):
         models = [models]
     if not models:

@@ -14,7 +14,6 @@ import numpy as np
 
 from calibrant.data.input_spec import inputs_of
 from calibrant.data.open_data import open_data
-from calibrant.data.option_types import check_arguments
 from calibrant.data.options import DataOptions
 from calibrant.emit.tflite.file_parts import Tensor
 from calibrant.emit.tflite.interpreter import new_interpreter
@@ -92,7 +91,6 @@ def golden(
     CalibrantError
         The folder holds no LiteRT file, or no simulation of it; data that do not fit; the file does not run.
     """
-    check_arguments(golden.__annotations__, {"folder": folder, "out": out, "samples": samples, "track": track})
     if samples < 1:
         raise DataError(Problem(f"samples is {samples}", allowed="a number above 0"))
     reading = Options.of((DataOptions,), options, keywords).data.keywords()

@@ -12,7 +12,7 @@ from calibrant.config.plan import Plan
 from calibrant.config.text_write import write_config
 from calibrant.data.amount import DataUse, used_sentence
 from calibrant.data.batches import Batches
-from calibrant.data.option_types import ACCEPTED, Rows, check_arguments
+from calibrant.data.option_types import ACCEPTED, Rows
 from calibrant.errors import DataError, ModelError, Problem
 from calibrant.evaluation.candidate import MUTATIONS, Candidate, Mutation, configuration_for
 from calibrant.evaluation.concise import concise
@@ -87,7 +87,7 @@ MUCH = 0.1
 TYPES: Rows = {**ACCEPTED, "Sequence[Mutation]": (_are_repairs, "a list of Mutation; () for nothing")}
 
 
-@takes_keywords(*TO_READ)
+@takes_keywords(*TO_READ, rows=TYPES)
 def tune(
     model: Any,
     config: Any = None,
@@ -154,21 +154,6 @@ def tune(
     CalibrantError
         As for :func:`calibrant.quantize`; or a tolerance below 0 or above 1.
     """
-    own = {
-        "tolerance": tolerance,
-        "output": output,
-        "ignore_labels": ignore_labels,
-        "label_offset": label_offset,
-        "repairs": repairs,
-        "layers_in_float": layers_in_float,
-        "thorough": thorough,
-        "bias_correction": bias_correction,
-        "refine": refine,
-        "workers": workers,
-        "samples": samples,
-        "track": track,
-    }
-    check_arguments(tune.__annotations__, own, TYPES)
     if not 0 <= tolerance <= 1:
         hint = f"{tolerance / 100:g} for {tolerance:g} points" if 1 < tolerance <= 100 else None
         raise DataError(Problem(f"a tolerance of {tolerance}", allowed="a share of the samples, 0...1", hint=hint))

@@ -15,7 +15,7 @@ import numpy as np
 
 from calibrant.data.input_spec import inputs_of
 from calibrant.data.open_data import open_data
-from calibrant.data.option_types import ACCEPTED, Rows, check_arguments
+from calibrant.data.option_types import ACCEPTED, Rows
 from calibrant.errors import ConfigError, DataError, Problem
 from calibrant.evaluation.comparison import Comparison
 from calibrant.evaluation.comparison_points import compared_outputs, is_text
@@ -34,7 +34,7 @@ from calibrant.progress import ProgressFn, no_progress
 TYPES: Rows = {**ACCEPTED, "Limits": (lambda value: isinstance(value, Limits), "Limits")}
 
 
-@takes_keywords(*TO_READ)
+@takes_keywords(*TO_READ, rows=TYPES)
 def verify(
     folder: str | Path,
     data: Any,
@@ -80,15 +80,6 @@ def verify(
         Nothing to compare, a file that cannot be read, data that do not fit or are shuffled beside labels,
         options of a float model without one.
     """
-    own = {
-        "folder": folder,
-        "output": output,
-        "ignore_labels": ignore_labels,
-        "label_offset": label_offset,
-        "limits": limits,
-        "track": track,
-    }
-    check_arguments(verify.__annotations__, own, TYPES)
     chosen = Options.of(TO_READ, options, keywords)
     if labels is not None:
         refuse_shuffled(chosen.data.shuffle)
