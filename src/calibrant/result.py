@@ -35,7 +35,6 @@ from calibrant.report.distributions import activation_rows, weight_rows
 from calibrant.report.findings import findings, verdict
 from calibrant.report.growth_table import growth_rows
 from calibrant.report.layer_table import layer_rows
-from calibrant.report.option_words import option_words
 from calibrant.report.output_sqnr import file_sqnr_rows, sqnr_rows, sqnr_warnings
 from calibrant.report.page.page import page
 from calibrant.report.picture import picture
@@ -344,17 +343,8 @@ def _budget(result: Result) -> dict[str, str]:
     if result.configuration is None:
         return {}
     comment = f"chosen by calibrant quantize with a budget of {100 * result.options['budget']:g} % for 16 bits"
-    words = [*same_options(result.options), *_same_file(result.options)]
-    comment += f"; for quantize {' '.join(words)}"
+    comment += f"; for quantize {same_options(result.options)}"
     return {f"{result.name}_budget.cfg": write_config(result.configuration, comment)}
-
-
-def _same_file(options: Mapping[str, Any]) -> list[str]:
-    """The options of a ``.tflite``, for which the weights of the whole model may be others."""
-    if "tflite" not in options.get("export", ()):
-        return []
-    words = option_words({name: value for name, value in options.items() if name.startswith("tflite_")})
-    return ["--export tflite", *([words] if words else [])]
 
 
 def _nuq_record(result: Result) -> dict[str, str]:

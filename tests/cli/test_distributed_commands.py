@@ -8,7 +8,7 @@ import pytest
 
 from calibrant.cli.merge import merge
 from calibrant.cli.observe import FOR_MERGE, observe
-from calibrant.evaluation.recorded_options import READ
+from calibrant.report.option_words import ABOUT_MODEL
 from command_line import run
 from graphs import graph_def, numbers, save, small_network
 from reports import reproducible
@@ -97,4 +97,4 @@ def test_the_command_after_observe_can_be_typed_as_it_is(tmp_path):
 
 def test_the_command_after_observe_has_all_options_of_both():
     both = {option.name for option in observe.params} & {option.name for option in merge.params}
-    assert both == {"model", "config", *READ, "trust_model", *FOR_MERGE, "as_json", "quiet", "verbose"}
+    assert both == {"model", "config", *ABOUT_MODEL, "trust_model", *FOR_MERGE, "as_json", "quiet", "verbose"}

@@ -30,7 +30,7 @@ def test_verify_takes_inputs_outputs_and_constants_of_the_run(tmp_path, caplog):
     calibrant.quantize(model, data=DATA, out=tmp_path / "out", refine=False, **cut)
     with caplog.at_level(logging.INFO):
         assert calibrant.verify(tmp_path / "out", DATA, model=model).pairs[0].first == "float"
-    said = "the float model is read as in the run: --inputs number, --outputs scores, --set scale=2.0"
+    said = "the float model is read as in the run: --inputs number --outputs scores --set scale=2"
     assert said in caplog.messages
 
 

@@ -45,9 +45,11 @@ def test_what_a_run_decides_by_itself():
 
 
 def test_what_gives_a_model_again():
-    assert same_options({"refine": "default", "equalize": False}) == ["--no-equalize"]
+    assert same_options({"refine": "default", "equalize": False}) == "--no-equalize"
+    lite = {"refine": "default", "export": ["ascend", "tflite"], "tflite_io": "int8"}
+    assert same_options(lite) == "--export tflite --tflite-io int8"
     options = {"refine": True, "bias_correction": False, "shuffle": 0, "image_options": {"scale": 0.5}}
-    assert same_options(options) == ["--refine", "--no-bias-correction", "--shuffle 0 --scale 0.5"]
+    assert same_options(options) == "--refine --no-bias-correction --shuffle 0 --scale 0.5"
 
 
 def test_the_report_keeps_the_preprocessing(tmp_path):

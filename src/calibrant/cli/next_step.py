@@ -8,6 +8,7 @@ import shlex
 import click
 
 from calibrant.cli.data_options import ABOUT_FILES
+from calibrant.report.option_words import ABOUT_MODEL, option_words
 
 
 def say_next(text: str) -> None:
@@ -30,11 +31,8 @@ def place(given: str | os.PathLike[str]) -> str:
 def model_words() -> str:
     """The options of this command that say how its model is read, as they were given, with a space before each."""
     given = click.get_current_context().params
-    words = [f"--{name} {word(','.join(given[name]))}" for name in ("inputs", "outputs") if given.get(name)]
-    words += [f"--set {word(f'{name}={value}')}" for name, value in (given.get("constants") or {}).items()]
-    words += [f"--signature {word(given['signature'])}"] if given.get("signature") else []
-    words += ["--trust-model"] if given.get("trust_model") else []
-    return "".join(f" {each}" for each in words)
+    words = option_words({name: given.get(name) for name in (*ABOUT_MODEL, "trust_model")})
+    return f" {words}" if words else ""
 
 
 def data_words() -> str:

@@ -1,8 +1,8 @@
-"""How the model of a run was read, as the report beside its result tells."""
+"""How the model of a run was read, as the report beside its result tells; whether to trust it is not taken over."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -10,9 +10,7 @@ from typing import Any
 from calibrant.errors import DataError
 from calibrant.options import ModelOptions
 from calibrant.progress import LOG
-
-READ = ("inputs", "outputs", "signature", "constants")
-"""What says which network is read of a model file; whether to trust it is not taken from a report."""
+from calibrant.report.option_words import ABOUT_MODEL, option_words
 
 
 def as_in_the_run(options: ModelOptions, report: Any) -> ModelOptions:
@@ -30,16 +28,16 @@ def as_in_the_run(options: ModelOptions, report: Any) -> ModelOptions:
     ModelOptions
         Unchanged where some are given, or where the report does not tell them all.
     """
-    if any(getattr(options, name) for name in READ):
+    if any(getattr(options, name) for name in ABOUT_MODEL):
         return options
     with suppress(LookupError, TypeError, DataError):
         given = report["run"]["options"]
-        found = {name: given[name] for name in READ if given.get(name)}
+        found = {name: given[name] for name in ABOUT_MODEL if given.get(name)}
         if not all(_is_whole(name, value) for name, value in found.items()):
             return options
         made = replace(options, **found)
         if found:
-            LOG.info("the float model is read as in the run: %s", ", ".join(_word(*each) for each in found.items()))
+            LOG.info("the float model is read as in the run: %s", option_words(found))
         return made
     return options
 
@@ -49,9 +47,3 @@ def _is_whole(name: str, value: Any) -> bool:
     if name == "constants":
         return isinstance(value, Mapping) and not any(isinstance(each, str) for each in value.values())
     return isinstance(value, str) or (name != "signature" and all(isinstance(each, str) for each in value))
-
-
-def _word(name: str, value: str | Sequence[str] | Mapping[str, Any]) -> str:
-    if isinstance(value, Mapping):
-        return " ".join(f"--set {key}={each}" for key, each in value.items())
-    return f"--{name} {value if isinstance(value, str) else ','.join(value)}"

@@ -72,7 +72,7 @@ class Tuned:
         """The configuration file."""
         verdict = "meets" if self.met else "does not meet"
         comment = f"found by calibrant tune; {verdict} the tolerance: {self.outcome.summary}"
-        comment += f"; for quantize {' '.join(same_options({**self.options, 'refine': self.refine}))}"
+        comment += f"; for quantize {same_options({**self.options, 'refine': self.refine})}"
         return write_config(self.configuration, comment)
 
 

@@ -30,6 +30,7 @@ from calibrant.graph.logits import is_sigmoid, softmax_input
 from calibrant.json_text import read_json
 from calibrant.options import TO_READ, ModelOptions, OptionGroup, Options, takes_keywords
 from calibrant.progress import ProgressFn, no_progress
+from calibrant.report.option_words import ABOUT_MODEL
 
 TYPES: Rows = {**ACCEPTED, "Limits": (lambda value: isinstance(value, Limits), "Limits")}
 
@@ -135,7 +136,7 @@ def _labels_of_one(
 
 def _refuse_unused(options: ModelOptions) -> None:
     """Without the float model there is none to read with these."""
-    given = [name for name in ("inputs", "outputs", "signature", "constants") if getattr(options, name)]
+    given = [name for name in ABOUT_MODEL if getattr(options, name)]
     if given:
         words = ", ".join(f"--{name}" if name != "constants" else "--set (constants)" for name in given)
         message = f"{words}: they say how the float model is read, and there is none"

@@ -7,24 +7,20 @@ from typing import Any
 
 from calibrant.report.option_words import option_words
 
+_ABOUT_RUN = ("equalize", "round_weights", "bias_correction")
 _ABOUT_DATA = ("batch_size", "shuffle", "shapes", "dtypes", "image_size", "image_options")
 
 
-def same_options(options: Mapping[str, Any]) -> list[str]:
+def same_options(options: Mapping[str, Any]) -> str:
     """The words of the command ``quantize``, beside model and data and what tells how the model is read.
 
     Parameters
     ----------
     options : Mapping[str, Any]
-        Of the run, as ``report.json`` has them. Without ``equalize``, that was left to ``refine``.
+        Of the run, as ``report.json`` has them. Without ``equalize``, that was left to ``refine``. Of the exports only
+        a ``.tflite`` counts, for which the weights of the whole model may be others.
     """
-    refine = {True: ["--refine"], False: ["--no-refine"]}.get(options.get("refine", False), [])
-    equalize = {True: ["--equalize"], False: ["--no-equalize"]}.get(options.get("equalize", ""), [])
-    data = option_words({name: options.get(name) for name in _ABOUT_DATA})
-    return [
-        *refine,
-        *equalize,
-        *(["--round-weights"] if options.get("round_weights") else []),
-        *([] if options.get("bias_correction", True) else ["--no-bias-correction"]),
-        *([data] if data else []),
-    ]
+    run = {"refine": options.get("refine", False), **{name: options.get(name) for name in (*_ABOUT_RUN, *_ABOUT_DATA)}}
+    lite = {name: value for name, value in options.items() if name.startswith("tflite_")}
+    exports = {"export": "tflite", **lite} if "tflite" in options.get("export", ()) else {}
+    return " ".join(filter(None, (option_words(run), option_words(exports))))
