@@ -21,14 +21,19 @@ from calibrant.errors import (
 
 if TYPE_CHECKING:
     from calibrant.config import load_config
+    from calibrant.config.model import Configuration
+    from calibrant.config.rows import PlanRow
     from calibrant.config_check import ConfigCheck, check_config
     from calibrant.data.images import ImageOptions
     from calibrant.data.options import DataOptions
     from calibrant.data.tfrecords import TFRecords
     from calibrant.distributed import merge, observe
+    from calibrant.evaluation.candidate import Mutation
     from calibrant.evaluation.evaluate import evaluate
     from calibrant.evaluation.golden import golden
-    from calibrant.evaluation.tune import tune
+    from calibrant.evaluation.score import Score
+    from calibrant.evaluation.tune import Tuned, tune
+    from calibrant.evaluation.verification import Limits, Verification
     from calibrant.evaluation.verify import verify
     from calibrant.options import CalibrationOptions, ExportOptions, ModelOptions
     from calibrant.quantization import quantize
@@ -41,17 +46,24 @@ __all__ = [
     "CalibrationOptions",
     "ConfigCheck",
     "ConfigError",
+    "Configuration",
     "DataError",
     "DataOptions",
     "DependencyError",
     "ExportOptions",
     "ImageOptions",
+    "Limits",
     "ModelError",
     "ModelOptions",
+    "Mutation",
     "OutputError",
+    "PlanRow",
     "Problem",
     "Result",
+    "Score",
     "TFRecords",
+    "Tuned",
+    "Verification",
     "__version__",
     "check_config",
     "evaluate",
@@ -67,12 +79,19 @@ __all__ = [
 _LAZY = {
     "CalibrationOptions": "calibrant.options",
     "ConfigCheck": "calibrant.config_check",
+    "Configuration": "calibrant.config.model",
     "DataOptions": "calibrant.data.options",
     "ExportOptions": "calibrant.options",
     "ImageOptions": "calibrant.data.images",
+    "Limits": "calibrant.evaluation.verification",
     "ModelOptions": "calibrant.options",
+    "Mutation": "calibrant.evaluation.candidate",
+    "PlanRow": "calibrant.config.rows",
     "Result": "calibrant.result",
+    "Score": "calibrant.evaluation.score",
     "TFRecords": "calibrant.data.tfrecords",
+    "Tuned": "calibrant.evaluation.tune",
+    "Verification": "calibrant.evaluation.verification",
     "__version__": "calibrant.version",
     "check_config": "calibrant.config_check",
     "evaluate": "calibrant.evaluation.evaluate",

@@ -9,10 +9,38 @@ from calibrant.config.plan import ActivationPlan, JointGroup, Plan
 
 @dataclass(frozen=True)
 class PlanRow:
-    """One line of the table; a cell is None where the layer has nothing of the kind.
+    """One line of a plan: a layer or a tensor. A cell is None where there is nothing of the kind.
 
-    ``sources``, ``entry`` and ``left_out`` are those of ``LayerPlan``; ``joint_group`` names the group of quantizers
-    that it is in.
+    Parameters
+    ----------
+    layer : str
+        Its name; of a tensor, ``NODE:INDEX``, the input of the node that reads it.
+    type : str
+        The operator, or ``tensor``.
+    quantized : bool
+        False for a layer in float.
+    weight_bits : int | None
+        Of its weights.
+    weight_algorithm : str | None
+        ``arq`` or ``nuq``.
+    channel_wise : bool | None
+        Whether its weights have a scale for each output channel.
+    activation_algorithm : str | None
+        ``ifmr`` or ``hfmg``.
+    symmetric : bool | None
+        Whether its activations have no offset.
+    migration_strength : float | None
+        Of the balancer.
+    sources : tuple[tuple[str, str], ...]
+        (block, origin) pairs: from which entry of the configuration each block of settings comes.
+    entry : str | None
+        The entry that was taken as a whole; ``default`` where there is none.
+    left_out : tuple[str, ...]
+        What ``common_config`` sets and that entry does not, so that the defaults apply.
+    joint_group : str | None
+        The group of quantizers that it is in.
+    reason : str | None
+        Why it is in float.
     """
 
     layer: str

@@ -49,7 +49,15 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Mutation:
-    """A cheap change of one layer's settings; ``change`` gives None where it changes nothing."""
+    """A cheap change of one layer's settings.
+
+    Parameters
+    ----------
+    name : str
+        What :func:`calibrant.tune` calls it.
+    change : Callable[[LayerPlan], LayerPlan | None]
+        The settings of a layer → the changed ones; None where it changes nothing.
+    """
 
     name: str
     change: Callable[[LayerPlan], LayerPlan | None]

@@ -109,7 +109,15 @@ class PairScore:
 
 @dataclass(frozen=True)
 class Verification:
-    """The outcome; ``passed`` is false if a difference exceeds the limits."""
+    """What a comparison of models shows.
+
+    Parameters
+    ----------
+    models : tuple[ModelScore, ...]
+        Name, samples and accuracy of each model.
+    pairs : tuple[PairScore, ...]
+        How far two models differ.
+    """
 
     models: tuple[ModelScore, ...]
     pairs: tuple[PairScore, ...]
