@@ -2,44 +2,48 @@
 
 import ast
 import importlib.util
+import re
 import subprocess
 import sys
 
 import pytest
 
-# A part may import the parts of the levels above its own line, and nothing beside itself.
-LEVELS = [
-    {
-        "forks",
-        "algorithms",
-        "archives",
-        "child_process",
-        "json_text",
-        "layer_kinds",
-        "publish",
-        "regular_file",
-        "text_source",
-    },
-    {"graph", "records"},
-    {"quantized_network"},
-    {"data"},
-    {"calibration", "fold", "config"},
-    {"emit"},
-    {"exports"},
-    {"options"},
-    {"steps", "report"},
-    {"result", "config_check"},
-    {"quantization"},
-    {"distributed", "conversion", "in_place"},
-    {"on_dask"},
-    {"evaluation"},
-    {"amct"},
-    {"cli", "__main__"},
-]
-LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}
-FOR_ALL_BUT_ALGORITHMS = {"collector", "errors", "process_wide", "progress", "version"}
-SAME_LEVEL = {("__main__", "cli")}
+PART = re.compile(r"`(\w+)(?:/|\.py)`")
+INNER_FOLDER = re.compile(r"`(\w+/[\w/]+)/`")
 ALGORITHMS_MAY_USE = {"numpy"} | sys.stdlib_module_names
+FRONT_DOOR = "calibrant"
+
+
+def import_table(text):
+    """The table of ARCHITECTURE.md: each part → the parts that it may import; each folder within a part → its cell.
+
+    A row may name rows above it and nothing beside itself; the first row is for all but the algorithms.
+    """
+    table, inner, for_all = {}, {}, set()
+    rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:3] == "| `")
+    for names, _, cell in (row for row in rows if len(row) == 3):
+        inner |= dict.fromkeys(INNER_FOLDER.findall(names), cell)
+        parts = PART.findall(names)
+        table |= dict.fromkeys(parts, named_in(cell, set(table)) | (set() if cell == "NumPy alone" else for_all))
+        for_all = for_all or set(parts)
+    return table, inner
+
+
+def named_in(cell, above):
+    """The parts that the last cell of a row stands for."""
+    if cell in ("–", "NumPy alone", ""):
+        return set()
+    if cell == "everything":
+        return above | {FRONT_DOOR}
+    every, _, names = cell.rpartition("all above")
+    named = set(names.removeprefix(" but").replace(",", " ").split())
+    assert named <= above, f"{sorted(named - above)} do not stand above"
+    return above - named if "all above" in cell else named
+
+
+@pytest.fixture(name="table")
+def table_of_the_page(repository):
+    return import_table((repository / "ARCHITECTURE.md").read_text(encoding="utf-8"))[0]
 
 
 def part_of(path, package):
@@ -59,42 +63,53 @@ def imported_names(tree, path, package):
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
-def allowed(importer, name, package):
+def allowed(importer, name, package, table):
     """Whether a module of the part ``importer`` may import the dotted name."""
     first, *rest = name.split(".")
     if first != "calibrant":
         return importer != "algorithms" or first in ALGORITHMS_MAY_USE
-    imported = rest[0] if rest else ""
-    if not ((package / imported).is_dir() or (package / f"{imported}.py").is_file()) or not imported:
-        return importer == "__init__" or LEVEL.get(importer) == len(LEVELS) - 1  # a name from the package's front door
-    if imported in FOR_ALL_BUT_ALGORITHMS:
-        return importer not in {"algorithms"} | FOR_ALL_BUT_ALGORITHMS
-    if importer in ("__init__", imported) or (importer, imported) in SAME_LEVEL:
-        return True
-    return importer not in FOR_ALL_BUT_ALGORITHMS and LEVEL[importer] > LEVEL[imported]
+    is_part = rest and ((package / rest[0]).is_dir() or (package / f"{rest[0]}.py").is_file())
+    imported = rest[0] if is_part else FRONT_DOOR
+    return importer in ("__init__", imported) or imported in table[importer]
 
 
-def wrong_imports(package):
-    """One line for each import that points the wrong way."""
+def wrong_imports(package, table):
+    """One line for each import that the table does not allow."""
     for path in sorted(package.rglob("*.py")):
         importer = part_of(path, package)
-        assert importer in {"__init__"} | FOR_ALL_BUT_ALGORITHMS | LEVEL.keys(), (
-            f"give {importer} a level in {__file__}"
-        )
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for name in imported_names(tree, path, package):
-            if not allowed(importer, name, package):
+            if not allowed(importer, name, package, table):
                 yield f"{path.relative_to(package)} imports {name}"
 
 
-def test_imports_point_one_way(repository):
-    assert list(wrong_imports(repository / "src" / "calibrant")) == []
+def test_every_part_has_a_row(repository):
+    package = repository / "src" / "calibrant"
+    table, inner = import_table((repository / "ARCHITECTURE.md").read_text(encoding="utf-8"))
+    assert sorted(table) == sorted({part_of(path, package) for path in package.rglob("*.py")} - {"__init__"})
+    assert [folder for folder, cell in inner.items() if cell or not (package / folder).is_dir()] == []
+
+
+def test_imports_point_one_way(repository, table):
+    assert list(wrong_imports(repository / "src" / "calibrant", table)) == []
+
+
+def test_the_table_is_read():
+    rows = ["`a.py`, `b.py` | – ", "`algorithms/` | NumPy alone", "`c/` | –", "`c/d/` | ", "`e/` | c"]
+    rows += ["`f.py` | all above but c, e", "`g/` | everything"]
+    table, inner = import_table("\n".join(f"| {row.replace(' | ', ' | what it is | ')} |" for row in rows))
+    assert table["a"] == table["algorithms"] == set() and inner == {"c/d": ""}
+    assert table["c"] == {"a", "b"} and table["e"] == {"a", "b", "c"}
+    assert table["f"] == {"a", "b", "algorithms"} and table["g"] == {*table, FRONT_DOOR} - {"g"}
+    with pytest.raises(AssertionError, match="e"):
+        import_table("| `c/` | what | e |\n| `e/` | what | – |")
 
 
 @pytest.mark.parametrize(
     "path, line, right",
     [
-        ("config/parse.py", "from calibrant.graph.graph import Graph", True),
+        ("config/parse.py", "from calibrant.graph.graph import Graph", False),
+        ("fold/norm.py", "from calibrant.graph.graph import Graph", True),
         ("graph/graph.py", "from calibrant.config.plan import Plan", False),
         ("graph/graph.py", "from calibrant import config", False),
         ("graph/graph.py", "from ..config import plan", False),
@@ -117,13 +132,13 @@ def test_imports_point_one_way(repository):
         ("errors.py", "from calibrant.config import plan", False),
     ],
 )
-def test_the_check_sees_what_it_should(tmp_path, path, line, right):
+def test_the_check_sees_what_it_should(tmp_path, table, path, line, right):
     for part in ("algorithms", "graph", "records", "fold", "config", "evaluation", "report", "amct"):
         (tmp_path / part).mkdir()
     for part in ("quantization", "cli", "errors", "__init__"):
         (tmp_path / f"{part}.py").touch()
     (tmp_path / path).write_text(line)
-    assert (list(wrong_imports(tmp_path)) == []) == right
+    assert (list(wrong_imports(tmp_path, table)) == []) == right
 
 
 def changed_while_read(source: str) -> list[int]:
