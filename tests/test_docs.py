@@ -18,6 +18,7 @@ from calibrant.exports import EXPORTS
 NAME = re.compile(r"\bcalibrant((?:\.[A-Za-z_]\w*)+)")
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^calibrant (.+)$", re.MULTILINE)
+ROLE = re.compile(r":(?:func|class|meth|data|attr):`~?(\w+)(?:\.\w+)*`")
 LINK = re.compile(r"\]\(([^)\s#]+)(?:#[\w-]+)?\)")
 
 
@@ -62,6 +63,29 @@ def test_names_in_docs_and_messages_can_be_imported(repository):
     names = {(dotted, place) for place, text in texts for dotted in NAME.findall(text)}
     assert len(names) > 20
     assert sorted((f"calibrant{dotted}", place) for dotted, place in names if missing(dotted)) == []
+
+
+def unknown_roles(text):
+    """Names in roles such as ``:func:`` that a module neither defines nor imports; those from ``calibrant`` aside."""
+    nodes = list(ast.walk(ast.parse(text)))
+    known = {node.name for node in nodes if isinstance(node, (ast.FunctionDef, ast.ClassDef))} | {"calibrant"}
+    known |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    imports = (node for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom)))
+    known |= {alias.asname or alias.name for node in imports for alias in node.names}
+    return [name for name in ROLE.findall(text) if name not in known]
+
+
+def test_roles_in_docstrings_lead_somewhere(repository):
+    found = {
+        path: unknown_roles(path.read_text(encoding="utf-8")) for path in sorted((repository / "src").rglob("*.py"))
+    }
+    assert [(path.name, names) for path, names in found.items() if names] == []
+
+
+def test_an_unknown_role_is_noticed():
+    text = "from a import b as c\nd = 1\nclass E:\n    def f(self): pass\n"
+    roles = ":func:`c` :data:`d` :meth:`E.f` :class:`calibrant.x`"
+    assert unknown_roles(f'"""{roles} :func:`b`"""\n{text}') == ["b"]
 
 
 @pytest.mark.parametrize(

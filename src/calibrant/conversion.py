@@ -44,12 +44,10 @@ def convert_records(
     ----------
     model : Any
         As for :func:`calibrant.quantize`.
-    inputs : Sequence[str] | None
-        As for :func:`calibrant.quantize`.
-    outputs : Sequence[str] | None
-        As for :func:`calibrant.quantize`.
     record_file : str | Path
         Layers without a record stay in float.
+    inputs, outputs : Sequence[str] | None
+        As for :func:`calibrant.quantize`.
     complete : bool
         The record file is of a calibration: a layer that was calibrated and has no record any more is an error, and
         a warning says where nothing lies beside the record file.

@@ -50,7 +50,7 @@ class InPlaceCalibration:
     record_file : str | Path
         Written when ``batch_num`` batches have been run, with a file of notes beside it
         (:mod:`calibrant.records.beside_record`); an older one is removed at once. Where the configuration asks for
-        balancing, it has to hold the factors (:func:`balance_in_place`).
+        balancing, it has to hold the factors (:class:`InPlaceBalancing`).
     outputs : Sequence[str] | None
         Tensors; by default every unread node downstream of a quantizable layer.
 

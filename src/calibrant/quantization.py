@@ -94,7 +94,7 @@ def quantize(
         File that keeps what has been observed so far. A run that was interrupted goes on from there when it is started
         again with the same model, configuration and data.
     track : ProgressFn
-        Shows progress; see :mod:`calibrant.progress`.
+        Shows progress: called with an iterable, a text and the number of its items, it gives the items one by one.
     **keywords : Any
         Fields of the groups above: ``samples="all"`` is ``CalibrationOptions(samples="all")``. A keyword takes
         precedence over the field of a group.

@@ -64,8 +64,8 @@ def accuracy_based_auto_calibration(
     config_file : str
         ``config.json`` or a configuration file.
     save_dir : str
-        Prefix of the results with its folder, as ``save_path`` of :func:`save_model`; besides the models
-        ``PREFIX_final_config.json`` and ``PREFIX_ranking_information.json``.
+        Prefix of the results with its folder, as ``save_path`` of :func:`calibrant.amct.save_model`; besides the
+        models ``PREFIX_final_config.json`` and ``PREFIX_ranking_information.json``.
     evaluator : AutoCalibrationEvaluatorBase
         Runs and judges networks.
     strategy : Any

@@ -50,12 +50,14 @@ def convert_model(pb_model: str, outputs: Sequence[str], record_file: str, save_
 
     Parameters
     ----------
-    pb_model, save_path : str
+    pb_model : str
         As for :func:`save_model`.
     outputs : Sequence[str]
         As for :func:`save_model`.
     record_file : str
         Layers without a record stay in float.
+    save_path : str
+        As for :func:`save_model`.
 
     Raises
     ------

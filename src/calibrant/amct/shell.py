@@ -26,9 +26,11 @@ def calibrate(
 
     Parameters
     ----------
-    model, save_path : str
+    model : str
         As for :func:`calibrant.amct.save_model`.
     outputs : Sequence[str]
+        As for :func:`calibrant.amct.save_model`.
+    save_path : str
         As for :func:`calibrant.amct.save_model`.
     config : Any
         A configuration, or the path of one.

@@ -38,8 +38,7 @@ class CalibrationRunner:
         Number of processes, 1 … MOST_WORKERS; 1: this process.
     threads : int
         Number of threads that compute in each process, at most MOST_THREADS; 0: as many as keep all processors busy.
-        Results can depend on it
-        in the last bits, because some sums are divided among the threads.
+        Results can depend on it in the last bits, because some sums are divided among the threads.
     """
 
     workers: int = 1

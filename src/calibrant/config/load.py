@@ -37,6 +37,11 @@ def load_config(source: str | os.PathLike[str] | Configuration | None = None) ->
         schema or a brace); or None for a configuration that sets nothing, so that every default holds. A
         ``Configuration`` is checked and returned.
 
+    Returns
+    -------
+    Configuration
+        What is written, as values; a field that is not written is None.
+
     Raises
     ------
     ConfigError

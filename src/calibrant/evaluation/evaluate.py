@@ -54,17 +54,19 @@ def evaluate(
         Path or array of class numbers [N] or for positions [N, ...], one-hot rows, 0 and 1 in the shape of the output
         (binary maps; several labels a sample), or numbers to be predicted; or a mapping with those of several outputs,
         by their names. None: outputs are compared with those of the first model only.
+    *options : OptionGroup
+        :class:`calibrant.ModelOptions`, for every model (the signature for every SavedModel), and
+        :class:`calibrant.DataOptions`.
     output : str | None
-        Which of several outputs the labels belong to.
+        Which of several outputs the labels belong to; each of them has scores of its own.
     ignore_labels : Collection[int]
         Samples, or positions of sequences and maps, with these labels do not count for the accuracy.
     label_offset : int
         Added to class numbers: 1 where the model has a background class that the labels do not count.
-    *options : OptionGroup
-        :class:`calibrant.ModelOptions`, for every model (the signature for every SavedModel), and
-        :class:`calibrant.DataOptions`. Each of several outputs has scores of its own.
     names : Sequence[str] | None
-        How the models are called in the result; their files by default.
+        What the models are called in the result; their files by default.
+    track : ProgressFn
+        As for :func:`calibrant.quantize`.
     **keywords : Any
         Fields of these options.
 

@@ -77,7 +77,7 @@ def golden(
     samples : int
         How many samples of the data are taken, above 0; where the file fixes its batch, at least one batch.
     track : ProgressFn
-        Called with an iterable, a text and the number of its items; gives the items.
+        As for :func:`calibrant.quantize`.
     **keywords : Any
         Fields of these options.
 

@@ -116,8 +116,6 @@ def tune(
     model, config, data : Any
         As for :func:`calibrant.quantize`; the configuration is where the search starts, its ``batch_num`` is kept. What
         is found holds for a run with the same ``bias_correction`` and ``refine``.
-    bias_correction, refine : bool
-        As for :func:`calibrant.quantize`.
     *options : OptionGroup
         :class:`calibrant.ModelOptions` and :class:`calibrant.DataOptions`.
     tolerance : float
@@ -142,12 +140,21 @@ def tune(
         Whether layers may be left in float.
     thorough : bool
         Go on repairing after the tolerance is met, as long as the outputs get nearer to the float model's.
+    bias_correction, refine : bool
+        As for :func:`calibrant.quantize`.
     workers : int
         Processes that evaluate candidates.
     samples : int | str | None
         As for :func:`calibrant.quantize`; the configuration that is found says it as ``batch_num``.
+    track : ProgressFn
+        As for :func:`calibrant.quantize`.
     **keywords : Any
         Fields of the options.
+
+    Returns
+    -------
+    Tuned
+        The best configuration, whether it meets the tolerance, and what was tried.
 
     Raises
     ------

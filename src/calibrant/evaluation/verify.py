@@ -60,20 +60,27 @@ def verify(
     labels : Any
         Class numbers, of samples or positions, or 0 and 1 at each position, for the accuracy of each model; or a
         mapping from the name of an output to them.
+    *options : OptionGroup
+        :class:`calibrant.DataOptions`; with a float model, also its :class:`calibrant.ModelOptions`.
+    model : Any
+        The float model; left out without one.
     output : str | None
         As for :func:`calibrant.evaluate`.
     ignore_labels : Sequence[int]
         As for :func:`calibrant.evaluate`.
     label_offset : int
         As for :func:`calibrant.evaluate`.
-    *options : OptionGroup
-        ModelOptions of the float model, only with one, and DataOptions.
-    model : Any
-        The float model; left out without one.
     limits : Limits | None
-        What is allowed.
+        How much the models may differ; by default as :class:`calibrant.Limits` says.
+    track : ProgressFn
+        As for :func:`calibrant.quantize`.
     **keywords : Any
         Fields of the options.
+
+    Returns
+    -------
+    Verification
+        What the comparison shows; ``passed`` is false where a difference exceeds the limits.
 
     Raises
     ------

@@ -28,10 +28,10 @@ class LayerRecord:
         Whether the layer is left out of fusion.
     dst_type : str
         Type of the quantized activations, "INT8" or "INT16".
-    act_type : str
-        "INT8".
     tensor_balance_factor : tuple[float, ...]
         One factor per input channel, above 0, by which activations are divided; () without balancing.
+    act_type : str
+        "INT8".
     wts_type : str
         Range of the quantized weights, "INT8", "INT7" or "INT6".
     """

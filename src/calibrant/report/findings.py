@@ -48,10 +48,10 @@ class Finding:
         What to change, as a sentence.
     block : str | None
         Text to paste into the configuration file.
-    replaces : str | None
-        The entry of the configuration in whose place the text goes; None where it is added.
     gain_db : float | None
         Measured gain on the tensor; None where it was not measured.
+    replaces : str | None
+        The entry of the configuration in whose place the text goes; None where it is added.
     """
 
     severity: float

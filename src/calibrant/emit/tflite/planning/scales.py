@@ -41,10 +41,12 @@ class Scales:
 
     Parameters
     ----------
+    given : PlanInputs
+        What the plan was made from.
     plan : FilePlan
         Of the file.
     network : QuantizedNetwork
-        What was found; its ``between`` holds what was observed.
+        What was found; its ``intermediate`` holds what was observed.
     """
 
     def __init__(self, given: PlanInputs, plan: FilePlan, network: QuantizedNetwork):

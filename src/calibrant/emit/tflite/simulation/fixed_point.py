@@ -28,7 +28,7 @@ def bilinear(codes: Any, o: Operator, sizes: np.ndarray) -> Any:
     Parameters
     ----------
     codes : Any
-        Tf.Tensor Codes less the code of zero, float32 [batch, height, width, channels].
+        Codes less the code of zero, float32 tf.Tensor [batch, height, width, channels].
     sizes : np.ndarray
         Height and width of the result.
 
@@ -50,9 +50,9 @@ def bilinear_to(codes: Any, o: Operator, sizes: Any) -> Any:
     Parameters
     ----------
     codes : Any
-        Tf.Tensor Codes less the code of zero, float32 [batch, height, width, channels].
+        Codes less the code of zero, float32 tf.Tensor [batch, height, width, channels].
     sizes : Any
-        Tf.Tensor Height and width of the result, int32.
+        Height and width of the result, int32 tf.Tensor.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def multiplied(total: Any, read: Tensor, weights: Tensor, made: Tensor, limits: 
     Parameters
     ----------
     total : Any
-        Tf.Tensor Whole numbers within int32, channels last.
+        Whole numbers within int32, tf.Tensor, channels last.
     limits : tuple[float, float]
         Of the codes.
 

@@ -29,6 +29,10 @@ class OperatorDifference:
     ----------
     position : int
         Among the operators of the file.
+    name : str
+        What LiteRT calls it.
+    tensor : str
+        The name of its result.
     steps : float
         Largest difference of codes; nan where the result is none, infinite where it has another shape.
     relative : float

@@ -182,7 +182,7 @@ class Simulated:
         tensor : Tensor
             Of the file.
         value : Any
-            Tf.Tensor Codes less the code of zero, float32, or numbers of the tensor's own type.
+            Codes less the code of zero, float32, or numbers of the tensor's own type; tf.Tensor.
         """
         tf = tensorflow()
         with tf.name_scope(f"{_safe_name(tensor.name)}/"):
