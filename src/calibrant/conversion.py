@@ -1,4 +1,4 @@
-"""Models from factors that are known already: a record file, or the FakeQuant nodes of a trained network."""
+"""Models from scales that are known already: of a record file, or of the FakeQuant nodes of a trained network."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def convert_records(
 def convert_trained(
     model: Any, *, inputs: Sequence[str] | None = None, outputs: Sequence[str] | None = None
 ) -> tuple[Recorded, str]:
-    """Quantize a model that was trained with FakeQuant nodes of 8 bits, with the factors that they hold.
+    """Quantize a model that was trained with FakeQuant nodes of 8 bits, with the scales that they hold.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ def converted_names(prefix: str) -> list[str]:
 
 
 class ConvertedModels:
-    """The files that a network with known factors is written as.
+    """The files that a network with known scales is written as.
 
     Parameters
     ----------

@@ -102,7 +102,7 @@ def quantize(
     Returns
     -------
     Result
-        The fake-quantized graph, the factors of every layer and the report.
+        The fake-quantized graph, scale and offset of every layer, and the report.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Layers with common weights that ask for different factors: an error at the entry that does."""
+"""Layers with common weights that ask for different settings: an error at the entry that does."""
 
 import pytest
 from config_samples import problems_of
@@ -17,7 +17,7 @@ ENTRY = "override_layer_configs { layer_name : 'b'\n calibration_config { arq_qu
 def test_the_problem_is_placed_at_the_entry():
     (problem,) = problems_of(ENTRY, FACTS)
     assert (problem.line, problem.path) == (1, "override_layer_configs[0]")
-    assert problem.message == "'b' shares its weights with 'a', but the two need different factors"
+    assert problem.message == "'b' shares its weights with 'a', but the two need different weight settings"
     assert "skip_layers" in problem.hint
 
 

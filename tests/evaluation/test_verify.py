@@ -125,10 +125,10 @@ def test_files_of_two_models_or_data_are_not_compared(tmp_path):
     calibrant.quantize(graph_def(network(2)), "batch_num : 1", x, **call, export="tflite")
     assert verify(tmp_path, x).passed
     calibrant.quantize(graph_def(network(3)), "batch_num : 1", x, **call)
-    with pytest.raises(ModelError, match="other quantization factors"):
+    with pytest.raises(ModelError, match="other scales or offsets"):
         verify(tmp_path, x)
     calibrant.quantize(graph_def(network(2)), "batch_num : 1", 2 * x, **call)
-    with pytest.raises(ModelError, match="other quantization factors"):
+    with pytest.raises(ModelError, match="other scales or offsets"):
         verify(tmp_path, x)
 
 

@@ -21,7 +21,7 @@ RESULTS = ("report.html", ".pb", ".json", ".txt", ".cfg", ".tflite")
 @click.option("--page", type=click.Path(), help="Write the comparison as an HTML page, too.")
 @json_option
 def compare(first: str, second: str, page: str | None, as_json: bool) -> None:
-    """Compare two folders of `calibrant quantize`: options, configuration, factors and what each layer loses."""
+    """Compare two folders of `calibrant quantize`: options, configuration, scales, offsets, what each layer loses."""
     from calibrant.publish.kept import Kept
     from calibrant.publish.writable import check_writable_file, path_to_write
     from calibrant.publish.write import write_file

@@ -1,4 +1,4 @@
-"""``calibrant convert``, also ``amct_tensorflow convert``: models from factors that are known already."""
+"""``calibrant convert``, also ``amct_tensorflow convert``: models from scales that are known already."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from calibrant.cli.options import split_names
 @click.option("--model", required=True, help="The frozen .pb; with FakeQuant nodes, or a float one with --record_file.")
 @click.option("--outputs", required=True, callback=split_names, help='Names of the outputs: "a:0;b:0".')
 @click.option("--save_path", "--save-path", required=True, help="Prefix of the models, with its folder.")
-@click.option("--record_file", "--record-file", help="Factors of the layers; those of the FakeQuant nodes without it.")
+@click.option(
+    "--record_file", "--record-file", help="Scales and offsets of the layers; without it, those of the FakeQuant nodes."
+)
 @json_option
 @click.pass_obj
 def convert(

@@ -29,13 +29,13 @@ COMMANDS = {
     "merge": "Quantize a model with what was observed in parts.",
     "lower": "Turn a deployable model for Ascend devices into stock TensorFlow operations.",
     "init": "Write a configuration file for a model, with the defaults and its layers.",
-    "compare": "Compare two results: configuration, factors, what each layer loses.",
+    "compare": "Compare two results: configuration, scales and offsets, what each layer loses.",
     "evaluate": "Compare models on labelled data.",
     "tune": "Search for a configuration that keeps the accuracy.",
     "verify": "Hold the files of one result against each other.",
     "golden": "Write what is needed to check a LiteRT file on a device.",
     "calibration": "Calibrate a network as amct_tensorflow does: .bin data or an evaluator script.",
-    "convert": "Write models from factors that are known: FakeQuant nodes or a record file.",
+    "convert": "Write models from scales that are known: of FakeQuant nodes or a record file.",
 }
 
 CRASHED = 70

@@ -1,4 +1,4 @@
-"""Layers that read the same weights need the same factors for them."""
+"""Layers that read the same weights need the same weight settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from calibrant.errors import Problem
 def shared_weights_problems(
     configuration: Configuration, info: GraphInfo, nuq_layers: frozenset[str] | None = None
 ) -> Iterator[Problem]:
-    """Every layer that asks for other factors than an earlier one with the same weights, at the entry that does."""
+    """Every layer with other weight settings than an earlier one with the same weights, at the entry that has them."""
     levels = Levels(configuration)
     skipped = {name for name, _ in levels.skipped(info.layers)}
     first: dict[str, tuple[LayerInfo, WeightPlan]] = {}
@@ -31,7 +31,7 @@ def shared_weights_problems(
             continue
         yield configuration.problem(
             levels.entry(layer).origin,
-            f"{layer.name!r} shares its weights with {other.name!r}, but the two need different factors",
+            f"{layer.name!r} shares its weights with {other.name!r}, but the two need different weight settings",
             allowed="the same weight settings for both",
             hint="give both the same arq_quantize or nuq_quantize, or list one in skip_layers",
         )

@@ -40,7 +40,7 @@ class LayerSimilarities:
     Parameters
     ----------
     network : QuantizedNetwork
-        With its factors.
+        With its scales and offsets.
     similarity : Similarity
         How outputs are compared; a batch counts as much as any other.
     """

@@ -26,7 +26,7 @@ from calibrant.steps.planned import load_model
 FAKEQUANT, SIMULATION, TFLITE, LOWERED = "_fakequant.pb", "_int8_fakequant.pb", "_int8.tflite", "_quantized.pb"
 FLOAT = "float"
 REPORT, CONFIGURATION = "report.json", "configuration_sha256"
-RECORD, FACTORS = "record.txt", "record_sha256"
+RECORD, RECORD_HASH = "record.txt", "record_sha256"
 LARGE = 1 << 28  # bytes of weights of a graph that is read again when it is needed
 
 
@@ -133,10 +133,10 @@ def _refuse_other_run(file: TfliteRunner, folder: Path, fake: Path) -> None:
     with suppress(OSError, ValueError, LookupError, TypeError):
         known[CONFIGURATION] = read_json(folder / REPORT)["run"][CONFIGURATION]
     with suppress(OSError):
-        known[FACTORS] = hashlib.sha256((folder / RECORD).read_bytes()).hexdigest()
+        known[RECORD_HASH] = hashlib.sha256((folder / RECORD).read_bytes()).hexdigest()
     differing = [key for key, found in known.items() if file.about.get(key) not in (None, found)]
     if differing:
-        what = "another configuration" if CONFIGURATION in differing else "other quantization factors"
+        what = "another configuration" if CONFIGURATION in differing else "other scales or offsets"
         raise ModelError(
             Problem(
                 f"is of another run than {fake.name}, with {what}",

@@ -1,1 +1,1 @@
-"""The steps of the story in ``calibrant.quantize`` that turn a plan and a graph into factors, one file each."""
+"""The steps of the story in ``calibrant.quantize`` that turn a plan and a graph into quantization parameters."""

@@ -72,7 +72,7 @@ def search(prepared: Prepared, watch: Stopwatch, half: Mapping[NodeInput, Quanti
 
 
 def observed_network(prepared: Prepared) -> QuantizedNetwork:
-    """Search the factors in what was observed, and put together what is known of every layer.
+    """Search scales and offsets in what was observed, and put together what is known of every layer.
 
     Raises
     ------

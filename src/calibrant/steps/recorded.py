@@ -234,8 +234,8 @@ def _weight_only_misfits(
         yield Problem(message, file=source, path=layer.name, allowed="scale_w only")
     yield from _weight_misfits(layer, layer.values.shape, record, source)
     if (record.scale_w, record.cluster) != (others.scale_w, others.cluster):
-        message = f"shares its weights with {other!r}, but the two have different factors"
-        yield Problem(message, file=source, path=layer.name, allowed="the same scale_w for both")
+        message = f"shares its weights with {other!r}, but the two have different scale_w or cluster"
+        yield Problem(message, file=source, path=layer.name, allowed="the same scale_w and cluster for both")
 
 
 def _weight_misfits(

@@ -9,7 +9,7 @@ from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
 
 
 def put_quantizers(edit: Edit, network: QuantizedNetwork) -> None:
-    """Let the readers of quantized activations read them quantized; equal factors on one tensor share one quantizer."""
+    """Let the readers of quantized activations read them quantized; equal ones on one tensor are one node."""
     codes: dict[tuple[str, Quantizer], str] = {}
     floats: dict[tuple[str, Quantizer], str] = {}
     for layer in network.layers:

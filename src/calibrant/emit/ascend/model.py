@@ -38,7 +38,7 @@ class AscendModel:
 def ascend_model(network: QuantizedNetwork) -> AscendModel:
     """The deployable model: int8 weights, int32 biases, and the four operators between them and float.
 
-    The factors are those of the record file, also where the fake-quantized model uses scales rounded to float16.
+    Scales and offsets are those of the record file, also where the fake-quantized model uses scales rounded to float16.
     Outputs keep the names and types of the model that was read; where an output is a layer or its bias, that node is
     called ``NAME/accumulator`` instead and an Identity after AscendDequant has the name. TensorFlow does not know the
     operators; :func:`calibrant.graph.ascend.lower.lower` turns the graph into stock operations.
@@ -46,7 +46,7 @@ def ascend_model(network: QuantizedNetwork) -> AscendModel:
     Parameters
     ----------
     network : QuantizedNetwork
-        Folded float graph and the factors of its layers.
+        Folded float graph, and scales and offsets of its layers.
     """
     terms = with_two_terms(network)
     network = terms.network

@@ -1,1 +1,1 @@
-"""The network as a LiteRT (TensorFlow Lite) file whose quantized layers run on int8 kernels, with our factors."""
+"""The network as a LiteRT (TensorFlow Lite) file whose quantized layers run on int8 kernels, with our scales."""

@@ -22,7 +22,7 @@ class TfliteSettings:
     ----------
     io : str
         ``'float32'`` or ``'int8'``: type of the file's inputs and outputs. With int8 the caller quantizes, with
-        the factors of the input tensor.
+        scale and zero point of the input tensor.
     batch : int | None
         Samples a run, 1 … 65536; None keeps the model's own batch dimension, which may be open.
     ops : str

@@ -73,7 +73,7 @@ def quantize_all_weights(
 
 
 def _cannot_share(plan: LayerPlan, other: LayerPlan, hint: str) -> ConfigError:
-    message = f"shares its weights with {other.name!r}, but the two need different factors"
+    message = f"shares its weights with {other.name!r}, but the two need different weight settings"
     return ConfigError(Problem(message, path=plan.name, allowed="the same weight settings for both", hint=hint))
 
 

@@ -236,7 +236,7 @@ def place_quantizers(network: QuantizedNetwork) -> dict[tuple[str, int], Quantiz
 
 
 def effective(network: QuantizedNetwork, quantizer: Quantizer) -> Quantizer:
-    """The factors as the fake-quantized model uses them."""
+    """Scale and offset as the fake-quantized model uses them."""
     return quantizer.with_float16_scale() if network.force_float16_scale else quantizer
 
 

@@ -35,8 +35,8 @@ def replace_what_does_not_convert(edit: Edit, gelus: bool) -> None:
     """Put other operations in the place of ClipByValue, AddN, Roll, Erf, Einsum, patches, AvgPool over whole images, a
     Relu behind an activation and others.
 
-    The kernel of AvgPool keeps its input's factors, which are several times too coarse for an average over a whole
-    image; the one of Mean rounds once, to the factors of what comes next.
+    The kernel of AvgPool keeps its input's scale, which is several times too coarse for an average over a whole
+    image; the one of Mean rounds once, to the scale of what comes next.
     """
     for node in list(edit.nodes.values()):
         controls = tuple(f"^{name}" for name in nd.control_inputs(node))
