@@ -18,6 +18,11 @@ from calibrant.exports import EXPORTS
 NAME = re.compile(r"\bcalibrant((?:\.[A-Za-z_]\w*)+)")
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^calibrant (.+)$", re.MULTILINE)
+FORBIDDEN = re.compile(
+    r"\b(?:hold|held|holds)\b[^.|]{0,40} against\b|\bagainst each other\b|\btold (?:by|apart)\b|\bpart by more than\b"
+    r"|\bneed different factors\b",
+    re.IGNORECASE,
+)
 ROLE = re.compile(r":(?:func|class|meth|data|attr):`~?(\w+)(?:\.\w+)*`")
 LINK = re.compile(r"\]\(([^)\s#]+)(?:#[\w-]+)?\)")
 
@@ -134,6 +139,20 @@ def test_configuration_examples_are_read(repository, tmp_path, monkeypatch):
         except calibrant.ConfigError as error:
             wrong[page] = str(error)
     assert len(found) > 10 and wrong == {}
+
+
+def test_words_are_plain(repository):
+    """Phrases that read like a translation, for: compare, check, recognize, report, distinguish, differ."""
+    paths = [path for path, _ in pages(repository)] + sorted((repository / "src").rglob("*.py"))
+    found = {path.name: FORBIDDEN.findall(" ".join(path.read_text(encoding="utf-8").split())) for path in paths}
+    assert {name: phrases for name, phrases in found.items() if phrases} == {}
+
+
+@pytest.mark.parametrize(
+    "phrase", ["Hold the files of one result against another", "told apart", "first part by more than"]
+)
+def test_a_phrase_is_noticed(phrase):
+    assert FORBIDDEN.search(phrase)
 
 
 def test_commands_in_docs_exist(repository):

@@ -1,7 +1,7 @@
 """The command does its work in a child process, so that a sudden end of it becomes one clear error.
 
-TensorFlow ends the process on some graphs, by a failed check or a bad memory access, and not all of these can be told
-beforehand. The fork comes before anything large is imported, so it costs a millisecond. What TensorFlow's libraries
+TensorFlow ends the process on some graphs, by a failed check or a bad memory access, and not all of these can be
+foreseen. The fork comes before anything large is imported, so it costs a millisecond. What TensorFlow's libraries
 write to file descriptor 2 passes through the parent, which keeps their last words for the error.
 """
 

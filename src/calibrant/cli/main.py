@@ -32,7 +32,7 @@ COMMANDS = {
     "compare": "Compare two results: configuration, scales and offsets, what each layer loses.",
     "evaluate": "Compare models on labelled data.",
     "tune": "Search for a configuration that keeps the accuracy.",
-    "verify": "Hold the files of one result against each other.",
+    "verify": "Compare the files of one result.",
     "golden": "Write what is needed to check a LiteRT file on a device.",
     "calibration": "Calibrate a network as amct_tensorflow does: .bin data or an evaluator script.",
     "convert": "Write models from scales that are known: of FakeQuant nodes or a record file.",

@@ -18,8 +18,8 @@ from calibrant.cli.tflite_options import tflite_file_options, tflite_options
 @click.option("--model", required=True, type=click.Path(), help="The model that was observed.")
 @click.option("--config", type=click.Path(), help="Configuration file; the defaults apply without one.")
 @click.option("--out", required=True, type=click.Path(), help="Folder for the results.")
-@click.option("--bias-correction/--no-bias-correction", default=True, help="As observe was told.")
-@click.option("--round-weights", is_flag=True, help="As for quantize; needed if observe was told it.")
+@click.option("--bias-correction/--no-bias-correction", default=True, help="As given to observe.")
+@click.option("--round-weights", is_flag=True, help="As for quantize; needed if observe was given it.")
 @click.option("--name", help="Prefix of the files; the name of the model file by default.")
 @click.option("--export", multiple=True, help="More formats to write, as for quantize.")
 @page_option

@@ -1,4 +1,4 @@
-"""``calibrant verify``: the files of one result against each other."""
+"""``calibrant verify``: compare the files of one result."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def _show(found: Any) -> None:
     for pair in found.pairs:
         if pair.divergence is not None:
             click.echo(
-                f"{pair.first} and {pair.second} first part by more than a step at {pair.divergence.layer}: "
+                f"{pair.first} and {pair.second} first differ by more than a step at {pair.divergence.layer}: "
                 f"up to {pair.divergence.largest_steps} steps, {100 * pair.divergence.share_beyond:.3g} % of its values"
             )
 

@@ -1,4 +1,4 @@
-"""What a configuration says about one graph, held against that graph's facts."""
+"""What a configuration says about one graph, checked against that graph."""
 
 from __future__ import annotations
 

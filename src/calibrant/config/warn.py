@@ -1,4 +1,4 @@
-"""Settings that are legal and have no effect: the user is told, nothing is silently ignored."""
+"""Settings that are legal and have no effect: each is reported, nothing is silently ignored."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def plain_number(value: Any) -> Any:
 
 
 def check_types(options: Any, rows: Rows = ACCEPTED) -> None:
-    """Hold the fields of a group of options against their annotations, and make NumPy's numbers Python's.
+    """Check the fields of a group of options by their annotations, and make NumPy's numbers Python's.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def check_types(options: Any, rows: Rows = ACCEPTED) -> None:
 
 
 def check_arguments(annotations: Mapping[str, str], given: Mapping[str, Any], rows: Rows = ACCEPTED) -> None:
-    """Hold arguments of a function against its annotations.
+    """Check arguments of a function by its annotations.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The lengths of the records of a TFRecord file, held against the file before TensorFlow reserves that much."""
+"""The lengths of the records of a TFRecord file, checked against the file before TensorFlow reserves that much."""
 
 from __future__ import annotations
 

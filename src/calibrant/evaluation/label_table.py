@@ -36,7 +36,7 @@ def table_advice(lines: Sequence[str], path: Path) -> tuple[str, str] | None:
     Returns
     -------
     tuple[str, str] | None
-        What it looks like, and a hint with a command; None where it is no table whose labels can be told.
+        What it looks like, and a hint with a command; None where it is no table whose labels can be recognized.
     """
     table = _read(lines, is_csv=path.suffix.lower() == ".csv")
     if table is None:
@@ -92,7 +92,7 @@ class _Table:
         return all(is_number(row[column]) for row in self.data)
 
     def label_columns(self) -> list[int] | None:
-        """One column of labels, or several of numbers; None where none can be told."""
+        """One column of labels, or several of numbers; None where none can be recognized."""
         every = range(len(self.rows[0]))
         numbers = [at for at in every if self.are_numbers(at)]
         are_mixed = any(is_number(row[at]) for row in self.data for at in every if at not in numbers)

@@ -1,4 +1,4 @@
-"""The first layer where a LiteRT file and its simulation part by more than a step."""
+"""The first layer where a LiteRT file and its simulation differ by more than a step."""
 
 from __future__ import annotations
 

@@ -65,5 +65,5 @@ class Score:
 
     @property
     def judged(self) -> float | None:
-        """The measure that losses are told in, 1 at best: R², top-1, or F1, whichever belongs to the labels."""
+        """The measure that losses are given in, 1 at best: R², top-1, or F1, whichever belongs to the labels."""
         return next((score for score in (self.r2, self.top1, self.f1) if score is not None), None)

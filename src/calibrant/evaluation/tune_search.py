@@ -1,4 +1,4 @@
-"""The search of ``tune``: proposes candidates and is told how they did. It runs nothing itself."""
+"""The search of ``tune``: proposes candidates and gets their outcomes. It runs nothing itself."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ def rewire(target: Any, original: Graph, changed: Graph, meaning: Meaning, watch
 
 
 def _in_order(rewiring: Rewiring, changed: Graph, calls: Mapping[tuple[str, ...], Any]) -> None:
-    """Let each watcher of one tensor wait for those of the tensors that it needs, so that the first to fail is told."""
+    """Let each watcher of one tensor wait for those of the tensors that it needs, so the first to fail is reported."""
     if changed.regions:
         return
     of_node: dict[str, list[Any]] = {}

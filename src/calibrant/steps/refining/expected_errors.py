@@ -93,7 +93,7 @@ class ExpectedErrors:
 
     @property
     def known(self) -> frozenset[int]:
-        """The units whose errors can be told."""
+        """The units whose errors can be estimated."""
         return frozenset(self._units)
 
     def measure(

@@ -53,7 +53,7 @@ def load_data(
 
 
 def _sizes(name: str, shape: Sequence[int | None]) -> Sequence[int | None]:
-    """A shape of which no size but the batch is open; one that is no shape at all is told where data are opened."""
+    """A shape of which no size but the batch is open; one that is no shape at all is reported where data are opened."""
     sizes = list(shape) if isinstance(shape, (list, tuple)) else []
     known = [size if isinstance(size, (int, np.integer)) and size >= 0 else None for size in sizes]
     if 0 in known or None in known[1:]:

@@ -7,7 +7,7 @@ real result, and may be a step beside the kernel.
 
 References
 ----------
-XNNPACK: qs8-vadd, qs8-vmul, qs8-rdsum, qs8-gemm. LiteRT's own kernel for AVERAGE_POOL_2D. The formulas were held
+XNNPACK: qs8-vadd, qs8-vmul, qs8-rdsum, qs8-gemm. LiteRT's own kernel for AVERAGE_POOL_2D. The formulas were checked
 against the kernels over every sum and code; the tests do the same with fewer.
 """
 

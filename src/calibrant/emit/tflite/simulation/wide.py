@@ -2,8 +2,8 @@
 
 References
 ----------
-LiteRT: MultiplyByQuantizedMultiplier of 64-bit sums, and its FULLY_CONNECTED of 16 bits. The formulas were held against
-the kernels with random sums; the tests do the same with fewer.
+LiteRT: MultiplyByQuantizedMultiplier of 64-bit sums, and its FULLY_CONNECTED of 16 bits. The formulas were checked
+against the kernels with random sums; the tests do the same with fewer.
 """
 
 from __future__ import annotations
