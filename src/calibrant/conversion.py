@@ -31,7 +31,6 @@ def convert_records(
     model: Any,
     record_file: str | Path,
     *,
-    inputs: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
     complete: bool = False,
 ) -> Recorded:
@@ -46,7 +45,7 @@ def convert_records(
         As for :func:`calibrant.quantize`.
     record_file : str | Path
         Layers without a record stay in float.
-    inputs, outputs : Sequence[str] | None
+    outputs : Sequence[str] | None
         As for :func:`calibrant.quantize`.
     complete : bool
         The record file is of a calibration: a layer that was calibrated and has no record any more is an error, and
@@ -62,7 +61,7 @@ def convert_records(
     notes, unchanged = read_notes(path)
     if complete and notes is not None:
         _check_complete(records, notes, path)
-    original = load(model, inputs, outputs)
+    original = load(model, outputs=outputs)
     recorded = recorded_network(
         original, records, str(record_file), _beside(notes) if notes is not None and unchanged else None
     )
@@ -73,16 +72,12 @@ def convert_records(
     return replace(recorded, warnings=(*recorded.warnings, _without_notes(path, notes)))
 
 
-def convert_trained(
-    model: Any, *, inputs: Sequence[str] | None = None, outputs: Sequence[str] | None = None
-) -> tuple[Recorded, str]:
+def convert_trained(model: Any, *, outputs: Sequence[str] | None = None) -> tuple[Recorded, str]:
     """Quantize a model that was trained with FakeQuant nodes of 8 bits, with the scales that they hold.
 
     Parameters
     ----------
     model : Any
-        As for :func:`calibrant.quantize`.
-    inputs : Sequence[str] | None
         As for :func:`calibrant.quantize`.
     outputs : Sequence[str] | None
         As for :func:`calibrant.quantize`.
@@ -97,7 +92,7 @@ def convert_trained(
     CalibrantError
         With every problem of the model; nodes of other widths, ranges that are not constant.
     """
-    original = load(model, inputs, outputs)
+    original = load(model, outputs=outputs)
     trained = trained_network(original)
     recorded = recorded_network(trained.graph, trained.records, original.source)
     network = with_trained_tensors(recorded.network, trained.activations)

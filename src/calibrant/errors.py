@@ -116,9 +116,9 @@ class DependencyError(CalibrantError):
     """Something that has to be installed is missing or too old."""
 
 
-def did_you_mean(word: str, candidates: Iterable[str], most: int = 3) -> str | None:
+def did_you_mean(word: str, candidates: Iterable[str]) -> str | None:
     """A hint naming the closest of the candidates, or None where nothing comes near."""
-    close = difflib.get_close_matches(word, list(candidates), n=most, cutoff=0.6)
+    close = difflib.get_close_matches(word, list(candidates), n=3, cutoff=0.6)
     if not close:
         return None
     return "did you mean " + " or ".join(repr(name) for name in close) + "?"

@@ -47,18 +47,6 @@ def test_does_not_fit(found, wanted):
     assert fit_shape(found, wanted) is None
 
 
-@pytest.mark.parametrize(
-    "found, wanted, expected",
-    [((4,), (None, 4), (1, 4)), ((8, 8), (None, 8, 8, 1), (1, 8, 8, 1)), ((8, 1), (None, 8, 1), (1, 8, 1))],
-)
-def test_one_sample_without_batch_where_items_are_batches(found, wanted, expected):
-    assert fit_shape(found, wanted, lone_sample=True) == expected
-
-
-def test_one_sample_is_not_a_fixed_larger_batch():
-    assert fit_shape((4,), (2, 4), lone_sample=True) is None
-
-
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.integers(1, 5), min_size=1, max_size=4),

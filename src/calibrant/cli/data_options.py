@@ -79,13 +79,13 @@ def _samples(context: click.Context, parameter: click.Parameter, text: str | Non
         raise click.BadParameter(f"{text!r} is neither a number nor 'all'") from None
 
 
-def library_keywords(options: dict[str, Any], input_names: list[str] | None = None) -> dict[str, Any]:
+def library_keywords(options: dict[str, Any]) -> dict[str, Any]:
     """The options of a command as keywords of the library: those about data in its words, the others as they are."""
     result = {name: value for name, value in options.items() if name not in ABOUT_FILES}
     if options["input_shape"]:
         result["shapes"] = _shapes(options["input_shape"])
     if options["data_types"]:
-        result["dtypes"] = _dtypes(options["data_types"], list(result.get("shapes", {})) or input_names)
+        result["dtypes"] = _dtypes(options["data_types"], list(result.get("shapes", {})))
     images = {
         "size": _integers("--image-size", options["image_size"]),
         "crop": options["crop"],
@@ -110,7 +110,7 @@ def _shapes(text: str) -> dict[str, tuple[int | None, ...]]:
         return parse_input_shapes(text)
 
 
-def _dtypes(text: str, names: list[str] | None) -> dict[str, Any]:
+def _dtypes(text: str, names: list[str]) -> dict[str, Any]:
     from calibrant.data.input_spec import parse_data_types
 
     if not names:

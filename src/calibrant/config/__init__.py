@@ -5,7 +5,6 @@ from calibrant.config.graph_info import (
     BALANCED_TYPES,
     CHANNEL_TYPES,
     QUANTIZABLE_TYPES,
-    TENSOR_TYPES,
     GraphInfo,
     LayerInfo,
 )
@@ -48,7 +47,6 @@ __all__ = [
     "Plan",
     "PlanRow",
     "QUANTIZABLE_TYPES",
-    "TENSOR_TYPES",
     "TensorPlan",
     "TensorQuantize",
     "WeightPlan",

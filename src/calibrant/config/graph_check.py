@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterator
 
 from calibrant.config.check import balancer_problems, weight_problems
-from calibrant.config.graph_info import TENSOR_TYPES, GraphInfo, LayerInfo
+from calibrant.config.graph_info import GraphInfo, LayerInfo
 from calibrant.config.model import Configuration, OverrideLayer, TensorQuantize
 from calibrant.config.suggest import Suggester
 from calibrant.errors import Problem
+from calibrant.layer_kinds import TENSOR_QUANTIZABLE
 
 
 def graph_problems(configuration: Configuration, info: GraphInfo) -> Iterator[Problem]:
@@ -97,7 +98,7 @@ def _tensor_problems(
         message = f"the graph has no node {_short(name)}"
         yield configuration.problem(f"{path}.layer_name", message, allowed=allowed, hint=hint)
         return
-    if info.node_types[name] not in TENSOR_TYPES:
+    if info.node_types[name] not in TENSOR_QUANTIZABLE:
         message = f"{_short(name)} is {_article(info.node_types[name])}"
         yield configuration.problem(f"{path}.layer_name", message, allowed=allowed)
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from calibrant.layer_kinds import KINDS, TENSOR_QUANTIZABLE
+from calibrant.layer_kinds import KINDS
 
 QUANTIZABLE_TYPES = tuple(KINDS)
 """Operator types that are quantized as layers."""
@@ -21,9 +21,6 @@ BALANCED_TYPES = tuple(name for name, kind in KINDS.items() if kind.balanced)
 
 _UNDILATED = " and ".join(name for name, kind in KINDS.items() if kind.balanced_undilated)
 BALANCED_WORDS = f"{', '.join(BALANCED_TYPES)} with constant weights ({_UNDILATED} without dilation)"
-
-TENSOR_TYPES = TENSOR_QUANTIZABLE
-"""Operator types whose inputs ``tensor_quantize`` may name."""
 
 
 @dataclass(frozen=True)

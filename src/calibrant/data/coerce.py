@@ -51,13 +51,12 @@ def refuse_masked(value: object, name: str) -> None:
         raise DataError(Problem("values of the array are masked", path=f"input {name!r}", hint=hint))
 
 
-def fit_shape(found: Shape, wanted: OpenShape | None, *, lone_sample: bool = False) -> Shape | None:
+def fit_shape(found: Shape, wanted: OpenShape | None) -> Shape | None:
     """The shape in which the data fit the input, or None if they do not fit.
 
     The first dimension is the batch. Samples fit as they are, or by adding and dropping dimensions of size 1
     ([N, 49, 10] for [N, 49, 10, 1]), or by flattening or unflattening the whole sample in row-major order
     ([N, 28, 28] for [N, 784]). Everything else could mean several things and does not fit.
-    ``lone_sample`` accepts one sample without its batch dimension, for sources whose items are batches.
     """
     if wanted is None or (len(found) == len(wanted) and agree(found, wanted)):
         return found
@@ -67,10 +66,6 @@ def fit_shape(found: Shape, wanted: OpenShape | None, *, lone_sample: bool = Fal
         sample = _fit_sample(found[1:], wanted[1:])
         if sample is not None:
             return (found[0], *sample)
-    if lone_sample and wanted[0] in (None, 1):
-        sample = _without_ones(found, wanted[1:])
-        if sample is not None:
-            return (1, *sample)
     return None
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from calibrant.graph.graph import Graph, ordered
-from calibrant.graph.inference.constant_folding import SMALL, constant_values, fold_constants
+from calibrant.graph.inference.constant_folding import GROWTH, SMALL, constant_values, fold_constants
 from calibrant.graph.reading.load import load
 from calibrant.graph.running.run import run_once
 from graphs import graph_def, numbers, placeholder, tf
@@ -87,8 +87,16 @@ def test_what_would_grow_stays_and_its_value_can_still_be_had():
 
     graph = load(graph_def(build))
     assert fold_constants(graph).nodes["tiled"].op == "Tile"
-    assert fold_constants(graph, growth=2 * rows).nodes["tiled"].op == "Const"
     assert constant_values(graph, ["tiled", "out"])["tiled:0"].shape == (rows, 100)
+
+
+@pytest.mark.parametrize("times, op", [(GROWTH, "Const"), (GROWTH + 1, "Tile")])
+def test_what_is_large_may_grow_as_from_int8_to_float32(times, op):
+    def build():
+        large = kernel(SMALL // 4 // GROWTH + 1, 1)
+        tf.gather(tf.tile(large, [times, 1], name="tiled"), placeholder([None], dtype=tf.int32), name="out")
+
+    assert fold_constants(load(graph_def(build))).nodes["tiled"].op == op
 
 
 def test_an_output_of_constants_stays_an_output():

@@ -11,7 +11,7 @@ from calibrant.graph.tensorflow import tensorflow
 from calibrant.process_wide import alone
 
 
-def new_interpreter(content: bytes, delegate: bool = True, threads: int | None = None, keep: bool = True) -> Any:
+def new_interpreter(content: bytes, delegate: bool = True, keep: bool = True) -> Any:
     """An interpreter of a file.
 
     Parameters
@@ -33,7 +33,6 @@ def new_interpreter(content: bytes, delegate: bool = True, threads: int | None =
             model_content=content,
             experimental_preserve_all_tensors=keep,
             experimental_op_resolver_type=kind,
-            num_threads=threads,
         )
 
 

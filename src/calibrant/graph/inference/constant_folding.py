@@ -36,20 +36,17 @@ NEVER = frozenset(
 _NUMBERS = frozenset("biufcV")  # kinds of NumPy dtypes; V: bfloat16 and the 8-bit floats
 
 
-def fold_constants(graph: Graph, growth: float = GROWTH) -> Graph:
+def fold_constants(graph: Graph) -> Graph:
     """The graph with constants in the place of what depends on constants alone.
 
     A constant has the name of the node whose value it holds; one for a node with several outputs ends in the number of
     the output. Nodes that pass a constant on, such as Identity, stay, so that a shared constant remains shared.
     FakeQuant operations stay too, because they say how the network was trained.
 
-    Parameters
-    ----------
-    growth : float
-        A result of more than :data:`SMALL` bytes is left to be computed where it would take more than this many times
-        the bytes of the constants that it is computed from.
+    A result of more than :data:`SMALL` bytes is left to be computed where it would take more than :data:`GROWTH` times
+    the bytes of the constants that it is computed from.
     """
-    foldable = _Foldable(graph, growth)
+    foldable = _Foldable(graph, GROWTH)
     read = (tensor for node in graph.nodes.values() if node.name not in foldable for tensor in nd.data_inputs(node))
     wanted = dict.fromkeys(foldable.source_of_identity(tensor) for tensor in (*read, *graph.outputs))
     computed = [tensor for tensor in wanted if tensor is not None and not _is_output_by_number(graph, tensor)]

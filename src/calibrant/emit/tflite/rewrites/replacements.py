@@ -15,7 +15,6 @@ from calibrant.emit.tflite.rewrites.many_axes import REDUCTIONS, reduce_fewer_ax
 from calibrant.emit.tflite.rewrites.padded_pools import pad_before_pooling
 from calibrant.emit.tflite.rewrites.places import divide_in_32_bits
 from calibrant.emit.tflite.rewrites.plain_einsum import einsum_as_sums
-from calibrant.emit.tflite.rewrites.pooling import image_axes, is_global_pool
 from calibrant.emit.tflite.rewrites.selected_boxes import SELECTING, plain_boxes_and_scores, select_as_one_operator
 from calibrant.emit.tflite.rewrites.unread_edges import CONVOLUTIONS, pad_in_numbers
 from calibrant.emit.tflite.rewrites.volume_pools import POOLS_OF_VOLUMES, pool_by_axes
@@ -24,7 +23,7 @@ from calibrant.emit.tflite.rewrites.written.table import WRITTEN_OUT, write_out,
 from calibrant.emit.tflite.schema import schema
 from calibrant.graph import nodes as nd
 from calibrant.graph.functions.inline import CALLS
-from calibrant.graph.graph import Edit
+from calibrant.graph.graph import Edit, Graph
 from calibrant.graph.tf_core import NodeDef, dtypes
 
 P = 0.3275911
@@ -88,10 +87,27 @@ def replace_what_does_not_convert(edit: Edit, gelus: bool) -> None:
             _negated_volume_as_product(edit, node)
         elif node.op == "BitwiseAnd":
             _sign_bit_as_comparison(edit, node)
-        elif node.op == "AvgPool" and is_global_pool(edit.graph, edit.graph.nodes[node.name]):
-            axes = edit.add_constant(f"{node.name}/axes", np.array(image_axes(node), np.int32))
+        elif node.op == "AvgPool" and _is_global_pool(edit.graph, edit.graph.nodes[node.name]):
+            axes = edit.add_constant(f"{node.name}/axes", np.array(_image_axes(node), np.int32))
             inputs = [*nd.data_inputs(node), axes, *controls]
             edit.put(nd.make_node("Mean", node.name, inputs, T=dtypes.float32, Tidx=dtypes.int32, keep_dims=True))
+
+
+def _image_axes(node: NodeDef) -> tuple[int, int]:
+    """Height and width."""
+    return (2, 3) if nd.attribute(node, "data_format") == "NCHW" else (1, 2)
+
+
+def _is_global_pool(graph: Graph, node: NodeDef) -> bool:
+    """Whether an AvgPool has one window, which covers the image and nothing else."""
+    shape, window = graph.shape(nd.data_inputs(node)[0]), nd.attribute(node, "ksize")
+    steps, padding = nd.attribute(node, "strides"), nd.attribute(node, "padding")
+    if shape is None or len(shape) != 4:
+        return False
+    axes = _image_axes(node)
+    return all(
+        shape[axis] == window[axis] and (padding == "VALID" or steps[axis] >= window[axis]) for axis in axes
+    ) and all(window[axis] == 1 for axis in range(4) if axis not in axes)
 
 
 def _count_over_sum_by_mean(edit: Edit, node: NodeDef) -> None:
