@@ -28,6 +28,7 @@ from calibrant.emit.fakequant import fake_quantized
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import before_softmax
 from calibrant.graph.running.run import Runner
+from calibrant.progress import no_progress
 from calibrant.quantized_network import QuantizedNetwork
 from calibrant.steps.refining.sensitivity import LayerExchanges, sensitivities
 
@@ -91,11 +92,11 @@ def measure(case: Case, shared: Path) -> tuple[object, ...]:
         one_pass()
         plain = seconds(one_pass)
     start = time.perf_counter()
-    found = {entry.layer: entry for entry in sensitivities(result.network, batches)}
+    found = {entry.layer: entry for entry in sensitivities(result.network, batches, no_progress)}
     first = time.perf_counter() - start
     with LayerExchanges(result.network) as exchanges:
-        exchanges.measure(batches)
-        warm = seconds(lambda: exchanges.measure(batches))
+        exchanges.measure(batches, no_progress)
+        warm = seconds(lambda: exchanges.measure(batches, no_progress))
     only, without = slowly(result.network, batches)
     order = [found[layer.layer.name] for layer in result.network.layers]
     return (

@@ -124,7 +124,7 @@ def searched(graph: Graph, histograms: dict[str, Histogram], plan: ActivationPla
     readers = (next(iter(graph.consumers(tensor))) for tensor in histograms)
     places = {(node.name, index): plan for node, index in readers}
     start = time.perf_counter()
-    search_all(graph, places, histograms)
+    search_all(graph, places, histograms, ())
     return time.perf_counter() - start
 
 

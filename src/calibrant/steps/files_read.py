@@ -16,7 +16,7 @@ from calibrant.regular_file import is_folder
 SAVED_MODEL_PARTS = ("saved_model.pb", "saved_model.pbtxt", "fingerprint.pb", "variables", "assets", "assets.extra")
 
 
-def files_read(model: Any = None, config: Any = None, *data: Any) -> tuple[Kept, ...]:
+def files_read(model: Any, config: Any = None, *data: Any) -> tuple[Kept, ...]:
     """The files and folders that are read; none for what is in memory, or not there.
 
     Parameters

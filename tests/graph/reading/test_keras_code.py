@@ -82,7 +82,7 @@ def test_a_function_that_a_layer_calls_on_loading(keras2, tmp_path):
     ids=lambda entry: entry["class_name"],
 )
 def test_what_is_refused(entry):
-    assert what_runs({"config": {"layers": [{"cell": [entry]}]}}) is not None
+    assert what_runs({"config": {"layers": [{"cell": [entry]}]}}, ()) is not None
 
 
 @pytest.mark.parametrize(

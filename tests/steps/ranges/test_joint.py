@@ -231,7 +231,7 @@ def test_groups_are_the_connected_components(additions):
             sets.append({len(tensors) - 1, a, b})
         readers = [tf.matmul(tensor, tf.eye(4), name=f"read{n}") for n, tensor in enumerate(tensors)]
     loaded = load(graph.as_graph_def(), outputs=[tensor.op.name for tensor in readers])
-    found = joint_members(loaded, [(f"read{n}", 0) for n in range(len(tensors))])
+    found = joint_members(loaded, [(f"read{n}", 0) for n in range(len(tensors))], ())
     components = [set(s) for s in sets[3:]]
     changed = True
     while changed:

@@ -14,6 +14,7 @@ from calibrant.errors import ModelError
 from calibrant.graph.logits import compared_tensors
 from calibrant.graph.reading.load import load
 from calibrant.graph.running.gradients import OutputGradients
+from calibrant.progress import no_progress
 from calibrant.steps.refining.expected_errors import ExpectedErrors, _TensorErrors
 from calibrant.steps.refining.float_runs import FloatRuns
 from calibrant.steps.refining.output_errors import OutputErrors, outputs_of, pieces_of
@@ -77,14 +78,16 @@ def test_nearly_equals_what_is_measured():
         for place, entry in enumerate(ranges)
     }
     reference = outputs_of(found.graph, compared_tensors(found.graph), pieces)
-    expected = ExpectedErrors(FloatRuns(found.graph, units), ranges, pieces, reference)
-    with OutputErrors(found.graph, units) as errors:
+    expected = ExpectedErrors(FloatRuns(found.graph, units), ranges, pieces, reference, no_progress)
+    with OutputErrors(found.graph, units, float16_scale=False) as errors:
         measured = errors.measure(candidates, pieces)
     for place, row in expected.measure(candidates).items():
         sums = [np.square(each).sum(axis=1) for each in (row, measured[place])]
         assert sums[0] == pytest.approx(sums[1], rel=0.6)
         assert row.shape == (4, 64)
-    again = ExpectedErrors(FloatRuns(found.graph, units), ranges, pieces, reference).measure(candidates, 32)
+    again = ExpectedErrors(FloatRuns(found.graph, units), ranges, pieces, reference, no_progress).measure(
+        candidates, 32
+    )
     assert all((again[place] == row[:, :32]).all() for place, row in expected.measure(candidates).items())
 
 
@@ -111,7 +114,7 @@ def test_of_values_that_are_not_finite_nothing_is_expected():
     pieces = pieces_of(found.graph, open_data(data, inputs_of(found.graph)), 32, 64)
     reference = outputs_of(found.graph, compared_tensors(found.graph), pieces)
     with np.errstate(invalid="raise"):
-        assert ExpectedErrors(FloatRuns(found.graph, units), ranges, pieces, reference).known == {0}
+        assert ExpectedErrors(FloatRuns(found.graph, units), ranges, pieces, reference, no_progress).known == {0}
 
 
 def without_gradient():

@@ -103,7 +103,7 @@ def lite_file(
     float_file: FloatFile,
     settings: TfliteSettings,
     sample: Mapping[int, np.ndarray],
-    about: Mapping[str, Any] | None = None,
+    about: Mapping[str, Any] | None,
 ) -> LiteFile:
     """Make the file and its simulation, and run it before anyone sees it.
 

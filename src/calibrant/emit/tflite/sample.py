@@ -15,7 +15,7 @@ SAMPLES = 2
 
 
 def from_batch(
-    graph: Graph, batch: Mapping[str, np.ndarray], file: File, one_a_run: bool = False
+    graph: Graph, batch: Mapping[str, np.ndarray], file: File, one_a_run: bool
 ) -> dict[int, np.ndarray] | None:
     """The first samples of a batch, by position, or all of one that is a sample; None where the file takes others."""
     values = {at: np.asarray(batch[key]) for at, key in enumerate(graph.input_keys)}

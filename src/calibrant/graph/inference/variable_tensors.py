@@ -48,7 +48,7 @@ class VariableTensors:
         Rewrite what TensorFlow's own conversion could do as well.
     """
 
-    def __init__(self, library: FunctionDefLibrary, all_calls: bool = False):
+    def __init__(self, library: FunctionDefLibrary, all_calls: bool):
         self._library = library
         self._known = {function.signature.name: function for function in library.function}
         self._written: dict[str, tuple[Mapping[int, Variable], FunctionDef]] = {}

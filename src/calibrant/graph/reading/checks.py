@@ -350,7 +350,7 @@ def variables(nodes: Mapping[str, NodeDef], source: str) -> list[Problem]:
     return [Problem(message, file=source, path=node.name, hint=hint) for node in nodes.values() if node.op in VARIABLES]
 
 
-def fed(graph: Graph, proposed: Callable[[], Mapping[str, Any] | None], given: Sequence[str] = ()) -> None:
+def fed(graph: Graph, proposed: Callable[[], Mapping[str, Any] | None], given: Sequence[str]) -> None:
     """Every placeholder that the outputs need is among the inputs.
 
     Parameters

@@ -37,7 +37,7 @@ from calibrant.graph.tf_core import GraphDef, NodeDef
 
 
 def from_binary(
-    path: Path, inputs: Sequence[str] | None, outputs: Sequence[str] | None, constants: Mapping[str, Any] | None = None
+    path: Path, inputs: Sequence[str] | None, outputs: Sequence[str] | None, constants: Mapping[str, Any] | None
 ) -> Graph:
     """A binary GraphDef file."""
     graph_def = GraphDef()
@@ -65,7 +65,7 @@ def from_binary(
 
 
 def from_text(
-    path: Path, inputs: Sequence[str] | None, outputs: Sequence[str] | None, constants: Mapping[str, Any] | None = None
+    path: Path, inputs: Sequence[str] | None, outputs: Sequence[str] | None, constants: Mapping[str, Any] | None
 ) -> Graph:
     """A text GraphDef file."""
     graph_def = GraphDef()
@@ -92,7 +92,7 @@ def _unreadable(path: Path, error: OSError) -> ModelError:
 def select(
     graph_def: GraphDef,
     source: str,
-    inputs: Sequence[str] | None = None,
+    inputs: Sequence[str] | None,
     outputs: Sequence[str] | None = None,
     input_keys: Sequence[str] = (),
     output_keys: Sequence[str] = (),
@@ -208,10 +208,10 @@ def select_by_key(
     source: str,
     feeds: Mapping[str, str],
     fetches: Mapping[str, str],
-    inputs: Sequence[str] | None = None,
-    outputs: Sequence[str] | None = None,
-    constants: Mapping[str, Any] | None = None,
-    is_plausible: bool = False,
+    inputs: Sequence[str] | None,
+    outputs: Sequence[str] | None,
+    constants: Mapping[str, Any] | None,
+    is_plausible: bool,
 ) -> Graph:
     """The same for a model whose inputs and outputs have names of their own, which ``inputs`` and ``outputs`` may use.
 

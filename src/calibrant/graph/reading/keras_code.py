@@ -32,7 +32,7 @@ _TENSORS = frozenset({"RaggedTensor", "SparseTensor", "sparse.SparseTensor", "Te
 _OF_KERAS = re.compile(r"(tf_)?keras(\.src)?\.(activations|constraints|initializers|losses|metrics|regularizers)")
 
 
-def what_runs(description: Any, registered: Collection[str] = ()) -> str | None:
+def what_runs(description: Any, registered: Collection[str]) -> str | None:
     """What a model would run on loading beside computing, in words that follow a file's name; None where nothing.
 
     Parameters

@@ -45,8 +45,8 @@ def from_file(
     path: Path,
     inputs: Sequence[str] | None,
     outputs: Sequence[str] | None,
-    constants: Mapping[str, Any] | None = None,
-    trust_model: bool = False,
+    constants: Mapping[str, Any] | None,
+    trust_model: bool,
 ) -> Graph:
     """A ``.keras`` or ``.h5`` file, Keras 3 or Keras 2 format.
 

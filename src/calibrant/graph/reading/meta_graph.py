@@ -35,7 +35,7 @@ _UPDATES = re.compile("(Resource|Sparse)*Apply")
 
 
 def from_meta_graph(
-    path: Path, inputs: Sequence[str] | None, outputs: Sequence[str] | None, constants: Mapping[str, Any] | None = None
+    path: Path, inputs: Sequence[str] | None, outputs: Sequence[str] | None, constants: Mapping[str, Any] | None
 ) -> Graph:
     """What the outputs need of the graph in a ``.meta`` file, with the variables as constants.
 

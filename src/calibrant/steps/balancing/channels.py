@@ -23,7 +23,7 @@ from calibrant.data.open_data import open_data
 from calibrant.graph import nodes as nd
 from calibrant.graph.node_input import read_tensor
 from calibrant.options import ExportOptions, Options
-from calibrant.progress import LOG, ProgressFn, Stopwatch, no_progress, only_warnings
+from calibrant.progress import LOG, ProgressFn, Stopwatch, only_warnings
 from calibrant.quantized_network import QuantizedNetwork
 from calibrant.steps.balancing.balance import balance
 from calibrant.steps.balancing.equalize import equalize, find_pairs
@@ -60,7 +60,7 @@ class Channels:
 
 
 def choose_channels(
-    plain: Channels, network: QuantizedNetwork, whole: WholeErrors, options: Options, track: ProgressFn = no_progress
+    plain: Channels, network: QuantizedNetwork, whole: WholeErrors, options: Options, track: ProgressFn
 ) -> Channels:
     """The way whose outputs are nearest to the float network's; the plain one, where no other is clearly better.
 

@@ -42,7 +42,7 @@ def input_layout(graph: Graph, layer: Layer, channels: int | None = None) -> Lay
 
 
 def constants_to_divide(
-    graph: Graph, place: NodeInput, layout: Layout, layers: Mapping[str, Layer], passed: frozenset[str] = HOMOGENEOUS
+    graph: Graph, place: NodeInput, layout: Layout, layers: Mapping[str, Layer], passed: frozenset[str]
 ) -> tuple[Division, ...] | None:
     """The constant operands whose division by a factor per channel divides the tensor that one input reads.
 
@@ -63,7 +63,7 @@ def constants_among(graph: Graph, divisions: Iterable[Division]) -> tuple[Divisi
 
 
 def inputs_to_divide(
-    graph: Graph, place: NodeInput, layout: Layout, layers: Mapping[str, Layer], passed: frozenset[str] = HOMOGENEOUS
+    graph: Graph, place: NodeInput, layout: Layout, layers: Mapping[str, Layer], passed: frozenset[str]
 ) -> tuple[Division, ...] | None:
     """All inputs that read something divided if one input does, up to the constants that are divided.
 

@@ -83,7 +83,7 @@ def search_all(
     graph: Graph,
     places: Mapping[tuple[str, int], ActivationPlan],
     histograms: Mapping[str, Histogram],
-    groups: Collection[JointGroup] = (),
+    groups: Collection[JointGroup],
 ) -> dict[tuple[str, int], QuantizedInput]:
     """Scale and offset for every place; a joint group and equal readers of one tensor share one search."""
     merged = joint_histograms(graph, groups, histograms)

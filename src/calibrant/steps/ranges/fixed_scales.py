@@ -25,7 +25,7 @@ from calibrant.steps.refining.whole_errors import WholeErrors, mean_sizes
 
 
 def without_coarse_kernels(
-    fixed: Mapping[str, Quantizer], network: QuantizedNetwork, whole: WholeErrors, by_default: bool = False
+    fixed: Mapping[str, Quantizer], network: QuantizedNetwork, whole: WholeErrors, by_default: bool
 ) -> QuantizedNetwork:
     """The network with such kernels in float where their scale costs more than half of what all layers do.
 

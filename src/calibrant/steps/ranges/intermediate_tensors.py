@@ -43,7 +43,7 @@ def intermediate_tensors(
     layers: Collection[Layer],
     places: Collection[tuple[str, int]],
     settings: TfliteSettings,
-    wide: Collection[tuple[str, int]] = (),
+    wide: Collection[tuple[str, int]],
 ) -> tuple[dict[str, bool], frozenset[str], Mapping[str, Quantizer]]:
     """The tensors that have to be observed for a LiteRT file, besides those that layers read.
 

@@ -32,9 +32,7 @@ class Request:
         return next((rank for rank, name in enumerate(PRIORITIES) if self.origin.startswith(name)), len(PRIORITIES))
 
 
-def with_joint_settings(
-    plan: Plan, graph: Graph, layers: Mapping[str, Layer], skip_layers: Collection[str] = ()
-) -> Plan:
+def with_joint_settings(plan: Plan, graph: Graph, layers: Mapping[str, Layer], skip_layers: Collection[str]) -> Plan:
     """The plan with its groups, and with each member's settings those that the group gets.
 
     A group takes the settings of highest priority that a member asks for, of equal ones the first in graph order. It
@@ -116,7 +114,7 @@ def _joined_tensor(entry: TensorPlan, of_place: Mapping[NodeInput, JointGroup]) 
 
 
 def joint_members(
-    graph: Graph, places: Collection[NodeInput], skip_layers: Collection[str] = ()
+    graph: Graph, places: Collection[NodeInput], skip_layers: Collection[str]
 ) -> list[tuple[list[str], list[NodeInput]]]:
     """(additions, quantizers) of each group in graph order, each in graph order.
 

@@ -22,7 +22,7 @@ from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.multiply_accumulates import count_products
-from calibrant.progress import LOG, ProgressFn, no_progress
+from calibrant.progress import LOG, ProgressFn
 from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
 from calibrant.steps.observed import searched_between, with_changed
 from calibrant.steps.prepared import Prepared
@@ -45,7 +45,7 @@ def within_budget(
     batches: Batches,
     budget: float,
     tflite: TfliteSettings,
-    track: ProgressFn = no_progress,
+    track: ProgressFn,
 ) -> tuple[Prepared, QuantizedNetwork]:
     """The plan and the network with 16 bits where they gain most; joint groups, and what has no weights, keep 8.
 

@@ -21,7 +21,7 @@ import numpy as np
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.algorithms.kernels import kernels
 from calibrant.calibration.observer import available_cpus
-from calibrant.progress import LOG, ProgressFn, no_progress
+from calibrant.progress import LOG, ProgressFn
 from calibrant.steps.refining.float_runs import FloatRuns
 from calibrant.steps.refining.output_errors import Piece, output_sizes
 from calibrant.steps.refining.range_search import NARROWEST, STEP, WIDEST, ClippingRange
@@ -58,7 +58,7 @@ class ExpectedErrors:
         ranges: Sequence[ClippingRange],
         pieces: Sequence[Piece],
         reference: Sequence[Sequence[np.ndarray]],
-        track: ProgressFn = no_progress,
+        track: ProgressFn,
     ):
         self._units: dict[int, list[_TensorErrors]] = {
             place: [_TensorErrors(ranges[place]) for _ in unit] for place, unit in enumerate(runs.exchanges)

@@ -137,7 +137,7 @@ class OutputErrors:
         Quantize with scales rounded to float16.
     """
 
-    def __init__(self, graph: Graph, units: Sequence[Sequence[QuantizedInput]], float16_scale: bool = False):
+    def __init__(self, graph: Graph, units: Sequence[Sequence[QuantizedInput]], float16_scale: bool):
         self._float16_scale = float16_scale
         changed, self._exchanges = with_candidates(graph, units)
         self._outputs = compared_tensors(graph)

@@ -11,7 +11,7 @@ import numpy as np
 
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.errors import ModelError
-from calibrant.progress import LOG, ProgressFn, no_progress
+from calibrant.progress import LOG, ProgressFn
 from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
 from calibrant.steps.refining.expected_errors import ExpectedErrors
 from calibrant.steps.refining.output_errors import OutputErrors, Piece
@@ -50,8 +50,8 @@ class RangeErrors:
         ranges: Sequence[ClippingRange],
         outliers: Container[int],
         whole: WholeErrors,
-        may_take_long: bool = True,
-        track: ProgressFn = no_progress,
+        may_take_long: bool,
+        track: ProgressFn,
     ):
         self._network, self._units = network, units
         self._pieces = whole.pieces

@@ -41,8 +41,8 @@ def refined(
     prepared: Prepared,
     network: QuantizedNetwork,
     whole: WholeErrors,
-    track: ProgressFn = no_progress,
-    by_default: bool = False,
+    track: ProgressFn,
+    by_default: bool,
 ) -> QuantizedNetwork:
     """The network with the activation ranges whose outputs are nearest to the float network's.
 

@@ -14,7 +14,7 @@ from calibrant.algorithms.search_result import SearchResult
 from calibrant.data.open_data import Batches
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import compared_tensors
-from calibrant.progress import LOG, ProgressFn, no_progress
+from calibrant.progress import LOG, ProgressFn
 from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
 from calibrant.steps.prepared import Prepared
 from calibrant.steps.refining.range_errors import RangeErrors
@@ -34,8 +34,8 @@ def refined_between(
     network: QuantizedNetwork,
     whole: WholeErrors,
     batches: Batches,
-    track: ProgressFn = no_progress,
-    by_default: bool = False,
+    track: ProgressFn,
+    by_default: bool,
 ) -> QuantizedNetwork:
     """The network with the ranges between layers whose outputs are nearest to the float network's.
 

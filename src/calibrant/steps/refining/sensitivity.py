@@ -22,16 +22,14 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import compared_tensors
 from calibrant.graph.running.partial_runs import PartialRuns, nodes_reached
-from calibrant.progress import ProgressFn, no_progress
+from calibrant.progress import ProgressFn
 from calibrant.quantized_network import QuantizedNetwork, Sensitivity
 from calibrant.steps.refining.output_errors import check_same_sizes
 
 ENOUGH_SAMPLES = 256
 
 
-def sensitivities(
-    network: QuantizedNetwork, batches: Batches, track: ProgressFn = no_progress
-) -> tuple[Sensitivity, ...]:
+def sensitivities(network: QuantizedNetwork, batches: Batches, track: ProgressFn) -> tuple[Sensitivity, ...]:
     """Every quantized layer, the most harmful first; none where only weights inside loops and branches are quantized.
 
     Uses the first batches, up to ENOUGH_SAMPLES samples, and every second one of them for the network without a layer.
@@ -55,7 +53,7 @@ class LayerExchanges:
         self._only = PartialRuns(*with_exchanges(floating, quantized, starts, self._ends), outputs)
         self._without = PartialRuns(*with_exchanges(quantized, floating, starts, self._ends), outputs)
 
-    def measure(self, batches: Batches, track: ProgressFn = no_progress) -> tuple[Sensitivity, ...]:
+    def measure(self, batches: Batches, track: ProgressFn) -> tuple[Sensitivity, ...]:
         """See :func:`sensitivities`."""
         noise = {name: (_OutputNoise(self._outputs), _OutputNoise(self._outputs)) for name in self._ends}
         samples = 0

@@ -25,7 +25,7 @@ from calibrant.algorithms.patch_pair import PatchPair
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.layer_kinds import KINDS
-from calibrant.progress import LOG, ProgressFn, no_progress
+from calibrant.progress import LOG, ProgressFn
 from calibrant.quantized_network import QuantizedNetwork
 from calibrant.steps.observed import with_changed
 from calibrant.steps.prepared import Prepared
@@ -42,7 +42,7 @@ FEWEST = 16
 
 
 def rounded_in_turn(
-    prepared: Prepared, network: QuantizedNetwork, whole: WholeErrors, track: ProgressFn = no_progress
+    prepared: Prepared, network: QuantizedNetwork, whole: WholeErrors, track: ProgressFn
 ) -> tuple[Prepared, QuantizedNetwork]:
     """The plan and the network with other codes and biases, unless the outputs are farther off then.
 

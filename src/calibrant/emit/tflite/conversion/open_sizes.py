@@ -101,7 +101,7 @@ def with_tried_shape_hint(
     network: QuantizedNetwork,
     settings: TfliteSettings,
     batch: Mapping[str, np.ndarray] | None,
-    one_a_run: bool = False,
+    one_a_run: bool,
 ) -> ModelError:
     """The error of a file that does not run, with the option that fixes its shapes where the float file runs then.
 

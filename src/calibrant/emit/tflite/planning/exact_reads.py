@@ -25,8 +25,8 @@ def only_read_exactly(
     wiring: Wiring,
     layers: Collection[int],
     known: Container[int],
-    coded: AbstractSet[int] = frozenset(),
-    barred: Container[int] = (),
+    coded: AbstractSet[int],
+    barred: Container[int],
 ) -> frozenset[int]:
     """Positions of the operators of which nothing is read but what has to be exact.
 
