@@ -139,5 +139,6 @@ KINDS: dict[str, LayerKind] = {
 }
 
 ADDITIONS = frozenset({"Add", "AddV2"})
+FUSED_NORMS = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"})
 TENSOR_QUANTIZABLE = ("MaxPool", "Add", "AddV2")
 """Operator types whose inputs ``tensor_quantize`` may name."""

@@ -9,12 +9,12 @@ import numpy as np
 
 from calibrant.fold import decomposed_batch_norm
 from calibrant.fold.channel_op import NORM, NOTHING, SCALAR, SHIFT, STAYS, ChannelOp
-from calibrant.fold.fused_norm import FUSED_NORMS
 from calibrant.fold.layout import Layout
 from calibrant.fold.result import NotFused
 from calibrant.fold.target import SKIPPED, FoldTarget, LayerBranch
 from calibrant.graph.graph import Graph
 from calibrant.graph.tf_core import NodeDef
+from calibrant.layer_kinds import FUSED_NORMS
 
 Recogniser = Callable[[Graph, NodeDef, int, Layout], ChannelOp | str | None]
 

@@ -9,8 +9,8 @@ from calibrant.fold.layout import Layout
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.tf_core import NodeDef
+from calibrant.layer_kinds import FUSED_NORMS
 
-FUSED_NORMS = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"})
 DEFAULT_EPSILON = 1e-4
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from calibrant.fold.apply import absorbed_nodes
 from calibrant.fold.chain import FoldChain
-from calibrant.fold.fused_norm import FUSED_NORMS
 from calibrant.fold.norm_before_layer import norms_before_layers
 from calibrant.fold.order import chains
 from calibrant.fold.result import NotFused
 from calibrant.graph.canonical import canonicalize
 from calibrant.graph.graph import Graph
-from calibrant.layer_kinds import KINDS
+from calibrant.layer_kinds import FUSED_NORMS, KINDS
 
 
 def fusible_nodes(graph: Graph) -> frozenset[str]:

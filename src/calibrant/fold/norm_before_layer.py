@@ -15,14 +15,13 @@ import numpy as np
 from calibrant.fold import bias, decomposed_batch_norm, fused_norm, scalar
 from calibrant.fold.channel_op import NORM, NOTHING, SCALE, SHIFT, ChannelOp
 from calibrant.fold.constant_operand import FACTORS
-from calibrant.fold.fused_norm import FUSED_NORMS
 from calibrant.fold.layout import Layout, layout_for
 from calibrant.fold.result import NotFused
 from calibrant.fold.target import SKIPPED, FoldTarget, layer_target
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.tf_core import NodeDef
-from calibrant.layer_kinds import ADDITIONS, KINDS
+from calibrant.layer_kinds import ADDITIONS, FUSED_NORMS, KINDS
 
 RECOGNISERS = (fused_norm.recognise, scalar.recognise, decomposed_batch_norm.recognise, bias.recognise)
 SHIFTS = ADDITIONS | {"Sub", "BiasAdd", "Identity"}

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 
 from calibrant.fold.chain import FoldChain
 from calibrant.fold.decomposed_batch_norm import looks_like_norm
-from calibrant.fold.fused_norm import FUSED_NORMS
 from calibrant.fold.result import NotFused
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.tf_core import NodeDef
+from calibrant.layer_kinds import FUSED_NORMS
 
 
 def unfused_norms(

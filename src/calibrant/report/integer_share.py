@@ -11,7 +11,7 @@ from calibrant.graph.multiply_accumulates import count_products
 from calibrant.graph.weight_constants import weight_constants
 from calibrant.quantized_network import QuantizedNetwork
 
-ELEMENTWISE = frozenset(
+IN_NO_LAYER = frozenset(
     {
         *("Add", "AddV2", "AddN", "BiasAdd", "Sub", "Mul", "RealDiv", "Div", "Pow", "SquaredDifference"),
         *("Maximum", "Minimum", "Select", "SelectV2", "ConcatV2", "Pack"),
@@ -97,6 +97,6 @@ def _is_in_no_layer(graph: Graph, name: str) -> bool:
     """Whether a constant outside functions is read by such operations alone."""
     readers = [reader for reader, _ in graph.consumers(f"{name}:0")]
     return bool(readers) and all(
-        _is_in_no_layer(graph, reader.name) if reader.op in nd.PASS_THROUGH else reader.op in ELEMENTWISE
+        _is_in_no_layer(graph, reader.name) if reader.op in nd.PASS_THROUGH else reader.op in IN_NO_LAYER
         for reader in readers
     )

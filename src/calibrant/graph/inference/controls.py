@@ -9,8 +9,8 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph, ordered
 from calibrant.graph.reading.cut_proposal import TABLES
 
-IDLE = frozenset({"Const", "Identity", "NoOp", "ReadVariableOp", "StopGradient", "PreventGradient", "Snapshot"})
-IDLE |= {"HashTable", "HashTableV2"}  # handles
+IDLE = nd.PASS_THROUGH - {"CheckNumerics"} | {"Const", "NoOp", "HashTable", "HashTableV2"}
+"""What has no effect: the check may fail, and the tables are only handles here."""
 ASSIGNS = "_assigns"
 """Attribute of a node that stands in for one that assigns a variable, and so is not idle."""
 

@@ -16,7 +16,7 @@ from calibrant.graph.known_sizes import picked_axes
 from calibrant.graph.tf_core import NodeDef, dtypes
 
 LIKE = {"ZerosLike": 0, "OnesLike": 1}
-ELEMENTWISE = frozenset(
+BROADCASTING = frozenset(
     {
         *("Abs", "Add", "AddV2", "BiasAdd", "Cast", "Elu", "Equal", "Erf", "Exp", "Greater", "GreaterEqual"),
         *("Identity", "LeakyRelu", "Less", "LessEqual", "Log", "LogicalAnd", "LogicalNot", "LogicalOr", "Maximum"),
@@ -179,7 +179,7 @@ def _number(graph: Graph, tensor: str, found: Mapping[str, Sizes]) -> int | Size
 
 
 RULES: dict[str, Callable[[Graph, NodeDef, Mapping[str, Sizes]], OpenSizes | None]] = {
-    **dict.fromkeys(ELEMENTWISE, _elementwise),
+    **dict.fromkeys(BROADCASTING, _elementwise),
     "MatMul": _product,
     "Transpose": _transpose,
     "GatherV2": _gather,

@@ -25,6 +25,7 @@ from calibrant.graph.inference.variable_reads import READERS
 from calibrant.graph.reading.cut_proposal import inputs_option
 from calibrant.graph.tensorflow import tensorflow
 from calibrant.graph.tf_core import NodeDef, dtypes
+from calibrant.layer_kinds import FUSED_NORMS
 
 VARIABLES = frozenset({"Variable", "VariableV2", "VarHandleOp", "AutoReloadVariable"})
 IN_MEMORY = ("tf.Graph", "GraphDef")
@@ -34,7 +35,6 @@ _FREEZE_IN_MEMORY = (
     "freeze it with tf.compat.v1.graph_util.convert_variables_to_constants(session, graph_def, outputs), import the "
     "GraphDef that this returns into a new tf.Graph, and give that graph"
 )
-NORMS = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"})
 RANDOM = frozenset(
     {
         "Multinomial",
@@ -285,7 +285,7 @@ def training_mode(graph: Graph) -> list[Problem]:
 
 def is_in_training(graph: Graph, node: NodeDef) -> bool:
     """Whether a node is a batch norm that takes its statistics from what it reads."""
-    return node.op in NORMS and nd.attribute(node, "is_training", True) and not is_layer_norm(graph, node)
+    return node.op in FUSED_NORMS and nd.attribute(node, "is_training", True) and not is_layer_norm(graph, node)
 
 
 def is_layer_norm(graph: Graph, node: NodeDef) -> bool:
@@ -311,7 +311,7 @@ def norm_statistics(graph: Graph) -> None:
     """
     problems = []
     for node in graph.nodes.values():
-        if node.op in NORMS and not nd.attribute(node, "is_training", True):
+        if node.op in FUSED_NORMS and not nd.attribute(node, "is_training", True):
             mean, variance = (graph.constant(tensor) for tensor in nd.data_inputs(node)[3:5])
             problems += _bad_channel(graph, node, mean, "mean", np.isfinite)
             lowest = -float(nd.attribute(node, "epsilon", 1e-4))

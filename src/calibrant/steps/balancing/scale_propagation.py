@@ -19,7 +19,7 @@ from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
 from calibrant.graph.node_input import NodeInput, read_tensor
 from calibrant.graph.tf_core import NodeDef
-from calibrant.layer_kinds import KINDS
+from calibrant.layer_kinds import FUSED_NORMS, KINDS
 
 Division = tuple[NodeInput, Layout]
 """An input that is to read a divided tensor, and the layout of the tensor."""
@@ -30,8 +30,8 @@ LAST_CHANNELS = frozenset({"Pad", "Mean"})
 """Operations that positive factors pass if they leave a last axis of channels alone."""
 POOLING = frozenset({"MaxPool", "AvgPool"})
 SUMS = frozenset({"Add", "AddV2", "Sub"})
-NORMS = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"})
-ELEMENTWISE = SUMS | {"Mul", "RealDiv"}
+BROADCAST_ARITHMETIC = SUMS | {"Mul", "RealDiv"}
+"""Operations whose constant may be one number as well as one of each channel."""
 _MOST_STEPS = 400
 
 
@@ -156,7 +156,7 @@ def _constant_fits(graph: Graph, place: NodeInput, layout: Layout, layers: Mappi
         return False
     if node.name in layers:
         return int(np.prod([value.shape[axis] for axis in layers[node.name].channel_axes or (1,)])) == layout.channels
-    if node.op in ELEMENTWISE:
+    if node.op in BROADCAST_ARITHMETIC:
         return value.ndim < -layout.axis or value.shape[layout.axis] in (1, layout.channels)
     return value.shape == (layout.channels,)
 
@@ -186,7 +186,7 @@ def _alternatives(
         first = 0 if graph.constant(read_tensor(graph, (name, 0))) is not None else 1
         yield inputs(first)
         yield inputs(1 - first)
-    elif node.op in NORMS and layout.agrees(nd.attribute(node, "data_format")):
+    elif node.op in FUSED_NORMS and layout.agrees(nd.attribute(node, "data_format")):
         yield inputs(1, 2)
     elif node.op == "Reshape" or (node.op in passed & LAST_CHANNELS and _keeps_last_axis(graph, node)):
         before = graph.shape(read_tensor(graph, (name, 0)))

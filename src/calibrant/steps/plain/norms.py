@@ -12,6 +12,7 @@ from calibrant.fold.channel_op import ChannelOp
 from calibrant.fold.layout import layout_for
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
+from calibrant.layer_kinds import FUSED_NORMS
 from calibrant.steps.plain.nodes import add_inner, float_nodes, put_last
 
 
@@ -21,7 +22,7 @@ def with_plain_norms(graph: Graph) -> Graph:
     The sum has the norm's name.
     """
     edit, found = graph.edit(), False
-    for node in float_nodes(graph, fused_norm.FUSED_NORMS):
+    for node in float_nodes(graph, FUSED_NORMS):
         data, gamma, *_ = nd.data_inputs(node)
         parameter, rank = graph.constant(gamma), len(graph.shape(data) or ())
         if parameter is None or graph.constant(data) is not None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from calibrant.fold.fused_norm import FUSED_NORMS
 from calibrant.graph import nodes as nd
 from calibrant.graph.channel_order import is_channels_first
 from calibrant.graph.graph import Edit, Graph
 from calibrant.graph.reading.checks import is_layer_norm
 from calibrant.graph.sample_axis import takes_one_sample
 from calibrant.graph.tf_core import NodeDef, dtypes
+from calibrant.layer_kinds import FUSED_NORMS
 from calibrant.steps.plain.nodes import add_inner, float_nodes, put_last
 
 

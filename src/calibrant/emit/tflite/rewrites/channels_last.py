@@ -16,7 +16,7 @@ from calibrant.graph.graph import Edit
 from calibrant.graph.tf_core import NodeDef, dtypes
 
 DATA = {"Conv2DBackpropInput": (2,), "Conv3DBackpropInputV2": (2,)}
-ELEMENTWISE = frozenset(
+LAYOUT_AGNOSTIC = frozenset(
     {
         *("Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Sigmoid", "Tanh", "Softplus", "Softsign", "Exp", "Neg", "Abs"),
         *("Identity", "StopGradient", "PreventGradient", "Erf", "Erfc", "Pow", "Square", "Sqrt", "Rsqrt", "Log"),
@@ -43,7 +43,7 @@ class _Rewrite:
             shape = self.graph.tensors.get(f"{node.name}:0", (None, None))[0]
             if is_channels_first(self.edit.nodes[node.name]):
                 self._formatted(node)
-            elif shape is not None and len(shape) in TO_LAST and node.op in {*ELEMENTWISE, "BiasAdd"}:
+            elif shape is not None and len(shape) in TO_LAST and node.op in {*LAYOUT_AGNOSTIC, "BiasAdd"}:
                 self._elementwise(node, len(shape))
             elif node.op == "ConcatV2" and shape is not None and len(shape) in TO_LAST:
                 self._concatenated(node, len(shape))
