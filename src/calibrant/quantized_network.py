@@ -13,6 +13,7 @@ from calibrant.algorithms.search_result import SearchResult
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
+from calibrant.graph.node_input import NodeInput
 from calibrant.graph.weight_only import WeightOnlyLayer
 
 
@@ -42,6 +43,11 @@ class QuantizedInput:
     search: SearchResult
     group: str | None = None
     unrefined: SearchResult | None = None
+
+    @property
+    def place(self) -> NodeInput:
+        """The reader and its input index."""
+        return self.node, self.index
 
     @property
     def quantizer(self) -> Quantizer:
@@ -177,6 +183,10 @@ class QuantizedNetwork:
     def every_input(self) -> tuple[QuantizedInput, ...]:
         """All quantized activations, those of layers first."""
         return (*(found for layer in self.layers for found in layer.inputs), *self.tensors)
+
+    def inputs_by_place(self) -> dict[NodeInput, QuantizedInput]:
+        """Where it is read → each of :meth:`every_input`, in that order."""
+        return {entry.place: entry for entry in self.every_input()}
 
     def constants(self, layer: QuantizedLayer) -> dict[str, int]:
         """The constants that a layer multiplies with → their sizes; some are quantized like activations."""

@@ -66,7 +66,7 @@ def search(prepared: Prepared, watch: Stopwatch, half: Mapping[NodeInput, Quanti
         prepared = with_rounding(prepared)
     with watch.step("search"):
         network = observed_network(prepared)
-        places = {(entry.node, entry.index): entry for entry in network.every_input()}
+        places = network.inputs_by_place()
         moves = range_moves(half, places, prepared.histograms) if half else ()
     return Calibrated(prepared, network, moves)
 
@@ -84,16 +84,14 @@ def observed_network(prepared: Prepared) -> QuantizedNetwork:
     return with_activations(prepared, activations, searched_between(prepared, activations))
 
 
-def searched_between(
-    prepared: Prepared, activations: Mapping[tuple[str, int], QuantizedInput]
-) -> dict[str, SearchResult]:
+def searched_between(prepared: Prepared, activations: Mapping[NodeInput, QuantizedInput]) -> dict[str, SearchResult]:
     """The scales of tensors between layers, of those of which the data show a value.
 
     Parameters
     ----------
     prepared : Prepared
         The plan, and what was observed.
-    activations : Mapping[tuple[str, int], QuantizedInput]
+    activations : Mapping[NodeInput, QuantizedInput]
         (node, input index) → quantized activation, for every place that gets a quantizer.
     """
     between = {tensor: whole for tensor, whole in prepared.intermediate.items() if prepared.histograms[tensor].count}
@@ -121,7 +119,7 @@ def with_rounding(prepared: Prepared) -> Prepared:
 
 
 def with_changed(
-    prepared: Prepared, network: QuantizedNetwork, changed: Mapping[tuple[str, int], QuantizedInput]
+    prepared: Prepared, network: QuantizedNetwork, changed: Mapping[NodeInput, QuantizedInput]
 ) -> QuantizedNetwork:
     """The network with other quantizers of some activations.
 
@@ -131,21 +129,21 @@ def with_changed(
         The plan, and what was observed.
     network : QuantizedNetwork
         The network.
-    changed : Mapping[tuple[str, int], QuantizedInput]
+    changed : Mapping[NodeInput, QuantizedInput]
         (node, input index) → quantized activation, for those that change.
     """
-    every = {(entry.node, entry.index): entry for entry in network.every_input()}
+    every = network.inputs_by_place()
     return with_activations(prepared, {**every, **changed}, network.intermediate)
 
 
 def with_activations(
-    prepared: Prepared, activations: Mapping[tuple[str, int], QuantizedInput], intermediate: Mapping[str, SearchResult]
+    prepared: Prepared, activations: Mapping[NodeInput, QuantizedInput], intermediate: Mapping[str, SearchResult]
 ) -> QuantizedNetwork:
     """The network with these quantizers of its activations; weights and biases are fitted to them.
 
     Parameters
     ----------
-    activations : Mapping[tuple[str, int], QuantizedInput]
+    activations : Mapping[NodeInput, QuantizedInput]
         (node, input index) → quantized activation, for every place that gets a quantizer.
     intermediate : Mapping[str, SearchResult]
         As of :class:`calibrant.quantized_network.QuantizedNetwork`.
@@ -204,7 +202,7 @@ def _channel_weights(prepared: Prepared, read: Mapping[str, Quantizer]) -> dict[
     }
 
 
-def _narrow(prepared: Prepared, activations: Mapping[tuple[str, int], QuantizedInput]) -> dict[str, SearchResult]:
+def _narrow(prepared: Prepared, activations: Mapping[NodeInput, QuantizedInput]) -> dict[str, SearchResult]:
     """Scales of 8 bits for what layers read with 16: others in a LiteRT file may read it with 8."""
     if not isinstance(prepared.lite, FloatFile):
         return {}

@@ -69,7 +69,7 @@ class Prepared:
         Dense layer → its weights with a scale for each channel; none where no format asks for them.
     observed : Graph
         The graph that is run on the data.
-    places : Mapping[tuple[str, int], ActivationPlan]
+    places : Mapping[NodeInput, ActivationPlan]
         (node, input index) → settings of every activation that gets a quantizer.
     intermediate : Mapping[str, bool]
         Further tensors for which an export needs scales → whether nothing of their range may be cut off.
@@ -111,7 +111,7 @@ class Prepared:
     weights: Mapping[str, LayerWeights]
     channel_weights: Mapping[str, LayerWeights]
     observed: Graph
-    places: Mapping[tuple[str, int], ActivationPlan]
+    places: Mapping[NodeInput, ActivationPlan]
     intermediate: Mapping[str, bool]
     spare: Mapping[str, bool]
     fixed: Mapping[str, Quantizer]

@@ -50,7 +50,7 @@ def with_trained_tensors(network: QuantizedNetwork, fakes: Mapping[str, FakeQuan
     graph = network.graph
     edit = graph.edit()
     quantizers = {name: fake.quantizer for name, fake in fakes.items() if fake.quantizer and name in graph.nodes}
-    does_it = {(entry.node, entry.index): entry.quantizer for entry in network.every_input()}
+    does_it = {entry.place: entry.quantizer for entry in network.every_input()}
     does_it |= {(name, 0): quantizer for name, quantizer in quantizers.items()}
     tensors = []
     for name, quantizer in quantizers.items():

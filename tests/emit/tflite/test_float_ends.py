@@ -99,7 +99,7 @@ def test_the_last_layer_of_a_saved_model_that_is_skipped(saved):
 def test_what_has_no_scale_is_said_to_be_too_coarse_or_not_observed():
     result, _ = exported(graph_def(lambda: tf.identity(tf.nn.elu(dense(placeholder([None, 8]))), name="out")))
     layers = [layer.layer for layer in result.network.layers]
-    places = [(entry.node, entry.index) for entry in result.network.every_input()]
+    places = [entry.place for entry in result.network.every_input()]
     observed = set(result.network.intermediate)
     made = {tensor for tensor in observed if result.lite.graph.producer(tensor).op in ("Elu", "Identity")}
     given = PlanInputs(result.lite, result.network.graph, layers, places, known=observed - made)

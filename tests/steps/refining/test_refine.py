@@ -53,7 +53,7 @@ def error(result, data):
 
 
 def ranges(result):
-    return {(found.node, found.index): found.quantizer for found in result.network.every_input()}
+    return {found.place: found.quantizer for found in result.network.every_input()}
 
 
 def test_a_loud_channel_that_does_not_matter_does_not_set_the_range():

@@ -16,7 +16,7 @@ def relu6_can_be_relu(quantizer_high: float) -> bool:
 
 def replace_relu6(edit: Edit, network: QuantizedNetwork) -> None:
     """Replace every Relu6 by Relu if all of its readers quantize it with a range that ends at or below 6."""
-    highest = {(entry.node, entry.index): entry.quantizer.range[1] for entry in network.every_input()}
+    highest = {entry.place: entry.quantizer.range[1] for entry in network.every_input()}
     graph = network.graph
     for node in graph.nodes.values():
         if node.op != "Relu6" or node.name in graph.output_nodes:

@@ -189,10 +189,10 @@ def _draft(
 def _given(
     network: QuantizedNetwork, float_file: FloatFile, settings: TfliteSettings, barred: Mapping[int, str]
 ) -> PlanInputs:
-    places = [(found.node, found.index) for found in network.every_input()]
+    places = [found.place for found in network.every_input()]
     layers = [layer.layer for layer in network.layers]
     known = network.intermediate.keys() - network.too_coarse
-    wide = [(found.node, found.index) for found in network.every_input() if found.quantizer.bits == 16]
+    wide = [found.place for found in network.every_input() if found.quantizer.bits == 16]
     chosen = settings.ops == "all", settings.io == "int8"
     return PlanInputs(
         *(float_file, network.graph, layers, places, *chosen, barred),

@@ -15,7 +15,7 @@ from calibrant.data.open_data import Batches
 from calibrant.errors import ConfigError, DataError, Problem
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer, find_layers
-from calibrant.graph.node_input import read_tensor
+from calibrant.graph.node_input import NodeInput, read_tensor
 from calibrant.progress import ProgressFn, no_progress
 from calibrant.steps.balancing.balanced_constants import BalancedConstants, balanced_layout
 from calibrant.steps.balancing.scale_propagation import input_layout
@@ -141,7 +141,6 @@ def require_restartable(batches: Batches, what: str) -> None:
         raise DataError(Problem(message, hint="give files, arrays, or a function that returns a new iterator"))
 
 
-Place = tuple[str, int]
 """A tensor, and the axis of its channels."""
 
 
@@ -156,10 +155,10 @@ class ChannelMaxima:
     """
 
     statistics: Mapping[str, Sequence[Any]]
-    _places: Mapping[str, Place] = field(default_factory=dict)
+    _places: Mapping[str, NodeInput] = field(default_factory=dict)
 
     @classmethod
-    def at(cls, places: Iterable[Place]) -> ChannelMaxima:
+    def at(cls, places: Iterable[NodeInput]) -> ChannelMaxima:
         """Empty statistics for these places."""
         by_tensor: dict[str, list[ChannelMaximum]] = {}
         for tensor, axis in dict.fromkeys(places):
@@ -172,7 +171,7 @@ class ChannelMaxima:
         places = _channel_places(graph, layers)
         return replace(cls.at(places.values()), _places=places)
 
-    def by_place(self) -> dict[Place, np.ndarray]:
+    def by_place(self) -> dict[NodeInput, np.ndarray]:
         """Place → observed max|x| per channel, float32.
 
         Raises
@@ -193,7 +192,7 @@ class ChannelMaxima:
         return {name: found[place] for name, place in self._places.items()}
 
 
-def _channel_places(graph: Graph, layers: Sequence[Layer]) -> dict[str, Place]:
+def _channel_places(graph: Graph, layers: Sequence[Layer]) -> dict[str, NodeInput]:
     """Layer → the tensor that it reads and the axis of its channels."""
     places = {}
     for layer in layers:

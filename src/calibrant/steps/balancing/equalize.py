@@ -55,7 +55,7 @@ class Pair:
         Of that tensor.
     divisions : tuple[Division, ...]
         The constants that are divided.
-    clips : tuple[tuple[str, int], ...]
+    clips : tuple[NodeInput, ...]
         The tensors behind a Relu6 on the way, and their axes of channels.
     """
 
@@ -63,7 +63,7 @@ class Pair:
     tensor: str
     layout: Layout
     divisions: tuple[Division, ...]
-    clips: tuple[tuple[str, int], ...]
+    clips: tuple[NodeInput, ...]
 
 
 def equalize(
@@ -138,7 +138,7 @@ def equalizing(
     layers: Mapping[str, Layer],
     plans: Mapping[str, LayerPlan],
     pairs: Sequence[Pair],
-    largest: Mapping[tuple[str, int], np.ndarray],
+    largest: Mapping[NodeInput, np.ndarray],
 ) -> dict[str, np.ndarray]:
     """Layer → the float32 factors of its input channels.
 
@@ -152,7 +152,7 @@ def equalizing(
         The settings of those that are quantized.
     pairs : Sequence[Pair]
         What is equalized.
-    largest : Mapping[tuple[str, int], np.ndarray]
+    largest : Mapping[NodeInput, np.ndarray]
         Tensor and axis of a pair or a clip → largest magnitude per channel.
     """
     weights = _Magnitudes(graph, layers, plans)

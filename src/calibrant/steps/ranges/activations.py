@@ -18,7 +18,7 @@ from calibrant.algorithms.search_result import SearchResult
 from calibrant.config.plan import ActivationPlan, JointGroup, Plan
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
-from calibrant.graph.node_input import read_tensor
+from calibrant.graph.node_input import NodeInput, read_tensor
 from calibrant.quantized_network import QuantizedInput
 from calibrant.steps.ranges.joint import joint_histograms
 
@@ -70,7 +70,7 @@ def _required(setting: _T | None) -> _T:
     return setting
 
 
-def quantized_places(graph: Graph, layers: Mapping[str, Layer], plan: Plan) -> dict[tuple[str, int], ActivationPlan]:
+def quantized_places(graph: Graph, layers: Mapping[str, Layer], plan: Plan) -> dict[NodeInput, ActivationPlan]:
     """(node, input index) → settings of every activation that gets a quantizer; those of layers first."""
     places = {
         (entry.name, index): entry.activation for entry in plan.layers for index in layers[entry.name].data_inputs
@@ -81,10 +81,10 @@ def quantized_places(graph: Graph, layers: Mapping[str, Layer], plan: Plan) -> d
 
 def search_all(
     graph: Graph,
-    places: Mapping[tuple[str, int], ActivationPlan],
+    places: Mapping[NodeInput, ActivationPlan],
     histograms: Mapping[str, Histogram],
     groups: Collection[JointGroup],
-) -> dict[tuple[str, int], QuantizedInput]:
+) -> dict[NodeInput, QuantizedInput]:
     """Scale and offset for every place; a joint group and equal readers of one tensor share one search."""
     merged = joint_histograms(graph, groups, histograms)
     read = {place: read_tensor(graph, place) for place in places}

@@ -18,6 +18,7 @@ from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.errors import CalibrantError
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
+from calibrant.graph.node_input import NodeInput
 
 FEWEST_STEPS = 16
 """Numbers that are all smaller have 3 of 8 bits less than they could have."""
@@ -28,7 +29,7 @@ FINE_TO_WHOLE = tuple(2.0**-place for place in range(7, -1, -1))
 
 
 def float_lite_file(
-    graph: Graph, layers: Collection[Layer], places: Collection[tuple[str, int]], settings: TfliteSettings
+    graph: Graph, layers: Collection[Layer], places: Collection[NodeInput], settings: TfliteSettings
 ) -> FloatFile | CalibrantError:
     """The network as a float LiteRT file, or why there is none: other formats can still be written then."""
     try:
@@ -41,9 +42,9 @@ def intermediate_tensors(
     lite: FloatFile | CalibrantError | None,
     graph: Graph,
     layers: Collection[Layer],
-    places: Collection[tuple[str, int]],
+    places: Collection[NodeInput],
     settings: TfliteSettings,
-    wide: Collection[tuple[str, int]],
+    wide: Collection[NodeInput],
 ) -> tuple[dict[str, bool], frozenset[str], Mapping[str, Quantizer]]:
     """The tensors that have to be observed for a LiteRT file, besides those that layers read.
 
@@ -55,11 +56,11 @@ def intermediate_tensors(
         The graph that the layers are of.
     layers : Collection[Layer]
         The quantized ones.
-    places : Collection[tuple[str, int]]
+    places : Collection[NodeInput]
         (node, input index) of every activation that gets a quantizer.
     settings : TfliteSettings
         What the user has chosen.
-    wide : Collection[tuple[str, int]]
+    wide : Collection[NodeInput]
         Those of ``places`` that read 16 bits. A layer in front of them may turn out to have no kernel with these
         scales, so what 8 bits need is observed as well.
 

@@ -40,8 +40,8 @@ def with_parts_alike(prepared: Prepared, network: QuantizedNetwork) -> Quantized
     parts = parts_of(network, prepared)
     of_part: dict[object, list[QuantizedInput]] = {}
     for entry in network.every_input():
-        if (entry.node, entry.index) in parts:
-            of_part.setdefault(parts[entry.node, entry.index], []).append(entry)
+        if entry.place in parts:
+            of_part.setdefault(parts[entry.place], []).append(entry)
     changed: dict[NodeInput, QuantizedInput] = {}
     for entries in of_part.values():
         tensors = dict.fromkeys(entry.tensor for entry in entries)
@@ -51,7 +51,7 @@ def with_parts_alike(prepared: Prepared, network: QuantizedNetwork) -> Quantized
             continue
         merged = reduce(Histogram.merge, histograms)
         found = search(merged, prepared.places[entries[0].node, entries[0].index])
-        changed |= {(entry.node, entry.index): replace(entry, search=found) for entry in entries}
+        changed |= {entry.place: replace(entry, search=found) for entry in entries}
     return with_changed(prepared, network, changed) if changed else network
 
 
@@ -64,7 +64,7 @@ def parts_of(network: QuantizedNetwork, prepared: Prepared) -> Mapping[NodeInput
         if layer.layer.constant is None or layer.layer.name not in defaults:
             continue
         for entry in layer.inputs:
-            place = entry.node, entry.index
+            place = entry.place
             whole = _whole(network.graph, entry.tensor)
             if whole is not None and entry.group is None:
                 found[place] = (layer.layer.constant, whole, prepared.places[place])

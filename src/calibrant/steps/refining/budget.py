@@ -160,7 +160,7 @@ def best_within(values: Sequence[float], costs: Sequence[int], limit: float) -> 
 def _with_wide(
     prepared: Prepared, network: QuantizedNetwork, entries: Sequence[QuantizedInput], tflite: TfliteSettings
 ) -> tuple[Prepared, QuantizedNetwork]:
-    wide = {(entry.node, entry.index): _wide(prepared.places[entry.node, entry.index]) for entry in entries}
+    wide = {entry.place: _wide(prepared.places[entry.place]) for entry in entries}
     names = {entry.node for entry in entries}
     plan = replace(
         prepared.plan,
@@ -179,7 +179,7 @@ def _with_wide(
     searched = search_all(prepared.graph, wide, prepared.histograms, prepared.plan.groups)
     if more := _needed(changed, tflite):
         changed = replace(changed, intermediate={**changed.intermediate, **more})
-        every = {(entry.node, entry.index): entry for entry in network.every_input()}
+        every = network.inputs_by_place()
         between = searched_between(changed, {**every, **searched})
         network = replace(network, intermediate={**network.intermediate, **between})
     return changed, with_changed(changed, network, searched)

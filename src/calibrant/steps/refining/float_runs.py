@@ -8,6 +8,7 @@ import numpy as np
 
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import compared_tensors
+from calibrant.graph.node_input import NodeInput
 from calibrant.graph.running.gradients import Ahead, OutputGradients
 from calibrant.quantized_network import QuantizedInput
 from calibrant.steps.refining.output_errors import Piece, with_candidates
@@ -89,5 +90,5 @@ class FloatRuns:
         self._gradients.close()
 
 
-def _places(units: Sequence[Sequence[QuantizedInput]]) -> list[list[tuple[str, int]]]:
-    return [[(entry.node, entry.index) for entry in unit] for unit in units]
+def _places(units: Sequence[Sequence[QuantizedInput]]) -> list[list[NodeInput]]:
+    return [[entry.place for entry in unit] for unit in units]

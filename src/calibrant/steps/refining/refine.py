@@ -20,6 +20,7 @@ from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.ifmr import quantization_errors
 from calibrant.algorithms.search_result import SearchResult
 from calibrant.config.plan import is_default
+from calibrant.graph.node_input import NodeInput
 from calibrant.progress import LOG, ProgressFn, no_progress
 from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
 from calibrant.steps.observed import with_changed
@@ -72,7 +73,7 @@ def refined(
     merged = joint_histograms(network.graph, prepared.plan.groups, prepared.histograms)
 
     def histogram_of(entry: QuantizedInput) -> Histogram:
-        return merged.get((entry.node, entry.index), (None, prepared.histograms[entry.tensor]))[1]
+        return merged.get(entry.place, (None, prepared.histograms[entry.tensor]))[1]
 
     narrower = {
         place: _narrower(ranges[place], histogram_of(unit[0]))
@@ -83,11 +84,11 @@ def refined(
         start = without_outliers(ranges, narrower, errors.of_some) if narrower else ranges
         found = search_ranges(start, errors.of_some, track if errors.takes_long else no_progress)
         moved = confirmed([[old, *new] for old, new in zip(ranges, found, strict=True)], errors.of_all, list(narrower))
-    changed: dict[tuple[str, int], QuantizedInput] = {}
+    changed: dict[NodeInput, QuantizedInput] = {}
     for unit, before, after in zip(units, ranges, moved, strict=True):
         for entry in unit if after != before else ():
             search = with_range(entry.search, after, histogram_of(entry))
-            changed[entry.node, entry.index] = replace(entry, search=search, unrefined=entry.search)
+            changed[entry.place] = replace(entry, search=search, unrefined=entry.search)
     if not changed:
         return network
     better = with_changed(prepared, network, changed)
@@ -128,8 +129,8 @@ def units_of(network: QuantizedNetwork, prepared: Prepared) -> list[list[Quantiz
     units: dict[object, list[QuantizedInput]] = {}
     parts = parts_of(network, prepared)
     for entry in network.every_input():
-        settings = prepared.places[entry.node, entry.index]
-        part = parts.get((entry.node, entry.index))
+        settings = prepared.places[entry.place]
+        part = parts.get(entry.place)
         alike = None if part is None else (part, entry.quantizer)
         units.setdefault(entry.group or alike or (entry.tensor, settings), []).append(entry)
     return list(units.values())

@@ -25,6 +25,7 @@ from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
+from calibrant.graph.node_input import NodeInput
 from calibrant.graph.tf_core import NodeDef, dtypes
 
 WITH_KERNELS = frozenset({"AudioSpectrogram", "Mfcc", "TFLite_Detection_PostProcess"})
@@ -64,7 +65,7 @@ class FloatFile:
 def float_file(
     graph: Graph,
     layers: Collection[Layer],
-    places: Collection[tuple[str, int]],
+    places: Collection[NodeInput],
     settings: TfliteSettings,
     gelus: bool = True,
 ) -> FloatFile:
@@ -76,7 +77,7 @@ def float_file(
         Folded and balanced.
     layers : Collection[Layer]
         The quantized ones; what they read and make stays apart from everything else.
-    places : Collection[tuple[str, int]]
+    places : Collection[NodeInput]
         Every (node, input index) whose activation is quantized.
     gelus : bool
         Leave error functions to the converter that may be in a GELU; where they are not, they are written out.

@@ -16,13 +16,14 @@ from calibrant.errors import ConfigError, ModelError, Problem, did_you_mean
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
+from calibrant.graph.node_input import NodeInput
 from calibrant.quantized_network import QuantizedNetwork
 
 TRIED_SIZE = 16
 
 
 def float_file_with_known_sizes(
-    graph: Graph, layers: Collection[Layer], places: Collection[tuple[str, int]], settings: TfliteSettings
+    graph: Graph, layers: Collection[Layer], places: Collection[NodeInput], settings: TfliteSettings
 ) -> FloatFile:
     """Convert a graph; with one sample a run where it is not converted with any number of them.
 
@@ -58,7 +59,7 @@ def of_one_sample(network: QuantizedNetwork, settings: TfliteSettings) -> FloatF
     """The float file with one sample a run, where its sizes were left to us and the converter takes it so."""
     if settings.shape or settings.batch is not None or not _open_inputs(network.graph):
         return None
-    places = [(found.node, found.index) for found in network.every_input()]
+    places = [found.place for found in network.every_input()]
     layers = [layer.layer for layer in network.layers]
     return _converted(network.graph, layers, places, replace(settings, batch=1))
 
@@ -120,7 +121,7 @@ def with_tried_shape_hint(
     samples = _samples(graph, settings)
     first = {key: arrays[key].shape[:1] if one_a_run else (samples,) for key in left}
     fixed = {key: (*first[key], *arrays[key].shape[1:]) for key in left if arrays[key].ndim}
-    places = [(found.node, found.index) for found in network.every_input()]
+    places = [found.place for found in network.every_input()]
     try:
         known = replace(settings, shape={**fixed, **settings.shape}, batch=None)
         file = float_file(graph, [layer.layer for layer in network.layers], places, known).file
@@ -212,7 +213,7 @@ def _guess(axis: int, size: int | None, samples: int) -> int:
 
 
 def _converted(
-    graph: Graph, layers: Collection[Layer], places: Collection[tuple[str, int]], settings: TfliteSettings
+    graph: Graph, layers: Collection[Layer], places: Collection[NodeInput], settings: TfliteSettings
 ) -> FloatFile | None:
     try:
         return float_file(graph, layers, places, settings)

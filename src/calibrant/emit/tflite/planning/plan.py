@@ -24,12 +24,13 @@ from calibrant.emit.tflite.planning.kernels import (
 )
 from calibrant.emit.tflite.planning.layer_operator import layer_operator
 from calibrant.emit.tflite.planning.own_constants import has_own_constants
-from calibrant.emit.tflite.planning.sources import NodeInput, Observed, Source, Sources
+from calibrant.emit.tflite.planning.sources import Observed, Source, Sources
 from calibrant.emit.tflite.planning.wide import IN_FRONT, KERNELS_OF_16_BITS, WideOperators, wide_operators
 from calibrant.emit.tflite.planning.wiring import Wiring, looks_up
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer, find_layers
+from calibrant.graph.node_input import NodeInput
 
 TOO_COARSE = "8 bits for one of its tensors would cost the outputs more than half of what all layers do"
 BETWEEN_FLOATS = "is between operators in float"
@@ -156,7 +157,7 @@ class _Planner:
             if read is not None:
                 self.demands.setdefault(read, (node, index))
         self.why: dict[int, str] = {}
-        self.without_scale: dict[int, tuple[str, int]] = {}
+        self.without_scale: dict[int, NodeInput] = {}
         self.operators: dict[str, int] = {}
         self.layers = self._layers()
         self._demand_what_layers_read()

@@ -16,6 +16,7 @@ from calibrant.emit.tflite.planning.plan import TOO_COARSE, FilePlan, PlanInputs
 from calibrant.emit.tflite.planning.sources import REARRANGING, SATURATING, Observed, SameAs, own_source
 from calibrant.emit.tflite.planning.wide import widened
 from calibrant.graph import nodes as nd
+from calibrant.graph.node_input import NodeInput
 from calibrant.quantized_network import QuantizedLayer, QuantizedNetwork
 
 FAR_APART = 8
@@ -230,9 +231,9 @@ class Scales:
         return tuple(range(len(each.inputs))) if found is None else tuple(p for p in found if p < len(each.inputs))
 
 
-def place_quantizers(network: QuantizedNetwork) -> dict[tuple[str, int], Quantizer]:
+def place_quantizers(network: QuantizedNetwork) -> dict[NodeInput, Quantizer]:
     """Scale and zero point with which nodes read, by node and input index."""
-    return {(found.node, found.index): effective(network, found.quantizer) for found in network.every_input()}
+    return {found.place: effective(network, found.quantizer) for found in network.every_input()}
 
 
 def effective(network: QuantizedNetwork, quantizer: Quantizer) -> Quantizer:

@@ -17,8 +17,8 @@ from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.emit.tflite.file_parts import Operator
 from calibrant.emit.tflite.planning.kernels import COMPARING, KERNELS, Result
 from calibrant.emit.tflite.planning.wiring import CLIPPING, Wiring, carried, looks_up
+from calibrant.graph.node_input import NodeInput
 
-NodeInput = tuple[str, int]
 REARRANGING = frozenset({"RESHAPE", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS"})
 """Operators whose result has all numbers of their input and no others."""
 KEEPING = REARRANGING | frozenset(
