@@ -281,7 +281,8 @@ def test_settings_of_a_file_that_is_not_written(setting):
     with pytest.raises(calibrant.ConfigError, match=f"{next(iter(setting))}: no .tflite is written") as refused:
         ExportOptions(export="ascend", **setting)
     assert "--export tflite" in str(refused.value)
-    assert ExportOptions(export="ascend,tflite", **setting).formats == ("ascend", "tflite")
+    both = ExportOptions(export="ascend,tflite", **setting)
+    assert both.formats == ("ascend", "tflite") and both.writes_tflite and not ExportOptions("ascend").writes_tflite
 
 
 @pytest.mark.parametrize(

@@ -207,13 +207,6 @@ class ConvertedModels:
         self.absorbed = recorded.folded.absorbed
         self.fakequant: Graph = fake_quantized(recorded.network)
 
-    @property
-    def nonuniform_layers(self) -> tuple[str, ...]:
-        """Layers with non-uniform weights."""
-        return tuple(
-            layer.layer.name for layer in self.network.layers if layer.weights is not None and layer.weights.levels
-        )
-
     def files(self) -> dict[str, Content]:
         """File name → content: the deployable model, its node map, and the fake-quantized model."""
         return {**EXPORTS["ascend"].files(self), f"{self.name}_fakequant.pb": graph_file(self.fakequant)}

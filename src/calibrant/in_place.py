@@ -71,7 +71,7 @@ class InPlaceCalibration:
         self.run = InPlaceRun(planned.original.source, statistics, planned.plan.batch_num, self._write)
         self._clear_record(balanced)
         prepared = self.prepared
-        observed = _as_it_stands(prepared.observed, [prepared.layers[entry.name] for entry in prepared.plan.layers])
+        observed = _as_it_stands(prepared.observed, prepared.planned_layers)
         watch(graph, planned, observed, balanced, self.run.watchers)
 
     def _clear_record(self, balanced: Balanced) -> None:

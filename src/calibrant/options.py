@@ -157,7 +157,7 @@ class ExportOptions:
         check_types(self)
         object.__setattr__(self, "export", checked_exports(self.export))
         file_prefix(self.name, None)
-        if self.tflite != TfliteSettings() and "tflite" not in self.export:
+        if self.tflite != TfliteSettings() and not self.writes_tflite:
             given = [field.name for field in fields(self) if field.name.startswith("tflite_")]
             given = [name for name in given if getattr(self, name) != getattr(type(self), name)]
             message = f"{', '.join(given)}: no .tflite is written"
@@ -167,6 +167,11 @@ class ExportOptions:
     def formats(self) -> tuple[str, ...]:
         """The formats, each once."""
         return tuple(self.export)
+
+    @property
+    def writes_tflite(self) -> bool:
+        """Whether a ``.tflite`` file is among them."""
+        return "tflite" in self.formats
 
     @property
     def tflite(self) -> TfliteSettings:

@@ -289,7 +289,7 @@ def build_result(
     lite = prepared.lite
     if isinstance(lite, FloatFile) and prepared.products:
         with watch.step("convert"):  # once more, with the weights that were rounded since
-            chosen = [prepared.layers[entry.name] for entry in prepared.plan.layers]
+            chosen = prepared.planned_layers
             lite = float_lite_file(prepared.graph, chosen, tuple(prepared.places), export.tflite)
     with watch.step("emit"):
         fakequant = fake_quantized(network)

@@ -188,6 +188,13 @@ class QuantizedNetwork:
         """Where it is read → each of :meth:`every_input`, in that order."""
         return {entry.place: entry for entry in self.every_input()}
 
+    @property
+    def nonuniform_layers(self) -> tuple[str, ...]:
+        """Names of the layers with non-uniform weights."""
+        return tuple(
+            entry.layer.name for entry in self.layers if entry.weights is not None and entry.weights.levels is not None
+        )
+
     def constants(self, layer: QuantizedLayer) -> dict[str, int]:
         """The constants that a layer multiplies with → their sizes; some are quantized like activations."""
         if layer.weights is not None:

@@ -349,9 +349,5 @@ def _budget(result: Result) -> dict[str, str]:
 
 def _nuq_record(result: Result) -> dict[str, str]:
     """The list of the layers with non-uniform weights, where there are any."""
-    names = [
-        layer.layer.name
-        for layer in result.network.layers
-        if layer.weights is not None and layer.weights.levels is not None
-    ]
+    names = result.network.nonuniform_layers
     return {f"{result.name}_nuq_record.txt": nuq_record_text(names)} if names else {}

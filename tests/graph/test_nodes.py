@@ -54,6 +54,7 @@ def test_inputs_and_control_inputs_apart():
     node = nd.make_node("Op", "n", ["a:0", "b:2", "^c"])
     assert list(node.input) == ["a", "b:2", "^c"]
     assert nd.data_inputs(node) == ("a:0", "b:2") and nd.control_inputs(node) == ("c",)
+    assert nd.control_references(node) == ("^c",)
 
 
 def test_an_edit_gives_a_new_graph_and_leaves_the_old_one():

@@ -113,8 +113,8 @@ def write_models(
     """Write the models of a network, ``more`` files with them and others ``beside``, and say so in the log."""
     models = ConvertedModels(recorded, prefix)
     files = dict(more or {})
-    if models.nonuniform_layers:
-        files[NUQ_RECORD] = nuq_record_text(models.nonuniform_layers).encode()
+    if recorded.network.nonuniform_layers:
+        files[NUQ_RECORD] = nuq_record_text(recorded.network.nonuniform_layers).encode()
     models.write(folder, files, beside)
     for warning in recorded.warnings:
         LOGGER.logw(warning, called)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from calibrant.algorithms.arithmetic import Quantizer
@@ -34,6 +36,11 @@ def fake_quantized(network: QuantizedNetwork) -> Graph:
             _put_bias(edit, layer, quantizer.with_float16_scale() if network.force_float16_scale else quantizer)
     _add_biases_of_groups(edit)
     return with_output_names(edit.finish(), network.output_tensors)
+
+
+def fake_quantized_unnamed(network: QuantizedNetwork) -> Graph:
+    """What :func:`fake_quantized` makes, with nodes called as in the network's graph, those of outputs too."""
+    return fake_quantized(replace(network, output_tensors=()))
 
 
 def _quantize_dequantize(edit: Edit, entry: QuantizedInput, quantizer: Quantizer) -> str:
@@ -87,7 +94,7 @@ def _add_biases_of_groups(edit: Edit) -> None:
         if node.op == "BiasAdd" and nd.attribute(node, "data_format", "NHWC") == "NHWC":
             data, bias = nd.data_inputs(node)
             if _is_grouped(edit.graph, nd.node_name(data)):
-                references = (data, bias, *(f"^{name}" for name in nd.control_inputs(node)))
+                references = (data, bias, *nd.control_references(node))
                 edit.put(nd.make_node("AddV2", node.name, references, T=nd.attribute(node, "T")))
 
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from calibrant.emit.fakequant import fake_quantized
+from calibrant.emit.fakequant import fake_quantized_unnamed
 from calibrant.graph.graph import Graph
 from calibrant.graph.running.rewire import Watchers
 from calibrant.quantized_network import QuantizedNetwork
@@ -46,7 +46,7 @@ class LayerSimilarities:
     """
 
     def __init__(self, network: QuantizedNetwork, similarity: Similarity):
-        floating, quantized = network.graph, fake_quantized(replace(network, output_tensors=()))
+        floating, quantized = network.graph, fake_quantized_unnamed(network)
         starts = {layer.layer.name: {found.tensor for found in layer.inputs} for layer in network.layers}
         self._ends = {layer.layer.name: f"{layer.layer.end}:0" for layer in network.layers}
         extended, self._places = with_exchanges(floating, quantized, starts, self._ends)

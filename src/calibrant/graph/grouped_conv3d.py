@@ -48,5 +48,5 @@ def _split(edit: Edit, node: NodeDef, groups: int) -> None:
         constant = edit.add_constant(f"{node.name}/group{place}/weights", kernel)
         name = edit.free_name(f"{node.name}/group{place}")
         made.append(edit.put(nd.copy_node(node, [f"{parts}:{place}", constant], name)))
-    inputs = [*made, axis, *(f"^{name}" for name in nd.control_inputs(node))]
+    inputs = [*made, axis, *nd.control_references(node)]
     edit.put(nd.make_node("ConcatV2", node.name, inputs, N=groups, T=dtype, Tidx=dtypes.int32))

@@ -73,7 +73,12 @@ def followers(nodes: Mapping[str, NodeDef]) -> dict[str, list[str]]:
 
 def control_inputs(node: NodeDef) -> tuple[str, ...]:
     """Names of the nodes a node waits for."""
-    return tuple(reference[1:] for reference in node.input if reference.startswith("^"))
+    return tuple(reference[1:] for reference in control_references(node))
+
+
+def control_references(node: NodeDef) -> tuple[str, ...]:
+    """What a node waits for, as its inputs say it: ``^name``."""
+    return tuple(reference for reference in node.input if reference.startswith("^"))
 
 
 def attribute(node: NodeDef, key: str, default: Any = None) -> Any:

@@ -13,7 +13,7 @@ from calibrant.algorithms.median_sqnr import median_sqnr_db
 from calibrant.algorithms.sqnr import arrays_sqnr_db
 from calibrant.data.batches import sample_count
 from calibrant.data.open_data import Batches
-from calibrant.emit.fakequant import fake_quantized
+from calibrant.emit.fakequant import fake_quantized_unnamed
 from calibrant.emit.tflite.sample import takes
 from calibrant.errors import ModelError
 from calibrant.graph import nodes as nd
@@ -108,7 +108,7 @@ def _measured_on(
     keys: Sequence[str],
     inputs: bool,
 ) -> Measured:
-    quantized = fake_quantized(replace(network, output_tensors=()))
+    quantized = fake_quantized_unnamed(network)
     graph = reference if network.weight_only else network.graph
     entries = network.every_input() if inputs else ()
     watched = {entry.tensor for entry in entries}

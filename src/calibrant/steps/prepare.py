@@ -99,7 +99,7 @@ def prepare_merge(model: Any, config: Any, options: Options, watch: Stopwatch) -
 
 
 def _prepared(planned: Planned, balanced: Balanced, options: Options, watch: Stopwatch) -> Prepared:
-    if "tflite" in options.export.formats:
+    if options.export.writes_tflite:
         graph = balanced.graph
         for write_out in WRITING_OUT:
             graph = write_out(graph)

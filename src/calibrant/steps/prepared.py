@@ -123,6 +123,12 @@ class Prepared:
     patches: Mapping[tuple[str, PatchGeometry], PatchMean]
     grams: Mapping[GramPlace, PatchGram]
     products: Mapping[str, ProductGram]
+
+    @property
+    def planned_layers(self) -> list[Layer]:
+        """The layers that the plan quantizes."""
+        return [self.layers[entry.name] for entry in self.plan.layers]
+
     minima: Mapping[str, ChannelMinimum]
     equalized: bool = False
     shifts: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -164,13 +170,13 @@ def prepare_balanced(planned: Planned, balanced: Balanced, options: Options, wat
         graph = with_weight_only(graph, weight_only)
         weights = holdable_weights(quantize_all_weights(graph, layers, plan.layers), options.export.formats)
         channel_weights: dict[str, LayerWeights] = {}
-        if "tflite" in options.export.formats and options.export.tflite_dense_per_channel:
+        if options.export.writes_tflite and options.export.tflite_dense_per_channel:
             channel_weights = dense_channel_weights(layers, weights, plan.layers)
             channel_weights = holdable_weights(channel_weights, options.export.formats)
     plan = with_joint_settings(plan, graph, layers, planned.configuration.skip_layers)
     places = with_joint_places(quantized_places(graph, layers, plan), plan.groups)
     chosen, lite = [layers[entry.name] for entry in plan.layers], None
-    if "tflite" in options.export.formats:
+    if options.export.writes_tflite:
         with watch.step("convert"):
             lite = float_lite_file(graph, chosen, places, options.export.tflite)
     known = lite, graph, chosen, places, options.export.tflite

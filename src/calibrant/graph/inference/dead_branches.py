@@ -83,7 +83,7 @@ def without_dead_branches(graph: Graph) -> Graph:
     for node in list(edit.nodes.values()):
         if node.name not in dead.nodes and any(tensor in renamed for tensor in nd.data_inputs(node)):
             inputs = [renamed.get(tensor, tensor) for tensor in nd.data_inputs(node)]
-            edit.put(nd.copy_node(node, [*inputs, *(f"^{name}" for name in nd.control_inputs(node))]))
+            edit.put(nd.copy_node(node, [*inputs, *nd.control_references(node)]))
     unreachable = [tensor for tensor in graph.outputs if tensor in dead]
     if unreachable:
         raise ModelError(
@@ -140,14 +140,14 @@ def _decided(graph: Graph, node: NodeDef, value: np.ndarray) -> NodeDef:
 
 def _pass_on(node: NodeDef, index: int) -> NodeDef:
     """An Identity of one input in the place of a node."""
-    controls = (f"^{name}" for name in nd.control_inputs(node))
+    controls = nd.control_references(node)
     return nd.make_node("Identity", node.name, [nd.data_inputs(node)[index], *controls], T=nd.attribute(node, "T"))
 
 
 def _merge_of(node: NodeDef, live: Sequence[int]) -> NodeDef:
     """A Merge of some of its inputs."""
     inputs = nd.data_inputs(node)
-    merge = nd.copy_node(node, [*(inputs[index] for index in live), *(f"^{name}" for name in nd.control_inputs(node))])
+    merge = nd.copy_node(node, [*(inputs[index] for index in live), *nd.control_references(node)])
     merge.attr["N"].i = len(live)
     return merge
 
@@ -160,7 +160,7 @@ def _call(node: NodeDef, choice: np.ndarray, name: str) -> NodeDef:
         function = branches[int(value) if 0 <= value < len(branches) else -1]
     else:
         function = node.attr["then_branch" if value else "else_branch"].func
-    inputs = [*nd.data_inputs(node)[1:], *(f"^{name}" for name in nd.control_inputs(node))]
+    inputs = [*nd.data_inputs(node)[1:], *nd.control_references(node)]
     call = nd.make_node(_CALLS[node.op], name, inputs)
     call.attr["f"].func.CopyFrom(function)
     for key in ("Tin", "Tout"):

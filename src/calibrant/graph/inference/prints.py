@@ -30,7 +30,7 @@ def without_prints(graph: Graph) -> Graph:
 
 def _passed_on(node: NodeDef) -> NodeDef:
     passing = nd.make_node("Identity", node.name, [], T=node.attr["T"])
-    passing.input.extend([node.input[0], *(f"^{name}" for name in nd.control_inputs(node))])
+    passing.input.extend([node.input[0], *nd.control_references(node)])
     return passing
 
 

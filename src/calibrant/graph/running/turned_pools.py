@@ -19,7 +19,7 @@ def with_turned_pools(graph: Graph) -> Graph:
     last, first = (edit.add_constant("channels/order", np.array(to[4], np.int32)) for to in (TO_LAST, TO_FIRST))
     for node in pools:
         kinds = {"T": node.attr["T"], "Tperm": dtypes.int32}
-        controls = (f"^{name}" for name in nd.control_inputs(node))
+        controls = nd.control_references(node)
         turned = edit.add("Transpose", f"{node.name}/turned", [node.input[0], last, *controls], **kinds)
         pool = with_channels_last(node, [turned], 4)
         pool.name = edit.free_name(f"{node.name}/pool")

@@ -97,7 +97,7 @@ def choose_channels(
             break
         errors = _errors(way, turns, options)
         LOG.debug("refine: error %.4g with channels %s, %.4g before", errors.mean(), name, least.mean())
-        adds_products = name == BALANCED and "tflite" in options.export.formats
+        adds_products = name == BALANCED and options.export.writes_tflite
         if is_nearer(errors, least, WORTH_A_PRODUCT if adds_products else WORTH):
             best, least, taken = way, errors, name
     if taken:
@@ -166,7 +166,7 @@ def _held_out_errors(way: Channels, turn: _Turn, options: Options) -> np.ndarray
         planned = equalize(planned, batches, runner=runner)
     balanced = balance(planned.folded.graph, planned.layers, planned.plan, batches, runner=runner)
     prepared = prepare_balanced(planned, balanced, replace(options, export=ExportOptions(page=False)), Stopwatch())
-    if "tflite" in options.export.formats:
+    if options.export.writes_tflite:
         prepared = _with_observed_factors(prepared)
     runner.observe(prepared.observed, prepared.with_outputs, batches)
     network = observed_network(with_rounding(prepared))

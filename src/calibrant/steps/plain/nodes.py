@@ -34,5 +34,4 @@ def add_inner(edit: Edit, op: str, node: NodeDef, name: str, *inputs: str) -> st
 
 def put_last(edit: Edit, op: str, node: NodeDef, *inputs: str) -> None:
     """The operation that takes a node's name and place."""
-    controls = (f"^{name}" for name in nd.control_inputs(node))
-    edit.put(nd.make_node(op, node.name, [*inputs, *controls], T=dtypes.float32))
+    edit.put(nd.make_node(op, node.name, [*inputs, *nd.control_references(node)], T=dtypes.float32))

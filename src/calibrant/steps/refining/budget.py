@@ -102,7 +102,7 @@ def _layers_with_codes(prepared: Prepared) -> frozenset[str]:
     """The layers with weights that compute on integers in a LiteRT file, and so make 16 bits of whatever they read."""
     if not isinstance(prepared.lite, FloatFile):
         return frozenset()
-    layers = [prepared.layers[entry.name] for entry in prepared.plan.layers]
+    layers = prepared.planned_layers
     plan = make_plan(PlanInputs(prepared.lite, prepared.graph, layers, tuple(prepared.places)))
     return frozenset(
         layer.name
@@ -189,7 +189,7 @@ def _needed(prepared: Prepared, tflite: TfliteSettings) -> dict[str, bool]:
     """What was observed for a budget and needs scales with the layers that have 16 bits."""
     if not prepared.spare:
         return {}
-    layers = [prepared.layers[entry.name] for entry in prepared.plan.layers]
+    layers = prepared.planned_layers
     wide = [place for place, settings in prepared.places.items() if settings.bits == 16]
     needed, _, _ = intermediate_tensors(prepared.lite, prepared.graph, layers, prepared.places, tflite, wide)
     return {tensor: whole for tensor, whole in needed.items() if tensor in prepared.spare}

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container, Mapping
-from dataclasses import replace
 
 import numpy as np
 
 from calibrant.algorithms.finite_pair import finite_pair
 from calibrant.algorithms.sqnr import sqnr_db
 from calibrant.data.batches import Batches
-from calibrant.emit.fakequant import fake_quantized
+from calibrant.emit.fakequant import fake_quantized_unnamed
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import compared_tensors
@@ -44,7 +43,7 @@ class LayerExchanges:
     """Two sessions, of the float network with each quantized layer beside its own, and the other way round."""
 
     def __init__(self, network: QuantizedNetwork):
-        floating, quantized = network.graph, fake_quantized(replace(network, output_tensors=()))
+        floating, quantized = network.graph, fake_quantized_unnamed(network)
         outputs = compared_tensors(floating)
         starts = {layer.layer.name: {entry.tensor for entry in layer.inputs} for layer in network.layers}
         self._outputs = len(outputs)

@@ -6,13 +6,12 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from functools import cached_property, partial
 
 import numpy as np
 
 from calibrant.data.open_data import Batches
-from calibrant.emit.fakequant import fake_quantized
+from calibrant.emit.fakequant import fake_quantized_unnamed
 from calibrant.errors import ModelError
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import compared_tensors
@@ -210,4 +209,4 @@ def whole_squares(
 
 
 def _quantized(network: QuantizedNetwork) -> Graph:
-    return fake_quantized(replace(network, output_tensors=()))
+    return fake_quantized_unnamed(network)

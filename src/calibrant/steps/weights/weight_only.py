@@ -71,7 +71,7 @@ def _put(edit: Edit, constant: EnclosedConstant, weights: QuantizedWeights) -> N
         for name, index in constant.reads:
             edit.set_input(name, index, f"{scope}:0")
     else:  # inside a loop, where a constant waits for what begins a round
-        controls = [f"^{name}" for name in nd.control_inputs(node)]
+        controls = nd.control_references(node)
         for added in _dequantization(scope, node.name, dtype, weights, controls):
             edit.put(added)
 

@@ -70,9 +70,8 @@ class _Rewrite:
         """Add a twin, and let the node be a transposition of it."""
         twin.name = self.edit.free_name(f"{node.name}/last")
         made = self.edit.put(twin)
-        controls = (f"^{name}" for name in nd.control_inputs(node))
         axes = self.edit.add_constant(f"{node.name}/order", np.array(TO_FIRST[rank], np.int32))
-        inputs = [made, axes, *controls]
+        inputs = [made, axes, *nd.control_references(node)]
         self.edit.put(nd.make_node("Transpose", node.name, inputs, T=dtypes.float32, Tperm=dtypes.int32))
         self.twins[f"{node.name}:0"] = made
 

@@ -29,7 +29,7 @@ def filled_as_numbers(edit: Edit) -> None:
             tensor if number is None else edit.add_constant(f"{node.name}/number", number)
             for tensor, number in zip(operands, numbers, strict=True)
         ]
-        controls = (f"^{name}" for name in nd.control_inputs(node))
+        controls = nd.control_references(node)
         edit.put(nd.make_node("SelectV2", node.name, [condition, *read, *controls], T=node.attr["T"]))
 
 

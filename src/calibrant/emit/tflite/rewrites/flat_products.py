@@ -25,7 +25,7 @@ def multiply_as_batch(edit: Edit, node: NodeDef) -> None:
     batches = [edit.add("ExpandDims", f"{node.name}/batch", [tensor, axis], **kinds) for tensor in read]
     flags = {f"adj_{to}": bool(nd.attribute(node, f"transpose_{of}")) for to, of in (("x", "a"), ("y", "b"))}
     product = edit.add("BatchMatMulV2", f"{node.name}/product", batches, T=node.attr["T"], **flags)
-    controls = (f"^{name}" for name in nd.control_inputs(node))
+    controls = nd.control_references(node)
     edit.put(nd.make_node("Squeeze", node.name, [product, *controls], T=node.attr["T"], squeeze_dims=[0]))
 
 

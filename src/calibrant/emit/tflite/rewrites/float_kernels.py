@@ -45,7 +45,7 @@ def _same_reciprocal_root(edit: Edit, node: NodeDef) -> None:
     near_one = put("Mul", "near_one", x, put("Mul", "square", leading, leading))
     missing = put("Mul", "missing", put("Sub", "apart", number("one", 1), near_one), number("half", 0.5))
     # A product at the end would be regrouped by TensorFlow's optimizer with the products behind it.
-    inputs = [leading, put("Mul", "correction", leading, missing), *(f"^{name}" for name in nd.control_inputs(node))]
+    inputs = [leading, put("Mul", "correction", leading, missing), *nd.control_references(node)]
     edit.put(nd.make_node("AddV2", node.name, inputs, T=dtypes.float32))
 
 
@@ -60,11 +60,10 @@ def powers_as_products(edit: Edit) -> None:
             exponent = edit.graph.constant(nd.data_inputs(edit.graph.nodes[node.name])[1])
             if exponent is None or exponent.size != 1 or float(exponent.reshape(())) not in (2.0, 3.0):
                 continue
-            controls = [f"^{name}" for name in nd.control_inputs(node)]
             other = base
             if float(exponent.reshape(())) == 3.0:
                 other = edit.add("Mul", f"{node.name}/square", [base, base], T=dtypes.float32)
-            edit.put(nd.make_node("Mul", node.name, [other, base, *controls], T=dtypes.float32))
+            edit.put(nd.make_node("Mul", node.name, [other, base, *nd.control_references(node)], T=dtypes.float32))
 
 
 def mean_in_kernel_order(value: Any, axes: np.ndarray, keep_dims: bool) -> Any:

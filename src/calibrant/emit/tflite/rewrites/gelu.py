@@ -21,8 +21,7 @@ def halve_in_front_of_gelu(edit: Edit) -> None:
         if found is not None:
             x, share = found
             halved = _half(edit, node, x)
-            controls = (f"^{name}" for name in nd.control_inputs(node))
-            edit.put(nd.make_node("Mul", node.name, [halved, share, *controls], T=node.attr["T"]))
+            edit.put(nd.make_node("Mul", node.name, [halved, share, *nd.control_references(node)], T=node.attr["T"]))
 
 
 def _half(edit: Edit, node: NodeDef, x: str) -> str:
@@ -130,6 +129,5 @@ def factors_behind_gelu(edit: Edit, node: NodeDef) -> None:
             kind = node.attr["T"]
             found = edit.add("Mul", f"{node.name}/gelu", [_half(edit, node, x), rest], T=kind)
             behind = edit.add_constant(f"{node.name}/factors", value / np.array(0.5, value.dtype))
-            controls = (f"^{name}" for name in nd.control_inputs(node))
-            edit.put(nd.make_node("Mul", node.name, [found, behind, *controls], T=kind))
+            edit.put(nd.make_node("Mul", node.name, [found, behind, *nd.control_references(node)], T=kind))
             return

@@ -26,6 +26,5 @@ def join_transposes(edit: Edit, node: NodeDef) -> None:
         return
     early, late = (each.reshape(-1) % len(shape) for each in orders if each is not None)
     joined = edit.add_constant(f"{node.name}/joined", early[late].astype("int32"))
-    controls = (f"^{name}" for name in nd.control_inputs(node))
     kinds = {"T": node.attr["T"], "Tperm": dtypes.int32}
-    edit.put(nd.make_node("Transpose", node.name, [source, joined, *controls], **kinds))
+    edit.put(nd.make_node("Transpose", node.name, [source, joined, *nd.control_references(node)], **kinds))

@@ -45,8 +45,7 @@ def reduce_fewer_axes(edit: Edit, node: NodeDef) -> None:
     chosen = np.array([at for at, (goes, _) in enumerate(groups) if goes], np.int32)
     kinds = {"T": kind, "Tidx": dtypes.int32, "keep_dims": False}
     made = edit.add(node.op, f"{node.name}/reduced", [joint, edit.add_constant(f"{node.name}/axes", chosen)], **kinds)
-    controls = (f"^{name}" for name in nd.control_inputs(node))
-    inputs = [made, sizes("result", left), *controls]
+    inputs = [made, sizes("result", left), *nd.control_references(node)]
     edit.put(nd.make_node("Reshape", node.name, inputs, T=kind, Tshape=dtypes.int32))
 
 

@@ -21,7 +21,7 @@ def pad_before_pooling(edit: Edit, node: NodeDef) -> None:
     lowest = edit.add_constant(f"{node.name}/lowest", LOWEST)
     kinds = {"T": dtypes.float32, "Tpaddings": dtypes.int32}
     padded = edit.add("PadV2", f"{node.name}/padded", [nd.data_inputs(node)[0], sizes, lowest], **kinds)
-    pool = nd.copy_node(node, [padded, *(f"^{name}" for name in nd.control_inputs(node))])
+    pool = nd.copy_node(node, [padded, *nd.control_references(node)])
     nd.set_attribute(pool, "padding", "VALID")
     pool.attr["explicit_paddings"].Clear()
     edit.put(pool)

@@ -25,7 +25,7 @@ def divide_in_32_bits(edit: Edit, node: NodeDef) -> None:
     short = edit.add("Cast", f"{node.name}/short", [dividend], SrcT=dtypes.int64, DstT=dtypes.int32)
     inputs = [short, edit.add_constant(f"{node.name}/divisor", by.astype(np.int32))]
     made = edit.add("FloorDiv", f"{node.name}/quotient", inputs, T=dtypes.int32)
-    controls = (f"^{name}" for name in nd.control_inputs(node))
+    controls = nd.control_references(node)
     edit.put(nd.make_node("Cast", node.name, [made, *controls], SrcT=dtypes.int32, DstT=dtypes.int64))
 
 

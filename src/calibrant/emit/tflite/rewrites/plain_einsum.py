@@ -41,8 +41,7 @@ def einsum_as_sums(edit: Edit, node: NodeDef) -> None:
         made = edit.add("Mul", f"{node.name}/product", [made, other], T=node.attr["T"])
     if summed:
         made = _sum(edit, node, f"{node.name}/sum", made, range(len(result), len(result) + len(summed)))
-    controls = (f"^{name}" for name in nd.control_inputs(node))
-    edit.put(nd.make_node("Identity", node.name, [made, *controls], T=node.attr["T"]))
+    edit.put(nd.make_node("Identity", node.name, [made, *nd.control_references(node)], T=node.attr["T"]))
 
 
 class _Operand:

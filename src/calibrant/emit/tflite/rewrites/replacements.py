@@ -38,7 +38,7 @@ def replace_what_does_not_convert(edit: Edit, gelus: bool) -> None:
     image; the one of Mean rounds once, to the scale of what comes next.
     """
     for node in list(edit.nodes.values()):
-        controls = tuple(f"^{name}" for name in nd.control_inputs(node))
+        controls = nd.control_references(node)
         if node.op == "ClipByValue":
             values, low, high = nd.data_inputs(node)
             bounded = edit.add("Minimum", f"{node.name}/bounded", [values, high], T=node.attr["T"])
@@ -127,8 +127,7 @@ def _count_over_sum_by_mean(edit: Edit, node: NodeDef) -> None:
     kinds = {"T": dtypes.float32, "Tidx": dtypes.int32, "keep_dims": bool(nd.attribute(adding, "keep_dims"))}
     mean = edit.add("Mean", f"{node.name}/mean", [read, places], **kinds)
     one = edit.add_constant(f"{node.name}/one", np.ones(value.shape, np.float32))
-    controls = [f"^{name}" for name in nd.control_inputs(node)]
-    edit.put(nd.make_node("RealDiv", node.name, [one, mean, *controls], T=dtypes.float32))
+    edit.put(nd.make_node("RealDiv", node.name, [one, mean, *nd.control_references(node)], T=dtypes.float32))
 
 
 def _negated_volume_as_product(edit: Edit, node: NodeDef) -> None:
@@ -137,7 +136,7 @@ def _negated_volume_as_product(edit: Edit, node: NodeDef) -> None:
     if shape is None or len(shape) <= 4 or node.attr["T"].type != dtypes.float32 or node.name in edit.graph.regions:
         return
     factor = edit.add_constant(f"{node.name}/minus", np.float32(-1))
-    controls = [f"^{name}" for name in nd.control_inputs(node)]
+    controls = nd.control_references(node)
     edit.put(nd.make_node("Mul", node.name, [*nd.data_inputs(node), factor, *controls], T=dtypes.float32))
 
 
@@ -162,7 +161,7 @@ def _error_function(edit: Edit, node: NodeDef) -> None:
     negative = put("Mul", "negative", put("Mul", "square", x, x), number("minus", -1))
     rest = put("Mul", "rest", put("Mul", "polynomial", total, t), put("Exp", "bell", negative))
     inputs = [put("Sign", "sign", x), put("Sub", "positive", one, rest)]
-    inputs += [f"^{name}" for name in nd.control_inputs(node)]
+    inputs += nd.control_references(node)
     if node.op == "Erf":
         edit.put(nd.make_node("Mul", node.name, inputs, T=node.attr["T"]))
         return
@@ -199,8 +198,7 @@ def _roll_as_slices(edit: Edit, node: NodeDef) -> None:
         made = edit.add(
             "ConcatV2", f"{node.name}/rolled{number}", [*parts, place], T=node.attr["T"], N=2, Tidx=dtypes.int32
         )
-    controls = (f"^{name}" for name in nd.control_inputs(node))
-    edit.put(nd.make_node("Identity", node.name, [made, *controls], T=node.attr["T"]))
+    edit.put(nd.make_node("Identity", node.name, [made, *nd.control_references(node)], T=node.attr["T"]))
 
 
 def _without_empty_parts(edit: Edit, node: NodeDef) -> None:
@@ -209,7 +207,7 @@ def _without_empty_parts(edit: Edit, node: NodeDef) -> None:
     full = [part for part in parts if 0 not in (edit.graph.shape(part) or ())]
     if not 0 < len(full) < len(parts):
         return
-    controls = (f"^{name}" for name in nd.control_inputs(node))
+    controls = nd.control_references(node)
     kinds = {key: node.attr[key] for key in ("T", "Tidx")}
     if len(full) == 1:
         edit.put(nd.make_node("Identity", node.name, [*full, *controls], T=node.attr["T"]))
@@ -229,7 +227,7 @@ def _sign_bit_as_comparison(edit: Edit, node: NodeDef) -> None:
         ):
             zero = edit.add_constant(f"{node.name}/zero", np.zeros((), bits.dtype))
             below = edit.add("Less", f"{node.name}/below", [values, zero], T=node.attr["T"])
-            controls = (f"^{name}" for name in nd.control_inputs(node))
+            controls = nd.control_references(node)
             edit.put(nd.make_node("SelectV2", node.name, [below, mask, zero, *controls], T=node.attr["T"]))
             return
 

@@ -41,8 +41,7 @@ def select_as_one_operator(edit: Edit, node: NodeDef) -> None:
     largest = put("Max", "largest", boxes, one, T=dtypes.float32, Tidx=dtypes.int32)
     inputs = [boxes, scores, most, overlap, put("Maximum", "least_score", least, lowest)]
     kinds = {"T": dtypes.float32, "T_threshold": dtypes.float32, "pad_to_max_output_size": True}
-    controls = [f"^{name}" for name in nd.control_inputs(node)]
-    edit.put(nd.make_node("NonMaxSuppressionV4", node.name, [*inputs, *controls], **kinds))
+    edit.put(nd.make_node("NonMaxSuppressionV4", node.name, [*inputs, *nd.control_references(node)], **kinds))
     _plain(edit, edit.nodes[node.name])
     without_ties = nd.data_inputs(edit.nodes[node.name])[1]  # in float: among codes, the lowest score is one of these
     is_inside = put("Greater", "is_inside", largest, zero)

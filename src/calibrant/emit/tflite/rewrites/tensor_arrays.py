@@ -104,11 +104,10 @@ def _merged(first: nd.OpenShape, second: nd.OpenShape) -> nd.OpenShape:
 
 def _on_list(edit: Edit, node: NodeDef, array: NodeDef, whole: str, shape: np.ndarray) -> None:
     inputs = nd.data_inputs(node)
-    controls = [f"^{name}" for name in nd.control_inputs(node)]
     flow, made = _listed(inputs[FLOW[node.op]], array), {"element_dtype": array.attr["dtype"]}
 
     def put(op: str, *read: str, **attributes: Any) -> None:
-        edit.put(nd.make_node(op, node.name, [*read, *controls], **attributes))
+        edit.put(nd.make_node(op, node.name, [*read, *nd.control_references(node)], **attributes))
 
     if node.op == "TensorArrayWriteV3":
         put("TensorListSetItem", flow, inputs[1], inputs[2], **made)

@@ -37,5 +37,5 @@ def pool_by_axes(edit: Edit, node: NodeDef) -> None:
     flat = pooled(reshaped(x, "layers", sizes), "flat", (2, 3))
     deep = pooled(reshaped(flat, "columns", [depth, height * width, channels]), "deep", (1, 0))
     wanted = edit.add_constant(f"{node.name}/shape", np.array([-1, *made], np.int32))
-    controls = (f"^{name}" for name in nd.control_inputs(node))
+    controls = nd.control_references(node)
     edit.put(nd.make_node("Reshape", node.name, [deep, wanted, *controls], T=kind, Tshape=dtypes.int32))

@@ -55,7 +55,7 @@ def put_written(edit: Edit, node: NodeDef, read: Sequence[str], function: Writte
         copy = nd.copy_node(each, [_outer(reference, scope, inner) for reference in each.input])
         copy.name = node.name if each.name == result else f"{scope}/{each.name}"
         if each.name == result:
-            copy.input.extend(f"^{name}" for name in nd.control_inputs(node))
+            copy.input.extend(nd.control_references(node))
         edit.put(copy)
 
 
