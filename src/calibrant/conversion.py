@@ -14,6 +14,7 @@ from calibrant.emit.fakequant import fake_quantized
 from calibrant.emit.graph_file import graph_file
 from calibrant.errors import ConfigError, Problem
 from calibrant.exports import EXPORTS
+from calibrant.file_endings import FAKEQUANT
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.reading.load import load
@@ -187,7 +188,7 @@ def without_layers(model: Any, record_file: Path, in_float: Collection[str], out
 
 def converted_names(prefix: str) -> list[str]:
     """The names of the files that :class:`ConvertedModels` are written as."""
-    return [prefix + ending for ending in (*EXPORTS["ascend"].endings, "_fakequant.pb")]
+    return [prefix + ending for ending in (*EXPORTS["ascend"].endings, FAKEQUANT)]
 
 
 class ConvertedModels:
@@ -209,7 +210,7 @@ class ConvertedModels:
 
     def files(self) -> dict[str, Content]:
         """File name → content: the deployable model, its node map, and the fake-quantized model."""
-        return {**EXPORTS["ascend"].files(self), f"{self.name}_fakequant.pb": graph_file(self.fakequant)}
+        return {**EXPORTS["ascend"].files(self), f"{self.name}{FAKEQUANT}": graph_file(self.fakequant)}
 
     def write(
         self, folder: Path, more: Mapping[str, Content] | None = None, beside: Mapping[Path, Content] | None = None

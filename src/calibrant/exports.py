@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from calibrant.errors import CalibrantError, ConfigError, ModelError, Problem, did_you_mean
+from calibrant.file_endings import ASCEND, NODE_MAP, SAVED_MODEL, SIMULATION, TFLITE, TFLITE_NODE_MAP
 from calibrant.progress import LOG
 from calibrant.publish.write import Content
 from calibrant.version import __version__
@@ -76,17 +77,16 @@ def _tflite(result: Any) -> dict[str, Content]:
         cause = ", as tensors between layers have 8 bits too" if everywhere else ""
         helps = ["--tflite-ops layers keeps them in float"] if everywhere else []
         helps += ["quantize --refine those that cost most"] if result.options.get("refine") is False else []
-        LOG.warning(
-            "%s_int8.tflite: output %s %s the fake-quantized model on one batch%s%s",
-            *(result.name, result.original.output_keys[at], how, cause, f"; {', '.join(helps)}" if helps else ""),
-        )
+        hint = f"; {', '.join(helps)}" if helps else ""
+        file, output = result.name + TFLITE, result.original.output_keys[at]
+        LOG.warning("%s: output %s %s the fake-quantized model on one batch%s%s", file, output, how, cause, hint)
     if result.output_sqnr is not None:
         result.simulation, result.simulated_scores = made.simulation, made.scores()
     node_map = tflite_node_map(made, result.network.graph, result.original, result.absorbed)
     files: dict[str, Content] = {
-        f"{result.name}_int8.tflite": made.content,
-        f"{result.name}_int8_fakequant.pb": made.simulation.graph_def().SerializeToString(deterministic=True),
-        f"{result.name}_int8_quant.json": node_map.encode(),
+        f"{result.name}{TFLITE}": made.content,
+        f"{result.name}{SIMULATION}": made.simulation.graph_def().SerializeToString(deterministic=True),
+        f"{result.name}{TFLITE_NODE_MAP}": node_map.encode(),
     }
     result.export_notes["tflite"] = {
         "files": list(files),
@@ -117,10 +117,10 @@ def _ascend(result: Any) -> dict[str, Content]:
     from calibrant.emit.large_model import require_one_file
 
     made = ascend_model(result.network)
-    require_one_file(made.graph, f"{result.name}_quantized.pb")
+    require_one_file(made.graph, f"{result.name}{ASCEND}")
     return {
-        f"{result.name}_quantized.pb": graph_file(made.graph),
-        f"{result.name}_quant.json": ascend_node_map(made, result.network, result.original, result.absorbed).encode(),
+        f"{result.name}{ASCEND}": graph_file(made.graph),
+        f"{result.name}{NODE_MAP}": ascend_node_map(made, result.network, result.original, result.absorbed).encode(),
     }
 
 
@@ -129,7 +129,7 @@ def _saved_model(result: Any) -> dict[str, Content]:
     from calibrant.emit.saved_model import saved_model_writer
 
     writer = large_model_writer if is_too_large(result.fakequant) else saved_model_writer
-    return {f"{result.name}_saved_model": writer(result.fakequant)}
+    return {f"{result.name}{SAVED_MODEL}": writer(result.fakequant)}
 
 
 @dataclass(frozen=True)
@@ -150,9 +150,9 @@ class Export:
 
 
 EXPORTS = {
-    "tflite": Export(("_int8.tflite", "_int8_fakequant.pb", "_int8_quant.json"), _tflite),
-    "ascend": Export(("_quantized.pb", "_quant.json"), _ascend),
-    "saved_model": Export(("_saved_model",), _saved_model),
+    "tflite": Export((TFLITE, SIMULATION, TFLITE_NODE_MAP), _tflite),
+    "ascend": Export((ASCEND, NODE_MAP), _ascend),
+    "saved_model": Export((SAVED_MODEL,), _saved_model),
 }
 """Name of a format → what it writes."""
 

@@ -24,6 +24,15 @@ from calibrant.emit.tflite.conversion.float_file import FloatFile
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.errors import CalibrantError
 from calibrant.exports import EXPORTS
+from calibrant.file_endings import (
+    BUDGET_CONFIG,
+    EQUALIZED,
+    EQUALIZED_FOLDER,
+    FAKEQUANT,
+    FAKEQUANT_FOLDER,
+    NODE_MAP,
+    NUQ_RECORD,
+)
 from calibrant.fold import Folded
 from calibrant.graph.graph import Graph
 from calibrant.publish.write import Content
@@ -202,7 +211,8 @@ class Result:
             found["warnings"] = [*self._output_warnings(), *found["warnings"]]
         if is_too_large(self.fakequant):
             found["warnings"].append(
-                f"the model exceeds the 2 GB of a .pb file, so it is written as a SavedModel: {self.name}_fakequant"
+                "the model exceeds the 2 GB of a .pb file, so it is written as a SavedModel: "
+                f"{self.name}{FAKEQUANT_FOLDER}"
             )
         if self.sensitivity is not None:
             found["sensitivity"] = sensitivity_rows(self.sensitivity, self.plan)
@@ -298,14 +308,14 @@ def result_files(result: Result) -> dict[str, Content]:
     texts = {
         "config.json": write_config_json(result.plan),
         "record.txt": result.record,
-        f"{result.name}_quant.json": node_map(result.fakequant, result.original, result.absorbed),
+        f"{result.name}{NODE_MAP}": node_map(result.fakequant, result.original, result.absorbed),
         **_nuq_record(result),
         **_budget(result),
         "report.json": report_text(content),
     }
     files = {
-        **_model(f"{result.name}_fakequant", result.fakequant),
-        **(_model(f"{result.name}_equalized", result.folded.graph) if result.options.get("equalize") else {}),
+        **_model(result.name + FAKEQUANT_FOLDER, result.fakequant),
+        **(_model(result.name + EQUALIZED_FOLDER, result.folded.graph) if result.options.get("equalize") else {}),
         **{name: text.encode() for name, text in texts.items()},
         **result.exported,
     }
@@ -322,15 +332,15 @@ def result_files(result: Result) -> dict[str, Content]:
 
 def result_names(prefix: str, formats: Iterable[str], budget: bool) -> list[str]:
     """The names of all files and folders that a quantization to these formats may write."""
-    endings = ["_fakequant.pb", "_fakequant", "_equalized.pb", "_equalized", "_quant.json", "_nuq_record.txt"]
+    endings = [FAKEQUANT, FAKEQUANT_FOLDER, EQUALIZED, EQUALIZED_FOLDER, NODE_MAP, NUQ_RECORD]
     endings += [ending for form in formats for ending in EXPORTS[form].endings]
-    endings += ["_budget.cfg"] if budget else []
+    endings += [BUDGET_CONFIG] if budget else []
     return ["config.json", "record.txt", "report.json", "report.html", *(prefix + ending for ending in endings)]
 
 
 def large_model_names(prefix: str) -> tuple[str, ...]:
     """The names of the folders that are written instead of files where a graph is too large for one."""
-    return f"{prefix}_fakequant", f"{prefix}_equalized"
+    return prefix + FAKEQUANT_FOLDER, prefix + EQUALIZED_FOLDER
 
 
 def _model(name: str, graph: Graph) -> dict[str, Content]:
@@ -344,10 +354,10 @@ def _budget(result: Result) -> dict[str, str]:
         return {}
     comment = f"chosen by calibrant quantize with a budget of {100 * result.options['budget']:g} % for 16 bits"
     comment += f"; for quantize {same_options(result.options)}"
-    return {f"{result.name}_budget.cfg": write_config(result.configuration, comment)}
+    return {f"{result.name}{BUDGET_CONFIG}": write_config(result.configuration, comment)}
 
 
 def _nuq_record(result: Result) -> dict[str, str]:
     """The list of the layers with non-uniform weights, where there are any."""
     names = result.network.nonuniform_layers
-    return {f"{result.name}_nuq_record.txt": nuq_record_text(names)} if names else {}
+    return {f"{result.name}{NUQ_RECORD}": nuq_record_text(names)} if names else {}

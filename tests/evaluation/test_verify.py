@@ -18,6 +18,7 @@ from calibrant.evaluation.divergence import OutputDivergence, TensorDivergence
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.evaluation.verification import Limits
 from calibrant.evaluation.verify import verify
+from calibrant.file_endings import SIMULATION, TFLITE
 from calibrant.graph.logits import softmax_input
 from calibrant.graph.reading.load import load
 from command_line import run
@@ -164,7 +165,7 @@ def test_a_configuration_that_holds_no_object_says_nothing_of_scales(demo, tmp_p
 
 
 def test_limits_are_limits():
-    pair = (result_folder.SIMULATION, result_folder.TFLITE)
+    pair = (SIMULATION, TFLITE)
     apart = divergences([[0.0, 1.0], [1.0, 0.0]], [[0.0, 1.0], [0.3, 1.0]])
     loose = Limits(share_within=0.5, agreement=0.5, file_relative=2)
     assert pair_score(pair, apart, loose, None, False).passed

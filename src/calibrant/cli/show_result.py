@@ -9,6 +9,7 @@ import click
 
 from calibrant.cli.json_output import print_json
 from calibrant.cli.next_step import model_words, place, say_next
+from calibrant.file_endings import TFLITE
 
 NOT_EVERYTHING = 3
 """Exit code where a format that was asked for could not be written, and all others are."""
@@ -44,7 +45,7 @@ def _judging(model: str, out: str, result: Any) -> list[str]:
     if options["constants"] or options["signature"]:
         return [f"calibrant verify {place(out)} --model {place(model)}{model_words()} {labelled}"]
     judging = [f"calibrant evaluate {place(model)} {place(result.files[0])}{model_words()} {labelled}"]
-    if f"{result.name}_int8.tflite" in result.exported:
+    if f"{result.name}{TFLITE}" in result.exported:
         judging.append(f"of the .tflite: calibrant verify {place(out)} {labelled}")
     return judging
 
@@ -105,7 +106,7 @@ def show_tables(result: Any, out: str) -> None:
     if result.output_sqnr is not None:
         click.echo(sqnr_line(result.output_sqnr))
         if result.file_sqnr is not None:
-            click.echo(file_sqnr_line(result.file_sqnr, f"{result.name}_int8.tflite"))
+            click.echo(file_sqnr_line(result.file_sqnr, f"{result.name}{TFLITE}"))
             if hint := file_hint(result.file_sqnr, result.output_sqnr, result.tflite.ops):
                 click.echo(hint)
         hint = refine_hint(result.output_sqnr)

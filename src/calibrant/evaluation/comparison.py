@@ -25,11 +25,12 @@ from calibrant.evaluation.label_meaning import LabelMeaning, Meaning, are_one_ho
 from calibrant.evaluation.labels_per_sample import labels_of_batch, require_any
 from calibrant.evaluation.layer_divergence import LayerDivergence, first_parting
 from calibrant.evaluation.predictions import scores_a_position
-from calibrant.evaluation.result_folder import FAKEQUANT, FLOAT, LOWERED, SIMULATION, TFLITE, ResultModels
+from calibrant.evaluation.result_folder import FLOAT, ResultModels
 from calibrant.evaluation.sample_range import Fed
 from calibrant.evaluation.sound_reference import SoundReference
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.evaluation.verification import FAKE_QUANTIZED, LITE_FILE, Limits, ModelScore, PairScore, Verification
+from calibrant.file_endings import ASCEND, FAKEQUANT, SIMULATION, TFLITE
 from calibrant.graph.graph import Graph
 from calibrant.graph.running.run import Runner
 
@@ -211,7 +212,7 @@ def _step(point: Tensor) -> float | None:
 def _pairs(models: Mapping[str, Any]) -> list[tuple[str, str]]:
     wanted = [
         (FLOAT, FAKEQUANT),
-        (FAKEQUANT, LOWERED),
+        (FAKEQUANT, ASCEND),
         (SIMULATION, TFLITE),
         (FAKEQUANT, SIMULATION),
         (FAKEQUANT, TFLITE),
@@ -229,7 +230,7 @@ def pair_score(
 ) -> PairScore:
     """One pair of models, and whether it keeps to the limits."""
     passed = None
-    if pair == (FAKEQUANT, LOWERED) and not rounded_scales:
+    if pair == (FAKEQUANT, ASCEND) and not rounded_scales:
         passed = divergence.relative <= limits.relative
     elif pair == (SIMULATION, TFLITE):
         passed = divergence.alike >= limits.agreement
@@ -266,5 +267,5 @@ def _title(kind: str) -> str:
         FAKEQUANT: FAKE_QUANTIZED,
         SIMULATION: "fake-quantized between layers too",
         TFLITE: LITE_FILE,
-        LOWERED: "lowered",
+        ASCEND: "lowered",
     }[kind]

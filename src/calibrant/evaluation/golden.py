@@ -21,9 +21,10 @@ from calibrant.emit.tflite.simulation.codes import quantized
 from calibrant.emit.tflite.simulation.simulate import between_node, holds_codes
 from calibrant.errors import DataError, ModelError, Problem
 from calibrant.evaluation import check_golden
-from calibrant.evaluation.result_folder import SIMULATION, TFLITE, open_models
+from calibrant.evaluation.result_folder import open_models
 from calibrant.evaluation.sample_range import SampleAxes
 from calibrant.evaluation.tflite_runner import TfliteRunner
+from calibrant.file_endings import SIMULATION, TFLITE
 from calibrant.graph.graph import Graph
 from calibrant.graph.running.run import Runner
 from calibrant.options import OptionGroup, Options, takes_keywords

@@ -13,6 +13,7 @@ from typing import Any
 from calibrant.errors import ModelError, Problem
 from calibrant.evaluation.recorded_options import as_in_the_run
 from calibrant.evaluation.tflite_runner import TfliteRunner, open_tflite
+from calibrant.file_endings import ASCEND, FAKEQUANT, FAKEQUANT_FOLDER, SIMULATION, TFLITE
 from calibrant.graph.graph import Graph
 from calibrant.graph.reading.load import load
 from calibrant.graph.same_order import in_order_of
@@ -23,7 +24,6 @@ from calibrant.publish.write import finish_earlier_run
 from calibrant.regular_file import is_folder
 from calibrant.steps.planned import load_model
 
-FAKEQUANT, SIMULATION, TFLITE, LOWERED = "_fakequant.pb", "_int8_fakequant.pb", "_int8.tflite", "_quantized.pb"
 FLOAT = "float"
 REPORT, CONFIGURATION = "report.json", "configuration_sha256"
 RECORD, RECORD_HASH = "record.txt", "record_sha256"
@@ -84,7 +84,7 @@ def open_models(folder: Path, model: Any = None, options: ModelOptions | None = 
         raise ModelError(Problem("there is no such folder", file=str(folder), allowed="the folder that quantize wrote"))
     finish_earlier_run(folder)
     fakes = [path for path in folder.glob(f"*{FAKEQUANT}") if not path.name.endswith(SIMULATION)]
-    fakes += [path for path in folder.glob(f"*{FAKEQUANT.removesuffix('.pb')}") if path.is_dir()]  # above 2 GB
+    fakes += [path for path in folder.glob(f"*{FAKEQUANT_FOLDER}") if path.is_dir()]  # above 2 GB
     fakes.sort()
     if len(fakes) != 1:
         found = ", ".join(path.name for path in fakes) or "none"
@@ -100,8 +100,8 @@ def open_models(folder: Path, model: Any = None, options: ModelOptions | None = 
             report = read_json(folder / REPORT)
         readers[FLOAT] = partial(load_model, model, as_in_the_run(options or ModelOptions(), report))
     readers[FAKEQUANT] = partial(load, fakes[0])  # the report beside it names inputs and outputs
-    prefix = fakes[0].name.removesuffix(".pb").removesuffix(FAKEQUANT.removesuffix(".pb"))
-    paths = {kind: folder / f"{prefix}{kind}" for kind in (LOWERED, SIMULATION, TFLITE)}
+    prefix = fakes[0].name.removesuffix(".pb").removesuffix(FAKEQUANT_FOLDER)
+    paths = {kind: folder / f"{prefix}{kind}" for kind in (ASCEND, SIMULATION, TFLITE)}
     for kind, path in paths.items():
         if kind != TFLITE and path.exists():
             readers[kind] = partial(load, path)

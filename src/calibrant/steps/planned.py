@@ -12,6 +12,7 @@ from calibrant.config.graph_info import GraphInfo
 from calibrant.config.model import Configuration
 from calibrant.config.plan import Plan
 from calibrant.errors import ModelError, Problem, UnknownNameError
+from calibrant.file_endings import QUANTIZED_GRAPHS
 from calibrant.fold import Folded, fold
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
@@ -21,9 +22,6 @@ from calibrant.progress import LOG, Stopwatch
 from calibrant.steps.graph_info import graph_info
 from calibrant.steps.plan import layer_plan
 from calibrant.steps.ranges.joint import with_joint_settings
-
-MADE_HERE = ("_fakequant.pb", "_quantized.pb")
-"""How files end that were made of a model, and have its tensors under other names where it was cut."""
 
 
 def load_model(model: Any, options: ModelOptions) -> Graph:
@@ -68,7 +66,7 @@ def _read_beside(
         return _read(model, options, refused)
     except ModelError as error:
         is_cut = options.inputs is not None or options.outputs is not None
-        if not before or not is_cut or not str(model).endswith(MADE_HERE):
+        if not before or not is_cut or not str(model).endswith(QUANTIZED_GRAPHS):
             raise
         try:
             graph, own = _read(model, replace(options, inputs=None, outputs=None), refused)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from calibrant.archives import open_archive
 from calibrant.errors import Problem
+from calibrant.file_endings import SIMULATION, TFLITE
 from calibrant.json_text import read_json
 
 MODELS = "a .pb, .pbtxt, .keras, .h5 or .meta file, or a SavedModel folder"
@@ -78,8 +79,8 @@ _PYTORCH = ("is a model of PyTorch, not of TensorFlow", _THE_SOURCE)
 
 def _litert(path: Path) -> tuple[str, str]:
     """A LiteRT file; one of a result has its simulation beside it."""
-    hint, simulation = _THE_SOURCE, path.with_name(f"{path.stem}_fakequant.pb")
-    if path.stem.endswith("_int8") and simulation.exists():
+    hint, simulation = _THE_SOURCE, path.with_name(path.name.removesuffix(TFLITE) + SIMULATION)
+    if path.name.endswith(TFLITE) and simulation.exists():
         folder = shlex.quote(str(path.parent))
         hint += (
             f"; its accuracy: calibrant verify {folder} --data DATA --labels LABELS, which runs the file itself, or "

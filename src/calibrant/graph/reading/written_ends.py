@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from calibrant.file_endings import QUANTIZED_GRAPHS, SIMULATION
 from calibrant.graph import nodes as nd
 from calibrant.json_text import read_json
-
-ENDINGS = ("_fakequant.pb", "_quantized.pb")
-SIMULATION_ENDING = "_int8_fakequant.pb"
 
 
 @dataclass(frozen=True)
@@ -42,12 +40,12 @@ def written_ends(path: Path, nodes: Collection[str]) -> Ends | None:
     nodes : Collection[str]
         Names of the nodes of the file.
     """
-    if not path.name.endswith(ENDINGS):
+    if not path.name.endswith(QUANTIZED_GRAPHS):
         return None
     try:
         report = read_json(path.parent / "report.json")
         model, notes = report["model"], report.get("exports", {}).get("tflite", {})
-        is_simulation = path.name.endswith(SIMULATION_ENDING)
+        is_simulation = path.name.endswith(SIMULATION)
         outputs = notes.get("simulation_outputs") if is_simulation else model["output_tensors"]
         lists = [model["input_tensors"], outputs, model["inputs"], model["outputs"]]
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
