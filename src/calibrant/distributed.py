@@ -25,11 +25,11 @@ from calibrant.report.given_options import run_options
 from calibrant.result import Result
 from calibrant.steps.calibration_data import say_use
 from calibrant.steps.files_read import files_read
-from calibrant.steps.observed import search
+from calibrant.steps.observed import search_parameters
 from calibrant.steps.prepare import prepare_merge, prepare_part
 
-MOST = 8
-"""Batches that a message names."""
+MOST_BATCHES = 8
+"""That a message names."""
 
 
 @takes_keywords(*TO_QUANTIZE)
@@ -143,15 +143,15 @@ def merge(
     _check_complete(state, load_config(config).batch_num, ", ".join(map(str, states)))
     prepared = replace(prepared, plan=replace(prepared.plan, batch_num=len(state.batches)))
     used = run_options(chosen, refine=False)
-    return build_result(search(prepared, watch), chosen.export, output, watch, options=used)
+    return build_result(search_parameters(prepared, watch), chosen.export, output, watch, options=used)
 
 
 def _check_complete(state: State, batch_num: int | None, files: str) -> None:
     """As many batches as the configuration says, or, where it says nothing, as the data had."""
     observed = len(state.batches)
-    count, first = state.missing(MOST)
+    count, first = state.missing(MOST_BATCHES)
     if batch_num is None and count:
-        numbers = ", ".join(map(str, first)) + (" …" if count > MOST else "")
+        numbers = ", ".join(map(str, first)) + (" …" if count > MOST_BATCHES else "")
         raise DataError(
             Problem(
                 f"batch {numbers} of {observed + count} is in none of the files",

@@ -36,7 +36,7 @@ from calibrant.steps.balancing.channels import REFINE, Channels, choose_channels
 from calibrant.steps.files_read import files_read
 from calibrant.steps.foreign_folders import refuse_foreign_folders
 from calibrant.steps.measured import Measured, file_sqnr, measured
-from calibrant.steps.observed import Calibrated, search
+from calibrant.steps.observed import Calibrated, search_parameters
 from calibrant.steps.prepare import channels_are_open, is_configured, plan_with_data, prepare
 from calibrant.steps.ranges.activations import search_all
 from calibrant.steps.ranges.fixed_scales import without_coarse_kernels
@@ -153,7 +153,7 @@ def quantize(
                 state=state,
                 midway=search_half if output.folder is not None and chosen.export.page else None,
             )
-        return search(prepared, watch, half)
+        return search_parameters(prepared, watch, half)
 
     plain = Channels(planned, bool(chosen.calibration.equalize))
     found = calibrated(plain, state_file)

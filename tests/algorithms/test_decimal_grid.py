@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from calibrant.algorithms.decimal_grid import MOST, decimal_grid
+from calibrant.algorithms.decimal_grid import MOST_NUMBERS, decimal_grid
 
 
 @pytest.mark.parametrize("kind", [float, np.float32])
@@ -34,7 +34,7 @@ def test_numbers_with_more_digits_than_float64_has_are_rounded_once():
 @pytest.mark.parametrize("step", [5e-7, 1.2345e-9, 1e-38])
 def test_an_endless_grid_is_thinned_evenly(step):
     numbers = decimal_grid(0.7, 1.3, step)
-    assert MOST / 2 < numbers.size <= MOST
+    assert MOST_NUMBERS / 2 < numbers.size <= MOST_NUMBERS
     assert (numbers[0], numbers[-1]) == (0.7, pytest.approx(1.3, abs=2e-6))
     distances = np.diff(numbers)
     assert distances.min() > 0

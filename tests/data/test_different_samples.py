@@ -4,18 +4,21 @@ import numpy as np
 import pytest
 
 import calibrant
-from calibrant.data.different_samples import MOST, DifferentSamples
+from calibrant.data.different_samples import MOST_SAMPLES, DifferentSamples
 from graphs import graph_def, numbers, small_network
 
-ONE_HOT = np.eye(MOST, 8 * 512, dtype=np.float32)  # whose sums are equal
+ONE_HOT = np.eye(MOST_SAMPLES, 8 * 512, dtype=np.float32)  # whose sums are equal
 
 
 @pytest.mark.parametrize(
     ("rows", "wanted"),
     [
         (ONE_HOT, None),
-        (ONE_HOT[np.arange(MOST) % 32], None),
-        (ONE_HOT[np.arange(MOST) % 31], f"only 31 of the first {MOST} calibration samples are different"),
+        (ONE_HOT[np.arange(MOST_SAMPLES) % 32], None),
+        (
+            ONE_HOT[np.arange(MOST_SAMPLES) % 31],
+            f"only 31 of the first {MOST_SAMPLES} calibration samples are different",
+        ),
         (ONE_HOT[:3] * 0, "the first 3 calibration samples are all the same"),
         (np.concatenate([ONE_HOT, ONE_HOT * 0, ONE_HOT * 0, ONE_HOT * 0]), None),
         (np.array([b"a", b"a", b"a"], object), "the first 3 calibration samples are all the same"),
@@ -27,7 +30,7 @@ def test_fewer_than_half_are_different(rows, wanted):
         for at in range(0, len(rows), size):
             batch = rows[at : at + size]
             different.add([batch, np.float32(at)[()] * np.zeros(())], len(batch))
-        assert different.repeated == wanted and different.looked_at <= MOST
+        assert different.repeated == wanted and different.looked_at <= MOST_SAMPLES
 
 
 def test_samples_that_differ_in_one_input_are_different():

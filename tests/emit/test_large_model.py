@@ -24,7 +24,7 @@ def low_limit(monkeypatch):
     """Models of more than 50 kB are too large."""
     monkeypatch.setattr(large_model, "LIMIT", 50_000)
     monkeypatch.setattr(large_model, "_ROOM", 0)
-    monkeypatch.setattr(session, "FEW", 0)
+    monkeypatch.setattr(session, "FEW_BYTES", 0)
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def test_models_of_many_weights_run_one_after_the_other(demo, kept, monkeypatch)
 
     monkeypatch.setattr(comparison, "Runner", Counted)
     monkeypatch.setattr(comparison, "KEPT", kept)
-    monkeypatch.setattr(result_folder, "LARGE", 1000)
+    monkeypatch.setattr(result_folder, "LARGE_GRAPH_BYTES", 1000)
     assert verify(**call) == expected
     assert max(most) == 1 and not running
     assert len(started) == 3 * (3 if kept == 1 else 1)

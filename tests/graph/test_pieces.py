@@ -37,8 +37,8 @@ def embedding() -> None:
 def small_pieces(monkeypatch) -> pytest.MonkeyPatch:
     """Pieces of 1,000 bytes, which end inside a number's row."""
     monkeypatch.setattr(pieces, "PIECE", 1000)
-    monkeypatch.setattr(constants, "LARGE", 10000)
-    monkeypatch.setattr(session, "FEW", 0)
+    monkeypatch.setattr(constants, "LARGE_BYTES", 10000)
+    monkeypatch.setattr(session, "FEW_BYTES", 0)
     return monkeypatch
 
 

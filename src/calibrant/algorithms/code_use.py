@@ -13,7 +13,7 @@ import numpy as np
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.algorithms.histogram import Histogram
 
-MOST = 0.999
+MOST_VALUES_SHARE = 0.999
 FEWEST_CODES = 16
 FEWEST_LEVELS = 64
 
@@ -25,7 +25,7 @@ class CodeUse:
     Parameters
     ----------
     codes : int
-        The smallest number of codes that hold MOST of the non-zero values; 0 if all values are zero.
+        The smallest number of codes that hold MOST_VALUES_SHARE of the non-zero values; 0 if all values are zero.
     zeroed : float
         Share, 0...1, of the non-zero values that get the code of zero.
     levels : int
@@ -67,5 +67,5 @@ def code_use(histogram: Histogram, quantizer: Quantizer) -> CodeUse:
     if not total:
         return CodeUse(0, 0.0, 0, histogram.minimum, histogram.maximum)
     zeroed = counts[kept][codes == quantizer.offset - quantizer.lowest].sum() / total
-    most = int(np.searchsorted(held, MOST * total)) + 1
+    most = int(np.searchsorted(held, MOST_VALUES_SHARE * total)) + 1
     return CodeUse(most, float(zeroed), int(kept.sum()), histogram.minimum, histogram.maximum)

@@ -9,7 +9,7 @@ import numpy as np
 
 from calibrant.algorithms.arithmetic import shortest_decimal
 
-MOST = 2**20
+MOST_NUMBERS = 2**20
 """Most numbers of a grid. A finer one is thinned; its neighbours are about as close as float32 numbers."""
 
 
@@ -17,7 +17,7 @@ def decimal_grid(start: float, end: float, step: float) -> np.ndarray:
     """start, start + step, … up to and including end, float64, ascending: 0.7 to 1.3 by 0.01 gives 61 numbers.
 
     The three numbers count as the decimals that were written, and the grid is computed in decimal. If there would be
-    more than ``MOST`` numbers, only every second, third, … is taken, to within rounding, as needed.
+    more than ``MOST_NUMBERS`` numbers, only every second, third, … is taken, to within rounding, as needed.
 
     Raises
     ------
@@ -28,8 +28,8 @@ def decimal_grid(start: float, end: float, step: float) -> np.ndarray:
         raise ValueError(f"cannot count from {start} to {end} in steps of {step}")
     first, last, distance = (shortest_decimal(number) for number in (start, end, step))
     count = int((last - first) / distance) + 1
-    if count > MOST:
-        stride = -(-count // MOST)
+    if count > MOST_NUMBERS:
+        stride = -(-count // MOST_NUMBERS)
         return float(first) + float(distance * stride) * np.arange(-(-count // stride))
     places = max(-int(number.as_tuple().exponent) for number in (first, distance, Decimal(0)))
     if places <= 22 and last * 10**places < 2**53:  # both are exact in float64, so the quotient is rounded once

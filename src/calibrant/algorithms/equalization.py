@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-LEAST, MOST = 1e-4, 1e4
+SMALLEST_FACTOR, LARGEST_FACTOR = 1e-4, 1e4
 MARGIN = 1.25
 """How much larger than observed a value may be without being clipped where it was not."""
 
@@ -68,7 +68,8 @@ def within_clips(factors: np.ndarray, largest: np.ndarray, clip: float) -> np.nd
     """
     near = MARGIN * largest >= clip
     middle = np.exp(np.log(factors[near if near.any() else slice(None)]).mean())
-    return np.where(near, 1.0, np.clip(factors / middle, np.maximum(MARGIN * largest / clip, LEAST), MOST))
+    smallest = np.maximum(MARGIN * largest / clip, SMALLEST_FACTOR)
+    return np.where(near, 1.0, np.clip(factors / middle, smallest, LARGEST_FACTOR))
 
 
 def _shares(values: np.ndarray) -> np.ndarray:

@@ -7,11 +7,11 @@ from collections.abc import Collection
 
 import numpy as np
 
-MOST = 64
+MOST_SAMPLES = 64
 
 
 class DifferentSamples:
-    """Counts the different ones among the first MOST samples.
+    """Counts the different ones among the first MOST_SAMPLES samples.
 
     Attributes
     ----------
@@ -25,7 +25,7 @@ class DifferentSamples:
 
     def add(self, arrays: Collection[np.ndarray], samples: int) -> None:
         """Look at a batch of so many samples, of each input its C-contiguous values; scalars belong to all samples."""
-        for at in range(min(samples, MOST - self.looked_at)):
+        for at in range(min(samples, MOST_SAMPLES - self.looked_at)):
             digest = hashlib.sha256()
             for array in arrays:
                 row = array[at : at + 1] if array.ndim else array

@@ -8,7 +8,7 @@ from pathlib import Path
 from calibrant.graph.graph import Graph
 from calibrant.graph.skeleton import large_constants
 
-MOST = 1 << 28  # bytes of constants that may be held in memory a second time
+MOST_BYTES = 1 << 28  # of constants that may be held in memory a second time
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,4 +36,4 @@ class GraphFile:
 def graph_file(graph: Graph) -> bytes | GraphFile:
     """The content of a ``.pb`` file."""
     size = large_constants(graph)
-    return graph.serialized() if size <= MOST else GraphFile(graph)
+    return graph.serialized() if size <= MOST_BYTES else GraphFile(graph)

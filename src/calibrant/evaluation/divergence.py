@@ -11,7 +11,7 @@ from calibrant.algorithms.sqnr import sqnr_db
 
 # float32 leaves a difference of exactly one step a little off.
 ROUNDING = 1e-3
-MOST, STEPS = 0.9, 50
+MOST_OUTPUTS_SHARE, STEPS = 0.9, 50
 """Where no step is known, one is this part of how far the largest output is above most others; those far below, as of
 classes that are masked, do not count."""
 
@@ -96,7 +96,7 @@ class TensorDivergence:
             missing = first.max(axis=1) - np.take_along_axis(first, second.argmax(axis=1)[:, None], 1)[:, 0]
             step = np.full(len(first), self.step or 0.0) * (1 + ROUNDING)
             if self.step is None:
-                step = (first.max(axis=1) - np.quantile(first, MOST, axis=1)) / STEPS
+                step = (first.max(axis=1) - np.quantile(first, MOST_OUTPUTS_SHARE, axis=1)) / STEPS
         return np.asarray(equal | (np.isfinite(step) & (missing <= step)))
 
     @property

@@ -27,7 +27,7 @@ from calibrant.steps.planned import load_model
 FLOAT = "float"
 REPORT, CONFIGURATION = "report.json", "configuration_sha256"
 RECORD, RECORD_HASH = "record.txt", "record_sha256"
-LARGE = 1 << 28  # bytes of weights of a graph that is read again when it is needed
+LARGE_GRAPH_BYTES = 1 << 28  # of weights of a graph that is read again when it is needed
 
 
 @dataclass(frozen=True)
@@ -148,5 +148,5 @@ def _refuse_other_run(file: TfliteRunner, folder: Path, fake: Path) -> None:
 
 def _without_many_weights(read: Callable[[], Graph]) -> tuple[Graph, bool]:
     graph = read()
-    is_large = large_constants(graph) > LARGE
+    is_large = large_constants(graph) > LARGE_GRAPH_BYTES
     return skeleton(graph) if is_large else graph, is_large

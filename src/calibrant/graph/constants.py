@@ -10,7 +10,7 @@ import numpy as np
 from calibrant.graph import nodes as nd
 from calibrant.graph.tf_core import NodeDef
 
-LARGE = 1 << 25  # bytes
+LARGE_BYTES = 1 << 25
 
 
 def _reshape(node: NodeDef, value: np.ndarray, shape: np.ndarray) -> np.ndarray:
@@ -47,7 +47,7 @@ OPERATIONS: dict[str, Callable[..., np.ndarray]] = {
 
 
 class ConstantReader:
-    """Reads constants of one graph and keeps what it has read; arrays above LARGE only while others hold them."""
+    """Reads constants of one graph and keeps what it has read; arrays above LARGE_BYTES only while others hold them."""
 
     def __init__(self, nodes: Mapping[str, NodeDef]):
         self._nodes = nodes
@@ -113,7 +113,7 @@ class ConstantReader:
                 stack.extend(waiting)
                 continue
             value = self._evaluate(current, operands, held)
-            if value is not None and value.nbytes > LARGE:
+            if value is not None and value.nbytes > LARGE_BYTES:
                 held[current] = self._large[current] = value
             else:
                 self._values[current] = value

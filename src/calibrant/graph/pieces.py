@@ -19,7 +19,7 @@ from calibrant.graph.reading.wire import fields, sole, tag, varint
 from calibrant.graph.tf_core import AttrValue, GraphDef, NodeDef, dtypes
 
 PIECE = 1 << 26  # bytes
-LARGE = 1 << 12  # bytes of a node whose content is worth measuring
+LARGE_NODE_BYTES = 1 << 12  # of a node whose content is worth measuring
 ALIGNMENT = 64  # bytes; TensorFlow uses memory that is aligned so as it is, and copies other
 
 _CONTENT = (
@@ -170,10 +170,10 @@ def _content_sizes(view: memoryview, found: Iterable[tuple[int, int, int, int]])
     """Constant → bytes of its content, of the large nodes that say each thing once."""
     sizes = {}
     for number, _, payload, end in found:
-        if number == GraphDef.NODE_FIELD_NUMBER and end - payload > LARGE:
+        if number == GraphDef.NODE_FIELD_NUMBER and end - payload > LARGE_NODE_BYTES:
             node = view[payload:end]
             name, content = sole(node, NodeDef.NAME_FIELD_NUMBER), _sole_content(node)
-            if name is not None and content is not None and len(content) > LARGE:
+            if name is not None and content is not None and len(content) > LARGE_NODE_BYTES:
                 sizes[bytes(name).decode()] = len(content)
     return sizes
 

@@ -13,7 +13,7 @@ from calibrant.graph.builder import NodeBuilder
 from calibrant.graph.tensorflow import tensorflow
 from calibrant.graph.tf_core import FunctionDefLibrary, GraphDef, NodeDef, VersionDef, dtypes
 
-LARGE = 1024  # elements
+LARGE_ELEMENTS = 1024
 
 
 def infer_shapes(
@@ -38,7 +38,7 @@ def infer_shapes(
 
 
 def _light(node: NodeDef) -> NodeDef:
-    if node.op != "Const" or nd.elements(node.attr["value"].tensor.tensor_shape) < LARGE:
+    if node.op != "Const" or nd.elements(node.attr["value"].tensor.tensor_shape) < LARGE_ELEMENTS:
         return node
     placeholder = nd.make_node("Placeholder", node.name, [], dtype=node.attr["dtype"])
     placeholder.attr["shape"].shape.CopyFrom(node.attr["value"].tensor.tensor_shape)

@@ -9,7 +9,7 @@ from calibrant.quantized_network import RangeMove
 
 MUCH_DB = 1.0
 """Loss of a tensor from which more data would have helped."""
-FEW = 0.02
+FEW_TENSORS_SHARE = 0.02
 """Share of the tensors that may lose more without a word, of SOME or more one in any case if it loses no GREAT_DB."""
 SOME = 4
 GREAT_DB = 6.0
@@ -29,7 +29,7 @@ def data_check_rows(moves: Sequence[RangeMove] | None, repeated: str | None = No
         return None
     losing = [row for row in moves if row.loss_db >= MUCH_DB]
     one_may = len(moves) >= SOME and all(row.loss_db < GREAT_DB for row in losing)
-    enough = repeated is None and len(losing) <= max(1 if one_may else 0, FEW * len(moves))
+    enough = repeated is None and len(losing) <= max(1 if one_may else 0, FEW_TENSORS_SHARE * len(moves))
     worst = max(row.moved for row in moves)
     verdict = "Enough data" if enough else "More data would help"
     copies = f"{repeated}, and " if repeated is not None else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from calibrant.algorithms.code_use import MOST
+from calibrant.algorithms.code_use import MOST_VALUES_SHARE
 from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
 
 MOST_ZEROED = 0.7
@@ -33,7 +33,8 @@ def _sentence(entry: QuantizedInput) -> str | None:
     codes = 2**entry.quantizer.bits
     extremes = f"its values reach from {use.minimum:.4g} to {use.maximum:.4g}, its range is {low:.4g} .. {high:.4g}"
     if use.is_poor:
-        share = f"{100 * MOST:g} % of the values of its input {entry.tensor} share {use.codes} of {codes} codes"
+        most = f"{100 * MOST_VALUES_SHARE:g} % of the values of its input {entry.tensor}"
+        share = f"{most} share {use.codes} of {codes} codes"
         return f"{share}: {extremes}; look for faulty samples in the data, or try calibrant tune"
     if use.zeroed > MOST_ZEROED:
         share = f"{100 * use.zeroed:.0f} % of the values of its input {entry.tensor} are rounded to zero"

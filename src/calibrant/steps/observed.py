@@ -50,7 +50,9 @@ class Calibrated:
     moves: tuple[RangeMove, ...] = ()
 
 
-def search(prepared: Prepared, watch: Stopwatch, half: Mapping[NodeInput, QuantizedInput] | None = None) -> Calibrated:
+def search_parameters(
+    prepared: Prepared, watch: Stopwatch, half: Mapping[NodeInput, QuantizedInput] | None = None
+) -> Calibrated:
     """Round the weights, and search the parameters.
 
     Parameters

@@ -18,7 +18,7 @@ NOT_EVERYWHERE = frozenset(
     }
 )
 """Operations that have no finite result for some numbers."""
-MOST = 3
+MOST_LAYERS = 3
 
 
 def undefined_samples(reference: np.ndarray, outputs: np.ndarray) -> int:
@@ -72,4 +72,4 @@ def _layers_before(graph: Graph, name: str, layers: Collection[str]) -> list[str
                 found.append(before)
             else:
                 waiting.append(before)
-    return found[:MOST]
+    return found[:MOST_LAYERS]

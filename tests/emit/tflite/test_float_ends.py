@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 import calibrant
-from calibrant.emit.tflite.planning.plan import TOO_COARSE, PlanInputs, make_plan
+from calibrant.emit.tflite.planning.plan import TOO_COARSE, PlanInputs, plan_file
 from calibrant.errors import ModelError
 from calibrant.graph.layers import find_layers
 from calibrant.graph.reading.load import load
@@ -104,8 +104,8 @@ def test_what_has_no_scale_is_said_to_be_too_coarse_or_not_observed():
     made = {tensor for tensor in observed if result.lite.graph.producer(tensor).op in ("Elu", "Identity")}
     given = PlanInputs(result.lite, result.network.graph, layers, places, known=observed - made)
     why = "no finite range was observed for its result, so that it has no scale"
-    assert list(make_plan(given).floats.values()) == [why]
-    assert list(make_plan(replace(given, too_coarse=made)).floats.values()) == [TOO_COARSE]
+    assert list(plan_file(given).floats.values()) == [why]
+    assert list(plan_file(replace(given, too_coarse=made)).floats.values()) == [TOO_COARSE]
 
 
 def test_an_input_that_nothing_reads_is_no_obstacle():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from calibrant.graph.graph import Graph, ordered
-from calibrant.graph.inference.constant_folding import GROWTH, SMALL, constant_values, fold_constants
+from calibrant.graph.inference.constant_folding import GROWTH, SMALL_BYTES, constant_values, fold_constants
 from calibrant.graph.reading.load import load
 from calibrant.graph.running.run import run_once
 from graphs import graph_def, numbers, placeholder, tf
@@ -80,7 +80,7 @@ def test_quantizers_and_random_numbers_stay(weights):
 
 
 def test_what_would_grow_stays_and_its_value_can_still_be_had():
-    rows = SMALL // 4 // 100 + 1
+    rows = SMALL_BYTES // 4 // 100 + 1
 
     def build():
         tf.gather(tf.tile(kernel(1, 100), [rows, 1], name="tiled"), placeholder([None], dtype=tf.int32), name="out")
@@ -93,7 +93,7 @@ def test_what_would_grow_stays_and_its_value_can_still_be_had():
 @pytest.mark.parametrize("times, op", [(GROWTH, "Const"), (GROWTH + 1, "Tile")])
 def test_what_is_large_may_grow_as_from_int8_to_float32(times, op):
     def build():
-        large = kernel(SMALL // 4 // GROWTH + 1, 1)
+        large = kernel(SMALL_BYTES // 4 // GROWTH + 1, 1)
         tf.gather(tf.tile(large, [times, 1], name="tiled"), placeholder([None], dtype=tf.int32), name="out")
 
     assert fold_constants(load(graph_def(build))).nodes["tiled"].op == op

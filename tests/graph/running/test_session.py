@@ -6,7 +6,7 @@ import pytest
 from calibrant.graph.reading.load import load
 from calibrant.graph.running import session as session_module
 from calibrant.graph.running.run import run_once
-from calibrant.graph.running.session import LARGE, is_large_constant, open_session
+from calibrant.graph.running.session import LARGE_ELEMENTS, is_large_constant, open_session
 from graphs import graph_def, numbers, placeholder, small_network, tf, v1
 
 
@@ -16,14 +16,14 @@ def large_network():
     y = tf.nn.relu(placeholder([None, 80]) @ tf.identity(weights, "read")) @ tf.constant(
         numbers(64, 80), name="resident/w"
     )
-    table = tf.constant(numbers(2, LARGE).astype(np.float16), name="table")
+    table = tf.constant(numbers(2, LARGE_ELEMENTS).astype(np.float16), name="table")
     picked = tf.gather(table, tf.constant([1, 0, 1]), name="picked")
     half = tf.cast(tf.reduce_sum(picked), tf.float32) + tf.reduce_sum(tf.zeros([90, 90]))
     tf.identity(y + half, name="out")
 
 
 def test_large_constants_become_variables_with_the_same_results(monkeypatch):
-    monkeypatch.setattr(session_module, "FEW", 0)
+    monkeypatch.setattr(session_module, "FEW_BYTES", 0)
     graph = load(graph_def(large_network))
     large = [name for name, node in graph.nodes.items() if is_large_constant(node)]
     assert {"weights", "table", "resident/w"} <= set(large)
@@ -77,4 +77,4 @@ def test_a_rewritten_graph_has_its_own_values_for_changed_constants_only():
     edit.nodes["resident/w"] = graph.edit().graph.nodes["table"]  # another constant under this name
     changed = edit.finish()
     assert changed.constant("weights:0") is before
-    assert changed.constant("resident/w:0").shape == (2, LARGE)
+    assert changed.constant("resident/w:0").shape == (2, LARGE_ELEMENTS)

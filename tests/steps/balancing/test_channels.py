@@ -127,7 +127,7 @@ def behind_elu(loud):
 
 @pytest.mark.parametrize(("export", "wanted"), [((), STRENGTH), (("tflite",), None)])
 def test_what_was_an_integer_before_it_is_divided_gains_nothing(export, wanted, monkeypatch):
-    monkeypatch.setattr(channels, "SMALL", 0)
+    monkeypatch.setattr(channels, "SMALL_ERROR", 0)
     loud = np.geomspace(1, 100, 8).astype(np.float32)
     found = calibrant.quantize(behind_elu(loud), "batch_num : 4", samples(4), refine=True, export=export)
     assert strengths(found)[1] == wanted

@@ -170,7 +170,7 @@ def test_the_plain_network_runs_once_for_both_steps(monkeypatch):
 
     monkeypatch.setattr(whole_errors, "fake_quantized", counted)
     monkeypatch.setattr(whole_errors, "RefedRunner", Opened)
-    monkeypatch.setattr(channels, "SMALL", np.inf)
+    monkeypatch.setattr(channels, "SMALL_ERROR", np.inf)
     data = [*batches_of(8, loud=LOUD), *batches_of(8, loud=LOUD, seed=1)]
     found = calibrant.quantize(two_products(), None, data, samples="all", refine=True)
     plain, moved = judged

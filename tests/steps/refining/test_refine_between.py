@@ -11,7 +11,7 @@ import calibrant
 from calibrant.algorithms.sqnr import arrays_sqnr_db
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.running.run import run_once
-from calibrant.steps.refining.refine import SMALL
+from calibrant.steps.refining.refine import NEGLIGIBLE_ERROR
 from calibrant.steps.refining.too_costly import NOISE, tolerable
 from graphs import conv, graph_def, numbers, placeholder, tf
 
@@ -100,7 +100,7 @@ def test_an_output_of_which_layers_leave_little_hides_no_tensor_of_another():
 
 def test_layers_that_ruin_an_output_excuse_no_tensor_between_them():
     whole = SimpleNamespace(samples=16, by_output=lambda network: np.array([0.5, 0.02, 1e-4]))
-    np.testing.assert_allclose(tolerable(None, whole), [NOISE / 4, 0.01, SMALL / 4])
+    np.testing.assert_allclose(tolerable(None, whole), [NOISE / 4, 0.01, NEGLIGIBLE_ERROR / 4])
 
 
 def test_too_few_codes_are_found_without_gradients():

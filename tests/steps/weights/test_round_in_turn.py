@@ -60,7 +60,7 @@ def quantized(graph, seed=0, **options):
 def test_outputs_of_other_samples_come_nearer(correction, monkeypatch):
     graph, others = deep(), pictures(200, 9)
     in_turn = quantized(graph, bias_correction=correction)
-    monkeypatch.setattr(round_in_turn, "FEWEST", SAMPLES + 1)
+    monkeypatch.setattr(round_in_turn, "FEWEST_SAMPLES", SAMPLES + 1)
     at_once = quantized(graph, bias_correction=correction)
     before, after = at_once.network.layers, in_turn.network.layers
     for one, other in zip(before, after, strict=True):
@@ -103,7 +103,7 @@ def test_deep_networks_round_some_layers_at_once(monkeypatch):
     monkeypatch.setattr(round_in_turn, "_with_rounded", _noting(some, round_in_turn._with_rounded))
     in_turn = quantized(graph)
     assert [len(names) for names in some] == [4, 2]  # the first four read nothing quantized
-    monkeypatch.setattr(round_in_turn, "FEWEST", SAMPLES + 1)
+    monkeypatch.setattr(round_in_turn, "FEWEST_SAMPLES", SAMPLES + 1)
     assert error(in_turn, others) < error(quantized(graph), others)
 
 
@@ -134,7 +134,7 @@ def test_shared_weights_keep_their_codes():
 
 def test_codes_that_make_it_worse_are_not_taken(monkeypatch):
     graph = deep(2)
-    monkeypatch.setattr(round_in_turn, "FEWEST", SAMPLES + 1)
+    monkeypatch.setattr(round_in_turn, "FEWEST_SAMPLES", SAMPLES + 1)
     kept = quantized(graph)
     monkeypatch.undo()
     monkeypatch.setattr(round_in_turn.PatchPair, "wanted", lambda self, weights: 0.0 * weights)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from calibrant.emit.tflite.flatbuffer import File
-from calibrant.emit.tflite.planning.plan import BETWEEN_FLOATS, ONLY_LAYERS, FilePlan, PlanInputs, make_plan
+from calibrant.emit.tflite.planning.plan import BETWEEN_FLOATS, ONLY_LAYERS, FilePlan, PlanInputs, plan_file
 from calibrant.emit.tflite.planning.wiring import Wiring
 from calibrant.errors import ModelError, Problem
 from calibrant.quantized_network import QuantizedNetwork
@@ -75,7 +75,7 @@ class _Reasons:
         reason = self._known(role, index)
         if self.given.all_operators or not (reason is None or reason.endswith(ONLY_LAYERS)):
             return False
-        plan = make_plan(replace(self.given, all_operators=True, known=None, before={}))
+        plan = plan_file(replace(self.given, all_operators=True, known=None, before={}))
         if role == "input":
             return index in plan.sources and index not in plan.wide.tensors
         at = self.wiring.maker.get(index)

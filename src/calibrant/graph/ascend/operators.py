@@ -24,7 +24,7 @@ from calibrant.graph.tf_core import NodeDef, dtypes
 SHORT_BITS = 16
 
 
-class NodeBuilder:
+class OperatorBuilder:
     """Adds nodes below one operator's name, in the type that stands for its integers."""
 
     def __init__(self, pieces: ScopedBuilder, node: NodeDef):
@@ -49,7 +49,7 @@ class NodeBuilder:
 
 def quant(pieces: ScopedBuilder, node: NodeDef) -> None:
     """AscendQuant: MulNoNan, Round, AddV2, clip and Sub, the operations of the fake-quantized model."""
-    below, bits = NodeBuilder(pieces, node), bits_of(node)
+    below, bits = OperatorBuilder(pieces, node), bits_of(node)
     values = below.cast(nd.data_inputs(node)[0], "wide", float_type(node), below.type)
     offset = below.factor("offset", offset_of(node))
     scaled = below("MulNoNan", "scaled", values, below.factor("inverse_scale", scale_of(node)))
@@ -61,7 +61,7 @@ def quant(pieces: ScopedBuilder, node: NodeDef) -> None:
 
 def weight_quant(pieces: ScopedBuilder, node: NodeDef) -> None:
     """AscendWeightQuant: a Cast, and a Sub where there is an offset."""
-    below = NodeBuilder(pieces, node)
+    below = OperatorBuilder(pieces, node)
     weights, offset = nd.data_inputs(node)
     values = below.cast(weights, "values", dtypes.int8, below.type)
     known = pieces.constant(offset)
@@ -72,7 +72,7 @@ def weight_quant(pieces: ScopedBuilder, node: NodeDef) -> None:
 
 def dequant(pieces: ScopedBuilder, node: NodeDef) -> None:
     """AscendDequant: a Mul; with a shift also floor and clip to int16."""
-    below = NodeBuilder(pieces, node)
+    below = OperatorBuilder(pieces, node)
     steps, packed = nd.data_inputs(node)
     scale, shift, _ = unpack(pieces.require_constant(packed).reshape(-1))
     shape = channel_shape(node, scale.size)
@@ -92,7 +92,7 @@ def dequant(pieces: ScopedBuilder, node: NodeDef) -> None:
 
 def anti_quant(pieces: ScopedBuilder, node: NodeDef) -> None:
     """AscendAntiQuant: a Mul; the offset has been taken off by AscendQuant."""
-    below = NodeBuilder(pieces, node)
+    below = OperatorBuilder(pieces, node)
     result = below("Mul", "floats", nd.data_inputs(node)[0], below.factor("scale", scale_of(node)))
     pieces.replace(node.name, below.cast(result, "narrow", below.type, float_type(node)))
 

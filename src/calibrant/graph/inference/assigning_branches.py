@@ -19,7 +19,7 @@ from calibrant.graph.inference.variables import inlined, read_after_assignment
 from calibrant.graph.reading.bindings import PLACEHOLDERS, bind
 from calibrant.graph.tf_core import GraphDef, NodeDef, dtypes
 
-_MOST = 8  # placeholders that are tried
+_MOST_PLACEHOLDERS = 8  # that are tried
 
 
 def without_assigning_branches(
@@ -143,7 +143,7 @@ def switch_hint(
     names = {nd.node_name(tensor): key for key, tensor in keys.items()}
     used = inlined(graph_def, tensors)
     bools = [node.name for node in used.node if node.op in PLACEHOLDERS and node.name not in bound and _is_bool(node)]
-    trials: list[dict[str, bool]] = [{name: value} for name in bools[:_MOST] for value in (False, True)]
+    trials: list[dict[str, bool]] = [{name: value} for name in bools[:_MOST_PLACEHOLDERS] for value in (False, True)]
     trials += [dict.fromkeys(bools, False)] if len(bools) > 1 else []
     for values in trials:
         try:

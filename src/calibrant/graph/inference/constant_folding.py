@@ -14,7 +14,7 @@ from calibrant.graph.running.session import open_session
 from calibrant.graph.tensorflow import tensorflow
 from calibrant.graph.tf_core import NodeDef, op_def_registry
 
-SMALL = 1 << 20  # bytes that any result may have
+SMALL_BYTES = 1 << 20  # that any result may have
 GROWTH = 4  # times the size of its constants, which a larger result may have: int8 becomes float32
 
 NEVER = frozenset(
@@ -43,7 +43,7 @@ def fold_constants(graph: Graph) -> Graph:
     the output. Nodes that pass a constant on, such as Identity, stay, so that a shared constant remains shared.
     FakeQuant operations stay too, because they say how the network was trained.
 
-    A result of more than :data:`SMALL` bytes is left to be computed where it would take more than :data:`GROWTH` times
+    A result of more than :data:`SMALL_BYTES` is left to be computed where it would take more than :data:`GROWTH` times
     the bytes of the constants that it is computed from.
     """
     foldable = _Foldable(graph, GROWTH)
@@ -98,7 +98,7 @@ class _Foldable:
 
     def may_hold(self, name: str, size: int) -> bool:
         """Whether so many bytes are in proportion to the constants that a node is computed from."""
-        return size <= SMALL or self._constants.reach(name, size / self._growth)
+        return size <= SMALL_BYTES or self._constants.reach(name, size / self._growth)
 
     def source_of_identity(self, tensor: str) -> str | None:
         """The computed tensor that a constant one passes on; None where it is a Const, or not constant."""

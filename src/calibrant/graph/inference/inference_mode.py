@@ -19,7 +19,7 @@ from calibrant.graph.inference.decided import decided_values
 from calibrant.graph.inference.dropout import UNIFORM, without_idle_dropout
 from calibrant.graph.inference.placement import without_placement
 from calibrant.graph.reading.bindings import bind
-from calibrant.graph.reading.checks import MOST, importable, is_in_training, training_mode
+from calibrant.graph.reading.checks import MOST_PROBLEMS, importable, is_in_training, training_mode
 from calibrant.graph.reading.cut_proposal import inputs_option, loses_layers, narrow_places
 from calibrant.graph.sample_axis import takes_one_sample
 from calibrant.graph.tf_core import dtypes
@@ -151,7 +151,7 @@ def deterministic(graph: Graph, original: Graph) -> None:
             return
     if values is None:
         cut = _cut(graph, problems)
-        raise ModelError(*(replace(problem, hint=f"{problem.hint}{cut}") for problem in problems[:MOST]))
+        raise ModelError(*(replace(problem, hint=f"{problem.hint}{cut}") for problem in problems[:MOST_PROBLEMS]))
     more = f" and {len(problems) - 1} more run" if len(problems) > 1 else " runs"
     raise ModelError(
         Problem(

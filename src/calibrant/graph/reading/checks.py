@@ -86,7 +86,7 @@ _WAITING = frozenset(
 _GENERATORS = frozenset({"RngReadAndSkip", "RngSkip"})
 _LIVE = "a dropout or augmentation that is live looks like this"
 _OF_KERAS = "of Keras, give the .keras or .h5 file: model.export() leaves augmentation live"
-MOST = 20
+MOST_PROBLEMS = 20
 _RESOURCE = dtypes.resource.as_datatype_enum
 
 
@@ -170,7 +170,7 @@ def importable(graph: Graph) -> None:
                     hint="cut the graph after it with --inputs or before it with --outputs; or import the package "
                     "that defines it, from Python",
                 )
-                for node in unknown[:MOST]
+                for node in unknown[:MOST_PROBLEMS]
             )
         )
     is_known = _known_ops(graph)
@@ -199,7 +199,7 @@ def importable(graph: Graph) -> None:
     read = (nd.tensor_name(reference) for node in constants for reference in nd.data_inputs(node))
     absent = [tensor for tensor in dict.fromkeys((*graph.inputs, *graph.outputs, *read)) if tensor not in tensors]
     if absent:
-        raise ModelError(*first_problems([_no_such_output(graph, tensor) for tensor in absent[:MOST]]))
+        raise ModelError(*first_problems([_no_such_output(graph, tensor) for tensor in absent[:MOST_PROBLEMS]]))
 
 
 def _generators(graph: Graph) -> list[Problem]:
@@ -320,7 +320,7 @@ def norm_statistics(graph: Graph) -> None:
             values = graph.constant(nd.data_inputs(node)[0])
             problems += _bad_channel(graph, node, values, "variance with its epsilon", partial(np.less, 0))
     if problems:
-        raise ModelError(*problems[:MOST])
+        raise ModelError(*problems[:MOST_PROBLEMS])
 
 
 def _bad_channel(

@@ -11,7 +11,7 @@ from calibrant.graph.tf_core import NodeDef, dtypes
 from calibrant.layer_kinds import KINDS
 
 TABLES = frozenset({"AnonymousHashTable", "HashTable", "HashTableV2", "MutableHashTable", "MutableHashTableV2"})
-MOST = 3
+MOST_OTHERS = 3
 
 
 def unfeedable(graph: Graph) -> list[Problem]:
@@ -57,7 +57,7 @@ def cut_hint(graph: Graph, sources: Collection[str]) -> str:
     chosen = (floats or places)[:1] or list(first_numbers(graph, sources))
     if not chosen:
         return "name tensors after it with --inputs; inspect --nodes lists them"
-    others = [nd.input_reference(place) for place in places if place not in chosen][:MOST]
+    others = [nd.input_reference(place) for place in places if place not in chosen][:MOST_OTHERS]
     also = f" (or {', '.join(others)})" if others else ""
     return f"feed what is made of it: {inputs_option(graph, chosen)}{also}"
 

@@ -13,7 +13,7 @@ from calibrant.graph.pieces import is_in_pieces, stored_bytes
 from calibrant.graph.tf_core import FunctionDefLibrary, GraphDef, NodeDef, dtypes, op_def_registry
 
 LARGEST = 1 << 31  # bytes that constants take beyond what the file holds of them
-SMALL = 1 << 16  # bytes of a constant that need not be counted
+SMALL_BYTES = 1 << 16  # of a constant that need not be counted
 _FIELDS = {
     **dict.fromkeys(("float32",), "float_val"),
     **dict.fromkeys(("float64",), "double_val"),
@@ -70,7 +70,7 @@ def plausible(graph_def: GraphDef, source: str, written: Mapping[str, int] | Non
 def _more_than_the_file_holds(tensor: Any) -> int:
     """Bytes of a tensor that repeat what the file has once; of one that passes :func:`_misfit`."""
     size = nd.elements(tensor.tensor_shape) * dtypes.as_dtype(tensor.dtype).size
-    return 0 if size <= SMALL else max(size - stored_bytes(tensor), 0)
+    return 0 if size <= SMALL_BYTES else max(size - stored_bytes(tensor), 0)
 
 
 def _all_nodes(graph_def: GraphDef, written: Mapping[str, int]) -> Iterator[tuple[NodeDef, Mapping[str, int]]]:

@@ -11,7 +11,7 @@ from calibrant.graph.functions.control_flow import LOOP_EDGES
 from calibrant.graph.reading import checks
 from calibrant.graph.tf_core import NodeDef, dtypes, op_def_registry
 
-MOST = 8
+MOST_OUTPUTS = 8
 IN_PLACE = "calibrant_in_place"
 """Scope of the nodes that calibration in place adds to a graph."""
 NEVER_OUTPUTS = frozenset(
@@ -32,7 +32,7 @@ _HANDLES = (dtypes.resource.as_datatype_enum, dtypes.variant.as_datatype_enum)
 
 def possible_outputs(nodes: Mapping[str, NodeDef]) -> list[str]:
     """The first nodes that nobody reads and that could be outputs."""
-    return _sinks(nodes)[:MOST]
+    return _sinks(nodes)[:MOST_OUTPUTS]
 
 
 def _sinks(nodes: Mapping[str, NodeDef]) -> list[str]:
@@ -68,13 +68,13 @@ def only_output(nodes: Mapping[str, NodeDef], source: str) -> tuple[str, ...]:
             raise ModelError(Problem(message, file=source, hint="mend the graph, or name the outputs with --outputs"))
         return (f"{sinks[0]}:0",)
     raise ModelError(
-        *checks.variables(nodes, source)[: checks.MOST],
+        *checks.variables(nodes, source)[: checks.MOST_PROBLEMS],
         Problem(
             f"the file does not say which tensors are outputs, and {len(sinks)} nodes have no reader"
             if sinks
             else "has no node that could be an output",
             file=source,
-            allowed=", ".join(sinks[:MOST]) + (", …" if len(sinks) > MOST else "") if sinks else None,
+            allowed=", ".join(sinks[:MOST_OUTPUTS]) + (", …" if len(sinks) > MOST_OUTPUTS else "") if sinks else None,
             hint=_naming(sinks),
         ),
     )
@@ -84,7 +84,7 @@ def _naming(sinks: Sequence[str]) -> str:
     """How to name the outputs; with all of them where they are few."""
     if not sinks:
         return "name them with --outputs"
-    if len(sinks) > MOST:
+    if len(sinks) > MOST_OUTPUTS:
         return "name them with --outputs; calibrant inspect MODEL --nodes lists all tensors"
     return f"name those that you need; all of them are --outputs {shlex.quote(','.join(sinks))}"
 

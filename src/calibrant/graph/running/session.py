@@ -22,10 +22,10 @@ from calibrant.graph.pieces import is_in_pieces, join_pieces, whole
 from calibrant.graph.tensorflow import cause_of, tensorflow
 from calibrant.graph.tf_core import GraphDef, NodeDef, dtypes
 
-LARGE = 4096  # elements
+LARGE_ELEMENTS = 4096
 AT_ONCE = 1 << 26  # bytes
-FEW = 1 << 20
-"""Bytes of large constants that are copied faster than variables are set."""
+FEW_BYTES = 1 << 20
+"""Of large constants that are copied faster than variables are set."""
 
 _KINDS = frozenset("biufcV")  # of NumPy; V: bfloat16 and the 8-bit floats
 
@@ -43,7 +43,7 @@ def open_session(graph: Graph, config: Any = None) -> Any:
     tf = tensorflow()
     note_use()
     resident = {name: node for name, node in graph.nodes.items() if is_large_constant(node)}
-    if sum(map(constant_bytes, resident.values())) <= FEW:
+    if sum(map(constant_bytes, resident.values())) <= FEW_BYTES:
         resident = {}
     prefix = _free_prefix(graph)
     definition = GraphDef(versions=graph.versions, library=graph.library)
@@ -114,7 +114,7 @@ def is_large_constant(node: NodeDef) -> bool:
     tensor = _value(node)
     if tensor.dtype == dtypes.string.as_datatype_enum:
         return False
-    return nd.elements(tensor.tensor_shape) >= LARGE and np.dtype(_dtype(node).as_numpy_dtype).kind in _KINDS
+    return nd.elements(tensor.tensor_shape) >= LARGE_ELEMENTS and np.dtype(_dtype(node).as_numpy_dtype).kind in _KINDS
 
 
 def constant_bytes(node: NodeDef) -> int:

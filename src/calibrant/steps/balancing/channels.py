@@ -35,10 +35,10 @@ from calibrant.steps.refining.range_search import is_better
 from calibrant.steps.refining.refine_between import readers_of, with_rounded
 from calibrant.steps.refining.whole_errors import WholeErrors, sizes_of, whole_squares
 
-FEWEST = 16
+FEWEST_SAMPLES = 16
 """Number of samples that each half has at least; else nothing is decided."""
 STRENGTH = 0.5
-SMALL = 0.04
+SMALL_ERROR = 0.04
 """Mean error of the outputs, relative to their size, below which few answers change (28 dB)."""
 WORTH = 0.97
 """Share of the error that has to be left."""
@@ -82,7 +82,7 @@ def choose_channels(
         return plain
     pieces = whole.pieces
     middle = _middle([piece.samples for piece in pieces])
-    if not middle or whole.mean(network) < SMALL:
+    if not middle or whole.mean(network) < SMALL_ERROR:
         return plain
     expected = whole.reference
     whole.make_room()
@@ -93,7 +93,7 @@ def choose_channels(
     best, least = plain, _errors(plain, turns, options)
     before, taken = float(least.mean()), ""
     for name, way in track(ways.items(), "comparing", len(ways)):
-        if least.mean() < SMALL:
+        if least.mean() < SMALL_ERROR:
             break
         errors = _errors(way, turns, options)
         LOG.debug("refine: error %.4g with channels %s, %.4g before", errors.mean(), name, least.mean())
@@ -122,7 +122,7 @@ def _middle(sizes: Sequence[int]) -> int:
     """The number of pieces in the first half; 0 where the halves would be too small."""
     before = np.cumsum([0, *sizes])
     smaller = np.minimum(before, before[-1] - before)
-    return int(smaller.argmax()) if smaller.max() >= FEWEST else 0
+    return int(smaller.argmax()) if smaller.max() >= FEWEST_SAMPLES else 0
 
 
 def _ways(planned: Planned) -> dict[str, Channels]:

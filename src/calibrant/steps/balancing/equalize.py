@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from calibrant.algorithms.equalization import LEAST, MOST, equalizing_factors, within_clips
+from calibrant.algorithms.equalization import LARGEST_FACTOR, SMALLEST_FACTOR, equalizing_factors, within_clips
 from calibrant.calibration.runner import CalibrationRunner
 from calibrant.config.plan import LayerPlan
 from calibrant.data.open_data import Batches
@@ -37,7 +37,7 @@ from calibrant.steps.planned import Planned
 
 PASSED = HOMOGENEOUS | LAST_CHANNELS | {"Relu6"}
 CLIP = 6.0
-ROUNDS, SMALL = 10, 0.01
+ROUNDS, SMALL_CHANGE = 10, 0.01
 """Most rounds over all pairs, and the change of a factor (of its logarithm) that needs no further one."""
 
 
@@ -169,12 +169,12 @@ def equalizing(
                 reached = np.max([largest[clip] for clip in pair.clips], axis=0)
                 wished = within_clips(wished, reached, CLIP)
             else:
-                wished = np.clip(wished / np.exp(np.log(wished).mean()), LEAST, MOST)
+                wished = np.clip(wished / np.exp(np.log(wished).mean()), SMALLEST_FACTOR, LARGEST_FACTOR)
             step = wished / present
             factors[pair.layer.name] = wished
             weights.move(pair, step)
             change = max(change, float(np.abs(np.log(step)).max()))
-        if change < SMALL:
+        if change < SMALL_CHANGE:
             break
     return {name: values.astype(np.float32) for name, values in factors.items()}
 

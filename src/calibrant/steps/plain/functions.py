@@ -21,7 +21,7 @@ from calibrant.steps.ranges.saturating_reads import is_result
 
 ZERO_NEAR_ZERO = frozenset({"Softplus", "Log1p", "Expm1"})
 """What is 0 in the other form where it is less than half of float32's last digit of 1."""
-LEAST = 1e-5
+SMALLEST_NUMBER = 1e-5
 """Of a constant beside which that is nothing."""
 ENLARGING = frozenset({"Log", "Rsqrt", "Sqrt", "Pow", "Reciprocal", "Inv"})
 DIVIDING = frozenset({"RealDiv", "Div", "DivNoNan", "Xdivy", "FloorDiv", "FloorMod"})
@@ -96,7 +96,7 @@ def _has_to_be_positive(graph: Graph, node: NodeDef, ends: frozenset[str] = froz
 
 def _adds_a_constant(graph: Graph, node: NodeDef) -> bool:
     constants = [graph.constant(tensor) for tensor in nd.data_inputs(node)] if node.op in ("Add", "AddV2") else []
-    return any(value is not None and value.size and value.min() > LEAST for value in constants)
+    return any(value is not None and value.size and value.min() > SMALLEST_NUMBER for value in constants)
 
 
 def _softplus(edit: Edit, node: NodeDef) -> None:

@@ -18,7 +18,7 @@ from calibrant.graph.logits import compared_tensors
 from calibrant.progress import LOG
 from calibrant.quantized_network import QuantizedNetwork
 from calibrant.steps.refining.output_errors import squared_errors
-from calibrant.steps.refining.refine import FEWEST
+from calibrant.steps.refining.refine import FEWEST_SAMPLES
 from calibrant.steps.refining.refine_between import readers_of
 from calibrant.steps.refining.too_costly import tolerable, too_costly
 from calibrant.steps.refining.whole_errors import WholeErrors, mean_sizes
@@ -43,7 +43,7 @@ def without_coarse_kernels(
     judged = {tensor: quantizer for tensor, quantizer in fixed.items() if tensor not in network.too_coarse}
     units = readers_of(network.graph, {tensor: _search(quantizer) for tensor, quantizer in judged.items()})
     are_outputs = not judged.keys().isdisjoint(compared_tensors(network.graph))
-    if not (units or are_outputs) or not whole.samples or (by_default and whole.samples < FEWEST):
+    if not (units or are_outputs) or not whole.samples or (by_default and whole.samples < FEWEST_SAMPLES):
         return network
     coarse = [*too_costly(units, network, whole), *_coarse_outputs(judged, network, whole)]
     LOG.debug("refine: %d kernels with a scale of their own stay in float", len(coarse))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from calibrant.errors import ConfigError, Problem
 from calibrant.quantized_network import QuantizedNetwork
 
-LEAST, LARGEST = 2.0**-24, 65504.0
+SMALLEST_SCALE, LARGEST_SCALE = 2.0**-24, 65504.0
 
 
 def refuse_float16_scales(network: QuantizedNetwork) -> None:
@@ -22,11 +22,11 @@ def refuse_float16_scales(network: QuantizedNetwork) -> None:
         Problem(
             f"FORCE_FP16_QUANT rounds scales to float16, which does not hold that of {entry.tensor}, {scale:.3g}",
             path=entry.node,
-            allowed=f"{LEAST:.3g} ... {LARGEST:g}",
+            allowed=f"{SMALLEST_SCALE:.3g} ... {LARGEST_SCALE:g}",
             hint="leave out fakequant_precision_mode, or multiply the model's input by a constant",
         )
         for entry in network.every_input()
-        if not LEAST <= (scale := float(entry.quantizer.scale)) <= LARGEST
+        if not SMALLEST_SCALE <= (scale := float(entry.quantizer.scale)) <= LARGEST_SCALE
     ]
     if problems:
         raise ConfigError(*problems)

@@ -13,7 +13,7 @@ from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.search_result import SearchResult
 from calibrant.emit.tflite.conversion.float_file import FloatFile
 from calibrant.emit.tflite.conversion.open_sizes import float_file_with_known_sizes
-from calibrant.emit.tflite.planning.plan import PlanInputs, make_plan
+from calibrant.emit.tflite.planning.plan import PlanInputs, plan_file
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.errors import CalibrantError
 from calibrant.graph.graph import Graph
@@ -22,7 +22,7 @@ from calibrant.graph.node_input import NodeInput
 
 FEWEST_STEPS = 16
 """Numbers that are all smaller have 3 of 8 bits less than they could have."""
-FEW = 1_000_000
+FEW_VALUES = 1_000_000
 """Of fewer values, the default percentiles of IFMR leave none out."""
 FINE_TO_WHOLE = tuple(2.0**-place for place in range(7, -1, -1))
 """Scales that have codes of whole numbers."""
@@ -74,10 +74,10 @@ def intermediate_tensors(
         return {}, frozenset(), {}
     chosen = settings.ops == "all", settings.io == "int8"
     given = PlanInputs(lite, graph, layers, tuple(places), *chosen)
-    plan = make_plan(given)
+    plan = plan_file(given)
     if not wide:
         return plan.observed, plan.saturating, plan.fixed
-    other = make_plan(replace(given, wide=tuple(wide)))
+    other = plan_file(replace(given, wide=tuple(wide)))
     saturating = plan.saturating | (other.saturating - plan.observed.keys())
     return {**other.observed, **plan.observed}, saturating, plan.fixed
 
@@ -95,7 +95,7 @@ def search_intermediate(
         settings = ifmr.IfmrSettings(asymmetric=asymmetric)
         if is_whole:
             settings = replace(settings, search_range_start=1.0)
-        if histograms[tensor].count < FEW:
+        if histograms[tensor].count < FEW_VALUES:
             settings = replace(settings, search_range_end=1.0)
         search = ifmr.search(histograms[tensor], settings)
         exact = _of_two_values(search, histograms[tensor]) or _of_whole_numbers(search, histograms[tensor], asymmetric)

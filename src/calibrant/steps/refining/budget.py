@@ -17,7 +17,7 @@ import numpy as np
 from calibrant.config.plan import ActivationPlan
 from calibrant.data.open_data import Batches
 from calibrant.emit.tflite.conversion.float_file import FloatFile
-from calibrant.emit.tflite.planning.plan import PlanInputs, make_plan
+from calibrant.emit.tflite.planning.plan import PlanInputs, plan_file
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
@@ -103,7 +103,7 @@ def _layers_with_codes(prepared: Prepared) -> frozenset[str]:
     if not isinstance(prepared.lite, FloatFile):
         return frozenset()
     layers = prepared.planned_layers
-    plan = make_plan(PlanInputs(prepared.lite, prepared.graph, layers, tuple(prepared.places)))
+    plan = plan_file(PlanInputs(prepared.lite, prepared.graph, layers, tuple(prepared.places)))
     return frozenset(
         layer.name
         for layer in layers

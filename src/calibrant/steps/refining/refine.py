@@ -32,9 +32,9 @@ from calibrant.steps.refining.range_search import ClippingRange, confirmed, is_b
 from calibrant.steps.refining.whole_errors import WholeErrors
 
 NARROWER = (0.9999, 0.999, 0.99, 0.97)
-FEWEST = 16
+FEWEST_SAMPLES = 16
 """Number of samples below which nothing moves by default."""
-SMALL = 0.02
+NEGLIGIBLE_ERROR = 0.02
 """Mean error of the outputs, relative to their size, below which nothing moves by default (34 dB)."""
 
 
@@ -61,13 +61,15 @@ def refined(
         Shows progress.
     by_default : bool
         Nobody asked for it: ranges that the configuration has settings for stay, as do those whose candidates would
-        have to run one by one, and all of them if there are fewer than FEWEST samples or the error is SMALL.
+        have to run one by one, and all of them with fewer than FEWEST_SAMPLES or less than NEGLIGIBLE_ERROR.
     """
     units = units_of(network, prepared)
     if by_default:
         free = {entry.name for entry in prepared.plan.layers if is_default(entry)}
         units = [unit for unit in units if all(entry.node in free for entry in unit)]
-    if not units or not whole.samples or (by_default and (whole.samples < FEWEST or whole.mean(network) < SMALL)):
+    if not units or not whole.samples:
+        return network
+    if by_default and (whole.samples < FEWEST_SAMPLES or whole.mean(network) < NEGLIGIBLE_ERROR):
         return network
     ranges = [range_of(unit[0], prepared.places[unit[0].node, unit[0].index].asymmetric) for unit in units]
     merged = joint_histograms(network.graph, prepared.plan.groups, prepared.histograms)

@@ -19,7 +19,7 @@ from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
 from calibrant.steps.prepared import Prepared
 from calibrant.steps.refining.range_errors import RangeErrors
 from calibrant.steps.refining.range_search import ClippingRange, confirmed, is_better, search_ranges
-from calibrant.steps.refining.refine import FEWEST, SMALL, range_of, with_range
+from calibrant.steps.refining.refine import FEWEST_SAMPLES, NEGLIGIBLE_ERROR, range_of, with_range
 from calibrant.steps.refining.too_costly import NOISE, Unit, most_of, too_costly
 from calibrant.steps.refining.whole_errors import WholeErrors
 
@@ -58,12 +58,12 @@ def refined_between(
     exact = {tensor for tensor, search in between.items() if search.mean_squared_error == 0}
     rounding = [tensor for tensor in between if tensor not in exact | network.too_coarse]
     units = readers_of(network.graph, {tensor: between[tensor] for tensor in rounding})
-    if not units or not whole.samples or (by_default and whole.samples < FEWEST):
+    if not units or not whole.samples or (by_default and whole.samples < FEWEST_SAMPLES):
         return network
     rounded = with_rounded(network, units)
     everything = WholeErrors(rounded, batches, units)
     before = everything.mean(rounded)
-    if by_default and before < SMALL:
+    if by_default and before < NEGLIGIBLE_ERROR:
         return network
     if before < LITTLE * min(whole.mean(network), NOISE):
         return _without_costly(network, units, whole)

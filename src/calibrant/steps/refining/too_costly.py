@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
-from calibrant.steps.refining.refine import SMALL
+from calibrant.steps.refining.refine import NEGLIGIBLE_ERROR
 from calibrant.steps.refining.whole_errors import WholeErrors, mean_sizes, whole_squares
 
 Unit = Sequence[QuantizedInput]
@@ -49,7 +49,7 @@ def most_of(errors: np.ndarray, samples: int) -> np.ndarray:
     samples : int
         How many there are.
     """
-    return np.clip(PART * errors, SMALL / math.sqrt(samples), NOISE / math.sqrt(samples))
+    return np.clip(PART * errors, NEGLIGIBLE_ERROR / math.sqrt(samples), NOISE / math.sqrt(samples))
 
 
 def too_costly(units: Sequence[Unit], network: QuantizedNetwork, whole: WholeErrors) -> list[str]:

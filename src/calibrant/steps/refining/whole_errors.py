@@ -22,8 +22,8 @@ from calibrant.steps.refining.expected_errors import SUMS
 from calibrant.steps.refining.float_runs import FloatRuns
 from calibrant.steps.refining.output_errors import Piece, outputs_of, pieces_of, run_all, runner_of, squared_errors
 
-FEW = 1 << 22  # bytes of weights of which a session stays until gradients are asked for
-LARGE = 1 << 26  # bytes of weights of which there is one session at a time
+FEW_WEIGHT_BYTES = 1 << 22  # of which a session stays until gradients are asked for
+LARGE_WEIGHT_BYTES = 1 << 26  # of which there is one session at a time
 CHOOSE = 32
 CONFIRM = 32
 """Numbers of samples that choose, and of those that have a say in the end."""
@@ -85,7 +85,7 @@ class WholeErrors:
     @contextmanager
     def _float_network(self) -> Iterator[Callable[[Sequence[Piece]], list[list[np.ndarray]]]]:
         """What runs it, with what gradients read where that takes hardly longer."""
-        if self._units and large_constants(self._graph) <= FEW:
+        if self._units and large_constants(self._graph) <= FEW_WEIGHT_BYTES:
             with suppress(ModelError):
                 self._runs = FloatRuns(self._graph, self._units, quickly=True)
         if self._runs is not None:
@@ -135,7 +135,7 @@ class WholeErrors:
     @contextmanager
     def _reference_meanwhile(self) -> Iterator[Callable[[], object]]:
         """Let the float network run while the quantized one is put together, if both fit in memory at once."""
-        if "reference" in self.__dict__ or large_constants(self._graph) > LARGE:
+        if "reference" in self.__dict__ or large_constants(self._graph) > LARGE_WEIGHT_BYTES:
             yield lambda: self.reference
             return
         pieces = self.pieces

@@ -11,7 +11,7 @@ from calibrant.algorithms.arq import QuantizedWeights
 from calibrant.data.batches import plural
 from calibrant.quantized_network import QuantizedNetwork
 
-_MOST = 0.01
+_MOST_CLIPPED_SHARE = 0.01
 _NAMED = 5
 
 
@@ -28,7 +28,7 @@ def clipped_weights(network: QuantizedNetwork) -> Iterator[str]:
     ]
     weights += [(layer.layer.name, layer.layer.values, layer.weights) for layer in network.weight_only]
     shares = {name: _clipped_share(floats, quantized) for name, floats, quantized in weights}
-    many = {name: share for name, share in shares.items() if share > _MOST}
+    many = {name: share for name, share in shares.items() if share > _MOST_CLIPPED_SHARE}
     if many:
         named = ", ".join(f"{name!r} {share:.0%}" for name, share in list(many.items())[:_NAMED])
         rest = ", …" if len(many) > _NAMED else ""

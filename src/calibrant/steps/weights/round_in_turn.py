@@ -37,7 +37,7 @@ from calibrant.steps.weights.round_weights import KernelBlocks, gram_place, roun
 
 MOST_PASSES = 16
 """In deeper networks some layers in a row are rounded at once, each as if those of its pass were in float."""
-FEWEST = 16
+FEWEST_SAMPLES = 16
 """Number of samples below which weights keep the codes that they have."""
 
 
@@ -59,7 +59,7 @@ def rounded_in_turn(
     """
     alone = _with_own_weights(prepared.weights)
     passes = _passes(prepared.graph, alone)
-    if whole.samples < FEWEST or len(passes) < 2:
+    if whole.samples < FEWEST_SAMPLES or len(passes) < 2:
         return prepared, network
     done = [name for name in prepared.weights if name not in alone]
     if not done:  # nothing quantized is before them

@@ -18,7 +18,7 @@ from calibrant.graph.skeleton import large_constants
 from calibrant.graph.tensorflow import tensorflow
 from calibrant.process_wide import alone
 
-LARGE = 50_000_000  # bytes of weights
+LARGE_WEIGHT_BYTES = 50_000_000
 LONGEST_REASON = 200
 MOST_NODES = 3
 UNROLLED = "write out the loop over the sequence, unroll=True in Keras; or export another format"
@@ -52,7 +52,7 @@ def convert(graph: Graph) -> bytes:
 
 def _forget_functions(graph: Graph) -> None:
     """Free functions of TensorFlow at once, which hold all weights, some three times, and themselves."""
-    if large_constants(graph) > LARGE:
+    if large_constants(graph) > LARGE_WEIGHT_BYTES:
         gc.collect()
 
 

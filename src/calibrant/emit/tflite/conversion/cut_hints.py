@@ -12,8 +12,8 @@ from calibrant.graph.tf_core import dtypes
 from calibrant.layer_kinds import KINDS
 
 SIZES = frozenset({"Shape", "ShapeN", "Size", "Rank"})
-MOST = 4
-"""Tensors that a hint names."""
+MOST_TENSORS = 4
+"""That a hint names."""
 
 
 def cut_hint(graph: Graph, names: Collection[str]) -> str | None:
@@ -82,7 +82,7 @@ def _in_front_of(graph: Graph, readers: Mapping[str, Sequence[str]], behind: Col
         return None
     kept = [tensor for tensor in graph.outputs if nd.node_name(tensor) not in behind]
     ends = list(dict.fromkeys(_in_the_model(graph, tensor) for tensor in (*kept, *read)))
-    return ends if len(ends) <= MOST else None
+    return ends if len(ends) <= MOST_TENSORS else None
 
 
 def _in_front_of_layers(graph: Graph, readers: Mapping[str, Sequence[str]], names: Collection[str]) -> list[str] | None:
@@ -94,7 +94,7 @@ def _in_front_of_layers(graph: Graph, readers: Mapping[str, Sequence[str]], name
     read = dict.fromkeys(tensor for name in graph.nodes if name in kept for tensor in nd.data_inputs(graph.nodes[name]))
     read = {each: None for each in read if nd.node_name(each) in moving and nd.node_name(each) not in kept}
     are_floats = all(graph.dtype(tensor).is_floating for tensor in read)
-    return list(read) if read and len(read) <= MOST and are_floats else None
+    return list(read) if read and len(read) <= MOST_TENSORS and are_floats else None
 
 
 def _is_not_at_hand(graph: Graph, tensor: str) -> bool:

@@ -141,7 +141,7 @@ class PlanInputs:
         return self.float_file.file
 
 
-def make_plan(given: PlanInputs) -> FilePlan:
+def plan_file(given: PlanInputs) -> FilePlan:
     """Decide what runs on integers."""
     return _Planner(given).plan()
 

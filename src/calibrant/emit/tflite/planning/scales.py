@@ -12,7 +12,7 @@ from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.algorithms.counted_range import MOST_STEPS, counted, range_of
 from calibrant.emit.tflite.file_parts import Operator, Tensor
 from calibrant.emit.tflite.planning.kernels import COMPARING, KERNELS, LAYER_INPUT, Result
-from calibrant.emit.tflite.planning.plan import TOO_COARSE, FilePlan, PlanInputs, make_plan
+from calibrant.emit.tflite.planning.plan import TOO_COARSE, FilePlan, PlanInputs, plan_file
 from calibrant.emit.tflite.planning.sources import REARRANGING, SATURATING, Observed, SameAs, own_source
 from calibrant.emit.tflite.planning.wide import widened
 from calibrant.graph import nodes as nd
@@ -249,10 +249,10 @@ def plan_with_scales(given: PlanInputs, network: QuantizedNetwork) -> tuple[File
         for at, each in enumerate(given.file.operators())
         if any(names.get(made.index) in network.too_coarse for made in each.outputs)
     } | dict(given.barred)
-    given = replace(given, barred={}, before=make_plan(replace(given, barred={}, known=None, wide=())).sources)
+    given = replace(given, barred={}, before=plan_file(replace(given, barred={}, known=None, wide=())).sources)
     while True:
         turn = replace(given, barred=dict(barred))
-        plan = make_plan(turn)
+        plan = plan_file(turn)
         scales = Scales(turn, plan, network)
         found = {at: reason for at in sorted(plan.integer) for reason in _reasons(at, scales, network)}
         if not found:

@@ -20,7 +20,7 @@ LANCZOS = (
 BERNOULLI = (-1 / 12, 1 / 120, -1 / 252, 1 / 240)
 """Of 1 / x², 1 / x⁴ … in the asymptotic expansion of the derivative of log Gamma (Abramowitz and Stegun, 6.3.18)."""
 
-LARGE = 1e9
+LARGE_NUMBER = 1e9
 """A number beside whose square 1 is nothing."""
 
 ERFINV_NEAR = (
@@ -67,12 +67,14 @@ def _cosh(_: NodeDef, x: Any) -> Any:
 def _asinh(_: NodeDef, x: Any) -> Any:
     tf = tensorflow()
     size = tf.abs(x)
-    return tf.sign(x) * tf.where(size > LARGE, _log_of_twice(size), tf.math.log(size + tf.sqrt(size * size + 1.0)))
+    return tf.sign(x) * tf.where(
+        size > LARGE_NUMBER, _log_of_twice(size), tf.math.log(size + tf.sqrt(size * size + 1.0))
+    )
 
 
 def _acosh(_: NodeDef, x: Any) -> Any:
     tf = tensorflow()
-    return tf.where(x > LARGE, _log_of_twice(x), tf.math.log(x + tf.sqrt((x - 1.0) * (x + 1.0))))
+    return tf.where(x > LARGE_NUMBER, _log_of_twice(x), tf.math.log(x + tf.sqrt((x - 1.0) * (x + 1.0))))
 
 
 def _log_of_twice(x: Any) -> Any:
