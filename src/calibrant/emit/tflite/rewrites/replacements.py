@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -31,66 +32,41 @@ A = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
 
 
 def replace_what_does_not_convert(edit: Edit, gelus: bool) -> None:
-    """Put other operations in the place of ClipByValue, AddN, Roll, Erf, Einsum, patches, AvgPool over whole images, a
-    Relu behind an activation and others.
+    """Put other operations in the place of those in :data:`REPLACEMENTS`.
 
-    The kernel of AvgPool keeps its input's scale, which is several times too coarse for an average over a whole
-    image; the one of Mean rounds once, to the scale of what comes next.
+    With ``gelus``, error functions stay that are part of a GELU, which the converter knows.
     """
     for node in list(edit.nodes.values()):
-        controls = nd.control_references(node)
-        if node.op == "ClipByValue":
-            values, low, high = nd.data_inputs(node)
-            bounded = edit.add("Minimum", f"{node.name}/bounded", [values, high], T=node.attr["T"])
-            edit.put(nd.make_node("Maximum", node.name, [bounded, low, *controls], T=node.attr["T"]))
-        elif node.op == "AddN" and len(nd.data_inputs(node)) == 2:
-            edit.put(nd.make_node("AddV2", node.name, [*nd.data_inputs(node), *controls], T=node.attr["T"]))
-        elif node.op == "Relu" and edit.graph.producer(node.input[0]).op in ACTIVATIONS:
-            edit.put(nd.make_node("Identity", node.name, node.input, T=node.attr["T"]))
-        elif node.op in ERROR_FUNCTIONS and not (gelus and is_in_gelu(edit.graph, node)):
-            _error_function(edit, node)
-        elif node.op in CONVOLUTIONS:
-            pad_in_numbers(edit, node)
-        elif node.op == "Mul":
-            factors_behind_gelu(edit, node)
-        elif node.op == "MatMul":
-            multiply_as_batch(edit, node)
-        elif node.op == "FloorDiv":
-            divide_in_32_bits(edit, node)
-        elif node.op == "MaxPool":
-            pad_before_pooling(edit, node)
-        elif node.op in POOLS_OF_VOLUMES:
-            pool_by_axes(edit, node)
-        elif node.op in SELECTING:
-            plain_boxes_and_scores(edit, node)
-        elif node.op in CALLS:
-            select_as_one_operator(edit, node)
-        elif node.op == "Einsum":
-            einsum_as_sums(edit, node)
-        elif node.op in REDUCTIONS:
-            reduce_fewer_axes(edit, node)
-        elif node.op == "ExtractImagePatches":
-            patches_as_moves(edit, node)
-        elif node.op == "MaxPoolWithArgmax":
-            write_out_places_of_largest(edit, node)
-        elif node.op in WRITTEN_OUT:
-            write_out(edit, node)
-        elif node.op == "Transpose":
-            join_transposes(edit, node)
-        elif node.op == "Roll":
-            _roll_as_slices(edit, node)
-        elif node.op == "ConcatV2":
-            _without_empty_parts(edit, node)
-        elif node.op == "RealDiv" and node.attr["T"].type == dtypes.float32:
-            _count_over_sum_by_mean(edit, node)
-        elif node.op == "Neg":
-            _negated_volume_as_product(edit, node)
-        elif node.op == "BitwiseAnd":
-            _sign_bit_as_comparison(edit, node)
-        elif node.op == "AvgPool" and _is_global_pool(edit.graph, edit.graph.nodes[node.name]):
-            axes = edit.add_constant(f"{node.name}/axes", np.array(_image_axes(node), np.int32))
-            inputs = [*nd.data_inputs(node), axes, *controls]
-            edit.put(nd.make_node("Mean", node.name, inputs, T=dtypes.float32, Tidx=dtypes.int32, keep_dims=True))
+        if node.op in REPLACEMENTS and not (gelus and node.op in ERROR_FUNCTIONS and is_in_gelu(edit.graph, node)):
+            REPLACEMENTS[node.op](edit, node)
+
+
+def _clip_as_two(edit: Edit, node: NodeDef) -> None:
+    values, low, high = nd.data_inputs(node)
+    bounded = edit.add("Minimum", f"{node.name}/bounded", [values, high], T=node.attr["T"])
+    inputs = [bounded, low, *nd.control_references(node)]
+    edit.put(nd.make_node("Maximum", node.name, inputs, T=node.attr["T"]))
+
+
+def _sum_of_two(edit: Edit, node: NodeDef) -> None:
+    if len(nd.data_inputs(node)) == 2:
+        inputs = [*nd.data_inputs(node), *nd.control_references(node)]
+        edit.put(nd.make_node("AddV2", node.name, inputs, T=node.attr["T"]))
+
+
+def _without_second_activation(edit: Edit, node: NodeDef) -> None:
+    if edit.graph.producer(node.input[0]).op in ACTIVATIONS:
+        edit.put(nd.make_node("Identity", node.name, node.input, T=node.attr["T"]))
+
+
+def _global_pool_as_mean(edit: Edit, node: NodeDef) -> None:
+    """The kernel of AvgPool keeps its input's scale, which is several times too coarse for an average over a whole
+    image; the one of Mean rounds once, to the scale of what comes next.
+    """
+    if _is_global_pool(edit.graph, edit.graph.nodes[node.name]):
+        axes = edit.add_constant(f"{node.name}/axes", np.array(_image_axes(node), np.int32))
+        inputs = [*nd.data_inputs(node), axes, *nd.control_references(node)]
+        edit.put(nd.make_node("Mean", node.name, inputs, T=dtypes.float32, Tidx=dtypes.int32, keep_dims=True))
 
 
 def _image_axes(node: NodeDef) -> tuple[int, int]:
@@ -112,6 +88,8 @@ def _is_global_pool(graph: Graph, node: NodeDef) -> bool:
 
 def _count_over_sum_by_mean(edit: Edit, node: NodeDef) -> None:
     """n / sum of n numbers as 1 / their mean: XNNPACK makes a mean of the sum and n, whichever divides the other."""
+    if node.attr["T"].type != dtypes.float32:
+        return
     count, divisor = nd.data_inputs(node)
     value, adding = edit.graph.constant(count), edit.graph.producer(divisor)
     if value is None or value.size != 1 or adding.op != "Sum" or node.name in edit.graph.regions:
@@ -230,6 +208,35 @@ def _sign_bit_as_comparison(edit: Edit, node: NodeDef) -> None:
             controls = nd.control_references(node)
             edit.put(nd.make_node("SelectV2", node.name, [below, mask, zero, *controls], T=node.attr["T"]))
             return
+
+
+REPLACEMENTS: Mapping[str, Callable[[Edit, NodeDef], None]] = {
+    "AddN": _sum_of_two,
+    "AvgPool": _global_pool_as_mean,
+    "BitwiseAnd": _sign_bit_as_comparison,
+    "ClipByValue": _clip_as_two,
+    "ConcatV2": _without_empty_parts,
+    "Einsum": einsum_as_sums,
+    "ExtractImagePatches": patches_as_moves,
+    "FloorDiv": divide_in_32_bits,
+    "MatMul": multiply_as_batch,
+    "MaxPool": pad_before_pooling,
+    "MaxPoolWithArgmax": write_out_places_of_largest,
+    "Mul": factors_behind_gelu,
+    "Neg": _negated_volume_as_product,
+    "RealDiv": _count_over_sum_by_mean,
+    "Relu": _without_second_activation,
+    "Roll": _roll_as_slices,
+    "Transpose": join_transposes,
+    **dict.fromkeys(CALLS, select_as_one_operator),
+    **dict.fromkeys(CONVOLUTIONS, pad_in_numbers),
+    **dict.fromkeys(ERROR_FUNCTIONS, _error_function),
+    **dict.fromkeys(POOLS_OF_VOLUMES, pool_by_axes),
+    **dict.fromkeys(REDUCTIONS, reduce_fewer_axes),
+    **dict.fromkeys(SELECTING, plain_boxes_and_scores),
+    **dict.fromkeys(WRITTEN_OUT, write_out),
+}
+"""Operation → what puts another one in its place, where it has to."""
 
 
 def negations_as_products(file: File) -> None:
