@@ -179,12 +179,13 @@ def prepare_balanced(planned: Planned, balanced: Balanced, options: Options, wat
     if options.export.writes_tflite:
         with watch.step("convert"):
             lite = float_lite_file(graph, chosen, places, options.export.tflite)
-    known = lite, graph, chosen, places, options.export.tflite
+    tflite = options.export.tflite
     wide = [place for place, settings in places.items() if settings.bits == 16]
-    intermediate, saturating, fixed = intermediate_tensors(*known, wide)
+    intermediate, saturating, fixed = intermediate_tensors(lite, graph, chosen, places, tflite, wide)
     spare: dict[str, bool] = {}
     if options.calibration.budget is not None:
-        spare, saturating, _ = intermediate_tensors(*known, [*wide, *_with_weights(places, layers)])
+        wider = [*wide, *_with_weights(places, layers)]
+        spare, saturating, _ = intermediate_tensors(lite, graph, chosen, places, tflite, wider)
     floating = options.calibration.bias_correction or options.calibration.round_weights
     tensors = tuple(read_tensor(graph, place) for place in places)
     observed = graph if floating else with_quantized_weights(graph, layers, weights)

@@ -189,16 +189,17 @@ def _draft(
 def _given(
     network: QuantizedNetwork, float_file: FloatFile, settings: TfliteSettings, barred: Mapping[int, str]
 ) -> PlanInputs:
-    places = [found.place for found in network.every_input()]
-    layers = [layer.layer for layer in network.layers]
-    known = network.intermediate.keys() - network.too_coarse
-    wide = [found.place for found in network.every_input() if found.quantizer.bits == 16]
-    chosen = settings.ops == "all", settings.io == "int8"
     return PlanInputs(
-        *(float_file, network.graph, layers, places, *chosen, barred),
-        known=known,
+        float_file,
+        network.graph,
+        layers=[layer.layer for layer in network.layers],
+        places=list(network.inputs_by_place()),
+        all_operators=settings.ops == "all",
+        integer_ends=settings.io == "int8",
+        barred=barred,
+        known=network.intermediate.keys() - network.too_coarse,
         too_coarse=network.too_coarse,
-        wide=wide,
+        wide=[found.place for found in network.every_input() if found.quantizer.bits == 16],
     )
 
 

@@ -72,8 +72,14 @@ def intermediate_tensors(
     """
     if not isinstance(lite, FloatFile):
         return {}, frozenset(), {}
-    chosen = settings.ops == "all", settings.io == "int8"
-    given = PlanInputs(lite, graph, layers, tuple(places), *chosen)
+    given = PlanInputs(
+        lite,
+        graph,
+        layers,
+        tuple(places),
+        all_operators=settings.ops == "all",
+        integer_ends=settings.io == "int8",
+    )
     plan = plan_file(given)
     if not wide:
         return plan.observed, plan.saturating, plan.fixed

@@ -170,8 +170,13 @@ class _Planner:
     def plan(self) -> FilePlan:
         self.integer = {at for at, each in enumerate(self.wiring.operators) if self._is_candidate(at, each)}
         self.sources = Sources(
-            *(self.wiring, self.given.float_file.tensors, self.demands, self.layers, self.integer),
-            *(self.given.known, self.given.before),
+            self.wiring,
+            names=self.given.float_file.tensors,
+            demands=self.demands,
+            layers=self.layers,
+            integer=self.integer,
+            known=self.given.known,
+            before=self.given.before,
         )
         while True:
             misfits = {at for at in self.integer if at not in self.layers and not self._fits(at)}
@@ -187,10 +192,19 @@ class _Planner:
         }
         names = self.given.float_file.tensors
         fixed = {names[at]: each for at, each in sources.items() if isinstance(each, Quantizer) and at in names}
-        whole, saturating = self.sources.whole(sources), self.sources.saturating(sources)
-        made = self.layers, frozenset(self.integer), sources, floats
-        joined = self.sources.joined(sources)
-        return FilePlan(*made, self.wide, parts, whole, saturating, fixed, self.operators, joined)
+        return FilePlan(
+            layers=self.layers,
+            integer=frozenset(self.integer),
+            sources=sources,
+            floats=floats,
+            wide=self.wide,
+            parts=parts,
+            whole=self.sources.whole(sources),
+            saturating=self.sources.saturating(sources),
+            fixed=fixed,
+            operators=self.operators,
+            joined=self.sources.joined(sources),
+        )
 
     def _layers(self) -> dict[int, str]:
         """Position of an operator → its layer: of equal ones that the converter has merged, one that reads 16 bits."""
