@@ -5,12 +5,9 @@ import numpy as np
 import calibrant
 from calibrant.graph.running.run import run_once
 from calibrant.graph.tensorflow import tensorflow
+from graphs import numbers
 
 DMQ = "common_config { dmq_balancer { migration_strength : 0.5 } }"
-
-
-def numbers(*shape, seed=0, scale=1.0):
-    return np.random.default_rng(seed).normal(0, scale, shape).astype(np.float32)
 
 
 def spread(channels):

@@ -43,6 +43,16 @@ def style(request: pytest.FixtureRequest) -> Iterator[str]:
     (v1.enable_control_flow_v2 if enabled else v1.disable_control_flow_v2)()
 
 
+@pytest.fixture
+def control_flow_v1() -> Iterator[None]:
+    """Switch and Merge, as models of TensorFlow 1.x have them."""
+    from graphs import v1
+
+    v1.disable_control_flow_v2()
+    yield
+    v1.enable_control_flow_v2()
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The root of the project's source tree."""

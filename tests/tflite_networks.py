@@ -137,11 +137,13 @@ NETWORKS = {
 }
 
 
-def definition(name):
-    def build():
-        tf.identity(NETWORKS[name](), name="out")
+def model_of(build):
+    """The GraphDef of what a function adds, with its result as ``out``."""
+    return graph_def(lambda: tf.identity(build(), name="out"))
 
-    return graph_def(build)
+
+def definition(name):
+    return model_of(NETWORKS[name])
 
 
 def exported(model, config="batch_num: 4", count=32, **options):

@@ -4,19 +4,13 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from histograms import histogram_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibrant.algorithms import ifmr
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.algorithms.code_use import code_use
-from calibrant.algorithms.histogram import Histogram
-
-
-def histogram_of(values):
-    histogram = Histogram()
-    histogram.update(np.asarray(values, np.float32))
-    return histogram
 
 
 @settings(max_examples=40, deadline=None)

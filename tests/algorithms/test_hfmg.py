@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from histograms import histogram_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,13 +10,6 @@ from calibrant.algorithms import kernels, kernels_numpy
 from calibrant.algorithms.hfmg import HfmgSettings, equal_bins, greedy_ranges, search
 from calibrant.algorithms.histogram import Histogram
 from reference import hfmg as reference
-
-
-def histogram_of(*batches):
-    histogram = Histogram()
-    for batch in batches:
-        histogram.update(np.asarray(batch, np.float32))
-    return histogram
 
 
 def samples():

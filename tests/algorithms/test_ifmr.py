@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from histograms import histogram_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -15,12 +16,6 @@ from reference import ifmr as reference
 
 COARSE = IfmrSettings(search_step=0.05)
 COARSE_RATIOS = [hundredth / 100 for hundredth in range(70, 131, 5)]
-
-
-def histogram_of(values):
-    histogram = Histogram()
-    histogram.update(np.asarray(values, np.float32))
-    return histogram
 
 
 def samples():

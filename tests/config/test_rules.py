@@ -1,8 +1,12 @@
 """One row of the table of fields after the other: what is inside its range is accepted, what is outside is not."""
 
+import ast
+from dataclasses import fields, is_dataclass
+
 import pytest
 
 from calibrant.config import QUANTIZABLE_TYPES, load_config
+from calibrant.config.model import FMRQuantize
 from calibrant.config.rules import RULES, default_of
 from calibrant.config.schema import messages
 from calibrant.errors import ConfigError
@@ -51,7 +55,7 @@ ROWS = [
     (DMQ, "migration_strength", ["0.2", "0.5", "0.8"], ["0.19999", "0.80001", "0", "1"], "from 0.2 to 0.8"),
 ]
 ACCEPTED = [
-    pytest.param(around.replace("?", f"{field}: ?"), value, id=f"{field}={value}")
+    pytest.param(around.replace("?", f"{field}: {value}"), field, value, id=f"{field}={value}")
     for around, field, good, _, _ in ROWS
     for value in good
 ]
@@ -62,9 +66,34 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize("text, value", ACCEPTED)
-def test_what_is_inside_the_range_is_accepted(text, value):
-    load_config(text.replace("?", value) + "\n")
+WORDS = {"true": True, "false": False, "f": False, "INT8": "INT8", "INT16": "INT16", FP16: FP16}
+DST_TYPES = {"1": "INT8", "2": "INT16"}
+
+
+def meant(field, text):
+    """The value of a field by its text, read otherwise than the parser does."""
+    if field == "dst_type" and text in DST_TYPES:
+        return DST_TYPES[text]
+    value = WORDS[text] if text in WORDS else ast.literal_eval(text)
+    if field.startswith("skip_"):
+        return (value,) if isinstance(value, str) else tuple(value)
+    return value
+
+
+def read_values(message, field):
+    """What a field has in a message and those inside it, wherever it is set."""
+    for each in fields(message):
+        value = getattr(message, each.name)
+        inner = [part for part in (value if isinstance(value, tuple) else (value,)) if is_dataclass(part)]
+        for part in inner:
+            yield from read_values(part, field)
+        if each.name == field and value is not None and not inner:
+            yield value
+
+
+@pytest.mark.parametrize("text, field, value", ACCEPTED)
+def test_what_is_inside_the_range_is_read(text, field, value):
+    assert list(read_values(load_config(f"{text}\n"), field)) == [meant(field, value)]
 
 
 @pytest.mark.parametrize("text, value, allowed", REFUSED)
@@ -130,4 +159,5 @@ def test_the_search_range_is_checked_as_a_whole(fields, message, column):
 
 
 def test_the_width_of_the_search_range_is_taken_in_decimal():
-    load_config("common_config { ifmr_quantize { search_range_start: 0.9 search_range_end: 1.2 search_step: 0.3 } }")
+    text = "common_config { ifmr_quantize { search_range_start: 0.9 search_range_end: 1.2 search_step: 0.3 } }"
+    assert load_config(text).common_config.ifmr_quantize == FMRQuantize(0.9, 1.2, 0.3)

@@ -10,6 +10,7 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 import calibrant
 from calibrant.emit.ascend.model import ascend_model
 from calibrant.graph.tensorflow import tensorflow
+from graphs import graph_def
 
 tf = tensorflow()
 v1 = tf.compat.v1
@@ -140,13 +141,6 @@ tensor_quantize { layer_name : "maxpool" input_index : 0 }
 """
 
 
-def definition(build):
-    """The GraphDef that a function builds."""
-    with tf.Graph().as_default() as graph:
-        build()
-    return graph.as_graph_def()
-
-
 def samples(graph, seed=30):
     """One batch of values for a graph's only input."""
     shape = [SAMPLES if size is None else size for size in graph.shape(graph.inputs[0])]
@@ -159,9 +153,9 @@ def quantized(build, config=""):
     """What ``calibrant.quantize`` makes of the network that a function builds."""
     from calibrant.graph.reading.load import load
 
-    graph_def = definition(build)
-    batch = samples(load(graph_def, outputs=["out"]), seed=31)
-    return calibrant.quantize(graph_def, config=config or None, data=[batch], outputs=["out"])
+    definition = graph_def(build)
+    batch = samples(load(definition, outputs=["out"]), seed=31)
+    return calibrant.quantize(definition, config=config or None, data=[batch], outputs=["out"])
 
 
 def file_of(result):

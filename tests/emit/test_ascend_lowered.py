@@ -8,7 +8,6 @@ from ascend_networks import (
     chain,
     conv,
     convolution,
-    definition,
     file_of,
     half_precision,
     image,
@@ -21,6 +20,7 @@ from ascend_networks import (
 import calibrant
 from calibrant.graph.reading.load import load
 from calibrant.graph.running.run import run_once
+from graphs import graph_def
 
 CONFIGS = {
     "asymmetric": "",
@@ -87,10 +87,10 @@ def test_scales_forced_to_float16_are_those_of_the_simulation_only():
 
 
 def test_a_layer_that_is_the_output_keeps_its_name():
-    graph_def = definition(lambda: conv(image(), name="last"))
-    batch = samples(load(graph_def), seed=31)
+    definition = graph_def(lambda: conv(image(), name="last"))
+    batch = samples(load(definition), seed=31)
     for bias_correction in (True, False):
-        result = calibrant.quantize(graph_def, data=[batch], bias_correction=bias_correction)
+        result = calibrant.quantize(definition, data=[batch], bias_correction=bias_correction)
         lowered = load(file_of(result))
         assert lowered.outputs == result.original.outputs == ("last/Conv2D:0",)
         np.testing.assert_array_equal(run_once(result.fakequant, batch)[0], run_once(lowered, batch)[0])

@@ -2,12 +2,13 @@
 
 import json
 
-from ascend_networks import biased, conv, definition, image, numbers, tf, v1
+from ascend_networks import biased, conv, image, numbers, tf, v1
 
 import calibrant
 from calibrant.graph.reading.load import load
 from calibrant.graph.running.run import input_shapes
 from calibrant.records.mapping_file import read_mapping
+from graphs import graph_def
 
 
 def network():
@@ -19,7 +20,7 @@ def network():
 
 
 def written(tmp_path):
-    graph = load(definition(network))
+    graph = load(graph_def(network))
     [(key, (shape, _))] = input_shapes(graph).items()
     data = [{key: numbers(2, *shape[1:])}]
     calibrant.quantize(graph, data=data, out=tmp_path, name="net", export="ascend")

@@ -29,6 +29,7 @@ from tflite_networks import (
     global_average,
     image,
     layer_operators,
+    model_of,
     one_of_two_equal_layers,
     open_volume,
     residual,
@@ -44,10 +45,6 @@ def wide(*names):
         for name in names
     )
     return "\n".join(["batch_num: 4", *blocks])
-
-
-def model(build):
-    return graph_def(lambda: tf.identity(build(), name="out"))
 
 
 def file_of(result):
@@ -107,7 +104,7 @@ NETWORKS = {
 @pytest.mark.parametrize("name", NETWORKS)
 def test_files_have_the_codes_of_their_simulation(name):
     build, layers = NETWORKS[name]
-    result, x = exported(model(build), wide(*layers))
+    result, x = exported(model_of(build), wide(*layers))
     steps, _ = steps_apart(result, x)
     assert steps.max() == 0
     assert not [row for row in float_operators(result) if "16 bits" not in row["reason"]]
@@ -126,19 +123,19 @@ def test_files_have_the_codes_of_their_simulation(name):
 @pytest.mark.parametrize("name", ["every layer", "behind a reshape", "behind an addition", "behind a pooling"])
 def test_the_file_is_about_as_close_as_the_fake_quantized_model(name):
     build, layers = NETWORKS[name]
-    result, x = exported(model(build), wide(*layers))
+    result, x = exported(model_of(build), wide(*layers))
     in_file, simulated = signal_to_noise(result, x)
     assert in_file > simulated - 3
 
 
 def test_16_bits_everywhere_leave_the_weights_to_lose():
-    plain, x = exported(model(two_convolutions))
-    result, _ = exported(model(two_convolutions), wide("one", "two"))
+    plain, x = exported(model_of(two_convolutions))
+    result, _ = exported(model_of(two_convolutions), wide("one", "two"))
     assert signal_to_noise(result, x)[0] > signal_to_noise(plain, x)[0] + 3
 
 
 def test_a_layer_of_8_bits_in_front_reads_the_same_codes_with_16():
-    result, _ = exported(model(two_convolutions), wide("two"))
+    result, _ = exported(model_of(two_convolutions), wide("two"))
     assert result.report["exports"]["tflite"]["layers_with_16_bits"] == ["one", "two"]
     one = layer_operators(result)["one"]
     [layer, _] = result.network.layers
@@ -154,7 +151,7 @@ def test_a_layer_of_8_bits_in_front_reads_the_same_codes_with_16():
 
 
 def test_others_read_a_tensor_of_16_bits_with_their_own_8():
-    result, _ = exported(model(read_twice), wide("three"))
+    result, _ = exported(model_of(read_twice), wide("three"))
     operators = layer_operators(result)
     quantizers = {layer.layer.name: layer.inputs[0].quantizer for layer in result.network.layers}
     assert operators["two"].read(0).dtype == np.int8
@@ -165,7 +162,7 @@ def test_others_read_a_tensor_of_16_bits_with_their_own_8():
 def test_biases_are_held_in_steps_of_16_bits():
     bias = np.float32([0.125, -3, 1e-4, 40])
     weights = numbers(12, 4, seed=3) * np.float32([1, 0.01, 0, 2])
-    definition = model(
+    definition = model_of(
         lambda: tf.nn.bias_add(tf.matmul(placeholder([None, 12]), tf.constant(weights), name="d"), tf.constant(bias))
     )
     result, x = exported(definition, wide("d"), bias_correction=False, tflite_dense_per_channel=True)
@@ -176,12 +173,12 @@ def test_biases_are_held_in_steps_of_16_bits():
 
 
 def test_layers_alone():
-    result, x = exported(model(residual), wide("three"), tflite_ops="layers")
+    result, x = exported(model_of(residual), wide("three"), tflite_ops="layers")
     assert steps_apart(result, x)[0].max() == 0
 
 
 def test_int8_outputs_are_codes_of_8_bits():
-    result, x = exported(model(two_convolutions), wide("two"), tflite_io="int8")
+    result, x = exported(model_of(two_convolutions), wide("two"), tflite_io="int8")
     file = file_of(result)
     assert [tensor.dtype for tensor in (*file.inputs(), *file.outputs())] == [np.int8, np.int8]
     assert file.outputs()[0].scale.size == 1
@@ -197,15 +194,15 @@ def test_an_input_that_is_read_with_16_bits_is_not_made_int8(layer):
         )
 
     if layer == "last":
-        exported(model(build), wide(layer), tflite_io="int8")
+        exported(model_of(build), wide(layer), tflite_io="int8")
         return
     with pytest.raises(ModelError, match="the input x is float, as it is read with 16 bits") as error:
-        exported(model(build), wide(layer), tflite_io="int8")
+        exported(model_of(build), wide(layer), tflite_io="int8")
     assert "--tflite-io float32" in str(error.value)
 
 
 def test_what_has_no_such_kernel_is_in_float_and_listed():
-    result, x = exported(model(open_volume), wide("c3"))
+    result, x = exported(model_of(open_volume), wide("c3"))
     [reason] = [row["reason"] for row in float_operators(result)]
     assert reason.startswith("LiteRT has no integer kernel for Conv3D")
     assert result.report["exports"]["tflite"]["layers_with_16_bits"] == []
@@ -219,7 +216,7 @@ def test_a_layer_in_front_with_scales_too_far_apart_is_in_float():
         cancelled = tf.matmul(tf.concat([x, x], 1), tf.constant(np.concatenate([weights, -weights])), name="one")
         return dense(tf.nn.relu(cancelled + 0.01), name="two")
 
-    result, x = exported(model(build), wide("two"))
+    result, x = exported(model_of(build), wide("two"))
     assert steps_apart(result, x)[0].max() == 0
     found = {row["operator"]: row["reason"] for row in float_operators(result)}
     assert found.keys() == {"CONCATENATION", "FULLY_CONNECTED"} and "too far apart" in found["FULLY_CONNECTED"]
@@ -245,30 +242,30 @@ def clipped_to_little():
     ],
 )
 def test_a_layer_in_front_makes_16_bits_of_its_own_range(build, options):
-    result, x = exported(model(build), **options)
+    result, x = exported(model_of(build), **options)
     assert steps_apart(result, x)[0].max() == 0
     assert result.report["exports"]["tflite"]["layers_with_16_bits"] == ["one", "two"]
-    plain, _ = exported(model(build))
+    plain, _ = exported(model_of(build))
     one = layer_operators(result)["one"].outputs[0]
     assert one.dtype == np.int16
     assert len(result.network.intermediate) > len(plain.network.intermediate)
 
 
 def test_a_budget_that_takes_nothing_changes_no_scale_between_layers():
-    plain, free = (exported(model(rearranged_and_clipped), **options)[0] for options in ({}, {"budget": 0.0}))
+    plain, free = (exported(model_of(rearranged_and_clipped), **options)[0] for options in ({}, {"budget": 0.0}))
     assert plain.network.intermediate == free.network.intermediate
     assert contents(plain)[0] == contents(free)[0]
 
 
 def test_scales_rounded_to_float16():
-    result, x = exported(model(two_convolutions), wide("two") + "\nfakequant_precision_mode: FORCE_FP16_QUANT")
+    result, x = exported(model_of(two_convolutions), wide("two") + "\nfakequant_precision_mode: FORCE_FP16_QUANT")
     assert steps_apart(result, x)[0].max() == 0
     [scale] = layer_operators(result)["two"].read(0).scale
     assert scale == np.float16(scale)
 
 
 def test_a_budget(tmp_path):
-    result, _ = exported(model(two_convolutions), budget=1.0, out=tmp_path / "out", name="net")
+    result, _ = exported(model_of(two_convolutions), budget=1.0, out=tmp_path / "out", name="net")
     assert result.report["exports"]["tflite"]["layers_with_16_bits"] == ["one", "two"]
     found = verify(tmp_path / "out", numbers(16, 8, 8, 4, seed=5))
     assert found.passed

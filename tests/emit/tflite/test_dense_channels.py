@@ -6,8 +6,17 @@ import numpy as np
 
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.graph.running.run import run_once
-from graphs import conv, dense, graph_def, numbers, placeholder, tf
-from tflite_networks import attention, constant_batch_product, contents, exported, image, layer_operators, steps_apart
+from graphs import conv, dense, numbers, placeholder, tf
+from tflite_networks import (
+    attention,
+    constant_batch_product,
+    contents,
+    exported,
+    image,
+    layer_operators,
+    model_of,
+    steps_apart,
+)
 
 CHANNELS = {"tflite_dense_per_channel": True}
 
@@ -20,10 +29,6 @@ def unequal(weights, name="dense", bias=None):
 
 def weights_of(*ranges, rows=12):
     return numbers(rows, len(ranges), seed=3) * np.float32(ranges)
-
-
-def model(build):
-    return graph_def(lambda: tf.identity(build(), name="out"))
 
 
 def dense_operators(result):
@@ -39,7 +44,7 @@ def noise(result, x):
 
 
 def test_channels_have_scales_of_their_own_and_small_ones_keep_their_numbers():
-    definition = model(lambda: unequal(weights_of(1, 0.01, 0.3, 2), bias=numbers(4, seed=4)))
+    definition = model_of(lambda: unequal(weights_of(1, 0.01, 0.3, 2), bias=numbers(4, seed=4)))
     plain, x = exported(definition)
     result, _ = exported(definition, **CHANNELS)
     [before], [operator] = dense_operators(plain), dense_operators(result)
@@ -56,7 +61,7 @@ def test_channels_have_scales_of_their_own_and_small_ones_keep_their_numbers():
 
 
 def test_nothing_else_of_the_run_changes():
-    definition = model(attention)
+    definition = model_of(attention)
     plain, _ = exported(definition, tflite_ops="layers")
     result, _ = exported(definition, tflite_ops="layers", **CHANNELS)
     assert result.fakequant.graph_def() == plain.fakequant.graph_def()
@@ -67,7 +72,7 @@ def test_nothing_else_of_the_run_changes():
 
 def test_a_channel_of_zeros_keeps_its_bias():
     weights, bias = weights_of(1, 0, 0.25), np.float32([0.5, 0.75, -0.5])
-    result, x = exported(model(lambda: unequal(weights, bias=bias)), **CHANNELS)
+    result, x = exported(model_of(lambda: unequal(weights, bias=bias)), **CHANNELS)
     steps, file = steps_apart(result, x)
     assert steps.max() == 0
     [operator] = dense_operators(result)
@@ -77,7 +82,7 @@ def test_a_channel_of_zeros_keeps_its_bias():
 
 
 def test_all_weights_zero():
-    result, x = exported(model(lambda: unequal(weights_of(0, 0), bias=np.float32([0.5, -1]))), **CHANNELS)
+    result, x = exported(model_of(lambda: unequal(weights_of(0, 0), bias=np.float32([0.5, -1]))), **CHANNELS)
     steps, _ = steps_apart(result, x)
     assert steps.max() == 0
     [operator] = dense_operators(result)
@@ -86,20 +91,20 @@ def test_all_weights_zero():
 
 def test_a_bias_too_large_for_its_channel_is_held():
     weights = weights_of(1, 1e-9, 0.5)
-    result, x = exported(model(lambda: unequal(weights, bias=np.float32([0, 3, 0]))), **CHANNELS)
+    result, x = exported(model_of(lambda: unequal(weights, bias=np.float32([0, 3, 0]))), **CHANNELS)
     [operator] = dense_operators(result)
     assert abs(operator.read(2).constant[1] * operator.read(2).scale[1] - 3) < 1e-3
     assert steps_apart(result, x)[0].max() == 0
 
 
 def test_one_channel():
-    result, x = exported(model(lambda: unequal(weights_of(2), bias=np.float32([1]))), **CHANNELS)
+    result, x = exported(model_of(lambda: unequal(weights_of(2), bias=np.float32([1]))), **CHANNELS)
     assert steps_apart(result, x)[0].max() == 0
 
 
 def test_non_uniform_weights_have_few_levels_in_every_channel():
     config = "batch_num: 4\ncommon_config { nuq_quantize { num_steps: 16 num_of_iteration: 1 } }"
-    result, x = exported(model(lambda: unequal(weights_of(1, 0.1, 2, rows=64))), config, **CHANNELS)
+    result, x = exported(model_of(lambda: unequal(weights_of(1, 0.1, 2, rows=64))), config, **CHANNELS)
     [operator] = dense_operators(result)
     assert operator.read(1).scale.size == 3
     assert len(np.unique(operator.read(1).constant)) <= 16
@@ -112,7 +117,7 @@ def test_layers_that_share_weights_share_them_in_the_file():
         y = tf.nn.relu(tf.matmul(placeholder([None, 12]), weights, name="one"))
         return tf.matmul(y, weights, name="two")
 
-    result, x = exported(model(build), **CHANNELS)
+    result, x = exported(model_of(build), **CHANNELS)
     first, second = dense_operators(result)
     assert first.read(1).index == second.read(1).index
     assert first.read(1).scale.size == 12
@@ -120,7 +125,7 @@ def test_layers_that_share_weights_share_them_in_the_file():
 
 
 def test_products_with_a_batch_and_rounded_weights():
-    result, x = exported(model(constant_batch_product), round_weights=True, **CHANNELS)
+    result, x = exported(model_of(constant_batch_product), round_weights=True, **CHANNELS)
     [operator] = layer_operators(result).values()
     assert operator.name == "FULLY_CONNECTED" and operator.read(1).scale.size == 5
     assert steps_apart(result, x)[0].max() == 0
@@ -131,14 +136,14 @@ def test_convolutions_keep_their_scale():
         return dense(tf.reshape(conv(image(), 4, name="one"), [-1, 256]), 3)
 
     config = "batch_num: 4\ncommon_config { arq_quantize { channel_wise: false } }"
-    result, x = exported(model(build), config, **CHANNELS)
+    result, x = exported(model_of(build), config, **CHANNELS)
     sizes = {name: operator.read(1).scale.size for name, operator in layer_operators(result).items()}
     assert sizes == {"one": 1, "dense": 3}
     assert steps_apart(result, x)[0].max() == 0
 
 
 def test_biases_are_corrected_for_the_weights_that_are_used():
-    definition = model(lambda: unequal(weights_of(1, 0.01, 0.3, 2), bias=numbers(4, seed=4)))
+    definition = model_of(lambda: unequal(weights_of(1, 0.01, 0.3, 2), bias=numbers(4, seed=4)))
     result, _ = exported(definition, **CHANNELS)
     [layer] = result.network.layers
     quantized = layer.channel_weights.weights.dequantize()

@@ -7,12 +7,13 @@ from calibrant.cli.show_result import show_tables
 from calibrant.graph.multiply_accumulates import ASSUMED
 from calibrant.report.integer_share import file_share_line
 from graphs import conv, dense, graph_def, numbers, placeholder, tf
-from tflite_networks import image, open_volume
+from tflite_networks import image, model_of, one_of_two_equal_layers, open_volume
 
 
 def quantized(build, *shape, config="batch_num: 1", **options):
-    definition = graph_def(lambda: tf.identity(build(), name="out"))
-    return calibrant.quantize(definition, config, [numbers(8, *shape)], export="tflite", outputs=["out"], **options)
+    return calibrant.quantize(
+        model_of(build), config, [numbers(8, *shape)], export="tflite", outputs=["out"], **options
+    )
 
 
 def share_of(result):
@@ -75,12 +76,7 @@ def test_a_layer_that_is_skipped_is_in_float():
 
 
 def test_equal_layers_that_the_converter_merges():
-    def build():
-        x, weights = image(), tf.constant(numbers(3, 3, 4, 4, seed=1, scale=0.3))
-        one, two = (tf.nn.conv2d(x, weights, 1, "SAME", name=name) for name in ("one", "two"))
-        return conv(tf.nn.relu(one), name="three", seed=4) + two
-
-    share = share_of(quantized(build, 8, 8, 4))
+    share = share_of(quantized(one_of_two_equal_layers, 8, 8, 4))
     assert share["layers"] == 3 and not share["layers_in_float"]
 
 

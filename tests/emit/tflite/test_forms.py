@@ -14,7 +14,7 @@ from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.reading.load import load
 from calibrant.graph.running.run import run_once
 from graphs import conv, dense, graph_def, numbers, placeholder, tf
-from tflite_networks import contents, definition, exported, image, layer_operators, read_as_made, steps_apart
+from tflite_networks import contents, definition, exported, image, layer_operators, model_of, read_as_made, steps_apart
 from this_tensorflow import skipped_without_the_operation
 
 FIRST = {"data_format": "NCHW"}
@@ -84,10 +84,6 @@ def first_dilated():
     return first(tf.nn.relu(tf.batch_to_space(y, [1, 2, 2], [[0, 0]] * 3)), 3, "three", seed=6)
 
 
-def network(build):
-    return graph_def(lambda: tf.identity(build(), name="out"))
-
-
 def first_normalized():
     y = tf.nn.relu(first(image(4, 8, 6), 4, "one"))
     mean, variance = tf.nn.moments(y, [2, 3], keepdims=True)
@@ -119,7 +115,7 @@ def first_biased_along_the_width():
 )
 def test_channels_first(build):
     with skipped_without_the_operation():
-        result, x = exported(network(build))
+        result, x = exported(model_of(build))
         apart, file = steps_apart(result, x)
     assert apart.max() <= 1.001 and np.mean(apart <= 0.01) >= 0.99
     assert {layer.layer.name for layer in result.network.layers} == layer_operators(result).keys()
@@ -135,7 +131,7 @@ def test_a_tensor_that_is_read_with_channels_first_and_last_is_known_in_both_ord
         return tf.concat([scores, tf.reshape(first(y - mean, 3, "two", seed=3), [-1, 144])], 1)
 
     with skipped_without_the_operation():
-        result, x = exported(network(build))
+        result, x = exported(model_of(build))
         apart, _ = steps_apart(result, x)
     assert apart.max() <= 1.001
     assert not result.export_notes["tflite"]["operators_in_float"]
@@ -143,7 +139,7 @@ def test_a_tensor_that_is_read_with_channels_first_and_last_is_known_in_both_ord
 
 def test_channels_first_of_three_axes():
     with skipped_without_the_operation():
-        result, x = exported(network(first_of_three_axes))
+        result, x = exported(model_of(first_of_three_axes))
         apart, _ = steps_apart(result, x)
     assert apart.max() <= 1.001
 

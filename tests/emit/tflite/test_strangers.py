@@ -12,11 +12,7 @@ from calibrant.emit.tflite.flatbuffer import File
 from calibrant.evaluation.divergence import OutputDivergence
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from graphs import conv, dense, graph_def, numbers, placeholder, tf
-from tflite_networks import contents, exported, image, steps_apart
-
-
-def network(build):
-    return graph_def(lambda: tf.identity(build(), name="out"))
+from tflite_networks import contents, exported, image, model_of, steps_apart
 
 
 def unread_part():
@@ -26,7 +22,7 @@ def unread_part():
 
 
 def test_a_part_of_a_split_that_nobody_reads(tmp_path):
-    result, x = exported(network(unread_part), out=tmp_path / "out", name="model")
+    result, x = exported(model_of(unread_part), out=tmp_path / "out", name="model")
     assert calibrant.verify(tmp_path / "out", x).passed
     calibrant.golden(tmp_path / "out", x)
 
@@ -38,7 +34,7 @@ def fake_quantized():
 
 
 def test_fake_quant_nodes_stay_as_they_are(tmp_path):
-    result, x = exported(network(fake_quantized), out=tmp_path / "out", name="model")
+    result, x = exported(model_of(fake_quantized), out=tmp_path / "out", name="model")
     assert not result.refused
     assert calibrant.verify(tmp_path / "out", x).passed
 
@@ -48,7 +44,7 @@ def test_equal_constants_are_stored_once():
         y = conv(image(), name="one", seed=3)
         return conv(y, name="two", seed=3)
 
-    result, _ = exported(network(build))
+    result, _ = exported(model_of(build))
     file = File(contents(result)[0])
     layers = [operator for operator in file.operators() if operator.name == "CONV_2D"]
     codes = [operator.read(1) for operator in layers]
@@ -63,7 +59,7 @@ def test_a_tensor_that_is_only_moved_to_one_that_the_graph_knows():
         y = tf.transpose(tf.squeeze(conv(image(1, 8, 4), name="one"), [1]), [0, 2, 1])
         return tf.cos(-y)
 
-    result, x = exported(network(build))
+    result, x = exported(model_of(build))
     apart, file = steps_apart(result, x)
     assert apart.max() <= 0.1
     assert [found["operator"] for found in result.export_notes["tflite"]["operators_in_float"]] == ["COS"]
@@ -102,7 +98,7 @@ def test_the_bias_of_a_layer_on_sequences_goes_into_its_kernel():
         y = tf.reshape(dense(tf.reshape(y, [-1, 4]), 5, "two", seed=4), [-1, 8, 5])
         return tf.nn.bias_add(y, numbers(5, seed=8))
 
-    result, x = exported(network(build))
+    result, x = exported(model_of(build))
     apart, file = steps_apart(result, x)
     assert apart.max() <= 1
     assert "ADD" not in [operator.name for operator in file.operators()]
@@ -114,7 +110,7 @@ def test_an_activation_between_a_layer_and_a_reshape_has_the_scale_of_its_reader
         y = tf.nn.relu(tf.nn.bias_add(y, numbers(5, seed=8)))
         return tf.sigmoid(dense(tf.reshape(tf.transpose(y, [0, 2, 1]), [-1, 8]), 3, "two", seed=9))
 
-    result, x = exported(network(build))
+    result, x = exported(model_of(build))
     apart, file = steps_apart(result, x)
     assert apart.max() <= 1
     made = [operator.outputs[0] for operator in file.operators() if operator.name == "FULLY_CONNECTED"]

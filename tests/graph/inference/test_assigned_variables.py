@@ -15,11 +15,7 @@ X = numbers(5, 4)
 RESOURCES = pytest.mark.parametrize("resources", [False, True], ids=["references", "resources"])
 
 
-@pytest.fixture(autouse=True)
-def control_flow_v1():
-    tf1.disable_control_flow_v2()
-    yield
-    tf1.enable_control_flow_v2()
+pytestmark = pytest.mark.usefixtures("control_flow_v1")
 
 
 def variable(name, value):

@@ -100,13 +100,6 @@ def test_a_switch_for_training_is_named(tmp_path):
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-@pytest.fixture
-def control_flow_v1():
-    tf1.disable_control_flow_v2()
-    yield
-    tf1.enable_control_flow_v2()
-
-
 def test_variables_read_in_branches_and_loops(control_flow_v1, tmp_path):
     def build():
         x = tf1.placeholder(tf.float32, [None, 4], "x")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import calibrant
-from balanced_networks import DMQ, balanced, divisions, float_difference, numbers, quantized, spread
+from balanced_networks import DMQ, balanced, divisions, float_difference, quantized, spread
 from calibrant.errors import DataError
 from calibrant.graph import nodes as nd
 from calibrant.graph.layers import find_layers
@@ -12,6 +12,7 @@ from calibrant.graph.reading.load import load
 from calibrant.graph.running.run import run_once
 from calibrant.graph.tensorflow import tensorflow
 from calibrant.steps.balancing.balanced_constants import BalancedConstants
+from graphs import numbers
 from this_tensorflow import skipped_without_the_operation
 
 SHAPE = (6, 6, 4)

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 import calibrant
-from balanced_networks import numbers, spread
+from balanced_networks import spread
 from calibrant.errors import CalibrantError
 from calibrant.graph.reading.load import load
 from calibrant.graph.running.run import run_once
 from calibrant.graph.tensorflow import tensorflow
 from command_line import run
+from graphs import numbers
 
 PER_TENSOR = "batch_num : 2  common_config { arq_quantize { channel_wise : false } }"
 SHAPE = (8, 8, 3)

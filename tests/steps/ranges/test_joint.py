@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from balanced_networks import numbers, quantized
+from balanced_networks import quantized
 from calibrant.algorithms.histogram import Histogram
 from calibrant.algorithms.ifmr import search
 from calibrant.graph import nodes as nd
 from calibrant.graph.running.run import run_once
 from calibrant.result import result_files
+from graphs import numbers
 
 JOINT = "joint_quant : true"
 SHAPE = (5, 5, 4)
