@@ -157,7 +157,7 @@ def test_a_number_of_samples_that_only_nodes_hold_is_told():
 
 
 def test_the_plain_network_runs_once_for_both_steps(monkeypatch):
-    judged, original, opened = [], whole_errors.fake_quantized, []
+    judged, original, opened = [], whole_errors.fake_quantized_unnamed, []
 
     def counted(network):
         judged.append(network)
@@ -168,7 +168,7 @@ def test_the_plain_network_runs_once_for_both_steps(monkeypatch):
             opened.append(self)
             super().__init__(*rest)
 
-    monkeypatch.setattr(whole_errors, "fake_quantized", counted)
+    monkeypatch.setattr(whole_errors, "fake_quantized_unnamed", counted)
     monkeypatch.setattr(whole_errors, "RefedRunner", Opened)
     monkeypatch.setattr(channels, "SMALL_ERROR", np.inf)
     data = [*batches_of(8, loud=LOUD), *batches_of(8, loud=LOUD, seed=1)]
