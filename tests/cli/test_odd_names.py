@@ -68,7 +68,7 @@ def test_files_are_not_named_after_a_model_whose_name_is_not_utf8(model, data, t
 
 
 def test_batches_and_shapes_that_are_none(model, data):
-    with pytest.raises(CalibrantError, match="pair of numbers"):
+    with pytest.raises(CalibrantError, match="two whole numbers"):
         calibrant.observe(model, data=data, batches="01:2")
     with pytest.raises(CalibrantError, match="sizes by input name"):
         calibrant.quantize(model, data=data, tflite_shape={"x": "abc"})
