@@ -18,6 +18,7 @@ COMPLEX = frozenset({dtypes.complex128.as_datatype_enum})
 OTHERS = BRAIN | DOUBLE | {dtypes.float16.as_datatype_enum}
 OF_BITS = frozenset({"Bitcast", "DecodeRaw", "DecodePaddedRaw"})
 FLOAT32 = dtypes.float32.as_datatype_enum
+QUANTIZER = "MulNoNan"  # the first product of every quantizer that this package writes
 
 
 def in_single_precision(graph: Graph, others: frozenset[int] = OTHERS) -> Graph:
@@ -50,15 +51,15 @@ def in_single_precision(graph: Graph, others: frozenset[int] = OTHERS) -> Graph:
 def not_quantized(graph: Graph) -> frozenset[int]:
     """The types that layers compute in but that none is quantized in.
 
-    A network with inputs of float64 alone and layers of float64 computes in float64; in others that is there for its
-    exactness, such as to prepare what layers of float32 read, or in the simulation of a LiteRT file.
+    A network whose layers are all of float64 computes in float64, whatever it is fed; beside layers of float32 it is
+    there for its exactness, such as to prepare what they read. So it is in simulations of LiteRT files, which round in
+    float32.
     """
-    fed = {nd.attribute(graph.nodes[name], "dtype") for name in graph.input_nodes}
-    if {each for each in fed if each and each.is_floating} != {dtypes.float64}:
-        return BRAIN
     called, _ = called_functions(graph.nodes.values(), graph.library)
     every = (*graph.nodes.values(), *(node for function in called.values() for node in function.node_def))
     if any(_is_of(node, COMPLEX) for node in every):  # made of float64, which would have to become narrower as well
+        return BRAIN
+    if any(node.op == QUANTIZER and nd.attribute(node, "T") == dtypes.float32 for node in every):
         return BRAIN
     kinds = {nd.attribute(node, "T") for node in every if node.op in KINDS}
     return BRAIN | DOUBLE if dtypes.float64 in kinds and dtypes.float32 not in kinds else BRAIN
