@@ -74,7 +74,7 @@ def open_columns(
 
     return Batches(
         rows,
-        inputs,
+        [_with_rank(spec, columns[spec.name]) for spec in inputs],
         place=place,
         count=count,
         samples=used_samples,
@@ -83,6 +83,13 @@ def open_columns(
         note=note,
         one_a_run=by_row is not None,
     )
+
+
+def _with_rank(spec: InputSpec, column: InputSource) -> InputSpec:
+    """With the shape of an array's or picture's samples, where the model does not say how many axes there are."""
+    if spec.shape is not None or not column.cut or column.dtype.names:
+        return spec
+    return replace(spec, shape=(None, *column.shape[1:]))
 
 
 def _batches_for(sample_limit: int, count: int, samples: int, size: int | None) -> int:

@@ -173,6 +173,11 @@ def plan_model(model: Any, config: Any, options: ModelOptions, watch: Stopwatch)
         original = load_model(model, options)
     ends = (", ".join(tensors) for tensors in (original.inputs, original.outputs))
     LOG.debug("model %s: %d nodes, inputs %s, outputs %s", original.source, len(original.nodes), *ends)
+    return plan_graph(original, configuration, watch)
+
+
+def plan_graph(original: Graph, configuration: Configuration, watch: Stopwatch) -> Planned:
+    """As :func:`plan_model`, of a model that has been read."""
     with watch.step("fold"):
         read = folded_model(original, configuration)
     plan = layer_plan(configuration, read.info)

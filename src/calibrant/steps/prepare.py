@@ -17,6 +17,7 @@ from calibrant.steps.balancing.balance import Balanced, balance
 from calibrant.steps.balancing.channels import Channels
 from calibrant.steps.balancing.equalize import equalize
 from calibrant.steps.calibration_data import open_planned, say_use
+from calibrant.steps.data_shapes import with_data_shapes
 from calibrant.steps.options_of_one_run import refuse_options_of_one_run
 from calibrant.steps.plain.functions import with_plain_functions
 from calibrant.steps.plain.log_sums import with_plain_log_sums
@@ -24,7 +25,7 @@ from calibrant.steps.plain.norms import with_plain_norms
 from calibrant.steps.plain.quotients import with_plain_quotients
 from calibrant.steps.plain.sample_norms import with_plain_sample_norms
 from calibrant.steps.plain.softmax import with_plain_softmax
-from calibrant.steps.planned import Planned, plan_model
+from calibrant.steps.planned import Planned, plan_graph, plan_model
 from calibrant.steps.prepared import Prepared, prepare_balanced
 
 WRITING_OUT = (
@@ -46,9 +47,13 @@ def plan_with_data(model: Any, config: Any, data: Any, options: Options, watch: 
     CalibrantError
         With every problem of the model, the configuration or the data.
     """
-    found, batches = open_planned(_plan_feedable(model, config, options, watch), data, options, config is not None)
+    planned, batches = open_planned(_plan_feedable(model, config, options, watch), data, options, config is not None)
     say_use(batches)
-    return found, batches
+    original = with_data_shapes(planned.original, batches.inputs)
+    if original is not planned.original:
+        replanned = plan_graph(original, planned.configuration, watch)
+        planned = replace(replanned, plan=replace(replanned.plan, batch_num=planned.plan.batch_num))
+    return planned, batches
 
 
 def prepare(
