@@ -125,3 +125,30 @@ def test_a_loop_over_several_rows_of_a_sample_counts_each():
 
     found = count_products(load(graph_def(build), outputs=["out"]))
     assert sorted(found.counts.values()) == [24, 5 * 3 * 16] and found.unknown == ()
+
+
+def convolution_in_a_loop(grows=False):
+    def build():
+        x, weights = placeholder([None, 6, 6, 3]), constant(3, 3, 3, 6)
+        v1.enable_control_flow_v2()
+
+        def body(i, y):
+            halves = tf.split(weights, 2, axis=3)
+            made = tf.nn.conv2d(y, halves[0] + halves[1], 1, "SAME")
+            return [i + 1, tf.concat([y, made], 1) if grows else made]
+
+        shapes = [[], [None, None, 6, 3] if grows else [None, 6, 6, 3]]
+        limits = [tf.TensorShape(shape) for shape in shapes]
+        tf.identity(tf.while_loop(lambda i, y: i < 5, body, [0, x], shape_invariants=limits)[1], name="out")
+
+    return count_products(load(graph_def(build), outputs=["out"]))
+
+
+def test_a_convolution_in_a_loop_counts_by_its_sizes():
+    found = convolution_in_a_loop()
+    assert list(found.counts.values()) == [5 * 36 * 27 * 3] and found.unknown == ()
+
+
+def test_a_convolution_of_what_grows_is_named():
+    found = convolution_in_a_loop(grows=True)
+    assert found.counts == {} and len(found.unknown) == 1

@@ -9,10 +9,11 @@ from functools import partial
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.functions.control_flow import nodes_in_functions
+from calibrant.graph.functions.function_shapes import function_as_graph
 from calibrant.graph.functions.loop_rounds import changed_arguments, loop_rounds, origin
 from calibrant.graph.graph import Graph
 from calibrant.graph.other_products import REASONS, is_other_product
-from calibrant.graph.tf_core import FunctionDef, NodeDef
+from calibrant.graph.tf_core import FunctionDef, NodeDef, TensorShapeProto
 from calibrant.layer_kinds import KINDS
 
 ASSUMED = 64  # the size of an open axis that is not the first, where it matters
@@ -118,17 +119,40 @@ def _of_einsum(node: NodeDef, shapes: list[nd.OpenShape]) -> int | None:
 
 
 def _in_function(graph: Graph, shape: ShapeOf, caller: NodeDef, node: NodeDef) -> int | None:
-    """All rounds for one sample of a MatMul with constant weights in the body of a loop, not of one within it."""
+    """All rounds for one sample of a product in the body of a loop, not of one within it."""
     rounds = loop_rounds(graph, caller)
-    if node.op != "MatMul" or rounds is None:
+    if rounds is None:
         return None
     body = next(each for each in graph.library.function if each.signature.name == caller.attr["body"].func.name)
     if all(other is not node for other in body.node_def):
         return None
-    weights = _shape_in_body(graph, caller, body, [name for name in node.input if not name.startswith("^")][1])
-    states = [shape(nd.data_inputs(caller)[place]) for place in changed_arguments(body)]
-    rows = max((sizes[0] or 1 for sizes in states if sizes is not None and len(sizes) == 2), default=1)
-    return None if weights is None or len(weights) != 2 else _known(rounds, rows, *weights)
+    if node.op == "MatMul":
+        weights = _shape_in_body(graph, caller, body, [name for name in node.input if not name.startswith("^")][1])
+        states = [shape(nd.data_inputs(caller)[place]) for place in changed_arguments(body)]
+        rows = max((sizes[0] or 1 for sizes in states if sizes is not None and len(sizes) == 2), default=1)
+        if weights is not None and len(weights) == 2:
+            return _known(rounds, rows, *weights)
+    return _known(rounds, _by_shapes(graph, shape, caller, body, node))
+
+
+def _by_shapes(graph: Graph, shape: ShapeOf, caller: NodeDef, body: FunctionDef, node: NodeDef) -> int | None:
+    """Of a product in a body, as long as no argument grows from round to round; the first axis may be the batch."""
+    given = [shape(tensor) for tensor in nd.data_inputs(caller)]
+    declared = caller.attr["output_shapes"].list.shape if "output_shapes" in caller.attr else ()
+    if len(declared) == len(given):
+        given = list(map(_kept_sizes, given, declared))
+    enclosed = function_as_graph(graph, body, given)
+    return None if enclosed is None else multiply_accumulates(enclosed.nodes[node.name], partial(_sizes, enclosed))
+
+
+def _kept_sizes(given: nd.OpenShape | None, declared: TensorShapeProto) -> nd.OpenShape | None:
+    """What a loop is given at first, less the sizes behind the first axis that may be others in later rounds."""
+    if given is None or declared.unknown_rank or len(declared.dim) != len(given):
+        return None
+    return tuple(
+        size if not axis or dim.size >= 0 else None
+        for axis, (size, dim) in enumerate(zip(given, declared.dim, strict=True))
+    )
 
 
 def _shape_in_body(
