@@ -31,7 +31,22 @@ def test_products_without_sizes_are_said():
     result = calibrant.quantize(graph_def(two_layers_in_float), data=numbers(16, 4))
     totals = result.report["totals"]
     line = share_line({**totals, "products_not_counted": ["one", "two"]})
-    assert line.endswith("; 2 products could not be counted")
+    counted = f"{totals['multiply_accumulates']:,} multiply-accumulates a sample that are counted"
+    assert line.endswith(f", 16 of {counted}; 2 products could not be counted")
+
+
+def test_weights_that_are_only_stored_as_integers_are_a_part_of_their_own():
+    def build():
+        x, weights = tf.compat.v1.placeholder(tf.float32, [None, 4]), tf.constant(numbers(4, 4))
+        tf.compat.v1.enable_control_flow_v2()
+        found = tf.while_loop(lambda i, y: i < 3, lambda i, y: [i + 1, tf.tanh(tf.matmul(y, weights))], [0, x])[1]
+        tf.matmul(found, tf.constant(numbers(4, 1, seed=2)), name="out")
+
+    totals = calibrant.quantize(graph_def(build), data=numbers(16, 4), outputs=["out"]).report["totals"]
+    assert share_line(totals) == (
+        "on integers: 20.0 % of 20 weights (80.0 % more stored as integers and multiplied in float), "
+        "7.7 % of 52 multiply-accumulates a sample"
+    )
 
 
 def test_a_shared_constant_counts_once():

@@ -100,7 +100,7 @@ def show_tables(result: Any, out: str) -> None:
     listed("time", (f"{step} {seconds:.2f} s" for step, seconds in result.seconds.items()))
     listed(f"written to {out}", (path.name for path in result.files))
     click.echo(share_line(totals))
-    in_file = file_share_line(report.get("exports", {}).get("tflite", {}))
+    in_file = file_share_line(report.get("exports", {}).get("tflite", {}), totals["products_not_counted"])
     if in_file is not None:
         click.echo(in_file)
     if result.output_sqnr is not None:

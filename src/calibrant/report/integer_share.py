@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from calibrant.graph import nodes as nd
@@ -45,27 +45,36 @@ def integer_share(network: QuantizedNetwork) -> dict[str, Any]:
 
 def share_line(share: dict[str, Any]) -> str:
     """The same as one line for a person."""
-    weights = _percent(share["quantized_weights"], share["weights"])
-    products = _percent(share["quantized_multiply_accumulates"], share["multiply_accumulates"])
-    only = share["weight_only_weights"]
+    on_integers, stored = weight_shares(share)
     beside = share["weights_in_no_layer"]
-    notes = [f"{only:,} of them multiplied in float"] if only else []
+    notes = [f"{stored} more stored as integers and multiplied in float"] if share["weight_only_weights"] else []
     notes += [f"{beside:,} in no layer, such as positions and masks"] if beside else []
-    stored = f" ({'; '.join(notes)})" if notes else ""
-    more = not_counted(share)
-    wide = _percent(share["wide_multiply_accumulates"], share["multiply_accumulates"])
+    noted = f" ({'; '.join(notes)})" if notes else ""
+    products = part_of_counted(share, share["quantized_multiply_accumulates"])
+    wide = ""
     if share["wide_layers"]:
-        more = f", {wide} with activations of 16 bits{more}"
+        wide = f", {part_of_counted(share, share['wide_multiply_accumulates'])} with activations of 16 bits"
     return (
-        f"on integers: {weights} of {share['weights']:,} weights{stored}, "
-        f"{products} of {share['multiply_accumulates']:,} multiply-accumulates a sample{more}"
+        f"on integers: {on_integers} of {share['weights']:,} weights{noted}, "
+        f"{products} of {share['multiply_accumulates']:,} multiply-accumulates a sample{wide}{not_counted(share)}"
     )
 
 
+def weight_shares(share: Mapping[str, Any]) -> tuple[str, str]:
+    """Which share of the weights is multiplied on integers, and which only stored as integers."""
+    stored, whole = share["weight_only_weights"], share["weights"]
+    return percent(share["quantized_weights"] - stored, whole), percent(stored, whole)
+
+
+def part_of_counted(share: Mapping[str, Any], part: int) -> str:
+    """Some of the multiply-accumulates as a share; as a number where not all are counted, as a share would mislead."""
+    return f"{part:,}" if share["products_not_counted"] else percent(part, share["multiply_accumulates"])
+
+
 def not_counted(share: Mapping[str, Any]) -> str:
-    """What a share of multiply-accumulates leaves out; empty where that is nothing."""
+    """What the numbers of multiply-accumulates leave out; empty where that is nothing."""
     unknown = len(share["products_not_counted"])
-    return f"; {unknown} product{'s' if unknown > 1 else ''} could not be counted" if unknown else ""
+    return f" that are counted; {unknown} product{'s' if unknown > 1 else ''} could not be counted" if unknown else ""
 
 
 def is_otherwise(share: Mapping[str, Any]) -> bool:
@@ -73,23 +82,34 @@ def is_otherwise(share: Mapping[str, Any]) -> bool:
     return bool(share["layers_in_float"] or share["products_beside_layers"])
 
 
-def file_share_line(notes: Mapping[str, Any]) -> str | None:
-    """The line for a LiteRT file, from the report's notes on it; None where nothing is otherwise there."""
+def file_share_line(notes: Mapping[str, Any], unknown: Sequence[str] = ()) -> str | None:
+    """The line for a LiteRT file, from the report's notes on it; None where nothing is otherwise there.
+
+    Parameters
+    ----------
+    notes : Mapping[str, Any]
+        ``exports.tflite`` of the report.
+    unknown : Sequence[str]
+        The products that could not be counted.
+    """
     share = notes.get("on_integers")
     if share is None or not is_otherwise(share):
         return None
-    weights = _percent(share["quantized_weights"], share["weights"])
-    products = _percent(share["quantized_multiply_accumulates"], share["multiply_accumulates"])
+    share = {**share, "products_not_counted": unknown}
+    weights = percent(share["quantized_weights"], share["weights"])
+    products = part_of_counted(share, share["quantized_multiply_accumulates"])
     in_float, beside = len(share["layers_in_float"]), len(share["products_beside_layers"])
     ends = [f"{in_float} of {share['layers']} quantized layers in float"] if in_float else []
     ends += [f"{beside} product{'s' * (beside > 1)} on integers that other files have in float"] if beside else []
+    counted = " that are counted" if unknown else ""
     return (
         f"in {notes['files'][0]}: {weights} of {share['weights']:,} weights, "
-        f"{products} of {share['multiply_accumulates']:,} multiply-accumulates, {', '.join(ends)}"
+        f"{products} of {share['multiply_accumulates']:,} multiply-accumulates{counted}, {', '.join(ends)}"
     )
 
 
-def _percent(part: int, whole: int) -> str:
+def percent(part: int, whole: int) -> str:
+    """A share in words."""
     return "none" if not whole else f"{100 * part / whole:.1f} %"
 
 

@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from calibrant.report.damage import WORST, damage_by_layer, input_key
-from calibrant.report.integer_share import is_otherwise, not_counted
+from calibrant.report.integer_share import is_otherwise, not_counted, part_of_counted, percent, weight_shares
 from calibrant.report.option_words import option_words
 from calibrant.report.page.drawing import drawing
 from calibrant.report.picture import Picture
@@ -80,13 +80,16 @@ def shell(title: str, content: str, data: Mapping[str, Any] | None = None) -> st
 def _head(name: str, report: Mapping[str, Any], sizes: Mapping[str, int], damage: Mapping[str, float]) -> str:
     totals, run = report["totals"], report.get("run", {})
     seconds = sum(run.get("seconds", {}).values())
-    wide = _share(totals["wide_multiply_accumulates"], totals["multiply_accumulates"])
-    products = _share(totals["quantized_multiply_accumulates"], totals["multiply_accumulates"])
+    on_integers, stored = weight_shares(totals)
+    wide = part_of_counted(totals, totals["wide_multiply_accumulates"])
+    products = part_of_counted(totals, totals["quantized_multiply_accumulates"])
+    whole = f" of {totals['multiply_accumulates']:,}" if totals["products_not_counted"] else ""
     facts = [
         ("Layers on INT8", f"{totals['quantized_layers']}"),
         ("Left in float", f"{totals['layers_left_in_float']}"),
-        ("Weights on INT8", _share(totals["quantized_weights"], totals["weights"])),
-        ("Multiply-accumulates", f"{products}{not_counted(totals)}"),
+        ("Weights on INT8", on_integers),
+        *((("Weights stored as INT8, multiplied in float", stored),) if totals["weight_only_weights"] else ()),
+        ("Multiply-accumulates", f"{products}{whole}{not_counted(totals)}"),
         *((("With 16-bit activations", wide),) if totals["wide_layers"] else ()),
         *_in_lite_file(report),
         *((f"Output {key}", _decibels(value)) for key, value in (run.get("output_sqnr_db") or {}).items()),
@@ -112,12 +115,10 @@ def _in_lite_file(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     share = notes.get("on_integers")
     if share is None or not is_otherwise(share):
         return []
+    share = {**share, "products_not_counted": report["totals"]["products_not_counted"]}
     return [
-        ("Weights in the .tflite", _share(share["quantized_weights"], share["weights"])),
-        (
-            "Multiply-accumulates in the .tflite",
-            _share(share["quantized_multiply_accumulates"], share["multiply_accumulates"]),
-        ),
+        ("Weights in the .tflite", percent(share["quantized_weights"], share["weights"])),
+        ("Multiply-accumulates in the .tflite", part_of_counted(share, share["quantized_multiply_accumulates"])),
     ]
 
 
@@ -359,10 +360,6 @@ def number(value: float | None, form: str) -> tuple[str, Any]:
 
 def _decibels(value: float | None) -> str:
     return "equal" if value is None else f"{value:.1f} dB"
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.1f} %" if whole else "–"
 
 
 def _bytes(size: int) -> str:
