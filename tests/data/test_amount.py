@@ -160,3 +160,16 @@ def test_nothing_is_said_of_inputs_that_nothing_reads_or_that_are_one_number():
     constant = data | {"x": np.ones([64, 4], np.float32)}
     [said] = calibrant.quantize(graph_def(build), data=constant, inputs=inputs).data.warnings
     assert said.startswith("every value of input 'x' is 1")
+
+
+@pytest.mark.parametrize(("queries", "told"), [(1, True), (4, False)])
+def test_one_query_beside_many_samples_is_said(queries, told):
+    def build():
+        query, gallery = (placeholder([size, 4], name) for size, name in ((1, "query"), (None, "gallery")))
+        tf.identity(tf.matmul(query, tf.constant(numbers(4, 1))) * gallery, "out")
+
+    batches = [
+        {"query": numbers(1, 4, seed=at % queries), "gallery": numbers(8, 4, seed=9 + at)} for at in range(2 * queries)
+    ]
+    warnings = calibrant.quantize(graph_def(build), data=batches, outputs=["out"]).data.warnings
+    assert any("'query', from which alone its range comes" in warning for warning in warnings) is told

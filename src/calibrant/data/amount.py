@@ -95,6 +95,12 @@ class DataUse:
         is_constant = extremes and all(low == high for low, high in extremes.values())
         if batches.repeated is not None and not is_constant:
             warnings.append(f"{batches.repeated}; give {FEWEST_SAMPLES} different ones or more")
+        warnings += [
+            f"all {samples} samples go with the same values of input {name!r}, from which alone its range comes; where "
+            "they differ from run to run, give an iterable of batches (dicts) with several"
+            for name in batches.unvaried
+            if samples > 1 and extremes.get(name, (0, 0))[0] < extremes.get(name, (0, 0))[1]
+        ]
         found = count, samples, batches.available, tuple(warnings), batches.fingerprint, batches.repeated
         return cls(*found, batches.one_a_run)
 

@@ -46,6 +46,9 @@ class Batches:
         Smallest and largest values of the batches that were yielded.
     repeated : str | None
         That most of the first samples of the first whole iteration are copies, in words; None before it.
+    unvaried : tuple[str, ...]
+        Inputs of floats without samples, as their first axis is fixed and that of others open, that had the same values
+        in every batch of the first whole iteration.
     restartable : bool
         Whether it can be read more than once.
     one_a_run : bool
@@ -88,6 +91,7 @@ class Batches:
         self.fingerprint: str | None = None
         self.seen = Extremes()
         self.repeated: str | None = None
+        self.unvaried: tuple[str, ...] = ()
         self.has_changed = False
         self._first: tuple[str, ...] | None = None  # what the first whole iteration had yielded after each batch
 
@@ -101,12 +105,17 @@ class Batches:
         """
         yielded = samples = 0
         fingerprint, until, different = Fingerprint(), list[str](), DifferentSamples()
+        values = {spec.name: set[str]() for spec in self._without_samples()}
         for row in islice(self._rows(), self.batch_num):
             batch = {spec.name: coerce(row[spec.name], spec, self.seen) for spec in self._inputs}
             if not sample_count(batch):
                 raise DataError(Problem(f"batch {yielded} holds no samples", file=self._place, hint="leave it out"))
             for array in batch.values():
                 fingerprint.add(array)
+            for name, found in values.items():
+                own = Fingerprint()
+                own.add(batch[name])
+                found.add(own.hexdigest())
             until.append(fingerprint.hexdigest())
             if self._first is None:
                 read = [batch[spec.name] for spec in self._inputs if spec.is_read]
@@ -122,11 +131,18 @@ class Batches:
         if self._first is None:
             self._first, self.fingerprint = tuple(until), fingerprint.hexdigest()
             self.repeated = different.repeated
+            self.unvaried = tuple(name for name, found in values.items() if len(found) == 1)
         self.has_changed |= len(self._first) != yielded
         if not yielded:
             raise DataError(Problem("there are no batches", file=self._place))
         if self.batch_num is not None and yielded < self.batch_num:
             raise too_few(self.batch_num, f"{yielded}", self._place)
+
+    def _without_samples(self) -> list[InputSpec]:
+        read = [spec for spec in self._inputs if spec.is_read and spec.shape]
+        if self._first is not None or self.one_a_run or all(spec.fixed_batch is not None for spec in read):
+            return []
+        return [spec for spec in read if spec.fixed_batch is not None and spec.dtype.kind == "f"]
 
     @property
     def inputs(self) -> tuple[InputSpec, ...]:
