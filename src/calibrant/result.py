@@ -13,7 +13,7 @@ from typing import Any
 from calibrant.algorithms.histogram import Histogram
 from calibrant.config import write_config_json
 from calibrant.config.model import Configuration
-from calibrant.config.plan import Plan
+from calibrant.config.plan import Plan, is_default
 from calibrant.config.text_write import write_config
 from calibrant.data.amount import DataUse
 from calibrant.data.batches import Batches
@@ -232,6 +232,14 @@ class Result:
     def _is_refined(self) -> bool:
         return bool(self.options.get("refine"))
 
+    def _ranges_by_outputs(self) -> set[str]:
+        """Nodes whose ranges were moved, or left, by the error at the outputs."""
+        moved = {entry.node for entry in self.network.every_input() if entry.unrefined is not None}
+        if not self._is_refined:
+            return moved
+        is_all = self.options["refine"] is True
+        return moved | {entry.name for entry in self.plan.layers if is_all or is_default(entry)}
+
     def _pictured_rows(self, pictured: Pictured, found: Mapping[str, Any]) -> dict[str, Any]:
         growth = growth_rows(pictured.growth)
         about_data = self.data.warnings if self.data is not None else ()
@@ -249,6 +257,7 @@ class Result:
             about_layers,
             moving,
             self._is_refined,
+            self._ranges_by_outputs(),
         )
         return {
             "verdict": verdict(found["totals"], self.output_sqnr, len(listed)),

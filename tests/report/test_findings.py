@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from calibrant.config.plan import ActivationPlan, LayerPlan, WeightPlan
 from calibrant.report.findings import findings
 
 ROW = {
@@ -21,3 +22,34 @@ def test_refining_is_advised_where_it_has_not_run(refined, advice):
     [found] = findings(network, plan, [ROW], [GROWTH], refined=refined)
     assert found["layer"] == "dense" and "12.0 dB" in found["what"]
     assert found["advice"].startswith(advice)
+
+
+CLIPPED = {**ROW, "clipped": 0.003, "search": {"chosen_db": 5.1, "signal_to_noise_db": [None, 31.5]}}
+
+
+def plan_of(activation):
+    layers = [LayerPlan("dense", "MatMul", WeightPlan(), activation)]
+    return SimpleNamespace(layers=layers, skip_fusion_layers=[], do_fusion=True)
+
+
+NO_LAYERS = SimpleNamespace(layers=[])
+CLIPPING = ActivationPlan("ifmr", True, 8, 0.99, 1.01, 0.01, 0.6, 0.6)
+DEFAULT = ActivationPlan("ifmr", True, 8, 0.7, 1.3, 0.01, 0.999999, 0.999999)
+
+
+def test_a_range_that_clips_is_found():
+    [found] = findings(NO_LAYERS, plan_of(CLIPPING), [CLIPPED], [])
+    assert found["advice"] == "Use the default search of the range." and found["gain_db"] == pytest.approx(26.4)
+
+
+def test_a_range_that_the_outputs_chose_is_not_undone():
+    assert findings(NO_LAYERS, plan_of(CLIPPING), [CLIPPED], [], by_outputs={"dense"}) == []
+
+
+def test_the_default_search_is_not_advised_where_it_was_used():
+    assert findings(NO_LAYERS, plan_of(DEFAULT), [CLIPPED], []) == []
+
+
+def test_a_tensor_that_is_clear_is_left_alone():
+    clear = {**CLIPPED, "search": {"chosen_db": 78.6, "signal_to_noise_db": [84.6]}}
+    assert findings(NO_LAYERS, plan_of(CLIPPING), [clear], []) == []

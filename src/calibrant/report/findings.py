@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +25,8 @@ WORTH_SAYING = 1.0
 CLEAR_GAIN = 3.0
 LOW = 30.0
 """dB of a tensor below which its layer is worth a look."""
+CLEAR = 40.0
+"""dB of a tensor from which another range gains nothing: that is what 8 bits leave of weights."""
 MOST_ALIKE = 3
 MOVING = 24.0
 """Severity of ranges that move with more data."""
@@ -83,6 +85,7 @@ def findings(
     layer_warnings: Sequence[str] = (),
     too_few_data: str | None = None,
     refined: bool = False,
+    by_outputs: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """All findings, the worst first.
 
@@ -98,6 +101,8 @@ def findings(
         How far the ranges still move, where that is a concern.
     refined : bool
         Whether the ranges have been refined.
+    by_outputs : Collection[str]
+        Nodes whose ranges the error at the outputs decided: the error of their own tensors says nothing against them.
     """
     plans = {entry.name: entry for entry in plan.layers}
     growth_at = {f"{row['layer']}:{row['index']}": row for row in growth}
@@ -106,7 +111,7 @@ def findings(
     if too_few_data is not None:
         found.append(Finding(MOVING, None, too_few_data, "Calibrate on more samples: --samples, or batch_num."))
     for row in activations:
-        found += _of_activation(row, plans, growth_at, refined)
+        found += _of_activation(row, plans, growth_at, refined, by_outputs)
     for layer in network.layers:
         found += _of_weights(layer, plans)
     for name in plan.skip_fusion_layers:
@@ -169,7 +174,11 @@ def _of_warning(text: str, plans: Mapping[str, LayerPlan]) -> Finding:
 
 
 def _of_activation(
-    row: Mapping[str, Any], plans: Mapping[str, LayerPlan], growth: Mapping[str, Mapping[str, Any]], refined: bool
+    row: Mapping[str, Any],
+    plans: Mapping[str, LayerPlan],
+    growth: Mapping[str, Mapping[str, Any]],
+    refined: bool,
+    by_outputs: Collection[str],
 ) -> list[Finding]:
     name = row["read_by"][0].rpartition(":")[0]
     search = row["search"]
@@ -180,8 +189,10 @@ def _of_activation(
     if chosen is None or not curve:
         return []
     gain = max(curve) - chosen
+    is_left = not any(reader.rpartition(":")[0] in by_outputs for reader in row["read_by"])
+    is_other = plan is None or plan.activation != _default_search(plan.activation)
     found = []
-    if gain >= WORTH_SAYING:
+    if gain >= WORTH_SAYING and chosen < CLEAR and is_left and is_other:
         share = (
             f"{100 * row['clipped']:.3g} % of the values of {row['tensor']} are clipped"
             if row["clipped"]
@@ -202,7 +213,7 @@ def _of_activation(
         advice = "Balance the channels with dmq_balancer." if can else "Look for what makes one channel so large."
         found.append(Finding(by_channel, name, what, advice, block, replaces=_replaced(plan, block)))
     elif by_channel is not None and by_channel < LOW and not found:
-        what = f"Rounding leaves the mean channel of {row['tensor']} {by_channel:.1f} dB."
+        what = f"Rounding and clipping leave the mean channel of {row['tensor']} {by_channel:.1f} dB."
         advice = "Try calibrant tune." if refined else "Try --refine, which moves ranges by the outputs' error."
         found.append(Finding(by_channel + 5, name, what, advice))
     return found
