@@ -215,7 +215,7 @@ class Result:
                 f"{self.name}{FAKEQUANT_FOLDER}"
             )
         if self.sensitivity is not None:
-            found["sensitivity"] = sensitivity_rows(self.sensitivity, self.plan)
+            found["sensitivity"] = sensitivity_rows(self.sensitivity, self.plan, self._block_comment())
         notes = dict(self.export_notes)
         for form, error in self.refused.items():
             notes[form] = {"refused": [problem.as_dict() for problem in error.problems]}
@@ -231,6 +231,13 @@ class Result:
     @property
     def _is_refined(self) -> bool:
         return bool(self.options.get("refine"))
+
+    def _block_comment(self) -> str:
+        """With which options a block to paste, as a file of its own, is this run and its change alone."""
+        if self.data is None:
+            return ""
+        words = [f"--samples {self.data.samples}", *same_options(self.options), *_same_file(self.options)]
+        return f"# in a file of its own, for quantize {' '.join(words)}\n"
 
     def _ranges_by_outputs(self) -> set[str]:
         """Nodes whose ranges were moved, or left, by the error at the outputs."""
@@ -258,6 +265,7 @@ class Result:
             moving,
             self._is_refined,
             self._ranges_by_outputs(),
+            self._block_comment(),
         )
         return {
             "verdict": verdict(found["totals"], self.output_sqnr, len(listed)),

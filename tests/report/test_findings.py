@@ -1,5 +1,6 @@
 """What findings advise: nothing that the run has done already."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -53,3 +54,15 @@ def test_the_default_search_is_not_advised_where_it_was_used():
 def test_a_tensor_that_is_clear_is_left_alone():
     clear = {**CLIPPED, "search": {"chosen_db": 78.6, "signal_to_noise_db": [84.6]}}
     assert findings(NO_LAYERS, plan_of(CLIPPING), [clear], []) == []
+
+
+def test_a_text_to_paste_names_the_options_of_the_run():
+    [found] = findings(NO_LAYERS, plan_of(CLIPPING), [CLIPPED], [], comment="# for quantize --samples 64\n")
+    assert found["block"].startswith("# for quantize --samples 64\noverride_layer_configs {")
+
+
+def test_balancing_leaves_an_open_range_open():
+    plan = plan_of(DEFAULT)
+    plan.layers = [replace(plan.layers[0], sources=(("activation", "default"),), can_be_balanced=True)]
+    [found] = findings(NO_LAYERS, plan, [ROW], [{**GROWTH, "channel_ratio": 50.0}])
+    assert "dmq_balancer" in found["block"] and "ifmr_quantize" not in found["block"]

@@ -72,6 +72,15 @@ def test_a_block_for_a_layer_without_an_entry_is_added(digits, images, tmp_path)
     assert found["block"] and found["replaces"] is None
 
 
+def test_a_block_is_the_same_run_with_the_options_that_it_names(digits, images, tmp_path):
+    model = str(digits / "digits.pb")
+    first = calibrant.quantize(model, None, images, tmp_path, samples=32, sensitivity=True, page=False)
+    block = first.report["sensitivity"][0]["override"]
+    words = block.splitlines()[0].removeprefix("# in a file of its own, for quantize ").split()
+    assert words == ["--samples", "32", "--no-refine", "--no-equalize"]
+    assert calibrant.quantize(model, block, images, samples=32).record == first.record
+
+
 DATA = {
     "too few samples": ("2 samples calibrate", lambda images: images[:2]),
     "nothing but zeros": ("calibrate nothing", np.zeros_like),

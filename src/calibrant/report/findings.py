@@ -14,7 +14,7 @@ from calibrant.algorithms.ifmr import IfmrSettings
 from calibrant.algorithms.sqnr import sqnr_db
 from calibrant.config.layer_block import layer_block
 from calibrant.config.model import Configuration
-from calibrant.config.plan import ActivationPlan, LayerPlan, Plan
+from calibrant.config.plan import ActivationPlan, LayerPlan, Plan, is_default
 from calibrant.config.text_write import write_block, write_config
 from calibrant.layer_kinds import KINDS
 from calibrant.quantized_network import OutputSqnr, QuantizedLayer, QuantizedNetwork
@@ -86,6 +86,7 @@ def findings(
     too_few_data: str | None = None,
     refined: bool = False,
     by_outputs: Collection[str] = (),
+    comment: str = "",
 ) -> list[dict[str, Any]]:
     """All findings, the worst first.
 
@@ -103,6 +104,8 @@ def findings(
         Whether the ranges have been refined.
     by_outputs : Collection[str]
         Nodes whose ranges the error at the outputs decided: the error of their own tensors says nothing against them.
+    comment : str
+        A line in front of each text to paste: with which options it is the same run.
     """
     plans = {entry.name: entry for entry in plan.layers}
     growth_at = {f"{row['layer']}:{row['index']}": row for row in growth}
@@ -120,7 +123,8 @@ def findings(
         found.append(Finding(25.0, name, what, advice))
     if not plan.do_fusion:
         found.append(Finding(25.0, None, "do_fusion is false: no norm is folded.", "Remove do_fusion : false."))
-    return [entry.as_dict() for entry in _grouped(sorted(found, key=lambda entry: entry.severity))]
+    listed = [entry.as_dict() for entry in _grouped(sorted(found, key=lambda entry: entry.severity))]
+    return [{**row, "block": row["block"] and comment + row["block"]} for row in listed]
 
 
 def verdict(totals: Mapping[str, Any], measured: OutputSqnr | None, count: int) -> str:
@@ -209,7 +213,7 @@ def _of_activation(
             f"far as the median; the mean channel keeps {by_channel:.1f} dB."
         )
         can = plan is not None and plan.can_be_balanced and plan.migration_strength is None
-        block = _block(replace(plan, migration_strength=0.5)) if plan is not None and can else None
+        block = _block(replace(plan, migration_strength=0.5), is_default(plan)) if plan is not None and can else None
         advice = "Balance the channels with dmq_balancer." if can else "Look for what makes one channel so large."
         found.append(Finding(by_channel, name, what, advice, block, replaces=_replaced(plan, block)))
     elif by_channel is not None and by_channel < LOW and not found:
@@ -232,14 +236,14 @@ def _of_weights(layer: QuantizedLayer, plans: Mapping[str, LayerPlan]) -> list[F
         better = _channel_decibels(values, quantize_weights(values, weights.bits, axes).dequantize(), axes)
         if better is not None and better - now >= CLEAR_GAIN:
             what = f"One scale for all channels leaves the mean channel's weights {now:.1f} dB."
-            block = _block(replace(plan, weights=replace(plan.weights, channel_wise=True)))
+            block = _block(replace(plan, weights=replace(plan.weights, channel_wise=True)), is_default(plan))
             advice = "Give each channel a scale of its own."
             found.append(Finding(now, plan.name, what, advice, block, better - now, plan.own_entry))
     if weights.bits < 8 and weights.levels is None:
         more = quantize_weights(values, 8, weights.channel_axes).dequantize()
         gain = (_channel_decibels(values, more, axes) or now) - now
         what = f"Weights of {weights.bits} bits have {now:.1f} dB."
-        block = _block(replace(plan, weights=replace(plan.weights, bits=8)))
+        block = _block(replace(plan, weights=replace(plan.weights, bits=8)), is_default(plan))
         found.append(Finding(now, plan.name, what, "Use 8 bits.", block, gain, plan.own_entry))
     if not found and now < LOW:
         what = f"The mean channel's weights keep {now:.1f} dB."
@@ -271,8 +275,8 @@ def _default_search(plan: ActivationPlan) -> ActivationPlan:
     )
 
 
-def _block(plan: LayerPlan) -> str:
-    return write_block(layer_block(plan), "override_layer_configs")
+def _block(plan: LayerPlan, open_range: bool = False) -> str:
+    return write_block(layer_block(plan, open_range), "override_layer_configs")
 
 
 def _replaced(plan: LayerPlan | None, block: str | None) -> str | None:

@@ -13,11 +13,12 @@ from calibrant.config.text_write import write_block, write_config
 from calibrant.quantized_network import Sensitivity
 
 
-def sensitivity_rows(ranking: Sequence[Sensitivity], plan: Plan) -> list[dict[str, Any]]:
+def sensitivity_rows(ranking: Sequence[Sensitivity], plan: Plan, comment: str = "") -> list[dict[str, Any]]:
     """One row per layer, the most harmful first; None where a layer makes no difference at all.
 
     ``override`` is the layer's present settings as a block to change and paste, in the place of the entry
-    ``override_replaces`` where the configuration has one; ``skip`` leaves the layer in float.
+    ``override_replaces`` where the configuration has one; ``skip`` leaves the layer in float. ``comment`` is
+    a line in front of each: with which options it is the same run.
     """
     plans = {entry.name: entry for entry in plan.layers}
     return [
@@ -28,9 +29,9 @@ def sensitivity_rows(ranking: Sequence[Sensitivity], plan: Plan) -> list[dict[st
             "only_cosine": entry.only_cosine,
             "without_signal_to_noise_db": _finite(entry.without_db),
             "without_cosine": entry.without_cosine,
-            "override": write_block(layer_block(plans[entry.layer]), "override_layer_configs"),
+            "override": comment + write_block(layer_block(plans[entry.layer]), "override_layer_configs"),
             "override_replaces": plans[entry.layer].own_entry,
-            "skip": write_config(Configuration(skip_layers=(entry.layer,))),
+            "skip": comment + write_config(Configuration(skip_layers=(entry.layer,))),
         }
         for entry in ranking
     ]
