@@ -17,7 +17,9 @@ ROW = {
 GROWTH = {"layer": "dense", "index": 0, "own_db": 12.0, "channel_ratio": 2.0}
 
 
-@pytest.mark.parametrize(("refined", "advice"), [(False, "Try --refine, which moves"), (True, "Try calibrant tune.")])
+@pytest.mark.parametrize(
+    ("refined", "advice"), [(False, "Try --refine, which moves"), (True, "Try calibrant tune --refine.")]
+)
 def test_refining_is_advised_where_it_has_not_run(refined, advice):
     network, plan = SimpleNamespace(layers=[]), SimpleNamespace(layers=[], skip_fusion_layers=[], do_fusion=True)
     [found] = findings(network, plan, [ROW], [GROWTH], refined=refined)
@@ -66,3 +68,21 @@ def test_balancing_leaves_an_open_range_open():
     plan.layers = [replace(plan.layers[0], sources=(("activation", "default"),), can_be_balanced=True)]
     [found] = findings(NO_LAYERS, plan, [ROW], [{**GROWTH, "channel_ratio": 50.0}])
     assert "dmq_balancer" in found["block"] and "ifmr_quantize" not in found["block"]
+
+
+def test_a_layer_whose_input_never_changed_is_no_loss():
+    search = SimpleNamespace(use=SimpleNamespace(is_constant=True))
+    layer = SimpleNamespace(inputs=[SimpleNamespace(node="dense", search=search)], weights=None)
+    layer.layer, layer.float_weights = SimpleNamespace(name="dense"), None
+    text = "'dense': its input x:0 was 0; scale 1 was taken; calibrate on data with other values"
+    rounding = {**ROW, "read_by": ["other:0"]}
+    network = SimpleNamespace(layers=[layer])
+    found = findings(network, plan_of(DEFAULT), [rounding], [{**GROWTH, "layer": "other"}], layer_warnings=[text])
+    assert [entry["layer"] for entry in found] == ["other", "dense"]
+    assert found[1]["advice"] == "Calibrate on data with other values."
+
+
+def test_leaving_a_layer_in_float_comes_with_its_line():
+    text = "'dense': 73 % of its values are rounded to zero; try skip_layers, or calibrant tune"
+    [found] = findings(NO_LAYERS, plan_of(DEFAULT), [], [], layer_warnings=[text])
+    assert found["block"] == 'skip_layers : "dense"\n'

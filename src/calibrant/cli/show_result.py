@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from calibrant.cli.json_output import print_json
-from calibrant.cli.next_step import model_words, place, say_next
+from calibrant.cli.next_step import data_words, model_words, place, say_next, word
 from calibrant.file_endings import TFLITE
 
 NOT_EVERYTHING = 3
@@ -31,7 +31,7 @@ def show_result(result: Any, model: str, out: str, as_json: bool) -> int:
         for warning in result.report["warnings"]:
             click.echo(f"warning: {warning}", err=True)
         show_tables(result, out)
-        say_next("; ".join((*_judging(model, out, result), "calibrant tune where accuracy was lost")))
+        say_next("; ".join((*_judging(model, out, result), _tuning(model, result))))
     return _show_refused(result)
 
 
@@ -48,6 +48,16 @@ def _judging(model: str, out: str, result: Any) -> list[str]:
     if f"{result.name}{TFLITE}" in result.exported:
         judging.append(f"of the .tflite: calibrant verify {place(out)} {labelled}")
     return judging
+
+
+def _tuning(model: str, result: Any) -> str:
+    """The search for better settings, which judges the same kind of model as this run made."""
+    given = click.get_current_context().params
+    start = "" if given["config"] is None else f" --config {place(given['config'])}"
+    data = word(given["data"]) if given.get("data") else "DATA"
+    how = " --refine" if result.options.get("refine") else ""
+    read = f"{model_words()}{start} --data {data}{data_words()}"
+    return f"where accuracy was lost: calibrant tune {place(model)}{read}{how} --labels LABELS --out TUNED"
 
 
 def _show_refused(result: Any) -> int:

@@ -117,8 +117,9 @@ def tune(
         layers = {"in_float": list(found.in_float)}
         print_json({"out": out, "met": found.met, **_measured(found.outcome), **layers, "tried": tried})
         sys.exit(0 if found.met else 1)
+    how = f"--{'' if refine else 'no-'}refine{'' if options['bias_correction'] else ' --no-bias-correction'}"
     if not settings["quiet"]:
-        table("tried", ("", "what", "in float", "lost, points", "median dB"), rows)
+        table(f"tried, each as quantize {how} makes it", ("", "what", "in float", "lost, points", "median dB"), rows)
         click.echo()
     verdict = "meets" if found.met else "misses"
     click.echo(
@@ -126,9 +127,9 @@ def tune(
         f"{len(found.in_float)} more layers in float"
     )
     chosen = f"{place(model)}{model_words()} --config {place(out)} --data {word(data)}"
-    how = f"--{'' if refine else 'no-'}refine{'' if options['bias_correction'] else ' --no-bias-correction'}"
     ready = f"calibrant quantize {chosen}{data_words()} --out OUT {how}"
-    say_next(ready if found.met else "more calibration data, --refine, or a larger --tolerance")
+    way_out = "more calibration data or" if refine else "more calibration data, --refine, or"
+    say_next(ready if found.met else f"{way_out} a larger --tolerance")
     if not found.met:
         sys.exit(1)
 

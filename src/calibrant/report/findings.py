@@ -17,7 +17,7 @@ from calibrant.config.model import Configuration
 from calibrant.config.plan import ActivationPlan, LayerPlan, Plan, is_default
 from calibrant.config.text_write import write_block, write_config
 from calibrant.layer_kinds import KINDS
-from calibrant.quantized_network import OutputSqnr, QuantizedLayer, QuantizedNetwork
+from calibrant.quantized_network import OutputSqnr, QuantizedInput, QuantizedLayer, QuantizedNetwork
 from calibrant.report.output_sqnr import shown_db
 
 WORTH_SAYING = 1.0
@@ -30,6 +30,8 @@ CLEAR = 40.0
 MOST_ALIKE = 3
 MOVING = 24.0
 """Severity of ranges that move with more data."""
+CONSTANT = 27.0
+"""Severity of a tensor that never changed: it loses nothing on these data."""
 UNEVEN = 30.0
 """Largest over median magnitude of the channels from which the balancer is proposed."""
 
@@ -110,7 +112,8 @@ def findings(
     plans = {entry.name: entry for entry in plan.layers}
     growth_at = {f"{row['layer']}:{row['index']}": row for row in growth}
     found = [Finding(-2.0, None, _sentence(text), "Mend the calibration data first.") for text in data_warnings]
-    found += [_of_warning(text, plans) for text in layer_warnings]
+    constant = {entry.node for layer in network.layers for entry in layer.inputs if _is_constant(entry)}
+    found += [_of_warning(text, plans, constant) for text in layer_warnings]
     if too_few_data is not None:
         found.append(Finding(MOVING, None, too_few_data, "Calibrate on more samples: --samples, or batch_num."))
     for row in activations:
@@ -170,11 +173,16 @@ def _grouped(found: Sequence[Finding]) -> list[Finding]:
     return kept
 
 
-def _of_warning(text: str, plans: Mapping[str, LayerPlan]) -> Finding:
+def _is_constant(entry: QuantizedInput) -> bool:
+    return entry.search.use is not None and entry.search.use.is_constant
+
+
+def _of_warning(text: str, plans: Mapping[str, LayerPlan], constant: Collection[str]) -> Finding:
     name = next((name for name in plans if text.startswith(f"{name!r}: ")), None)
     what = text if name is None else text[len(repr(name)) + 2 :]
     what, _, advice = what.rpartition("; ") if "; " in what else (what, "", "See the layer's histogram.")
-    return Finding(5.0, name, _sentence(what), _sentence(advice))
+    block = _skip(name) if name is not None and "skip_layers" in advice else None
+    return Finding(CONSTANT if name in constant else 5.0, name, _sentence(what), _sentence(advice), block)
 
 
 def _of_activation(
@@ -218,7 +226,9 @@ def _of_activation(
         found.append(Finding(by_channel, name, what, advice, block, replaces=_replaced(plan, block)))
     elif by_channel is not None and by_channel < LOW and not found:
         what = f"Rounding and clipping leave the mean channel of {row['tensor']} {by_channel:.1f} dB."
-        advice = "Try calibrant tune." if refined else "Try --refine, which moves ranges by the outputs' error."
+        advice = (
+            "Try calibrant tune --refine." if refined else "Try --refine, which moves ranges by the outputs' error."
+        )
         found.append(Finding(by_channel + 5, name, what, advice))
     return found
 

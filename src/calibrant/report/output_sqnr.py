@@ -52,7 +52,7 @@ def sqnr_warnings(measured: OutputSqnr, refined: bool) -> list[str]:
     refined : bool
         Whether the ranges have been refined.
     """
-    way_out = "try calibrant tune" if refined else "try --refine or calibrant tune"
+    way_out = "try calibrant tune --refine" if refined else "try --refine or calibrant tune"
     where = f": {measured.undefined_at}" if measured.undefined_at else ""
     undefined = [
         f"output {name!r} is NaN or infinite on {count} of {measured.samples} calibration samples for which the float "
@@ -104,7 +104,8 @@ def file_hint(file: OutputSqnr, model: OutputSqnr, ops: str) -> str | None:
     """
     if ops != "all" or file.total_db >= min(REFINE_BELOW_DB, model.total_db - FILE_BELOW_BY_DB):
         return None
-    return "between layers it has codes, too: --tflite-ops layers keeps most of that in float"
+    most = f"not measured here; {shown_db(model.total_db)} at most"
+    return f"between layers it has codes, too: --tflite-ops layers leaves most of these in float ({most})"
 
 
 def refine_hint(measured: OutputSqnr) -> str | None:

@@ -5,22 +5,24 @@ from __future__ import annotations
 import numpy as np
 
 from calibrant.algorithms.code_use import MOST_VALUES_SHARE
+from calibrant.config.plan import LayerPlan, Plan
 from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
 
 MOST_ZEROED = 0.7
 
 
-def range_warnings(network: QuantizedNetwork) -> list[str]:
+def range_warnings(network: QuantizedNetwork, plan: Plan) -> list[str]:
     """One sentence per tensor that was constant, or whose values use few of its codes."""
     sentences: dict[str, str] = {}
+    layers = {entry.name: entry for entry in plan.layers}
     for entry in network.every_input():
-        sentence = _sentence(entry)
+        sentence = _sentence(entry, layers.get(entry.node))
         if sentence:
             sentences.setdefault(entry.tensor, f"{entry.node!r}: {sentence}")
     return list(sentences.values())
 
 
-def _sentence(entry: QuantizedInput) -> str | None:
+def _sentence(entry: QuantizedInput, layer: LayerPlan | None) -> str | None:
     use = entry.search.use
     if use is None:
         return None
@@ -28,7 +30,8 @@ def _sentence(entry: QuantizedInput) -> str | None:
         known = (
             f"scale {entry.quantizer.scale:g} was taken" if use.maximum == 0 else "nothing is known about other values"
         )
-        return f"its input {entry.tensor} was {use.maximum:g} throughout the calibration data; {known}"
+        way_out = "calibrate on data with other values, unless it never has any (as an initial state)"
+        return f"its input {entry.tensor} was {use.maximum + 0.0:g} throughout the calibration data; {known}; {way_out}"
     low, high = entry.quantizer.range
     codes = 2**entry.quantizer.bits
     extremes = f"its values reach from {use.minimum:.4g} to {use.maximum:.4g}, its range is {low:.4g} .. {high:.4g}"
@@ -38,10 +41,16 @@ def _sentence(entry: QuantizedInput) -> str | None:
         return f"{share}: {extremes}; look for faulty samples in the data, or try calibrant tune"
     if use.zeroed > MOST_ZEROED:
         share = f"{100 * use.zeroed:.0f} % of the values of its input {entry.tensor} are rounded to zero"
-        return (
-            f"{share}: {extremes}; try dmq_balancer where its channels differ in size, skip_layers, or calibrant tune"
-        )
+        return f"{share}: {extremes}; try {_ways_out(layer)}"
     return None
+
+
+def _ways_out(layer: LayerPlan | None) -> str:
+    if layer is None:
+        return "calibrant tune"
+    if layer.can_be_balanced and layer.migration_strength is None:
+        return "dmq_balancer where its channels differ in size, skip_layers, or calibrant tune"
+    return "skip_layers, or calibrant tune"
 
 
 def saturation_warnings(network: QuantizedNetwork) -> list[str]:

@@ -57,7 +57,7 @@ def report(original: Graph, folded: Folded, plan: Plan, network: QuantizedNetwor
             *training_norm_warnings(original),
             *bias_axis_warnings(original),
             *quantized_before_warnings(network.graph, read),
-            *range_warnings(network),
+            *range_warnings(network, plan),
             *saturation_warnings(network),
         ],
     }
