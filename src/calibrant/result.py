@@ -236,8 +236,8 @@ class Result:
         """With which options a block to paste, as a file of its own, is this run and its change alone."""
         if self.data is None:
             return ""
-        words = [f"--samples {self.data.samples}", *same_options(self.options), *_same_file(self.options)]
-        return f"# in a file of its own, for quantize {' '.join(words)}\n"
+        words = f"--samples {self.data.samples} {same_options(self.options)}"
+        return f"# in a file of its own, for quantize {words.rstrip()}\n"
 
     def _ranges_by_outputs(self) -> set[str]:
         """Nodes whose ranges were moved, or left, by the error at the outputs."""

@@ -139,6 +139,12 @@ def test_the_findings_are_pointed_to(odd, tmp_path):
     assert "finding" not in quiet.out
 
 
+def test_a_model_without_layers_is_told_so(tmp_path):
+    model = save(graph_def(lambda: tf.nn.relu(placeholder([None, 4]), name="out")), tmp_path / "m.pb")
+    done = run("inspect", model)
+    assert not done.code and "next: " not in done.out and "there is no layer to quantize" in done.err
+
+
 def test_a_path_is_no_option():
     assert place("-x.pb") == "./-x.pb"
     assert place("a b") == "'a b'"

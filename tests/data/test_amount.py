@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import calibrant
-from calibrant.data.amount import data_warnings, part_sentence, used_sentence
+from calibrant.data.amount import DataUse, data_warnings, part_sentence, used_sentence
 from calibrant.data.open_data import InputSpec, open_data
 from calibrant.errors import DataError
 from graphs import dense, graph_def, numbers, placeholder, small_network, tf
@@ -173,3 +173,30 @@ def test_one_query_beside_many_samples_is_said(queries, told):
     ]
     warnings = calibrant.quantize(graph_def(build), data=batches, outputs=["out"]).data.warnings
     assert any("'query', from which alone its range comes" in warning for warning in warnings) is told
+
+
+TIME_MAJOR = [
+    InputSpec("steps", (None, None, 3), np.float32),
+    InputSpec("lengths", (None,), np.int32),
+    InputSpec("state", (1, None, 2), np.float32),
+]
+
+
+def test_a_batch_with_time_first_has_as_many_samples_as_lengths():
+    data = {
+        "steps": numbers(20, 64, 3),
+        "lengths": np.full(64, 20, np.int32),
+        "state": np.zeros((1, 64, 2), np.float32),
+    }
+    batches = open_data(data, TIME_MAJOR, sample_limit=64)
+    [batch] = batches
+    assert (batches.samples, batches.available, batches.usage(), batches.samples_in(batch)) == (64, 64, (1, 64), 64)
+    use = DataUse.of(batches)
+    assert (use.samples, use.repeated, use.warnings) == (64, None, ())
+
+
+def test_an_initial_state_of_zeros_is_normal_beside_other_inputs():
+    state = {"x": (-1.0, 1.0), "state": (0.0, 0.0)}
+    assert data_warnings(64, state, {}) == []
+    [warning] = data_warnings(64, {"x": (-0.0, -0.0)}, {})
+    assert "'x' is 0;" in warning

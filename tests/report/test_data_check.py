@@ -24,3 +24,9 @@ def test_one_range_of_some_may_be_worse_unless_it_is_much_worse(losses, enough):
     found = data_check_rows([RangeMove(f"n{at}", 0, 0.1, loss) for at, loss in enumerate(losses)])
     assert found["enough"] is enough
     assert found["sentence"].startswith("Enough data" if enough else "More data would help")
+
+
+def test_copies_prove_nothing():
+    found = data_check_rows([RangeMove("n", 0, 0.0, 0.0)], "the first 64 calibration samples are all the same")
+    assert found["sentence"].startswith("More data would help: the first 64 calibration samples are all the same, so")
+    assert "0 of" not in found["sentence"]

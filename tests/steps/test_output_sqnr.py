@@ -190,3 +190,7 @@ def test_nothing_is_measured_where_nothing_is_written_or_data_can_be_read_once(t
 def test_refining_is_proposed_below_30_db(worst, is_said):
     hint = refine_hint(OutputSqnr({"first": 50.0, "second": worst}, 8))
     assert (hint is not None) == is_said and (hint is None or "--refine" in hint)
+
+
+def test_one_sample_is_no_plural():
+    assert " on 1 calibration sample," in sqnr_line(OutputSqnr({"y": 34.1}, 1))

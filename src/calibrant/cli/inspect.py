@@ -82,8 +82,15 @@ def inspect(
     _show(blocks, as_json)
     for problem in unfeedable(original):
         click.echo(f"note: {problem}", err=True)
-    if not as_json:
+    if as_json:
+        return
+    if layers:
         say_next(f"calibrant init {place(model)}{model_words()} writes a configuration file with these layers")
+    elif read.info.weight_only:
+        quantize = f"calibrant quantize {place(model)}{model_words()} --data DATA --out OUT"
+        say_next(f"{quantize} stores the weights inside loops and branches as integers, and nothing else")
+    else:
+        click.echo("note: there is no layer to quantize", err=True)
 
 
 def _tensors(graph: Graph, pattern: str) -> Block:

@@ -130,10 +130,13 @@ def data_warnings(used: int, extremes: Mapping[str, tuple[float, float]], pictur
         warnings.append(
             f"{used} {'sample calibrates' if used == 1 else 'samples calibrate'}; give {FEWEST_SAMPLES} or more"
         )
+    is_constant = bool(extremes) and all(low == high for low, high in extremes.values())
     for name, (low, high) in extremes.items():
         values = f"the values of input {name!r} are {low:.4g} .. {high:.4g}"
+        if low == high == 0 and not is_constant:
+            continue  # an initial state beside the data
         if low == high:
-            warnings.append(f"every value of input {name!r} is {low:g}; these data calibrate nothing")
+            warnings.append(f"every value of input {name!r} is {low + 0.0:g}; these data calibrate nothing")
         elif pictures.get(name) and max(-low, high) > 300:
             warnings.append(f"{values}, but pictures are 0 .. 255, 0 .. 1 or about -3 .. 3; check scale, mean and std")
         elif pictures.get(name) and high - low < 0.05:

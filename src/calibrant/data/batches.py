@@ -22,6 +22,19 @@ def sample_count(batch: Mapping[str, np.ndarray]) -> int:
     return max((len(array) for array in batch.values() if np.ndim(array)), default=1)
 
 
+def samples_of_shapes(shapes: Mapping[str, Sequence[int | None]], inputs: Sequence[InputSpec]) -> int:
+    """Number of samples in a batch of these shapes.
+
+    Inputs whose first size the model fixes have none where it leaves that of others open. Where these differ, as of
+    time before samples, those with the fewest axes tell: the lengths of sequences have no axis but that of samples.
+    """
+    fixed = {spec.name for spec in inputs if spec.fixed_batch is not None}
+    listed = {name: shape for name, shape in shapes.items() if shape}
+    counting = [shape for name, shape in listed.items() if name not in fixed] or list(listed.values())
+    fewest = min(map(len, counting), default=0)
+    return max((shape[0] or 0 for shape in counting if len(shape) == fewest), default=1)
+
+
 class Batches:
     """Batches of arrays by input name; can be iterated again unless ``restartable`` is False.
 
@@ -118,8 +131,7 @@ class Batches:
                 found.add(own.hexdigest())
             until.append(fingerprint.hexdigest())
             if self._first is None:
-                read = [batch[spec.name] for spec in self._inputs if spec.is_read]
-                different.add([array[np.newaxis] for array in read] if self.one_a_run else read, self.samples_in(batch))
+                different.add(*self._by_sample(batch))
             else:
                 self.has_changed |= self._first[yielded : yielded + 1] != (until[-1],)
             yield batch
@@ -156,7 +168,21 @@ class Batches:
 
     def samples_in(self, batch: Mapping[str, np.ndarray]) -> int:
         """Number of samples in one of the batches."""
-        return 1 if self.one_a_run else sample_count(batch)
+        if self.one_a_run:
+            return 1
+        return samples_of_shapes({name: np.shape(array) for name, array in batch.items()}, self._inputs)
+
+    def _by_sample(self, batch: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], int]:
+        """What is read of a batch along the axis of its samples, and how many these are.
+
+        Where inputs have other axes first, the batch is one sample. Inputs of a fixed size belong to all samples.
+        """
+        read = {spec: batch[spec.name] for spec in self._inputs if spec.is_read}
+        samples = self.samples_in(batch)
+        others = [spec for spec, array in read.items() if np.ndim(array) and len(array) != samples]
+        if self.one_a_run or any(spec.fixed_batch is None for spec in others):
+            return [array[np.newaxis] for array in read.values()], 1
+        return [array for spec, array in read.items() if spec not in others], samples
 
     def number(self) -> int:
         """How many batches there are; where only reading tells, they are read."""

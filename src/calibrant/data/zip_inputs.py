@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from calibrant.data.batches import Batches, plural, too_few
+from calibrant.data.batches import Batches, plural, samples_of_shapes, too_few
 from calibrant.data.coerce import any_batch, dtype_problem, fit_shape, shape_problem
 from calibrant.data.images import ImageOptions, ImageSource
 from calibrant.data.input_source import Chunk, InputSource
@@ -48,6 +48,8 @@ def open_columns(
     count, samples = _count(columns, sizes, whole_only)
     place = "; ".join(dict.fromkeys(column.place for column in columns.values()))
     size = next((sizes[name] for name, column in columns.items() if column.cut), None)
+    if batch_size is None and _is_one_batch(columns, [spec for spec in inputs if columns[spec.name].cut]):
+        samples, size = samples_of_shapes({name: column.shape for name, column in columns.items()}, inputs), None
     if batch_num is not None and batch_num > count:
         raise too_few(batch_num, f"{count}", place, samples, size)
     available: int = samples

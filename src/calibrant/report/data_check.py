@@ -34,9 +34,12 @@ def data_check_rows(moves: Sequence[RangeMove] | None, repeated: str | None = No
     verdict = "Enough data" if enough else "More data would help"
     copies = f"{repeated}, and " if repeated is not None else ""
     sentence = f"{verdict}: {copies}with half of them {len(losing)} of {len(moves)} ranges would be worse"
+    sentence = f"{sentence} by {MUCH_DB:g} dB; the largest move is {100 * worst:.1f} % of a range."
+    if repeated is not None and not losing:
+        sentence = f"{verdict}: {repeated}, so that it says nothing that half of them give nearly the same ranges."
     return {
         "enough": enough,
-        "sentence": f"{sentence} by {MUCH_DB:g} dB; the largest move is {100 * worst:.1f} % of a range.",
+        "sentence": sentence,
         "rows": [
             {"layer": row.node, "index": row.index, "moved": round(row.moved, 5), "loss_db": round(row.loss_db, 3)}
             for row in moves

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from calibrant.data.batches import plural
 from calibrant.quantized_network import OutputSqnr
 
 NOISE_DB = 10.0
@@ -66,7 +67,8 @@ def sqnr_warnings(measured: OutputSqnr, refined: bool) -> list[str]:
         if measured.by_output[name] == math.inf
     ]
     return [*undefined, *silent] + [
-        f"output {name!r} is mostly noise: {shown_db(value)} on {measured.samples} calibration samples; "
+        f"output {name!r} is mostly noise: {shown_db(value)} on "
+        f"{plural(measured.samples, 'calibration sample', 'calibration samples')}; "
         f"look at the warnings of its layers, or {way_out}"
         for name, value in measured.by_output.items()
         if value < NOISE_DB and name not in measured.undefined
@@ -81,7 +83,8 @@ def sqnr_line(measured: OutputSqnr) -> str:
     names = ", ".join(map(repr, measured.not_compared))
     beside = f"; not compared, as the data decide how many values they have: {names}" if names else ""
     median = f"of the median sample{_together(measured)}"
-    return f"outputs: {_value(measured)}{which} on {measured.samples} calibration samples, {median}{beside}"
+    amount = plural(measured.samples, "calibration sample", "calibration samples")
+    return f"outputs: {_value(measured)}{which} on {amount}, {median}{beside}"
 
 
 def file_sqnr_line(measured: OutputSqnr, file: str) -> str:
