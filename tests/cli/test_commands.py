@@ -382,6 +382,7 @@ def test_evaluate_without_labels(files):
     assert 10 < scores[1]["sqnr_db"] < 80
     text = run("evaluate", *models, "--data", f"{files / 'data.npz'}:x").out
     assert "top-1" not in text and "SQNR dB" in text
+    assert "SQNR: of the outputs as they are, all samples together" in text
 
 
 @pytest.mark.parametrize(

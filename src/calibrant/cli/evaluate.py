@@ -28,6 +28,9 @@ TITLES = {
     "sqnr_db": "SQNR dB",
     "largest_difference": "largest difference",
 }
+SQNR_FOOT = (
+    "SQNR: of the outputs as they are, all samples together; quantize has the median sample's, before a final Softmax"
+)
 
 FIRST = ("output", "name", "samples", "top1", "f1", "exact_match", "hamming_accuracy", "agreement", "sqnr_db")
 """The columns that matter most; the others follow in their order."""
@@ -78,6 +81,8 @@ def evaluate(
     columns.sort(key=lambda key: FIRST.index(key) if key in FIRST else len(FIRST))
     rows = [[_shown(key, getattr(score, key)) for key in columns] for score in scores]
     table("evaluation", [TITLES.get(key, key) for key in columns], rows)
+    if "sqnr_db" in columns:
+        click.echo(SQNR_FOOT)
     if any(model.endswith(".tflite") for model in models):
         say_next("calibrant verify OUT holds a .tflite to what the simulation says of it")
     elif len(models) > 1:
