@@ -13,7 +13,7 @@ from typing import Any
 
 from calibrant.calibration.runner import CalibrationRunner
 from calibrant.config.layer_block import with_overrides
-from calibrant.config.plan import is_default
+from calibrant.config.plan import ActivationPlan, is_default
 from calibrant.data.amount import DataUse, used_sentence
 from calibrant.data.option_types import plain_number
 from calibrant.emit.fakequant import fake_quantized
@@ -36,14 +36,15 @@ from calibrant.steps.balancing.channels import REFINE, Channels, choose_channels
 from calibrant.steps.files_read import files_read
 from calibrant.steps.foreign_folders import refuse_foreign_folders
 from calibrant.steps.measured import Measured, file_sqnr, measured
-from calibrant.steps.observed import Calibrated, search_parameters
+from calibrant.steps.observed import Calibrated, search_parameters, searched
 from calibrant.steps.prepare import channels_are_open, is_configured, plan_with_data, prepare
+from calibrant.steps.prepared import weighted_places
 from calibrant.steps.ranges.activations import search_all
 from calibrant.steps.ranges.fixed_scales import without_coarse_kernels
 from calibrant.steps.ranges.intermediate_tensors import float_lite_file
 from calibrant.steps.ranges.parts import with_parts_alike
 from calibrant.steps.ranges.unseen import seen_places
-from calibrant.steps.refining.budget import BUDGET, within_budget
+from calibrant.steps.refining.budget import BUDGET, with_16_bits, within_budget
 from calibrant.steps.refining.refine import refined, units_of
 from calibrant.steps.refining.refine_between import refined_between
 from calibrant.steps.refining.room import with_room
@@ -131,10 +132,10 @@ def quantize(
     by_default = refine is None
     if refine is None:
         refine = batches.restartable and can_be_compared(planned.folded.graph)
-    again = SecondPass(batches, refine, sensitivity, budget, by_default, chosen.calibration.round_weights)
+    again = SecondPass(batches, refine, sensitivity, budget, by_default, chosen.calibration.round_weights, runner)
     if again.compares_outputs:
         compared_tensors(planned.folded.graph)  # raises where there are none, before anything is observed
-    half: dict[NodeInput, QuantizedInput] = {}
+    half: dict[tuple[NodeInput, ActivationPlan], QuantizedInput] = {}
 
     def calibrated(channels: Channels, state: Path | None = None) -> Calibrated:
         prepared = prepare(channels, batches, chosen, watch, track, runner)
@@ -142,7 +143,10 @@ def quantize(
 
         def search_half() -> None:
             seen = seen_places(prepared.graph, prepared.places, prepared.histograms)
-            half.update(search_all(prepared.graph, seen, prepared.histograms, prepared.plan.groups))
+            wide = {place: seen[place] for place in weighted_places(seen, prepared.layers)} if budget else {}
+            for places in (seen, {place: with_16_bits(settings) for place, settings in wide.items()}):
+                entries = search_all(prepared.graph, places, prepared.histograms, prepared.plan.groups)
+                half.update({(place, places[place]): entry for place, entry in entries.items()})
 
         with watch.step("calibrate"):
             runner.observe(
@@ -153,7 +157,7 @@ def quantize(
                 state=state,
                 midway=search_half if output.folder is not None and chosen.export.page else None,
             )
-        return search_parameters(prepared, watch, half)
+        return search_parameters(prepared, watch, dict(half))
 
     plain = Channels(planned, bool(chosen.calibration.equalize))
     found = calibrated(plain, state_file)
@@ -266,7 +270,9 @@ def build_result(
     prepared, network, configuration = found.prepared, found.network, None
     if again is not None and again.budget is not None:
         with watch.step("budget"):
-            prepared, network = within_budget(prepared, network, again.batches, again.budget, export.tflite, track)
+            given = again.batches, again.budget, export.tflite, again.runner, track
+            found = searched(within_budget(prepared, network, *given), found.half)
+            prepared, network = found.prepared, found.network
             changed = [entry for entry in prepared.plan.layers if {BUDGET, REFINE} & set(dict(entry.sources).values())]
             configuration = with_overrides(
                 replace(prepared.configuration, batch_num=prepared.plan.batch_num),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from calibrant.algorithms.arithmetic import Quantizer
 from calibrant.algorithms.search_result import SearchResult
+from calibrant.config.plan import ActivationPlan
 from calibrant.emit.tflite.conversion.float_file import FloatFile
 from calibrant.graph.node_input import NodeInput, read_tensor
 from calibrant.progress import Stopwatch
@@ -30,6 +31,9 @@ from calibrant.steps.weights.round_products import with_rounded_products
 from calibrant.steps.weights.round_weights import with_rounded_weights
 from calibrant.steps.weights.weight_only import with_weight_only
 
+HalfSearch = Mapping[tuple[NodeInput, ActivationPlan], QuantizedInput]
+"""Place and settings → what was found in the first half of the data."""
+
 
 @dataclass(frozen=True, eq=False)
 class Calibrated:
@@ -43,16 +47,17 @@ class Calibrated:
         With the parameters that were found in it.
     moves : tuple[RangeMove, ...]
         How far the ranges moved in the second half of the data, where that was looked at.
+    half : HalfSearch
+        What was found in the first half.
     """
 
     prepared: Prepared
     network: QuantizedNetwork
     moves: tuple[RangeMove, ...] = ()
+    half: HalfSearch = field(default_factory=dict)
 
 
-def search_parameters(
-    prepared: Prepared, watch: Stopwatch, half: Mapping[NodeInput, QuantizedInput] | None = None
-) -> Calibrated:
+def search_parameters(prepared: Prepared, watch: Stopwatch, half: HalfSearch | None = None) -> Calibrated:
     """Round the weights, and search the parameters.
 
     Parameters
@@ -61,16 +66,29 @@ def search_parameters(
         The plan, and what was observed.
     watch : Stopwatch
         Counts the time.
-    half : Mapping[NodeInput, QuantizedInput] | None
+    half : HalfSearch | None
         What was found in the first half of the data.
     """
     with watch.step("round weights"):
         prepared = with_rounding(prepared)
     with watch.step("search"):
-        network = observed_network(prepared)
-        places = network.inputs_by_place()
-        moves = range_moves(half, places, prepared.histograms) if half else ()
-    return Calibrated(prepared, network, moves)
+        return searched(prepared, half or {})
+
+
+def searched(prepared: Prepared, half: HalfSearch) -> Calibrated:
+    """Search the parameters, by the plan as it is.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        The plan, and what was observed, with rounded weights.
+    half : HalfSearch
+        What was found in the first half of the data.
+    """
+    network = observed_network(prepared)
+    places = network.inputs_by_place()
+    by_plan = {place: half[place, plan] for place, plan in prepared.places.items() if (place, plan) in half}
+    return Calibrated(prepared, network, range_moves(by_plan, places, prepared.histograms), half)
 
 
 def observed_network(prepared: Prepared) -> QuantizedNetwork:

@@ -28,11 +28,9 @@ from calibrant.quantized_network import QuantizedWeightOnly
 from calibrant.steps.balancing.balance import Balanced
 from calibrant.steps.planned import Planned
 from calibrant.steps.ranges.activations import quantized_places
-from calibrant.steps.ranges.infinite_tensors import infinite_tensors
-from calibrant.steps.ranges.intermediate_tensors import float_lite_file, intermediate_tensors
+from calibrant.steps.ranges.intermediate_tensors import float_lite_file, intermediate_tensors, observable_between
 from calibrant.steps.ranges.joint import with_joint_places, with_joint_settings
 from calibrant.steps.ranges.positive_results import minimum_statistics
-from calibrant.steps.ranges.saturating_reads import saturating_reads
 from calibrant.steps.sound_outputs import sound_outputs
 from calibrant.steps.weights.bias_correction import patch_statistics, with_biases
 from calibrant.steps.weights.dense_channels import dense_channel_weights
@@ -69,12 +67,14 @@ class Prepared:
         Dense layer → its weights with a scale for each channel; none where no format asks for them.
     observed : Graph
         The graph that is run on the data.
+    unclipped : Graph
+        The same graph without what is observed in the place of other tensors.
     places : Mapping[NodeInput, ActivationPlan]
         (node, input index) → settings of every activation that gets a quantizer.
     intermediate : Mapping[str, bool]
         Further tensors for which an export needs scales → whether nothing of their range may be cut off.
     spare : Mapping[str, bool]
-        The same of those for which it does only once a budget has given layers 16 bits.
+        The same of those for which it may once a budget has given layers 16 bits.
     fixed : Mapping[str, Quantizer]
         Tensors that an export's kernels make with the same scale in every model.
     seen : Mapping[str, str]
@@ -111,6 +111,7 @@ class Prepared:
     weights: Mapping[str, LayerWeights]
     channel_weights: Mapping[str, LayerWeights]
     observed: Graph
+    unclipped: Graph
     places: Mapping[NodeInput, ActivationPlan]
     intermediate: Mapping[str, bool]
     spare: Mapping[str, bool]
@@ -184,16 +185,14 @@ def prepare_balanced(planned: Planned, balanced: Balanced, options: Options, wat
     intermediate, saturating, fixed = intermediate_tensors(lite, graph, chosen, places, tflite, wide)
     spare: dict[str, bool] = {}
     if options.calibration.budget is not None:
-        wider = [*wide, *_with_weights(places, layers)]
+        wider = [*wide, *weighted_places(places, layers)]
         spare, saturating, _ = intermediate_tensors(lite, graph, chosen, places, tflite, wider)
     floating = options.calibration.bias_correction or options.calibration.round_weights
     tensors = tuple(read_tensor(graph, place) for place in places)
-    observed = graph if floating else with_quantized_weights(graph, layers, weights)
-    between = [tensor for tensor in {**intermediate, **spare} if tensor not in tensors]
-    observed, seen = saturating_reads(observed, [tensor for tensor in between if tensor in saturating])
-    unseen = infinite_tensors(graph).difference(seen) if between else frozenset()
-    intermediate = {tensor: whole for tensor, whole in intermediate.items() if tensor not in unseen}
-    spare = {tensor: whole for tensor, whole in spare.items() if tensor not in unseen and tensor not in intermediate}
+    unclipped = graph if floating else with_quantized_weights(graph, layers, weights)
+    observed, seen, needed = observable_between(graph, unclipped, tensors, {**spare, **intermediate}, saturating)
+    intermediate = {tensor: needed[tensor] for tensor in intermediate if tensor in needed}
+    spare = {tensor: whole for tensor, whole in needed.items() if tensor not in intermediate}
     return Prepared(
         original=planned.original,
         folded=planned.folded,
@@ -205,6 +204,7 @@ def prepare_balanced(planned: Planned, balanced: Balanced, options: Options, wat
         weights=weights,
         channel_weights=channel_weights,
         observed=observed,
+        unclipped=unclipped,
         places=places,
         intermediate=intermediate,
         spare=spare,
@@ -221,6 +221,6 @@ def prepare_balanced(planned: Planned, balanced: Balanced, options: Options, wat
     )
 
 
-def _with_weights(places: Iterable[NodeInput], layers: Mapping[str, Layer]) -> list[NodeInput]:
+def weighted_places(places: Iterable[NodeInput], layers: Mapping[str, Layer]) -> list[NodeInput]:
     """The places that a budget may give 16 bits."""
     return [place for place in places if place[0] in layers and layers[place[0]].weight_input is not None]

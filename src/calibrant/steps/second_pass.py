@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from calibrant.calibration.runner import CalibrationRunner
 from calibrant.data.open_data import Batches
 from calibrant.errors import CalibrantError, DataError, Problem
 from calibrant.progress import LOG
@@ -27,6 +28,8 @@ class SecondPass:
         Whether nobody asked for refining.
     round_weights : bool
         Whether refining rounds weights, layer after layer.
+    runner : CalibrationRunner
+        Observes what a budget makes necessary.
 
     Raises
     ------
@@ -40,6 +43,7 @@ class SecondPass:
     budget: float | None = None
     by_default: bool = False
     round_weights: bool = False
+    runner: CalibrationRunner = CalibrationRunner()
 
     @property
     def compares_outputs(self) -> bool:

@@ -159,6 +159,29 @@ def test_the_overrides_give_the_same_tflite(refine):
     assert first_file == file
 
 
+@pytest.mark.parametrize("export", ["tflite", "tflite,ascend"])
+def test_the_overrides_give_the_same_files_where_16_bits_meet_8(export, tmp_path):
+    """The gate is in float for ``narrow``, while integers read it too: with 8 bits alone its kernel has a scale."""
+
+    def build():
+        x = placeholder([None, 16])
+        gate = tf.sigmoid(tf.matmul(x, tf.constant(numbers(16, 64, seed=3) / 8)), name="gate")
+        value = tf.nn.relu(tf.matmul(x, tf.constant(numbers(16, 64) / 4)))
+        other = tf.nn.relu(tf.matmul(x, tf.constant(numbers(16, 64, seed=4) / 4)))
+        tf.matmul(gate * value, tf.constant(numbers(64, 2, seed=2) / 8), name="narrow")
+        tf.matmul(gate * other, tf.constant(numbers(64, 64, seed=6) / 64), name="wide")
+
+    keywords = {"data": DATA, "batch_size": 16, "samples": "all", "export": export, "name": "net", "equalize": False}
+    keywords["outputs"] = ["narrow", "wide"]
+    first = calibrant.quantize(graph_def(build), None, out=tmp_path / "a", budget=0.03, **keywords)
+    again = calibrant.quantize(graph_def(build), tmp_path / "a" / "net_budget.cfg", out=tmp_path / "b", **keywords)
+    assert [name for name, count in bits(first).items() if count == 16] == ["narrow"]
+    assert "gate:0" in first.network.intermediate
+    assert first.report["data_check"] == again.report["data_check"]
+    for made in (name for name in result_files(again) if name.startswith("net_")):
+        assert (tmp_path / "a" / made).read_bytes() == (tmp_path / "b" / made).read_bytes()
+
+
 @pytest.mark.parametrize("budget, hint", [(-0.1, ""), (25, "0.25 for 25 %"), (float("nan"), "")])
 def test_a_share_that_is_none(budget, hint):
     with pytest.raises(ConfigError, match="a budget of") as error:

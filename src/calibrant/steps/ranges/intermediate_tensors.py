@@ -19,6 +19,8 @@ from calibrant.errors import CalibrantError
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer
 from calibrant.graph.node_input import NodeInput
+from calibrant.steps.ranges.infinite_tensors import infinite_tensors
+from calibrant.steps.ranges.saturating_reads import saturating_reads
 
 FEWEST_STEPS = 16
 """Numbers that are all smaller have 3 of 8 bits less than they could have."""
@@ -86,6 +88,35 @@ def intermediate_tensors(
     other = plan_file(replace(given, wide=tuple(wide)))
     saturating = plan.saturating | (other.saturating - plan.observed.keys())
     return {**other.observed, **plan.observed}, saturating, plan.fixed
+
+
+def observable_between(
+    graph: Graph, run: Graph, read: Collection[str], needed: Mapping[str, bool], saturating: Collection[str]
+) -> tuple[Graph, Mapping[str, str], dict[str, bool]]:
+    """How tensors between layers are observed.
+
+    Parameters
+    ----------
+    graph : Graph
+        The network.
+    run : Graph
+        That is run on the data.
+    read : Collection[str]
+        Tensors that get a quantizer where layers read them; these are observed as they are.
+    needed : Mapping[str, bool]
+        Tensor → whether nothing of its range may be cut off.
+    saturating : Collection[str]
+        Those of which a saturating function needs only a part.
+
+    Returns
+    -------
+    tuple[Graph, Mapping[str, str], dict[str, bool]]
+        The graph to run; tensor → the one that is observed in its place; and the needed ones that have a range.
+    """
+    between = [tensor for tensor in needed if tensor not in read]
+    observed, seen = saturating_reads(run, [tensor for tensor in between if tensor in saturating])
+    unseen = infinite_tensors(graph).difference(seen) if between else frozenset()
+    return observed, seen, {tensor: whole for tensor, whole in needed.items() if tensor not in unseen}
 
 
 def search_intermediate(

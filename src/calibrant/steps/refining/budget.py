@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from calibrant.config.plan import ActivationPlan
+from calibrant.calibration.runner import CalibrationRunner
+from calibrant.config.plan import ActivationPlan, Plan
 from calibrant.data.open_data import Batches
 from calibrant.emit.tflite.conversion.float_file import FloatFile
 from calibrant.emit.tflite.planning.plan import PlanInputs, plan_file
@@ -23,13 +24,11 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.multiply_accumulates import count_products
 from calibrant.progress import LOG, ProgressFn
-from calibrant.quantized_network import QuantizedInput, QuantizedNetwork
-from calibrant.steps.observed import searched_between, with_changed
+from calibrant.quantized_network import QuantizedNetwork
 from calibrant.steps.prepared import Prepared
-from calibrant.steps.ranges.activations import search_all
-from calibrant.steps.ranges.intermediate_tensors import intermediate_tensors
 from calibrant.steps.refining.output_errors import OutputErrors, pieces_of
 from calibrant.steps.refining.refine import units_of
+from calibrant.steps.refining.replanned import replanned
 
 ENOUGH_SAMPLES, PIECE = 64, 16
 MATTERS = 0.005
@@ -45,9 +44,10 @@ def within_budget(
     batches: Batches,
     budget: float,
     tflite: TfliteSettings,
+    runner: CalibrationRunner,
     track: ProgressFn,
-) -> tuple[Prepared, QuantizedNetwork]:
-    """The plan and the network with 16 bits where they gain most; joint groups, and what has no weights, keep 8.
+) -> Prepared:
+    """The plan with 16 bits where they gain most, and what it needs; joint groups, and what has no weights, keep 8.
 
     Parameters
     ----------
@@ -61,6 +61,10 @@ def within_budget(
         Share, 0...1, of the multiply-accumulates that activations of 16 bits may take.
     tflite : TfliteSettings
         How the LiteRT file is fed: int8 inputs have no more than 8 bits to give.
+    runner : CalibrationRunner
+        Observes what only the new plan needs.
+    track : ProgressFn
+        Shows progress.
     """
     coded, int8_inputs = _layers_with_codes(prepared), tflite.io == "int8"
     weighted = {layer.layer.name for layer in network.layers if layer.weights is not None}
@@ -95,7 +99,11 @@ def within_budget(
         len(names),
         100 * share,
     )
-    return _with_wide(prepared, network, [entry for place in sorted(taken) for entry in units[place]], tflite)
+    wide = {(entry.node, entry.index) for place in taken for entry in units[place]}
+    places = {
+        place: with_16_bits(settings) if place in wide else settings for place, settings in prepared.places.items()
+    }
+    return replanned(prepared, _with_wide(prepared.plan, names), places, batches, tflite, runner, track)
 
 
 def _layers_with_codes(prepared: Prepared) -> frozenset[str]:
@@ -157,43 +165,22 @@ def best_within(values: Sequence[float], costs: Sequence[int], limit: float) -> 
     return list(best[PARTS][1])
 
 
-def _with_wide(
-    prepared: Prepared, network: QuantizedNetwork, entries: Sequence[QuantizedInput], tflite: TfliteSettings
-) -> tuple[Prepared, QuantizedNetwork]:
-    wide = {entry.place: _wide(prepared.places[entry.place]) for entry in entries}
-    names = {entry.node for entry in entries}
-    plan = replace(
-        prepared.plan,
+def _with_wide(plan: Plan, names: Collection[str]) -> Plan:
+    return replace(
+        plan,
         layers=tuple(
             replace(
                 layer,
-                activation=_wide(layer.activation),
+                activation=with_16_bits(layer.activation),
                 sources=tuple({**dict(layer.sources), "activation": BUDGET, "asymmetric": "symmetric only"}.items()),
             )
             if layer.name in names
             else layer
-            for layer in prepared.plan.layers
+            for layer in plan.layers
         ),
     )
-    changed = replace(prepared, plan=plan, places={**prepared.places, **wide})
-    searched = search_all(prepared.graph, wide, prepared.histograms, prepared.plan.groups)
-    if more := _needed(changed, tflite):
-        changed = replace(changed, intermediate={**changed.intermediate, **more})
-        every = network.inputs_by_place()
-        between = searched_between(changed, {**every, **searched})
-        network = replace(network, intermediate={**network.intermediate, **between})
-    return changed, with_changed(changed, network, searched)
 
 
-def _needed(prepared: Prepared, tflite: TfliteSettings) -> dict[str, bool]:
-    """What was observed for a budget and needs scales with the layers that have 16 bits."""
-    if not prepared.spare:
-        return {}
-    layers = prepared.planned_layers
-    wide = [place for place, settings in prepared.places.items() if settings.bits == 16]
-    needed, _, _ = intermediate_tensors(prepared.lite, prepared.graph, layers, prepared.places, tflite, wide)
-    return {tensor: whole for tensor, whole in needed.items() if tensor in prepared.spare}
-
-
-def _wide(settings: ActivationPlan) -> ActivationPlan:
+def with_16_bits(settings: ActivationPlan) -> ActivationPlan:
+    """The settings of a place that the budget gives 16 bits."""
     return replace(settings, bits=16, asymmetric=False)
