@@ -78,8 +78,8 @@ def not_counted(share: Mapping[str, Any]) -> str:
 
 
 def is_otherwise(share: Mapping[str, Any]) -> bool:
-    """Whether a LiteRT file has not the same products on integers as the other files."""
-    return bool(share["layers_in_float"] or share["products_beside_layers"])
+    """Whether a LiteRT file has not the same products on integers, or with 16 bits, as the other files."""
+    return bool(share["layers_in_float"] or share["products_beside_layers"] or share["widened_layers"])
 
 
 def file_share_line(notes: Mapping[str, Any], unknown: Sequence[str] = ()) -> str | None:
@@ -99,7 +99,9 @@ def file_share_line(notes: Mapping[str, Any], unknown: Sequence[str] = ()) -> st
     weights = percent(share["quantized_weights"], share["weights"])
     products = part_of_counted(share, share["quantized_multiply_accumulates"])
     in_float, beside = len(share["layers_in_float"]), len(share["products_beside_layers"])
-    ends = [f"{in_float} of {share['layers']} quantized layers in float"] if in_float else []
+    wide = share["wide_multiply_accumulates"]
+    ends = [f"{_percent(wide, share['multiply_accumulates'])} with activations of 16 bits"] if wide else []
+    ends += [f"{in_float} of {share['layers']} quantized layers in float"] if in_float else []
     ends += [f"{beside} product{'s' * (beside > 1)} on integers that other files have in float"] if beside else []
     counted = " that are counted" if unknown else ""
     return (

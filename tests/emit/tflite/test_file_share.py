@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 import calibrant
 from calibrant.cli.show_result import show_tables
 from calibrant.graph.multiply_accumulates import ASSUMED
@@ -50,6 +52,33 @@ def test_a_file_that_has_all_layers_on_integers():
     assert share["quantized_weights"] == share["weights"] == totals["weights"]
     assert share["quantized_multiply_accumulates"] == totals["multiply_accumulates"]
     assert file_share_line(result.report["exports"]["tflite"]) is None
+
+
+def chain():
+    """The last layer reads what the second makes."""
+    y = tf.nn.relu(conv(image(), 8, "first", seed=1))
+    y = tf.nn.relu(conv(y, 8, "second", seed=2))
+    return dense(tf.reshape(y, [-1, 512]), name="last")
+
+
+def test_a_layer_that_makes_16_bits_is_told(caplog):
+    second, last = 64 * 9 * 8 * 8, 512 * 3
+    result = quantized(chain, 8, 8, 4, refine=False, budget=0.06)
+    share, totals = share_of(result), result.report["totals"]
+    assert (totals["wide_layers"], totals["wide_multiply_accumulates"]) == (1, last)
+    assert share["widened_layers"] == ["second"] and share["wide_multiply_accumulates"] == second + last
+    line = file_share_line(result.report["exports"]["tflite"])
+    whole = share["multiply_accumulates"]
+    assert line is not None and line.endswith(f", {100 * (second + last) / whole:.1f} % with activations of 16 bits")
+    [warning] = [record.getMessage() for record in caplog.records if "the budget is" in record.getMessage()]
+    assert warning.startswith(f"model_int8.tflite: {100 * (second + last) / whole:.1f} % of the multiply-accumulates")
+    assert "the budget is 6.0 %" in warning
+
+
+@pytest.mark.parametrize("budget", [None, 0.0, 1.0])
+def test_no_more_16_bits_than_the_budget(budget, caplog):
+    quantized(chain, 8, 8, 4, refine=False, budget=budget)
+    assert not any("the budget is" in record.getMessage() for record in caplog.records)
 
 
 def gram():

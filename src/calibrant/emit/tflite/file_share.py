@@ -37,13 +37,16 @@ def file_share(made: LiteFile, network: QuantizedNetwork) -> dict[str, Any]:
     coded = {constant for name in on_integers if name in layers for constant in network.constants(layers[name])}
     stored = {entry.layer.constant: int(entry.weights.values.size) for entry in network.weight_only}
     absent = layers.keys() - set(computed)
+    wide = [name for name in computed if made.plan.operators.get(name) in made.plan.wide.layers]
     return {
         "quantized_weights": sum(size for constant, size in sizes.items() if constant in coded),
         "weights": sum(sizes.values()) + sum(stored.values()),
         "quantized_multiply_accumulates": sum(counts.get(name, 0) for name in on_integers),
+        "wide_multiply_accumulates": sum(counts.get(name, 0) for name in wide),
         "multiply_accumulates": sum(count for name, count in counts.items() if name not in absent),
         "layers": len(computed),
         "layers_in_float": in_float,
+        "widened_layers": [name for name in wide if layers[name].inputs[0].quantizer.bits == 8],
         "products_beside_layers": beside,
     }
 
