@@ -81,12 +81,13 @@ def _tflite(result: Any) -> dict[str, Content]:
         file, output = result.name + TFLITE, result.original.output_keys[at]
         LOG.warning("%s: output %s %s the fake-quantized model on one batch%s%s", file, output, how, cause, hint)
     share, budget = file_share(made, result.network), result.options.get("budget")
-    if budget is not None and share["wide_multiply_accumulates"] > budget * share["multiply_accumulates"]:
+    wide = share["wide_multiply_accumulates"] / max(share["multiply_accumulates"], 1)
+    if budget is not None and wide > budget:
         LOG.warning(
             "%s: %.1f %% of the multiply-accumulates have activations of 16 bits, the budget is %.1f %%: a "
             "layer that makes what is read with 16 bits computes with 16 bits too; a smaller budget may need fewer of "
             "them, and without --budget there are none",
-            *(result.name + TFLITE, 100 * share["wide_multiply_accumulates"] / share["multiply_accumulates"], 100 * budget),
+            *(result.name + TFLITE, 100 * wide, 100 * budget),
         )
     if result.output_sqnr is not None:
         result.simulation, result.simulated_scores = made.simulation, made.scores()

@@ -12,6 +12,7 @@ from calibrant.emit.fakequant import fake_quantized
 from calibrant.errors import DataError
 from calibrant.graph.running.run import run_once
 from calibrant.report.sensitivity_table import sensitivity_rows
+from calibrant.steps.refining.sensitivity import _product
 from fold.sketch import Sketch
 from graphs import conv, graph_def, numbers, placeholder, tf
 
@@ -104,3 +105,21 @@ def test_the_shape_of_a_transposed_convolution_comes_from_the_network_s_input():
     graphs = result.network.graph, fake_quantized(replace(result.network, layers=alone))
     reference, only = (run_once(graph, {"x": data}, ["larger:0"])[0].astype(float) for graph in graphs)
     assert larger.only_db == pytest.approx(decibels(reference, only), abs=1e-3)
+
+
+def test_a_chain_takes_half_a_pass_a_layer(caplog):
+    def chain():
+        y = placeholder([None, 8])
+        for _ in range(20):
+            y = tf.nn.relu(tf.matmul(y, tf.constant(numbers(8, 8))))
+
+    with caplog.at_level("INFO", "calibrant"):
+        calibrant.quantize(graph_def(chain), data=numbers(8, 8), sensitivity=True)
+    [line] = [message for message in caplog.messages if message.startswith("sensitivity: ")]
+    assert line.startswith("sensitivity: 20 layers, ")
+    assert 15 <= int(line.partition("about ")[2].split()[0]) <= 18
+
+
+def test_products_of_many_numbers_are_those_of_all_at_once():
+    first, second = numbers(20001).astype(np.float64), numbers(20001, seed=1).astype(np.float64)
+    assert _product(first, second) == pytest.approx(float(np.sum(first * second)), rel=1e-12)

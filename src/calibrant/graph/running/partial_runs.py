@@ -36,6 +36,7 @@ class PartialRuns:
         readers = nd.readers(graph.nodes)
         moving = nodes_reached(readers, graph.input_nodes)
         self._relay = Relay(graph, moving, places, outputs) if can_be_cut(graph, outputs) else None
+        self._moving = len(moving)
         self._reached: dict[str, dict[str, None]] = {}
         self._border: dict[str, tuple[str, ...]] = {}
         if self._relay is None:
@@ -52,6 +53,13 @@ class PartialRuns:
         self._start = self._session.make_callable(list(self._fetched), feed_list=list(graph.inputs))
         self._calls: dict[str, Callable[..., list[np.ndarray]]] = {}
         self._values: dict[str, np.ndarray] = {}
+
+    @property
+    def passes(self) -> float:
+        """How many runs of the whole graph a start and one run from each tensor are, counted in nodes."""
+        if self._relay is not None:
+            return 1 + self._relay.passes
+        return 1 + sum(map(len, self._reached.values())) / max(self._moving, 1)
 
     def _fed_beside(self, tensor: str, moving: Container[str]) -> tuple[str, ...]:
         """What is fed where a run begins at a tensor.

@@ -95,6 +95,12 @@ class Relay:
         """The tensors whose values the runs read beside what has changed."""
         return dict.fromkeys(tensor for leg in self.legs for tensor in leg.around)
 
+    @property
+    def passes(self) -> float:
+        """How many runs of the whole graph one run from each tensor is, counted in nodes."""
+        again = sum(len(leg.nodes) for route in self._routes.values() for leg in route)
+        return again / max(len(self._stage_of), 1)
+
     def run(self, tensor: str, value: np.ndarray, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """What changes with a tensor, the outputs among it.
 

@@ -21,11 +21,13 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.logits import compared_tensors
 from calibrant.graph.running.partial_runs import PartialRuns, nodes_reached
-from calibrant.progress import ProgressFn
+from calibrant.progress import LOG, ProgressFn
 from calibrant.quantized_network import QuantizedNetwork, Sensitivity
 from calibrant.steps.refining.output_errors import check_same_sizes
 
 ENOUGH_SAMPLES = 256
+BLOCK = 8192
+"""Numbers whose product is not divided among threads."""
 
 
 def sensitivities(network: QuantizedNetwork, batches: Batches, track: ProgressFn) -> tuple[Sensitivity, ...]:
@@ -56,6 +58,11 @@ class LayerExchanges:
         """See :func:`sensitivities`."""
         noise = {name: (_OutputNoise(self._outputs), _OutputNoise(self._outputs)) for name in self._ends}
         samples = 0
+        passes = self._only.passes + self._without.passes / 2
+        LOG.info(
+            "sensitivity: %d layers, each with what is downstream of it: about %.0f passes over at most %d samples",
+            *(len(self._ends), passes, ENOUGH_SAMPLES),
+        )
         for index, batch in enumerate(track(batches, "sensitivity", batches.count)):
             if samples >= ENOUGH_SAMPLES:
                 break
@@ -98,7 +105,8 @@ class _OutputNoise:
         for sums, first, second in zip(self._sums, reference, outputs, strict=True):
             check_same_sizes(first, second)
             a, b = (array.ravel() for array in finite_pair(first, second))
-            sums += (a @ a, b @ b, a @ b, (a - b) @ (a - b))
+            error = a - b
+            sums += (_product(a, a), _product(b, b), _product(a, b), _product(error, error))
 
     @property
     def signal_to_noise_db(self) -> float:
@@ -110,6 +118,12 @@ class _OutputNoise:
             product / math.sqrt(signal * energy) if signal * energy > 0 else float(signal == energy)
             for signal, energy, product, _ in self._sums
         )
+
+
+def _product(first: np.ndarray, second: np.ndarray) -> float:
+    """The inner product, in blocks: BLAS divides long ones among threads, which wait for those of TensorFlow."""
+    starts = range(0, first.size, BLOCK)
+    return float(sum(first[start : start + BLOCK] @ second[start : start + BLOCK] for start in starts))
 
 
 def with_exchanges(
