@@ -38,6 +38,13 @@ def test_two_conversions_leave_the_streams_and_the_log_as_they_were():
     assert logging.getLogger("absl").level == level and list(warnings.filters) == filters
 
 
+def test_a_conversion_leaves_the_log_to_a_program_that_sets_it_up_later(repository, tmp_path, monkeypatch):
+    monkeypatch.setattr(logging.root, "handlers", [])
+    folder = repository / "examples" / "digits"
+    calibrant.quantize(folder / "digits.pb", None, folder / "calibration.npz", tmp_path, export="tflite", page=False)
+    assert logging.root.handlers == []
+
+
 def test_threads_write_what_one_after_the_other_would(repository, tmp_path):
     folder = repository / "examples" / "digits"
     stdout, given = sys.stdout, (folder / "digits.pb", folder / "quant.cfg", folder / "calibration.npz")

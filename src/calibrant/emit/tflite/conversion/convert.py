@@ -8,6 +8,7 @@ import logging
 import re
 import warnings
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 from calibrant.emit.large_model import is_too_large
@@ -121,13 +122,24 @@ def converter_problem(text: str, graph: Graph) -> Problem:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """The converter tells warnings and a log what nobody asked for."""
-    log = logging.getLogger("absl")
+    """The converter tells warnings and a log what nobody asked for.
+
+    It calls absl's functions, and the first call gives the log of a program that has not set one up a handler for good:
+    its own ``logging.basicConfig`` does nothing then. The methods of absl's logger do not.
+    """
+    absl_log: Any = import_module("absl.logging")
+    logger, function = logging.getLogger("absl"), absl_log.log
+
+    def log(level: int, message: str, *values: Any, **options: Any) -> None:
+        logger.log(absl_log.converter.absl_to_standard(level), message, *values, **options)
+
     with alone(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        level = log.level
-        log.setLevel(logging.ERROR)
+        level = logger.level
+        logger.setLevel(logging.ERROR)
+        absl_log.log = log
         try:
             yield
         finally:
-            log.setLevel(level)
+            absl_log.log = function
+            logger.setLevel(level)
