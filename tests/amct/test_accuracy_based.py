@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from calibrant import amct
+from calibrant.errors import DataError
 from graphs import graph_def, numbers, save, small_network, tf
 
 DATA = numbers(16, 6, 6, 2)
@@ -31,10 +33,54 @@ class InTheDefaultGraph(amct.AutoCalibrationEvaluatorBase):
             return session.run([f"{name}:0" for name in outputs], {"x:0": DATA})
 
 
-def test_the_network_is_the_default_graph_of_an_evaluator(tmp_path, monkeypatch):
+@pytest.fixture
+def calibrate(tmp_path, monkeypatch):
+    """The call, in a folder with a model and a configuration; options may be others."""
     monkeypatch.chdir(tmp_path)
     save(graph_def(small_network), tmp_path / "net.pb")
     (tmp_path / "quant.cfg").write_text("batch_num : 1\n")
-    evaluator = InTheDefaultGraph()
-    amct.accuracy_based_auto_calibration("net.pb", ["out"], "record.txt", "quant.cfg", "results/net", evaluator)
+
+    def call(evaluator, **options):
+        given = ("net.pb", ["out"], "record.txt", "quant.cfg", "results/net", evaluator)
+        amct.accuracy_based_auto_calibration(*given, **options)
+
+    return call
+
+
+def test_the_network_is_the_default_graph_of_an_evaluator(calibrate, tmp_path):
+    calibrate(InTheDefaultGraph())
     assert (tmp_path / "results" / "net_quantized.pb").is_file()
+
+
+class Answering:
+    """A measure of similarity that calls a function."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def compare(self, original, quantized):
+        """What the function makes of both."""
+        return self.function(original, quantized)
+
+
+def test_what_a_measure_of_similarity_raises_comes_as_it_is(calibrate):
+    with pytest.raises(ZeroDivisionError):
+        calibrate(InTheDefaultGraph(), sensitivity=Answering(lambda original, quantized: 1 / 0))
+
+
+@pytest.mark.parametrize("answer", [None, "0.5", np.ones(2), np.ones(1), 1j, float("nan"), 10**400])
+def test_what_is_no_similarity_is_one_error(answer, calibrate):
+    with pytest.raises(DataError, match="compare of Answering returned (?s:.*)allowed: a number, higher"):
+        calibrate(InTheDefaultGraph(), sensitivity=Answering(lambda original, quantized: answer))
+
+
+def test_a_similarity_may_be_a_number_of_any_library(calibrate):
+    answers = iter([np.float32(0.5), np.ones(()), tf.constant(0.5), True] * 2)
+    calibrate(InTheDefaultGraph(), sensitivity=Answering(lambda original, quantized: next(answers)))
+
+
+@pytest.mark.parametrize("loss", [None, "0.5", np.ones(2), float("nan"), 10**400])
+def test_what_is_no_loss_is_one_error(loss, calibrate, monkeypatch):
+    monkeypatch.setattr(InTheDefaultGraph, "metric_eval", lambda evaluator, original, new: (True, loss))
+    with pytest.raises(DataError, match="metric_eval of InTheDefaultGraph returned "):
+        calibrate(InTheDefaultGraph())

@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from calibrant.amct.arguments import file_to_write, names_of, path_of, save_target
 from calibrant.amct.common.auto_calibration import AutoCalibrationEvaluatorBase
 from calibrant.amct.conversion import write_models
-from calibrant.amct.evaluated import calibrated, tf_graph
+from calibrant.amct.evaluated import calibrated, run_by_owner, tf_graph
 from calibrant.amct.log import FOLDER, LOGGER
 from calibrant.config import write_config_json
 from calibrant.config.plan import Plan
@@ -25,6 +26,7 @@ from calibrant.emit.fakequant import fake_quantized
 from calibrant.errors import ConfigError, DataError, ModelError, Problem, did_you_mean
 from calibrant.evaluation.evaluator_search import Found, Verdict, search_in_float
 from calibrant.evaluation.layer_similarity import CosineSimilarity, LayerSimilarities
+from calibrant.evaluation.returned import returned_number, shown
 from calibrant.evaluation.tune_search import STRATEGIES
 from calibrant.graph.graph import Graph
 from calibrant.graph.reading.load import load
@@ -150,10 +152,13 @@ class _Metric:
         verdict = self.evaluator.metric_eval(self.original, metric)
         try:
             good, lost = verdict
-            return bool(good), float(lost)
+            is_good, number = bool(good), returned_number(lost)
         except (TypeError, ValueError):
-            message = f"metric_eval of {type(self.evaluator).__name__} returned {verdict!r}"
-            raise DataError(Problem(message, allowed="(whether it is good enough, the loss as a number)")) from None
+            number = None
+        if number is None:
+            message = f"metric_eval of {type(self.evaluator).__name__} returned {shown(verdict)}"
+            raise DataError(Problem(message, allowed="(whether it is good enough, the loss as a number)"))
+        return is_good, number
 
 
 def _ranking(recorded: Recorded, similarity: Any, metric: _Metric) -> Mapping[str, float]:
@@ -161,7 +166,9 @@ def _ranking(recorded: Recorded, similarity: Any, metric: _Metric) -> Mapping[st
     graph = tf_graph(recorded.original)
     watch(graph, recorded, similarities.graph, recorded.balanced, similarities.watchers)
     with graph.as_default():
-        metric.evaluator.calibration(graph, list(metric.outputs))
+        run_by_owner(similarities, partial(metric.evaluator.calibration, graph, list(metric.outputs)))
+    if similarities.failure is not None:  # which the evaluator has caught
+        raise similarities.failure
     return similarities.by_layer()
 
 

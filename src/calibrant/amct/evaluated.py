@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from calibrant.calibration.in_place_run import InPlaceRun
 from calibrant.config.plan import Plan
@@ -57,17 +57,25 @@ def calibrated(
         graph = tf_graph(original)
         run = kind(graph, config, record, original.outputs).run
         with around(), graph.as_default():
-            _run(run, partial(evaluator.calibration, graph, list(outputs)))
+            run_by_owner(run, partial(evaluator.calibration, graph, list(outputs)))
         _check_enough(run, evaluator)
     return plan
 
 
-def _run(run: InPlaceRun, calibration: Callable[[], object]) -> None:
+class Watcher(Protocol):
+    """What watches a graph while somebody runs it."""
+
+    failure: Any
+    """The first exception that watching has raised."""
+
+
+def run_by_owner(watcher: Watcher, run: Callable[[], object]) -> None:
+    """Let somebody run a watched graph; an exception of the watcher comes as it was raised, not as TensorFlow's."""
     try:
-        calibration()
+        run()
     except Exception:
-        if run.failure is not None:  # of which TensorFlow has made an error of its own
-            raise run.failure from None
+        if watcher.failure is not None:
+            raise watcher.failure from None
         raise
 
 

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from calibrant.emit.fakequant import fake_quantized_unnamed
+from calibrant.errors import DataError, Problem
+from calibrant.evaluation.returned import returned_number, shown
 from calibrant.graph.graph import Graph
 from calibrant.graph.running.rewire import Watchers
 from calibrant.quantized_network import QuantizedNetwork
@@ -54,6 +56,7 @@ class LayerSimilarities:
         self._similarity = similarity
         self._seen: dict[str, list[float]] = {name: [] for name in self._ends}
         self._lock = threading.Lock()
+        self.failure: Exception | None = None
 
     @property
     def watchers(self) -> Watchers:
@@ -62,11 +65,23 @@ class LayerSimilarities:
 
     def _comparison(self, name: str) -> Callable[[Any, Any], None]:
         def compare(original: np.ndarray, quantized: np.ndarray) -> None:
-            found = float(self._similarity.compare(original, quantized))
+            try:
+                found = self._compared(name, original, quantized)
+            except Exception as error:  # whatever the object of a user raises
+                self.failure = self.failure or error
+                raise
             with self._lock:
                 self._seen[name].append(found)
 
         return compare
+
+    def _compared(self, name: str, original: np.ndarray, quantized: np.ndarray) -> float:
+        returned = self._similarity.compare(original, quantized)
+        number = returned_number(returned)
+        if number is None:
+            message = f"compare of {type(self._similarity).__name__} returned {shown(returned)}"
+            raise DataError(Problem(message, path=name, allowed="a number, higher for what is more alike"))
+        return number
 
     def by_layer(self) -> Mapping[str, float]:
         """Layer → mean similarity, the least alike first; without batches all are the same."""
