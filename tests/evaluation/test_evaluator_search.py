@@ -2,9 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from calibrant.config.plan import ActivationPlan, LayerPlan
+from calibrant.errors import ConfigError
 from calibrant.evaluation.evaluator_search import search_in_float
 from calibrant.evaluation.tune_search import STRATEGIES
 
@@ -58,3 +60,42 @@ def test_a_strategy_object():
     found = search_in_float(LAYERS, RANKING, judge_needing(3, []), OneByOne())
     assert (found.in_float, found.met, len(found.steps)) == (tuple(NAMES[:3]), True, 4)
     assert [step.verdict for step in found.steps] == [(False, 3.0), (False, 2.0), (False, 1.0), (True, 0.0)]
+
+
+class Answering:
+    """A strategy object that gives its answers in turn, the last one forever."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+
+    def initialize(self, ranking):
+        pass
+
+    def update_quant_config(self, verdict):
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+def answer(config, stop):
+    return {"roll_back_config": config, "stop_flag": stop}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [None, 5, (True, {}), {}, answer(None, True), answer({}, None), answer([NAMES[0]], True), answer({NAMES[0]: 2}, 1)],
+)
+def test_a_wrong_answer_is_one_error(wrong):
+    with pytest.raises(ConfigError, match="update_quant_config of Answering returned (?s:.*)allowed: {'roll_back_conf"):
+        search_in_float(LAYERS, RANKING, judge_needing(3, []), Answering(wrong))
+
+
+def test_an_unknown_layer_is_named():
+    with pytest.raises(ConfigError, match="the unknown layer 'laier3'(?s:.*)did you mean 'layer3'"):
+        search_in_float(LAYERS, RANKING, judge_needing(3, []), Answering(answer({"laier3": False}, True)))
+
+
+def test_a_strategy_may_come_back_to_layers_but_not_for_ever():
+    same, calls = answer({NAMES[0]: np.False_}, np.False_), []
+    found = search_in_float(LAYERS, RANKING, judge_needing(1, calls), Answering(*[same] * 5, answer({}, True)))
+    assert (found.in_float, found.met, len(calls)) == ((), False, 7)
+    with pytest.raises(ConfigError, match="strategy Answering goes on after 10 answers in a row"):
+        search_in_float(LAYERS, RANKING, judge_needing(3, []), Answering(same))
