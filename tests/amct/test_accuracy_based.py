@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import math
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from calibrant import amct
 from calibrant.errors import DataError
+from calibrant.evaluation.layer_similarity import _mean
 from graphs import graph_def, numbers, save, small_network, tf
 
 DATA = numbers(16, 6, 6, 2)
@@ -84,3 +89,22 @@ def test_what_is_no_loss_is_one_error(loss, calibrate, monkeypatch):
     monkeypatch.setattr(InTheDefaultGraph, "metric_eval", lambda evaluator, original, new: (True, loss))
     with pytest.raises(DataError, match="metric_eval of InTheDefaultGraph returned "):
         calibrate(InTheDefaultGraph())
+
+
+def test_infinite_numbers_are_null_in_json(calibrate, monkeypatch):
+    def nothing_but_json(word):
+        raise ValueError(word)
+
+    monkeypatch.setattr(InTheDefaultGraph, "metric_eval", lambda evaluator, original, new: (True, math.inf))
+    answers = iter([math.inf, -math.inf, 1e308])
+    calibrate(InTheDefaultGraph(), sensitivity=Answering(lambda original, quantized: next(answers, 1e308)))
+    written = [Path("amct_log/accuracy_based_auto_calibration_record.json"), *Path("results").glob("*ranking*.json")]
+    steps, ranking = (json.loads(path.read_text(), parse_constant=nothing_but_json) for path in written)
+    assert [step["metric_eval"] for step in steps] == [[True, None]]
+    assert (ranking[0][1], ranking[-1][1]) == (None, None)
+
+
+def test_means_of_huge_and_of_infinite_similarities():
+    assert _mean([1e308, 1e308]) == 1e308
+    assert _mean([math.inf, -math.inf]) == -math.inf
+    assert _mean([math.inf, 1.0]) == math.inf

@@ -6,6 +6,7 @@ The module can be called, as scripts use its name both for the function and for 
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -104,7 +105,7 @@ def accuracy_based_auto_calibration(
         return metric.judge(in_float, fake_quantized(replace(recorded.network, layers=layers)))
 
     search = search_in_float(plan.layers, ranking, judge, chosen)
-    write_file(Path(FOLDER) / HISTORY, _history(search).encode())
+    write_file(Path(FOLDER) / HISTORY, _history(search))
     for number, step in enumerate(search.steps):
         in_float = [name for name, quantized in step.quantized.items() if not quantized]
         LOGGER.logi(f"search step {number}: in float {in_float}, metric_eval {step.verdict}")
@@ -112,7 +113,7 @@ def accuracy_based_auto_calibration(
         raise _not_good_enough(search, metric, model)
     more: dict[str, Content] = {
         final_config: write_config_json(_final(plan, search.in_float)).encode(),
-        ranking_file: (json.dumps(list(ranking.items()), indent=4) + "\n").encode(),
+        ranking_file: _json([[name, _json_number(alike)] for name, alike in ranking.items()]),
     }
     final = without_layers(model, record, search.in_float, names)
     write_models(final.recorded, folder, prefix, "accuracy_based_auto_calibration", more, final.files)
@@ -180,9 +181,20 @@ def _final(plan: Plan, in_float: tuple[str, ...]) -> Plan:
     )
 
 
-def _history(search: Found) -> str:
-    steps = [{"roll_back_config": step.quantized, "metric_eval": list(step.verdict)} for step in search.steps]
-    return json.dumps(steps, indent=4) + "\n"
+def _history(search: Found) -> bytes:
+    judged = [(step.quantized, *step.verdict) for step in search.steps]
+    return _json(
+        [{"roll_back_config": config, "metric_eval": [good, _json_number(lost)]} for config, good, lost in judged]
+    )
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=4, allow_nan=False) + "\n").encode()
+
+
+def _json_number(value: float) -> float | None:
+    """JSON has no infinity."""
+    return value if math.isfinite(value) else None
 
 
 def _not_good_enough(search: Found, metric: _Metric, model: Path) -> ModelError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -85,5 +86,15 @@ class LayerSimilarities:
 
     def by_layer(self) -> Mapping[str, float]:
         """Layer → mean similarity, the least alike first; without batches all are the same."""
-        means = {name: math.fsum(seen) / len(seen) if seen else 1.0 for name, seen in self._seen.items()}
+        means = {name: _mean(seen) if seen else 1.0 for name, seen in self._seen.items()}
         return dict(sorted(means.items(), key=lambda entry: (entry[1], entry[0])))
+
+
+def _mean(values: list[float]) -> float:
+    """The mean; infinite where a value is, and one that is not alike at all counts more."""
+    if -math.inf in values:
+        return -math.inf
+    try:
+        return math.fsum(values) / len(values)
+    except OverflowError:
+        return statistics.mean(values)
