@@ -128,8 +128,10 @@ def test_what_is_read_is_not_written_over(files):
 
 
 def test_numbers_of_numpy_and_any_collection_of_layers_are_taken(files):
-    for skipped in (["conv"], ("conv",), {"conv"}, {"conv": 1}.keys(), "conv"):
-        amct.create_quant_config("some.json", graph_of(), skip_layers=skipped, batch_num=np.int64(2))
+    for skipped in (["conv"], ("conv",), {"conv"}, {"conv": 1}.keys(), "conv", np.array(["conv"])):
+        amct.create_quant_config(
+            "some.json", graph_of(), skip_layers=skipped, batch_num=np.int64(2), activation_offset=np.True_
+        )
         written = json.loads((files / "some.json").read_text())
         assert written["batch_num"] == 2 and not written["conv"]["quant_enable"] and written["dense"]["quant_enable"]
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from calibrant.conversion import converted_names
 from calibrant.emit.prefix import file_prefix
 from calibrant.errors import ConfigError, ModelError, Problem
@@ -41,7 +43,8 @@ def graph_of(value: Any) -> Any:
 
 def names_of(name: str, value: Any) -> list[str]:
     """A list of names; one name by itself is a list of one, and a set is in the order of its names."""
-    names = [value] if isinstance(value, str) else sorted(value, key=str) if isinstance(value, Set) else value
+    given = value.tolist() if isinstance(value, np.ndarray) else value
+    names = [given] if isinstance(given, str) else sorted(given, key=str) if isinstance(given, Set) else given
     if not isinstance(names, Sequence) or not names or not all(isinstance(entry, str) and entry for entry in names):
         raise ConfigError(Problem(f"{name} is {value!r}", allowed="a list of names, ['softmax', 'boxes:0']"))
     return list(names)

@@ -68,7 +68,7 @@ def create_quant_config(
 
 
 def _configuration(skip_layers: Sequence[str] | None, batch_num: int, activation_offset: bool) -> Configuration:
-    batch_num = plain_number(batch_num)
+    batch_num, activation_offset = plain_number(batch_num), plain_number(activation_offset)
     if not isinstance(batch_num, int) or isinstance(batch_num, bool) or batch_num < 1:
         raise ConfigError(Problem(f"batch_num is {batch_num!r}", allowed="a whole number > 0"))
     if not isinstance(activation_offset, bool):
