@@ -122,6 +122,26 @@ def eagerly() -> AbstractContextManager[None]:
     return entered
 
 
+@contextmanager
+def without_callbacks() -> Iterator[None]:
+    """Keep nodes out of graphs that a program has asked for, with ``tf.debugging.enable_check_numerics`` for example.
+
+    TensorFlow calls no callback for operations that a callback makes; so this thread seems to be in one meanwhile.
+    """
+    if "tensorflow" not in sys.modules:
+        yield
+        return
+    from tensorflow.python.eager.context import context
+
+    state = context()
+    before = state.invoking_op_callbacks
+    state.invoking_op_callbacks = True
+    try:
+        yield
+    finally:
+        state.invoking_op_callbacks = before
+
+
 def refuse_in_function() -> None:
     """Refuse to work while a ``tf.function`` is traced: whatever runs there would become part of it.
 

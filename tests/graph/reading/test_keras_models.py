@@ -54,6 +54,20 @@ def test_the_same_model_gives_the_same_bytes(model):
     assert first == second
 
 
+def test_what_a_program_wants_to_see_of_its_own_operations_is_not_in_the_graph(model, tmp_path):
+    model.save(tmp_path / "small.keras")
+    expected = load(tmp_path / "small.keras").graph_def()
+    tf.debugging.enable_check_numerics()
+    try:
+        tf.debugging.experimental.enable_dump_debug_info(str(tmp_path / "dump"))
+        assert load(tmp_path / "small.keras").graph_def() == expected
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            tf.math.log(-1.0)
+    finally:
+        tf.debugging.experimental.disable_dump_debug_info()
+        tf.debugging.disable_check_numerics()
+
+
 def test_inner_tensors_by_name(model):
     graph = load(model)
     conv = next(name for name, node in graph.nodes.items() if node.op == "Conv2D")

@@ -13,12 +13,14 @@ from calibrant.graph.graph import Graph
 from calibrant.graph.reading import concrete_function, frozen, keras_file, keras_model, meta_graph, saved_model
 from calibrant.graph.reading.file_kind import MODELS, not_a_model, with_graph
 from calibrant.graph.reading.trust import only_computes
+from calibrant.graph.tensorflow import without_callbacks
 from calibrant.regular_file import require_regular
 
 SAVED_MODEL = "saved_model.pb"
 
 
 @collector_paused()
+@without_callbacks()
 def load(
     model: Any,
     inputs: str | Sequence[str] | None = None,

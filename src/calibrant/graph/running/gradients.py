@@ -17,7 +17,7 @@ from calibrant.graph.running.partial_runs import nodes_reached
 from calibrant.graph.running.run import OTHER_NUMBERS, failed_run, fetchable, reason_of
 from calibrant.graph.running.session import close_session, open_session
 from calibrant.graph.running.turned_pools import with_turned_pools
-from calibrant.graph.tensorflow import tensorflow
+from calibrant.graph.tensorflow import tensorflow, without_callbacks
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +92,7 @@ class OutputGradients:
         self._ahead = self._session.make_callable(ahead, feed_list=feeds)
         self._back = self._session.make_callable(list(known.values()), feed_list=[*feeds, *fed, *weights])
 
+    @without_callbacks()
     def _differentiated(self, tensors: Sequence[str], outputs: Sequence[str]) -> tuple[dict[str, Any], list[Any]]:
         """Tensor → its gradient by TensorFlow's functions, and the weights of the outputs."""
         tf, imported = tensorflow(), self._session.graph

@@ -15,7 +15,7 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.functions.enclosed_reads import enclosed_read, with_watchers
 from calibrant.graph.graph import Graph
 from calibrant.graph.running.session import close_session, open_session
-from calibrant.graph.tensorflow import tensorflow
+from calibrant.graph.tensorflow import tensorflow, without_callbacks
 
 _IN_CALLERS_THREAD = -1  # as a number of threads between operations
 OPTIMIZERS = ("function", "arithmetic")
@@ -70,6 +70,7 @@ class Runner:
         What to do about a batch that the graph does not take.
     """
 
+    @without_callbacks()
     def __init__(
         self,
         graph: Graph,

@@ -20,7 +20,7 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.functions.unique_functions import with_unique_functions
 from calibrant.graph.graph import Graph
 from calibrant.graph.reading.frozen import select
-from calibrant.graph.tensorflow import tensorflow
+from calibrant.graph.tensorflow import tensorflow, without_callbacks
 
 BETWEEN = "/between"
 """Behind the name of a tensor of codes: the node that has its real values."""
@@ -78,6 +78,7 @@ class Simulation:
         return select(definition, source, self.inputs, self.outputs)
 
 
+@without_callbacks()
 def simulate(file: File, names: Mapping[int, str], results: Sequence[str] = ()) -> Simulation:
     """Build the computation of a file.
 

@@ -7,12 +7,13 @@ from typing import Any
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit
-from calibrant.graph.tensorflow import tensorflow
+from calibrant.graph.tensorflow import tensorflow, without_callbacks
 from calibrant.graph.tf_core import NodeDef
 
 Written = Callable[..., Any]
 
 
+@without_callbacks()
 def put_written(edit: Edit, node: NodeDef, read: Sequence[str], function: Written) -> None:
     """Put what a function computes in the place of a node that is in no loop.
 
