@@ -19,6 +19,34 @@ MINIMUM = (2, 16)
 ADDRESS_SPACE = 1.9  # GiB that TensorFlow and its threads take before a model is read; with less the C library aborts
 
 
+class _PoolsBySession:
+    """TensorFlow is asked for threads by session, or the first one decides for all; it reads that with the first."""
+
+    NAME = "TF_OVERRIDE_GLOBAL_THREADPOOL"
+
+    def __init__(self) -> None:
+        self._is_ours = self._was_read = False
+
+    def ask(self) -> None:
+        if not self._was_read and self.NAME not in os.environ:
+            os.environ[self.NAME] = "1"
+            self._is_ours = True
+
+    def note_read(self) -> None:
+        self._was_read = True
+        if self._is_ours:
+            self._is_ours = False
+            os.environ.pop(self.NAME, None)
+
+
+_pools = _PoolsBySession()
+
+
+def note_open_session() -> None:
+    """A session is open: what asks TensorFlow for threads by session has been read, and leaves the environment."""
+    _pools.note_read()
+
+
 def tensorflow() -> ModuleType:
     """The TensorFlow module.
 
@@ -28,7 +56,7 @@ def tensorflow() -> ModuleType:
         Neither ``tensorflow`` nor ``tensorflow-cpu`` is installed, or it is older than 2.16, or cannot be loaded.
     """
     _check_address_space()
-    os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")  # or the first session decides on threads for all
+    _pools.ask()
     try:
         if "tensorflow" in sys.modules:
             import tensorflow as tf

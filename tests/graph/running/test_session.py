@@ -1,5 +1,8 @@
 """Weights handed over beside the graph: the same numbers, whatever holds them; and graphs as bytes."""
 
+import os
+import sys
+
 import numpy as np
 import pytest
 
@@ -7,6 +10,7 @@ from calibrant.graph.reading.load import load
 from calibrant.graph.running import session as session_module
 from calibrant.graph.running.run import run_once
 from calibrant.graph.running.session import LARGE_ELEMENTS, is_large_constant, open_session
+from calibrant.graph.tensorflow import _PoolsBySession, tensorflow
 from graphs import graph_def, numbers, placeholder, small_network, tf, v1
 
 
@@ -78,3 +82,16 @@ def test_a_rewritten_graph_has_its_own_values_for_changed_constants_only():
     changed = edit.finish()
     assert changed.constant("weights:0") is before
     assert changed.constant("resident/w:0").shape == (2, LARGE_ELEMENTS)
+
+
+@pytest.mark.parametrize(("given", "during"), [(None, "1"), ("0", "0")])
+def test_the_environment_asks_for_threads_by_session_until_one_is_open(given, during, monkeypatch):
+    name = "TF_OVERRIDE_GLOBAL_THREADPOOL"
+    monkeypatch.delenv(name, raising=False) if given is None else monkeypatch.setenv(name, given)
+    monkeypatch.setattr(sys.modules[_PoolsBySession.__module__], "_pools", _PoolsBySession())
+    tensorflow()
+    assert os.environ[name] == during
+    graph = load(graph_def(small_network))
+    open_session(graph).close()
+    tensorflow()
+    assert os.environ.get(name) == given

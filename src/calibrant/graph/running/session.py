@@ -19,7 +19,7 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.functions.inline import CALLS
 from calibrant.graph.graph import Graph
 from calibrant.graph.pieces import is_in_pieces, join_pieces, whole
-from calibrant.graph.tensorflow import cause_of, tensorflow
+from calibrant.graph.tensorflow import cause_of, note_open_session, tensorflow
 from calibrant.graph.tf_core import GraphDef, NodeDef, dtypes
 
 LARGE_ELEMENTS = 4096
@@ -62,6 +62,7 @@ def open_session(graph: Graph, config: Any = None) -> Any:
         except (ValueError, TypeError, tf.errors.OpError) as error:
             raise ModelError(Problem(f"TensorFlow refuses the graph: {cause_of(error)}", file=graph.source)) from None
         session = tf.compat.v1.Session(graph=imported, config=config)
+    note_open_session()
     in_pieces = {name: node for name, node in resident.items() if is_in_pieces(_value(node))}
     for group in _groups({name: node for name, node in resident.items() if name not in in_pieces}):
         _assign(session, prefix, {name: resident[name] for name in group})
