@@ -34,6 +34,9 @@ LOWEST_LOG = 16
 """The kernel of LOG_SOFTMAX makes nothing below its negative."""
 COMPARED_STEP = 2.0**-8
 """The difference of real numbers that kernels resolve which compare."""
+LARGEST = frozenset({"MAXIMUM", "MAX_POOL_2D", "REDUCE_MAX"})
+SMALLEST = frozenset({"MINIMUM", "REDUCE_MIN"})
+CUTTING = frozenset({"SLICE", "STRIDED_SLICE", "SPLIT", "SPLIT_V"})
 UNOBSERVED = "no range was observed for one of its tensors"
 
 
@@ -54,6 +57,7 @@ class Scales:
         self.plan = plan
         self.operators = list(given.file.operators())
         self.barred = given.barred
+        self._results = {tensor.index for tensor in given.file.outputs()}
         self._makers = {made.index: at for at, each in enumerate(self.operators) for made in each.outputs}
         self._readers: dict[int, list[Operator]] = {}
         for each in self.operators:
@@ -221,6 +225,52 @@ class Scales:
                 waiting += [tensor.index for tensor in each.outputs if tensor.index not in waiting]
         return True
 
+    def beyond(self, at: int) -> float | None:
+        """A constant that joins the numbers an operator reads and has no code in their scale, where that counts.
+
+        A result with a scale of its own has a code for it, as far as what reads it asks for one.
+        """
+        each, made = self.operators[at], self.operators[at].outputs[0].index
+        origin = own_source(made, self.plan.sources)[0]
+        kernel = KERNELS.get(each.name)
+        if kernel is None or kernel.result is not Result.SAME or self._makers.get(origin, -1) >= at:
+            return None
+        found = self.of(made)
+        (low, high), half = found.range, float(found.scale) / 2
+        for tensor in (each.read(position) for position in self.positions(at)):
+            values = np.zeros(0) if tensor.values is None else tensor.constant
+            above, below = values[values > high + half], values[values < low - half]
+            if above.size and each.name != "MINIMUM" and not self._is_passed_over(made, SMALLEST):
+                return float(above.max())
+            if below.size and each.name != "MAXIMUM" and not self._is_passed_over(made, LARGEST):
+                return float(below.min())
+        return None
+
+    def beyond_before(self, index: int) -> float | None:
+        """The same of operators in float that have taken a tensor's numbers out of one whose scale it has."""
+        while (at := self._makers.get(index)) is not None and at not in self.plan.integer:
+            if (number := self.beyond(at)) is not None:
+                return number
+            kernel = KERNELS.get(self.operators[at].name)
+            if kernel is None or kernel.result is not Result.SAME:
+                break
+            index = self.operators[at].read(self.positions(at)[0]).index
+        return None
+
+    def _is_passed_over(self, index: int, choosing: frozenset[str]) -> bool:
+        """Whether all that reads a tensor, at once or rearranged, chooses among its numbers and others."""
+        waiting = [index]
+        for current in waiting:
+            if current in self._results:
+                return False
+            for each in self._readers.get(current, ()):
+                if each.name in choosing:
+                    continue
+                if each.name not in REARRANGING | CUTTING:
+                    return False
+                waiting += [tensor.index for tensor in each.outputs if tensor.index not in waiting]
+        return True
+
     def positions(self, at: int) -> tuple[int, ...]:
         """The inputs of an operator on integers that carry codes."""
         each = self.operators[at]
@@ -282,6 +332,10 @@ def _reasons(at: int, scales: Scales, network: QuantizedNetwork) -> Iterator[str
             yield f"its scales are too {size} for the kernel of {each.name} ({ratio:.3g})"
     if each.name in COMPARING and max(float(quantizer.scale) for quantizer in read.values()) < COMPARED_STEP:
         yield f"its scales are too small for the kernel of {each.name}, which compares in steps of 1/256"
+    if (number := scales.beyond(at)) is not None:
+        yield f"its constant {number:.3g} is beyond the range of what it reads, whose scale its result has"
+    if any(scales.beyond_before(tensor.index) is not None for tensor in tensors.values()):
+        yield "a constant is among what it reads that is beyond the range of the others, whose scale it has"
     far = (maker for tensor in tensors.values() if (maker := scales.too_far(tensor.index)) is not None)
     if (found := next(far, None)) is not None or (each.name in SATURATING and (found := scales.in_float(at))):
         yield f"what it reads is far beyond its range, and in float ({found})"

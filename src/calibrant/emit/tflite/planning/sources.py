@@ -124,18 +124,21 @@ class Sources:
 
     def _between_equals(self, at: int) -> set[int]:
         """What was taken out of a tensor to be compared with it: with one scale, what is equal has equal codes."""
-        if self.wiring.operators[at].name not in (*COMPARING, "SUB"):
+        name = self.wiring.operators[at].name
+        if name not in (*COMPARING, "SUB"):
             return set()
-        ways = [self._origins(tensor.index) for tensor in self.wiring.data(at)]
+        ways = [self._origins(tensor.index, name in COMPARING) for tensor in self.wiring.data(at)]
         common = set(ways[0]).intersection(*ways[1:]) if len(ways) > 1 else set()
         return {index for way in ways for index in way} - common if common else set()
 
-    def _origins(self, index: int) -> list[int]:
-        """A tensor, and those that it was taken out of."""
+    def _origins(self, index: int, beside_constants: bool = False) -> list[int]:
+        """A tensor, and those that it was taken out of; by default up to where constants join their numbers."""
         found = [index]
         while (at := self.wiring.maker.get(found[-1])) is not None:
             kernel = KERNELS.get(self.wiring.operators[at].name)
             if kernel is None or kernel.result is not Result.SAME or len(self.wiring.data(at)) != 1:
+                break
+            if not beside_constants and _adds_a_number(self.wiring.operators[at]):
                 break
             found.append(self.wiring.data(at)[0].index)
         return found
@@ -344,6 +347,11 @@ def own_source(index: int, sources: Mapping[int, Source]) -> tuple[int, Source |
         seen.add(index)
         index = source.tensor
     return index, source
+
+
+def _adds_a_number(each: Operator) -> bool:
+    """Whether a constant joins the numbers that an operator reads: other than 0, which all scales have."""
+    return any(tensor.values is not None and np.any(tensor.constant != 0) for tensor in carried(each))
 
 
 def _enlarges(each: Operator) -> bool:

@@ -18,22 +18,29 @@ LOWEST = float(np.finfo(np.float32).min)
 
 
 def _cumulative(combine: Callable[[Any, Any], Any], neutral: float, node: NodeDef, x: Any, axis: Any) -> Any:
-    """Each entry with the one before, then those with the one two before, and so on in powers of two."""
+    """Each entry with the one before, then those with the one two before, and so on in powers of two.
+
+    What has none before it is left as it is: of a neutral number to combine it with, codes may have none.
+    """
     tf = tensorflow()
     if not isinstance(axis, np.ndarray) or x.shape[int(axis)] is None:
         return None
-    place, length = int(axis) % x.shape.rank, x.shape[int(axis)]
+    place, rank = int(axis) % x.shape.rank, x.shape.rank
 
-    def moved(values: Any, steps: int) -> Any:
-        before = [[0, 0]] * place + [[steps, 0]] + [[0, 0]] * (x.shape.rank - place - 1)
-        kept = tf.gather(values, np.arange(length - steps), axis=place)
-        return tf.pad(kept, before, constant_values=neutral)
+    def part(values: Any, first: int, count: int) -> Any:
+        begin, size = np.zeros(rank, np.int32), np.full(rank, -1, np.int32)
+        begin[place], size[place] = first, count
+        return tf.slice(values, begin, size)
 
-    reverse = nd.attribute(node, "reverse")
+    is_exclusive, reverse = nd.attribute(node, "exclusive") and x.shape[place] > 0, nd.attribute(node, "reverse")
+    length, steps = x.shape[place] - is_exclusive, 1
     made = tf.reverse(x, [place]) if reverse else x
-    made, steps = moved(made, 1) if nd.attribute(node, "exclusive") else made, 1
+    made = part(made, 0, length) if is_exclusive else made
     while steps < length:
-        made, steps = combine(made, moved(made, steps)), 2 * steps
+        rest = combine(part(made, steps, length - steps), part(made, 0, length - steps))
+        made, steps = tf.concat([part(made, 0, steps), rest], place), 2 * steps
+    if is_exclusive:
+        made = tf.pad(made, [[int(at == place), 0] for at in range(rank)], constant_values=neutral)
     return tf.reverse(made, [place]) if reverse else made
 
 
