@@ -17,11 +17,34 @@ from calibrant.version import __version__
 def _lite_file(result: Any, float_file: Any, batch: Any) -> tuple[Any, Any]:
     """The file, and the sample of calibration data that it was tried with, if there are data."""
     from calibrant.emit.tflite.model import lite_file
-    from calibrant.emit.tflite.sample import from_batch, made_up
+    from calibrant.emit.tflite.sample import from_batch, has_numbers_of_rows, made_up
+    from calibrant.emit.tflite.trial import TrialError
 
-    sample = None if batch is None else from_batch(result.network.graph, batch, float_file.file, _is_one_a_run(result))
-    tried = made_up(result.network, float_file.file) if sample is None else sample
-    return lite_file(result.network, float_file, result.tflite, tried, _about(result)), sample
+    def made_with(sample: Any) -> tuple[Any, Any]:
+        tried = made_up(result.network, float_file.file) if sample is None else sample
+        return lite_file(result.network, float_file, result.tflite, tried, _about(result)), sample
+
+    graph, one_a_run = result.network.graph, _is_one_a_run(result)
+    first = None if batch is None else from_batch(graph, batch, float_file.file, one_a_run)
+    try:
+        return made_with(first)
+    except TrialError as error:
+        if one_a_run or batch is None or not has_numbers_of_rows(graph, batch):
+            raise
+        whole = from_batch(graph, batch, float_file.file, whole=True)
+        if whole is None:
+            raise _of_too_few_rows(error, graph, batch) from None
+        return made_with(whole)
+
+
+def _of_too_few_rows(error: Any, graph: Any, batch: Any) -> Any:
+    """The error of a file of fixed sizes that does not run, with those of a batch, which has all rows it names."""
+    shapes = {key: batch[key].shape for key in graph.input_keys if batch[key].ndim}
+    rows = {shape[0] for shape in shapes.values()}
+    each = (f"--tflite-shape {key}={','.join(map(str, shape))}" for key, shape in shapes.items())
+    sizes = f"--tflite-batch {rows.pop()}" if len(rows) == 1 else " ".join(each)
+    hint = f"if an input has numbers of rows, a run needs all that they name: {sizes}"
+    return type(error)(error.reason, graph.source, hint)
 
 
 def _is_one_a_run(result: Any) -> bool:

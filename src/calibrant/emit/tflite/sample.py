@@ -15,18 +15,30 @@ SAMPLES = 2
 
 
 def from_batch(
-    graph: Graph, batch: Mapping[str, np.ndarray], file: File, one_a_run: bool
+    graph: Graph, batch: Mapping[str, np.ndarray], file: File, whole: bool
 ) -> dict[int, np.ndarray] | None:
-    """The first samples of a batch, by position, or all of one that is a sample; None where the file takes others."""
+    """The first samples of a batch by position, or the whole one, each input's own rows; None where they do not fit."""
     values = {at: np.asarray(batch[key]) for at, key in enumerate(graph.input_keys)}
     found = {}
     for at, tensor in enumerate(file.inputs()):
         fixed = tensor.signature[:1]
         count = SAMPLES if not fixed or fixed[0] is None else fixed[0]
-        found[at] = values[at][:count] if values[at].ndim and not one_a_run else values[at]
+        found[at] = values[at][:count] if values[at].ndim and not whole else values[at]
         if not fits(found[at].shape, tensor.signature):
             return None
     return found
+
+
+def has_numbers_of_rows(graph: Graph, batch: Mapping[str, np.ndarray]) -> bool:
+    """Whether an input may point at rows of its batch: the first samples may then point at rows that they lack."""
+    return any(
+        values.dtype.kind in "iu" and values.size and SAMPLES <= values.max() < _most_rows(batch)
+        for values in (np.asarray(batch[key]) for key in graph.input_keys)
+    )
+
+
+def _most_rows(batch: Mapping[str, np.ndarray]) -> int:
+    return max((len(values) for values in map(np.asarray, batch.values()) if values.ndim), default=0)
 
 
 def made_up(network: QuantizedNetwork, file: File) -> dict[int, np.ndarray]:

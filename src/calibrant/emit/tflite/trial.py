@@ -36,8 +36,8 @@ class TrialError(ModelError):
         What happened, in a few words.
     """
 
-    def __init__(self, reason: str, source: str):
-        super().__init__(Problem(f"the LiteRT file that was made {reason}", file=source, hint=OTHERWISE))
+    def __init__(self, reason: str, source: str, hint: str = OTHERWISE):
+        super().__init__(Problem(f"the LiteRT file that was made {reason}", file=source, hint=hint))
         self.reason = reason
 
 
