@@ -14,9 +14,7 @@ from calibrant.quantized_network import QuantizedNetwork
 SAMPLES = 2
 
 
-def from_batch(
-    graph: Graph, batch: Mapping[str, np.ndarray], file: File, whole: bool
-) -> dict[int, np.ndarray] | None:
+def from_batch(graph: Graph, batch: Mapping[str, np.ndarray], file: File, whole: bool) -> dict[int, np.ndarray] | None:
     """The first samples of a batch by position, or the whole one, each input's own rows; None where they do not fit."""
     values = {at: np.asarray(batch[key]) for at, key in enumerate(graph.input_keys)}
     found = {}
