@@ -25,10 +25,12 @@ from calibrant.steps.plain.norms import with_plain_norms
 from calibrant.steps.plain.quotients import with_plain_quotients
 from calibrant.steps.plain.sample_norms import with_plain_sample_norms
 from calibrant.steps.plain.softmax import with_plain_softmax
+from calibrant.steps.plain.sums import with_plain_sums
 from calibrant.steps.planned import Planned, plan_graph, plan_model
 from calibrant.steps.prepared import Prepared, prepare_balanced
 
 WRITING_OUT = (
+    with_plain_sums,
     with_plain_softmax,
     with_plain_log_sums,
     with_plain_norms,
