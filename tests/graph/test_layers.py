@@ -216,8 +216,12 @@ REJECTED = {
         lambda: raw.MatrixTriangularSolve(matrix=weights(3, 3), rhs=placeholder([3, 5]), name="layer"),
         "solves a system",
     ),
-    "float64": (
-        lambda: tf.matmul(tf.cast(placeholder([None, 4]), tf.float64), tf.constant(np.ones((4, 2))), name="layer"),
+    "float64 after a quantizer": (
+        lambda: tf.matmul(
+            tf.cast(tf.math.multiply_no_nan(placeholder([None, 4]), 2.0), tf.float64),
+            tf.constant(np.ones((4, 2))),
+            name="layer",
+        ),
         "float64",
     ),
     "no weights at all": (lambda: tf.matmul(placeholder([None, 4]), tf.zeros([4, 0]), name="layer"), "empty"),
