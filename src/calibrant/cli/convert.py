@@ -9,7 +9,7 @@ from calibrant.cli.options import split_names
 
 
 @click.command()
-@click.option("--model", required=True, help="The frozen .pb; with FakeQuant nodes, or a float one with --record_file.")
+@click.option("--model", required=True, help="The model: with FakeQuant nodes, or a float one with --record_file.")
 @click.option("--outputs", required=True, callback=split_names, help='Names of the outputs: "a:0;b:0".')
 @click.option("--save_path", "--save-path", required=True, help="Prefix of the models, with its folder.")
 @click.option(

@@ -112,6 +112,14 @@ def test_names_that_do_not_exist(saved, option):
         load(saved / "default", **{option: ["nowhere"]})
 
 
+def test_an_output_of_the_saver_is_said_to_be_one(tmp_path):
+    model = tf.Module()
+    model.call = tf.function(lambda x: tf.nn.relu(x), input_signature=[tf.TensorSpec([None, 3], name="x")])
+    tf.saved_model.save(model, str(tmp_path), model.call)
+    with pytest.raises(ModelError, match="saver_filename: .*\n.*that saves the model: name one of the network"):
+        load(tmp_path, outputs=["StatefulPartitionedCall"])
+
+
 def test_a_folder_and_its_file_are_the_same(saved):
     folder, file = load(saved / "default"), load(saved / "default" / "saved_model.pb")
     assert [str(node) for node in folder.nodes.values()] == [str(node) for node in file.nodes.values()]

@@ -30,6 +30,8 @@ from calibrant.layer_kinds import FUSED_NORMS
 VARIABLES = frozenset({"Variable", "VariableV2", "VarHandleOp", "AutoReloadVariable"})
 IN_MEMORY = ("tf.Graph", "GraphDef")
 """What messages call models that are no files."""
+SAVER = "saver_filename"
+"""What TensorFlow 2 adds to a SavedModel to write it again: no input of the network."""
 _FREEZE = "freeze the graph, or give the SavedModel folder, or the .meta file of its checkpoint"
 _FREEZE_IN_MEMORY = (
     "freeze it with tf.compat.v1.graph_util.convert_variables_to_constants(session, graph_def, outputs), import the "
@@ -380,7 +382,9 @@ def fed(graph: Graph, proposed: Callable[[], Mapping[str, Any] | None], given: S
             "is needed by the outputs but is not among the inputs",
             file=graph.source,
             path=node.name,
-            hint=f"add it to --inputs, which are {keys}; or bind it: --set {node.name}="
+            hint="an output is named that saves the model: name one of the network instead"
+            if node.name == SAVER
+            else f"add it to --inputs, which are {keys}; or bind it: --set {node.name}="
             f"{str(values[node.name]).lower() if node.name in values else 'VALUE'}",
         )
         for node in unfed
