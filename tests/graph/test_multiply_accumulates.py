@@ -149,6 +149,25 @@ def test_a_convolution_in_a_loop_counts_by_its_sizes():
     assert list(found.counts.values()) == [5 * 36 * 27 * 3] and found.unknown == ()
 
 
+@pytest.mark.parametrize("length, rows", [(7, 7), (None, None)])
+def test_a_product_of_all_steps_of_a_loop_counts_each(length, rows):
+    def build():
+        x, weights = placeholder([None, 4]), constant(4, 4)
+        v1.enable_control_flow_v2()
+        found = tf.while_loop(
+            lambda i, y: i < 5,
+            lambda i, y: [i + 1, y],
+            [0, tf.stack([tf.matmul(x, weights)] * 7)],
+            shape_invariants=[tf.TensorShape([]), tf.TensorShape([length, None, 4])],
+        )[1]
+        steps = tf.reshape(tf.transpose(found, [1, 0, 2]), [-1, 4])
+        tf.identity(tf.matmul(tf.nn.relu(steps), constant(4, 3), name="all"), name="out")
+
+    found = count_products(load(graph_def(build), outputs=["out"]))
+    assert found.counts.get("all") == (rows and rows * 4 * 3)
+    assert found.unknown == (() if rows else ("all",))
+
+
 def test_a_convolution_of_what_grows_is_named():
     found = convolution_in_a_loop(grows=True)
     assert found.counts == {} and len(found.unknown) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
 
 from calibrant.graph import nodes as nd
@@ -18,6 +19,7 @@ from calibrant.layer_kinds import KINDS
 
 ASSUMED = 64  # the size of an open axis that is not the first, where it matters
 LONG = ASSUMED**3  # instead, where so few values give a product nothing to do: they make no window of a recording
+FARTHEST = 100  # operations that are followed back to where the rows of a tensor come from
 TRANSPOSED = frozenset({"Conv2DBackpropInput", "Conv3DBackpropInput", "Conv3DBackpropInputV2"})
 NOTHING = frozenset({"AvgPool", "AvgPool3D", "Dilation2D"})
 
@@ -191,7 +193,30 @@ def _shapes(graph: Graph, products: list[NodeDef]) -> Iterator[ShapeOf]:
 def _sizes(graph: Graph, tensor: str) -> tuple[int | None, ...] | None:
     """Of one sample."""
     sizes = graph.shape(tensor)
-    return sizes if not sizes or sizes[0] is not None else (1, *sizes[1:])
+    return sizes if not sizes or sizes[0] is not None else (_rows(graph, tensor), *sizes[1:])
+
+
+def _rows(graph: Graph, tensor: str) -> int | None:
+    """The first axis for one sample: several where other axes were joined to it, as behind a loop over a sequence."""
+    rows = Fraction(1)
+    for _ in range(FARTHEST):
+        node, sizes = graph.producer(tensor), graph.shape(tensor)
+        read = nd.data_inputs(node)
+        before = graph.shape(read[0]) if read else None
+        if sizes is None or not before:
+            break
+        if node.op == "Reshape":
+            joined, kept = _known(*before[1:]), _known(*sizes[1:])
+            if not joined or not kept:
+                return None
+            rows *= Fraction(joined, kept)
+        elif before != sizes and (node.op != "MatMul" or nd.attribute(node, "transpose_a")):
+            break
+        if before[0] is not None:
+            rows *= before[0]
+            break
+        tensor = read[0]
+    return rows.numerator if rows.denominator == 1 else 1
 
 
 def _with_closed_inputs(graph: Graph, first: int, others: int) -> Graph | None:
