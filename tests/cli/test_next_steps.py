@@ -101,12 +101,12 @@ def test_tune_proposes_what_it_has_measured(tmp_path):
 @pytest.mark.parametrize("how", [["--refine"], ["--no-refine"]])
 def test_the_search_that_is_proposed_judges_the_model_that_was_made(odd, tmp_path, how):
     data = odd / "x.npy"
-    done = run(
-        "quantize", odd / "a model.pb", "--data", f"{data}[:6]", "--batch-size", 2, "--out", tmp_path / "o", *how
-    )
+    read = ["--data", f"{data}[:6]", "--batch-size", 2, "--samples", 4]
+    done = run("quantize", odd / "a model.pb", *read, "--out", tmp_path / "o", *how)
     words = proposed(done)
     words = words[words.index("tune") :]
-    assert ("--refine" in words) == (how == ["--refine"]) and words[words.index("--batch-size") + 1] == "2"
+    assert ("--refine" in words) == (how == ["--refine"])
+    assert [words[words.index(name) + 1] for name in ("--batch-size", "--samples")] == ["2", "4"]
     words = [word for word in words if word not in ("--labels", "LABELS")]
     tuned = run(*[tmp_path / "t.cfg" if word == "TUNED" else word for word in words], "--tolerance", 100)
     assert tuned.code == 0 and f"tried, each as quantize {how[0]} makes it" in tuned.out

@@ -56,7 +56,8 @@ def _tuning(model: str, result: Any) -> str:
     start = "" if given["config"] is None else f" --config {place(given['config'])}"
     data = word(given["data"]) if given.get("data") else "DATA"
     how = " --refine" if result.options.get("refine") else ""
-    read = f"{model_words()}{start} --data {data}{data_words()}"
+    samples = "" if given.get("samples") is None else f" --samples {given['samples']}"
+    read = f"{model_words()}{start} --data {data}{data_words()}{samples}"
     return f"where accuracy was lost: calibrant tune {place(model)}{read}{how} --labels LABELS --out TUNED"
 
 

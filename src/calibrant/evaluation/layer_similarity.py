@@ -57,7 +57,7 @@ class LayerSimilarities:
         self._similarity = similarity
         self._seen: dict[str, list[float]] = {name: [] for name in self._ends}
         self._lock = threading.Lock()
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
 
     @property
     def watchers(self) -> Watchers:
@@ -68,7 +68,7 @@ class LayerSimilarities:
         def compare(original: np.ndarray, quantized: np.ndarray) -> None:
             try:
                 found = self._compared(name, original, quantized)
-            except Exception as error:  # whatever the object of a user raises
+            except BaseException as error:  # whatever the object of a user raises, an interrupt too
                 self.failure = self.failure or error
                 raise
             with self._lock:
