@@ -37,6 +37,37 @@ def test_such_a_constant_keeps_its_value(name):
     assert np.square(made - wanted).mean() < 3e-3 * np.square(wanted).mean()
 
 
+SURROUNDED = [[0, 0], [3, 3], [3, 3], [0, 0]]
+ONLY_CONSTANTS = {
+    "masked rows": lambda y: tf.reduce_max(tf.where(tf.constant(np.tri(8, k=-1)[:, :, None] > 0), y, -100.0), 2),
+    "masked rows, the smallest": lambda y: tf.reduce_min(
+        tf.where(tf.constant(np.tri(8, k=-1)[:, :, None] > 0), y, 100.0), 2
+    ),
+    "rows masked by data": lambda y: tf.reduce_max(tf.where(y[..., :1] > 0.5, y, -100.0), 2),
+    "padded pool": lambda y: tf.nn.max_pool2d(tf.pad(y, SURROUNDED, constant_values=-100.0), 3, 2, "VALID"),
+}
+
+
+@pytest.mark.parametrize("name", ONLY_CONSTANTS)
+def test_a_constant_that_is_chosen_keeps_its_value(name):
+    """In some windows there is nothing else to choose."""
+    model = graph_def(lambda: tf.identity(ONLY_CONSTANTS[name](conv(image(), name="one")), name="out"))
+    result, x = exported(model)
+    [made], _, _ = computed(result, x)
+    [wanted] = run_once(load(model), {"x": x})
+    assert np.any(np.abs(wanted) == 100)
+    assert np.square(made - wanted).mean() < 1e-4 * np.square(wanted).mean()
+
+
+def test_a_constant_may_be_chosen_that_the_last_choice_passes_over():
+    def build():
+        masked = tf.where(tf.constant(np.tri(8, k=-1)[:, :, None] > 0), conv(image(), name="one"), -100.0)
+        tf.reduce_max(tf.reduce_max(masked, 2), 1, name="out")
+
+    result, x = exported(graph_def(build))
+    assert "SELECT_V2" not in {each["operator"] for each in result.export_notes["tflite"]["operators_in_float"]}
+
+
 @pytest.mark.parametrize("constant", [-9.0, np.finfo(np.float32).min])
 def test_what_nothing_chooses_may_be_any_number(constant):
     def build():

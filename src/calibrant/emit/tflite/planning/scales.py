@@ -228,7 +228,8 @@ class Scales:
     def beyond(self, at: int) -> float | None:
         """A constant that joins the numbers an operator reads and has no code in their scale, where that counts.
 
-        A result with a scale of its own has a code for it, as far as what reads it asks for one.
+        A result with a scale of its own has a code for it, as far as what reads it asks for one. A maximum passes over
+        a low constant only where there are other numbers to choose: what was observed of it is nearer to their range.
         """
         each, made = self.operators[at], self.operators[at].outputs[0].index
         origin = own_source(made, self.plan.sources)[0]
@@ -240,9 +241,10 @@ class Scales:
         for tensor in (each.read(position) for position in self.positions(at)):
             values = np.zeros(0) if tensor.values is None else tensor.constant
             above, below = values[values > high + half], values[values < low - half]
-            if above.size and each.name != "MINIMUM" and not self._is_passed_over(made, SMALLEST):
+            least, most = float(above.min(initial=math.inf)), float(below.max(initial=-math.inf))
+            if above.size and each.name != "MINIMUM" and not self._is_passed_over(made, SMALLEST, (least + high) / 2):
                 return float(above.max())
-            if below.size and each.name != "MAXIMUM" and not self._is_passed_over(made, LARGEST):
+            if below.size and each.name != "MAXIMUM" and not self._is_passed_over(made, LARGEST, (most + low) / 2):
                 return float(below.min())
         return None
 
@@ -257,19 +259,31 @@ class Scales:
             index = self.operators[at].read(self.positions(at)[0]).index
         return None
 
-    def _is_passed_over(self, index: int, choosing: frozenset[str]) -> bool:
-        """Whether all that reads a tensor, at once or rearranged, chooses among its numbers and others."""
+    def _is_passed_over(self, index: int, choosing: frozenset[str], limit: float) -> bool:
+        """Whether all that reads a tensor, at once or rearranged, chooses among its numbers others within a limit."""
         waiting = [index]
         for current in waiting:
             if current in self._results:
                 return False
             for each in self._readers.get(current, ()):
-                if each.name in choosing:
+                if each.name in choosing and not self._reaches(each.outputs[0].index, limit):
                     continue
-                if each.name not in REARRANGING | CUTTING:
+                if each.name not in choosing | REARRANGING | CUTTING:
                     return False
                 waiting += [tensor.index for tensor in each.outputs if tensor.index not in waiting]
         return True
+
+    def _reaches(self, index: int, limit: float) -> bool:
+        """Whether a tensor's observed numbers go beyond a limit, or those of the graph's that it is rearranged to."""
+        waiting = [index]
+        for current in waiting:
+            found = self._network.intermediate.get(self.names.get(current, ""))
+            if found is not None:
+                return min(found.low, -found.reach) < limit if limit < 0 else max(found.high, found.reach) > limit
+            for each in self._readers.get(current, ()):
+                if each.name in REARRANGING and each.outputs[0].index not in waiting:
+                    waiting.append(each.outputs[0].index)
+        return False
 
     def positions(self, at: int) -> tuple[int, ...]:
         """The inputs of an operator on integers that carry codes."""
