@@ -94,6 +94,7 @@ def float_file(
     except ValueError as error:  # of TensorFlow, which infers the shapes of all tensors
         message = f"it does not take the sizes that are fixed for the LiteRT file: {str(error).splitlines()[0]}"
         raise ModelError(Problem(message, file=graph.source, hint="fix other sizes, --tflite-shape")) from None
+    twins = products_of_batches(plain, graph) | dict(twins)
     read = [nd.data_inputs(graph.nodes[name])[index] for name, index in places]
     made = [layer_end(graph, layer) for layer in layers]
     wanted = {tensor: twins.get(tensor, tensor) for tensor in (*read, *made) if graph.constant(tensor) is None}
@@ -121,7 +122,7 @@ def _converted(
     Of a mark behind what the converter knows beforehand, such as the zeros that a loop begins with once the batch is
     fixed, it makes a constant with other numbers.
     """
-    same = {twin: tensor for tensor, twin in twins.items()} | products_of_batches(plain, graph)
+    same = {twin: tensor for tensor, twin in twins.items()}
     while True:
         marked, marks = with_marks(plain, places)
         file = File(convert(marked))

@@ -224,11 +224,13 @@ class _Planner:
         return found
 
     def _demand_what_layers_read(self) -> None:
-        """A layer's operator may read what the graph does not have: values of its input in another order."""
-        places = {node: (node, index) for node, index in reversed(list(self.given.places))}
+        """A layer's operator may read what the graph does not have: values of its inputs in another order."""
+        places: dict[str, list[NodeInput]] = {}
+        for node, index in self.given.places:
+            places.setdefault(node, []).append((node, index))
         for at, name in self.layers.items():
-            if name in places:
-                self.demands.setdefault(self._read_by_layer(at), places[name])
+            for tensor, place in zip(self.wiring.data(at), places.get(name, ()), strict=False):
+                self.demands.setdefault(tensor.index, place)
 
     def _read_by_layer(self, at: int) -> int:
         """Index of the activation that a layer's operator reads; the first of two."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from calibrant.emit.tflite.conversion.converter_names import ACTIVATIONS
 from calibrant.emit.tflite.flatbuffer import File
-from calibrant.emit.tflite.rewrites.flat_products import multiply_as_batch
+from calibrant.emit.tflite.rewrites.flat_products import FLAT_PRODUCTS, multiply_as_batch
 from calibrant.emit.tflite.rewrites.gelu import ERROR_FUNCTIONS, factors_behind_gelu, is_in_gelu
 from calibrant.emit.tflite.rewrites.joined_transposes import join_transposes
 from calibrant.emit.tflite.rewrites.many_axes import REDUCTIONS, reduce_fewer_axes
@@ -219,7 +219,6 @@ REPLACEMENTS: Mapping[str, Callable[[Edit, NodeDef], None]] = {
     "Einsum": einsum_as_sums,
     "ExtractImagePatches": patches_as_moves,
     "FloorDiv": divide_in_32_bits,
-    "MatMul": multiply_as_batch,
     "MaxPool": pad_before_pooling,
     "MaxPoolWithArgmax": write_out_places_of_largest,
     "Mul": factors_behind_gelu,
@@ -231,6 +230,7 @@ REPLACEMENTS: Mapping[str, Callable[[Edit, NodeDef], None]] = {
     **dict.fromkeys(CALLS, select_as_one_operator),
     **dict.fromkeys(CONVOLUTIONS, pad_in_numbers),
     **dict.fromkeys(ERROR_FUNCTIONS, _error_function),
+    **dict.fromkeys(FLAT_PRODUCTS, multiply_as_batch),
     **dict.fromkeys(POOLS_OF_VOLUMES, pool_by_axes),
     **dict.fromkeys(REDUCTIONS, reduce_fewer_axes),
     **dict.fromkeys(SELECTING, plain_boxes_and_scores),
