@@ -124,15 +124,14 @@ class Prepared:
     patches: Mapping[tuple[str, PatchGeometry], PatchMean]
     grams: Mapping[GramPlace, PatchGram]
     products: Mapping[str, ProductGram]
+    minima: Mapping[str, ChannelMinimum]
+    equalized: bool = False
+    shifts: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def planned_layers(self) -> list[Layer]:
         """The layers that the plan quantizes."""
         return [self.layers[entry.name] for entry in self.plan.layers]
-
-    minima: Mapping[str, ChannelMinimum]
-    equalized: bool = False
-    shifts: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @cached_property
     def statistics(self) -> Statistics:

@@ -99,7 +99,7 @@ def within_budget(
         len(names),
         100 * share,
     )
-    wide = {(entry.node, entry.index) for place in taken for entry in units[place]}
+    wide = {entry.place for place in taken for entry in units[place]}
     places = {
         place: with_16_bits(settings) if place in wide else settings for place, settings in prepared.places.items()
     }
