@@ -13,6 +13,7 @@ from calibrant.graph.functions.control_flow import nodes_in_functions
 from calibrant.graph.functions.function_shapes import function_as_graph
 from calibrant.graph.functions.loop_rounds import changed_arguments, loop_rounds, origin
 from calibrant.graph.graph import Graph
+from calibrant.graph.input_shapes import with_input_shapes
 from calibrant.graph.other_products import REASONS, is_other_product
 from calibrant.graph.tf_core import FunctionDef, NodeDef, TensorShapeProto
 from calibrant.layer_kinds import KINDS
@@ -221,20 +222,9 @@ def _rows(graph: Graph, tensor: str) -> int | None:
 
 def _with_closed_inputs(graph: Graph, first: int, others: int) -> Graph | None:
     """The graph with inputs whose open axes have these sizes; None where they do not fit each other."""
-    edit = graph.edit()
-    for tensor in graph.inputs:
-        sizes = graph.shape(tensor)
-        node = nd.copy_node(graph.producer(tensor))
-        if sizes is None:
-            continue
-        proto = node.attr["shape"].shape
-        proto.Clear()
-        for axis, size in enumerate(sizes):
-            proto.dim.add().size = size if size is not None else others if axis else first
-        edit.put(node)
-    closed = edit.finish()
-    try:
-        closed.tensors  # noqa: B018
-    except Exception:  # whatever TensorFlow's shape functions raise
-        return None
-    return closed
+    shapes = {
+        tensor: tuple(size if size is not None else others if axis else first for axis, size in enumerate(sizes))
+        for tensor in graph.inputs
+        if (sizes := graph.shape(tensor)) is not None
+    }
+    return with_input_shapes(graph, shapes)

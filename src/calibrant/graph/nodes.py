@@ -111,6 +111,24 @@ def elements(shape: TensorShapeProto) -> int:
     return math.prod(dimension.size for dimension in shape.dim)
 
 
+def placeholder_node(name: str, shape: OpenShape | None, dtype: Any) -> NodeDef:
+    """A Placeholder; of a shape that is None, the number of axes is not known."""
+    node = make_node("Placeholder", name, [], dtype=dtype)
+    set_shape(node, shape)
+    return node
+
+
+def set_shape(placeholder: NodeDef, shape: OpenShape | None) -> None:
+    """Write the shape that a placeholder says of itself."""
+    proto = placeholder.attr["shape"].shape
+    proto.Clear()
+    proto.SetInParent()
+    if shape is None:
+        proto.unknown_rank = True
+    for size in shape or ():
+        proto.dim.add().size = -1 if size is None else size
+
+
 def constant_node(name: str, value: np.ndarray) -> NodeDef:
     """A Const node holding an array."""
     node = NodeDef()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from calibrant.data.input_spec import InputSpec
-from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
+from calibrant.graph.input_shapes import with_input_shapes
 
 
 def with_data_shapes(graph: Graph, inputs: Sequence[InputSpec]) -> Graph:
@@ -19,22 +19,10 @@ def with_data_shapes(graph: Graph, inputs: Sequence[InputSpec]) -> Graph:
     inputs : Sequence[InputSpec]
         What the opened data are read for, in the order of the graph's inputs.
     """
-    edit, is_changed = graph.edit(), False
-    for tensor, spec in zip(graph.inputs, inputs, strict=True):
-        if graph.shape(tensor) is not None or spec.shape is None:
-            continue
-        is_changed = True
-        node = nd.copy_node(graph.producer(tensor))
-        shape = node.attr["shape"].shape
-        shape.Clear()
-        for size in spec.shape:
-            shape.dim.add().size = -1 if size is None else size
-        edit.put(node)
-    if not is_changed:
-        return graph
-    changed = edit.finish()
-    try:
-        changed.tensors  # noqa: B018
-    except Exception:  # whatever TensorFlow's shape functions raise: running the graph on the data says it better
-        return graph
-    return changed
+    shapes = {
+        tensor: spec.shape
+        for tensor, spec in zip(graph.inputs, inputs, strict=True)
+        if graph.shape(tensor) is None and spec.shape is not None
+    }
+    changed = with_input_shapes(graph, shapes) if shapes else None
+    return graph if changed is None else changed

@@ -24,7 +24,7 @@ def function_as_graph(graph: Graph, function: FunctionDef, shapes: Sequence[nd.O
     arguments = function.signature.input_arg
     tensors = {argument.name: f"{argument.name}:0" for argument in arguments}
     nodes = {
-        argument.name: _placeholder(argument.name, dtypes.as_dtype(argument.type), shape)
+        argument.name: nd.placeholder_node(argument.name, shape, dtypes.as_dtype(argument.type))
         for argument, shape in zip(arguments, shapes, strict=True)
     }
     for node in function.node_def:
@@ -39,15 +39,6 @@ def function_as_graph(graph: Graph, function: FunctionDef, shapes: Sequence[nd.O
     except Exception:  # an operation that is not known here, or whatever TensorFlow's shape functions raise
         return None
     return made
-
-
-def _placeholder(name: str, dtype: dtypes.DType, shape: nd.OpenShape | None) -> NodeDef:
-    placeholder = nd.make_node("Placeholder", name, [], dtype=dtype)
-    proto = placeholder.attr["shape"].shape
-    proto.unknown_rank = shape is None
-    for size in shape or ():
-        proto.dim.add().size = -1 if size is None else size
-    return placeholder
 
 
 def _outputs(node: NodeDef) -> Iterator[str]:

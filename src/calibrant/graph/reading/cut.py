@@ -43,7 +43,7 @@ def cut(
         name, index = nd.split_tensor(tensor)
         alone = index == 0 and whole.read_outputs(name) in ((), (0,))
         free = name if alone else edit.free_name(stand_in(tensor))
-        placeholder = _placeholder(free, *known[tensor])
+        placeholder = nd.placeholder_node(free, *known[tensor])
         if free != name:
             nd.set_attribute(placeholder, _STANDS_FOR, tensor)
         renamed[tensor] = edit.put(placeholder)
@@ -62,18 +62,6 @@ def stand_in(tensor: str) -> str:
 def stood_for(placeholder: NodeDef) -> str | None:
     """The tensor in whose place a placeholder of another name was put, if it was."""
     return placeholder.attr[_STANDS_FOR].s.decode() if _STANDS_FOR in placeholder.attr else None
-
-
-def _placeholder(name: str, shape: tuple[int | None, ...] | None, dtype: Any) -> NodeDef:
-    placeholder = nd.make_node("Placeholder", name, [], dtype=dtype)
-    proto = placeholder.attr["shape"].shape
-    proto.SetInParent()
-    if shape is None:
-        proto.unknown_rank = True
-    else:
-        for size in shape:
-            proto.dim.add().size = -1 if size is None else size
-    return placeholder
 
 
 def _shapes_and_types(whole: Graph, tensors: Sequence[str]) -> Mapping[str, tuple[tuple[int | None, ...] | None, Any]]:

@@ -21,7 +21,6 @@ from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Edit, Graph
 from calibrant.graph.inference.single_precision import in_single_precision
 from calibrant.graph.sample_axis import inputs_with_samples
-from calibrant.graph.tf_core import TensorShapeProto
 
 
 def float_graph(graph: Graph, settings: TfliteSettings, gelus: bool) -> tuple[Graph, Mapping[str, str]]:
@@ -92,9 +91,9 @@ def _set_shapes(edit: Edit, settings: TfliteSettings) -> None:
         shape = settings.shape_of(key, node.name)
         if node.op != "Placeholder":
             continue
-        slot = node.attr["shape"].shape
         if shape is not None:
-            slot.CopyFrom(TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in shape]))
+            nd.set_shape(node, shape)
+        slot = node.attr["shape"].shape
         if settings.batch is not None and slot.dim and at in with_samples:
             slot.dim[0].size = settings.batch
         edit.put(node)

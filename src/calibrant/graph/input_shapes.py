@@ -1,0 +1,31 @@
+"""A graph whose inputs have other shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Graph
+
+
+def with_input_shapes(graph: Graph, shapes: Mapping[str, nd.OpenShape]) -> Graph | None:
+    """The graph with these shapes of inputs; None where they do not fit it or each other.
+
+    Parameters
+    ----------
+    graph : Graph
+        The graph.
+    shapes : Mapping[str, nd.OpenShape]
+        Input → its shape; others keep theirs.
+    """
+    edit = graph.edit()
+    for tensor, shape in shapes.items():
+        node = nd.copy_node(graph.producer(tensor))
+        nd.set_shape(node, shape)
+        edit.put(node)
+    changed = edit.finish()
+    try:
+        changed.tensors  # noqa: B018
+    except Exception:  # whatever TensorFlow's shape functions raise
+        return None
+    return changed
