@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
+from functools import cache, partial
+from itertools import chain
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.functions.control_flow import nodes_in_functions
@@ -50,26 +51,26 @@ def count_products(graph: Graph) -> ProductCounts:
     Other open axes of the inputs have the size :data:`ASSUMED` or :data:`LONG`; shares depend little on it.
     """
     products = [node for node in graph.nodes.values() if node.op in KINDS or is_other_product(node)]
-    tried = []
-    for shape in _shapes(graph, products):
-        tried.append(_counts(graph, products, shape))
-        if all(tried[-1][node.name] != 0 for node in products if node.op not in NOTHING):
-            break
-    else:
-        del tried[1:]
-    counts = tried[-1]
+    in_turn = (_counts(graph, products, shape) for shape in _shapes(graph, products))
+    first = next(in_turn)
+    counts = next((found for found in chain([first], in_turn) if not _has_empty(found, products)), first)
     known = {name: count for name, count in counts.items() if count is not None}
     return ProductCounts(known, tuple(name for name in counts if name not in known))
 
 
+def _has_empty(counts: Mapping[str, int | None], products: list[NodeDef]) -> bool:
+    return any(counts[node.name] == 0 for node in products if node.op not in NOTHING)
+
+
 def _counts(graph: Graph, products: list[NodeDef], shape: ShapeOf) -> dict[str, int | None]:
+    inside = cache(partial(_body_as_graph, graph, shape))
     counts = {
         node.name: None if graph.regions.get(node.name) == "a loop" else multiply_accumulates(node, shape)
         for node in products
     }
     for each in nodes_in_functions(graph.nodes.values(), graph.library):
         if each.node.op in KINDS or is_other_product(each.node):
-            counts[each.name] = _in_function(graph, shape, each.caller, each.node)
+            counts[each.name] = _in_function(graph, shape, each.caller, each.node, inside)
     return counts
 
 
@@ -121,12 +122,14 @@ def _of_einsum(node: NodeDef, shapes: list[nd.OpenShape]) -> int | None:
     return _known(*sizes.values())
 
 
-def _in_function(graph: Graph, shape: ShapeOf, caller: NodeDef, node: NodeDef) -> int | None:
+def _in_function(
+    graph: Graph, shape: ShapeOf, caller: NodeDef, node: NodeDef, inside: Callable[[str], Graph | None]
+) -> int | None:
     """All rounds for one sample of a product in the body of a loop, not of one within it."""
     rounds = loop_rounds(graph, caller)
     if rounds is None:
         return None
-    body = next(each for each in graph.library.function if each.signature.name == caller.attr["body"].func.name)
+    body = _body(graph, caller)
     if all(other is not node for other in body.node_def):
         return None
     if node.op == "MatMul":
@@ -135,17 +138,24 @@ def _in_function(graph: Graph, shape: ShapeOf, caller: NodeDef, node: NodeDef) -
         rows = max((sizes[0] or 1 for sizes in states if sizes is not None and len(sizes) == 2), default=1)
         if weights is not None and len(weights) == 2:
             return _known(rounds, rows, *weights)
-    return _known(rounds, _by_shapes(graph, shape, caller, body, node))
+    enclosed = inside(caller.name)
+    if enclosed is None:
+        return None
+    return _known(rounds, multiply_accumulates(enclosed.nodes[node.name], partial(_sizes, enclosed)))
 
 
-def _by_shapes(graph: Graph, shape: ShapeOf, caller: NodeDef, body: FunctionDef, node: NodeDef) -> int | None:
-    """Of a product in a body, as long as no argument grows from round to round; the first axis may be the batch."""
+def _body(graph: Graph, loop: NodeDef) -> FunctionDef:
+    return next(each for each in graph.library.function if each.signature.name == loop.attr["body"].func.name)
+
+
+def _body_as_graph(graph: Graph, shape: ShapeOf, loop: str) -> Graph | None:
+    """With shapes as long as no argument grows from round to round; the first axis may be the batch."""
+    caller = graph.nodes[loop]
     given = [shape(tensor) for tensor in nd.data_inputs(caller)]
     declared = caller.attr["output_shapes"].list.shape if "output_shapes" in caller.attr else ()
     if len(declared) == len(given):
         given = list(map(_kept_sizes, given, declared))
-    enclosed = function_as_graph(graph, body, given)
-    return None if enclosed is None else multiply_accumulates(enclosed.nodes[node.name], partial(_sizes, enclosed))
+    return function_as_graph(graph, _body(graph, caller), given)
 
 
 def _kept_sizes(given: nd.OpenShape | None, declared: TensorShapeProto) -> nd.OpenShape | None:
