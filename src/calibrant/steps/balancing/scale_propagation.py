@@ -132,11 +132,20 @@ class _Search:
         if self.graph.constant(tensor) is not None:
             fits = _constant_fits(self.graph, place, layout, self.layers)
             return self.divide(tuple(rest), chosen, steps) if fits else None
+        if not self._may_have_its_readers_divided(tensor, chosen[0][0]):
+            return None
         for operands in _alternatives(self.graph, tensor, layout, self.layers, self.passed):
             divisions = self.divide((*operands, *rest), chosen, steps)
             if divisions is not None:
                 return divisions
         return None
+
+    def _may_have_its_readers_divided(self, tensor: str, first: NodeInput) -> bool:
+        """Whether each reader is the first of all, or an operation that passes divisions to what it reads there."""
+        return all(
+            (node.name, index) == first or any(index in places for places in _operands(node.op, self.passed))
+            for node, index in self.graph.consumers(tensor)
+        )
 
 
 def _every_reader_is_divided(graph: Graph, chosen: tuple[Division, ...]) -> bool:
@@ -172,30 +181,40 @@ def _alternatives(
     if name in graph.output_nodes or name in graph.input_nodes or nd.attribute(node, "is_training", False):
         return
     layout = replace(layout, rank=len(shape))
-
-    def inputs(*indices: int) -> tuple[Division, ...]:
-        return tuple(((name, index), layout) for index in indices)
-
-    if node.op in passed - LAST_CHANNELS or (node.op in POOLING and _keeps_channels(node, layout)):
-        yield inputs(0)
-    elif node.op in SUMS or (node.op == "BiasAdd" and layout.agrees(nd.attribute(node, "data_format"))):
-        yield inputs(0, 1)
-    elif node.op == "RealDiv":
-        yield inputs(0)
-    elif node.op == "Mul":
-        first = 0 if graph.constant(read_tensor(graph, (name, 0))) is not None else 1
-        yield inputs(first)
-        yield inputs(1 - first)
-    elif node.op in FUSED_NORMS and layout.agrees(nd.attribute(node, "data_format")):
-        yield inputs(1, 2)
-    elif node.op == "Reshape" or (node.op in passed & LAST_CHANNELS and _keeps_last_axis(graph, node)):
-        before = graph.shape(read_tensor(graph, (name, 0)))
-        if layout.axis == -1 and before and before[-1] == layout.channels:
-            yield (((name, 0), replace(layout, rank=len(before))),)
-    elif name in layers:
+    if name in layers:
         own = _layer_layout(node, layers[name], layout.channels)
         if own is not None and own.axis == layout.axis:
             yield ((layers[name].weights_place, layout),)
+    elif node.op == "Reshape" or node.op in LAST_CHANNELS:
+        before = graph.shape(read_tensor(graph, (name, 0)))
+        keeps = node.op == "Reshape" or (node.op in passed and _keeps_last_axis(graph, node))
+        if keeps and layout.axis == -1 and before and before[-1] == layout.channels:
+            yield (((name, 0), replace(layout, rank=len(before))),)
+    elif _agrees(node, layout):
+        sets = _operands(node.op, passed)
+        if node.op == "Mul":
+            first = 0 if graph.constant(read_tensor(graph, (name, 0))) is not None else 1
+            sets = ((first,), (1 - first,))
+        for places in sets:
+            yield tuple(((name, index), layout) for index in places)
+
+
+def _operands(op: str, passed: frozenset[str]) -> tuple[tuple[int, ...], ...]:
+    """The sets of an operation's inputs; dividing any one set may divide its result."""
+    if op in passed or op in POOLING or op in {"Reshape", "RealDiv"}:
+        return ((0,),)
+    if op in SUMS or op == "BiasAdd":
+        return ((0, 1),)
+    if op == "Mul":
+        return (0,), (1,)
+    return ((1, 2),) if op in FUSED_NORMS else ()
+
+
+def _agrees(node: NodeDef, layout: Layout) -> bool:
+    """Whether an operation that knows the axis of the channels means that of the layout."""
+    if node.op in POOLING:
+        return _keeps_channels(node, layout)
+    return node.op not in FUSED_NORMS | {"BiasAdd"} or layout.agrees(nd.attribute(node, "data_format"))
 
 
 def _layer_layout(node: NodeDef, layer: Layer, channels: int) -> Layout | None:
