@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from calibrant.emit.ascend.export import ascend_export
 from calibrant.emit.ascend.scale_limits import refuse_scales
+from calibrant.emit.exportable import Exportable
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.emit.graph_file import graph_file
 from calibrant.errors import ConfigError, Problem
@@ -204,13 +206,12 @@ class ConvertedModels:
 
     def __init__(self, recorded: Recorded, name: str):
         self.name = name
-        self.original, self.network = recorded.original, recorded.network
-        self.absorbed = recorded.folded.absorbed
         self.fakequant: Graph = fake_quantized(recorded.network)
+        self._source = Exportable(name, recorded.original, recorded.network, recorded.folded.absorbed, self.fakequant)
 
     def files(self) -> dict[str, Content]:
         """File name → content: the deployable model, its node map, and the fake-quantized model."""
-        return {**EXPORTS["ascend"].files(self), f"{self.name}{FAKEQUANT}": graph_file(self.fakequant)}
+        return {**ascend_export(self._source).files, f"{self.name}{FAKEQUANT}": graph_file(self.fakequant)}
 
     def write(
         self, folder: Path, more: Mapping[str, Content] | None = None, beside: Mapping[Path, Content] | None = None

@@ -16,11 +16,12 @@ from calibrant.calibration.runner import CalibrationRunner
 from calibrant.calibration.state import State, fingerprint
 from calibrant.config import load_config
 from calibrant.data.amount import part_sentence
+from calibrant.destination import Destination
 from calibrant.errors import DataError, Problem
 from calibrant.options import TO_QUANTIZE, OptionGroup, Options, takes_keywords
 from calibrant.progress import LOG, ProgressFn, Stopwatch, no_progress
 from calibrant.publish.writable import check_writable_file, path_to_write
-from calibrant.quantization import Destination, build_result
+from calibrant.quantization import build_result
 from calibrant.report.given_options import run_options
 from calibrant.result import Result
 from calibrant.steps.calibration_data import say_use

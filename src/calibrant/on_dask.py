@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from calibrant.config import load_config
+from calibrant.destination import Destination
 from calibrant.distributed import merge, observe
 from calibrant.errors import DataError, DependencyError, Problem
 from calibrant.graph.tensorflow import cause_of
 from calibrant.options import TO_QUANTIZE, OptionGroup, Options, takes_keywords
 from calibrant.progress import LOG
 from calibrant.publish.write import scratch_folder
-from calibrant.quantization import Destination
 from calibrant.result import Result
 from calibrant.steps.calibration_data import open_calibration
 from calibrant.steps.files_read import files_read

@@ -6,52 +6,49 @@ model ─► load ─► fold ─► plan ─► (equalize) ─► balance ─�
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from calibrant.calibration.runner import CalibrationRunner
-from calibrant.config.layer_block import with_overrides
-from calibrant.config.plan import ActivationPlan, is_default
+from calibrant.config.plan import ActivationPlan
 from calibrant.data.amount import DataUse, used_sentence
 from calibrant.data.option_types import plain_number
+from calibrant.destination import Destination
+from calibrant.emit.exportable import Exportable
 from calibrant.emit.fakequant import fake_quantized
 from calibrant.emit.large_model import is_too_large
-from calibrant.emit.prefix import file_prefix
 from calibrant.emit.tflite.conversion.float_file import FloatFile
-from calibrant.errors import CalibrantError, OutputError, Problem
+from calibrant.errors import CalibrantError
 from calibrant.exports import EXPORTS
 from calibrant.graph.logits import can_be_compared, compared_tensors
 from calibrant.graph.node_input import NodeInput
 from calibrant.options import TO_QUANTIZE, ExportOptions, OptionGroup, Options, takes_keywords
 from calibrant.progress import LOG, ProgressFn, Stopwatch, no_progress
-from calibrant.publish.kept import Kept
-from calibrant.publish.writable import check_writable, check_writable_file, path_to_write
+from calibrant.publish.writable import check_writable_file, path_to_write
 from calibrant.publish.write import write_folder
 from calibrant.quantized_network import QuantizedInput
 from calibrant.report.given_options import run_options
-from calibrant.result import Pictured, Result, large_model_names, result_files, result_names
-from calibrant.steps.balancing.channels import REFINE, Channels, choose_channels
+from calibrant.result import Pictured, Result, result_files, result_names
+from calibrant.steps.balancing.channels import Channels, choose_channels
 from calibrant.steps.files_read import files_read
 from calibrant.steps.foreign_folders import refuse_foreign_folders
 from calibrant.steps.measured import Measured, file_sqnr, measured
-from calibrant.steps.observed import Calibrated, search_parameters, searched
+from calibrant.steps.observed import Calibrated, search_parameters
 from calibrant.steps.prepare import channels_are_open, is_configured, plan_with_data, prepare
 from calibrant.steps.prepared import weighted_places
 from calibrant.steps.ranges.activations import search_all
-from calibrant.steps.ranges.fixed_scales import without_coarse_kernels
 from calibrant.steps.ranges.intermediate_tensors import float_lite_file
-from calibrant.steps.ranges.parts import with_parts_alike
 from calibrant.steps.ranges.unseen import seen_places
-from calibrant.steps.refining.budget import BUDGET, with_16_bits, within_budget
-from calibrant.steps.refining.refine import refined, units_of
-from calibrant.steps.refining.refine_between import refined_between
+from calibrant.steps.refining.budget import with_16_bits
+from calibrant.steps.refining.decided import with_budget, with_refinement
+from calibrant.steps.refining.refine import units_of
 from calibrant.steps.refining.room import with_room
 from calibrant.steps.refining.sensitivity import sensitivities
 from calibrant.steps.refining.whole_errors import WholeErrors
 from calibrant.steps.second_pass import SecondPass, check_readable_again, left_out_if
-from calibrant.steps.weights.round_in_turn import rounded_in_turn
+from calibrant.version import __version__
 
 
 @takes_keywords(*TO_QUANTIZE)
@@ -177,84 +174,6 @@ def quantize(
     return build_result(replace(found, prepared=prepared), chosen.export, output, watch, again, whole, track, use, used)
 
 
-@dataclass(frozen=True)
-class Destination:
-    """Where the files go, and how they are called.
-
-    Parameters
-    ----------
-    folder : Path | None
-        None: nothing is written.
-    prefix : str
-        Prefix of the files.
-    names : tuple[str, ...]
-        All that may be written to the folder.
-    """
-
-    folder: Path | None
-    prefix: str
-    names: tuple[str, ...] = ()
-
-    @classmethod
-    def of(
-        cls,
-        out: str | Path | None,
-        export: ExportOptions,
-        model: Any,
-        read: Iterable[Kept] = (),
-        budget: bool = False,
-    ) -> Destination:
-        """The destination that was asked for.
-
-        Parameters
-        ----------
-        out : str | Path | None
-            The folder.
-        export : ExportOptions
-            What is written, and its name.
-        model : Any
-            As for :func:`quantize`.
-        read : Iterable[Kept]
-            Files that must not be replaced.
-        budget : bool
-            Whether a configuration with what a budget chose is written too.
-
-        Raises
-        ------
-        OutputError
-            Nothing can be written there, or a file that is read or a folder of others would be replaced.
-        """
-        prefix = file_prefix(export.name, model)
-        names = tuple(result_names(prefix, export.formats, budget))
-        folder = None if out is None else path_to_write(out, "output folder")
-        if folder is not None:
-            check_writable(folder, names, read)
-            refuse_foreign_folders(folder / name for name in names if name not in large_model_names(prefix))
-        return cls(folder, prefix, names)
-
-    def refuse_state(self, state: Path) -> None:
-        """Check that a state file, which need not be there yet, is none of the results, nor where their folder is.
-
-        Raises
-        ------
-        OutputError
-            The results would replace it, or could not be written for it.
-        """
-        if self.folder is None:
-            return
-        folder = self.folder.resolve()
-        for place in (state.resolve(), state.parent.resolve() / state.name):
-            if folder.is_relative_to(place):
-                raise _state_problem(state, f"is where the results are written, {str(self.folder)!r}")
-            if any(place.is_relative_to(folder / name) for name in self.names):
-                raise _state_problem(state, "would be replaced by a result of that name")
-
-
-def _state_problem(state: Path, found: str) -> OutputError:
-    hint = "choose another name for the state file (--resume), such as state.npz"
-    return OutputError(Problem(f"is the state file to resume, and {found}", file=str(state), hint=hint))
-
-
 def build_result(
     found: Calibrated,
     export: ExportOptions,
@@ -267,31 +186,13 @@ def build_result(
     options: Mapping[str, Any] | None = None,
 ) -> Result:
     """The second half: refine, emit, report, write."""
-    prepared, network, configuration = found.prepared, found.network, None
+    configuration = None
     if again is not None and again.budget is not None:
-        with watch.step("budget"):
-            given = again.batches, again.budget, export.tflite, again.runner, track
-            found = searched(within_budget(prepared, network, *given), found.half)
-            prepared, network = found.prepared, found.network
-            changed = [entry for entry in prepared.plan.layers if {BUDGET, REFINE} & set(dict(entry.sources).values())]
-            configuration = with_overrides(
-                replace(prepared.configuration, batch_num=prepared.plan.batch_num),
-                prepared.plan,
-                changed,
-                open_ranges=[entry.name for entry in changed if is_default(entry)],
-            )
+        found, configuration = with_budget(found, again, again.budget, export.tflite, watch, track)
     if again is not None and again.refine and whole is not None:
-        if again.round_weights:
-            with watch.step("round weights"), left_out_if(again.by_default):
-                prepared, network = rounded_in_turn(prepared, network, whole, track)
-        with watch.step("refine"), left_out_if(again.by_default):
-            network = with_parts_alike(prepared, network)
-            network = refined(prepared, network, whole, track, again.by_default)
-            network = refined_between(prepared, network, whole, again.batches, track, again.by_default)
-            if export.tflite.io != "int8":
-                network = without_coarse_kernels(prepared.fixed, network, whole, again.by_default)
-        whole.clear()
-    network = with_room(prepared, network)
+        found = with_refinement(found, again, whole, export.tflite, watch, track)
+    prepared, original = found.prepared, found.prepared.original
+    network = with_room(prepared, found.network)
     lite = prepared.lite
     if isinstance(lite, FloatFile) and prepared.products:
         with watch.step("convert"):  # once more, with the weights that were rounded since
@@ -299,10 +200,11 @@ def build_result(
             lite = float_lite_file(prepared.graph, chosen, tuple(prepared.places), export.tflite)
     with watch.step("emit"):
         fakequant = fake_quantized(network)
-    measures, reference, keys = Measured(None, None), prepared.folded.graph, prepared.original.output_keys
-    if output.folder is not None and again is not None and again.batches.restartable and not is_too_large(fakequant):
+    restartable = again.batches if again is not None and again.batches.restartable else None
+    measures = Measured(None, None)
+    if output.folder is not None and restartable is not None and not is_too_large(fakequant):
         with watch.step("measure"):
-            measures = measured(network, reference, keys, again.batches, export.page)
+            measures = measured(network, prepared.folded.graph, original.output_keys, restartable, export.page)
     ranking = None
     if again is not None and again.sensitivity:
         with watch.step("sensitivity"):
@@ -313,7 +215,7 @@ def build_result(
             pictured = Pictured.of(network, prepared.histograms, measures.growth, found.moves)
     result = Result(
         name=output.prefix,
-        original=prepared.original,
+        original=original,
         folded=prepared.folded,
         plan=prepared.plan,
         network=network,
@@ -321,7 +223,7 @@ def build_result(
         seconds=watch.seconds,
         tflite=export.tflite,
         lite=lite,
-        batches=again.batches if again is not None and again.batches.restartable else None,
+        batches=restartable,
         sensitivity=ranking,
         output_sqnr=measures.outputs,
         pictured=pictured,
@@ -329,20 +231,7 @@ def build_result(
         options=options or {},
         configuration=configuration,
     )
-    for form in export.formats:
-        with watch.step(form):
-            try:
-                result.exported.update(EXPORTS[form].files(result))
-            except CalibrantError as error:
-                if output.folder is None and len(export.formats) == 1:
-                    raise
-                result.refused[form] = error
-                LOG.warning("the export %s is left out: %s", form, error)
-    if result.simulation is not None and again is not None:
-        with watch.step("measure"):
-            scores = result.simulated_scores
-            result.file_sqnr = file_sqnr(reference, result.simulation, scores, keys, again.batches)
-            result.simulation = None  # as large as the model
+    _add_exports(result, export.formats, output.folder is None and len(export.formats) == 1, watch)
     if output.folder is not None:
         with watch.step("write"):
             files = result_files(result)
@@ -351,6 +240,44 @@ def build_result(
         LOG.debug("written: %s", ", ".join(map(str, result.files)))
         _note_older_files(output.folder, output.prefix, result.files)
     return result
+
+
+def _add_exports(result: Result, formats: Collection[str], must: bool, watch: Stopwatch) -> None:
+    """Export to each format and note which are refused; with ``must``, an error is raised instead."""
+    source, reference, keys = _exportable(result), result.folded.graph, result.original.output_keys
+    for form in formats:
+        with watch.step(form):
+            try:
+                made = EXPORTS[form].made(source)
+            except CalibrantError as error:
+                if must:
+                    raise
+                result.refused[form] = error
+                LOG.warning("the export %s is left out: %s", form, error)
+                continue
+        result.exported |= made.files
+        if made.notes:
+            result.export_notes[form] = dict(made.notes)
+        if made.simulation is not None and result.output_sqnr is not None and result.batches is not None:
+            with watch.step("measure"):
+                result.file_sqnr = file_sqnr(reference, made.simulation, made.scores, keys, result.batches)
+
+
+def _exportable(result: Result) -> Exportable:
+    return Exportable(
+        name=result.name,
+        original=result.original,
+        network=result.network,
+        absorbed=result.absorbed,
+        fakequant=result.fakequant,
+        about=lambda: {"calibrant": __version__, **result.signature},
+        tflite=result.tflite,
+        lite=result.lite,
+        batches=result.batches,
+        one_a_run=result.data is not None and result.data.one_a_run,
+        can_refine=result.options.get("refine") is False,
+        budget=result.options.get("budget"),
+    )
 
 
 def _note_older_files(folder: Path, prefix: str, written: Collection[Path]) -> None:

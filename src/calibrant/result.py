@@ -127,10 +127,6 @@ class Result:
     output_sqnr : OutputSqnr | None
         How far the outputs are from the float network's; None if nothing is written, or the calibration data cannot be
         read again.
-    simulation : Graph | None
-        What a ``.tflite`` computes, until ``file_sqnr`` is measured.
-    simulated_scores : tuple[str, ...]
-        For each output, the tensor of the simulation that a final Softmax reads, or the output itself.
     file_sqnr : OutputSqnr | None
         As ``output_sqnr``, of the ``.tflite``; None without one, or where it takes other sizes than the data have.
     pictured : Pictured | None
@@ -160,8 +156,6 @@ class Result:
     batches: Batches | None = None
     sensitivity: tuple[Sensitivity, ...] | None = None
     output_sqnr: OutputSqnr | None = None
-    simulation: Graph | None = None
-    simulated_scores: tuple[str, ...] = ()
     file_sqnr: OutputSqnr | None = None
     pictured: Pictured | None = None
     data: DataUse | None = None

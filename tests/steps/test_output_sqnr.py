@@ -68,7 +68,6 @@ def test_that_of_a_lite_file_is_its_own(options, tmp_path):
     assert run["tflite_sqnr_db"] == {"probabilities": pytest.approx(expected, abs=0.05)}
     assert run["tflite_sqnr_db"] != run["output_sqnr_db"]
     assert run["tflite_pooled_sqnr_db"].keys() == {"probabilities"}
-    assert result.simulation is None  # it is as large as the model
     assert file_sqnr_line(result.file_sqnr, "model_int8.tflite").startswith("in model_int8.tflite: ")
 
 
