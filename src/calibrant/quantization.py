@@ -76,7 +76,8 @@ def quantize(
     data : Any
         Calibration data: a path, arrays, or an iterable of batches; see :func:`calibrant.data.open_data.open_data`.
     out : str | Path | None
-        Folder for the results; nothing is written without one.
+        Folder for the results. Nothing is written without one, and nothing measured for the report: its ``verdict``,
+        ``findings`` and the error of the outputs are left out.
     *options : OptionGroup
         :class:`calibrant.ModelOptions`, :class:`calibrant.DataOptions`, :class:`calibrant.CalibrationOptions` and
         :class:`calibrant.ExportOptions`, each at most once and in any order.

@@ -193,7 +193,11 @@ class Result:
 
     @property
     def report(self) -> dict[str, Any]:
-        """What ``report.json`` holds; the seconds and memory in ``run`` go on to the end of the run."""
+        """What ``report.json`` holds; the seconds and memory in ``run`` go on to the end of the run.
+
+        Without an output folder, or a page in it, ``verdict``, ``findings``, ``data_check``, ``error_growth`` and
+        ``distributions`` are not there.
+        """
         return {**self._report(), "run": self.run}
 
     def _report(self) -> dict[str, Any]:

@@ -377,6 +377,8 @@ def test_a_shape_that_is_given_twice(good, tmp_path):
 NOT_SET = {
     "quantize": (["MODEL", "--data", "DATA", "--out"], "the output folder is empty"),
     "quantize --resume": (["MODEL", "--data", "DATA", "--out", "out", "--resume"], "the state file to resume is empty"),
+    "quantize --config": (["MODEL", "--data", "DATA", "--out", "out", "--config"], "the configuration file is empty"),
+    "check": ([], "the configuration file is empty"),
     "observe": (["MODEL", "--data", "DATA", "--state"], "the state file is empty"),
     "merge": (["state.npz", "--model", "MODEL", "--out"], "the output folder is empty"),
     "lower": (["MODEL", "--out"], "the model to write is empty"),

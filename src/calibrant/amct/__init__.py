@@ -4,11 +4,14 @@
 Importing this package imports TensorFlow and lets ``tf.import_graph_def`` take graphs with the Ascend operators.
 """
 
-from calibrant.amct import accuracy_based_auto_calibration
+from typing import TYPE_CHECKING, Any
+
+from calibrant.amct import outside
 from calibrant.amct.common.auto_calibration import AutoCalibrationEvaluatorBase, GraphEvaluator
 from calibrant.amct.conversion import convert_model, convert_qat_model, save_model
 from calibrant.amct.loading import accept_ascend_operators
 from calibrant.amct.log import set_logging_level
+from calibrant.amct.missing import missing_call
 from calibrant.amct.outside import (
     accuracy_based_auto_calibration_ascend,
     add_dump_operations,
@@ -23,7 +26,9 @@ from calibrant.amct.outside import (
     decompose_graph,
     perf_based_auto_calibration,
     quantize_model_ascend,
+    restore_compressed_retrain_model,
     restore_prune_retrain_model,
+    restore_quant_retrain_model,
     save_compressed_retrain_model,
     save_model_ascend,
     save_prune_retrain_model,
@@ -35,6 +40,11 @@ from calibrant.amct.quantization import (
     quantize_preprocess,
     quantized_preprocess,
 )
+
+if TYPE_CHECKING:  # the module of that name is called like its function
+    from calibrant.amct.accuracy_based_auto_calibration import accuracy_based_auto_calibration
+else:
+    from calibrant.amct import accuracy_based_auto_calibration
 
 accept_ascend_operators()
 
@@ -61,7 +71,9 @@ __all__ = [
     "quantize_model_ascend",
     "quantize_preprocess",
     "quantized_preprocess",
+    "restore_compressed_retrain_model",
     "restore_prune_retrain_model",
+    "restore_quant_retrain_model",
     "save_compressed_retrain_model",
     "save_model",
     "save_model_ascend",
@@ -69,3 +81,7 @@ __all__ = [
     "save_quant_retrain_model",
     "set_logging_level",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    raise missing_call(name, [call for call in __all__ if not hasattr(outside, call)])

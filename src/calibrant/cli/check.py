@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from calibrant.cli.config_file import ConfigFile
 from calibrant.cli.json_output import json_option
 from calibrant.cli.next_step import model_words, place, say_next
 from calibrant.cli.options import model_options
@@ -21,16 +22,16 @@ COLUMNS = ("layer", "type", "bits", "weights", "channel-wise", "activations", "s
 
 
 @click.command()
-@click.argument("config", type=click.Path())
+@click.argument("config", type=ConfigFile())
 @click.option("--model", type=click.Path(), help="Resolve the file against this model and show the plan.")
 @model_options
 @json_option
-def check(config: str, model: str | None, as_json: bool, **model_choice: Any) -> None:
+def check(config: Path, model: str | None, as_json: bool, **model_choice: Any) -> None:
     """Check CONFIG and print every problem with its place; with --model print what each layer gets."""
     from calibrant import check_config
 
     try:
-        checked = check_config(Path(config), model, **model_choice)
+        checked = check_config(config, model, **model_choice)
         if checked.problems:
             raise ConfigError(*checked.problems)
     except CalibrantError as error:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from calibrant.cli.config_file import ConfigFile
 from calibrant.cli.json_output import json_option
 from calibrant.cli.options import model_options
 from calibrant.cli.show_result import page_option, show_result
@@ -16,7 +17,7 @@ from calibrant.cli.tflite_options import tflite_file_options, tflite_options
 @click.command()
 @click.argument("states", nargs=-1, required=True, type=click.Path())
 @click.option("--model", required=True, type=click.Path(), help="The model that was observed.")
-@click.option("--config", type=click.Path(), help="Configuration file; the defaults apply without one.")
+@click.option("--config", type=ConfigFile(), help="Configuration file; the defaults apply without one.")
 @click.option("--out", required=True, type=click.Path(), help="Folder for the results.")
 @click.option("--bias-correction/--no-bias-correction", default=True, help="As given to observe.")
 @click.option("--round-weights", is_flag=True, help="As for quantize; needed if observe was given it.")
@@ -30,7 +31,7 @@ from calibrant.cli.tflite_options import tflite_file_options, tflite_options
 def merge(
     states: tuple[str, ...],
     model: str,
-    config: str | None,
+    config: Path | None,
     out: str,
     as_json: bool,
     **options: Any,
@@ -41,7 +42,7 @@ def merge(
     result = calibrant.merge(
         states,
         model,
-        config=Path(config) if config is not None else None,
+        config=config,
         out=out,
         **options,
     )

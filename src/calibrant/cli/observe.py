@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from calibrant.cli.config_file import ConfigFile
 from calibrant.cli.data_options import data_options, library_keywords, samples_option
 from calibrant.cli.json_output import json_option, print_json
 from calibrant.cli.next_step import model_words, place, say_next, word
@@ -18,7 +19,7 @@ from calibrant.report.option_words import option_words
 
 @click.command()
 @click.argument("model", type=click.Path())
-@click.option("--config", type=click.Path(), help="Configuration file; the defaults apply without one.")
+@click.option("--config", type=ConfigFile(), help="Configuration file; the defaults apply without one.")
 @click.option("--data", required=True, help="Calibration data: folder of .bin files or images, .npy, .npz or idx file.")
 @click.option(
     "--state", required=True, type=click.Path(), help="File to write; gone on with where it is there already."
@@ -37,7 +38,7 @@ from calibrant.report.option_words import option_words
 def observe(
     settings: dict[str, bool],
     model: str,
-    config: str | None,
+    config: Path | None,
     data: str,
     state: str,
     batches: str | None,
@@ -50,7 +51,7 @@ def observe(
 
     path = calibrant.observe(
         model,
-        config=Path(config) if config is not None else None,
+        config=config,
         data=data,
         state=state,
         batches=_range(batches),
@@ -71,11 +72,11 @@ FOR_MERGE = ("bias_correction", "round_weights", "export", "tflite_batch", "tfli
 """Options beside the model and the configuration that merging has to be told as well."""
 
 
-def _same_words(config: str | None, options: dict[str, Any]) -> str:
+def _same_words(config: Path | None, options: dict[str, Any]) -> str:
     """The options that merging takes, as they were given, with a space before each."""
     given = {name: options[name] for name in FOR_MERGE}
     words = option_words({**given, "export": ",".join(given["export"]) or None})
-    return (f" --config {word(config)}" if config else "") + (f" {words}" if words else "")
+    return (f" --config {word(str(config))}" if config else "") + (f" {words}" if words else "")
 
 
 def _range(text: str | None) -> tuple[int, int] | None:

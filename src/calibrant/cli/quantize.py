@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from calibrant.cli.config_file import ConfigFile
 from calibrant.cli.data_options import data_options, library_keywords, samples_option
 from calibrant.cli.json_output import json_option
 from calibrant.cli.options import model_options, split_share
@@ -18,7 +19,7 @@ from calibrant.exports import EXPORTS
 
 @click.command()
 @click.argument("model", type=click.Path())
-@click.option("--config", type=click.Path(), help="Configuration file; the defaults apply without one.")
+@click.option("--config", type=ConfigFile(), help="Configuration file; the defaults apply without one.")
 @click.option("--data", required=True, help="Calibration data: folder of .bin files or images, .npy, .npz or idx file.")
 @click.option("--out", required=True, type=click.Path(), help="Folder for the results.")
 @click.option(
@@ -61,7 +62,7 @@ from calibrant.exports import EXPORTS
 def quantize(
     settings: dict[str, bool],
     model: str,
-    config: str | None,
+    config: Path | None,
     data: str,
     out: str,
     as_json: bool,
@@ -73,7 +74,7 @@ def quantize(
 
     result = calibrant.quantize(
         model,
-        config=Path(config) if config is not None else None,
+        config=config,
         data=data,
         out=out,
         track=tracker(settings["quiet"]),

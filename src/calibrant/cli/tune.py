@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from calibrant.calibration.limits import MOST_WORKERS
+from calibrant.cli.config_file import ConfigFile
 from calibrant.cli.data_options import data_options, label_options, library_keywords, samples_option
 from calibrant.cli.existing_file import refuse_other_kind
 from calibrant.cli.json_output import json_option, print_json
@@ -25,7 +26,7 @@ def _tolerance(context: click.Context, parameter: click.Parameter, points: float
 
 @click.command()
 @click.argument("model", type=click.Path())
-@click.option("--config", type=click.Path(), help="Where the search starts; the defaults without one.")
+@click.option("--config", type=ConfigFile(), help="Where the search starts; the defaults without one.")
 @click.option("--data", required=True, help="Calibration data, as for quantize.")
 @click.option("--test-data", help="Data that the loss is measured on; the calibration data without it.")
 @click.option("--labels", help="Labels of the test data; without them predictions are compared with the float model's.")
@@ -59,7 +60,7 @@ def _tolerance(context: click.Context, parameter: click.Parameter, points: float
 def tune(
     settings: dict[str, bool],
     model: str,
-    config: str | None,
+    config: Path | None,
     data: str,
     test_data: str | None,
     labels: str | None,
@@ -84,13 +85,12 @@ def tune(
     from calibrant.publish.write import write_file
     from calibrant.steps.files_read import files_read
 
-    config_file = Path(config) if config is not None else None
     target = path_to_write(out, "configuration file to write")
-    check_writable_file(target, files_read(model, config_file, data, test_data, labels))
+    check_writable_file(target, files_read(model, config, data, test_data, labels))
     refuse_other_kind(target, "configuration file", is_configuration)
     found = run(
         model,
-        config_file,
+        config,
         data,
         tolerance=tolerance / 100,
         test_data=test_data,
