@@ -5,8 +5,8 @@ import pytest
 
 from calibrant.data.amount import DataUse
 from calibrant.data.input_spec import inputs_of
-from calibrant.data.one_run_a_row import first_axis_sentence
-from calibrant.data.open_data import InputSpec, open_data
+from calibrant.data.one_run_a_row import first_axis_sentence, one_sample_sentence
+from calibrant.data.open_data import InputSpec, TFRecords, open_data
 from calibrant.errors import DataError
 from calibrant.graph.reading.load import load
 from graphs import dense, graph_def, numbers, placeholder, tf
@@ -153,3 +153,63 @@ def test_an_axis_that_an_output_has_too_is_of_samples():
     assert [each.has_samples for each in inputs_of(load(model))] == [True]
     one = graph_def(lambda: tf.identity(dense(tf.reshape(placeholder([6, 4]), [1, 24])), name="y"))
     assert [each.has_samples for each in inputs_of(load(one))] == [False]
+
+
+PICTURE = InputSpec("x", (None, None, 3), np.float32, is_one_sample=True)
+FIXED_PICTURE = InputSpec("x", (6, 5, 3), np.float32, is_one_sample=True)
+
+
+@pytest.mark.parametrize("spec", [PICTURE, FIXED_PICTURE])
+@pytest.mark.parametrize("form", ["array", "npy", "npz", "list", "generator", "rows", "bin"])
+def test_what_is_one_sample_is_never_cut(tmp_path, spec, form):
+    data, options = numbers(4, 6, 5, 3), {}
+    np.save(tmp_path / "data.npy", data)
+    np.savez(tmp_path / "data.npz", pictures=data, labels=np.eye(4, 3))
+    if form == "bin":
+        (tmp_path / "bin").mkdir()
+        options["shapes"] = {"x": (6, 5, 3)}
+        for at, picture in enumerate(data):
+            picture.tofile(tmp_path / "bin" / f"{at}.bin")
+    source = {
+        "array": data,
+        "npy": str(tmp_path / "data.npy"),
+        "npz": str(tmp_path / "data.npz"),
+        "list": list(data),
+        "generator": iter(data),
+        "rows": [data[:1], data[1:]],
+        "bin": str(tmp_path / "bin"),
+    }[form]
+    batches, runs = runs_of(source, spec, sample_limit=3, **options)
+    assert np.array_equal(runs, data[:3]) and batches.one_a_run
+    assert batches.used == (3, 3)
+
+
+@pytest.mark.parametrize("form", ["array", "npy", "npz"])
+def test_an_array_of_its_shape_is_one_sample(tmp_path, form):
+    data = numbers(40, 5, 3)
+    np.save(tmp_path / "data.npy", data)
+    np.savez(tmp_path / "data.npz", data)
+    batches, runs = runs_of(data if form == "array" else str(tmp_path / f"data.{form}"), PICTURE)
+    assert [run.shape for run in runs] == [(40, 5, 3)] and (batches.samples, batches.available) == (1, 1)
+    assert "1 sample calibrates" in DataUse.of(batches).warnings[0]
+
+
+def test_data_of_one_sample_have_its_axes():
+    for source in (numbers(5, 3), [numbers(5, 3)], numbers(4, 6, 5, 4)):
+        with pytest.raises(DataError, match=r"the input wants \[\?, \?, 3\]"):
+            list(open_data(source, [PICTURE]))
+
+
+def test_records_of_one_sample(tmp_path):
+    data = numbers(3, 6, 5, 3)
+    with tf.io.TFRecordWriter(str(tmp_path / "x.tfrecord")) as file:
+        for picture in data:
+            file.write(picture.tobytes())
+    records = TFRecords(tmp_path / "x.tfrecord", lambda raw: tf.reshape(tf.io.decode_raw(raw, tf.float32), [6, 5, 3]))
+    batches, runs = runs_of(records, PICTURE)
+    assert np.array_equal(runs, data) and batches.used == (3, 3)
+
+
+def test_how_several_of_one_sample_are_given():
+    assert "several are given as [N, ?, ?, 3]" in one_sample_sentence([RATE, PICTURE])
+    assert one_sample_sentence([OPEN, IMAGE]) is None

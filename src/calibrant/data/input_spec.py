@@ -40,6 +40,8 @@ class InputSpec:
         Whether anything in the model reads it; a signature may have inputs that lead nowhere.
     has_samples : bool
         Whether the first dimension is fixed and an output has the same: samples of a batch, by all appearances.
+    is_one_sample : bool
+        Whether it is one sample, to which the model adds the axis of samples.
     """
 
     name: str
@@ -48,6 +50,7 @@ class InputSpec:
     aliases: tuple[str, ...] = ()
     is_read: bool = True
     has_samples: bool = False
+    is_one_sample: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dtype", np.dtype(self.dtype))
@@ -85,6 +88,8 @@ def inputs_of(graph: Graph, like: Graph | None = None) -> list[InputSpec]:
     list[InputSpec]
         In the order of the graph.
     """
+    from calibrant.graph.added_axis import is_one_sample
+
     lengths = {shape[0] for tensor in graph.outputs if (shape := graph.shape(tensor))} - {None}
     shown_as = like if like is not None and len(like.inputs) == len(graph.inputs) else graph
     return [
@@ -95,6 +100,7 @@ def inputs_of(graph: Graph, like: Graph | None = None) -> list[InputSpec]:
             (tensor, *others, *_stood_for(graph, tensor)),
             bool(graph.consumers(tensor)) or tensor in graph.outputs,
             (graph.shape(tensor) or (None,))[0] in lengths,
+            is_one_sample(graph, tensor),
         )
         for key, tensor, *others in zip(
             graph.input_keys, graph.inputs, shown_as.input_keys, shown_as.inputs, strict=True

@@ -110,9 +110,12 @@ class ItemSource:
         label = f"item 0 of {self.place}"
         arrays = {name: np.shape(_array(value, name, label)) for name, value in self._by_name(item, label).items()}
         shapes = {spec.name: spec.shape for spec in self._inputs if spec.shape}
+        is_one = any(spec.is_one_sample for spec in self._inputs)
         if all(fit_shape(arrays[name], shape) is not None for name, shape in shapes.items()):
-            return ItemForm.RUN if self._are_recordings(arrays) else ItemForm.BATCH
-        if all(fit_shape((1, *arrays[name]), any_batch(shape)) is not None for name, shape in shapes.items()):
+            return ItemForm.RUN if is_one or self._are_recordings(arrays) else ItemForm.BATCH
+        if not is_one and all(
+            fit_shape((1, *arrays[name]), any_batch(shape)) is not None for name, shape in shapes.items()
+        ):
             return ItemForm.SAMPLE
         by_row = all(
             has_rows(arrays[spec.name], spec) or arrays[spec.name] == spec.shape == () for spec in self._inputs

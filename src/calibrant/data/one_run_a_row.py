@@ -17,10 +17,11 @@ ONE_A_RUN = "each row of the data is one run of the model, and counts as one sam
 def has_rows(shape: Shape, spec: InputSpec) -> bool:
     """Whether data have one axis more than an input, and agree in the others.
 
-    Where the input has several axes and the first is open, or an output has the same, that one is of samples.
+    Where the input has several axes and the first is open, or an output has the same, that one is of samples, unless
+    the model adds one.
     """
     is_open = spec.shape is not None and len(spec.shape) > 1 and spec.shape[0] is None
-    return not (is_open or spec.has_samples) and _has_one_more(shape, spec)
+    return (spec.is_one_sample or not (is_open or spec.has_samples)) and _has_one_more(shape, spec)
 
 
 def _has_one_more(shape: Shape, spec: InputSpec) -> bool:
@@ -59,11 +60,35 @@ class RowSource:
             yield replace(chunk, array=chunk.array[0], label=f"row {chunk.first}", first=None, is_sample=True)
 
 
+class RunSource:
+    """Another source, of which all, or each file where these are the batches, is one run."""
+
+    cut = False
+
+    def __init__(self, source: InputSource):
+        self._source = source
+        self._runs = 1 if source.cut else source.count(1) or 1
+        self.place = source.place
+        self.shape = (self._runs, *source.shape)
+        self.dtype = source.dtype
+
+    def count(self, batch_size: int) -> int:
+        """The number of runs, whatever the batch size."""
+        return self._runs
+
+    def chunks(self, batch_size: int) -> Iterator[Chunk]:
+        """The runs one by one."""
+        for chunk in self._source.chunks(self._source.shape[0]):
+            yield replace(chunk, first=None, is_sample=True)
+
+
 def as_rows(columns: Mapping[str, InputSource], inputs: Sequence[InputSpec]) -> dict[str, InputSource] | None:
-    """The sources read row by row; None where their samples fit the inputs, or some have no axis more.
+    """The sources read run by run: by rows, or whole where an input is one sample; None where the inputs take batches.
 
     Scalars are fed with every run.
     """
+    if any(spec.is_one_sample for spec in inputs) and all(_is_whole(columns[spec.name], spec) for spec in inputs):
+        return {name: RunSource(column) if column.shape else column for name, column in columns.items()}
     if all(fit_shape(columns[spec.name].shape, any_batch(spec.shape)) is not None for spec in inputs):
         return None
     rows: dict[str, InputSource] = {}
@@ -79,6 +104,12 @@ def as_rows(columns: Mapping[str, InputSource], inputs: Sequence[InputSpec]) -> 
     return rows if len(counts) == 1 else None
 
 
+def _is_whole(column: InputSource, spec: InputSpec) -> bool:
+    """Whether a source holds just what an input takes, or files of that."""
+    wanted = spec.shape if column.cut else any_batch(spec.shape)
+    return wanted is not None and len(column.shape) == len(wanted) and agree(column.shape, wanted)
+
+
 def refuse_batch_size(chosen: int | None, place: str, sizes: Sequence[int]) -> None:
     """Refuse a number of samples in a batch that is neither 1 nor the length of a row.
 
@@ -90,6 +121,17 @@ def refuse_batch_size(chosen: int | None, place: str, sizes: Sequence[int]) -> N
     if chosen not in (None, 1, *sizes):
         message = f"batch_size is {chosen}, but each row of the data is one run of the model"
         raise DataError(Problem(message, file=place, hint="leave out --batch-size (batch_size=)"))
+
+
+def one_sample_sentence(inputs: Sequence[InputSpec]) -> str | None:
+    """That an input is one sample, and how several are given; None without such an input."""
+    for spec in inputs:
+        if spec.is_one_sample and spec.shape is not None:
+            return (
+                f"input {spec.name!r} {show(spec.shape)} is one sample, as the model adds the axis of samples itself; "
+                f"several are given as {show(('N', *spec.shape))}, each row is one run"
+            )
+    return None
 
 
 def first_axis_sentence(inputs: Sequence[InputSpec]) -> str | None:

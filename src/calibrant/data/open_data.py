@@ -255,22 +255,24 @@ def _open_records(
     sample_limit: int | None,
     with_labels: bool,
 ) -> Batches:
-    fixed = fixed_batch(inputs, batch_size)
-    size = fixed or batch_size or DEFAULT_BATCH_SIZE
+    is_one = any(spec.is_one_sample for spec in inputs)
+    fixed = None if is_one else fixed_batch(inputs, batch_size)
+    size = 1 if is_one else fixed or batch_size or DEFAULT_BATCH_SIZE
     place = ";".join(source.files)
     items = ItemSource(lambda: source.batches(size, whole_only=fixed is not None), inputs)
     items.place = place
     items.labels = [] if with_labels else None
     limit = sample_limit if batch_num is None else None
-    note = f", {size} in a batch"
+    note = ", one run a row" if is_one else f", {size} in a batch"
     return Batches(
-        items.rows,
+        items.runs if is_one else items.rows,
         inputs,
         place=place,
         batch_num=batch_num,
         sample_limit=limit,
         note=note,
         labels=items.labels,
+        one_a_run=is_one,
     )
 
 

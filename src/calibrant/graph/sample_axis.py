@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calibrant.graph.added_axis import is_one_sample
 from calibrant.graph.graph import Graph
 
 
@@ -10,9 +11,9 @@ def inputs_with_samples(graph: Graph) -> frozenset[int]:
 
     These are the inputs that leave it open; what others hold, such as a mask or the state of a recurrent network,
     belongs to all samples. Where no input leaves it open, the model fixes how many samples it takes, and all inputs
-    with axes hold them.
+    with axes hold them. An input that is one sample has no such axis.
     """
-    shapes = dict(enumerate(map(graph.shape, graph.inputs)))
+    shapes = {at: graph.shape(each) for at, each in enumerate(graph.inputs) if not is_one_sample(graph, each)}
     is_open = {at for at, shape in shapes.items() if shape is None or (shape and shape[0] is None)}
     return frozenset(is_open or {at for at, shape in shapes.items() if shape})
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from calibrant.data.amount import sample_limit, used_sentence
 from calibrant.data.input_spec import inputs_of
-from calibrant.data.one_run_a_row import ONE_A_RUN, first_axis_sentence
+from calibrant.data.one_run_a_row import ONE_A_RUN, first_axis_sentence, one_sample_sentence
 from calibrant.data.open_data import Batches, open_data
 from calibrant.data.options import DataOptions
 from calibrant.graph.graph import Graph
@@ -38,7 +38,8 @@ def open_planned(planned: Planned, data: Any, options: Options, is_configured: b
     batch_num = planned.plan.batch_num if is_configured else None
     batches = open_calibration(data, planned.original, options.data, options.calibration.samples, batch_num)
     LOG.debug("data %s", batches.describe())
-    taken = ONE_A_RUN if batches.one_a_run else first_axis_sentence(batches.inputs)
+    by_run = ONE_A_RUN if batches.one_a_run else first_axis_sentence(batches.inputs)
+    taken = one_sample_sentence(batches.inputs) or by_run
     if taken is not None:
         LOG.info(taken)
     if batches.count is None:

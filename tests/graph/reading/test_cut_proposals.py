@@ -10,7 +10,7 @@ from calibrant.errors import ModelError
 from calibrant.graph.reading.cut_proposal import narrow_places, unfeedable
 from calibrant.graph.reading.load import load
 from command_line import run
-from graphs import conv, dense, graph_def, numbers, placeholder, save, tf
+from graphs import conv, dense, graph_def, numbers, placeholder, save, tf, v1
 
 
 def images():
@@ -28,7 +28,9 @@ def words():
     tf.identity(dense(tf.reduce_mean(tf.gather(tf.constant(numbers(2, 6)), ids), 1)), name="out")
 
 
-@pytest.mark.parametrize(("build", "cut", "shape"), [(images, "Cast", (1, 20, 20, 3)), (words, "GatherV2", (8, 4, 6))])
+@pytest.mark.parametrize(
+    ("build", "cut", "shape"), [(images, "ExpandDims", (3, 20, 20, 3)), (words, "GatherV2", (8, 4, 6))]
+)
 def test_the_error_proposes_a_cut_that_works(build, cut, shape, tmp_path):
     path = save(graph_def(build), tmp_path / "m.pb")
     np.save(tmp_path / "x.npy", np.abs(numbers(*shape)))
@@ -36,8 +38,7 @@ def test_the_error_proposes_a_cut_that_works(build, cut, shape, tmp_path):
     refused = run(*words)
     assert refused.code == 2
     assert f"--inputs {cut}" in refused.err
-    if cut != "Cast":  # the pixels of one image are no batch
-        assert run(*words, "--inputs", cut.lower()).code == 0
+    assert run(*words, "--inputs", cut.lower()).code == 0
 
 
 def test_places_come_first_to_last():
@@ -45,6 +46,15 @@ def test_places_come_first_to_last():
     places = [place.partition(":")[0] for place in narrow_places(graph, {"bytes"})]
     assert places[0] == "DecodeJpeg" and "Scaled" in places and places.index("Cast") < places.index("Scaled")
     assert "Scaled" in str(unfeedable(graph)[0]) or "Cast" in str(unfeedable(graph)[0])
+
+
+def test_what_is_there_to_be_fed_is_proposed_first():
+    def build():
+        pixels = tf.expand_dims(tf.cast(tf.io.decode_jpeg(placeholder([], "bytes", tf.string), channels=3), "float"), 0)
+        fed = v1.placeholder_with_default(tf.image.resize(pixels, [8, 8]), [None, 8, 8, 3], name="pictures")
+        tf.identity(conv(fed), name="out")
+
+    assert "--inputs pictures (or ExpandDims" in str(unfeedable(load(graph_def(build), outputs=["out"]))[0])
 
 
 def test_a_graph_of_numbers_is_left_alone():

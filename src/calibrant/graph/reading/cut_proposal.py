@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
+from calibrant.graph.added_axis import is_one_sample
 from calibrant.graph.graph import Graph, ordered
 from calibrant.graph.tf_core import NodeDef, dtypes
 from calibrant.layer_kinds import KINDS
@@ -53,6 +55,7 @@ def check_feedable(graph: Graph) -> None:
 def cut_hint(graph: Graph, sources: Collection[str]) -> str:
     """What to write so that nodes are cut off."""
     places = [place for place in narrow_places(graph, sources) if not loses_layers(graph, place)]
+    places.sort(key=partial(_preference, graph))
     floats = [place for place in places if graph.dtype(place).is_floating]
     chosen = (floats or places)[:1] or list(first_numbers(graph, sources))
     if not chosen:
@@ -60,6 +63,13 @@ def cut_hint(graph: Graph, sources: Collection[str]) -> str:
     others = [nd.input_reference(place) for place in places if place not in chosen][:MOST_OTHERS]
     also = f" (or {', '.join(others)})" if others else ""
     return f"feed what is made of it: {inputs_option(graph, chosen)}{also}"
+
+
+def _preference(graph: Graph, place: str) -> int:
+    """What is there to be fed comes first, and one sample without an axis for others last."""
+    if graph.producer(place).op == "PlaceholderWithDefault":
+        return 0
+    return 2 if is_one_sample(graph, place) else 1
 
 
 def loses_layers(graph: Graph, place: str) -> bool:

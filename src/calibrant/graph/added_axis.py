@@ -1,0 +1,100 @@
+"""Tensors that are one sample, such as a decoded picture: the graph adds the axis of samples itself."""
+
+from __future__ import annotations
+
+from calibrant.graph import nodes as nd
+from calibrant.graph.graph import Graph
+from calibrant.graph.tf_core import NodeDef
+
+SIZES = frozenset({"Shape", "ShapeN", "Size", "Rank"})
+KEEP_AXES = frozenset(
+    {
+        *("Abs", "Add", "AddV2", "AdjustContrastv2", "AdjustHue", "AdjustSaturation", "BiasAdd", "Cast"),
+        *("CheckNumerics", "ClipByValue", "Div", "HSVToRGB", "Identity", "Maximum", "Minimum", "MirrorPad", "Mul"),
+        *("MulNoNan", "Neg", "Pad", "PadV2", "PlaceholderWithDefault", "Pow", "RGBToHSV", "RealDiv", "ReverseV2"),
+        *("Rint", "Round", "Slice", "Snapshot", "Sqrt", "Square", "StopGradient", "StridedSlice", "Sub", "Transpose"),
+    }
+)
+"""Operations whose results have the axes of what they read: arithmetic with pixels, crops and borders."""
+OF_PICTURES = frozenset(
+    {
+        *("AvgPool", "CropAndResize", "MaxPool", "ResizeArea", "ResizeBicubic", "ResizeBilinear"),
+        *("ResizeNearestNeighbor", "ScaleAndTranslate"),
+    }
+)
+"""Operations that have a first axis of samples, and let what lies along the next ones meet."""
+CONVOLUTIONS = frozenset({"Conv2D", "Conv3D", "DepthwiseConv2dNative"})
+"""The same where a window is larger than one step."""
+
+
+def is_one_sample(graph: Graph, tensor: str) -> bool:
+    """Whether everything that is made of a tensor goes through an axis of one sample that is added in front.
+
+    That is only certain where pictures are resized, pooled or convolved behind it, so that its own first axis is the
+    height, or where it is sound of which a spectrogram is made.
+    """
+    waiting, added, is_sound = [tensor], list[str](), False
+    for each in waiting:
+        shape = graph.shape(each)
+        if shape is None or each in graph.outputs:
+            return False
+        for node, index in graph.consumers(each):
+            made = f"{node.name}:0"
+            if node.op == "AudioSpectrogram":
+                is_sound = True
+            elif _adds_axis(graph, node, shape):
+                added.append(made)
+            elif node.op in KEEP_AXES and _keeps_rank(graph, node, len(shape)):
+                waiting += [made] if made not in waiting else []
+            elif node.op not in SIZES and not (index == 0 and _is_one_number(graph, made)):
+                return False
+    return is_sound or any(_is_of_pictures(graph, each) for each in added)
+
+
+def _adds_axis(graph: Graph, node: NodeDef, shape: nd.OpenShape) -> bool:
+    """Whether a node puts an axis of size 1 in front of a tensor of a shape."""
+    made = graph.shape(f"{node.name}:0")
+    if made is None or len(made) != len(shape) + 1 or made[0] != 1:
+        return False
+    if node.op == "ExpandDims":
+        axis = graph.constant(nd.data_inputs(node)[1])
+        return axis is not None and int(axis.item()) in (0, -len(made))
+    if node.op == "Pack":
+        return nd.attribute(node, "axis", 0) in (0, -len(made))
+    if node.op == "StridedSlice":
+        return nd.attribute(node, "new_axis_mask") == 1 and not nd.attribute(node, "shrink_axis_mask")
+    return node.op == "Reshape" and all(
+        None in pair or pair[0] == pair[1] for pair in zip(made[1:], shape, strict=True)
+    )
+
+
+def _keeps_rank(graph: Graph, node: NodeDef, rank: int) -> bool:
+    made = graph.shape(f"{node.name}:0")
+    is_moved = nd.attribute(node, "new_axis_mask") or nd.attribute(node, "shrink_axis_mask")
+    return made is not None and len(made) == rank and not is_moved
+
+
+def _is_one_number(graph: Graph, tensor: str) -> bool:
+    """Whether a tensor is a statistic of all that it is made of."""
+    shape = graph.shape(tensor)
+    return shape is not None and all(size == 1 for size in shape)
+
+
+def _is_of_pictures(graph: Graph, added: str) -> bool:
+    """Whether the axes behind the one that was added are those of a picture."""
+    waiting = [added]
+    for each in waiting:
+        for node, index in graph.consumers(each):
+            made = f"{node.name}:0"
+            if index == 0 and (node.op in OF_PICTURES or _has_windows(graph, node)):
+                return True
+            if node.op in KEEP_AXES and _keeps_rank(graph, node, len(graph.shape(added) or ())):
+                waiting += [made] if made not in waiting else []
+    return False
+
+
+def _has_windows(graph: Graph, node: NodeDef) -> bool:
+    if node.op not in CONVOLUTIONS:
+        return False
+    weights = graph.shape(nd.data_inputs(node)[1])
+    return weights is not None and all(size is not None and size > 1 for size in weights[:-2])
