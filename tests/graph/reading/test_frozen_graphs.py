@@ -302,6 +302,40 @@ def test_all_possible_outputs_are_counted_and_the_first_named():
         load(graph_def(network))
 
 
+def loop_over_samples():
+    """x [?, 4] -> relu -> a loop of TensorFlow 1.x over the samples -> y; the loop's counters are read by nobody."""
+    with v1.Graph().as_default() as graph:
+        v1.disable_control_flow_v2()
+        try:
+            y = v1.map_fn(lambda row: tf.reshape(row, [2, 2]) * 2.0, tf.nn.relu(placeholder([None, 4])))
+        finally:
+            v1.enable_control_flow_v2()
+        tf.identity(y, name="y")
+    return graph.as_graph_def()
+
+
+def test_what_a_loop_leaves_over_is_no_output():
+    assert load(loop_over_samples()).outputs == ("y:0",)
+
+
+def test_results_of_a_loop_that_nobody_reads_may_be_outputs():
+    with v1.Graph().as_default() as graph:
+        v1.disable_control_flow_v2()
+        try:
+            v1.while_loop(lambda i, h: i < 3, lambda i, h: (i + 1, h * 2.0), [0, tf.nn.relu(placeholder([None, 4]))])
+        finally:
+            v1.enable_control_flow_v2()
+    with pytest.raises(ModelError, match="--outputs while/Exit,while/Exit_1"):
+        load(graph.as_graph_def())
+
+
+@pytest.mark.parametrize("ends", [{"outputs": ["y", "map/while/mul"]}, {"inputs": ["map/while/Reshape"]}])
+def test_tensors_inside_a_loop_are_no_ends(ends):
+    hint = "--outputs y" if "outputs" in ends else "in front of the loop or behind it"
+    with pytest.raises(ModelError, match=f"(mul|Reshape): is inside a loop(.|\n)*{hint}"):
+        load(loop_over_samples(), **ends)
+
+
 def test_few_possible_outputs_are_named_as_the_option_takes_them():
     def network():
         x = placeholder([None, 4])

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from calibrant.graph import nodes as nd
 from calibrant.graph.tf_core import FunctionDef, FunctionDefLibrary, NodeDef
 
+ENTERS = frozenset({"Enter", "RefEnter"})
+EXITS = frozenset({"Exit", "RefExit"})
 # TensorFlow 1.x writes control flow as nodes: what begins a region, and what leads out of it.
 REGIONS = {
-    "a loop": (frozenset({"Enter", "RefEnter"}), frozenset({"Exit", "RefExit"})),
-    "a branch": (frozenset({"Switch", "RefSwitch", "_SwitchN"}), frozenset({"Merge", "RefMerge", "Exit", "RefExit"})),
+    "a loop": (ENTERS, EXITS),
+    "a branch": (frozenset({"Switch", "RefSwitch", "_SwitchN"}), frozenset({"Merge", "RefMerge"}) | EXITS),
 }
 
 LOOP_EDGES = frozenset({"NextIteration", "RefNextIteration"})
@@ -35,6 +37,12 @@ def control_flow_regions(nodes: Mapping[str, NodeDef]) -> dict[str, str]:
         for name in seen:
             regions.setdefault(name, region)
     return regions
+
+
+def in_loops(nodes: Mapping[str, NodeDef]) -> set[str]:
+    """Names of the nodes whose results are inside a loop of TensorFlow 1.x."""
+    enters = {name for name, node in nodes.items() if node.op in ENTERS}
+    return enters | {name for name, region in control_flow_regions(nodes).items() if region == "a loop"}
 
 
 def called_functions(nodes: Iterable[NodeDef], library: FunctionDefLibrary) -> tuple[dict[str, FunctionDef], list[str]]:

@@ -31,7 +31,7 @@ from calibrant.graph.reading.bindings import bind
 from calibrant.graph.reading.cut import cut, stand_in
 from calibrant.graph.reading.cut_proposal import cut_hint
 from calibrant.graph.reading.plausible import plausible
-from calibrant.graph.reading.possible_outputs import only_output, possible_outputs
+from calibrant.graph.reading.possible_outputs import only_output, possible_outputs, refuse_in_loops
 from calibrant.graph.reading.written_ends import written_ends
 from calibrant.graph.tf_core import GraphDef, NodeDef
 
@@ -139,9 +139,11 @@ def _select(
     if constants:
         nodes = bind(nodes, constants, source)
     output_tensors = resolve(nodes, outputs, "output", source) if outputs else only_output(nodes, source)
+    refuse_in_loops(nodes, output_tensors, "output", source)
     inputs = inputs or _instead_of_a_queue(nodes, output_tensors)
     if inputs:
         input_tensors = resolve(nodes, inputs, "input", source)
+        refuse_in_loops(nodes, input_tensors, "input", source)
         nodes, input_tensors = cut(graph_def, nodes, input_tensors, source)
         kept = ordered(nodes, (*output_tensors, *input_tensors))
     else:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
-from calibrant.graph.functions.control_flow import LOOP_EDGES
+from calibrant.graph.functions.control_flow import EXITS, LOOP_EDGES, in_loops
 from calibrant.graph.reading import checks
 from calibrant.graph.tf_core import NodeDef, dtypes, op_def_registry
 
@@ -37,10 +37,41 @@ def possible_outputs(nodes: Mapping[str, NodeDef]) -> list[str]:
 
 def _sinks(nodes: Mapping[str, NodeDef]) -> list[str]:
     """All nodes that nobody reads and that could be outputs."""
+    inside = in_loops(nodes)
     own = {name: node for name, node in nodes.items() if not name.startswith(IN_PLACE)}
     read = {nd.node_name(reference) for node in own.values() for reference in node.input}
     sinks = (node for name, node in own.items() if name not in read and not _never_an_output(node))
-    return [node.name for node in sinks if not (_is_pivot(nodes, node) or _is_unused_argument(node))]
+    return [
+        node.name
+        for node in sinks
+        if not (
+            node.name in inside
+            or _is_pivot(nodes, node)
+            or _is_unused_argument(node)
+            or _is_unused_result(nodes, node, read)
+        )
+    ]
+
+
+def refuse_in_loops(nodes: Mapping[str, NodeDef], tensors: Sequence[str], role: str, source: str) -> None:
+    """Refuse tensors as inputs or outputs that have a value for each turn of a loop of TensorFlow 1.x.
+
+    Raises
+    ------
+    ModelError
+        Naming each of them, and what may be an output instead.
+    """
+    inside = in_loops(nodes)
+    named = [tensor for tensor in tensors if nd.node_name(tensor) in inside]
+    ends = possible_outputs(nodes) if named else []
+    hint = "name a tensor in front of the loop or behind it; inspect --nodes lists them"
+    if role == "output" and ends:
+        hint = f"name what is made of the loop: --outputs {shlex.quote(','.join(ends))}"
+    if named:
+        message = f"is inside a loop, where it has another value in every turn: it cannot be an {role}"
+        raise ModelError(
+            *(Problem(message, file=source, path=nd.input_reference(tensor), hint=hint) for tensor in named)
+        )
 
 
 def _never_an_output(node: NodeDef) -> bool:
@@ -108,6 +139,25 @@ def _is_pivot(nodes: Mapping[str, NodeDef], node: NodeDef) -> bool:
         return False
     producer = nodes.get(nd.node_name(node.input[0]))
     return producer is not None and (producer.op == "Switch" or node.name.endswith("/pred_id"))
+
+
+def _is_unused_result(nodes: Mapping[str, NodeDef], node: NodeDef, read: Collection[str]) -> bool:
+    """Whether a node leads out of a loop, such as its counter does, of which others read another result."""
+    if node.op not in EXITS:
+        return False
+    loop = _loop_of(nodes, node)
+    exits = (each for each in nodes.values() if each.op in EXITS and each.name in read)
+    return loop is not None and any(_loop_of(nodes, each) == loop for each in exits)
+
+
+def _loop_of(nodes: Mapping[str, NodeDef], node: NodeDef) -> str | None:
+    """The name of the loop that an Exit leads out of: behind it are a Switch, a Merge and what enters the loop."""
+    for _ in range(3):
+        producer = nodes.get(nd.node_name(node.input[0])) if node.input else None
+        if producer is None:
+            return None
+        node = producer
+    return nd.attribute(node, "frame_name")
 
 
 def _is_unused_argument(node: NodeDef) -> bool:
