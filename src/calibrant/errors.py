@@ -116,6 +116,20 @@ class DependencyError(CalibrantError):
     """Something that has to be installed is missing or too old."""
 
 
+def shortened(text: str, most: int) -> str:
+    """What another program says, cut between two words where it is longer, with open quotation marks closed."""
+    if len(text) <= most:
+        return text
+    kept = text[:most].rpartition(" ")[0] or text[:most]
+    return f"{kept} …" + "".join(mark for mark in "'\"`" if _is_open(kept, mark))
+
+
+def _is_open(text: str, mark: str) -> bool:
+    """Whether more quotations begin than end; an apostrophe inside a word is neither."""
+    begun, ended = rf"(?<![^\s(\[{{=:]){mark}(?=[^\s{mark}])", rf"(?<=[^\s{mark}]){mark}(?!\w)"
+    return len(re.findall(begun, text)) > len(re.findall(ended, text))
+
+
 def did_you_mean(word: str, candidates: Iterable[str]) -> str | None:
     """A hint naming the closest of the candidates, or None where nothing comes near."""
     close = difflib.get_close_matches(word, list(candidates), n=3, cutoff=0.6)

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from calibrant.errors import ConfigError, Problem
+from calibrant.errors import ConfigError, Problem, shortened
 from calibrant.text_source import Source
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+|\n')
@@ -43,7 +43,7 @@ def read_json(source: Source) -> JsonNode:
     except RecursionError:
         raise _too_deep(source) from None
     except ValueError as error:
-        raise ConfigError(Problem(f"this is not JSON: {error}"[:200], file=source.name)) from None
+        raise ConfigError(Problem(f"this is not JSON: {shortened(str(error), 180)}", file=source.name)) from None
     return _tree(source)
 
 

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import IO
 
 from calibrant.collector import never_collected
-from calibrant.errors import DependencyError, ModelError, Problem
+from calibrant.errors import DependencyError, ModelError, Problem, shortened
 from calibrant.process_wide import alone
 
 MINIMUM = (2, 16)
@@ -201,7 +201,7 @@ def cause_of(error: BaseException) -> str:
     text = _ESCAPES.sub("", str(error))
     lines = [line.strip().removeprefix("Exception encountered: ") for line in text.splitlines()]
     said = [line for line in lines if line and not _FRAMING.match(line)]
-    return " ".join(said[:3])[:600] or type(error).__name__
+    return shortened(" ".join(said[:3]), 600) or type(error).__name__
 
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")

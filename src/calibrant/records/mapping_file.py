@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TypeVar
 
-from calibrant.errors import ConfigError, Problem, first_problems
+from calibrant.errors import ConfigError, Problem, first_problems, shortened
 from calibrant.text_source import Source, read_source
 
 SIZE_LIMIT = 256 << 20
@@ -110,7 +110,7 @@ def _parse(file: Source) -> object:
     except RecursionError:
         raise ConfigError(file.problem("the mapping file is nested too deeply")) from None
     except ValueError as error:
-        raise ConfigError(file.problem(f"this is not JSON: {str(error)[:200]}")) from None
+        raise ConfigError(file.problem(f"this is not JSON: {shortened(str(error), 200)}")) from None
 
 
 class _Reader:

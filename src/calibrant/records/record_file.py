@@ -10,7 +10,7 @@ import numpy as np
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
-from calibrant.errors import ConfigError, Problem, did_you_mean, first_problems
+from calibrant.errors import ConfigError, Problem, did_you_mean, first_problems, shortened
 from calibrant.records.layer_record import LayerRecord
 from calibrant.records.record_places import EntryPlaces, entry_places
 from calibrant.records.record_pruning import without_pruning
@@ -122,7 +122,7 @@ def _parse(file: Source) -> Message:
 def _syntax_problem(file: Source, error: text_format.ParseError) -> Problem:
     place = (error.GetLine() or 1, error.GetColumn() or 1)
     # Remove the start, which a Problem shows itself: "line:column : 'text of the line': ".
-    message = re.sub(r"^\d+:\d+ : ('.*': (?=[A-Z]))?", "", str(error), flags=re.DOTALL)[:300]
+    message = shortened(re.sub(r"^\d+:\d+ : ('.*': (?=[A-Z]))?", "", str(error), flags=re.DOTALL), 300)
     unknown = _UNKNOWN_FIELD.search(message)
     if not unknown:
         return file.problem(message, *place)

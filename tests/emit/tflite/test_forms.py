@@ -400,6 +400,12 @@ def test_an_error_that_names_no_operator_keeps_its_first_line():
     assert problem.message.endswith("(operand #0 does not dominate this use)")
 
 
+def test_a_long_reason_is_cut_between_words():
+    graph = load(graph_def(lambda: tf.identity(conv(image()), name="out")))
+    message = converter_problem(f"{'reason ' * 28}'map/while/Reshape_1'", graph).message
+    assert message.endswith("reason …)")
+
+
 def test_an_interrupt_that_comes_back_as_another_error_is_not_the_models(monkeypatch):
     text = (
         "pybind11::error_already_set: MISMATCH of original and normalized active exception types: "

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from calibrant.emit.large_model import is_too_large
-from calibrant.errors import ModelError, OutputError, Problem
+from calibrant.errors import ModelError, OutputError, Problem, shortened
 from calibrant.graph.functions.unique_functions import with_unique_functions
 from calibrant.graph.graph import Graph
 from calibrant.graph.skeleton import large_constants
@@ -113,7 +113,7 @@ def converter_problem(text: str, graph: Graph) -> Problem:
     if operator is not None:
         reason = f"{operator}: {reason}"
     return Problem(
-        f"TensorFlow's converter does not make a LiteRT file of it ({reason[:LONGEST_REASON]})",
+        f"TensorFlow's converter does not make a LiteRT file of it ({shortened(reason, LONGEST_REASON)})",
         file=graph.source,
         path=place or None,
         hint=UNROLLED if "TensorList" in reason else OTHERWISE,
