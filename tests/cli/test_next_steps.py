@@ -112,6 +112,42 @@ def test_the_search_that_is_proposed_judges_the_model_that_was_made(odd, tmp_pat
     assert tuned.code == 0 and f"tried, each as quantize {how[0]} makes it" in tuned.out
 
 
+def test_what_judges_the_files_reads_data_of_the_same_kind(tmp_path):
+    def build():
+        x = placeholder([None, 6, 6, 2])
+        tf.reshape(conv(tf.reshape(x, [4, 6, 6, 2])), [tf.shape(x)[0], -1], name="out")
+
+    save(graph_def(build), tmp_path / "m.pb")
+    data, labels, out = (str(tmp_path / name) for name in ("x.npy", "labels.npy", "out"))
+    np.save(data, numbers(8, 6, 6, 2))
+    np.save(labels, np.zeros(8, np.int64))
+    how = ("--batch-size", 4, "--scale", "1/2")
+    given = {"DATA": data, "LABELS": labels}
+
+    def judge(first, *words):
+        at = words.index(first)
+        end = next((n for n, word in enumerate(words[at:], at) if word in (";", "checks")), len(words))
+        return run(*(given.get(word, word) for word in words[at:end]))
+
+    quantize = ("quantize", tmp_path / "m.pb", "--data", data, "--out", out, "--no-refine", "--export", "tflite")
+    words = proposed(run(*quantize, "--tflite-batch", 4, *how))
+    assert judge("evaluate", *words).code == 0
+    verified = judge("verify", *words)
+    assert judge("golden", *proposed(verified)).code == 0
+
+
+def test_no_order_is_proposed_beside_labels(tmp_path):
+    save(graph_def(lambda: conv(placeholder([None, 8, 8, 3]))), tmp_path / "m.pb")
+    (tmp_path / "pictures").mkdir()
+    for number, picture in enumerate(np.random.default_rng(1).integers(0, 256, (8, 8, 8, 3)).astype(np.uint8)):
+        Image.fromarray(picture).save(tmp_path / "pictures" / f"{number}.png")
+    given = shlex.split("--scale 1/255 --shuffle 3 --batch-size 4 --no-refine")
+    words = proposed(run("quantize", tmp_path / "m.pb", "--data", tmp_path / "pictures", "--out", tmp_path, *given))
+    evaluate, tune = words[: words.index("tune")], words[words.index("tune") :]
+    assert "--shuffle" in tune and "--shuffle" not in evaluate
+    assert [evaluate[evaluate.index(name) + 1] for name in ("--scale", "--batch-size")] == ["1/255", "4"]
+
+
 def test_no_option_of_the_data_is_left_out():
     names = {option.name for option in data_options(click.Command("any")).params}
     assert names == {"batch_size", "shuffle", *ABOUT_FILES}

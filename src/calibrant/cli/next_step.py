@@ -37,6 +37,16 @@ def model_words() -> str:
 
 def data_words() -> str:
     """The options of this command that say how its data are read, as they were given, with a space before each."""
+    return _words_of("batch_size", "shuffle", *ABOUT_FILES)
+
+
+def other_data_words() -> str:
+    """Those of :func:`data_words` that data of the same kind need as well: not an order, which labels cannot follow."""
+    return _words_of("batch_size", *ABOUT_FILES)
+
+
+def _words_of(*names: str) -> str:
     given = click.get_current_context().params
-    names = [name for name in ("batch_size", "shuffle", *ABOUT_FILES) if given.get(name) is not None]
-    return "".join(f" --{name.replace('_', '-')} {word(str(given[name]))}" for name in names)
+    return "".join(
+        f" --{name.replace('_', '-')} {word(str(given[name]))}" for name in names if given.get(name) is not None
+    )

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from calibrant.cli.json_output import print_json
-from calibrant.cli.next_step import data_words, model_words, place, say_next, word
+from calibrant.cli.next_step import data_words, model_words, other_data_words, place, say_next, word
 from calibrant.file_endings import TFLITE
 
 NOT_EVERYTHING = 3
@@ -40,7 +40,7 @@ def _judging(model: str, out: str, result: Any) -> list[str]:
 
     With bound placeholders or a signature, verify, to which these say how to read the float model and nothing else.
     """
-    labelled = "--data DATA --labels LABELS"
+    labelled = f"--data DATA{other_data_words()} --labels LABELS"
     options = click.get_current_context().params
     if options["constants"] or options["signature"]:
         return [f"calibrant verify {place(out)} --model {place(model)}{model_words()} {labelled}"]

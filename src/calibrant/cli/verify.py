@@ -10,7 +10,7 @@ import click
 
 from calibrant.cli.data_options import data_options, label_options, library_keywords
 from calibrant.cli.json_output import json_option, print_json
-from calibrant.cli.next_step import place, say_next
+from calibrant.cli.next_step import other_data_words, place, say_next
 from calibrant.cli.options import model_options, split_share
 
 
@@ -82,7 +82,8 @@ def verify(
         if found.passed and found.noisy:
             say_next("where it is the .tflite, quantize with --tflite-ops layers, or --refine if that was not done")
         elif found.passed:
-            checked = f"; calibrant golden {place(folder)} --data DATA checks on the device"
+            golden_data = f"--data DATA{other_data_words()}"
+            checked = f"; calibrant golden {place(folder)} {golden_data} checks on the device"
             golden = checked if _has_lite_file(found) else ""
             say_next(f"the files can be deployed{golden}")
         else:
