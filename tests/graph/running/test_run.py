@@ -31,6 +31,29 @@ def test_a_failure_names_node_and_reason():
     assert "Graph execution error" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda x: tf.reshape(x, [4, 6]),
+        lambda x: x + tf.reshape(tf.range(24.0), [4, 6]),
+    ],
+)
+def test_the_number_of_samples_that_the_graph_takes_is_named(build):
+    def with_as_many_rows():
+        x = placeholder([None, 6])
+        tf.identity(build(x)[: tf.shape(x)[0]], name="out")
+
+    graph = load(graph_def(with_as_many_rows))
+    with pytest.raises(calibrant.ModelError, match=r"the graph takes 4 samples a run: --batch-size 4 \(batch_size=4\)"):
+        run_once(graph, {"x": numbers(16, 6)})
+
+
+def test_no_number_is_named_where_none_is_taken():
+    graph = load(graph_def(lambda: tf.identity(tf.reshape(placeholder([None, None]), [-1, 7]), name="out")))
+    with pytest.raises(calibrant.ModelError, match="check that the data have the shape .* samples a run, --batch-size"):
+        run_once(graph, {"x": numbers(16, 3)})
+
+
 def test_a_grouped_convolution_with_a_bias_runs_with_and_without_onednn():
     """TensorFlow's optimizer makes one operation of the two, for which it has no kernel with groups on its own."""
 

@@ -30,6 +30,7 @@ from calibrant.graph.reading import checks
 from calibrant.graph.reading.bindings import bind
 from calibrant.graph.reading.cut import cut, stand_in
 from calibrant.graph.reading.cut_proposal import cut_hint
+from calibrant.graph.reading.fixed_batch import with_fixed_batch
 from calibrant.graph.reading.plausible import plausible
 from calibrant.graph.reading.possible_outputs import only_output, possible_outputs, refuse_in_loops
 from calibrant.graph.reading.written_ends import written_ends
@@ -173,7 +174,7 @@ def _select(
         undecided(inference)
     inference = unassigned(inference)
     others = BRAIN if is_quantized else not_quantized(inference)
-    return split_groups(in_single_precision(inference, others))
+    return with_fixed_batch(split_groups(in_single_precision(inference, others)))
 
 
 def _instead_of_a_queue(nodes: Mapping[str, NodeDef], outputs: Sequence[str]) -> list[str]:

@@ -14,6 +14,7 @@ from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.functions.enclosed_reads import enclosed_read, with_watchers
 from calibrant.graph.graph import Graph
+from calibrant.graph.running.fitting_samples import fitting_samples
 from calibrant.graph.running.session import close_session, open_session
 from calibrant.graph.tensorflow import tensorflow, without_callbacks
 
@@ -37,6 +38,7 @@ _NOT_ZERO = "the model divides integers by a number that is 0, a constant or one
 _NOT_IN = re.compile(r"\] = -?\d+ is not in \[")
 _OUT_OF_RANGE = "the data hold a number that the model has no row for, as a word that is not in its vocabulary"
 _NOT_OF_THE_DATA = "type resource"
+CHECK_SHAPES = "check that the data have the shape that the model expects"
 OTHER_NUMBERS = "a model whose nodes hold a number of samples should say so in the shapes of its inputs"
 """What to do about a graph that does not take batches of other sizes than those that it was given."""
 
@@ -78,7 +80,7 @@ class Runner:
         threads: int = 0,
         watched: Mapping[str, Callable[[np.ndarray], None]] | None = None,
         optimized: bool = True,
-        hint: str = "check that the data have the shape that the model expects",
+        hint: str = CHECK_SHAPES,
     ):
         tf = tensorflow()
         self.graph = graph
@@ -122,11 +124,21 @@ class Runner:
         try:
             fetched = self._call(*feeds)[: len(self.fetches)]
         except (self._error, ValueError) as error:
-            raise failed_run(self.graph, error, self._hint) from None
+            raise failed_run(self.graph, error, self._advice(batch, error)) from None
         for tensor in self._watched:
             if tensor in failures:
                 raise failures[tensor]
         return fetched
+
+    def _advice(self, batch: Mapping[str, np.ndarray], error: Exception) -> str:
+        """The hint, with the number of samples that the graph takes where that is the matter."""
+        if self._hint != CHECK_SHAPES:
+            return self._hint
+        number = fitting_samples(self.graph, batch, reason_of(error), lambda part: _runs(self.graph, part))
+        if number is None:
+            is_open = any((self.graph.shape(tensor) or (None,))[0] is None for tensor in self.graph.inputs)
+            return f"{CHECK_SHAPES}{', and as many samples a run, --batch-size (batch_size=)' if is_open else ''}"
+        return f"the graph takes {number} samples a run: --batch-size {number} (batch_size={number})"
 
     def _kept_failure(self, tensor: str, function: Callable[[np.ndarray], None]) -> Callable[[np.ndarray], None]:
         def watch(values: np.ndarray) -> None:
@@ -152,6 +164,15 @@ def run_once(graph: Graph, batch: Mapping[str, np.ndarray], fetches: Sequence[st
     """Fetch tensors for a single batch."""
     with Runner(graph, fetches) as runner:
         return [np.array(value) for value in runner(batch)]
+
+
+def _runs(graph: Graph, batch: Mapping[str, np.ndarray]) -> bool:
+    try:
+        with Runner(graph, hint="") as runner:
+            runner(batch)
+    except ModelError:
+        return False
+    return True
 
 
 def fetchable(session: Any, tensors: Sequence[str]) -> list[Any]:

@@ -1,0 +1,53 @@
+"""The number of samples that a graph takes at once where it does not take those of a batch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from calibrant.graph.graph import Graph
+from calibrant.graph.sample_axis import inputs_with_samples
+
+_RESHAPE = re.compile(r"is a tensor with (\d+) values, but the requested shape has (\d+)")
+_MISMATCH = re.compile(r"ncompatible shapes|broadcast|imensions|must be equal|must match", re.IGNORECASE)
+
+Batch = Mapping[str, np.ndarray]
+
+
+def fitting_samples(graph: Graph, batch: Batch, reason: str, runs: Callable[[Batch], bool]) -> int | None:
+    """The number of samples, of those that the reason suggests, with which parts of a batch run; None if none does.
+
+    Parameters
+    ----------
+    graph : Graph
+        The graph that failed.
+    batch : Batch
+        What it was fed with, by input key.
+    reason : str
+        What TensorFlow said.
+    runs : Callable[[Batch], bool]
+        Whether the graph takes a batch.
+    """
+    keys = [graph.input_keys[at] for at in sorted(inputs_with_samples(graph))]
+    sizes = {len(batch[key]) for key in keys if np.ndim(batch[key])}
+    if len(sizes) != 1:
+        return None
+    [samples] = sizes
+    for number in dict.fromkeys(_suggested(reason, samples)):
+        ends = (slice(0, number), slice(samples - number, samples))
+        if all(runs({**batch, **{key: batch[key][end] for key in keys if np.ndim(batch[key])}}) for end in ends):
+            return number
+    return None
+
+
+def _suggested(reason: str, samples: int) -> Iterator[int]:
+    """Numbers of samples below the one that failed, the likeliest first."""
+    found = _RESHAPE.search(reason)
+    if found is not None:
+        given, wanted = map(int, found.groups())
+        if 0 < wanted < given and samples * wanted % given == 0:
+            yield samples * wanted // given
+    elif _MISMATCH.search(reason):
+        yield from sorted({number for number in map(int, re.findall(r"\d+", reason)) if 0 < number < samples})[::-1]
