@@ -52,6 +52,20 @@ def test_a_file_that_does_not_run_with_an_open_batch_takes_one_sample_a_run(tmp_
     assert calibrant.verify(tmp_path / "out", x).passed
 
 
+def of_four_samples():
+    x = placeholder([None, 6, 6, 2])
+    four = dense(tf.reshape(2 * conv(tf.reshape(x, [4, 6, 6, 2])), [4, 144]))
+    tf.identity(four[: tf.shape(x)[0]], name="out")
+
+
+def test_a_file_that_runs_with_the_samples_of_a_calibration_batch_alone_takes_as_many(tmp_path):
+    x, how = numbers(8, 6, 6, 2, seed=3), {"batch_size": 4, "refine": False, "export": "tflite"}
+    result = calibrant.quantize(graph_def(of_four_samples), data=x, out=tmp_path / "out", **how)
+    assert not result.refused
+    assert result.export_notes["tflite"]["samples_a_run"] == 4
+    assert calibrant.verify(tmp_path / "out", x, batch_size=4).passed
+
+
 def test_a_batch_that_is_chosen_stays(tmp_path):
     x, model = numbers(4, 256, seed=3), graph_def(spectrum)
     result = calibrant.quantize(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,17 @@ import numpy as np
 from calibrant.emit.exportable import Exportable, Exported
 from calibrant.emit.tflite.conversion.float_file import FloatFile
 from calibrant.emit.tflite.conversion.name_check import OtherNumbersError
-from calibrant.emit.tflite.conversion.open_sizes import of_one_sample, samples_a_run, with_tried_shape_hint
+from calibrant.emit.tflite.conversion.open_sizes import of_samples, samples_a_run, with_tried_shape_hint
 from calibrant.emit.tflite.far_outputs import far_outputs
 from calibrant.emit.tflite.file_share import file_share
 from calibrant.emit.tflite.model import LiteFile, lite_file
 from calibrant.emit.tflite.node_map import tflite_node_map
-from calibrant.emit.tflite.sample import from_batch, has_numbers_of_rows, made_up
+from calibrant.emit.tflite.sample import SAMPLES, from_batch, has_numbers_of_rows, made_up
 from calibrant.emit.tflite.trial import TrialError
 from calibrant.errors import CalibrantError, ModelError, Problem
 from calibrant.file_endings import SIMULATION, TFLITE, TFLITE_NODE_MAP
+from calibrant.graph.graph import Graph
+from calibrant.graph.sample_axis import inputs_with_samples
 from calibrant.progress import LOG
 
 _Batch = Mapping[str, np.ndarray]
@@ -74,15 +77,26 @@ def _made(source: Exportable, batch: _Batch | None) -> tuple[LiteFile, _Sample |
         is_of_sizes = isinstance(error, (OtherNumbersError, TrialError))
         if not is_of_sizes and all(graph.shape(tensor) is not None for tensor in graph.inputs):
             raise
-        one = of_one_sample(source.network, source.tflite)
-        try:
-            if one is None:
-                raise
-            return _made_of(source, one, batch)
-        except ModelError:
-            if isinstance(error, OtherNumbersError):
-                raise error from None
-            raise hinted(error) from None
+        for count in _sample_counts(graph, error, batch):
+            fixed = of_samples(source.network, source.tflite, count)
+            if fixed is None:
+                continue
+            with suppress(ModelError):
+                return _made_of(source, fixed, batch)
+        if isinstance(error, OtherNumbersError):
+            raise
+        raise hinted(error) from None
+
+
+def _sample_counts(graph: Graph, error: ModelError, batch: _Batch | None) -> Iterator[int]:
+    """Numbers of samples a run to try instead of any: one, and where a run failed, those that calibrated at once."""
+    yield 1
+    if batch is None or not isinstance(error, TrialError):
+        return
+    keys = [graph.input_keys[at] for at in inputs_with_samples(graph)]
+    counts = {len(values) for values in (np.asarray(batch[key]) for key in keys) if values.ndim}
+    if len(counts) == 1:
+        yield from counts - {1, SAMPLES}
 
 
 def _made_of(source: Exportable, lite: FloatFile, batch: _Batch | None) -> tuple[LiteFile, _Sample | None]:

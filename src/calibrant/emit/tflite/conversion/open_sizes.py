@@ -55,13 +55,13 @@ def float_file_with_known_sizes(
         raise with_shape_hint(error, graph, settings=settings) from None
 
 
-def of_one_sample(network: QuantizedNetwork, settings: TfliteSettings) -> FloatFile | None:
-    """The float file with one sample a run, where its sizes were left to us and the converter takes it so."""
+def of_samples(network: QuantizedNetwork, settings: TfliteSettings, count: int) -> FloatFile | None:
+    """The float file with so many samples a run, where its sizes were left to us and the converter takes it so."""
     if settings.shape or settings.batch is not None or not _open_inputs(network.graph):
         return None
     places = [found.place for found in network.every_input()]
     layers = [layer.layer for layer in network.layers]
-    return _converted(network.graph, layers, places, replace(settings, batch=1))
+    return _converted(network.graph, layers, places, replace(settings, batch=count))
 
 
 def samples_a_run(file: File, graph: Graph) -> int | None:
