@@ -29,16 +29,40 @@ def words():
 
 
 @pytest.mark.parametrize(
-    ("build", "cut", "shape"), [(images, "ExpandDims", (3, 20, 20, 3)), (words, "GatherV2", (8, 4, 6))]
+    ("build", "cut", "data"),
+    [(images, "ExpandDims", np.abs(numbers(3, 20, 20, 3))), (words, "ids", np.arange(32).reshape(8, 4) % 2)],
 )
-def test_the_error_proposes_a_cut_that_works(build, cut, shape, tmp_path):
+def test_the_error_proposes_a_cut_that_works(build, cut, data, tmp_path):
     path = save(graph_def(build), tmp_path / "m.pb")
-    np.save(tmp_path / "x.npy", np.abs(numbers(*shape)))
+    np.save(tmp_path / "x.npy", data)
     words = ("quantize", path, "--data", tmp_path / "x.npy", "--out", tmp_path / "out", "--outputs", "out")
     refused = run(*words)
     assert refused.code == 2
     assert f"--inputs {cut}" in refused.err
     assert run(*words, "--inputs", cut.lower()).code == 0
+
+
+def _columns(count):
+    """Columns of text, each with a table of words and a trained table of its own -> joined -> layer."""
+    found = []
+    for column in range(count):
+        initializer = tf.lookup.KeyValueTensorInitializer(["a", "b"], tf.constant([0, 1], tf.int64))
+        table = tf.lookup.StaticHashTable(initializer, 0)
+        ids = table.lookup(placeholder([None], f"text{column}", tf.string), name=f"look_up{column}")
+        found.append(tf.gather(tf.constant(numbers(2, 6, seed=column)), ids, name=f"row{column}"))
+    tf.identity(dense(tf.concat(found, -1, name="joined")), name="out")
+
+
+def test_trained_tables_stay_in_the_model():
+    hint = unfeedable(load(graph_def(lambda: _columns(2))))[0].hint
+    assert hint.startswith("feed what is made of it: --inputs look_up0/LookupTableFindV2,look_up1/LookupTableFindV2")
+    assert "outside" not in hint
+
+
+def test_where_that_takes_many_names_the_common_tensor_is_fed_and_the_tables_are_named():
+    hint = unfeedable(load(graph_def(lambda: _columns(9))))[0].hint
+    assert hint.startswith("feed what is made of it: --inputs joined")
+    assert hint.endswith("; the table of 'row0' and its like are then outside of the model")
 
 
 def test_places_come_first_to_last():

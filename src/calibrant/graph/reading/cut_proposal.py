@@ -9,11 +9,14 @@ from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
 from calibrant.graph.added_axis import is_one_sample
 from calibrant.graph.graph import Graph, ordered
+from calibrant.graph.other_products import TABLES as ROW_LOOKUPS
 from calibrant.graph.tf_core import NodeDef, dtypes
 from calibrant.layer_kinds import KINDS
 
 TABLES = frozenset({"AnonymousHashTable", "HashTable", "HashTableV2", "MutableHashTable", "MutableHashTableV2"})
 MOST_OTHERS = 3
+MOST_NAMES = 8
+"""Tensors to be fed instead of the one that they all lead to."""
 
 
 def unfeedable(graph: Graph) -> list[Problem]:
@@ -57,12 +60,35 @@ def cut_hint(graph: Graph, sources: Collection[str]) -> str:
     places = [place for place in narrow_places(graph, sources) if not loses_layers(graph, place)]
     places.sort(key=partial(_preference, graph))
     floats = [place for place in places if graph.dtype(place).is_floating]
-    chosen = (floats or places)[:1] or list(first_numbers(graph, sources))
+    chosen = (floats or places)[:1]
+    outside = table_upstream(graph, chosen[0]) if chosen else None
+    if outside is not None or not chosen:
+        chosen = _indices(graph, sources, places) or chosen or list(first_numbers(graph, sources))
     if not chosen:
         return "name tensors after it with --inputs; inspect --nodes lists them"
     others = [nd.input_reference(place) for place in places if place not in chosen][:MOST_OTHERS]
     also = f" (or {', '.join(others)})" if others else ""
-    return f"feed what is made of it: {inputs_option(graph, chosen)}{also}"
+    lost = table_upstream(graph, chosen[0])
+    left = f"; the table of {lost!r} and its like are then outside of the model" if lost is not None else ""
+    return f"feed what is made of it: {inputs_option(graph, chosen)}{also}{left}"
+
+
+def table_upstream(graph: Graph, place: str) -> str | None:
+    """What looks up rows of a trained table upstream of a tensor, so that the table is gone with a cut there."""
+    upstream = ordered(graph.nodes, [place]).values()
+    return next((node.name for node in upstream if node.op in ROW_LOOKUPS and _reads_table(graph, node)), None)
+
+
+def _reads_table(graph: Graph, node: NodeDef) -> bool:
+    table = nd.data_inputs(node)[0]
+    return graph.dtype(table).is_floating and graph.constant_source(table) is not None
+
+
+def _indices(graph: Graph, sources: Collection[str], places: Sequence[str]) -> list[str]:
+    """The last common tensor of numbers upstream of all trained tables, or a few first ones; [] without any."""
+    common = [place for place in places if table_upstream(graph, place) is None]
+    found = common[-1:] or list(first_numbers(graph, sources))
+    return found if len(found) <= MOST_NAMES and all(table_upstream(graph, each) is None for each in found) else []
 
 
 def _preference(graph: Graph, place: str) -> int:
