@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 
@@ -67,7 +68,9 @@ class CalibrantError(Exception):
 
     def __init__(self, *problems: Problem | str):
         self.problems = tuple(p if isinstance(p, Problem) else Problem(p) for p in problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        said_again = [each.hint == later.hint for each, later in pairwise(self.problems)] + [False]
+        pairs = zip(self.problems, said_again, strict=False)
+        super().__init__("\n".join(str(replace(each, hint=None) if again else each) for each, again in pairs))
 
     def report(self) -> str:
         """The text for a terminal: ``error: …``, and how many problems there are where it is not one."""

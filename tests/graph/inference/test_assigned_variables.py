@@ -140,6 +140,31 @@ def test_what_is_read_afterwards_is_an_error(build, name, resources, tmp_path):
         load(tmp_path / name, outputs="out")
 
 
+def masked(x, factor=1.0, of_the_input=False):
+    """Two layers whose weights are masked each time they are used, the second with what the first one has then."""
+    for number in (1, 2):
+        weights = variable(f"masked{number}", numbers(4, 4, seed=number))
+        mask = np.float32(factor) * np.tri(4, dtype=np.float32)
+        made = weights * mask * (tf.reduce_max(x) if of_the_input else 1)
+        with tf.control_dependencies([tf1.assign(weights, made)]):
+            x = tf.matmul(x, weights.read_value())
+    return x
+
+
+@pytest.mark.parametrize("name", ["net.meta", "saved"])
+def test_weights_that_stay_as_they_are_once_assigned_are_that(name, tmp_path):
+    expected = written(masked, True, tmp_path)
+    np.testing.assert_array_equal(run_once(load(tmp_path / name, outputs="out"), {"x": X})[0], expected)
+
+
+@pytest.mark.parametrize("how", [{"factor": 0.5}, {"of_the_input": True}])
+def test_weights_that_change_with_each_run_are_an_error_with_one_hint(how, tmp_path):
+    written(lambda x: masked(x, **how), True, tmp_path)
+    with pytest.raises(ModelError, match="assigns a variable while it runs .Assign") as caught:
+        load(tmp_path / "saved", outputs="out")
+    assert len(caught.value.problems) == 2 and str(caught.value).count("hint: ") == 1
+
+
 @pytest.mark.parametrize("build", [read, read_behind_a_group])
 def test_in_a_frozen_graph(build, tmp_path):
     written(build, False, tmp_path)  # TensorFlow's freezing keeps no resource variable that is assigned

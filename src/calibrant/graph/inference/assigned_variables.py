@@ -17,7 +17,10 @@ from calibrant.graph.inference.controls import ASSIGNS
 from calibrant.graph.running.partial_runs import nodes_reached
 from calibrant.graph.tf_core import GraphDef, NodeDef, dtypes
 
-HINT = "export a function that only computes, as for inference (training=False); what it counts belongs outside of it"
+HINT = (
+    "export a function that only computes, as for inference (training=False); what it counts, or changes in weights, "
+    "belongs outside of it"
+)
 OF_REFERENCES = {f"Ref{op}": op for op in ("Enter", "Exit", "Identity", "Merge", "NextIteration", "Select", "Switch")}
 """What passes a variable of TensorFlow 1.x on → the same for tensors."""
 _SCATTERS = ("Add", "Div", "Max", "Min", "Mul", "NdAdd", "NdSub", "NdUpdate", "Sub", "Update")
@@ -29,6 +32,7 @@ PASSED_ON = (ASSIGN_REFERENCES | OF_REFERENCES.keys() | set(OF_REFERENCES.values
 """What gives the first tensor that it reads, if not another that is the same variable."""
 _ASSIGN_RESOURCES = ("ResourceApply", "ResourceCountUpTo", "ResourceScatter", "ResourceSparseApply", "ResourceStrided")
 _OF = "_of_constant"
+_VALUE = "_value_of_constant"
 
 
 def with_constants(nodes: Mapping[str, NodeDef], variables: Container[str] = ()) -> dict[str, NodeDef]:
@@ -83,7 +87,20 @@ def _stand_in(node: NodeDef, origin: NodeDef) -> NodeDef:
         result.input.extend(dict.fromkeys((f"^{nd.node_name(read)}", *waits)))
     result.attr[ASSIGNS].s = node.op.encode()
     result.attr[_OF].s = origin.name.encode()
+    if node.op == "AssignVariableOp":
+        result.attr[_VALUE].s = nd.tensor_name(node.input[1]).encode()
     return result
+
+
+def assignments(graph: Graph) -> dict[str, str | None]:
+    """What stands in for each assignment → the tensor that is assigned; None for one that changes what is there."""
+    marked = [node for node in graph.nodes.values() if ASSIGNS in node.attr]
+    return {node.name: node.attr[_VALUE].s.decode() if _VALUE in node.attr else None for node in marked}
+
+
+def origin_of(graph: Graph, name: str) -> str:
+    """The constant that what stands in for an assignment would assign."""
+    return graph.nodes[name].attr[_OF].s.decode()
 
 
 def assigned_in_functions(graph: Graph) -> list[Problem]:
@@ -96,8 +113,13 @@ def assigned_in_functions(graph: Graph) -> list[Problem]:
     return [assignment_problem(node.name, node.op, graph.source) for node in found]
 
 
-def without_assignments(graph: Graph) -> Graph:
+def without_assignments(graph: Graph, settled: Container[str] = ()) -> Graph:
     """The graph without what stands in for assignments.
+
+    Parameters
+    ----------
+    settled : Container[str]
+        What stands in for assignments of what is there before.
 
     Raises
     ------
@@ -109,12 +131,12 @@ def without_assignments(graph: Graph) -> Graph:
         return graph
     readers = nd.readers(graph.nodes)
     needed = _needed(graph)
-    read_by = {name: _read_by(graph, readers, node.attr[_OF].s.decode()) for name, node in marked.items()}
+    read_by = {name: _read_by(graph, readers, origin_of(graph, name)) for name in marked}
     later = behind(graph.nodes, marked)
     problems = [
         assignment_problem(name, node.attr[ASSIGNS].s.decode(), graph.source)
         for name, node in marked.items()
-        if name in needed or needed & later[name] & read_by[name]
+        if name not in settled and (name in needed or needed & later[name] & read_by[name])
     ]
     if problems:
         raise ModelError(*problems)

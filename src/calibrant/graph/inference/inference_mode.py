@@ -18,6 +18,7 @@ from calibrant.graph.inference.dead_branches import DECIDING, without_dead_branc
 from calibrant.graph.inference.decided import decided_values
 from calibrant.graph.inference.dropout import UNIFORM, without_idle_dropout
 from calibrant.graph.inference.placement import without_placement
+from calibrant.graph.inference.settled_variables import with_settled_variables
 from calibrant.graph.reading.bindings import bind
 from calibrant.graph.reading.checks import MOST_PROBLEMS, importable, is_in_training, training_mode
 from calibrant.graph.reading.cut_proposal import inputs_option, loses_layers, narrow_places
@@ -165,13 +166,15 @@ def deterministic(graph: Graph, original: Graph) -> None:
 def unassigned(graph: Graph) -> Graph:
     """The graph without what stands in for assignments, as :func:`without_assignments` leaves it.
 
+    Variables that it assigns what they are from the second run on are that.
+
     Raises
     ------
     ModelError
         A variable is, or may be, read after it was assigned; names the switch that turns that off, if there is one.
     """
     try:
-        return without_assignments(graph)
+        return without_assignments(*with_settled_variables(graph))
     except ModelError as error:
         trials: Iterator[dict[str, Any]] = ({name: value} for name in switches(graph) for value in (False, True))
         values = next((trial for trial in trials if _helps(graph, trial, _is_unassigned)), None)
