@@ -276,6 +276,9 @@ def test_nothing_left_to_quantize_is_an_error():
     with pytest.raises(ConfigError, match="no quantizable layer") as error:
         resolve(Configuration(), empty)
     assert "its weights are not constant" in error.value.problems[0].hint
+    with pytest.raises(ConfigError, match="2 layers depend on no input and are computed beforehand") as error:
+        resolve(Configuration(), GraphInfo((), {"r": "Relu"}, constant_layers=2))
+    assert "among its inputs" in error.value.problems[0].hint
 
 
 def test_a_skipped_node_is_not_quantized_as_a_tensor_either():

@@ -32,6 +32,16 @@ def facts_of(build):
     return graph_info(graph, fold(graph).graph)[0]
 
 
+def test_layers_that_depend_on_no_input_are_counted():
+    def rows_of_what_is_known():
+        states = dense(tf.nn.relu(dense(tf.constant(numbers(5, 4)), 6, "one")), 3, "two")
+        tf.gather(states, placeholder([None], "x", tf.int32), name="out")
+
+    info = facts_of(rows_of_what_is_known)
+    assert (info.layers, info.constant_layers) == ((), 2)
+    assert facts_of(small_network).constant_layers == 0
+
+
 def test_tensors_that_can_be_quantized_without_a_layer():
     info = facts_of(additions)
     assert info.float_inputs == {

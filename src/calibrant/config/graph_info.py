@@ -86,6 +86,8 @@ class GraphInfo:
         Names that ``skip_fusion_layers`` may hold.
     fused_into : Mapping[str, str]
         MaxPool, Add and AddV2 nodes that are gone because a layer took them in → that layer.
+    constant_layers : int
+        Number of nodes of layer types that depend on no input, and are computed beforehand.
     """
 
     layers: tuple[LayerInfo, ...]
@@ -95,3 +97,4 @@ class GraphInfo:
     float_inputs: Mapping[str, tuple[bool, ...]] = field(default_factory=dict)
     fusible: frozenset[str] = frozenset()
     fused_into: Mapping[str, str] = field(default_factory=dict)
+    constant_layers: int = 0

@@ -198,7 +198,12 @@ def _nothing_left(configuration: Configuration, info: GraphInfo) -> Problem:
     if not info.layers and not info.weight_only:
         message = "the graph has no quantizable layer and no tensor_quantize is given"
         hint = "an input of a MaxPool or Add can be quantized with tensor_quantize"
-        if info.rejected:
+        if info.constant_layers:
+            count = info.constant_layers
+            what = "1 layer depends on no input and is" if count == 1 else f"{count} layers depend on no input and are"
+            message = f"{message}: {what} computed beforehand"
+            hint = "export the model with what such layers read, as the features of a graph, among its inputs"
+        elif info.rejected:
             hint = f"left out: {info.rejected[0][0]} ({info.rejected[0][2]})"
         return Problem(message, file=configuration.source.name if configuration.source else None, hint=hint)
     count = len(info.layers) + len(info.weight_only)

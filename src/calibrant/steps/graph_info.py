@@ -9,8 +9,9 @@ from calibrant.fold import Fusion, fusible_nodes
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.layers import Layer, find_layers
+from calibrant.graph.running.partial_runs import nodes_reached
 from calibrant.graph.weight_only import WeightOnlyLayer, weight_only_layers
-from calibrant.layer_kinds import TENSOR_QUANTIZABLE
+from calibrant.layer_kinds import KINDS, TENSOR_QUANTIZABLE
 
 _BUT_WEIGHTS = "; only its weights are quantized"
 
@@ -47,8 +48,14 @@ def graph_info(original: Graph, folded: Graph, fusions: Iterable[Fusion] = ()) -
             for name in fusion.absorbed
             if name in original.nodes and original.nodes[name].op in TENSOR_QUANTIZABLE
         },
+        constant_layers=_constant_layers(original),
     )
     return info, {layer.name: layer for layer in layers}
+
+
+def _constant_layers(graph: Graph) -> int:
+    dependent = set(nodes_reached(nd.readers(graph.nodes), graph.input_nodes))
+    return sum(node.op in KINDS and node.name not in dependent for node in graph.nodes.values())
 
 
 def _layer_facts(graph: Graph, layer: Layer) -> LayerInfo:
