@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from calibrant.config.plan import ActivationPlan, LayerPlan, WeightPlan
-from calibrant.report.findings import findings
+from calibrant.quantized_network import OutputSqnr
+from calibrant.report.findings import findings, verdict
 
 ROW = {
     "tensor": "relu:0",
@@ -86,3 +87,18 @@ def test_leaving_a_layer_in_float_comes_with_its_line():
     text = "'dense': 73 % of its values are rounded to zero; try skip_layers, or calibrant tune"
     [found] = findings(NO_LAYERS, plan_of(DEFAULT), [], [], layer_warnings=[text])
     assert found["block"] == 'skip_layers : "dense"\n'
+
+
+@pytest.mark.parametrize(
+    ("pooled", "said"),
+    [
+        ({"y": 38.0}, "very near the float model's (41.7 dB); "),
+        ({"y": 20.3}, "near the float model's (41.7 dB, 20.3 dB of all samples together); "),
+        ({"y": 38.0, "z": 8.0}, "far from the float model's (41.7 dB, 8.0 dB of all samples together); "),
+        ({}, "very near the float model's (41.7 dB); "),
+    ],
+)
+def test_the_verdict_weighs_what_few_samples_lose(pooled, said):
+    totals = {"quantized_layers": 2, "layers_left_in_float": 0}
+    found = verdict(totals, OutputSqnr({"y": 41.7, "z": 50.0}, 8, pooled=pooled), 0)
+    assert found == f"The outputs are {said}2 layers quantized, 0 left in float."

@@ -18,7 +18,7 @@ from calibrant.config.plan import ActivationPlan, LayerPlan, Plan, is_default
 from calibrant.config.text_write import write_block, write_config
 from calibrant.layer_kinds import KINDS
 from calibrant.quantized_network import OutputSqnr, QuantizedInput, QuantizedLayer, QuantizedNetwork
-from calibrant.report.output_sqnr import shown_db
+from calibrant.report.output_sqnr import judged_db, least_together, shown_db
 
 WORTH_SAYING = 1.0
 """dB that a change must gain on the tensor itself."""
@@ -151,8 +151,10 @@ def verdict(totals: Mapping[str, Any], measured: OutputSqnr | None, count: int) 
     if math.isinf(worst) and worst > 0:
         return f"The outputs equal the float model's; {share}{todo}."
     steps = ((35, "very near"), (25, "near"), (15, "noticeably off"), (-math.inf, "far from"))
-    word = next(text for limit, text in steps if worst >= limit)
-    return f"The outputs are {word} the float model's ({shown_db(worst)}); {share}{todo}."
+    judged = judged_db(measured)
+    word = next(text for limit, text in steps if judged >= limit)
+    together = f", {shown_db(least_together(measured))} of all samples together" if judged < worst else ""
+    return f"The outputs are {word} the float model's ({shown_db(worst)}{together}); {share}{todo}."
 
 
 def _grouped(found: Sequence[Finding]) -> list[Finding]:

@@ -16,6 +16,8 @@ FILE_BELOW_BY_DB = 3.0
 """From here on a LiteRT file loses as much between the layers as in them."""
 POOLED_BELOW_BY_DB = 3.0
 """From here on the median sample hides more than half of the noise."""
+FEW_SAMPLES_DB = 5.0
+"""How far all samples together may be below the median one before the verdict follows them."""
 
 
 def sqnr_rows(measured: OutputSqnr | None) -> dict[str, Any]:
@@ -127,6 +129,16 @@ def refine_hint(measured: OutputSqnr) -> str | None:
 def shown_db(value: float) -> str:
     """``41.0 dB``, rounded as ``report.json`` has it first, so that all places show one number."""
     return f"{round(value, 2):.1f} dB"
+
+
+def judged_db(measured: OutputSqnr) -> float:
+    """The median sample's ratio, or less where errors of other samples are far larger."""
+    return min(measured.total_db, least_together(measured) + FEW_SAMPLES_DB)
+
+
+def least_together(measured: OutputSqnr) -> float:
+    """The ratio of all samples together, of the output where that is least; infinite where it was not measured."""
+    return min(filter(math.isfinite, measured.pooled.values()), default=math.inf)
 
 
 def _lowest(measured: OutputSqnr) -> str:
