@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from calibrant.emit.output_names import tensors_with_output_names
 from calibrant.emit.tflite.conversion.convert import OTHERWISE
 from calibrant.emit.tflite.conversion.float_file import FloatFile
 from calibrant.emit.tflite.conversion.name_check import without_wrong_names
@@ -134,7 +135,8 @@ def lite_file(
             barred |= _fallback(make, barred, operators, sample, error)
             continue
         try:
-            simulation = simulate(draft.file, dict(enumerate(network.graph.inputs)), network.graph.outputs)
+            ends = network.output_tensors or network.graph.outputs
+            simulation = simulate(draft.file, dict(enumerate(network.graph.inputs)), ends)
         except NotSimulated as error:
             raise ModelError(_not_simulated(error, network.graph.source)) from None
         # first what makes NaN: whatever reads them seems to be wrong as well
@@ -182,7 +184,8 @@ def _draft(
     plan, scales = plan_with_scales(_given(network, float_file, settings, barred), network)
     file = float_file.file.copy()
     fed = {tensor.index: name for tensor, name in zip(file.inputs(), network.graph.inputs, strict=True)}
-    origin = quantized_file(file, {**float_file.tensors, **fed}, plan, scales, settings.io)
+    names = tensors_with_output_names(float_file.tensors, network.graph.outputs, network.output_tensors)
+    origin = quantized_file(file, {**names, **fed}, plan, scales, settings.io)
     return _Draft(_signed(file, network.graph, about), file, plan, origin)
 
 

@@ -104,20 +104,24 @@ def simulate(file: File, names: Mapping[int, str], results: Sequence[str] = ()) 
     tf = tensorflow()
     with tf.Graph().as_default() as definition:
         simulated = Simulated(file)
+        feeds = _reserved(definition, [names[position] for position, _ in enumerate(file.inputs())])
+        made = list(file.outputs())
+        ends = _reserved(definition, results or ["result"] * len(made))
         inputs = []
         for position, tensor in enumerate(file.inputs()):
             dtype = tf.float32 if holds_codes(tensor) else tensor.dtype
-            placed = tf.compat.v1.placeholder(dtype, tensor.signature, name=nd.node_name(names[position]))
+            placed = tf.compat.v1.placeholder(dtype, tensor.signature, name=feeds[position])
             inputs.append(placed.name)
             simulated.set(tensor, round_real(placed, tensor) if holds_codes(tensor) else placed)
         for operator in file.operators():
             simulated.run(operator)
-        ends = file.outputs()
-        outputs = [
-            tf.identity(simulated.real(tensor), name=nd.node_name(name)).name
-            for tensor, name in zip(ends, results or ["result"] * len(ends), strict=True)
-        ]
+        outputs = [tf.identity(simulated.real(tensor), name=name).name for tensor, name in zip(made, ends, strict=True)]
     return Simulation(definition, tuple(inputs), tuple(outputs), simulated.made, simulated.read)
+
+
+def _reserved(definition: Any, names: Sequence[str]) -> list[str]:
+    """Names that no operation gets unless it asks for exactly these, as the slash at their ends does."""
+    return [f"{definition.unique_name(nd.node_name(name))}/" for name in names]
 
 
 class Simulated:
