@@ -152,7 +152,8 @@ def deterministic(graph: Graph, original: Graph) -> None:
             return
     if values is None:
         cut = _cut(graph, problems)
-        raise ModelError(*(replace(problem, hint=f"{problem.hint}{cut}") for problem in problems[:MOST_PROBLEMS]))
+        hints = [problem.hint and f"{problem.hint}{cut}" for problem in problems[:MOST_PROBLEMS]]
+        raise ModelError(*(replace(each, hint=hint) for each, hint in zip(problems, hints, strict=False)))
     more = f" and {len(problems) - 1} more run" if len(problems) > 1 else " runs"
     raise ModelError(
         Problem(
