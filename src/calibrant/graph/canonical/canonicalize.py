@@ -10,6 +10,7 @@ from calibrant.graph.canonical.operands import ProductEdit, type_of
 from calibrant.graph.canonical.transposed import rewrite_product
 from calibrant.graph.graph import Graph
 from calibrant.graph.inference.constant_folding import fold_constants
+from calibrant.graph.inference.repeated_constants import without_repeated_constants
 from calibrant.graph.inference.unread_values import without_unread_values
 from calibrant.graph.known_sizes import with_known_sizes
 from calibrant.graph.tf_core import dtypes
@@ -43,7 +44,7 @@ class Canonical:
 
 def canonicalize(graph: Graph) -> Canonical:
     """Fold constants, and rewrite every float16 and float32 product that is not canonical; the rest stays as it is."""
-    graph = fold_constants(without_unread_values(with_known_sizes(graph)))
+    graph = fold_constants(without_repeated_constants(without_unread_values(with_known_sizes(graph))))
     edit = ProductEdit(graph)
     for node in graph.nodes.values():
         rewrite = REWRITES.get(node.op)

@@ -67,9 +67,15 @@ def fold_constants(graph: Graph) -> Graph:
     return edit.finish()
 
 
+def constant_nodes(graph: Graph) -> frozenset[str]:
+    """The nodes that depend on constants alone, whatever their size."""
+    foldable = _Foldable(graph, math.inf)
+    return frozenset(name for name in graph.nodes if name in foldable)
+
+
 def constant_values(graph: Graph, tensors: Iterable[str]) -> dict[str, np.ndarray]:
     """The values of those of the tensors that depend on constants alone, whatever their size."""
-    foldable = _Foldable(graph, math.inf)
+    foldable = constant_nodes(graph)
     return _evaluate(graph, [nd.tensor_name(name) for name in tensors if nd.node_name(name) in foldable])
 
 
