@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import calibrant
 from calibrant.algorithms.sqnr import arrays_sqnr_db
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.reading.load import load
@@ -195,6 +196,27 @@ def test_a_mask_is_added_on_integers(build):
     names = ("ADD", "SUB", "MUL", "SOFTMAX")
     found = [each for each in TfliteRunner(contents(result)[0]).file.operators() if each.name in names]
     assert len(found) >= 2 and all(each.is_integer for each in found)
+
+
+def test_a_mask_that_is_fed_is_added_on_integers_for_every_head():
+    """As graph attention networks do."""
+
+    def build():
+        x, mask = placeholder([None, 16, 8]), placeholder([None, 16, 16], "mask")
+        for head in ("one", "two"):
+            tokens = dense(x, 8, head, seed=len(head) + ord(head[0]))
+            shares = tf.nn.softmax(tf.matmul(tokens, tokens, transpose_b=True) + mask)
+            tf.matmul(shares, tokens, name=f"out_{head}")
+
+    mask = np.where(numbers(8, 16, 16, seed=3) + 4 * np.eye(16) > 0, 0.0, -1e9).astype(np.float32)
+    data = [{"x": numbers(8, 16, 8, seed=turn), "mask": mask} for turn in range(4)]
+    names = ["out_one", "out_two"]
+    result = calibrant.quantize(graph_def(build), "batch_num: 4", data, export="tflite", outputs=names)
+    assert result.export_notes["tflite"]["operators_in_float"] == []
+    content, simulation = contents(result, result.export_notes["tflite"]["simulation_outputs"])
+    made = run_once(simulation, {key: data[0][key.split(":")[0]] for key in simulation.input_keys})
+    for found, wanted in zip(made, run_once(result.original, data[0]), strict=True):
+        assert np.mean((found - wanted) ** 2) < 0.005 * np.mean(wanted**2)  # 23 dB
 
 
 def small_beside_large(y):

@@ -44,6 +44,7 @@ def with_counted_ranges(
         Tensor → quantizer, for tensors that layers read.
     """
     found = dict(searches)
+    counting: dict[str, list[Range]] = {}
     quantizers = read | {tensor: search.quantizer for tensor, search in found.items()}
 
     def known_range(tensor: str) -> Range | None:
@@ -72,24 +73,39 @@ def with_counted_ranges(
                 continue
             search = found[source]
             kept = counted_of(node, position, (search.low, search.high), made.quantizer.range)
-            if kept is not None:
-                found[source] = _within(search, kept, graph.producer(source).op in OF_CODES)
+            if kept is None:
+                continue
+            parts = counting.setdefault(source, [])
+            parts.append(kept)
+            if len(parts) == len(graph.consumers(source)):
+                low, high = min(low for low, _ in parts), max(high for _, high in parts)
+                found[source] = _within(search, (low, high), graph.producer(source).op in OF_CODES)
                 quantizers[source] = found[source].quantizer
     return found
 
 
 def _origin(graph: Graph, tensor: str, known: Mapping[str, object], alone: bool = False) -> str | None:
-    """The known tensor that is a tensor itself or only rearranged into it; ``alone``: which nothing else reads."""
+    """The known tensor that is a tensor itself or only rearranged into it; ``alone``: into nothing else."""
+    if tensor in known and (not alone or _is_read_alone(graph, tensor, several=True)):
+        return tensor
     while True:
         name, index = nd.split_tensor(tensor)
         node = graph.nodes[name]
-        if alone and (index != 0 or graph.only_consumer(name) is None):
+        if alone and not _is_read_alone(graph, tensor):
             return None
         if f"{name}:{index}" in known:
             return f"{name}:{index}"
         if node.op not in REARRANGING:
             return None
         tensor = nd.data_inputs(node)[0]
+
+
+def _is_read_alone(graph: Graph, tensor: str, several: bool = False) -> bool:
+    """Whether a node has one result, which a single node, or some, read and nobody else."""
+    name, index = nd.split_tensor(tensor)
+    if several and name not in graph.output_nodes:
+        return graph.read_outputs(name) == (0,)
+    return index == 0 and graph.only_consumer(name) is not None
 
 
 def _of_product(graph: Graph, node: NodeDef, position: int, made: Range) -> Range | None:
