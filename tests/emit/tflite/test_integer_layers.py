@@ -15,7 +15,7 @@ from calibrant.emit.tflite.simulation import layers as simulated_layers
 from calibrant.emit.tflite.simulation.layers import EXACT_IN_FLOAT32, bias_of, largest_sum, multiplier
 from calibrant.graph.reading.load import load
 from calibrant.graph.running.run import run_once
-from graphs import conv, dense, graph_def, placeholder, tf
+from graphs import conv, dense, graph_def, numbers, placeholder, tf
 from tflite_networks import (
     NETWORKS,
     computed,
@@ -167,3 +167,25 @@ def test_a_bias_counts_towards_the_bound():
     assert bound_of(operator) > 1e4 / layer.bias_scale().max()
     apart, _ = steps_apart(result, x)
     assert apart.max() < 0.01
+
+
+def product_with_bias(rank):
+    """Of two activations, with a bias that no kernel adds."""
+    x = placeholder([2, 4, 8][3 - rank :])
+    left, right = (dense(x, 8, name, seed=seed) for name, seed in (("left", 1), ("right", 2)))
+    product = tf.matmul(left, right, transpose_b=True, name="product")
+    tf.nn.elu(tf.nn.bias_add(product, tf.constant(numbers(4, seed=3))), name="out")
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_a_product_of_activations_is_on_integers_with_a_bias_behind_it(rank):
+    result, x = exported(graph_def(lambda: product_with_bias(rank)))
+    notes = result.export_notes["tflite"]
+    assert notes["operators_in_float"] == []
+    assert notes["on_integers"]["layers_in_float"] == []
+    assert steps_apart(result, x)[0].max() <= 1
+
+
+def test_the_bias_of_a_product_that_is_left_in_float_is_too():
+    result, _ = exported(graph_def(lambda: product_with_bias(3)), 'batch_num: 4 skip_layers: "product"')
+    assert {entry["operator"] for entry in result.export_notes["tflite"]["operators_in_float"]} >= {"ADD"}

@@ -207,6 +207,8 @@ def _refuse_strings(graph: Graph) -> None:
 
 
 def layer_end(graph: Graph, layer: Layer) -> str:
-    """The last tensor of a layer: its bias and the activation behind it run in the same kernel."""
-    activation = activation_behind(graph, layer.end) if layer.weight_input is not None else None
+    """The last tensor of a layer: beside weights, its bias and the activation behind it run in the same kernel."""
+    if layer.weight_input is None:
+        return f"{layer.name}:0"
+    activation = activation_behind(graph, layer.end)
     return f"{layer.end if activation is None else activation.name}:0"

@@ -259,7 +259,8 @@ class _Planner:
     def _left_in_float(self) -> set[int]:
         """Indices of what layers make that the configuration leaves in float, be it a result by another name."""
         graph, names = self.given.graph, {layer.name for layer in self.given.layers}
-        ends = {layer_end(graph, layer) for layer in find_layers(graph)[0] if layer.name not in names}
+        others = [layer for layer in find_layers(graph)[0] if layer.name not in names]
+        ends = {end for layer in others for end in (layer_end(graph, layer), f"{layer.end}:0")}
         results = zip(graph.outputs, self.given.file.outputs(), strict=True)
         found = {made.index for output, made in results if _passed_on(graph, output) in ends}
         return found | {self.index_of[end] for end in ends if end in self.index_of}
