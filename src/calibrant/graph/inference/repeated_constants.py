@@ -53,6 +53,6 @@ def _is_broadcast(few: nd.OpenShape | None, many: nd.OpenShape | None, other: nd
     sizes = (*[1] * (len(many) - len(few)), *few)
     broadcast = len(many) - kept
     return sizes[broadcast:] == tuple(many[broadcast:]) and all(
-        size is not None and (size == wanted or (size == 1 and wanted == beside))
+        None not in (size, wanted) and (size == wanted or (size == 1 and wanted == beside))
         for size, wanted, beside in zip(sizes, many[:broadcast], other[len(other) - len(many) :], strict=False)
     )
