@@ -18,7 +18,6 @@ from calibrant.data.option_types import plain_number
 from calibrant.destination import Destination
 from calibrant.emit.exportable import Exportable
 from calibrant.emit.fakequant import fake_quantized
-from calibrant.emit.large_model import is_too_large
 from calibrant.emit.tflite.conversion.float_file import FloatFile
 from calibrant.errors import CalibrantError
 from calibrant.exports import EXPORTS
@@ -203,7 +202,7 @@ def build_result(
         fakequant = fake_quantized(network)
     restartable = again.batches if again is not None and again.batches.restartable else None
     measures = Measured(None, None)
-    if output.folder is not None and restartable is not None and not is_too_large(fakequant):
+    if output.folder is not None and restartable is not None:
         with watch.step("measure"):
             measures = measured(network, prepared.folded.graph, original.output_keys, restartable, export.page)
     ranking = None

@@ -207,11 +207,6 @@ class Result:
             found["warnings"] = [*self.data.warnings, *found["warnings"]]
         if self.output_sqnr is not None:
             found["warnings"] = [*self._output_warnings(), *found["warnings"]]
-        if is_too_large(self.fakequant):
-            found["warnings"].append(
-                "the model exceeds the 2 GB of a .pb file, so it is written as a SavedModel: "
-                f"{self.name}{FAKEQUANT_FOLDER}"
-            )
         if self.sensitivity is not None:
             found["sensitivity"] = sensitivity_rows(self.sensitivity, self.plan, self._block_comment())
         notes = dict(self.export_notes)
@@ -221,6 +216,11 @@ class Result:
             found["exports"] = notes
         if self.pictured is not None:
             found |= self._pictured_rows(self.pictured, found)
+        if is_too_large(self.fakequant):  # nothing to mend, so no finding
+            found["warnings"].append(
+                "the model exceeds the 2 GB of a .pb file, so it is written as a SavedModel: "
+                f"{self.name}{FAKEQUANT_FOLDER}"
+            )
         return found
 
     def _output_warnings(self) -> list[str]:

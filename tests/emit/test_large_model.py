@@ -44,6 +44,8 @@ def test_the_weights_are_variables_and_every_reader_reads_them(low_limit, defini
     result = quantize(definition, data=IDS, out=tmp_path / "out")
     assert "model_fakequant.pb" not in [path.name for path in result.files]
     assert any("2 GB" in warning for warning in result.report["warnings"])
+    assert not any("2 GB" in finding["what"] for finding in result.report["findings"])
+    assert result.report["run"]["output_sqnr_db"]["out"] > 20
     folder = tmp_path / "out" / "model_fakequant"
     assert (folder / "saved_model.pb").stat().st_size < 50_000
     wanted = run_once(result.fakequant, {"ids": IDS})[0]

@@ -182,7 +182,8 @@ def _is_constant(entry: QuantizedInput) -> bool:
 def _of_warning(text: str, plans: Mapping[str, LayerPlan], constant: Collection[str]) -> Finding:
     name = next((name for name in plans if text.startswith(f"{name!r}: ")), None)
     what = text if name is None else text[len(repr(name)) + 2 :]
-    what, _, advice = what.rpartition("; ") if "; " in what else (what, "", "See the layer's histogram.")
+    unsaid = "See the layer's histogram." if name is not None else "It concerns the whole network."
+    what, _, advice = what.rpartition("; ") if "; " in what else (what, "", unsaid)
     block = _skip(name) if name is not None and "skip_layers" in advice else None
     return Finding(CONSTANT if name in constant else 5.0, name, _sentence(what), _sentence(advice), block)
 

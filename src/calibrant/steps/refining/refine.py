@@ -95,8 +95,10 @@ def refined(
         return network
     better = with_changed(prepared, network, changed)
     plain, other = whole.of(network), whole.of(better)
-    LOG.debug("refine: %d ranges moved, error %.4g, before %.4g", len(changed), other.mean(), plain.mean())
-    return better if is_better(other, plain, bool(narrower)) else network
+    taken = is_better(other, plain, bool(narrower))
+    done = "moved" if taken else "would move and stay"
+    LOG.debug("refine: %d ranges %s, error %.4g, before %.4g", len(changed), done, other.mean(), plain.mean())
+    return better if taken else network
 
 
 def with_range(search: SearchResult, moved: ClippingRange, histogram: Histogram) -> SearchResult:

@@ -73,8 +73,10 @@ def refined_between(
         moved = confirmed([[old, *new] for old, new in zip(ranges, found, strict=True)], errors.of_all)
         better = [_moved(unit, entry, prepared) for unit, entry in zip(units, moved, strict=True)]
         plain, other = everything.of(rounded), everything.of(with_rounded(network, better))
-        LOG.debug("refine: error with ranges between layers moved %.4g, before %.4g", other.mean(), plain.mean())
-        if is_better(other, plain):
+        taken = is_better(other, plain)
+        done = "moved" if taken else "would move and stay"
+        LOG.debug("refine: ranges between layers %s, error %.4g, before %.4g", done, other.mean(), plain.mean())
+        if taken:
             units, ranges = better, list(moved)
         present = {place: [entry.quantizer] for place, entry in enumerate(ranges)}
         costs = errors.measured(present) if before > POOR else errors.of_all(present)

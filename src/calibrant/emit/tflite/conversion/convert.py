@@ -29,15 +29,13 @@ LOCATED = re.compile(r'"(?P<name>\w+):".*"(?P<node>[^"]+)"')
 OPERATOR = re.compile(r"'tfl?\.(?P<name>\w+)'")
 
 
-def convert(graph: Graph) -> bytes:
-    """The float LiteRT file as the converter writes it.
+def refuse_too_large(graph: Graph) -> None:
+    """Raise an error where the converter cannot take the constants of a graph.
 
     Raises
     ------
-    ModelError
-        The converter does not take the graph; with its reason.
     OutputError
-        It has more than 2 GB of constants.
+        It has more than 2 GB of them.
     """
     if is_too_large(graph):
         found = (
@@ -45,6 +43,16 @@ def convert(graph: Graph) -> bytes:
         )
         hint = "leave out this export; the other files are written without it"
         raise OutputError(Problem(found, file=graph.source, hint=hint))
+
+
+def convert(graph: Graph) -> bytes:
+    """The float LiteRT file as the converter writes it.
+
+    Raises
+    ------
+    ModelError
+        The converter does not take the graph; with its reason.
+    """
     try:
         return _convert(graph)
     finally:

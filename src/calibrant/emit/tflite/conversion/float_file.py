@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibrant.emit.tflite.conversion.convert import MOST_NODES, UNROLLED, convert
+from calibrant.emit.tflite.conversion.convert import MOST_NODES, UNROLLED, convert, refuse_too_large
 from calibrant.emit.tflite.conversion.converter_names import named_tensors
 from calibrant.emit.tflite.conversion.cut_hints import cut_hint
 from calibrant.emit.tflite.conversion.float_graph import float_graph
@@ -86,7 +86,10 @@ def float_file(
     ------
     ModelError
         The converter does not take the graph, or the graph not the sizes that are fixed.
+    OutputError
+        It has more than 2 GB of constants.
     """
+    refuse_too_large(graph)
     _refuse_strings(graph)
     try:
         plain, twins = float_graph(graph, settings, gelus)
