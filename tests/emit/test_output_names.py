@@ -42,6 +42,21 @@ def test_outputs_keep_their_names_in_every_graph(names):
             assert np.mean((values - wanted[name]) ** 2) < 0.01 * np.mean(wanted[name] ** 2), name  # 20 dB
 
 
+def test_a_second_result_of_a_node_takes_no_name_of_another_output():
+    def split():
+        x = placeholder([None, 8])
+        tf.split(tf.matmul(x, numbers(8, 6)), 2, -1, name="s")
+        tf.matmul(x, numbers(8, 5, seed=2), name="s_1")
+
+    model, x = graph_def(split), numbers(32, 8)
+    result = calibrant.quantize(model, "batch_num: 1", [x], export="tflite", outputs=["s:1", "s:0", "s_1:0"])
+    [content] = [value for name, value in definitions(result).items() if name.endswith("_int8_fakequant.pb")]
+    wanted = run_once(load(model, outputs=["s:0", "s_1:0"]), {"x": x})
+    found = run_once(load(content, inputs="x", outputs=["s:0", "s_1:0"]), {"x": x})
+    for values, expected in zip(found, wanted, strict=True):
+        assert np.mean((values - expected) ** 2) < 0.01 * np.mean(expected**2)
+
+
 @pytest.mark.parametrize("io", ["float32", "int8"])
 def test_the_tensors_of_a_litert_file_are_called_as_the_outputs(io):
     result = calibrant.quantize(

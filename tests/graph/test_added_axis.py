@@ -45,6 +45,10 @@ def test_sound_of_which_a_spectrogram_is_made_is_one_sample():
         (lambda x: tf.expand_dims(x, 0) * 2.0, (None, 8, 3)),
         (lambda x: conv(tf.reshape(x, [1, 8, 8, 3])), (None, 64, 3)),
         (lambda x: tf.nn.conv2d(tf.expand_dims(x, 0), numbers(1, 3, 3, 2), 1, "SAME"), (None, 8, 3)),
+        (lambda x: tf.nn.max_pool2d(tf.expand_dims(x, 0), [1, 1, 4, 1], [1, 1, 4, 1], "VALID"), (None, 8, 3)),
+        (lambda x: tf.image.resize(tf.expand_dims(x, 0), [tf.shape(x)[0], 4]), (None, 8, 3)),
+        (lambda x: tf.image.resize(tf.transpose(x, [1, 2, 0])[tf.newaxis], [4, 4]), (None, 8, 8)),
+        (lambda x: tf.raw_ops.AudioSpectrogram(input=tf.transpose(x), window_size=32, stride=16), (None, 64)),
     ],
 )
 def test_other_first_axes_may_be_of_samples(build, shape):

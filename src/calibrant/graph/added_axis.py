@@ -16,15 +16,11 @@ KEEP_AXES = frozenset(
     }
 )
 """Operations whose results have the axes of what they read: arithmetic with pixels, crops and borders."""
-OF_PICTURES = frozenset(
-    {
-        *("AvgPool", "CropAndResize", "MaxPool", "ResizeArea", "ResizeBicubic", "ResizeBilinear"),
-        *("ResizeNearestNeighbor", "ScaleAndTranslate"),
-    }
-)
-"""Operations that have a first axis of samples, and let what lies along the next ones meet."""
+CROPS = frozenset({"CropAndResize", "ScaleAndTranslate"})
+RESIZES = frozenset({"ResizeArea", "ResizeBicubic", "ResizeBilinear", "ResizeNearestNeighbor"})
+POOLS = frozenset({"AvgPool", "MaxPool"})
 CONVOLUTIONS = frozenset({"Conv2D", "Conv3D", "DepthwiseConv2dNative"})
-"""The same where a window is larger than one step."""
+"""Operations that have a first axis of samples, and may let what lies along the next ones meet."""
 
 
 def is_one_sample(graph: Graph, tensor: str) -> bool:
@@ -71,7 +67,14 @@ def _adds_axis(graph: Graph, node: NodeDef, shape: nd.OpenShape) -> bool:
 def _keeps_rank(graph: Graph, node: NodeDef, rank: int) -> bool:
     made = graph.shape(f"{node.name}:0")
     is_moved = nd.attribute(node, "new_axis_mask") or nd.attribute(node, "shrink_axis_mask")
-    return made is not None and len(made) == rank and not is_moved
+    return made is not None and len(made) == rank and not is_moved and _keeps_first_axis(graph, node)
+
+
+def _keeps_first_axis(graph: Graph, node: NodeDef) -> bool:
+    if node.op != "Transpose":
+        return True
+    order = graph.constant(nd.data_inputs(node)[1])
+    return order is not None and int(order[0]) == 0
 
 
 def _is_one_number(graph: Graph, tensor: str) -> bool:
@@ -86,14 +89,24 @@ def _is_of_pictures(graph: Graph, added: str) -> bool:
     for each in waiting:
         for node, index in graph.consumers(each):
             made = f"{node.name}:0"
-            if index == 0 and (node.op in OF_PICTURES or _has_windows(graph, node)):
+            if index == 0 and _lets_rows_meet(graph, node):
                 return True
             if node.op in KEEP_AXES and _keeps_rank(graph, node, len(graph.shape(added) or ())):
                 waiting += [made] if made not in waiting else []
     return False
 
 
-def _has_windows(graph: Graph, node: NodeDef) -> bool:
+def _lets_rows_meet(graph: Graph, node: NodeDef) -> bool:
+    """Whether an operation makes one number of several along the axis behind that of samples, as of a picture's rows.
+
+    A height that is computed may be the number of rows that there are.
+    """
+    if node.op in CROPS:
+        return True
+    if node.op in RESIZES:
+        return graph.constant(nd.data_inputs(node)[1]) is not None
+    if node.op in POOLS:
+        return nd.attribute(node, "ksize")[1] > 1
     if node.op not in CONVOLUTIONS:
         return False
     weights = graph.shape(nd.data_inputs(node)[1])

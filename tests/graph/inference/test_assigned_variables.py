@@ -165,6 +165,21 @@ def test_weights_that_change_with_each_run_are_an_error_with_one_hint(how, tmp_p
     assert len(caught.value.problems) == 2 and str(caught.value).count("hint: ") == 1
 
 
+def masked_by_another(x):
+    """Weights are multiplied by a mask that is made of them in the same run."""
+    mask, weights = variable("mask", np.ones((4, 4))), variable("of_another", numbers(4, 4))
+    with tf.control_dependencies([tf1.assign(mask, tf.cast(tf.abs(weights) > 0.7, tf.float32))]):
+        kept = weights * mask.read_value()
+    with tf.control_dependencies([tf1.assign(weights, kept)]):
+        return tf.matmul(x, weights.read_value())
+
+
+def test_weights_that_another_variable_changes_are_an_error(tmp_path):
+    written(masked_by_another, True, tmp_path)
+    with pytest.raises(ModelError, match="assigns a variable while it runs"):
+        load(tmp_path / "saved", outputs="out")
+
+
 @pytest.mark.parametrize("build", [read, read_behind_a_group])
 def test_in_a_frozen_graph(build, tmp_path):
     written(build, False, tmp_path)  # TensorFlow's freezing keeps no resource variable that is assigned

@@ -28,6 +28,13 @@ def test_a_number_of_rows_that_other_numbers_of_samples_give_as_well_is_none_of_
     assert _first_sizes(lambda: tf.math.top_k(tf.reshape(placeholder([None, 8]), [-1]), 5, name="best")) == [None]
 
 
+def test_a_sample_that_is_compared_with_several_rows_is_one():
+    def build():
+        tf.reduce_sum((placeholder([None, 6]) - numbers(8, 6)) ** 2, -1, name="distances")
+
+    assert _first_sizes(build) == [None]
+
+
 def test_an_output_with_another_number_leaves_it_open():
     def build():
         x = placeholder([None, 3])

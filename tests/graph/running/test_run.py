@@ -32,19 +32,19 @@ def test_a_failure_names_node_and_reason():
 
 
 @pytest.mark.parametrize(
-    "build",
+    ("build", "taken"),
     [
-        lambda x: tf.reshape(x, [4, 6]),
-        lambda x: x + tf.reshape(tf.range(24.0), [4, 6]),
+        (lambda x: tf.reshape(x, [4, 6]), r"4 samples a run: --batch-size 4 \(batch_size=4\)"),
+        (lambda x: x + tf.reshape(tf.range(24.0), [4, 6]), "one sample a run: --batch-size 1"),
     ],
 )
-def test_the_number_of_samples_that_the_graph_takes_is_named(build):
+def test_the_number_of_samples_that_the_graph_takes_is_named(build, taken):
     def with_as_many_rows():
         x = placeholder([None, 6])
         tf.identity(build(x)[: tf.shape(x)[0]], name="out")
 
     graph = load(graph_def(with_as_many_rows))
-    with pytest.raises(calibrant.ModelError, match=r"the graph takes 4 samples a run: --batch-size 4 \(batch_size=4\)"):
+    with pytest.raises(calibrant.ModelError, match=f"the graph takes {taken}"):
         run_once(graph, {"x": numbers(16, 6)})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -17,15 +17,19 @@ from calibrant.graph.running.run import run_once
 def with_settled_variables(graph: Graph) -> tuple[Graph, frozenset[str]]:
     """The graph as it is from its second run on, and what stands in for the assignments that change nothing there.
 
-    The value that is assigned must be made of the variable itself and of constants, and must be the same when it is
-    assigned once more. It is then what each run but the first begins with, so that it does not matter which read is
-    before the assignment.
+    The value that is assigned must be made of the variable itself and of constants, of no other variable that is
+    assigned, and must be the same when it is assigned once more. It is then what each run but the first begins with,
+    so that it does not matter which read is before the assignment.
     """
     assigned = assignments(graph)
     times = Counter(origin_of(graph, name) for name in assigned)
     known = {name: tensor for name, tensor in assigned.items() if tensor and nd.node_name(tensor) in graph.nodes}
     once = {name: tensor for name, tensor in known.items() if times[origin_of(graph, name)] == 1}
-    once = {name: tensor for name, tensor in once.items() if origin_of(graph, name) in ordered(graph.nodes, [tensor])}
+    once = {
+        name: tensor
+        for name, tensor in once.items()
+        if times.keys() & ordered(graph.nodes, [tensor]) == {origin_of(graph, name)}
+    }
     first = _values(graph, once)
     first = {name: value for name, value in first.items() if _fits(graph, name, value)}
     while first:
@@ -36,6 +40,11 @@ def with_settled_variables(graph: Graph) -> tuple[Graph, frozenset[str]]:
             return settled, frozenset(first)
         first = same
     return graph, frozenset()
+
+
+def _read(graph: Graph, tensor: str, variables: Collection[str]) -> set[str]:
+    """Those of the variables that a tensor is made of."""
+    return set(variables) & ordered(graph.nodes, [tensor]).keys()
 
 
 def _fits(graph: Graph, name: str, value: np.ndarray) -> bool:

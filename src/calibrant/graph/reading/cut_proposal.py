@@ -66,9 +66,9 @@ def cut_hint(graph: Graph, sources: Collection[str]) -> str:
         chosen = _indices(graph, sources, places) or chosen or list(first_numbers(graph, sources))
     if not chosen:
         return "name tensors after it with --inputs; inspect --nodes lists them"
-    others = [nd.input_reference(place) for place in places if place not in chosen][:MOST_OTHERS]
-    also = f" (or {', '.join(others)})" if others else ""
     lost = table_upstream(graph, chosen[0])
+    others = [place for place in places if place not in chosen and (lost or table_upstream(graph, place) is None)]
+    also = f" (or {', '.join(map(nd.input_reference, others[:MOST_OTHERS]))})" if others else ""
     left = f"; the table of {lost!r} and its like are then outside of the model" if lost is not None else ""
     return f"feed what is made of it: {inputs_option(graph, chosen)}{also}{left}"
 

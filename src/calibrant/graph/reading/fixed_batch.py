@@ -11,7 +11,8 @@ def with_fixed_batch(graph: Graph) -> Graph:
     """The graph whose inputs have the number of samples that it fixes; as it was where it takes others.
 
     Keras 3 exports a model for any number of samples, also where its layers reshape to a certain one. Then all outputs
-    have that number, and shapes of inputs with another do not fit the graph.
+    have that number, and shapes of inputs with another do not fit the graph. A single sample fits where it is compared
+    with a constant of so many rows.
     """
     try:
         outputs = [shape for shape in map(graph.shape, graph.outputs) if shape != ()]
@@ -29,4 +30,5 @@ def with_fixed_batch(graph: Graph) -> Graph:
         return with_input_shapes(graph, {tensor: (number, *shape[1:]) for tensor, shape in inputs.items()})
 
     fixed = with_samples(size)
-    return graph if fixed is None or with_samples(2 * size) is not None else fixed
+    takes_others = any(with_samples(number) is not None for number in {1, 2 * size} - {size})
+    return graph if fixed is None or takes_others else fixed

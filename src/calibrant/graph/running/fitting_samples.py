@@ -13,11 +13,15 @@ from calibrant.graph.sample_axis import inputs_with_samples
 _RESHAPE = re.compile(r"is a tensor with (\d+) values, but the requested shape has (\d+)")
 _MISMATCH = re.compile(r"ncompatible shapes|broadcast|imensions|must be equal|must match", re.IGNORECASE)
 
+MOST_TRIED = 4
+"""Numbers of samples; each takes up to two imports of the graph."""
 Batch = Mapping[str, np.ndarray]
 
 
 def fitting_samples(graph: Graph, batch: Batch, reason: str, runs: Callable[[Batch], bool]) -> int | None:
     """The number of samples, of those that the reason suggests, with which parts of a batch run; None if none does.
+
+    It is 1 where a single sample runs as well: what is added to a constant of several rows takes one, or as many.
 
     Parameters
     ----------
@@ -35,11 +39,13 @@ def fitting_samples(graph: Graph, batch: Batch, reason: str, runs: Callable[[Bat
     if len(sizes) != 1:
         return None
     [samples] = sizes
-    for number in dict.fromkeys(_suggested(reason, samples)):
+
+    def takes(number: int) -> bool:
         ends = (slice(0, number), slice(samples - number, samples))
-        if all(runs({**batch, **{key: batch[key][end] for key in keys if np.ndim(batch[key])}}) for end in ends):
-            return number
-    return None
+        return all(runs({**batch, **{key: batch[key][end] for key in keys if np.ndim(batch[key])}}) for end in ends)
+
+    number = next(filter(takes, dict.fromkeys(_suggested(reason, samples))), None)
+    return 1 if number is not None and takes(1) else number
 
 
 def _suggested(reason: str, samples: int) -> Iterator[int]:
@@ -50,4 +56,5 @@ def _suggested(reason: str, samples: int) -> Iterator[int]:
         if 0 < wanted < given and samples * wanted % given == 0:
             yield samples * wanted // given
     elif _MISMATCH.search(reason):
-        yield from sorted({number for number in map(int, re.findall(r"\d+", reason)) if 0 < number < samples})[::-1]
+        numbers = {number for number in map(int, re.findall(r"\d+", reason)) if 0 < number < samples}
+        yield from sorted(numbers, reverse=True)[:MOST_TRIED]

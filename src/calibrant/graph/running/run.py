@@ -138,7 +138,8 @@ class Runner:
         if number is None:
             is_open = any((self.graph.shape(tensor) or (None,))[0] is None for tensor in self.graph.inputs)
             return f"{CHECK_SHAPES}{', and as many samples a run, --batch-size (batch_size=)' if is_open else ''}"
-        return f"the graph takes {number} samples a run: --batch-size {number} (batch_size={number})"
+        taken = "one sample" if number == 1 else f"{number} samples"
+        return f"the graph takes {taken} a run: --batch-size {number} (batch_size={number})"
 
     def _kept_failure(self, tensor: str, function: Callable[[np.ndarray], None]) -> Callable[[np.ndarray], None]:
         def watch(values: np.ndarray) -> None:

@@ -120,8 +120,13 @@ def simulate(file: File, names: Mapping[int, str], results: Sequence[str] = ()) 
 
 
 def _reserved(definition: Any, names: Sequence[str]) -> list[str]:
-    """Names that no operation gets unless it asks for exactly these, as the slash at their ends does."""
-    return [f"{definition.unique_name(nd.node_name(name))}/" for name in names]
+    """Names that no operation gets unless it asks for exactly these, as the slash at their ends does.
+
+    A node has one result there, so the first results of nodes have their names, and others what is left.
+    """
+    first_results_first = sorted(range(len(names)), key=lambda at: nd.split_tensor(names[at])[1])
+    given = {at: f"{definition.unique_name(nd.node_name(names[at]))}/" for at in first_results_first}
+    return [given[at] for at in range(len(names))]
 
 
 class Simulated:
