@@ -79,7 +79,7 @@ def test_the_same_again():
 def test_without_refining_data_are_read_once(monkeypatch):
     graph = deep(2)
     plain = quantized(graph, refine=False)
-    monkeypatch.setattr("calibrant.quantization.rounded_in_turn", None)
+    monkeypatch.setattr("calibrant.steps.refining.decided.rounded_in_turn", None)
     assert quantized(graph, refine=False).fakequant.graph_def() == plain.fakequant.graph_def()
 
 
@@ -90,7 +90,7 @@ def test_whether_outputs_come_nearer_is_judged_with_the_16_bits_of_a_budget(monk
         bits.extend(entry.quantizer.bits for layer in network.layers for entry in layer.inputs)
         return round_in_turn.rounded_in_turn(prepared, network, *others)
 
-    monkeypatch.setattr("calibrant.quantization.rounded_in_turn", noting)
+    monkeypatch.setattr("calibrant.steps.refining.decided.rounded_in_turn", noting)
     result = quantized(deep(3), budget=1.0)
     assert 16 in bits
     assert bits == [entry.quantizer.bits for layer in result.network.layers for entry in layer.inputs]
