@@ -41,7 +41,6 @@ class Stopwatch:
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Count the time of a block towards a step."""
-        LOG.debug("%s …", name)
         start = time.perf_counter()
         try:
             yield
