@@ -15,7 +15,7 @@ import numpy as np
 from calibrant.data.coerce import any_batch, fit_shape, refuse_masked
 from calibrant.data.input_source import Chunk
 from calibrant.data.input_spec import InputSpec, Shape, meant_inputs, show
-from calibrant.data.one_run_a_row import has_rows, takes_one_row
+from calibrant.data.one_run_a_row import has_rows, takes_one_row, takes_one_sample
 from calibrant.errors import DataError, Problem, did_you_mean
 
 Row = dict[str, Chunk]
@@ -110,7 +110,7 @@ class ItemSource:
         label = f"item 0 of {self.place}"
         arrays = {name: np.shape(_array(value, name, label)) for name, value in self._by_name(item, label).items()}
         shapes = {spec.name: spec.shape for spec in self._inputs if spec.shape}
-        is_one = any(spec.is_one_sample for spec in self._inputs)
+        is_one = takes_one_sample(self._inputs)
         if all(fit_shape(arrays[name], shape) is not None for name, shape in shapes.items()):
             return ItemForm.RUN if is_one or self._are_recordings(arrays) else ItemForm.BATCH
         if not is_one and all(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from calibrant.data.coerce import agree, any_batch, fit_shape
@@ -12,6 +12,11 @@ from calibrant.data.input_spec import InputSpec, Shape, show
 from calibrant.errors import DataError, Problem
 
 ONE_A_RUN = "each row of the data is one run of the model, and counts as one sample"
+
+
+def takes_one_sample(inputs: Iterable[InputSpec]) -> bool:
+    """Whether an input is one sample, so that each run is."""
+    return any(spec.is_one_sample for spec in inputs)
 
 
 def has_rows(shape: Shape, spec: InputSpec) -> bool:
@@ -87,7 +92,7 @@ def as_rows(columns: Mapping[str, InputSource], inputs: Sequence[InputSpec]) -> 
 
     Scalars are fed with every run.
     """
-    if any(spec.is_one_sample for spec in inputs) and all(_is_whole(columns[spec.name], spec) for spec in inputs):
+    if takes_one_sample(inputs) and all(_is_whole(columns[spec.name], spec) for spec in inputs):
         return {name: RunSource(column) if column.shape else column for name, column in columns.items()}
     if all(fit_shape(columns[spec.name].shape, any_batch(spec.shape)) is not None for spec in inputs):
         return None

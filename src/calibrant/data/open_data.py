@@ -15,7 +15,7 @@ from calibrant.data.images import ImageOptions, Order, image_options_of
 from calibrant.data.input_source import ArraySource, Chunk, ConstantSource, InputSource
 from calibrant.data.input_spec import InputSpec, Shape, match_names, raw_dtypes, with_shapes
 from calibrant.data.iterables import ItemForm, ItemSource
-from calibrant.data.one_run_a_row import has_rows
+from calibrant.data.one_run_a_row import has_rows, takes_one_sample
 from calibrant.data.option_types import check_number
 from calibrant.data.resolve_path import columns_in_order, columns_of
 from calibrant.data.tfrecords import TFRecords
@@ -255,7 +255,7 @@ def _open_records(
     sample_limit: int | None,
     with_labels: bool,
 ) -> Batches:
-    is_one = any(spec.is_one_sample for spec in inputs)
+    is_one = takes_one_sample(inputs)
     fixed = None if is_one else fixed_batch(inputs, batch_size)
     size = 1 if is_one else fixed or batch_size or DEFAULT_BATCH_SIZE
     place = ";".join(source.files)

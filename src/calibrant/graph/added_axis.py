@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.tf_core import NodeDef
@@ -18,7 +20,6 @@ KEEP_AXES = frozenset(
 """Operations whose results have the axes of what they read: arithmetic with pixels, crops and borders."""
 CROPS = frozenset({"CropAndResize", "ScaleAndTranslate"})
 RESIZES = frozenset({"ResizeArea", "ResizeBicubic", "ResizeBilinear", "ResizeNearestNeighbor"})
-POOLS = frozenset({"AvgPool", "MaxPool"})
 CONVOLUTIONS = frozenset({"Conv2D", "Conv3D", "DepthwiseConv2dNative"})
 """Operations that have a first axis of samples, and may let what lies along the next ones meet."""
 
@@ -29,10 +30,11 @@ def is_one_sample(graph: Graph, tensor: str) -> bool:
     That is only certain where pictures are resized, pooled or convolved behind it, so that its own first axis is the
     height, or where it is sound of which a spectrogram is made.
     """
-    waiting, added, is_sound = [tensor], list[str](), False
-    for each in waiting:
-        shape = graph.shape(each)
-        if shape is None or each in graph.outputs:
+    shape, added, is_sound = graph.shape(tensor), list[str](), False
+    if shape is None:
+        return False
+    for each in _with_same_axes(graph, tensor):
+        if nd.node_name(each) in graph.output_nodes:
             return False
         for node, index in graph.consumers(each):
             made = f"{node.name}:0"
@@ -40,11 +42,23 @@ def is_one_sample(graph: Graph, tensor: str) -> bool:
                 is_sound = True
             elif _adds_axis(graph, node, shape):
                 added.append(made)
-            elif node.op in KEEP_AXES and _keeps_rank(graph, node, len(shape)):
-                waiting += [made] if made not in waiting else []
-            elif node.op not in SIZES and not (index == 0 and _is_one_number(graph, made)):
+            elif not (
+                _keeps_axes(graph, node, len(shape)) or node.op in SIZES or (index == 0 and _is_one_number(graph, made))
+            ):
                 return False
     return is_sound or any(_is_of_pictures(graph, each) for each in added)
+
+
+def _with_same_axes(graph: Graph, tensor: str) -> Iterator[str]:
+    """A tensor, and all that is made of it with the axes that it has."""
+    rank, waiting, seen = len(graph.shape(tensor) or ()), [tensor], {tensor}
+    for each in waiting:
+        yield each
+        for node, _ in graph.consumers(each):
+            made = f"{node.name}:0"
+            if made not in seen and _keeps_axes(graph, node, rank):
+                seen.add(made)
+                waiting.append(made)
 
 
 def _adds_axis(graph: Graph, node: NodeDef, shape: nd.OpenShape) -> bool:
@@ -64,17 +78,14 @@ def _adds_axis(graph: Graph, node: NodeDef, shape: nd.OpenShape) -> bool:
     )
 
 
-def _keeps_rank(graph: Graph, node: NodeDef, rank: int) -> bool:
+def _keeps_axes(graph: Graph, node: NodeDef, rank: int) -> bool:
     made = graph.shape(f"{node.name}:0")
-    is_moved = nd.attribute(node, "new_axis_mask") or nd.attribute(node, "shrink_axis_mask")
-    return made is not None and len(made) == rank and not is_moved and _keeps_first_axis(graph, node)
-
-
-def _keeps_first_axis(graph: Graph, node: NodeDef) -> bool:
-    if node.op != "Transpose":
-        return True
-    order = graph.constant(nd.data_inputs(node)[1])
-    return order is not None and int(order[0]) == 0
+    if node.op not in KEEP_AXES or made is None or len(made) != rank:
+        return False
+    if node.op == "Transpose":
+        order = graph.constant(nd.data_inputs(node)[1])
+        return order is not None and int(order[0]) == 0
+    return not (nd.attribute(node, "new_axis_mask") or nd.attribute(node, "shrink_axis_mask"))
 
 
 def _is_one_number(graph: Graph, tensor: str) -> bool:
@@ -85,15 +96,11 @@ def _is_one_number(graph: Graph, tensor: str) -> bool:
 
 def _is_of_pictures(graph: Graph, added: str) -> bool:
     """Whether the axes behind the one that was added are those of a picture."""
-    waiting = [added]
-    for each in waiting:
-        for node, index in graph.consumers(each):
-            made = f"{node.name}:0"
-            if index == 0 and _lets_rows_meet(graph, node):
-                return True
-            if node.op in KEEP_AXES and _keeps_rank(graph, node, len(graph.shape(added) or ())):
-                waiting += [made] if made not in waiting else []
-    return False
+    return any(
+        index == 0 and _lets_rows_meet(graph, node)
+        for each in _with_same_axes(graph, added)
+        for node, index in graph.consumers(each)
+    )
 
 
 def _lets_rows_meet(graph: Graph, node: NodeDef) -> bool:
@@ -105,7 +112,7 @@ def _lets_rows_meet(graph: Graph, node: NodeDef) -> bool:
         return True
     if node.op in RESIZES:
         return graph.constant(nd.data_inputs(node)[1]) is not None
-    if node.op in POOLS:
+    if node.op in nd.POOLS:
         return nd.attribute(node, "ksize")[1] > 1
     if node.op not in CONVOLUTIONS:
         return False

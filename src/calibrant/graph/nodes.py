@@ -17,6 +17,9 @@ Shape = tuple[int, ...]
 """Sizes of axes, all of them known."""
 
 PASS_THROUGH = frozenset({"Identity", "ReadVariableOp", "StopGradient", "PreventGradient", "CheckNumerics", "Snapshot"})
+SUMS = frozenset({"Add", "AddV2", "Sub"})
+BROADCAST_ARITHMETIC = SUMS | {"Mul", "RealDiv"}
+POOLS = frozenset({"AvgPool", "MaxPool"})
 
 
 def static_shape(shape: OpenShape | None) -> Shape | None:

@@ -43,10 +43,11 @@ def tflite_export(source: Exportable) -> Exported:
         _warn_of_far_outputs(source, made, sample)
     share = file_share(made, source.network)
     _warn_of_wide_share(source, share)
+    node_map = tflite_node_map(made, source.network.graph, source.original, source.absorbed)
     files = {
         f"{source.name}{TFLITE}": made.content,
         f"{source.name}{SIMULATION}": made.simulation.graph_def().SerializeToString(deterministic=True),
-        f"{source.name}{TFLITE_NODE_MAP}": _node_map(source, made).encode(),
+        f"{source.name}{TFLITE_NODE_MAP}": node_map.encode(),
     }
     return Exported(files, _notes(source, made, share, list(files)), made.simulation, made.scores())
 
@@ -149,10 +150,6 @@ def _warn_of_wide_share(source: Exportable, share: Mapping[str, Any]) -> None:
             "them, and without --budget there are none",
             *(source.name + TFLITE, 100 * wide, 100 * source.budget),
         )
-
-
-def _node_map(source: Exportable, made: LiteFile) -> str:
-    return tflite_node_map(made, source.network.graph, source.original, source.absorbed)
 
 
 def _notes(source: Exportable, made: LiteFile, share: Mapping[str, Any], files: list[str]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from calibrant.graph.tf_core import NodeDef
 REPEATING = frozenset({"Tile", "BroadcastTo"})
 PRODUCTS = frozenset({"BatchMatMulV2", "BatchMatMulV3"})
 """What broadcasts all axes but the last two."""
-ELEMENTWISE = frozenset({"Add", "AddV2", "Mul", "RealDiv", "Sub"})
 
 
 def without_repeated_constants(graph: Graph) -> Graph:
@@ -23,7 +22,7 @@ def without_repeated_constants(graph: Graph) -> Graph:
     constants = constant_nodes(graph)
     edit, found = graph.edit(), False
     for node in graph.nodes.values():
-        if node.op not in PRODUCTS | ELEMENTWISE or node.name in graph.regions or node.name in constants:
+        if node.op not in PRODUCTS | nd.BROADCAST_ARITHMETIC or node.name in graph.regions or node.name in constants:
             continue
         for index, tensor in enumerate(nd.data_inputs(node)):
             stored = _stored(graph, tensor, node, index) if nd.node_name(tensor) in constants else None

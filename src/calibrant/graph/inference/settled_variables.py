@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -23,12 +23,13 @@ def with_settled_variables(graph: Graph) -> tuple[Graph, frozenset[str]]:
     """
     assigned = assignments(graph)
     times = Counter(origin_of(graph, name) for name in assigned)
-    known = {name: tensor for name, tensor in assigned.items() if tensor and nd.node_name(tensor) in graph.nodes}
-    once = {name: tensor for name, tensor in known.items() if times[origin_of(graph, name)] == 1}
     once = {
         name: tensor
-        for name, tensor in once.items()
-        if times.keys() & ordered(graph.nodes, [tensor]) == {origin_of(graph, name)}
+        for name, tensor in assigned.items()
+        if tensor is not None
+        and nd.node_name(tensor) in graph.nodes
+        and times[origin_of(graph, name)] == 1
+        and times.keys() & ordered(graph.nodes, [tensor]) == {origin_of(graph, name)}
     }
     first = _values(graph, once)
     first = {name: value for name, value in first.items() if _fits(graph, name, value)}
@@ -40,11 +41,6 @@ def with_settled_variables(graph: Graph) -> tuple[Graph, frozenset[str]]:
             return settled, frozenset(first)
         first = same
     return graph, frozenset()
-
-
-def _read(graph: Graph, tensor: str, variables: Collection[str]) -> set[str]:
-    """Those of the variables that a tensor is made of."""
-    return set(variables) & ordered(graph.nodes, [tensor]).keys()
 
 
 def _fits(graph: Graph, name: str, value: np.ndarray) -> bool:

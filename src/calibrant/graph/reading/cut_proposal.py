@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
+from itertools import islice
 
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
@@ -67,8 +68,9 @@ def cut_hint(graph: Graph, sources: Collection[str]) -> str:
     if not chosen:
         return "name tensors after it with --inputs; inspect --nodes lists them"
     lost = table_upstream(graph, chosen[0])
-    others = [place for place in places if place not in chosen and (lost or table_upstream(graph, place) is None)]
-    also = f" (or {', '.join(map(nd.input_reference, others[:MOST_OTHERS]))})" if others else ""
+    others = (place for place in places if place not in chosen and (lost or table_upstream(graph, place) is None))
+    named = ", ".join(map(nd.input_reference, islice(others, MOST_OTHERS)))
+    also = f" (or {named})" if named else ""
     left = f"; the table of {lost!r} and its like are then outside of the model" if lost is not None else ""
     return f"feed what is made of it: {inputs_option(graph, chosen)}{also}{left}"
 

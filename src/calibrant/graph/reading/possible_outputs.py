@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
@@ -40,6 +40,7 @@ def _sinks(nodes: Mapping[str, NodeDef]) -> list[str]:
     inside = in_loops(nodes)
     own = {name: node for name, node in nodes.items() if not name.startswith(IN_PLACE)}
     read = {nd.node_name(reference) for node in own.values() for reference in node.input}
+    used = {_loop_of(nodes, node) for node in nodes.values() if node.op in EXITS and node.name in read} - {None}
     sinks = (node for name, node in own.items() if name not in read and not _never_an_output(node))
     return [
         node.name
@@ -48,7 +49,7 @@ def _sinks(nodes: Mapping[str, NodeDef]) -> list[str]:
             node.name in inside
             or _is_pivot(nodes, node)
             or _is_unused_argument(node)
-            or _is_unused_result(nodes, node, read)
+            or (node.op in EXITS and _loop_of(nodes, node) in used)  # such as its counter
         )
     ]
 
@@ -139,15 +140,6 @@ def _is_pivot(nodes: Mapping[str, NodeDef], node: NodeDef) -> bool:
         return False
     producer = nodes.get(nd.node_name(node.input[0]))
     return producer is not None and (producer.op == "Switch" or node.name.endswith("/pred_id"))
-
-
-def _is_unused_result(nodes: Mapping[str, NodeDef], node: NodeDef, read: Collection[str]) -> bool:
-    """Whether a node leads out of a loop, such as its counter does, of which others read another result."""
-    if node.op not in EXITS:
-        return False
-    loop = _loop_of(nodes, node)
-    exits = (each for each in nodes.values() if each.op in EXITS and each.name in read)
-    return loop is not None and any(_loop_of(nodes, each) == loop for each in exits)
 
 
 def _loop_of(nodes: Mapping[str, NodeDef], node: NodeDef) -> str | None:

@@ -6,6 +6,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -134,7 +135,7 @@ class Runner:
         """The hint, with the number of samples that the graph takes where that is the matter."""
         if self._hint != CHECK_SHAPES:
             return self._hint
-        number = fitting_samples(self.graph, batch, reason_of(error), lambda part: _runs(self.graph, part))
+        number = fitting_samples(self.graph, batch, reason_of(error), partial(Runner, self.graph, hint=""))
         if number is None:
             is_open = any((self.graph.shape(tensor) or (None,))[0] is None for tensor in self.graph.inputs)
             return f"{CHECK_SHAPES}{', and as many samples a run, --batch-size (batch_size=)' if is_open else ''}"
@@ -165,15 +166,6 @@ def run_once(graph: Graph, batch: Mapping[str, np.ndarray], fetches: Sequence[st
     """Fetch tensors for a single batch."""
     with Runner(graph, fetches) as runner:
         return [np.array(value) for value in runner(batch)]
-
-
-def _runs(graph: Graph, batch: Mapping[str, np.ndarray]) -> bool:
-    try:
-        with Runner(graph, hint="") as runner:
-            runner(batch)
-    except ModelError:
-        return False
-    return True
 
 
 def fetchable(session: Any, tensors: Sequence[str]) -> list[Any]:

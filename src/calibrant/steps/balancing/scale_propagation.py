@@ -28,10 +28,6 @@ HOMOGENEOUS = frozenset({"Relu", "LeakyRelu", "Identity"})
 """Operations on single values that any positive factor passes."""
 LAST_CHANNELS = frozenset({"Pad", "Mean"})
 """Operations that positive factors pass if they leave a last axis of channels alone."""
-POOLING = frozenset({"MaxPool", "AvgPool"})
-SUMS = frozenset({"Add", "AddV2", "Sub"})
-BROADCAST_ARITHMETIC = SUMS | {"Mul", "RealDiv"}
-"""Operations whose constant may be one number as well as one of each channel."""
 _MOST_STEPS = 400
 
 
@@ -165,7 +161,7 @@ def _constant_fits(graph: Graph, place: NodeInput, layout: Layout, layers: Mappi
         return False
     if node.name in layers:
         return int(np.prod([value.shape[axis] for axis in layers[node.name].channel_axes or (1,)])) == layout.channels
-    if node.op in BROADCAST_ARITHMETIC:
+    if node.op in nd.BROADCAST_ARITHMETIC:
         return value.ndim < -layout.axis or value.shape[layout.axis] in (1, layout.channels)
     return value.shape == (layout.channels,)
 
@@ -201,9 +197,9 @@ def _alternatives(
 
 def _operands(op: str, passed: frozenset[str]) -> tuple[tuple[int, ...], ...]:
     """The sets of an operation's inputs; dividing any one set may divide its result."""
-    if op in passed or op in POOLING or op in {"Reshape", "RealDiv"}:
+    if op in passed or op in nd.POOLS or op in {"Reshape", "RealDiv"}:
         return ((0,),)
-    if op in SUMS or op == "BiasAdd":
+    if op in nd.SUMS or op == "BiasAdd":
         return ((0, 1),)
     if op == "Mul":
         return (0,), (1,)
@@ -212,7 +208,7 @@ def _operands(op: str, passed: frozenset[str]) -> tuple[tuple[int, ...], ...]:
 
 def _agrees(node: NodeDef, layout: Layout) -> bool:
     """Whether an operation that knows the axis of the channels means that of the layout."""
-    if node.op in POOLING:
+    if node.op in nd.POOLS:
         return _keeps_channels(node, layout)
     return node.op not in FUSED_NORMS | {"BiasAdd"} or layout.agrees(nd.attribute(node, "data_format"))
 
