@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ def drop_unused(model: Any) -> None:
     """Remove tensors, buffers and kinds of operators that nothing refers to; equal constants share one buffer."""
     used_codes: dict[int, int] = {}
     used_buffers: dict[int, int] = {0: 0}
-    same_bytes: dict[bytes, int] = {}
+    same_bytes: dict[tuple[int, bytes], int] = {}
     for graph in model.subgraphs:
         kept: dict[int, int] = {}
         read = [*graph.inputs, *graph.outputs]
@@ -27,7 +28,7 @@ def drop_unused(model: Any) -> None:
                 raw.intermediates = _renumbered(raw.intermediates, kept)
             raw.opcodeIndex = used_codes.setdefault(raw.opcodeIndex, len(used_codes))
         for tensor in graph.tensors:
-            if (content := _bytes_of(model.buffers[tensor.buffer])) is not None:
+            if (content := _digest(model.buffers[tensor.buffer])) is not None:
                 tensor.buffer = same_bytes.setdefault(content, tensor.buffer)
             tensor.buffer = used_buffers.setdefault(tensor.buffer, len(used_buffers))
         number = model.subgraphs.index(graph)
@@ -41,8 +42,12 @@ def drop_unused(model: Any) -> None:
     model.buffers = [model.buffers[index] for index in used_buffers]
 
 
-def _bytes_of(buffer: Any) -> bytes | None:
-    return np.asarray(buffer.data, np.uint8).tobytes() if buffer.data is not None and len(buffer.data) else None
+def _digest(buffer: Any) -> tuple[int, bytes] | None:
+    """What only buffers with the same bytes have; None without any."""
+    if buffer.data is None or not len(buffer.data):
+        return None
+    content = np.ascontiguousarray(buffer.data, np.uint8)
+    return content.size, hashlib.sha256(content.data).digest()
 
 
 def _renumbered(indices: Any, kept: dict[int, int]) -> np.ndarray:

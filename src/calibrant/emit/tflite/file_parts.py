@@ -98,16 +98,18 @@ class Tensor:
 
     @property
     def values(self) -> np.ndarray | None:
-        """The constant that the tensor holds, as one without elements always does; None where it is computed."""
+        """The constant that the tensor holds, read-only; None where it is computed and has elements."""
         data = self._file.model.buffers[self._raw.buffer].data
         if self.dtype is not None and 0 in self.shape:
             return np.empty(self.shape, self.dtype)
         if data is None or len(data) == 0 or self.dtype is None:
             return None
-        content = np.asarray(data, np.uint8).tobytes()
+        content = np.ascontiguousarray(data, np.uint8)
         if self.dtype == object:
-            return strings_in(content, self.shape)
-        return np.frombuffer(content, self.dtype).reshape(self.shape)
+            return strings_in(content.tobytes(), self.shape)
+        values = np.frombuffer(content, self.dtype).reshape(self.shape)
+        values.flags.writeable = False
+        return values
 
     @property
     def constant(self) -> np.ndarray:

@@ -7,6 +7,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import flatbuffers
 import numpy as np
 
 from calibrant.algorithms.arithmetic import Quantizer
@@ -16,6 +17,9 @@ from calibrant.emit.tflite.schema import flatbuffer_utils, schema
 from calibrant.errors import ModelError, Problem
 
 OPERATORS = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+IDENTIFIER = b"TFL3"
+SMALL_BYTES = 1 << 16
+"""Room for all but constants; more is made where it is needed."""
 METADATA = "calibrant"
 """The entry of what a file says about its making."""
 
@@ -30,7 +34,7 @@ class File:
     """
 
     def __init__(self, content: bytes, source: str = "model"):
-        if content[4:8] != b"TFL3":
+        if content[4:8] != IDENTIFIER:
             raise ModelError(Problem("is not a LiteRT (TensorFlow Lite) file", file=source))
         try:
             self.model: Any = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
@@ -132,7 +136,7 @@ class File:
             Its index.
         """
         buffer = schema.BufferT()
-        buffer.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
+        buffer.data = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
         self.model.buffers.append(buffer)
         return len(self.model.buffers) - 1
 
@@ -210,7 +214,10 @@ class File:
 
     def content(self) -> bytes:
         """The file's bytes."""
-        return bytes(flatbuffer_utils.convert_object_to_bytearray(self.model))
+        size = sum(len(buffer.data) for buffer in self.model.buffers if buffer.data is not None)
+        builder = flatbuffers.Builder(size + SMALL_BYTES)  # one that grows holds its content twice
+        builder.Finish(self.model.Pack(builder), file_identifier=IDENTIFIER)
+        return bytes(memoryview(builder.Bytes)[builder.Head() :])
 
 
 def _named_tensor(name: str, index: int) -> Any:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibrant.emit.tflite.conversion.convert import MOST_NODES, UNROLLED, convert, refuse_too_large
+from calibrant.emit.tflite.conversion.convert import MOST_NODES, UNROLLED, refuse_too_large
 from calibrant.emit.tflite.conversion.converter_names import named_tensors
 from calibrant.emit.tflite.conversion.cut_hints import cut_hint
 from calibrant.emit.tflite.conversion.float_graph import float_graph
 from calibrant.emit.tflite.conversion.marks import take_out_marks, with_marks
+from calibrant.emit.tflite.conversion.stand_ins import converted_file
 from calibrant.emit.tflite.flatbuffer import OPERATORS, File
 from calibrant.emit.tflite.planning.kernels import LAYER_KERNELS
 from calibrant.emit.tflite.rewrites.early_activations import activation_behind
@@ -128,7 +129,7 @@ def _converted(
     same = {twin: tensor for tensor, twin in twins.items()}
     while True:
         marked, marks = with_marks(plain, places)
-        file = File(convert(marked))
+        file = converted_file(marked)
         named = named_tensors(file, plain, graph, same)
         indices = take_out_marks(file, marked, marks)
         if len(indices) == len(places):

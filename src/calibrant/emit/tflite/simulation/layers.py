@@ -28,7 +28,7 @@ def conv(s: Any, o: Operator) -> Any:
     tf = tensorflow()
 
     def product(codes: Any, weights: np.ndarray) -> Any:
-        filters = tf.constant(np.moveaxis(weights, 0, 3))
+        filters = _numbers(np.moveaxis(weights, 0, 3), codes)
         return tf.nn.conv2d(codes, filters, strides(o.options), same_padding(o.options), dilations=dilations(o.options))
 
     return _layer(s, o, 0, o.read(1), 0, product)
@@ -40,7 +40,7 @@ def depthwise(s: Any, o: Operator) -> Any:
     channels = o.read(0).shape[3]
 
     def product(codes: Any, weights: np.ndarray) -> Any:
-        filters = tf.constant(weights.reshape(*weights.shape[1:3], channels, -1))
+        filters = _numbers(weights.reshape(*weights.shape[1:3], channels, -1), codes)
         steps = [1, *strides(o.options), 1]
         return tf.nn.depthwise_conv2d(codes, filters, steps, same_padding(o.options), dilations=dilations(o.options))
 
@@ -52,7 +52,7 @@ def transpose_conv(s: Any, o: Operator) -> Any:
     tf = tensorflow()
 
     def product(codes: Any, weights: np.ndarray) -> Any:
-        filters = tf.constant(np.moveaxis(weights, 0, 2))
+        filters = _numbers(np.moveaxis(weights, 0, 2), codes)
         return tf.nn.conv2d_transpose(codes, filters, s.real(o.read(0)), strides(o.options), same_padding(o.options))
 
     # A shape that is computed as well is not known before the file runs: then XNNPACK does not take the operator.
@@ -66,7 +66,7 @@ def fully_connected(s: Any, o: Operator) -> Any:
     def product(codes: Any, weights: np.ndarray) -> Any:
         if not o.options.keepNumDims:
             codes = tf.reshape(codes, [-1, weights.shape[1]])
-        return _last_axis(codes, tf.constant(np.ascontiguousarray(weights.T)))
+        return _last_axis(codes, _numbers(np.ascontiguousarray(weights.T), codes))
 
     return _layer(s, o, 0, o.read(1), 0, product, wide=rounded_wide)
 
@@ -105,7 +105,7 @@ def _layer(
     codes = s.codes(read)
     exact = made.dtype == np.int8 and largest_sum(read, weights, axis, bias) < EXACT_IN_FLOAT32
     dtype = tf.float32 if exact else tf.float64
-    total = product(codes if exact else tf.cast(codes, dtype), weights.constant.astype(dtype.as_numpy_dtype))
+    total = product(codes if exact else tf.cast(codes, dtype), weights.constant)
     if bias is not None and bias.constant.any():
         total = total + tf.constant(bias.constant.astype(dtype.as_numpy_dtype))
     if made.dtype == np.int16:
@@ -113,6 +113,12 @@ def _layer(
     if own_kernel:
         return multiplied(total, read, weights, made, activation_ends(o, made))
     return round_product(tf.cast(total, tf.float32), multiplier(read, weights, made), activation_ends(o, made))
+
+
+def _numbers(weights: np.ndarray, like: Any) -> Any:
+    """Codes as numbers of the type of a tensor; the graph keeps them as they are, a quarter of the size or less."""
+    tf = tensorflow()
+    return tf.cast(tf.constant(weights), like.dtype)
 
 
 def bias_of(o: Operator) -> Tensor | None:
