@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,9 @@ from typing import Any
 
 LOG = logging.getLogger("calibrant")
 """What every user should know at the level INFO; what is done, step by step, at DEBUG, shown with ``-v``."""
+
+PATIENCE = 20.0
+"""Seconds after which a step that shows no progress says what it does."""
 
 ProgressFn = Callable[[Iterable[Any], str, "int | None"], Iterable[Any]]
 """``track(items, description, total)`` hands the items on, one by one, and shows how many have passed."""
@@ -39,12 +43,25 @@ class Stopwatch:
         self.seconds: dict[str, float] = {}
 
     @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Count the time of a block towards a step."""
+    def step(self, name: str, working: str = "") -> Iterator[None]:
+        """Count the time of a block towards a step.
+
+        Parameters
+        ----------
+        name : str
+            Of the step.
+        working : str
+            What is logged of one that takes long and shows no progress.
+        """
         start = time.perf_counter()
+        word = threading.Timer(PATIENCE, LOG.info, ("%s …", working))
+        word.daemon = True
+        if working:
+            word.start()
         try:
             yield
         finally:
+            word.cancel()
             seconds = time.perf_counter() - start
             self.seconds[name] = self.seconds.get(name, 0.0) + seconds
             LOG.debug("%s: %.2f s", name, seconds)

@@ -38,7 +38,7 @@ from calibrant.steps.observed import Calibrated, search_parameters
 from calibrant.steps.prepare import channels_are_open, is_configured, plan_with_data, prepare
 from calibrant.steps.prepared import weighted_places
 from calibrant.steps.ranges.activations import search_all
-from calibrant.steps.ranges.intermediate_tensors import float_lite_file
+from calibrant.steps.ranges.intermediate_tensors import CONVERTING, float_lite_file
 from calibrant.steps.ranges.unseen import seen_places
 from calibrant.steps.refining.budget import with_16_bits
 from calibrant.steps.refining.decided import with_budget, with_refinement
@@ -48,6 +48,8 @@ from calibrant.steps.refining.sensitivity import sensitivities
 from calibrant.steps.refining.whole_errors import WholeErrors
 from calibrant.steps.second_pass import SecondPass, check_readable_again, left_out_if
 from calibrant.version import __version__
+
+COMPARING = "comparing the outputs with the float network's"
 
 
 @takes_keywords(*TO_QUANTIZE)
@@ -195,7 +197,7 @@ def build_result(
     network = with_room(prepared, found.network)
     lite = prepared.lite
     if isinstance(lite, FloatFile) and prepared.products:
-        with watch.step("convert"):  # once more, with the weights that were rounded since
+        with watch.step("convert", CONVERTING):  # once more, with the weights that were rounded since
             chosen = prepared.planned_layers
             lite = float_lite_file(prepared.graph, chosen, tuple(prepared.places), export.tflite)
     with watch.step("emit"):
@@ -203,7 +205,7 @@ def build_result(
     restartable = again.batches if again is not None and again.batches.restartable else None
     measures = Measured(None, None)
     if output.folder is not None and restartable is not None:
-        with watch.step("measure"):
+        with watch.step("measure", COMPARING):
             measures = measured(network, prepared.folded.graph, original.output_keys, restartable, export.page)
     ranking = None
     if again is not None and again.sensitivity:
@@ -246,7 +248,7 @@ def _add_exports(result: Result, formats: Collection[str], must: bool, watch: St
     """Export to each format and note which are refused; with ``must``, an error is raised instead."""
     source, reference, keys = _exportable(result), result.folded.graph, result.original.output_keys
     for form in formats:
-        with watch.step(form):
+        with watch.step(form, f"making the files for {form}"):
             try:
                 made = EXPORTS[form].made(source)
             except CalibrantError as error:
@@ -259,7 +261,7 @@ def _add_exports(result: Result, formats: Collection[str], must: bool, watch: St
         if made.notes:
             result.export_notes[form] = dict(made.notes)
         if made.simulation is not None and result.output_sqnr is not None and result.batches is not None:
-            with watch.step("measure"):
+            with watch.step("measure", COMPARING):
                 result.file_sqnr = file_sqnr(reference, made.simulation, made.scores, keys, result.batches)
 
 

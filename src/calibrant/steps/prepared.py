@@ -28,7 +28,12 @@ from calibrant.quantized_network import QuantizedWeightOnly
 from calibrant.steps.balancing.balance import Balanced
 from calibrant.steps.planned import Planned
 from calibrant.steps.ranges.activations import quantized_places
-from calibrant.steps.ranges.intermediate_tensors import float_lite_file, intermediate_tensors, observable_between
+from calibrant.steps.ranges.intermediate_tensors import (
+    CONVERTING,
+    float_lite_file,
+    intermediate_tensors,
+    observable_between,
+)
 from calibrant.steps.ranges.joint import with_joint_places, with_joint_settings
 from calibrant.steps.ranges.positive_results import minimum_statistics
 from calibrant.steps.sound_outputs import sound_outputs
@@ -177,7 +182,7 @@ def prepare_balanced(planned: Planned, balanced: Balanced, options: Options, wat
     places = with_joint_places(quantized_places(graph, layers, plan), plan.groups)
     chosen, lite = [layers[entry.name] for entry in plan.layers], None
     if options.export.writes_tflite:
-        with watch.step("convert"):
+        with watch.step("convert", CONVERTING):
             lite = float_lite_file(graph, chosen, places, options.export.tflite)
     tflite = options.export.tflite
     wide = [place for place, settings in places.items() if settings.bits == 16]

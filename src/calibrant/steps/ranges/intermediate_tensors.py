@@ -28,6 +28,8 @@ FEW_VALUES = 1_000_000
 """Of fewer values, the default percentiles of IFMR leave none out."""
 FINE_TO_WHOLE = tuple(2.0**-place for place in range(7, -1, -1))
 """Scales that have codes of whole numbers."""
+CONVERTING = "converting the network for the LiteRT file"
+"""What takes long of a large network."""
 
 
 def float_lite_file(
