@@ -122,6 +122,8 @@ def test_rows_of_a_constant_table_are_codes():
     [simulated] = run_once(simulation, batches[0], [f"{between_node(found.outputs[0])}:0"])
     assert [found.read(0).dtype, found.outputs[0].dtype] == [np.int8, np.int8]
     assert np.array_equal(simulated, runner.real(found.outputs[0]))
+    tables = [simulation.constant(name) for name in simulation.nodes if simulation.nodes[name].op == "Const"]
+    assert [table.dtype for table in tables if table.shape == (20, 8)] == [np.int8]
 
 
 def test_a_mean_of_centred_numbers_is_no_wrong_operator():

@@ -174,6 +174,16 @@ def move(s: Any, o: Operator) -> Any:
     return moved(s, o, s.codes)
 
 
+def gather(s: Any, o: Operator) -> Any:
+    """Rows of a table, which the graph keeps as it is: in float32 it would have four times the size."""
+    table = o.read(0)
+    if table.values is None:
+        return move(s, o)
+    tf = tensorflow()
+    rows = moved(s, o, lambda constant: tf.constant(constant.constant))
+    return tf.cast(rows, tf.float32) - np.float32(table.zero_point)
+
+
 def rounded(s: Any, o: Operator) -> Any:
     """What the operator makes of real numbers, rounded; the kernel may be a step beside it."""
     made = FLOATS[o.name](s, o)
@@ -192,7 +202,7 @@ def by_value(s: Any, o: Operator) -> Any:
 _MOVING = (
     *("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "MAX_POOL_2D", "PAD", "PADV2", "SLICE", "STRIDED_SLICE"),
     *("SPLIT", "SPLIT_V", "SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND", "SPACE_TO_DEPTH", "DEPTH_TO_SPACE", "UNPACK"),
-    *("GATHER", "GATHER_ND", "TILE", "MIRROR_PAD", "RESIZE_NEAREST_NEIGHBOR", "CONCATENATION", "PACK", "REVERSE_V2"),
+    *("GATHER_ND", "TILE", "MIRROR_PAD", "RESIZE_NEAREST_NEIGHBOR", "CONCATENATION", "PACK", "REVERSE_V2"),
     *("BROADCAST_TO", "REDUCE_MAX", "REDUCE_MIN", "TOPK_V2", "MAXIMUM", "MINIMUM", "SELECT_V2", "SELECT", "FILL"),
     "ONE_HOT",
 )
@@ -207,6 +217,7 @@ INTEGERS = {
     **dict.fromkeys(_TABLES, by_table),
     **dict.fromkeys(_VALUES, by_value),
     **dict.fromkeys(COMPARING, compare),
+    "GATHER": gather,
     "QUANTIZE": quantize,
     "DEQUANTIZE": dequantize,
     "CONV_2D": conv,
