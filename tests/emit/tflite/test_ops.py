@@ -151,3 +151,15 @@ def test_an_exact_gelu_is_one_operator_beside_other_negations():
     names = [operator.name for operator in File(contents(result)[0]).operators()]
     assert "GELU" in names
     assert "NEG" not in names
+
+
+@pytest.mark.parametrize("reduce", [tf.reduce_max, tf.reduce_min])
+def test_what_is_chosen_between_layers_is_so_among_codes(reduce):
+    """A range of its own in front of it would clip those numbers that are chosen."""
+
+    def build():
+        tf.identity(dense(reduce(conv(image(), name="one"), [1, 2]), name="two"), name="out")
+
+    result, x = exported(graph_def(build), tflite_ops="layers")
+    _, file = steps_apart(result, x)
+    assert [each.is_integer for each in file.operators() if each.name.startswith("REDUCE")] == [True]

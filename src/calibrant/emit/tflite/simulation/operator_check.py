@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,11 @@ from calibrant.graph.tensorflow import tensorflow
 SUMS = frozenset({"SUM", "MEAN"})
 NEAR = 1e-3
 """How far, relative to the largest number, kernels in float may be from TensorFlow's."""
+
+MOST_NUMBERS = 1 << 25
+"""In what is simulated at once."""
+MOST_PARTS = 16
+_Result = tuple[int, Operator, Tensor]  # position of an operator among those of the file, and what it makes
 
 
 @dataclass(frozen=True)
@@ -116,21 +122,20 @@ def operator_differences(
     odd = {index for index in there if any(not _fits(simulation, index, values) for values in runs)}
     there -= odd
     compared = [(at, o, made) for at, o in enumerate(operators) for made in o.outputs if made.index in there]
+    feedable = {index for index in there if simulation.definition.is_feedable(simulation.read[index])}
+    parts = list(_parts(compared, simulation, runs[0], feedable)) if runs else []
     found: list[list[OperatorDifference]] = []
     with tensorflow().compat.v1.Session(graph=simulation.definition, config=unoptimized()) as session:
         for values in runs:
-            feeds = {
-                simulation.read[index]: _as_read(tensors[index], values[index])
-                for index in there
-                if simulation.definition.is_feedable(simulation.read[index])
-            }
-            made = session.run([simulation.made[tensor.index] for _, _, tensor in compared], feeds)
-            found.append(
-                [
+            differences = []
+            for part, read in parts:
+                feeds = {simulation.read[index]: _as_read(tensors[index], values[index]) for index in read}
+                made = session.run([simulation.made[tensor.index] for _, _, tensor in part], feeds)
+                differences += [
                     _difference(at, operator, tensor, simulated, values)
-                    for (at, operator, tensor), simulated in zip(compared, made, strict=True)
+                    for (at, operator, tensor), simulated in zip(part, made, strict=True)
                 ]
-            )
+            found.append(differences)
     other_shapes = [
         OperatorDifference(at, o.name, made.name, math.inf, math.inf)
         for at, o in enumerate(operators)
@@ -138,6 +143,47 @@ def operator_differences(
         if made.index in odd
     ]
     return [other_shapes + differences for differences in found]
+
+
+def _parts(
+    compared: Sequence[_Result], simulation: Simulation, values: Mapping[int, np.ndarray], feedable: Collection[int]
+) -> Iterator[tuple[list[_Result], list[int]]]:
+    """Results to be simulated at once, and which tensors to feed for them: few parts, and few numbers in each."""
+    sizes = [_numbers(operator) + values[made.index].size for _, operator, made in compared]
+    most = max(MOST_NUMBERS, sum(sizes) // MOST_PARTS)
+    fed = {simulation.read[index].ref(): index for index in feedable}
+    part: list[_Result] = []
+    room = most
+    for result, size in zip(compared, sizes, strict=True):
+        if part and size > room:
+            yield part, _read_by(part, simulation, fed)
+            part, room = [], most
+        part.append(result)
+        room -= size
+    if part:
+        yield part, _read_by(part, simulation, fed)
+
+
+def _numbers(operator: Operator) -> int:
+    """Of the constants and of what else an operator reads, as far as the file says."""
+    return sum(math.prod(tensor.shape) for tensor in operator.inputs if tensor is not None)
+
+
+def _read_by(part: Sequence[_Result], simulation: Simulation, fed: Mapping[Any, int]) -> list[int]:
+    """The tensors of the file that are read for some results, and nothing behind them."""
+    left = [simulation.made[made.index] for _, _, made in part]
+    seen: set[Any] = set()
+    found: set[int] = set()
+    while left:
+        tensor = left.pop()
+        if tensor.ref() in seen:
+            continue
+        seen.add(tensor.ref())
+        if tensor.ref() in fed:
+            found.add(fed[tensor.ref()])
+        else:
+            left.extend(tensor.op.inputs)
+    return sorted(found)
 
 
 def _fits(simulation: Simulation, index: int, values: Mapping[int, np.ndarray]) -> bool:
