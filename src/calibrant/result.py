@@ -224,7 +224,8 @@ class Result:
         return found
 
     def _output_warnings(self) -> list[str]:
-        return [] if self.output_sqnr is None else sqnr_warnings(self.output_sqnr, self._is_refined)
+        ranked = self.sensitivity is not None
+        return [] if self.output_sqnr is None else sqnr_warnings(self.output_sqnr, self._is_refined, ranked)
 
     @property
     def _is_refined(self) -> bool:

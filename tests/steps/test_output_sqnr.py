@@ -149,6 +149,12 @@ def test_a_way_out_that_has_been_tried_is_not_named():
         assert "calibrant tune" in warning and ("try --refine" in warning) is not refined
 
 
+def test_noise_leads_to_the_layers_that_make_it():
+    for ranked in (False, True):
+        [warning] = sqnr_warnings(OutputSqnr({"y": 3.0}, 4), True, ranked)
+        assert "the layers that cost most" in warning and ("quantize --sensitivity" in warning) is not ranked
+
+
 def test_of_single_numbers_one_near_zero_does_not_count():
     reference = np.float32([[0.9], [-1.1], [1e-6], [1.2]])
     assert 35 < median_sqnr_db(reference, reference + np.float32(0.01)) < 45

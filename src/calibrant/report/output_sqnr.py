@@ -45,7 +45,7 @@ def file_sqnr_rows(measured: OutputSqnr | None) -> dict[str, Any]:
     }
 
 
-def sqnr_warnings(measured: OutputSqnr, refined: bool) -> list[str]:
+def sqnr_warnings(measured: OutputSqnr, refined: bool, ranked: bool = False) -> list[str]:
     """One sentence about each output that is mostly noise, none that is a number, or nothing but zeros.
 
     Parameters
@@ -54,7 +54,10 @@ def sqnr_warnings(measured: OutputSqnr, refined: bool) -> list[str]:
         The error of the outputs.
     refined : bool
         Whether the ranges have been refined.
+    ranked : bool
+        Whether it is known which layers cost the outputs most.
     """
+    ranking = "sensitivity in the report names" if ranked else "quantize --sensitivity names"
     way_out = "try calibrant tune --refine" if refined else "try --refine or calibrant tune"
     where = f": {measured.undefined_at}" if measured.undefined_at else ""
     undefined = [
@@ -71,7 +74,7 @@ def sqnr_warnings(measured: OutputSqnr, refined: bool) -> list[str]:
     return [*undefined, *silent] + [
         f"output {name!r} is mostly noise: {shown_db(value)} on "
         f"{plural(measured.samples, 'calibration sample', 'calibration samples')}; "
-        f"look at the warnings of its layers, or {way_out}"
+        f"{ranking} the layers that cost most and what to write of them; or {way_out}"
         for name, value in measured.by_output.items()
         if value < NOISE_DB and name not in measured.undefined
     ]
