@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,10 @@ from calibrant.emit.tflite.simulation.simulate import between_node
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.graph import Graph
 from calibrant.graph.running.run import run_once
+
+MOST_NUMBERS = 1 << 26
+"""Of the tensors that are simulated at once."""
+MOST_PARTS = 8
 
 
 @dataclass(frozen=True)
@@ -43,20 +47,40 @@ def first_parting(simulation: Graph, file: TfliteRunner, fed: Mapping[int, np.nd
     fed : Mapping[int, np.ndarray]
         What it ran on: values of the inputs by position.
     """
-    tensors = _compared(simulation, file)
     batch = dict(zip(simulation.input_keys, fed.values(), strict=True))
-    values = run_once(simulation, batch, [f"{between_node(tensor)}:0" for tensor in tensors])
-    for tensor, real in zip(tensors, values, strict=True):
-        found = file.codes(tensor).astype(np.int32)
-        if found.size != real.size:
-            continue
-        scaled = np.rint(real.astype(np.float32) * (np.float32(1) / tensor.scale[0])) + tensor.zero_point
-        scaled = np.where(np.isnan(scaled), tensor.zero_point, scaled)
-        difference = np.abs(found.reshape(-1) - np.clip(scaled, -128, 127).astype(np.int32).reshape(-1))
-        largest = int(difference.max(initial=0))
-        if largest > 1:
-            return LayerDivergence(tensor.name, largest, float(np.mean(difference > 1)))
+    for tensors in _parts(_compared(simulation, file), file):
+        values = run_once(simulation, batch, [f"{between_node(tensor)}:0" for tensor in tensors])
+        for tensor, real in zip(tensors, values, strict=True):
+            found = _divergence(tensor, file.codes(tensor), real)
+            if found.largest_steps > 1:
+                return found
     return None
+
+
+def _parts(tensors: Sequence[Tensor], file: TfliteRunner) -> Iterator[list[Tensor]]:
+    """Tensors that are simulated at once; a network with long sequences makes gigabytes of them."""
+    sizes = [file.codes(tensor).size for tensor in tensors]
+    most = max(MOST_NUMBERS, sum(sizes) // MOST_PARTS)
+    part: list[Tensor] = []
+    room = most
+    for tensor, size in zip(tensors, sizes, strict=True):
+        if part and size > room:
+            yield part
+            part, room = [], most
+        part.append(tensor)
+        room -= size
+    if part:
+        yield part
+
+
+def _divergence(tensor: Tensor, codes: np.ndarray, real: np.ndarray) -> LayerDivergence:
+    """How far apart the codes are; those of another number of values are not compared."""
+    if codes.size != real.size:
+        return LayerDivergence(tensor.name, 0, 0.0)
+    scaled = np.rint(real.astype(np.float32) * (np.float32(1) / tensor.scale[0])) + tensor.zero_point
+    scaled = np.where(np.isnan(scaled), tensor.zero_point, scaled)
+    difference = np.abs(codes.astype(np.int32).reshape(-1) - np.clip(scaled, -128, 127).astype(np.int32).reshape(-1))
+    return LayerDivergence(tensor.name, int(difference.max(initial=0)), float(np.mean(difference > 1)))
 
 
 def _compared(simulation: Graph, file: TfliteRunner) -> list[Tensor]:
