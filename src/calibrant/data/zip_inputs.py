@@ -15,6 +15,10 @@ from calibrant.data.one_run_a_row import as_rows, refuse_batch_size
 from calibrant.errors import DataError, Problem
 
 DEFAULT_BATCH_SIZE = 16
+_NOT_SAMPLES = (
+    "where rows are not samples, as those of a sparse tensor, give batches from Python: data is then an iterable of "
+    "dicts, one a batch"
+)
 
 
 def open_columns(
@@ -184,6 +188,7 @@ def _count(columns: dict[str, InputSource], sizes: dict[str, int], whole_only: b
                     "the inputs need the same number",
                     file=columns[name].place,
                     path=f"input {name!r}",
+                    hint=_NOT_SAMPLES if columns[name].cut else None,
                 )
                 for name in counts
             )
