@@ -7,8 +7,9 @@ import pytest
 
 from calibrant import quantize
 from calibrant.errors import ModelError
-from calibrant.graph.reading.cut_proposal import narrow_places, unfeedable
+from calibrant.graph.reading.cut_proposal import unfeedable
 from calibrant.graph.reading.load import load
+from calibrant.graph.reading.narrow_places import narrow_places
 from command_line import run
 from graphs import conv, dense, graph_def, numbers, placeholder, save, tf, v1
 

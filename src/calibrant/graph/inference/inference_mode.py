@@ -21,7 +21,8 @@ from calibrant.graph.inference.placement import without_placement
 from calibrant.graph.inference.settled_variables import with_settled_variables
 from calibrant.graph.reading.bindings import bind
 from calibrant.graph.reading.checks import MOST_PROBLEMS, importable, is_in_training, training_mode
-from calibrant.graph.reading.cut_proposal import inputs_option, loses_layers, narrow_places
+from calibrant.graph.reading.cut_proposal import inputs_option
+from calibrant.graph.reading.narrow_places import loses_layers, narrow_places
 from calibrant.graph.sample_axis import takes_one_sample
 from calibrant.graph.tf_core import dtypes
 

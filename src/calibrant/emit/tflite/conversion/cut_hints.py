@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph, ordered
-from calibrant.graph.reading.cut_proposal import inputs_option, loses_layers, narrow_places
+from calibrant.graph.reading.cut_proposal import inputs_option
+from calibrant.graph.reading.narrow_places import loses_layers, narrow_places
 from calibrant.graph.running.partial_runs import nodes_reached
 from calibrant.graph.tf_core import dtypes
 from calibrant.layer_kinds import KINDS
