@@ -9,6 +9,7 @@ from calibrant.calibration.runner import CalibrationRunner
 from calibrant.data.batches import TooFewBatches
 from calibrant.data.open_data import Batches
 from calibrant.emit.tflite.conversion.open_sizes import check_shapes
+from calibrant.emit.tflite.strings import string_makers
 from calibrant.errors import ConfigError, DataError, Problem
 from calibrant.graph.reading.cut_proposal import check_feedable
 from calibrant.options import Options
@@ -117,7 +118,7 @@ def _prepared(planned: Planned, balanced: Balanced, options: Options, watch: Sto
 def _plan_feedable(model: Any, config: Any, options: Options, watch: Stopwatch) -> Planned:
     """As :func:`calibrant.steps.planned.plan_model`, for a model that data can be fed to."""
     planned = plan_model(model, config, options.model, watch)
-    check_feedable(planned.original)
+    check_feedable(planned.original, string_makers(planned.original) if options.export.writes_tflite else ())
     check_shapes(planned.original, options.export.tflite)
     return planned
 

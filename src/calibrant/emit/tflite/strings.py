@@ -6,6 +6,7 @@ import numpy as np
 
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
+from calibrant.graph.reading.narrow_places import made_tensors
 from calibrant.graph.tf_core import dtypes
 
 MOVING = frozenset(
@@ -48,6 +49,18 @@ def unknown_strings(graph: Graph) -> list[str]:
     if len(texts) == len(graph.outputs):
         return texts
     return [tensor for tensor in texts if not all(_is_known(graph, each) for each in _strings_read(graph, tensor))]
+
+
+def string_makers(graph: Graph) -> list[str]:
+    """The nodes that write numbers as strings, which no operator of LiteRT does."""
+    return [
+        name
+        for name, node in graph.nodes.items()
+        if node.op not in (*MOVING, "Placeholder")
+        and any(graph.dtype(tensor) == dtypes.string for tensor in made_tensors(graph, name))
+        and not any(graph.dtype(tensor) == dtypes.string for tensor in nd.data_inputs(node))
+        and graph.constant(f"{name}:0") is None
+    ]
 
 
 def _is_known(graph: Graph, tensor: str) -> bool:
