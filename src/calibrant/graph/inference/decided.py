@@ -1,8 +1,8 @@
-"""What is known of tensors before a graph runs: defaults of placeholders, loop invariants, and all that follows."""
+"""What is known of tensors before a graph runs: defaults, loop invariants, known sizes, and all that follows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -10,17 +10,35 @@ import numpy as np
 from calibrant.graph import nodes as nd
 from calibrant.graph.graph import Graph
 from calibrant.graph.inference.constant_folding import constant_values
+from calibrant.graph.inference.decided_sizes import decided_sizes
 from calibrant.graph.tf_core import NodeDef
 
 
 def decided_values(graph: Graph, tensors: Iterable[str]) -> dict[str, np.ndarray]:
     """Tensor → the value that it has whenever it is computed, where nothing that is fed has a say in it.
 
-    A PlaceholderWithDefault that is not an input of the graph has its default.
+    A PlaceholderWithDefault that is not an input of the graph has its default. Sizes that are not open are known.
     """
+    wanted = list(tensors)
     nodes = {node.name: _plain(node) for node in graph.nodes.values() if node.name not in graph.input_nodes}
     nodes.update((name, graph.nodes[name]) for name in graph.input_nodes)
-    return constant_values(replace(graph, nodes={name: nodes[name] for name in graph.nodes}), tensors)
+    plain = replace(graph, nodes={name: nodes[name] for name in graph.nodes})
+    sizes = decided_sizes(graph, plain, wanted)
+    if not sizes:
+        return constant_values(plain, wanted)
+    values = constant_values(_with_constants(plain, sizes), wanted)
+    return values | {tensor: sizes[tensor] for tensor in map(nd.tensor_name, wanted) if tensor in sizes}
+
+
+def _with_constants(graph: Graph, values: Mapping[str, np.ndarray]) -> Graph:
+    """The graph in which constants are read instead of tensors."""
+    edit = graph.edit()
+    constants = {tensor: edit.add_constant(nd.node_name(tensor), value) for tensor, value in values.items()}
+    first = {nd.node_name(name): edit.nodes[nd.node_name(name)] for name in constants.values()}
+    for tensor, constant in constants.items():
+        for node, index in graph.consumers(tensor):
+            edit.set_input(node.name, index, constant)
+    return replace(graph, nodes={**first, **edit.nodes})
 
 
 def default_placeholders(graph: Graph, tensors: Iterable[str]) -> Iterator[str]:
