@@ -151,7 +151,8 @@ class _Pairs:
         if node.op == "Cast":
             return [(tf.cast(self._given[read[0]], tf.float32), None)]
         if node.op == "Complex":
-            return [(self._given[read[0]], self._given[read[1]])]
+            is_real = self._graph.producer(read[1]).op == "ZerosLike"
+            return [(self._given[read[0]], None if is_real else self._given[read[1]])]
         if node.op in TRANSFORMS:
             return [self._transformed(node)]
         if node.op in MOVING:
