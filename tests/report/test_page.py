@@ -133,7 +133,8 @@ def test_the_histogram_holds_every_value():
 
 def test_what_is_otherwise_in_a_litert_file(report):
     share = {"quantized_weights": 1, "weights": 4, "quantized_multiply_accumulates": 2, "multiply_accumulates": 4}
-    share |= {"layers_in_float": ["conv1"], "products_beside_layers": [], "widened_layers": []}
+    share |= {"layers_in_float": ["conv1"], "products_beside_layers": [], "products_written_out": []}
+    share |= {"widened_layers": []}
     row = {"operator": "CONV_3D", "tensor": "conv1", "reason": "because", "layers": ["conv1"]}
     notes = {"tflite": {"files": ["a_int8.tflite"], "on_integers": share, "operators_in_float": [row]}}
     text = " ".join(Elements(page("a", {**report, "exports": notes}, None, {})).text)

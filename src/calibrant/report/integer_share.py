@@ -19,6 +19,9 @@ IN_NO_LAYER = frozenset(
 )
 """What reads positions, grids and masks: no layer is one of these operations."""
 
+OTHERWISE = ("layers_in_float", "products_beside_layers", "products_written_out", "widened_layers")
+"""What only a LiteRT file has, of its share."""
+
 
 def integer_share(network: QuantizedNetwork) -> dict[str, Any]:
     """Plain values for the report; the weights are those of the layers and all other :func:`weight_constants`."""
@@ -79,7 +82,7 @@ def not_counted(share: Mapping[str, Any]) -> str:
 
 def is_otherwise(share: Mapping[str, Any]) -> bool:
     """Whether a LiteRT file has not the same products on integers, or with 16 bits, as the other files."""
-    return bool(share["layers_in_float"] or share["products_beside_layers"] or share["widened_layers"])
+    return any(share[key] for key in OTHERWISE)
 
 
 def file_share_line(notes: Mapping[str, Any], unknown: Sequence[str] = ()) -> str | None:
@@ -99,10 +102,12 @@ def file_share_line(notes: Mapping[str, Any], unknown: Sequence[str] = ()) -> st
     weights = percent(share["quantized_weights"], share["weights"])
     products = part_of_counted(share, share["quantized_multiply_accumulates"])
     in_float, beside = len(share["layers_in_float"]), len(share["products_beside_layers"])
+    written = len(share["products_written_out"])
     wide = share["wide_multiply_accumulates"]
     ends = [f"{part_of_counted(share, wide)} with activations of 16 bits"] if wide else []
     ends += [f"{in_float} of {share['layers']} quantized layers in float"] if in_float else []
     ends += [f"{beside} product{'s' * (beside > 1)} on integers that other files have in float"] if beside else []
+    ends += [f"{written} product{'s' * (written > 1)} in float that other operations are written as"] if written else []
     counted = " that are counted" if unknown else ""
     return (
         f"in {notes['files'][0]}: {weights} of {share['weights']:,} weights, "

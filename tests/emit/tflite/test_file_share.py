@@ -97,6 +97,47 @@ def test_a_product_that_only_the_file_has_on_integers():
     assert line is not None and line.endswith("1 product on integers that other files have in float")
 
 
+def as_complex(x):
+    return tf.complex(x, tf.zeros_like(x))
+
+
+def fourier():
+    """What mixes rows and columns in FNet: a Fourier transform, for which LiteRT has no operator."""
+    y = tf.reshape(dense(tf.reshape(placeholder([None, 8, 4]), [-1, 4]), 4, "into"), [-1, 8, 4])
+    mixed = tf.math.real(tf.signal.fft2d(as_complex(y)), name="mixed")
+    return dense(tf.reshape(mixed, [-1, 4]), 3, "last")
+
+
+def test_products_that_a_transform_is_written_as():
+    result = quantized(fourier, 8, 4, refine=False)
+    share, totals = share_of(result), result.report["totals"]
+    layers, columns, rows = 8 * 4 * (4 + 3), 2 * 8 * 4 * 4, 2 * 8 * 8 * 4
+    assert totals["quantized_multiply_accumulates"] == totals["multiply_accumulates"] == layers
+    assert share["quantized_multiply_accumulates"] == layers
+    assert share["multiply_accumulates"] == layers + columns + rows
+    floats = result.report["exports"]["tflite"]["operators_in_float"]
+    assert len(share["products_written_out"]) == [row["operator"] for row in floats].count("FULLY_CONNECTED") == 4
+    line = file_share_line(result.report["exports"]["tflite"])
+    assert line is not None and line.endswith(
+        f"{100 * layers / (layers + columns + rows):.1f} % of {layers + columns + rows} multiply-accumulates, "
+        "4 products in float that other operations are written as"
+    )
+
+
+def complex_gram():
+    """The same as gram, in complex numbers."""
+    y = as_complex(tf.reshape(conv(image(), name="one"), [-1, 64, 4]))
+    product = tf.math.real(tf.matmul(y, y, transpose_a=True), name="gram")
+    return dense(tf.reshape(product, [-1, 16]))
+
+
+def test_a_product_of_complex_numbers_counts_as_it_is_written():
+    result = quantized(complex_gram, 8, 8, 4, refine=False)
+    share, totals = share_of(result), result.report["totals"]
+    assert share["quantized_multiply_accumulates"] == share["multiply_accumulates"] == totals["multiply_accumulates"]
+    assert len(share["products_beside_layers"]) == 1 and not share["products_written_out"]
+
+
 def test_a_layer_that_is_skipped_is_in_float():
     result = quantized(gram, 8, 8, 4, config='batch_num: 1 skip_layers: "one"')
     share = share_of(result)
