@@ -11,13 +11,13 @@ import numpy as np
 
 from calibrant.emit.exportable import Exportable, Exported
 from calibrant.emit.tflite.conversion.float_file import FloatFile
-from calibrant.emit.tflite.conversion.name_check import OtherNumbersError
+from calibrant.emit.tflite.conversion.name_check import OtherNumbersError, sample_without_ties
 from calibrant.emit.tflite.conversion.open_sizes import of_samples, samples_a_run, with_tried_shape_hint
 from calibrant.emit.tflite.far_outputs import far_outputs
 from calibrant.emit.tflite.file_share import file_share
 from calibrant.emit.tflite.model import LiteFile, lite_file
 from calibrant.emit.tflite.node_map import tflite_node_map
-from calibrant.emit.tflite.sample import SAMPLES, from_batch, has_numbers_of_rows, made_up
+from calibrant.emit.tflite.sample import SAMPLES, from_batch, has_numbers_of_rows, later_samples, made_up
 from calibrant.emit.tflite.trial import TrialError
 from calibrant.errors import CalibrantError, ModelError, Problem
 from calibrant.file_endings import SIMULATION, TFLITE, TFLITE_NODE_MAP
@@ -101,7 +101,10 @@ def _sample_counts(graph: Graph, error: ModelError, batch: _Batch | None) -> Ite
 
 
 def _made_of(source: Exportable, lite: FloatFile, batch: _Batch | None) -> tuple[LiteFile, _Sample | None]:
-    """The same of a float file: with the first samples, or with the whole batch where these point at other rows."""
+    """The same of a float file: with the first samples.
+
+    With later ones where numbers in these are nearly equal, with the whole batch where they point at other rows.
+    """
 
     def made_with(sample: _Sample | None) -> tuple[LiteFile, _Sample | None]:
         tried = made_up(source.network, lite.file) if sample is None else sample
@@ -111,6 +114,19 @@ def _made_of(source: Exportable, lite: FloatFile, batch: _Batch | None) -> tuple
     first = None if batch is None else from_batch(graph, batch, lite.file, source.one_a_run)
     try:
         return made_with(first)
+    except OtherNumbersError:
+        if first is None or source.batches is None:
+            raise
+        later = later_samples(graph, source.batches, lite.file, source.one_a_run)
+        sample = sample_without_ties(lite, graph, first, later)
+        if sample is None:
+            raise
+        LOG.warning(
+            "%s: rounding decides between numbers that are nearly equal in its first calibration sample, so its "
+            "LiteRT file is checked with another one",
+            graph.source,
+        )
+        return made_with(sample)
     except TrialError as error:
         if source.one_a_run or batch is None or not has_numbers_of_rows(graph, batch):
             raise

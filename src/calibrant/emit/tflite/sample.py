@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -25,6 +25,23 @@ def from_batch(graph: Graph, batch: Mapping[str, np.ndarray], file: File, whole:
         if not fits(found[at].shape, tensor.signature):
             return None
     return found
+
+
+def later_samples(
+    graph: Graph, batches: Iterable[Mapping[str, np.ndarray]], file: File, whole: bool
+) -> Iterator[dict[int, np.ndarray]]:
+    """All samples behind those of :func:`from_batch`, as many at once; of whole batches those behind the first one."""
+    counts = [tensor.signature[0] or SAMPLES for tensor in file.inputs() if tensor.signature]
+    for at, batch in enumerate(batches):
+        values = {key: np.asarray(batch[key]) for key in graph.input_keys}
+        rows = {len(each) for each in values.values() if each.ndim}
+        is_sliced = not whole and len(rows) == 1 and len(set(counts)) == 1
+        starts = range(0, max(rows) - counts[0] + 1, counts[0]) if is_sliced else (0,)
+        for start in starts:
+            part = {key: each[start:] if each.ndim else each for key, each in values.items()}
+            sample = from_batch(graph, part, file, whole) if at or start else None
+            if sample is not None:
+                yield sample
 
 
 def has_numbers_of_rows(graph: Graph, batch: Mapping[str, np.ndarray]) -> bool:

@@ -7,18 +7,21 @@ of the node, and would get the scale of other numbers. Its outputs have to be th
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 
+from calibrant.emit.tflite.conversion.cut_hints import cut_hint
 from calibrant.emit.tflite.conversion.float_file import FloatFile
 from calibrant.emit.tflite.far_outputs import FAR, far_apart
 from calibrant.emit.tflite.sample import as_fed, fits, takes
 from calibrant.emit.tflite.trial import tried
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
-from calibrant.graph.graph import Graph
+from calibrant.graph.graph import Graph, ordered
+from calibrant.graph.running.partial_runs import nodes_reached
 from calibrant.graph.running.run import readable, run_once
 from calibrant.graph.tf_core import dtypes
 from calibrant.progress import LOG
@@ -32,6 +35,20 @@ MARGIN = 20.0
 """dB that a file may be worse than moved inputs make the graph."""
 CLOSE = 0.01
 """Relative difference up to which two numbers are the same one, computed in another order."""
+SELECTING = frozenset(
+    {*(f"NonMaxSuppressionV{version}" for version in (2, 3, 4, 5)), "NonMaxSuppression", "CombinedNonMaxSuppression"}
+)
+RANKING = SELECTING | {
+    *("TopK", "TopKV2", "ArgMax", "ArgMin"),
+    *("Greater", "GreaterEqual", "Less", "LessEqual", "Equal", "NotEqual"),
+}
+"""Operations whose result is another one where rounding swaps two numbers."""
+LATER = 8
+"""How many further samples tell a tie in the first one from a file of other numbers."""
+FEWEST = 4
+"""With fewer of them, nothing is told."""
+TIED = 0.25
+"""Share of these samples that may have ties."""
 
 
 class OtherNumbersError(ModelError):
@@ -75,7 +92,7 @@ def without_wrong_names(made: FloatFile, graph: Graph, sample: Mapping[int, np.n
     _refuse_other_shapes(graph, results, found)
     others = _unexplained(graph, batch, results, found)
     if others:
-        raise _other_numbers({graph.outputs[at]: ratio for at, ratio in others.items()}, graph.source)
+        raise _other_numbers(others, made, graph)
     if far_apart(results, found):
         LOG.warning(
             "%s: its outputs are others where its inputs change by a millionth, so those of the LiteRT file are not "
@@ -90,6 +107,50 @@ def without_wrong_names(made: FloatFile, graph: Graph, sample: Mapping[int, np.n
         made,
         tensors={index: name for index, name in made.tensors.items() if name not in wrong},
         indices={name: index for name, index in made.indices.items() if name not in wrong},
+    )
+
+
+def sample_without_ties(
+    made: FloatFile, graph: Graph, first: Mapping[int, np.ndarray], later: Iterable[Mapping[int, np.ndarray]]
+) -> Mapping[int, np.ndarray] | None:
+    """The first of further samples on which the file and the graph agree; None where the file is of other numbers.
+
+    Where a graph ranks numbers, two that are nearly equal in one sample are swapped by rounding, and other boxes are
+    chosen. A file that is wrong is so on more samples, and in what is not ranked.
+
+    Parameters
+    ----------
+    made : FloatFile
+        Of the graph.
+    graph : Graph
+        What was converted.
+    first : Mapping[int, np.ndarray]
+        Inputs by position, on which they do not agree.
+    later : Iterable[Mapping[int, np.ndarray]]
+        Further ones; no more than LATER are read.
+    """
+    ranking = [node.name for node in made.graph.nodes.values() if node.op in RANKING]
+    ranked = nodes_reached(nd.readers(made.graph.nodes), ranking)
+    tied, agreeing, count = 0, None, 0
+    for sample in (first, *islice(later, LATER)) if ranking else ():
+        apart = _apart(made, graph, sample)
+        if any(nd.node_name(made.graph.outputs[at]) not in ranked for at in apart):
+            return None
+        if sample is not first:
+            count, tied = count + 1, tied + bool(apart)
+            agreeing = sample if agreeing is None and not apart else agreeing
+    return agreeing if count >= FEWEST and tied <= TIED * count else None
+
+
+def _apart(made: FloatFile, graph: Graph, sample: Mapping[int, np.ndarray]) -> set[int]:
+    """Positions of the outputs that the file has otherwise than the graph, in numbers or in how many there are."""
+    ends = [tensor.index for tensor in made.file.outputs()]
+    values = tried(made.file.content(), as_fed(made.file, sample), ends, False, graph.source)
+    batch = {key: sample[at] for at, key in enumerate(graph.input_keys)}
+    results, found = run_once(graph, batch, graph.outputs), [values[index] for index in ends]
+    shapes = enumerate(zip(results, found, strict=True))
+    return {at for at, (one, other) in shapes if one.shape != other.shape} | set(
+        _unexplained(graph, batch, results, found)
     )
 
 
@@ -169,19 +230,26 @@ def _moved(values: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return np.where(np.isfinite(moved), moved, values)
 
 
-def _other_numbers(far: Mapping[str, float], source: str) -> OtherNumbersError:
+def _other_numbers(far: Mapping[int, float], made: FloatFile, graph: Graph) -> OtherNumbersError:
     return OtherNumbersError(
         *(
             Problem(
                 "TensorFlow's converter makes a LiteRT file of it that computes other numbers (relative difference "
                 f"{10 ** (-ratio / 20):.2g})",
-                file=source,
-                path=readable(name),
-                hint="export another format",
+                file=graph.source,
+                path=readable(graph.outputs[at]),
+                hint=_otherwise(made, graph, graph.outputs[at]),
             )
-            for name, ratio in far.items()
+            for at, ratio in far.items()
         )
     )
+
+
+def _otherwise(made: FloatFile, graph: Graph, output: str) -> str:
+    """What to do instead; where boxes are selected, the model may end in front of that."""
+    before = ordered(made.graph.nodes, [output])
+    cut = cut_hint(graph, [name for name in before if made.graph.nodes[name].op in SELECTING])
+    return f"{cut}; or export another format" if cut else "export another format"
 
 
 def _is_same(first: np.ndarray, second: np.ndarray) -> bool:
