@@ -81,6 +81,8 @@ _TABLE = Kernel(Result.OWN, below=math.inf)
 _COMPARE = Kernel(Result.OTHER_TYPE, None, below=1.0)
 
 COMPARING = ("EQUAL", "NOT_EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL")
+RANKING = frozenset({"TOPK_V2", "ARG_MAX", "ARG_MIN", *COMPARING})
+"""Operators to which numbers with equal codes are equal."""
 KERNELS: dict[str, Kernel] = {
     **dict.fromkeys(("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "MAX_POOL_2D", "PAD", "SLICE"), _MOVE),
     **dict.fromkeys(("STRIDED_SLICE", "SPLIT_V", "SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND", "SPACE_TO_DEPTH"), _MOVE),

@@ -19,6 +19,7 @@ from calibrant.emit.tflite.planning.kernels import (
     LAYER_INPUT,
     LAYER_KERNELS,
     OF_OPEN_SIZES,
+    RANKING,
     WITHOUT_KERNEL,
     Result,
 )
@@ -320,14 +321,16 @@ class _Planner:
         """Whether an operator is at home on integers, as far as its neighbours are."""
         each, kernel = self.wiring.operators[at], KERNELS[self.wiring.operators[at].name]
         data = self.wiring.data(at)
-        made = [self._is_made_on_integers(tensor.index) for tensor in data]
+        ranks = self.given.all_operators and each.name in RANKING
+        is_made = self._is_computed_on_integers if ranks else self._is_made_on_integers
+        made = [is_made(tensor.index) for tensor in data]
         read = all(
             self._is_read_on_integers(tensor.index) for tensor in each.outputs if self.wiring.is_used(tensor.index)
         )
         if not self.given.all_operators:
             at_home = read and all(ok or tensor.index in self.wiring.fed for ok, tensor in zip(made, data, strict=True))
         elif kernel.result in (Result.SAME, Result.OTHER_TYPE):
-            at_home = any(made) or (read and kernel.result is Result.SAME)
+            at_home = any(made) or (read and kernel.result is Result.SAME and not ranks)
         else:
             at_home = any(made) or not kernel.of_codes
         if not at_home:
@@ -362,6 +365,15 @@ class _Planner:
         if self.given.integer_ends and index in self.wiring.fed:
             return True
         return self.wiring.maker.get(index) in self.integer
+
+    def _is_computed_on_integers(self, index: int) -> bool:
+        """The same of what a tensor's numbers were taken out of: of numbers that are only moved, codes tell less."""
+        at = self.wiring.maker.get(index)
+        if at not in self.integer or at in self.layers or not (data := self.wiring.data(at)):
+            return self._is_made_on_integers(index)
+        if KERNELS[self.wiring.operators[at].name].result is not Result.SAME:
+            return True
+        return any(self._is_computed_on_integers(tensor.index) for tensor in data)
 
     def _is_read_on_integers(self, index: int) -> bool:
         return all(

@@ -30,6 +30,7 @@ KEEPING = REARRANGING | frozenset(
 """Operators whose result has all numbers of their input, so that its range is that or wider by zeros."""
 SATURATING = frozenset({"SOFTMAX", "LOGISTIC", "TANH"})
 """Operators to which numbers beyond some range are all the same."""
+TOPK = "TOPK_V2"
 ADDING_UP = frozenset({"MEAN", "SUM", "AVERAGE_POOL_2D", "CUMSUM"})
 EXPANDING = frozenset({"SQUARE", "SQUARED_DIFFERENCE", "POW", "EXP"})
 
@@ -86,6 +87,8 @@ class Sources:
         self.wiring, self.names, self.demands, self.layers = wiring, names, demands, layers
         self.integer, self.known, self.before = integer, known, before
         self._compared = {index for at in range(len(wiring.operators)) for index in self._between_equals(at)}
+        ranked = (wiring.data(at) for at, each in enumerate(wiring.operators) if each.name == TOPK)
+        self._ranked = {index for read in ranked for tensor in read for index in self._origins(tensor.index)}
 
     def all(self) -> dict[int, Source]:
         """Those of all tensors that operators on integers read or make."""
@@ -171,10 +174,11 @@ class Sources:
 
         Operators that leave numbers out may narrow the range, so nobody else may read the tensor: an activation needs
         no codes below zero, so its input does not either. Where tensors come together, their range may be many times
-        that of one of them. An enlarged image has the range of the image.
+        that of one of them. An enlarged image has the range of the image. Numbers that are ranked would be equal at the
+        ends of another one's range.
         """
         each = self.wiring.operators[at]
-        if index not in [tensor.index for tensor in self.wiring.data(at)]:
+        if index not in [tensor.index for tensor in self.wiring.data(at)] or each.name == TOPK:
             return False
         if self.wiring.makes_several(at):
             return alone and self._is_read_as_one(at)
@@ -202,7 +206,7 @@ class Sources:
         elif (
             kernel is not None
             and kernel.result is Result.SAME
-            and (self.wiring.makes_several(at) or index in self._compared)
+            and (self.wiring.makes_several(at) or name == TOPK or index in self._compared)
         ):
             known[index] = SameAs(self.wiring.data(at)[0].index)
         elif (place := self._demanded(index)) is not None:
@@ -268,7 +272,10 @@ class Sources:
         return SameAs(self.wiring.data(at)[0].index)
 
     def share_concatenated(self, sources: dict[int, Source]) -> tuple[str, ...]:
-        """A kernel concatenates codes of one scale: parts that no place gives a scale have that of the whole."""
+        """A kernel concatenates codes of one scale: parts that no place gives a scale have that of the whole.
+
+        But not those that are ranked: with a coarser scale, more of them would be equal.
+        """
         parts: list[str] = []
         for at in sorted(self.integer, reverse=True):
             each = self.wiring.operators[at]
@@ -280,7 +287,7 @@ class Sources:
             for tensor in self.wiring.data(at):
                 part, source = own_source(tensor.index, sources)
                 alone = len(self.wiring.readers.get(part, ())) == 1 and self.wiring.maker.get(part) in self.integer
-                if isinstance(source, Observed) and part != whole and alone:
+                if isinstance(source, Observed) and part != whole and part not in self._ranked and alone:
                     sources[part] = SameAs(whole)
                     parts.append(self.names[part])
         return tuple(parts)
@@ -294,7 +301,8 @@ class Sources:
                 whole = each.outputs[0].index
                 for tensor in self.wiring.data(at):
                     part, source = own_source(tensor.index, sources)
-                    if isinstance(source, Observed) and part != own_source(whole, sources)[0]:
+                    is_free = part != own_source(whole, sources)[0] and part not in self._ranked
+                    if isinstance(source, Observed) and is_free:
                         found.setdefault(part, whole)
         return found
 
