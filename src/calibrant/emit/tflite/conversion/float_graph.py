@@ -13,6 +13,7 @@ from calibrant.emit.tflite.rewrites.filled import filled_as_numbers
 from calibrant.emit.tflite.rewrites.float_kernels import powers_as_products, same_reciprocal_roots
 from calibrant.emit.tflite.rewrites.gelu import halve_in_front_of_gelu
 from calibrant.emit.tflite.rewrites.loop_constants import constants_in_turns
+from calibrant.emit.tflite.rewrites.prelu import prelu_as_one_operator
 from calibrant.emit.tflite.rewrites.replacements import replace_what_does_not_convert
 from calibrant.emit.tflite.rewrites.tensor_arrays import arrays_as_lists
 from calibrant.emit.tflite.rewrites.tensor_lists import elements_of_the_batch, fixed_batch, with_batch_of_lists
@@ -67,6 +68,8 @@ def float_graph(graph: Graph, settings: TfliteSettings, gelus: bool) -> tuple[Gr
     edit = edit.finish().edit()
     images = convolve_as_images(edit)
     twins = {**images, **{tensor: images.get(twin, twin) for tensor, twin in twins.items()}}
+    edit = edit.finish().edit()
+    prelu_as_one_operator(edit)
     if settings.ops == "layers":
         same_reciprocal_roots(edit)
     edit = edit.finish().edit()
