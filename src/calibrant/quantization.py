@@ -276,6 +276,7 @@ def _exportable(result: Result) -> Exportable:
         tflite=result.tflite,
         lite=result.lite,
         batches=result.batches,
+        fed=None if result.data is None else result.data.fed,
         one_a_run=result.data is not None and result.data.one_a_run,
         can_refine=result.options.get("refine") is False,
         budget=result.options.get("budget"),

@@ -202,7 +202,8 @@ class Result:
 
     def _report(self) -> dict[str, Any]:
         """The part that is the same for the same inputs."""
-        found = report(self.original, self.folded, self.plan, self.network)
+        fed = None if self.data is None else self.data.fed
+        found = report(self.original, self.folded, self.plan, self.network, fed)
         if self.data is not None:
             found["warnings"] = [*self.data.warnings, *found["warnings"]]
         if self.output_sqnr is not None:

@@ -8,6 +8,7 @@ from calibrant.data.input_spec import inputs_of
 from calibrant.data.one_run_a_row import first_axis_sentence, one_sample_sentence
 from calibrant.data.open_data import InputSpec, TFRecords, open_data
 from calibrant.errors import DataError
+from calibrant.graph.fed_shapes import FedShapes
 from calibrant.graph.reading.load import load
 from graphs import dense, graph_def, numbers, placeholder, tf
 
@@ -213,3 +214,18 @@ def test_records_of_one_sample(tmp_path):
 def test_how_several_of_one_sample_are_given():
     assert "several are given as [N, ?, ?, 3]" in one_sample_sentence([RATE, PICTURE])
     assert one_sample_sentence([OPEN, IMAGE]) is None
+
+
+def test_what_the_first_batch_has_is_kept():
+    def fed(data, *inputs, **options):
+        batches = open_data(data, inputs, **options)
+        assert batches.fed is None
+        list(batches)
+        return batches.fed
+
+    picture = InputSpec("x", (None, None, 3), np.float32)
+    assert fed(numbers(40, 5, 3), picture) == FedShapes({"x": (1, 5, 3)})
+    assert fed(numbers(4, 9), OPEN) == FedShapes({"x": (9,)})
+    steps, lengths = InputSpec("x", (None, None, 3), np.float32), InputSpec("n", (None,), np.float32)
+    batch = {"x": numbers(7, 2, 3), "n": numbers(2)}
+    assert fed([batch], steps, lengths) == FedShapes({"x": (7, 2, 3), "n": (2,)}, samples=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from calibrant.graph.fed_shapes import FedShapes
 from calibrant.graph.multiply_accumulates import ASSUMED, LONG, count_products
 from calibrant.graph.reading.load import load
 from graphs import graph_def, numbers, placeholder, tf, v1
@@ -78,6 +79,32 @@ def test_counts(what):
     build, count = CASES[what]
     found = count_products(load(graph_def(build), outputs=["layer"]))
     assert (found.counts, found.unknown) == ({"layer": count}, ())
+
+
+def picture():
+    tf.nn.conv2d(placeholder([None, None, None, 3]), constant(1, 1, 3, 2), 1, "SAME", name="layer")
+
+
+def counted(build, shapes, samples=1):
+    return count_products(load(graph_def(build), outputs=["layer"]), FedShapes(shapes, samples))
+
+
+def test_open_sizes_are_those_that_are_fed():
+    found = counted(picture, {"x": (1, 5, 7, 3)})
+    assert (found.counts, found.sizes) == ({"layer": 5 * 7 * 3 * 2}, {"x": (1, 5, 7, 3)})
+    found = counted(picture, {"x": (4, 5, 7, 3)}, samples=4)
+    assert found.counts == {"layer": 5 * 7 * 3 * 2}
+
+
+@pytest.mark.parametrize("shapes", [{}, {"x": (1, 5, 7)}])
+def test_shapes_that_do_not_tell_leave_what_is_assumed(shapes):
+    found = counted(picture, shapes)
+    assert (found.counts, found.sizes) == ({"layer": ASSUMED**2 * 6}, {"x": (1, ASSUMED, ASSUMED, 3)})
+
+
+def test_an_open_batch_is_no_size_to_tell():
+    found = counted(CASES["product"][0], {"x": (1, 7)})
+    assert (found.counts, found.sizes) == ({"layer": 7 * 5}, {})
 
 
 def loop(limit):

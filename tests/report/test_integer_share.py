@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import calibrant
 from calibrant.report.integer_share import share_line
-from graphs import graph_def, numbers, small_network, tf, two_layers_in_float
+from graphs import conv, graph_def, numbers, small_network, tf, two_layers_in_float
 
 
 def test_all_of_a_network():
@@ -24,6 +24,17 @@ def test_what_stays_in_float_counts():
     assert (totals["quantized_weights"], totals["weights"]) == (72, 180)
     assert (totals["quantized_multiply_accumulates"], totals["multiply_accumulates"]) == (2592, 2700)
     assert share_line(totals).startswith("on integers: 40.0 % of 180 weights, 96.0 % of 2,700")
+
+
+def test_open_sizes_are_those_of_the_first_batch():
+    def build():
+        conv(tf.compat.v1.placeholder(tf.float32, [None, None, None, 3], "x"), 4)
+
+    totals = calibrant.quantize(graph_def(build), data=[numbers(4, 5, 7, 3), numbers(4, 6, 6, 3)]).report["totals"]
+    assert totals["multiply_accumulates"] == 5 * 7 * 27 * 4 and totals["counted_sizes"] == {"x": [1, 5, 7, 3]}
+    assert share_line(totals).endswith(" 3,780 multiply-accumulates a sample, counted with x [1, 5, 7, 3]")
+    several = {"a": [1, 5], "b": [1, 5], "c": [1, 5]}
+    assert share_line({**totals, "counted_sizes": several}).endswith("with a [1, 5], b [1, 5] and 1 more")
 
 
 def test_products_without_sizes_are_said():

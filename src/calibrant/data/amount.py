@@ -10,6 +10,7 @@ from calibrant.data.batches import Batches
 from calibrant.data.input_spec import InputSpec
 from calibrant.data.option_types import plain_number
 from calibrant.errors import DataError, Problem
+from calibrant.graph.fed_shapes import FedShapes
 
 DEFAULT_SAMPLES = 64
 FEWEST_SAMPLES = 32
@@ -74,6 +75,8 @@ class DataUse:
         That most of the first samples are copies, in words.
     one_a_run : bool
         Whether each batch is one sample, as of :class:`calibrant.data.batches.Batches`.
+    fed : FedShapes | None
+        Shapes of the first batch, as there.
     """
 
     batches: int
@@ -83,6 +86,7 @@ class DataUse:
     fingerprint: str | None = None
     repeated: str | None = None
     one_a_run: bool = False
+    fed: FedShapes | None = None
 
     @classmethod
     def of(cls, batches: Batches) -> DataUse:
@@ -102,7 +106,7 @@ class DataUse:
             if samples > 1 and extremes.get(name, (0, 0))[0] < extremes.get(name, (0, 0))[1]
         ]
         found = count, samples, batches.available, tuple(warnings), batches.fingerprint, batches.repeated
-        return cls(*found, batches.one_a_run)
+        return cls(*found, batches.one_a_run, batches.fed)
 
     def read_again(self, batches: Batches) -> DataUse:
         """The same, with a warning if the batches have been other ones when they were read once more."""

@@ -13,6 +13,7 @@ from calibrant.data.fingerprint import Fingerprint
 from calibrant.data.input_source import Chunk
 from calibrant.data.input_spec import InputSpec
 from calibrant.errors import DataError, Problem
+from calibrant.graph.fed_shapes import FedShapes
 
 Rows = Callable[[], Iterator[dict[str, Chunk]]]
 
@@ -62,6 +63,9 @@ class Batches:
     unvaried : tuple[str, ...]
         Inputs of floats without samples, as their first axis is fixed and that of others open, that had the same values
         in every batch of the first whole iteration.
+    fed : FedShapes | None
+        Shapes of the first batch that was read; None before. With one of its samples, unless other open axes than that
+        of samples come first.
     restartable : bool
         Whether it can be read more than once.
     one_a_run : bool
@@ -106,6 +110,7 @@ class Batches:
         self.repeated: str | None = None
         self.unvaried: tuple[str, ...] = ()
         self.has_changed = False
+        self.fed: FedShapes | None = None
         self._first: tuple[str, ...] | None = None  # what the first whole iteration had yielded after each batch
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
@@ -123,6 +128,8 @@ class Batches:
             batch = {spec.name: coerce(row[spec.name], spec, self.seen) for spec in self._inputs}
             if not sample_count(batch):
                 raise DataError(Problem(f"batch {yielded} holds no samples", file=self._place, hint="leave it out"))
+            if self.fed is None:
+                self.fed = self._fed_shapes(batch)
             for array in batch.values():
                 fingerprint.add(array)
             for name, found in values.items():
@@ -171,6 +178,16 @@ class Batches:
         if self.one_a_run:
             return 1
         return samples_of_shapes({name: np.shape(array) for name, array in batch.items()}, self._inputs)
+
+    def _fed_shapes(self, batch: Mapping[str, np.ndarray]) -> FedShapes:
+        shapes = {name: np.shape(array) for name, array in batch.items()}
+        if self.one_a_run:
+            return FedShapes(shapes)
+        samples = self.samples_in(batch)
+        counting = [shapes[spec.name][0] for spec in self._inputs if spec.fixed_batch is None and shapes[spec.name]]
+        if any(size != samples for size in counting):
+            return FedShapes(shapes, samples)
+        return FedShapes({name: (1, *shape[1:]) if shape else () for name, shape in shapes.items()})
 
     def _by_sample(self, batch: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], int]:
         """What is read of a batch along the axis of its samples, and how many these are.

@@ -11,6 +11,7 @@ import numpy as np
 from calibrant.emit.tflite.conversion.float_file import FloatFile
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.errors import CalibrantError
+from calibrant.graph.fed_shapes import FedShapes
 from calibrant.graph.graph import Graph
 from calibrant.publish.write import Content
 from calibrant.quantized_network import QuantizedNetwork
@@ -40,6 +41,8 @@ class Exportable:
         The network as a float LiteRT file, or why it cannot be one.
     batches : Iterable[Mapping[str, np.ndarray]] | None
         The calibration data, if they can be read again.
+    fed : FedShapes | None
+        With which shapes the model is fed, if there were calibration data.
     one_a_run : bool
         Whether each batch of them is one sample, without an axis of samples.
     can_refine : bool
@@ -57,6 +60,7 @@ class Exportable:
     tflite: TfliteSettings = field(default_factory=TfliteSettings)
     lite: FloatFile | CalibrantError | None = None
     batches: Iterable[Mapping[str, np.ndarray]] | None = None
+    fed: FedShapes | None = None
     one_a_run: bool = False
     can_refine: bool = False
     budget: float | None = None

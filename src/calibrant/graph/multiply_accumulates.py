@@ -10,16 +10,17 @@ from functools import cache, partial
 from itertools import chain
 
 from calibrant.graph import nodes as nd
+from calibrant.graph.fed_shapes import FedShapes
 from calibrant.graph.functions.control_flow import nodes_in_functions
 from calibrant.graph.functions.function_shapes import function_as_graph
 from calibrant.graph.functions.loop_rounds import changed_arguments, loop_rounds, origin
 from calibrant.graph.graph import Graph
-from calibrant.graph.input_shapes import with_input_shapes
+from calibrant.graph.input_shapes import with_fed_shapes
 from calibrant.graph.other_products import REASONS, is_other_product
 from calibrant.graph.tf_core import FunctionDef, NodeDef, TensorShapeProto
 from calibrant.layer_kinds import KINDS
 
-ASSUMED = 64  # the size of an open axis that is not the first, where it matters
+ASSUMED = 64  # without data, the size of an open axis that is not the first, where it matters
 LONG = ASSUMED**3  # instead, where so few values give a product nothing to do: they make no window of a recording
 FARTHEST = 100  # operations that are followed back to where the rows of a tensor come from
 TRANSPOSED = frozenset({"Conv2DBackpropInput", "Conv3DBackpropInput", "Conv3DBackpropInputV2"})
@@ -39,23 +40,42 @@ class ProductCounts:
         the report gives it.
     unknown : tuple[str, ...]
         Products whose number is not known.
+    sizes : Mapping[str, tuple[int, ...]]
+        Input key → shape that was counted with, of the inputs with open axes where it matters; not of those that leave
+        only the number of samples open.
     """
 
     counts: Mapping[str, int]
     unknown: tuple[str, ...]
+    sizes: Mapping[str, tuple[int, ...]]
 
 
-def count_products(graph: Graph) -> ProductCounts:
+def count_products(graph: Graph, fed: FedShapes | None = None) -> ProductCounts:
     """Count the multiply-accumulates of every product, with one sample for an open batch.
 
-    Other open axes of the inputs have the size :data:`ASSUMED` or :data:`LONG`; shares depend little on it.
+    Parameters
+    ----------
+    graph : Graph
+        The graph.
+    fed : FedShapes | None
+        The sizes of open axes; without, or where these give a product nothing to do, they are :data:`ASSUMED` or
+        :data:`LONG`.
     """
     products = [node for node in graph.nodes.values() if node.op in KINDS or is_other_product(node)]
-    in_turn = (_counts(graph, products, shape) for shape in _shapes(graph, products))
+    in_turn = ((each, _counts(graph, products, each.shape)) for each in _sizings(graph, products, fed))
     first = next(in_turn)
-    counts = next((found for found in chain([first], in_turn) if not _has_empty(found, products)), first)
-    known = {name: count for name, count in counts.items() if count is not None}
-    return ProductCounts(known, tuple(name for name in counts if name not in known))
+    sizing, counts = next((found for found in chain([first], in_turn) if not _has_empty(found[1], products)), first)
+    known = {name: count // sizing.samples for name, count in counts.items() if count is not None}
+    return ProductCounts(known, tuple(name for name in counts if name not in known), sizing.sizes)
+
+
+@dataclass(frozen=True)
+class _Sizing:
+    """Static shapes of all tensors, with so many samples, for these shapes of inputs."""
+
+    shape: ShapeOf
+    samples: int
+    sizes: Mapping[str, tuple[int, ...]]
 
 
 def _has_empty(counts: Mapping[str, int | None], products: list[NodeDef]) -> bool:
@@ -181,10 +201,11 @@ def _shape_in_body(
     return graph.shape(nd.data_inputs(caller)[arguments.index(name)]) if name in arguments else None
 
 
-def _shapes(graph: Graph, products: list[NodeDef]) -> Iterator[ShapeOf]:
-    """Static shapes with one sample; inferred again where axes are open, as the first may hold several rows of each.
+def _sizings(graph: Graph, products: list[NodeDef], fed: FedShapes | None) -> Iterator[_Sizing]:
+    """With one sample; inferred again where axes are open, as the first may hold several rows of each.
 
-    Next with long axes behind the first, and last with the first as a long one.
+    With the sizes of the data if there are any. Next with assumed ones, then with long axes behind the first, and last
+    with the first as a long one.
     """
     open_axes = any(
         None in (graph.shape(tensor) or (None,))
@@ -192,13 +213,31 @@ def _shapes(graph: Graph, products: list[NodeDef]) -> Iterator[ShapeOf]:
         for tensor in (f"{node.name}:0", *nd.data_inputs(node))
     )
     fits = False
-    for first, others in ((1, ASSUMED), (1, LONG), (LONG, ASSUMED)) if open_axes else ():
-        closed = _with_closed_inputs(graph, first, others)
+    for each in _in_turn(graph, fed) if open_axes else ():
+        closed = with_fed_shapes(graph, each)
         if closed is not None:
             fits = True
-            yield partial(_sizes, closed)
+            yield _Sizing(partial(_sizes, closed), each.samples, _closed_sizes(graph, closed))
     if not fits:
-        yield partial(_sizes, graph)
+        yield _Sizing(partial(_sizes, graph), 1, {})
+
+
+def _in_turn(graph: Graph, fed: FedShapes | None) -> Iterator[FedShapes]:
+    if fed is not None:
+        yield fed
+    ranks = {key: len(graph.shape(tensor) or ()) for key, tensor in zip(graph.input_keys, graph.inputs, strict=True)}
+    for first, others in ((1, ASSUMED), (1, LONG), (LONG, ASSUMED)):
+        yield FedShapes({key: (first, *[others] * (rank - 1))[:rank] for key, rank in ranks.items()})
+
+
+def _closed_sizes(graph: Graph, closed: Graph) -> dict[str, tuple[int, ...]]:
+    """Shapes of the inputs that have them of what they are fed with, other than those of any number of samples."""
+    found: dict[str, tuple[int, ...]] = {}
+    for key, tensor in zip(graph.input_keys, graph.inputs, strict=True):
+        before, shape = graph.shape(tensor), nd.static_shape(closed.shape(tensor) or (None,))
+        if before is not None and shape is not None and before != shape and (None in before[1:] or shape[0] != 1):
+            found[key] = shape
+    return found
 
 
 def _sizes(graph: Graph, tensor: str) -> tuple[int | None, ...] | None:
@@ -228,13 +267,3 @@ def _rows(graph: Graph, tensor: str) -> int | None:
             break
         tensor = read[0]
     return rows.numerator if rows.denominator == 1 else 1
-
-
-def _with_closed_inputs(graph: Graph, first: int, others: int) -> Graph | None:
-    """The graph with inputs whose open axes have these sizes; None where they do not fit each other."""
-    shapes = {
-        tensor: tuple(size if size is not None else others if axis else first for axis, size in enumerate(sizes))
-        for tensor in graph.inputs
-        if (sizes := graph.shape(tensor)) is not None
-    }
-    return with_input_shapes(graph, shapes)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from calibrant.graph import nodes as nd
+from calibrant.graph.fed_shapes import FedShapes
 from calibrant.graph.graph import Graph
 from calibrant.graph.multiply_accumulates import count_products
 from calibrant.graph.weight_constants import weight_constants
@@ -18,19 +19,21 @@ IN_NO_LAYER = frozenset(
     }
 )
 """What reads positions, grids and masks: no layer is one of these operations."""
+MOST_TOLD = 2
+"""Inputs whose sizes are told in one line; all are in the report."""
 
 OTHERWISE = ("layers_in_float", "products_beside_layers", "products_written_out", "widened_layers")
 """What only a LiteRT file has, of its share."""
 
 
-def integer_share(network: QuantizedNetwork) -> dict[str, Any]:
+def integer_share(network: QuantizedNetwork, fed: FedShapes | None) -> dict[str, Any]:
     """Plain values for the report; the weights are those of the layers and all other :func:`weight_constants`."""
     quantized = {name: size for layer in network.layers for name, size in network.constants(layer).items()}
     weight_only = {entry.layer.constant: int(entry.weights.values.size) for entry in network.weight_only}
     stored = sum(weight_only.values())
     others = [(name, size) for name, size in weight_constants(network.graph).items() if name not in quantized]
     in_float = sum(size for _, size in others)
-    products = count_products(network.graph)
+    products = count_products(network.graph, fed)
     on_integers = sum(products.counts.get(layer.layer.name, 0) for layer in network.layers)
     wide = [layer.layer.name for layer in network.layers if layer.inputs[0].quantizer.bits == 16]
     return {
@@ -43,6 +46,7 @@ def integer_share(network: QuantizedNetwork) -> dict[str, Any]:
         "wide_multiply_accumulates": sum(products.counts.get(name, 0) for name in wide),
         "multiply_accumulates": sum(products.counts.values()),
         "products_not_counted": list(products.unknown),
+        "counted_sizes": {key: list(shape) for key, shape in products.sizes.items()},
     }
 
 
@@ -59,7 +63,8 @@ def share_line(share: dict[str, Any]) -> str:
         wide = f", {part_of_counted(share, share['wide_multiply_accumulates'])} with activations of 16 bits"
     return (
         f"on integers: {on_integers} of {share['weights']:,} weights{noted}, "
-        f"{products} of {share['multiply_accumulates']:,} multiply-accumulates a sample{wide}{not_counted(share)}"
+        f"{products} of {share['multiply_accumulates']:,} multiply-accumulates a sample"
+        f"{wide}{not_counted(share)}{counted_with(share)}"
     )
 
 
@@ -78,6 +83,13 @@ def not_counted(share: Mapping[str, Any]) -> str:
     """What the numbers of multiply-accumulates leave out; empty where that is nothing."""
     unknown = len(share["products_not_counted"])
     return f" that are counted; {unknown} product{'s' if unknown > 1 else ''} could not be counted" if unknown else ""
+
+
+def counted_with(share: Mapping[str, Any]) -> str:
+    """The sizes that were counted with where the model leaves some open; empty where it does not."""
+    told = [f"{key} {shape}" for key, shape in share["counted_sizes"].items()]
+    more = f" and {len(told) - MOST_TOLD} more" if len(told) > MOST_TOLD else ""
+    return f", counted with {', '.join(told[:MOST_TOLD])}{more}" if told else ""
 
 
 def is_otherwise(share: Mapping[str, Any]) -> bool:

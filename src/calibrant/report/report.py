@@ -8,6 +8,7 @@ from typing import Any
 
 from calibrant.config.plan import Plan
 from calibrant.fold import Folded
+from calibrant.graph.fed_shapes import FedShapes
 from calibrant.graph.graph import Graph
 from calibrant.quantized_network import QuantizedNetwork
 from calibrant.report.bias_axes import bias_axis_warnings
@@ -21,7 +22,9 @@ from calibrant.report.training_norms import training_norm_warnings
 VERSION = 1
 
 
-def report(original: Graph, folded: Folded, plan: Plan, network: QuantizedNetwork) -> dict[str, Any]:
+def report(
+    original: Graph, folded: Folded, plan: Plan, network: QuantizedNetwork, fed: FedShapes | None
+) -> dict[str, Any]:
     """Plain values, in a fixed order, without times or paths: the same inputs give the same bytes."""
     origins = {entry.name: dict(entry.sources) for entry in plan.layers}
     read = list(dict.fromkeys(each.tensor for entry in network.layers for each in entry.inputs))
@@ -41,7 +44,7 @@ def report(original: Graph, folded: Folded, plan: Plan, network: QuantizedNetwor
             "layers_left_in_float": len(plan.skipped),
             "fusions": len(folded.fusions),
             "batches": plan.batch_num,
-            **integer_share(network),
+            **integer_share(network, fed),
         },
         "layers": [{**row, "settings_from": origins.get(row["layer"], {})} for row in layer_rows(network)],
         "weight_only": weight_only_rows(network),

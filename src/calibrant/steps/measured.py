@@ -17,7 +17,9 @@ from calibrant.emit.fakequant import fake_quantized_unnamed
 from calibrant.emit.tflite.sample import takes
 from calibrant.errors import ModelError
 from calibrant.graph import nodes as nd
+from calibrant.graph.fed_shapes import FedShapes
 from calibrant.graph.graph import Graph
+from calibrant.graph.input_shapes import with_fed_shapes
 from calibrant.graph.logits import before_softmax
 from calibrant.graph.multiply_accumulates import count_products
 from calibrant.graph.running.run import Runner
@@ -83,7 +85,7 @@ def measured(
         counts = list(map(batches.samples_in, fed))
         return _measured_on(fed, counts, network, reference, keys, inputs)
 
-    return _on_first(graph, batches, samples_to_run(reference), on) or Measured(None, None)
+    return _on_first(graph, batches, samples_to_run(reference, batches.fed), on) or Measured(None, None)
 
 
 def _on_first(
@@ -132,13 +134,14 @@ def _measured_on(
     return Measured(outputs, ErrorGrowth(sum(counts), tuple(errors)))
 
 
-def samples_to_run(graph: Graph) -> int:
+def samples_to_run(graph: Graph, fed: FedShapes | None = None) -> int:
     """How many samples are run: MOST_SAMPLES through small networks, fewer through large ones.
 
     LEAST_SAMPLES where a product cannot be counted, as in some loops, or an output's size is open.
     """
-    products = count_products(graph)
-    shapes = [nd.static_shape((graph.shape(tensor) or (None, None))[1:]) for tensor in graph.outputs]
+    products = count_products(graph, fed)
+    closed = (None if fed is None else with_fed_shapes(graph, fed)) or graph
+    shapes = [nd.static_shape((closed.shape(tensor) or (None, None))[1:]) for tensor in graph.outputs]
     known = [math.prod(shape) for shape in shapes if shape is not None]
     if products.unknown or len(known) < len(shapes):
         return LEAST_SAMPLES
@@ -175,7 +178,7 @@ def file_sqnr(
         pieces = fed if size is None or batches.one_a_run else _pieces(fed, size)
         return _file_sqnr_on(pieces, list(map(batches.samples_in, pieces)), reference, simulation, scores, keys)
 
-    most = samples_to_run(reference)
+    most = samples_to_run(reference, batches.fed)
     return _on_first(reference, batches, most if batches.one_a_run else max(most, size or 0), on)
 
 

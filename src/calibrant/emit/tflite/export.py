@@ -41,7 +41,7 @@ def tflite_export(source: Exportable) -> Exported:
     made, sample = _made(source, batch)
     if sample is not None:
         _warn_of_far_outputs(source, made, sample)
-    share = file_share(made, source.network)
+    share = file_share(made, source.network, source.fed)
     _warn_of_wide_share(source, share)
     node_map = tflite_node_map(made, source.network.graph, source.original, source.absorbed)
     files = {

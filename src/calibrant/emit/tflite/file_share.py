@@ -14,6 +14,7 @@ from calibrant.emit.tflite.model import LiteFile
 from calibrant.emit.tflite.planning.kernels import CONVOLVING
 from calibrant.emit.tflite.planning.layer_operator import layer_operator
 from calibrant.emit.tflite.planning.wiring import Wiring
+from calibrant.graph.fed_shapes import FedShapes
 from calibrant.graph.graph import Graph
 from calibrant.graph.multiply_accumulates import count_products
 from calibrant.graph.weight_constants import weight_constants
@@ -23,14 +24,14 @@ PRODUCT = "BATCH_MATMUL"
 """The only product that has an integer kernel without being a layer."""
 
 
-def file_share(made: LiteFile, network: QuantizedNetwork) -> dict[str, Any]:
+def file_share(made: LiteFile, network: QuantizedNetwork, fed: FedShapes | None) -> dict[str, Any]:
     """Plain values for the report, counted as those of the network.
 
     A layer that the file does not compute is left out, as its result is known beforehand: with a batch of fixed size,
     that of the zeros that a loop begins with. Weights that are multiplied in float are float numbers in the file.
     """
-    found = count_products(network.graph)
-    written = dict(_written_out(made, network.graph, {*found.counts, *found.unknown}))
+    found = count_products(network.graph, fed)
+    written = dict(_written_out(made, network.graph, {*found.counts, *found.unknown}, fed))
     written_in_float = list(_in_float(made, network.graph, written))
     counts = {name: count for name, count in found.counts.items() if not _is_complex(network.graph, name)} | written
     layers = {layer.layer.name: layer for layer in network.layers}
@@ -61,9 +62,11 @@ def file_share(made: LiteFile, network: QuantizedNetwork) -> dict[str, Any]:
     }
 
 
-def _written_out(made: LiteFile, graph: Graph, products: Collection[str]) -> Iterator[tuple[str, int]]:
+def _written_out(
+    made: LiteFile, graph: Graph, products: Collection[str], fed: FedShapes | None
+) -> Iterator[tuple[str, int]]:
     """The products in what was written in the place of nodes that are none; with their multiply-accumulates."""
-    for name, count in count_products(made.float_file.graph).counts.items():
+    for name, count in count_products(made.float_file.graph, fed).counts.items():
         if count and name not in graph.nodes and not any(scope in products for scope in _scopes(name)):
             yield name, count
 

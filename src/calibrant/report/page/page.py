@@ -10,7 +10,14 @@ from importlib.resources import files
 from typing import Any
 
 from calibrant.report.damage import WORST, damage_by_layer, input_key
-from calibrant.report.integer_share import is_otherwise, not_counted, part_of_counted, percent, weight_shares
+from calibrant.report.integer_share import (
+    counted_with,
+    is_otherwise,
+    not_counted,
+    part_of_counted,
+    percent,
+    weight_shares,
+)
 from calibrant.report.option_words import option_words
 from calibrant.report.page.drawing import drawing
 from calibrant.report.picture import Picture
@@ -89,7 +96,7 @@ def _head(name: str, report: Mapping[str, Any], sizes: Mapping[str, int], damage
         ("Left in float", f"{totals['layers_left_in_float']}"),
         ("Weights on INT8", on_integers),
         *((("Weights stored as INT8, multiplied in float", stored),) if totals["weight_only_weights"] else ()),
-        ("Multiply-accumulates", f"{products}{whole}{not_counted(totals)}"),
+        ("Multiply-accumulates", f"{products}{whole}{not_counted(totals)}{counted_with(totals)}"),
         *((("With 16-bit activations", wide),) if totals["wide_layers"] else ()),
         *_in_lite_file(report),
         *((f"Output {key}", _decibels(value)) for key, value in (run.get("output_sqnr_db") or {}).items()),

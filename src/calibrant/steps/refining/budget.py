@@ -74,7 +74,7 @@ def within_budget(
         pieces = pieces_of(network.graph, batches, PIECE, ENOUGH_SAMPLES)
         sizes = errors.measure(present, track(pieces, "budget", len(pieces)))
     squares = np.array([float(np.square(sizes[place]).sum()) for place in range(len(units))])
-    counts = count_products(network.graph).counts
+    counts = count_products(network.graph, batches.fed).counts
     whole = sum(counts.values())
     candidates = [
         place
