@@ -156,6 +156,29 @@ def test_an_axis_that_an_output_has_too_is_of_samples():
     assert [each.has_samples for each in inputs_of(load(one))] == [False]
 
 
+def graph_network():
+    x, source = placeholder([30, 8]), placeholder([80], "src", tf.int32)
+    tf.identity(dense(tf.math.unsorted_segment_sum(tf.gather(x, source), source, 30)), name="out")
+
+
+def test_first_sizes_that_differ_are_not_of_samples():
+    inputs = inputs_of(load(graph_def(graph_network)))
+    assert [spec.has_samples for spec in inputs] == [False, False]
+    x, source = numbers(4, 30, 8), np.zeros((4, 80), np.int32)
+    batches = open_data({"x": x, "src": source}, inputs)
+    assert [batch["x"].shape for batch in batches] == [(30, 8)] * 4 and batches.one_a_run
+    assert open_data({"x": x[0], "src": source[0]}, inputs).count == 1
+    with pytest.raises(DataError, match=r"if each of the 4 rows is one run, give as many to 'src' \[4, 80\]"):
+        open_data({"x": x, "src": source[0]}, inputs)
+
+
+def test_rows_of_an_axis_of_samples_can_be_joined():
+    spec = InputSpec("x", (6, 2), np.float32, has_samples=True)
+    with pytest.raises(DataError, match=r"array.reshape\(-1, 2\)"):
+        open_data(numbers(5, 6, 2), [spec])
+    assert open_data(numbers(5, 6, 2).reshape(-1, 2), [spec]).count == 5
+
+
 PICTURE = InputSpec("x", (None, None, 3), np.float32, is_one_sample=True)
 FIXED_PICTURE = InputSpec("x", (6, 5, 3), np.float32, is_one_sample=True)
 

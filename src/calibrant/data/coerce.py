@@ -85,6 +85,9 @@ def shape_problem(found: Shape, spec: InputSpec, file: str | None, label: str | 
             hint = "the axes are in another order; transpose the data"
     elif spec.shape is not None and len(found) == len(spec.shape) - 1 and agree(found, spec.shape[1:]):
         hint = "is this one sample? it needs an axis for the batch: array[np.newaxis]"
+    elif spec.has_samples and spec.shape is not None and len(found) == len(spec.shape) + 1 and found[1:] == spec.shape:
+        merged = ", ".join(map(str, (-1, *spec.shape[1:])))
+        hint = f"the first axis of the input is of samples, as an output has it: array.reshape({merged})"
     where = f"{label}: " if label else ""
     return Problem(
         f"{where}the data have shape {show(found)}, the input wants {show(spec.shape)}",

@@ -39,7 +39,8 @@ class InputSpec:
     is_read : bool
         Whether anything in the model reads it; a signature may have inputs that lead nowhere.
     has_samples : bool
-        Whether the first dimension is fixed and an output has the same: samples of a batch, by all appearances.
+        Whether the first dimension is fixed, and an output and all other inputs that fix theirs have the same: samples
+        of a batch, by all appearances.
     is_one_sample : bool
         Whether it is one sample, to which the model adds the axis of samples.
     """
@@ -90,7 +91,8 @@ def inputs_of(graph: Graph, like: Graph | None = None) -> list[InputSpec]:
     """
     from calibrant.graph.added_axis import is_one_sample
 
-    lengths = {shape[0] for tensor in graph.outputs if (shape := graph.shape(tensor))} - {None}
+    lengths = _first_sizes(graph, graph.outputs)
+    fixed = _first_sizes(graph, graph.inputs)
     shown_as = like if like is not None and len(like.inputs) == len(graph.inputs) else graph
     return [
         InputSpec(
@@ -99,13 +101,17 @@ def inputs_of(graph: Graph, like: Graph | None = None) -> list[InputSpec]:
             graph.dtype(tensor).as_numpy_dtype,
             (tensor, *others, *_stood_for(graph, tensor)),
             bool(graph.consumers(tensor)) or tensor in graph.outputs,
-            (graph.shape(tensor) or (None,))[0] in lengths,
+            len(fixed) == 1 and (graph.shape(tensor) or (None,))[0] in lengths,
             is_one_sample(graph, tensor),
         )
         for key, tensor, *others in zip(
             graph.input_keys, graph.inputs, shown_as.input_keys, shown_as.inputs, strict=True
         )
     ]
+
+
+def _first_sizes(graph: Graph, tensors: Iterable[str]) -> set[int]:
+    return {shape[0] for tensor in tensors if (shape := graph.shape(tensor)) and shape[0] is not None}
 
 
 def _stood_for(graph: Graph, tensor: str) -> tuple[str, ...]:

@@ -33,6 +33,17 @@ def _has_one_more(shape: Shape, spec: InputSpec) -> bool:
     return spec.shape is not None and len(shape) == len(spec.shape) + 1 and agree(shape[1:], spec.shape)
 
 
+def rows_hint(shapes: Mapping[str, Shape], inputs: Iterable[InputSpec], name: str) -> str | None:
+    """What the others need where the data of an input are one run a row; None where these are not."""
+    specs = {spec.name: spec for spec in inputs}
+    if not has_rows(shapes[name], specs[name]):
+        return None
+    rows = shapes[name][0]
+    others = {other: (rows, *spec.shape) for other, spec in specs.items() if other != name and spec.shape}
+    lacking = [f"{other!r} {show(wanted)}" for other, wanted in others.items() if shapes[other][:1] != (rows,)]
+    return f"if each of the {rows} rows is one run, give as many to {', '.join(lacking)}" if lacking else None
+
+
 def _are_pictures(column: InputSource, spec: InputSpec) -> bool:
     """Whether it is one picture a row, of a model that takes one a run."""
     return isinstance(column, ImageSource) and _has_one_more(column.shape, spec)

@@ -11,7 +11,7 @@ from calibrant.data.coerce import any_batch, dtype_problem, fit_shape, shape_pro
 from calibrant.data.images import ImageOptions, ImageSource
 from calibrant.data.input_source import Chunk, InputSource
 from calibrant.data.input_spec import InputSpec
-from calibrant.data.one_run_a_row import as_rows, refuse_batch_size
+from calibrant.data.one_run_a_row import as_rows, refuse_batch_size, rows_hint
 from calibrant.errors import DataError, Problem
 
 DEFAULT_BATCH_SIZE = 16
@@ -159,10 +159,12 @@ def _check_columns(
         column = columns[spec.name]
         fits = by_row or fit_shape(column.shape, any_batch(spec.shape)) is not None
         if not fits and not column.dtype.names:  # records have no shape of their own
-            problems.append(shape_problem(column.shape, spec, column.place, None))
+            problem = shape_problem(column.shape, spec, column.place, None)
+            shapes = {name: column.shape for name, column in columns.items()}
+            problems.append(problem if problem.hint else replace(problem, hint=rows_hint(shapes, inputs, spec.name)))
         elif spec.name not in scaled:
-            problem = dtype_problem(column.dtype, spec, column.place, None)
-            problems += [] if problem is None else [problem]
+            wrong_type = dtype_problem(column.dtype, spec, column.place, None)
+            problems += [] if wrong_type is None else [wrong_type]
     if problems:
         raise DataError(*problems)
 
