@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -126,7 +127,9 @@ def folded_model(original: Graph, configuration: Configuration) -> FoldedModel:
     """Fold a model as the configuration asks for."""
     folded = fold(original, configuration.do_fusion is not False, configuration.skip_fusion_layers)
     info, layers = graph_info(original, folded.graph, folded.fusions)
-    LOG.debug("%d norms folded, %d left", len(folded.fusions), len(folded.left))
+    kinds = Counter(fusion.kind for fusion in folded.fusions)
+    found = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    LOG.debug("fusions: %s; norms left: %d", found or "none", len(folded.left))
     return FoldedModel(original, folded, info, layers)
 
 
