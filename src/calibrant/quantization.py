@@ -231,6 +231,7 @@ def build_result(
         pictured=pictured,
         data=data if data is None or again is None else data.read_again(again.batches),
         options=options or {},
+        unrefined=found.unrefined,
         configuration=configuration,
     )
     _add_exports(result, export.formats, output.folder is None and len(export.formats) == 1, watch)

@@ -135,6 +135,8 @@ class Result:
         Amount of calibration data; None if it was observed in parts.
     options : Mapping[str, Any]
         Other options of the run, for the report.
+    unrefined : str | None
+        Why refining was left out where nobody asked for it; None otherwise.
     configuration : Configuration | None
         The given configuration with overrides for what a budget chose; None without a budget.
     files : tuple[Path, ...]
@@ -160,6 +162,7 @@ class Result:
     pictured: Pictured | None = None
     data: DataUse | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    unrefined: str | None = None
     configuration: Configuration | None = None
     files: tuple[Path, ...] = field(default=())
 
@@ -230,7 +233,7 @@ class Result:
 
     @property
     def _is_refined(self) -> bool:
-        return bool(self.options.get("refine"))
+        return bool(self.options.get("refine")) and self.unrefined is None
 
     def _block_comment(self) -> str:
         """With which options a block to paste, as a file of its own, is this run and its change alone."""
@@ -284,6 +287,8 @@ class Result:
     def run(self) -> dict[str, Any]:
         """What ``report.json`` says about this run: it differs from one to the next."""
         row = run_row(self.original, write_config_json(self.plan), self.data, self.seconds, self.options)
+        if self.unrefined is not None:
+            row["refine_left_out"] = self.unrefined
         return {**row, **sqnr_rows(self.output_sqnr), **file_sqnr_rows(self.file_sqnr)}
 
     @property

@@ -144,7 +144,11 @@ def _is_left_unrefined(result: Any) -> bool:
     from calibrant.config.plan import is_default
 
     refined = result.options.get("refine")
-    return not refined or (refined == "default" and not all(map(is_default, result.plan.layers)))
+    return (
+        not refined
+        or result.unrefined is not None
+        or (refined == "default" and not all(map(is_default, result.plan.layers)))
+    )
 
 
 def _show_weight_only(rows: list[dict[str, Any]]) -> None:

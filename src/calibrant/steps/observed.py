@@ -49,12 +49,15 @@ class Calibrated:
         How far the ranges moved in the second half of the data, where that was looked at.
     half : HalfSearch
         What was found in the first half.
+    unrefined : str | None
+        Why refining was left out where nobody asked for it; None otherwise.
     """
 
     prepared: Prepared
     network: QuantizedNetwork
     moves: tuple[RangeMove, ...] = ()
     half: HalfSearch = field(default_factory=dict)
+    unrefined: str | None = None
 
 
 def search_parameters(prepared: Prepared, watch: Stopwatch, half: HalfSearch | None = None) -> Calibrated:

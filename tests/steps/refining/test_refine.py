@@ -1,5 +1,6 @@
 """Ranges by what they cost at the outputs: where the tensor's own error misleads, and against running everything."""
 
+import logging
 from dataclasses import replace
 
 import numpy as np
@@ -230,10 +231,23 @@ def test_by_default_only_what_the_configuration_leaves_open_is_moved():
 
 
 @pytest.mark.parametrize("samples", [15, 16])
-def test_by_default_few_samples_move_nothing(samples):
+def test_by_default_few_samples_move_nothing(samples, caplog):
+    caplog.set_level(logging.INFO, "calibrant")
     data = np.concatenate(batches_of(8, loud=LOUD))[:samples]
     found = calibrant.quantize(two_products(), None, data, refine=None, batch_size=1)
     assert any(entry.unrefined is not None for entry in found.network.every_input()) == (samples == 16)
+    said = "refine: left out, 15 samples of the 16 that it needs; --refine (refine=True) does it all the same"
+    assert (said in caplog.messages) == (samples == 15)
+    assert found.report["run"].get("refine_left_out") == found.unrefined
+    assert found.unrefined == ("15 samples of the 16 that it needs" if samples == 15 else None)
+
+
+def test_few_samples_are_no_reason_where_refining_was_asked_for_or_nothing_is_open():
+    data = np.concatenate(batches_of(8, loud=LOUD))[:15]
+    asked = calibrant.quantize(two_products(), None, data, refine=True, batch_size=1)
+    assert asked.unrefined is None and any(entry.unrefined is not None for entry in asked.network.every_input())
+    config = "batch_num : 15 common_config { arq_quantize { } ifmr_quantize { } }"
+    assert calibrant.quantize(two_products(), config, data, refine=None, batch_size=1).unrefined is None
 
 
 @pytest.mark.parametrize(

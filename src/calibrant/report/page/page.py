@@ -316,6 +316,7 @@ def _provenance(report: Mapping[str, Any]) -> str:
         ("Configuration SHA-256", run["configuration_sha256"]),
         ("Data", run["data_fingerprint"]),
         ("Options", run["options"] and (option_words(run["options"]) or "the defaults")),
+        *((("Refining left out", run["refine_left_out"]),) if "refine_left_out" in run else ()),
         ("Steps", steps),
     ]
     return table(("", ""), [[cell(label), cell(value or "–")] for label, value in rows], headless=True)
