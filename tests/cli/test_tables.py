@@ -39,6 +39,19 @@ def test_wide_tables_are_whole(lines):
     assert any(ROWS[0][0] in line for line in lines(240))
 
 
+PREFIX = "StatefulPartitionedCall_1/StatefulPartitionedCall/functional_1/"
+
+
+@pytest.mark.parametrize("columns", [("layer", "type", "absorbed"), ("operator", "how many", "layers")])
+def test_what_all_names_begin_with_is_said_once(lines, columns):
+    rows = [(f"{PREFIX}a/conv", 1, f"{PREFIX}a/norm, {PREFIX}a/add"), (f"{PREFIX}b/conv", 2, f"{PREFIX}c")]
+    found = lines(80, columns, rows)
+    assert found[1] == f"…/ stands for {PREFIX}" and PREFIX not in "".join(found[2:])
+    assert found[3].split() == ["…/a/conv", "1", "…/a/norm,", "…/a/add"]
+    assert not any("stands for" in line for line in lines(80, columns, rows[:1]) if columns[0] == "layer")
+    assert not any("stands for" in line for line in lines(80, columns, [("a/b", 1, "a/b"), ("a/c", 1, "a/c")]))
+
+
 def test_brackets_are_text(lines):
     assert any("[bold]x[/bold]" in line for line in lines(80, ("name", "n"), [("[bold]x[/bold]", 1)]))
 

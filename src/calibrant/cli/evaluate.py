@@ -24,9 +24,9 @@ TITLES = {
     "mae": "MAE",
     "rmse": "RMSE",
     "r2": "R²",
-    "mse": "mean squared difference",
+    "mse": "MSE",
     "sqnr_db": "SQNR dB",
-    "largest_difference": "largest difference",
+    "largest_difference": "largest diff.",
 }
 SQNR_FOOT = (
     "SQNR: of the outputs as they are, all samples together; quantize has the median sample's, before a final Softmax"

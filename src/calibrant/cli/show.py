@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import textwrap
 import time
@@ -20,6 +21,11 @@ PLAIN_EVERY_SECONDS = 5.0
 WIDE = 240
 LEAST_NAME = 24
 LEAST_TEXT = 21
+LEAST_PREFIX = 16
+NAMES = ("layer", "node", "layers")
+"""Columns of names: those of the first of them that a table has tell how all begin."""
+SHARED = "…/"
+"""Stands for what all names begin with."""
 _KEPT = "\0"
 """A blank at which a line is not folded."""
 
@@ -35,9 +41,12 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], who
     """Print one table, the most important columns first; numbers are aligned to the right.
 
     Where it is too wide for the terminal, names in the first column lose their middle, or are folded if ``whole_names``
-    is set; then the last columns go.
+    is set; then the last columns go. What all names begin with is said once.
     """
     cells = [[cell(value) for value in row] for row in rows]
+    prefix = _shared_prefix(columns, cells)
+    if prefix:
+        cells = [[text.replace(prefix, SHARED) for text in row] for row in cells]
     output = console()
     count, widest = _fitting([columns, *cells], output.width)
     shown = Table(show_edge=False, pad_edge=False, box=None)
@@ -55,11 +64,24 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], who
         shown.add_row(first, *map(folded, row[1:count]))
     with output.capture() as captured:
         output.print(title, style="bold", markup=False)
+        if prefix:
+            output.print(f"{SHARED} stands for {prefix}", style="dim", markup=False, soft_wrap=True)
         output.print(shown)
     for printed in captured.get().splitlines():
         click.echo(printed.rstrip())
     if count < len(columns):
         output.print(f"({', '.join(columns[count:])}: in a wider terminal, or --json)", style="dim")
+
+
+def _shared_prefix(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    """What all names of a table begin with, up to a slash; empty where that is short, or there is one name."""
+    column = next((at for at, title in enumerate(columns) if title in NAMES), None)
+    if column is None:
+        return ""
+    names = {name for row in cells for name in row[column].split(", ") if name}
+    common = os.path.commonprefix(sorted(names))
+    prefix = common[: common.rfind("/") + 1]
+    return prefix if len(names) > 1 and len(prefix) >= LEAST_PREFIX else ""
 
 
 def line(text: str) -> None:
