@@ -8,7 +8,7 @@ from calibrant.data.input_spec import inputs_of
 from calibrant.data.one_run_a_row import first_axis_sentence, one_sample_sentence
 from calibrant.data.open_data import InputSpec, TFRecords, open_data
 from calibrant.errors import DataError
-from calibrant.graph.fed_shapes import FedShapes
+from calibrant.fed_shapes import FedShapes
 from calibrant.graph.reading.load import load
 from graphs import dense, graph_def, numbers, placeholder, tf
 

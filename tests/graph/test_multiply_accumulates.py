@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from calibrant.graph.fed_shapes import FedShapes
+from calibrant.fed_shapes import FedShapes
 from calibrant.graph.multiply_accumulates import ASSUMED, LONG, count_products
 from calibrant.graph.reading.load import load
 from graphs import graph_def, numbers, placeholder, tf, v1

@@ -6,7 +6,7 @@ import pytest
 
 import calibrant
 from calibrant.errors import ModelError
-from calibrant.graph.fed_shapes import FedShapes
+from calibrant.fed_shapes import FedShapes
 from calibrant.graph.reading.load import load
 from calibrant.steps import measured
 from calibrant.steps.measured import ENOUGH_VALUES, LEAST_SAMPLES, MOST_SAMPLES, PRODUCTS, RESULTS, samples_to_run

@@ -10,7 +10,7 @@ from calibrant.data.batches import Batches
 from calibrant.data.input_spec import InputSpec
 from calibrant.data.option_types import plain_number
 from calibrant.errors import DataError, Problem
-from calibrant.graph.fed_shapes import FedShapes
+from calibrant.fed_shapes import FedShapes
 
 DEFAULT_SAMPLES = 64
 FEWEST_SAMPLES = 32

@@ -13,7 +13,7 @@ from calibrant.data.fingerprint import Fingerprint
 from calibrant.data.input_source import Chunk
 from calibrant.data.input_spec import InputSpec
 from calibrant.errors import DataError, Problem
-from calibrant.graph.fed_shapes import FedShapes
+from calibrant.fed_shapes import FedShapes
 
 Rows = Callable[[], Iterator[dict[str, Chunk]]]
 

@@ -11,7 +11,7 @@ import numpy as np
 from calibrant.emit.tflite.conversion.float_file import FloatFile
 from calibrant.emit.tflite.settings import TfliteSettings
 from calibrant.errors import CalibrantError
-from calibrant.graph.fed_shapes import FedShapes
+from calibrant.fed_shapes import FedShapes
 from calibrant.graph.graph import Graph
 from calibrant.publish.write import Content
 from calibrant.quantized_network import QuantizedNetwork

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from calibrant.fed_shapes import FedShapes
 from calibrant.graph import nodes as nd
-from calibrant.graph.fed_shapes import FedShapes
 from calibrant.graph.graph import Graph
 
 

@@ -9,8 +9,8 @@ from fractions import Fraction
 from functools import cache, partial
 from itertools import chain
 
+from calibrant.fed_shapes import FedShapes
 from calibrant.graph import nodes as nd
-from calibrant.graph.fed_shapes import FedShapes
 from calibrant.graph.functions.control_flow import nodes_in_functions
 from calibrant.graph.functions.function_shapes import function_as_graph
 from calibrant.graph.functions.loop_rounds import changed_arguments, loop_rounds, origin

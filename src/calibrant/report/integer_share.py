@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from calibrant.fed_shapes import FedShapes
 from calibrant.graph import nodes as nd
-from calibrant.graph.fed_shapes import FedShapes
 from calibrant.graph.graph import Graph
 from calibrant.graph.multiply_accumulates import count_products
 from calibrant.graph.weight_constants import weight_constants

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from calibrant.config.plan import Plan
+from calibrant.fed_shapes import FedShapes
 from calibrant.fold import Folded
-from calibrant.graph.fed_shapes import FedShapes
 from calibrant.graph.graph import Graph
 from calibrant.quantized_network import QuantizedNetwork
 from calibrant.report.bias_axes import bias_axis_warnings

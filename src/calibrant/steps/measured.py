@@ -16,8 +16,8 @@ from calibrant.data.open_data import Batches
 from calibrant.emit.fakequant import fake_quantized_unnamed
 from calibrant.emit.tflite.sample import takes
 from calibrant.errors import ModelError
+from calibrant.fed_shapes import FedShapes
 from calibrant.graph import nodes as nd
-from calibrant.graph.fed_shapes import FedShapes
 from calibrant.graph.graph import Graph
 from calibrant.graph.input_shapes import with_fed_shapes
 from calibrant.graph.logits import before_softmax

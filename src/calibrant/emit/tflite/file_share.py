@@ -14,7 +14,7 @@ from calibrant.emit.tflite.model import LiteFile
 from calibrant.emit.tflite.planning.kernels import CONVOLVING
 from calibrant.emit.tflite.planning.layer_operator import layer_operator
 from calibrant.emit.tflite.planning.wiring import Wiring
-from calibrant.graph.fed_shapes import FedShapes
+from calibrant.fed_shapes import FedShapes
 from calibrant.graph.graph import Graph
 from calibrant.graph.multiply_accumulates import count_products
 from calibrant.graph.weight_constants import weight_constants
