@@ -84,11 +84,23 @@ def test_the_file_is_that_of_the_weights(name):
     assert operators(file) == operators(File(convert(graph)))
 
 
+def with_factors(*factors):
+    """A dense layer whose results are multiplied, and which another one shares its weight with."""
+    shared = weights(5, 5)
+    y = tf.matmul(placeholder([None, 5]), shared)
+    return tf.matmul(tf.sin(y), shared) * tf.constant(np.float32(factors))
+
+
 @pytest.mark.parametrize(
     "build",
     [
         lambda: tf.matmul(placeholder([None, 5]), weights(5, 7)) * weights(7, seed=5),
+        lambda: tf.matmul(placeholder([None, 5]), weights(5, 4)) * tf.constant([1.0, 0.5, 1.0, 1.0]),
+        lambda: tf.matmul(placeholder([None, 5]) * tf.constant([1.0, 0, 1, 0, 1]), weights(5, 7)),
         lambda: tf.nn.conv2d(image(), weights(3, 3, 4, 4), 1, "SAME") * 3.0,
+        lambda: tf.nn.conv2d(image(), weights(3, 3, 4, 4), 1, "SAME") * tf.constant([1, 1, 1, 1.01]),
+        lambda: with_factors(1, 1, 1, 1, 0.99),
+        lambda: with_factors(2, 1, 1, 1, 1),
     ],
 )
 def test_a_weight_that_the_converter_computes_with_is_converted(build):

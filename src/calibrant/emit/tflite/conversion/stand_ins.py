@@ -115,36 +115,39 @@ def put_weights_back(file: File, graph: Graph, stand_ins: Mapping[float, StandIn
     Returns
     -------
     bool
-        Whether each was there, and nothing made of its number in another way; else the file is of no use.
+        Whether each was there for all that read it, and nothing made of its number in another way; else the file is of
+        no use, as that of a weight which is multiplied beforehand by what is 1 in some channels.
     """
-    back: set[float] = set()
+    served = dict.fromkeys(stand_ins, 0)
     old: set[int] = set()
     placed: dict[tuple[float, tuple[int, ...]], int] = {}
     for part in file.subgraphs():
         readers = _readers_in_file(part)
         for tensor in part.tensors():
-            number = _first_number(part, tensor)
-            if number is None or number not in stand_ins:
+            numbers = _large_numbers(part, tensor)
+            number = None if numbers is None else float(numbers[0])
+            if numbers is None or number is None or number not in stand_ins:
                 continue
-            stand_in = stand_ins[number]
+            stand_in, places = stand_ins[number], readers.get(tensor.index, [])
             values = graph.require_constant(f"{stand_in.name}:0")
-            axes = _axes(tensor, readers.get(tensor.index, []), stand_in.readers, values.shape)
-            if axes is None:
+            axes = _axes(tensor, places, stand_in.readers, values.shape)
+            if axes is None or not np.all(numbers == numbers[0]):
                 return False
             if (number, axes) not in placed:
                 placed[number, axes] = file.add_buffer(values.transpose(axes))
             old.add(tensor.raw.buffer)
             tensor.raw.buffer = placed[number, axes]
-            back.add(number)
+            served[number] += len(places)
     _forget(file, old)
-    return back == stand_ins.keys()
+    return all(count >= len(stand_ins[number].readers) for number, count in served.items())
 
 
-def _first_number(file: File, tensor: Tensor) -> float | None:
+def _large_numbers(file: File, tensor: Tensor) -> np.ndarray | None:
+    """The numbers of a large constant of type float32."""
     data = file.model.buffers[tensor.raw.buffer].data
     if tensor.dtype != np.float32 or data is None or len(data) < LEAST_BYTES:
         return None
-    return float(np.asarray(data[:4], np.uint8).view(np.float32)[0])
+    return np.asarray(data, np.uint8).view(np.float32)
 
 
 def _forget(file: File, buffers: Iterable[int]) -> None:
