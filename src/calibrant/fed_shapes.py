@@ -14,9 +14,6 @@ class FedShapes:
     ----------
     shapes : Mapping[str, tuple[int, ...]]
         Input key → shape.
-    samples : int
-        Number of samples in these.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
-    samples: int = 1

@@ -102,3 +102,9 @@ def test_lines_are_folded_on_a_terminal_alone(monkeypatch, capsys):
     found = capsys.readouterr().out.splitlines()
     assert max(map(len, found)) <= 60 and all(line.endswith(("s,", "s")) for line in found)
     assert " ".join(map(str.strip, found)) == whole
+
+
+def test_only_what_names_begin_with_is_left_out(lines):
+    rows = [(f"{PREFIX}{PREFIX}a", 1, f"x/{PREFIX}a"), (f"{PREFIX}b", 2, "")]
+    found = lines(240, ("layer", "bits", "absorbed"), rows)
+    assert found[3].split() == [f"…/{PREFIX}a", "1", f"x/{PREFIX}a"]

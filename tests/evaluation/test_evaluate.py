@@ -108,6 +108,17 @@ def test_models_whose_inputs_have_other_names():
         calibrant.evaluate([fixed(None), fixed(None, "image")], {"other": DATA})
 
 
+def test_first_sizes_that_differ_are_no_batch():
+    def build():
+        nodes, edges = placeholder([6, 4], "x"), placeholder([9], "edges", tf.int32)
+        summed = tf.math.unsorted_segment_sum(tf.gather(nodes, edges), edges, 6)
+        tf.identity(dense(nodes + summed), name="out")
+
+    edges = np.random.default_rng(1).integers(0, 6, (5, 9)).astype(np.int32)
+    [found] = calibrant.evaluate([graph_def(build)], {"x": numbers(5, 6, 4), "edges": edges})
+    assert found.samples == 5
+
+
 def test_outputs_of_other_shapes():
     def build():
         tf.identity(conv(placeholder([None, 6, 6, 2])), name="out")

@@ -85,15 +85,13 @@ def picture():
     tf.nn.conv2d(placeholder([None, None, None, 3]), constant(1, 1, 3, 2), 1, "SAME", name="layer")
 
 
-def counted(build, shapes, samples=1):
-    return count_products(load(graph_def(build), outputs=["layer"]), FedShapes(shapes, samples))
+def counted(build, shapes):
+    return count_products(load(graph_def(build), outputs=["layer"]), FedShapes(shapes))
 
 
 def test_open_sizes_are_those_that_are_fed():
     found = counted(picture, {"x": (1, 5, 7, 3)})
     assert (found.counts, found.sizes) == ({"layer": 5 * 7 * 3 * 2}, {"x": (1, 5, 7, 3)})
-    found = counted(picture, {"x": (4, 5, 7, 3)}, samples=4)
-    assert found.counts == {"layer": 5 * 7 * 3 * 2}
 
 
 @pytest.mark.parametrize("shapes", [{}, {"x": (1, 5, 7)}])

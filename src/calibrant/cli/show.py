@@ -46,7 +46,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], who
     cells = [[cell(value) for value in row] for row in rows]
     prefix = _shared_prefix(columns, cells)
     if prefix:
-        cells = [[text.replace(prefix, SHARED) for text in row] for row in cells]
+        cells = [[_shortened(text, prefix) for text in row] for row in cells]
     output = console()
     count, widest = _fitting([columns, *cells], output.width)
     shown = Table(show_edge=False, pad_edge=False, box=None)
@@ -82,6 +82,12 @@ def _shared_prefix(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> st
     common = os.path.commonprefix(sorted(names))
     prefix = common[: common.rfind("/") + 1]
     return prefix if len(names) > 1 and len(prefix) >= LEAST_PREFIX else ""
+
+
+def _shortened(names: str, prefix: str) -> str:
+    return ", ".join(
+        SHARED + name.removeprefix(prefix) if name.startswith(prefix) else name for name in names.split(", ")
+    )
 
 
 def line(text: str) -> None:

@@ -64,8 +64,8 @@ class Batches:
         Inputs of floats without samples, as their first axis is fixed and that of others open, that had the same values
         in every batch of the first whole iteration.
     fed : FedShapes | None
-        Shapes of the first batch that was read; None before. With one of its samples, unless other open axes than that
-        of samples come first.
+        Shapes of the first batch that was read, with one of its samples; None before, and where it is not known which
+        of several open axes that come first is that of samples.
     restartable : bool
         Whether it can be read more than once.
     one_a_run : bool
@@ -128,7 +128,7 @@ class Batches:
             batch = {spec.name: coerce(row[spec.name], spec, self.seen) for spec in self._inputs}
             if not sample_count(batch):
                 raise DataError(Problem(f"batch {yielded} holds no samples", file=self._place, hint="leave it out"))
-            if self.fed is None:
+            if self.fed is None and not yielded:
                 self.fed = self._fed_shapes(batch)
             for array in batch.values():
                 fingerprint.add(array)
@@ -179,14 +179,13 @@ class Batches:
             return 1
         return samples_of_shapes({name: np.shape(array) for name, array in batch.items()}, self._inputs)
 
-    def _fed_shapes(self, batch: Mapping[str, np.ndarray]) -> FedShapes:
+    def _fed_shapes(self, batch: Mapping[str, np.ndarray]) -> FedShapes | None:
         shapes = {name: np.shape(array) for name, array in batch.items()}
         if self.one_a_run:
             return FedShapes(shapes)
-        samples = self.samples_in(batch)
         counting = [shapes[spec.name][0] for spec in self._inputs if spec.fixed_batch is None and shapes[spec.name]]
-        if any(size != samples for size in counting):
-            return FedShapes(shapes, samples)
+        if len(set(counting)) > 1:
+            return None
         return FedShapes({name: (1, *shape[1:]) if shape else () for name, shape in shapes.items()})
 
     def _by_sample(self, batch: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], int]:

@@ -175,9 +175,16 @@ def _output(arrays: Sequence[np.ndarray], place: int, name: str) -> np.ndarray:
 
 
 def _fixed_batch(graphs: Sequence[Graph]) -> int | None:
-    """The batch that some of the models ask for."""
-    shapes = [graph.shape(graph.inputs[at]) for graph in graphs for at in inputs_with_samples(graph)]
-    sizes = {shape[0] for shape in shapes if shape and shape[0] is not None}
+    """The batch that some of the models ask for; the first sizes of one that has several are no batch."""
+    by_graph = [
+        {
+            shape[0]
+            for at in inputs_with_samples(graph)
+            if (shape := graph.shape(graph.inputs[at])) and shape[0] is not None
+        }
+        for graph in graphs
+    ]
+    sizes = {size for found in by_graph if len(found) == 1 for size in found}
     if len(sizes) > 1:
         found = " and ".join(str(size) for size in sorted(sizes))
         raise DataError(Problem(f"the models have fixed batches of {found}, so they cannot be run on the same batches"))

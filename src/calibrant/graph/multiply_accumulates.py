@@ -65,16 +65,15 @@ def count_products(graph: Graph, fed: FedShapes | None = None) -> ProductCounts:
     in_turn = ((each, _counts(graph, products, each.shape)) for each in _sizings(graph, products, fed))
     first = next(in_turn)
     sizing, counts = next((found for found in chain([first], in_turn) if not _has_empty(found[1], products)), first)
-    known = {name: count // sizing.samples for name, count in counts.items() if count is not None}
+    known = {name: count for name, count in counts.items() if count is not None}
     return ProductCounts(known, tuple(name for name in counts if name not in known), sizing.sizes)
 
 
 @dataclass(frozen=True)
 class _Sizing:
-    """Static shapes of all tensors, with so many samples, for these shapes of inputs."""
+    """Static shapes of all tensors, for these shapes of inputs."""
 
     shape: ShapeOf
-    samples: int
     sizes: Mapping[str, tuple[int, ...]]
 
 
@@ -217,9 +216,9 @@ def _sizings(graph: Graph, products: list[NodeDef], fed: FedShapes | None) -> It
         closed = with_fed_shapes(graph, each)
         if closed is not None:
             fits = True
-            yield _Sizing(partial(_sizes, closed), each.samples, _closed_sizes(graph, closed))
+            yield _Sizing(partial(_sizes, closed), _closed_sizes(graph, closed))
     if not fits:
-        yield _Sizing(partial(_sizes, graph), 1, {})
+        yield _Sizing(partial(_sizes, graph), {})
 
 
 def _in_turn(graph: Graph, fed: FedShapes | None) -> Iterator[FedShapes]:
