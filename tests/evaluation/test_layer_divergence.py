@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from calibrant.evaluation import layer_divergence
+from calibrant.emit.tflite.simulation import parts
 from calibrant.evaluation.layer_divergence import first_parting
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from graphs import conv, graph_def, tf
@@ -25,8 +25,8 @@ def pair():
 
 @pytest.mark.parametrize("most", [1, 1_000, 1 << 26])
 def test_it_is_the_same_however_many_are_simulated_at_once(pair, monkeypatch, most):
-    monkeypatch.setattr(layer_divergence, "MOST_NUMBERS", most)
-    monkeypatch.setattr(layer_divergence, "MOST_PARTS", 1_000_000)
+    monkeypatch.setattr(parts, "MOST_NUMBERS", most)
+    monkeypatch.setattr(parts, "MOST_PARTS", 1_000_000)
     file, simulation, x = pair
     file.run({0: x})
     assert first_parting(simulation, file, {0: x}) is None

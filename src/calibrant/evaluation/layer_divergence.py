@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from calibrant.emit.tflite.file_parts import Tensor
+from calibrant.emit.tflite.simulation.parts import in_parts
 from calibrant.emit.tflite.simulation.simulate import between_node
 from calibrant.evaluation.tflite_runner import TfliteRunner
 from calibrant.graph.graph import Graph
 from calibrant.graph.running.run import run_once
-
-MOST_NUMBERS = 1 << 26
-"""Of the tensors that are simulated at once."""
-MOST_PARTS = 8
 
 
 @dataclass(frozen=True)
@@ -48,29 +45,14 @@ def first_parting(simulation: Graph, file: TfliteRunner, fed: Mapping[int, np.nd
         What it ran on: values of the inputs by position.
     """
     batch = dict(zip(simulation.input_keys, fed.values(), strict=True))
-    for tensors in _parts(_compared(simulation, file), file):
+    compared = _compared(simulation, file)
+    for tensors in in_parts(compared, [file.codes(tensor).size for tensor in compared]):
         values = run_once(simulation, batch, [f"{between_node(tensor)}:0" for tensor in tensors])
         for tensor, real in zip(tensors, values, strict=True):
             found = _divergence(tensor, file.codes(tensor), real)
             if found.largest_steps > 1:
                 return found
     return None
-
-
-def _parts(tensors: Sequence[Tensor], file: TfliteRunner) -> Iterator[list[Tensor]]:
-    """Tensors that are simulated at once; a network with long sequences makes gigabytes of them."""
-    sizes = [file.codes(tensor).size for tensor in tensors]
-    most = max(MOST_NUMBERS, sum(sizes) // MOST_PARTS)
-    part: list[Tensor] = []
-    room = most
-    for tensor, size in zip(tensors, sizes, strict=True):
-        if part and size > room:
-            yield part
-            part, room = [], most
-        part.append(tensor)
-        room -= size
-    if part:
-        yield part
 
 
 def _divergence(tensor: Tensor, codes: np.ndarray, real: np.ndarray) -> LayerDivergence:

@@ -7,7 +7,7 @@ import pytest
 
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.sample import as_fed
-from calibrant.emit.tflite.simulation import operator_check
+from calibrant.emit.tflite.simulation import parts
 from calibrant.emit.tflite.simulation.operator_check import operator_differences, run_file
 from calibrant.emit.tflite.simulation.simulate import simulate
 from graphs import conv, dense, graph_def, tf
@@ -38,8 +38,8 @@ def test_it_does_not_matter_how_many_are_simulated_at_once(run, monkeypatch, mos
     spoilt[index] = np.roll(spoilt[index], 1)
     simulation = simulate(file, {0: "x:0"})
     whole = operator_differences(file, simulation, [values, spoilt])
-    monkeypatch.setattr(operator_check, "MOST_NUMBERS", most)
-    monkeypatch.setattr(operator_check, "MOST_PARTS", 1_000_000)
+    monkeypatch.setattr(parts, "MOST_NUMBERS", most)
+    monkeypatch.setattr(parts, "MOST_PARTS", 1_000_000)
     assert operator_differences(file, simulation, [values, spoilt]) == whole
     assert max(each.steps for each in whole[0]) <= 1
     assert {each.name for each in whole[1] if each.steps > 1} == {"LOGISTIC", "ADD"}

@@ -13,6 +13,7 @@ from calibrant.emit.tflite.file_parts import Operator, Tensor
 from calibrant.emit.tflite.flatbuffer import File
 from calibrant.emit.tflite.interpreter import empty_tensors, new_interpreter
 from calibrant.emit.tflite.simulation.integers import WITHIN_A_STEP
+from calibrant.emit.tflite.simulation.parts import in_parts
 from calibrant.emit.tflite.simulation.simulate import Simulation, holds_codes
 from calibrant.graph.running.session import unoptimized
 from calibrant.graph.tensorflow import tensorflow
@@ -21,9 +22,6 @@ SUMS = frozenset({"SUM", "MEAN"})
 NEAR = 1e-3
 """How far, relative to the largest number, kernels in float may be from TensorFlow's."""
 
-MOST_NUMBERS = 1 << 25
-"""In what is simulated at once."""
-MOST_PARTS = 16
 _Result = tuple[int, Operator, Tensor]  # position of an operator among those of the file, and what it makes
 
 
@@ -150,17 +148,8 @@ def _parts(
 ) -> Iterator[tuple[list[_Result], list[int]]]:
     """Results to be simulated at once, and which tensors to feed for them: few parts, and few numbers in each."""
     sizes = [_numbers(operator) + values[made.index].size for _, operator, made in compared]
-    most = max(MOST_NUMBERS, sum(sizes) // MOST_PARTS)
     fed = {simulation.read[index].ref(): index for index in feedable}
-    part: list[_Result] = []
-    room = most
-    for result, size in zip(compared, sizes, strict=True):
-        if part and size > room:
-            yield part, _read_by(part, simulation, fed)
-            part, room = [], most
-        part.append(result)
-        room -= size
-    if part:
+    for part in in_parts(compared, sizes):
         yield part, _read_by(part, simulation, fed)
 
 
