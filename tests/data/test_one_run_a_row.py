@@ -8,7 +8,6 @@ from calibrant.data.input_spec import inputs_of
 from calibrant.data.one_run_a_row import first_axis_sentence, one_sample_sentence
 from calibrant.data.open_data import InputSpec, TFRecords, open_data
 from calibrant.errors import DataError
-from calibrant.fed_shapes import FedShapes
 from calibrant.graph.reading.load import load
 from graphs import dense, graph_def, numbers, placeholder, tf
 
@@ -247,8 +246,8 @@ def test_what_the_first_batch_has_is_kept():
         return batches.fed
 
     picture = InputSpec("x", (None, None, 3), np.float32)
-    assert fed(numbers(40, 5, 3), picture) == FedShapes({"x": (1, 5, 3)})
-    assert fed(numbers(4, 9), OPEN) == FedShapes({"x": (9,)})
+    assert fed(numbers(40, 5, 3), picture) == {"x": (1, 5, 3)}
+    assert fed(numbers(4, 9), OPEN) == {"x": (9,)}
     steps, lengths = InputSpec("x", (None, None, 3), np.float32), InputSpec("n", (None,), np.float32)
     batch = {"x": numbers(7, 2, 3), "n": numbers(2)}
     assert fed([batch], steps, lengths) is None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from calibrant.fed_shapes import FedShapes
 from calibrant.graph.multiply_accumulates import ASSUMED, LONG, count_products
 from calibrant.graph.reading.load import load
 from graphs import graph_def, numbers, placeholder, tf, v1
@@ -86,7 +85,7 @@ def picture():
 
 
 def counted(build, shapes):
-    return count_products(load(graph_def(build), outputs=["layer"]), FedShapes(shapes))
+    return count_products(load(graph_def(build), outputs=["layer"]), shapes)
 
 
 def test_open_sizes_are_those_that_are_fed():

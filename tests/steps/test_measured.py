@@ -6,7 +6,6 @@ import pytest
 
 import calibrant
 from calibrant.errors import ModelError
-from calibrant.fed_shapes import FedShapes
 from calibrant.graph.reading.load import load
 from calibrant.steps import measured
 from calibrant.steps.measured import ENOUGH_VALUES, LEAST_SAMPLES, MOST_SAMPLES, PRODUCTS, RESULTS, samples_to_run
@@ -44,7 +43,7 @@ def test_small_networks_are_measured_on_more_samples(rows, samples):
 
 
 def test_open_sizes_are_those_of_the_data():
-    assert samples_to_run(network_of(None), FedShapes({"x": (1, 8, 64, 8)})) == MOST_SAMPLES
+    assert samples_to_run(network_of(None), {"x": (1, 8, 64, 8)}) == MOST_SAMPLES
 
 
 def test_open_sizes_and_loops_are_measured_on_few():

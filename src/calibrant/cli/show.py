@@ -79,7 +79,7 @@ def _shared_prefix(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> st
     if column is None:
         return ""
     names = {name for row in cells for name in row[column].split(", ") if name}
-    common = os.path.commonprefix(sorted(names))
+    common = os.path.commonprefix(list(names))
     prefix = common[: common.rfind("/") + 1]
     return prefix if len(names) > 1 and len(prefix) >= LEAST_PREFIX else ""
 

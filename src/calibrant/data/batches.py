@@ -182,11 +182,11 @@ class Batches:
     def _fed_shapes(self, batch: Mapping[str, np.ndarray]) -> FedShapes | None:
         shapes = {name: np.shape(array) for name, array in batch.items()}
         if self.one_a_run:
-            return FedShapes(shapes)
+            return shapes
         counting = [shapes[spec.name][0] for spec in self._inputs if spec.fixed_batch is None and shapes[spec.name]]
         if len(set(counting)) > 1:
             return None
-        return FedShapes({name: (1, *shape[1:]) if shape else () for name, shape in shapes.items()})
+        return {name: (1, *shape[1:]) if shape else () for name, shape in shapes.items()}
 
     def _by_sample(self, batch: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], int]:
         """What is read of a batch along the axis of its samples, and how many these are.

@@ -91,8 +91,8 @@ def inputs_of(graph: Graph, like: Graph | None = None) -> list[InputSpec]:
     """
     from calibrant.graph.added_axis import is_one_sample
 
-    lengths = _first_sizes(graph, graph.outputs)
-    fixed = _first_sizes(graph, graph.inputs)
+    lengths = graph.first_sizes(graph.outputs)
+    fixed = graph.first_sizes(graph.inputs)
     shown_as = like if like is not None and len(like.inputs) == len(graph.inputs) else graph
     return [
         InputSpec(
@@ -108,10 +108,6 @@ def inputs_of(graph: Graph, like: Graph | None = None) -> list[InputSpec]:
             graph.input_keys, graph.inputs, shown_as.input_keys, shown_as.inputs, strict=True
         )
     ]
-
-
-def _first_sizes(graph: Graph, tensors: Iterable[str]) -> set[int]:
-    return {shape[0] for tensor in tensors if (shape := graph.shape(tensor)) and shape[0] is not None}
 
 
 def _stood_for(graph: Graph, tensor: str) -> tuple[str, ...]:

@@ -176,14 +176,7 @@ def _output(arrays: Sequence[np.ndarray], place: int, name: str) -> np.ndarray:
 
 def _fixed_batch(graphs: Sequence[Graph]) -> int | None:
     """The batch that some of the models ask for; the first sizes of one that has several are no batch."""
-    by_graph = [
-        {
-            shape[0]
-            for at in inputs_with_samples(graph)
-            if (shape := graph.shape(graph.inputs[at])) and shape[0] is not None
-        }
-        for graph in graphs
-    ]
+    by_graph = [graph.first_sizes(graph.inputs[at] for at in inputs_with_samples(graph)) for graph in graphs]
     sizes = {size for found in by_graph if len(found) == 1 for size in found}
     if len(sizes) > 1:
         found = " and ".join(str(size) for size in sorted(sizes))

@@ -147,6 +147,10 @@ class Graph:
         """TensorFlow dtype of a tensor."""
         return self.tensors[nd.tensor_name(tensor)][1]
 
+    def first_sizes(self, tensors: Iterable[str]) -> set[int]:
+        """The sizes of the first axes of tensors, as far as they are not open."""
+        return {shape[0] for tensor in tensors if (shape := self.shape(tensor)) and shape[0] is not None}
+
     def graph_def(self) -> GraphDef:
         """The graph as a protobuf message."""
         result = GraphDef(versions=self.versions, library=self.library)

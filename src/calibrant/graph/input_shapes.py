@@ -44,7 +44,7 @@ def with_fed_shapes(graph: Graph, fed: FedShapes) -> Graph | None:
     """
     shapes: dict[str, nd.OpenShape] = {}
     for key, tensor in zip(graph.input_keys, graph.inputs, strict=True):
-        shape, given = graph.shape(tensor), fed.shapes.get(key)
+        shape, given = graph.shape(tensor), fed.get(key)
         if shape is None:
             continue
         if given is None or len(given) != len(shape):

@@ -226,7 +226,7 @@ def _in_turn(graph: Graph, fed: FedShapes | None) -> Iterator[FedShapes]:
         yield fed
     ranks = {key: len(graph.shape(tensor) or ()) for key, tensor in zip(graph.input_keys, graph.inputs, strict=True)}
     for first, others in ((1, ASSUMED), (1, LONG), (LONG, ASSUMED)):
-        yield FedShapes({key: (first, *[others] * (rank - 1))[:rank] for key, rank in ranks.items()})
+        yield {key: (first, *[others] * (rank - 1))[:rank] for key, rank in ranks.items()}
 
 
 def _closed_sizes(graph: Graph, closed: Graph) -> dict[str, tuple[int, ...]]:

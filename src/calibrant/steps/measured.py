@@ -140,13 +140,19 @@ def samples_to_run(graph: Graph, fed: FedShapes | None = None) -> int:
     LEAST_SAMPLES where a product cannot be counted, as in some loops, or an output's size is open.
     """
     products = count_products(graph, fed)
-    closed = (None if fed is None else with_fed_shapes(graph, fed)) or graph
-    shapes = [nd.static_shape((closed.shape(tensor) or (None, None))[1:]) for tensor in graph.outputs]
-    known = [math.prod(shape) for shape in shapes if shape is not None]
-    if products.unknown or len(known) < len(shapes):
+    known = _sizes_of_outputs(graph)
+    if len(known) < len(graph.outputs) and fed is not None:
+        known = _sizes_of_outputs(with_fed_shapes(graph, fed) or graph)
+    if products.unknown or len(known) < len(graph.outputs):
         return LEAST_SAMPLES
     most = min(PRODUCTS // max(sum(products.counts.values()), 1), RESULTS // max(sum(known), 1))
     return min(max(most, LEAST_SAMPLES), MOST_SAMPLES)
+
+
+def _sizes_of_outputs(graph: Graph) -> list[int]:
+    """How many numbers of a sample those outputs have whose sizes are not open."""
+    shapes = (nd.static_shape((graph.shape(tensor) or (None, None))[1:]) for tensor in graph.outputs)
+    return [math.prod(shape) for shape in shapes if shape is not None]
 
 
 def file_sqnr(

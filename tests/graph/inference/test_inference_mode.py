@@ -18,14 +18,7 @@ from graphs import conv, dense, graph_def, numbers, placeholder, save, tf, v1
 DATA = numbers(4, 6, 6, 2)
 MEAN, VARIANCE = numbers(4, seed=7), np.abs(numbers(4, seed=8)) + 0.5
 
-
-@pytest.fixture(autouse=True, params=["Switch and Merge", "If"])
-def control_flow(request):
-    """Both forms in which TensorFlow writes a conditional."""
-    enabled = v1.control_flow_v2_enabled()
-    (v1.disable_control_flow_v2 if request.param == "Switch and Merge" else v1.enable_control_flow_v2)()
-    yield request.param
-    (v1.enable_control_flow_v2 if enabled else v1.disable_control_flow_v2)()
+pytestmark = pytest.mark.usefixtures("control_flow")
 
 
 def norm(x, training):

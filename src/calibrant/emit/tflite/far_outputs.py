@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from calibrant.algorithms.sqnr import arrays_sqnr_db
-from calibrant.emit.tflite.sample import takes
+from calibrant.emit.tflite.sample import as_batch, takes
 from calibrant.graph.graph import Graph
 from calibrant.graph.running.run import run_once
 
@@ -44,7 +44,7 @@ def far_outputs(
 
 
 def _run(graph: Graph, sample: Mapping[int, np.ndarray]) -> list[np.ndarray]:
-    return run_once(graph, {key: sample[at] for at, key in enumerate(graph.input_keys)})
+    return run_once(graph, as_batch(graph, sample))
 
 
 def far_apart(wanted: Sequence[np.ndarray], found: Sequence[np.ndarray], limit: float = FAR) -> dict[int, float]:

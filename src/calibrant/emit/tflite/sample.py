@@ -74,6 +74,11 @@ def as_fed(file: File, sample: Mapping[int, np.ndarray]) -> dict[int, np.ndarray
     return {at: quantized(tensor, sample[at]) for at, tensor in enumerate(file.inputs())}
 
 
+def as_batch(graph: Graph, sample: Mapping[int, np.ndarray]) -> dict[str, np.ndarray]:
+    """Real numbers by position as a graph is fed with them."""
+    return {key: sample[at] for at, key in enumerate(graph.input_keys)}
+
+
 def _sizes(signature: tuple[int | None, ...]) -> Iterable[int]:
     return (size if size is not None else SAMPLES if axis == 0 else 16 for axis, size in enumerate(signature))
 

@@ -74,7 +74,7 @@ def _moving(graph: Graph, shapes: Mapping[str, NodeDef]) -> set[str]:
             inputs = list(map(nd.node_name, nd.data_inputs(node)))
             moved = inputs[MOVED[node.op]]
             del inputs[MOVED[node.op]]
-            if constant.issuperset(inputs) and moving.intersection(moved) and moving.union(constant).issuperset(moved):
+            if constant.issuperset(inputs) and not moving.isdisjoint(moved) and constant.issuperset({*moved} - moving):
                 moving.add(node.name)
     return moving
 

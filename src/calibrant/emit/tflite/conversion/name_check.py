@@ -16,7 +16,7 @@ import numpy as np
 from calibrant.emit.tflite.conversion.cut_hints import cut_hint
 from calibrant.emit.tflite.conversion.float_file import FloatFile
 from calibrant.emit.tflite.far_outputs import FAR, far_apart
-from calibrant.emit.tflite.sample import as_fed, fits, takes
+from calibrant.emit.tflite.sample import as_batch, as_fed, fits, takes
 from calibrant.emit.tflite.trial import tried
 from calibrant.errors import ModelError, Problem
 from calibrant.graph import nodes as nd
@@ -85,7 +85,7 @@ def without_wrong_names(made: FloatFile, graph: Graph, sample: Mapping[int, np.n
     ends = [tensor.index for tensor in made.file.outputs()]
     fed = as_fed(made.file, sample)
     values = tried(made.file.content(), fed, [*index_of.values(), *ends], False, graph.source)
-    batch = {key: sample[at] for at, key in enumerate(graph.input_keys)}
+    batch = as_batch(graph, sample)
     wanted = run_once(graph, batch, [*index_of, *graph.outputs])
     inner, results = wanted[: len(index_of)], wanted[len(index_of) :]
     found = [values[index] for index in ends]
@@ -146,7 +146,7 @@ def _apart(made: FloatFile, graph: Graph, sample: Mapping[int, np.ndarray]) -> s
     """Positions of the outputs that the file has otherwise than the graph, in numbers or in how many there are."""
     ends = [tensor.index for tensor in made.file.outputs()]
     values = tried(made.file.content(), as_fed(made.file, sample), ends, False, graph.source)
-    batch = {key: sample[at] for at, key in enumerate(graph.input_keys)}
+    batch = as_batch(graph, sample)
     results, found = run_once(graph, batch, graph.outputs), [values[index] for index in ends]
     shapes = enumerate(zip(results, found, strict=True))
     return {at for at, (one, other) in shapes if one.shape != other.shape} | set(

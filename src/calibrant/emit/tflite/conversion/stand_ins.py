@@ -68,11 +68,14 @@ def converted_file(graph: Graph) -> File:
 
 def with_stand_ins(graph: Graph) -> tuple[Graph, dict[float, StandIn]]:
     """The graph with one number everywhere in large weights; the number → the weight."""
+    large = [node for node in graph.nodes.values() if _is_large(node) and node.name not in graph.regions]
+    if not large:
+        return graph, {}
     edit = graph.edit()
     constant = constant_nodes(graph)
     found: dict[float, StandIn] = {}
-    for node in graph.nodes.values():
-        readers = _readers(graph, node, constant) if _is_large(node) and node.name not in graph.regions else None
+    for node in large:
+        readers = _readers(graph, node, constant)
         if readers:
             number = float(np.uint32(_FIRST_BITS + len(found)).view(np.float32))
             light = without_content(node)
@@ -125,8 +128,7 @@ def put_weights_back(file: File, graph: Graph, stand_ins: Mapping[float, StandIn
         readers = _readers_in_file(part)
         for tensor in part.tensors():
             numbers = _large_numbers(part, tensor)
-            number = None if numbers is None else float(numbers[0])
-            if numbers is None or number is None or number not in stand_ins:
+            if numbers is None or (number := float(numbers[0])) not in stand_ins:
                 continue
             stand_in, places = stand_ins[number], readers.get(tensor.index, [])
             values = graph.require_constant(f"{stand_in.name}:0")

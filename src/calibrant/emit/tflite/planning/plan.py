@@ -368,12 +368,15 @@ class _Planner:
 
     def _is_computed_on_integers(self, index: int) -> bool:
         """The same of what a tensor's numbers were taken out of: of numbers that are only moved, codes tell less."""
-        at = self.wiring.maker.get(index)
-        if at not in self.integer or at in self.layers or not (data := self.wiring.data(at)):
-            return self._is_made_on_integers(index)
-        if KERNELS[self.wiring.operators[at].name].result is not Result.SAME:
-            return True
-        return any(self._is_computed_on_integers(tensor.index) for tensor in data)
+        origins = [index]
+        for each in origins:
+            at = self.wiring.maker.get(each)
+            data = self.wiring.data(at) if at is not None and at in self.integer and at not in self.layers else ()
+            if at is not None and data and KERNELS[self.wiring.operators[at].name].result is Result.SAME:
+                origins += [tensor.index for tensor in data if tensor.index not in origins]
+            elif self._is_made_on_integers(each):
+                return True
+        return False
 
     def _is_read_on_integers(self, index: int) -> bool:
         return all(
